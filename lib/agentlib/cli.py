@@ -1,0 +1,155 @@
+"""Start and stop of every program: help, version, schema, signals, exit status. A function you pass yours to."""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from agentlib import __version__
+from agentlib.faults import Fault, Interrupted
+from agentlib.records import ClosedPipe, dumps, put
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+    from typing import Any, NoReturn
+
+    Schema = dict[str, Any]
+
+
+def program() -> str:
+    """The name by which messages call this program."""
+    return os.path.basename(sys.argv[0]) or "agent"
+
+
+def warn(message: str) -> None:
+    """One line on standard error, `program: what: why`; never fails."""
+    say(f"{program()}: {message}")
+
+
+def say(line: str) -> None:
+    """One line on standard error as it is; control characters of foreign text are made visible."""
+    clean = "".join(c if c.isprintable() or c == "\t" else " " if c in "\r\n" else "\N{REPLACEMENT CHARACTER}" for c in line)
+    try:
+        os.write(2, clean.encode("utf-8", "replace") + b"\n")
+    except OSError:
+        pass
+
+
+def headline(doc: str) -> tuple[str, str]:
+    """(name, purpose) of a program from line two of its file, `name - purpose`."""
+    name, _, purpose = doc.strip().splitlines()[0].partition(" - ")
+    return name, purpose
+
+
+def schema(doc: str, **fields: Any) -> Schema:
+    """The answer to --agent-schema: name and description come from line two of the program."""
+    name, purpose = headline(doc)
+    return {"name": name, "description": purpose[:1].upper() + purpose[1:], **fields}
+
+
+def parser(doc: str, usage: str | None = None) -> argparse.ArgumentParser:
+    """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise Fault("invalid_input", f"{message}; see '{program()} --help'")
+
+    name, purpose = headline(doc)
+    rest = doc.strip().partition("\n")[2].strip("\n")
+    made = Parser(prog=name, usage=usage, description=f"{name} - {purpose}", epilog=rest, allow_abbrev=False,
+                  formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, 2, 28, 100))
+    made.add_argument("--version", action="version", version=f"{name} {__version__}")
+    made.add_argument("--agent-schema", action="store_true", help="describe this program as JSON and exit")
+    return made
+
+
+def start(main: Callable[[list[str]], int | None], doc: str,
+          describe: Schema | Sequence[Schema] | Callable[[list[str]], Schema | Sequence[Schema]] | None = None) -> NoReturn:
+    """Run main(arguments) and end with its exit status.
+
+    Answers --agent-schema (from `describe`) and --version before anything is imported or read; turns a Fault into
+    one line and its status, Ctrl-C into 130, a closed pipe into a silent 141; never prints a traceback.
+    """
+    _open_standard_files()
+    args = sys.argv[1:]
+    status: int | None = 100
+    try:
+        _catch_signals()
+        own = args[:args.index("--")] if "--" in args else args
+        if "--agent-schema" in own and describe is not None:
+            status = _describe(describe(own) if callable(describe) else describe)
+        elif own == ["--version"]:
+            put(f"{headline(doc)[0]} {__version__}\n".encode())
+            status = 0
+        else:
+            status = main(args)
+            sys.stdout.flush()
+    except ClosedPipe:
+        end(128 + signal.SIGPIPE)
+    except BrokenPipeError:
+        end(128 + signal.SIGPIPE)
+    except Interrupted as stop:
+        end(128 + stop.signum)
+    except KeyboardInterrupt:
+        end(130)
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except Fault as fault:
+        warn(fault.message)
+        end(fault.status)
+    except MemoryError:
+        warn("out of memory")
+        end(1)
+    except OSError as bad:
+        where = f"{bad.filename}: " if bad.filename else ""
+        warn(f"{where}{bad.strerror or bad}")
+        end(111)
+    except Exception as bug:
+        if os.environ.get("AGENT_DEBUG"):
+            raise
+        warn(f"internal error: {type(bug).__name__}: {bug} (AGENT_DEBUG=1 shows where)")
+        end(100)
+    end(status or 0)
+
+
+def _describe(told: Schema | Sequence[Schema]) -> int:
+    for one in [told] if isinstance(told, dict) else told:
+        put(dumps(one).encode() + b"\n")
+    return 0
+
+
+def end(status: int) -> NoReturn:
+    """Leave at once with this status: no exit handlers, no flush of a stream that may be closed."""
+    if status == 128 + signal.SIGPIPE:   # end as the shell expects of a writer without reader
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+    if status == 0:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            status = 111
+    os._exit(status)
+
+
+def _open_standard_files() -> None:
+    """Descriptors 0 to 2 exist, so that no file of ours takes their place where the caller closed them."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")
+
+
+def _catch_signals() -> None:
+    """TERM and HUP end the program by way of its clean-up; SIGCHLD is ours again where the caller ignored it."""
+    def stop(signum: int, _frame: Any) -> None:
+        raise Interrupted(signum)
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, stop)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)

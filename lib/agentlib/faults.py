@@ -1,0 +1,45 @@
+"""What can go wrong, by kind, and the exit status of each kind (docs/protocol.md, "Exit status")."""
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+KINDS: dict[str, int] = {
+    "auth": 100, "invalid_request": 100, "context_length": 100, "not_found": 100, "tool_denied": 100,
+    "invalid_arguments": 100,
+    "rate_limit": 111, "overloaded": 111, "timeout": 111, "network": 111, "server": 111, "bad_response": 111,
+    "tool_error": 1, "tool_timeout": 1, "tool_not_found": 1, "limit_exceeded": 1,
+    "invalid_input": 2, "interrupted": 130,
+}
+RETRYABLE = {"rate_limit", "overloaded", "timeout", "network", "server"}
+
+
+class Fault(Exception):
+    """A failure that the caller should hear of.
+
+    kind: a key of KINDS. message: one line for a person. fields: more of the `error` record
+    (`provider`, `status`, `retry_after` in seconds, `retryable`, `partial`).
+    """
+
+    def __init__(self, kind: str, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.kind, self.message, self.fields = kind, message, fields
+
+    @property
+    def status(self) -> int:
+        """The exit status of a program that ends with this fault."""
+        return KINDS.get(self.kind, 100)
+
+    def record(self, id: str | None = None) -> dict[str, Any]:
+        """The `error` record that says the same."""
+        head: dict[str, Any] = {"type": "error"} if id is None else {"type": "error", "id": id}
+        return {**head, "kind": self.kind, "message": self.message, **self.fields}
+
+
+class Interrupted(BaseException):
+    """A signal asked the program to end. BaseException: no `except Exception` may swallow it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum

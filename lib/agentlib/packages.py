@@ -1,0 +1,22 @@
+"""The run-time packages: found when they are needed, in the suite's own environment, without a site scan."""
+from __future__ import annotations
+
+import sys
+
+from agentlib.faults import Fault
+from agentlib.paths import ROOT
+
+
+def need(*names: str) -> None:
+    """Make the packages of the private environment importable; a clear fault where one of `names` is not there.
+
+    Programs start with `-I -S`, so nothing is on sys.path but the standard library and ours; .pth files are never run.
+    """
+    from importlib.util import find_spec
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    folder = str(ROOT / ".venv" / "lib" / version / "site-packages")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    for name in names:
+        if find_spec(name) is None:
+            raise Fault("not_found", f"the package {name} for {version} is not installed: run {ROOT / 'install.sh'}")

@@ -1,0 +1,155 @@
+"""Read and write records: JSON lines, one object a line, `type` first. The only module that names a JSON codec.
+
+The reading is strict where two programs could differ (RFC 8259; docs/protocol.md): no NaN or Infinity, no key
+twice in one object, no number that overflows. Lone surrogates become U+FFFD on the way out.
+"""
+from __future__ import annotations
+
+import io
+import json
+import os
+import select
+import sys
+import threading
+from collections import namedtuple
+
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False           # the module typing is not loaded at run time: it costs 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, NamedTuple
+
+    Record = dict[str, Any]
+
+    class Line(NamedTuple):
+        """One line of a stream: its record, its own bytes (without line end), its number from 1."""
+        record: Record
+        raw: bytes
+        number: int
+else:
+    Line = namedtuple("Line", "record raw number")
+
+LINE_CAP = 64 * 1024 * 1024     # bytes; a longer line is refused, so that memory stays bounded
+SILENCE = 3.0                   # seconds of a silent pipe before the user is told
+_writing = threading.Lock()
+
+
+class ClosedPipe(BaseException):
+    """The reader of our standard output is gone: end in silence."""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        seen: set[str] = set()
+        twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return out
+
+
+def _constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+sys.set_int_max_str_digits(0)   # integers keep their digits; LINE_CAP bounds them
+
+
+def loads(text: str | bytes) -> Any:
+    """The value of one JSON document. ValueError, in words for a person, where it is not one."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")     # UnicodeDecodeError is a ValueError
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def dumps(value: Any) -> str:
+    """One line of JSON, without its line end; always valid UTF-8, whatever the strings hold."""
+    text = _encoder.encode(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:   # joins a surrogate pair that came in two pieces, replaces a lone half
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def lines(stream: io.BufferedIOBase | Any) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, numbered; BOM, line ends and CR taken off."""
+    number = 0
+    while raw := stream.readline(LINE_CAP + 1):
+        number += 1
+        if len(raw) > LINE_CAP:
+            raise Fault("limit_exceeded", f"line {number}: longer than {LINE_CAP >> 20} MiB")
+        if number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        if raw := raw.strip(b" \t\r\n"):
+            yield number, raw
+
+
+def parse(raw: bytes, number: int) -> Record:
+    """The record of one line; `invalid_input` with the line's number and the cure where there is none."""
+    try:
+        record = loads(raw)
+    except ValueError as bad:
+        raise Fault("invalid_input", f"line {number}: not JSON: {bad}; for plain text give the operand -") from None
+    if not isinstance(record, dict) or not isinstance(record.get("type"), str):
+        raise Fault("invalid_input", f"line {number}: not a record (an object with a string `type`); "
+                                     "for plain text give the operand -")
+    return record
+
+
+def read(stream: Any = None) -> Iterator[Line]:
+    """The records of standard input (or of a binary stream), as they arrive. A terminal is never read."""
+    if stream is None:
+        if not waiting():
+            return
+        stream = sys.stdin.buffer
+    for number, raw in lines(stream):
+        yield Line(parse(raw, number), raw, number)
+
+
+def waiting() -> bool:
+    """Whether standard input is there to be read; says so once where a pipe stays silent for SILENCE seconds."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return False
+    if not select.select([sys.stdin.buffer], [], [], SILENCE)[0]:
+        from agentlib import cli
+        cli.warn("waiting for records on standard input; use </dev/null if there are none")
+    return True
+
+
+def plain() -> Record:
+    """The `input` record that wraps all of standard input, read as plain text (the operand `-`)."""
+    data = b""
+    if sys.stdin is not None and not sys.stdin.isatty():
+        data = sys.stdin.buffer.read(LINE_CAP + 1)
+    if len(data) > LINE_CAP:
+        raise Fault("limit_exceeded", f"standard input: more than {LINE_CAP >> 20} MiB of text")
+    return {"type": "input", "text": data.decode("utf-8", "replace"), "source": "stdin"}
+
+
+def write(record: Record) -> None:
+    """One record to standard output, at once."""
+    put(dumps(record).encode() + b"\n")
+
+
+def put(data: bytes) -> None:
+    """Bytes to standard output, at once and whole, from any thread. ClosedPipe where nobody reads them."""
+    with _writing:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(1, view):]
+        except BrokenPipeError:
+            raise ClosedPipe from None
