@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# helper - what every bats file loads: a private home, a clean environment, a scripted model
+#
+# `load helper` gives each test a scratch folder as working folder, an empty HOME, no key, and PATH with the checkout
+# first. A test file that needs more defines setup/teardown itself and calls `prepare` and `clean_up` there.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+export ROOT
+bats_require_minimum_version 1.5.0
+
+setup() { prepare; }
+teardown() { clean_up; }
+
+prepare() {
+    local name
+    while IFS='=' read -r -d '' name _; do
+        case $name in
+        *_API_KEY | *_BASE_URL | XDG_* | AGENT_* | LLM_* | OLLAMA_* | AZURE_* | OPENAI_* | AWS_* | PYTHON* | *_proxy | *_PROXY) unset "$name" ;;
+        esac
+    done < <(env -0)
+    MARK=test-$BATS_TEST_NUMBER-$BASHPID-$RANDOM # stands in the environment of every process of this test
+    SCRATCH=$(mktemp -d "${BATS_TEST_TMPDIR:-/tmp}/scratch.XXXXXX")
+    export MARK SCRATCH HOME=$SCRATCH/home LANG=C.UTF-8 TMPDIR=$SCRATCH/tmp
+    export PATH=$ROOT/bin:$ROOT/.venv/bin:/usr/bin:/bin
+    mkdir -p "$HOME" "$TMPDIR" "$SCRATCH/work"
+    cd "$SCRATCH/work" || return
+}
+
+clean_up() {
+    end_model
+    no_survivors
+}
+
+# no_survivors [SECONDS]: fails, naming them, where processes started by this test are still there (default after 5 s).
+# A test that means to leave a process (a warm model) ends it itself before its end.
+no_survivors() {
+    local until=$((SECONDS + ${1:-5})) left
+    while left=$(survivors) && [[ -n $left ]]; do
+        if ((SECONDS >= until)); then
+            # shellcheck disable=SC2086  # one pid a word
+            echo "processes of this test survived it:" $left >&2
+            for left in $left; do
+                tr '\0' ' ' <"/proc/$left/cmdline" >&2 || true
+                echo >&2
+                kill -9 "$left" 2>/dev/null || true
+            done
+            return 1
+        fi
+        sleep 0.05
+    done
+}
+
+# survivors: the pids of processes that have this test's mark in their environment and are not this test itself.
+survivors() {
+    local file pid own=" $$ $BASHPID $PPID ${BATS_ROOT_PID-} "
+    while read -r file; do
+        pid=${file#/proc/} pid=${pid%/environ}
+        [[ $own != *" $pid "* ]] && ! is_ours "$pid" && echo "$pid"
+    done < <(grep -slaF -- "MARK=$MARK" /proc/[0-9]*/environ) || true
+}
+
+# is_ours PID: whether it is a bats process or the shell of this very check.
+is_ours() {
+    local line
+    [[ -e /proc/$1/cmdline ]] || return 0
+    line=$(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null) || return 0
+    [[ -z $line || $line == *bats-exec* || $line == "grep -slaF -- MARK="* ]]
+}
+
+# model RULES [OPTION...]: starts tests/model_server.py and points the suite at it. RULES is a file, or Python text
+# with `def reply(body)`, or plain text, which is then the answer to everything.
+model() {
+    local rules=$1
+    shift
+    if [[ ! -f $rules ]]; then
+        if [[ $rules == *"def reply("* ]]; then
+            printf '%s\n' "$rules" >"$SCRATCH/rules.py"
+        else
+            TEXT=$rules python3 -c 'import os; print("def reply(body):\n    return", repr(os.environ["TEXT"]))' >"$SCRATCH/rules.py"
+        fi
+        rules=$SCRATCH/rules.py
+    fi
+    end_model
+    : >"$SCRATCH/requests.jsonl"
+    mkfifo "$SCRATCH/address"
+    python3 "$ROOT/tests/model_server.py" "$rules" --with-parent --log "$SCRATCH/requests.jsonl" "$@" \
+        >"$SCRATCH/address" 2>"$SCRATCH/server.err" 3>&- </dev/null &
+    echo $! >"$SCRATCH/server.pid"
+    read -r OPENAI_BASE_URL <"$SCRATCH/address" || { cat "$SCRATCH/server.err" >&2; return 1; }
+    rm "$SCRATCH/address"
+    export OPENAI_BASE_URL OPENAI_API_KEY=test-key AGENT_PROVIDER=openai AGENT_MODEL=test-model
+}
+
+# end_model: ends the scripted model, as a crash of the service would.
+end_model() {
+    [[ -s $SCRATCH/server.pid ]] || return 0
+    kill "$(<"$SCRATCH/server.pid")" 2>/dev/null || true
+    wait "$(<"$SCRATCH/server.pid")" 2>/dev/null || true
+    rm "$SCRATCH/server.pid"
+}
+
+# requests: the bodies of the requests that reached the model, one a line.
+requests() { jq -c .body "$SCRATCH/requests.jsonl"; }
+
+# request_log: the same with time, method, path and headers.
+request_log() { cat "$SCRATCH/requests.jsonl"; }
+
+# equal WANTED GOT: compares whole texts and shows the difference.
+equal() {
+    [[ $1 == "$2" ]] || { diff -u <(printf '%s\n' "$1") <(printf '%s\n' "$2") --label wanted --label got >&2; return 1; }
+}
+
+# has TEXT PART: the text has the part.
+has() {
+    [[ $1 == *"$2"* ]] || { printf 'wanted in the text: %s\nthe text:\n%s\n' "$2" "$1" >&2; return 1; }
+}
+
+# lacks TEXT PART: the text has no such part.
+lacks() {
+    [[ $1 != *"$2"* ]] || { printf 'not wanted in the text: %s\nthe text:\n%s\n' "$2" "$1" >&2; return 1; }
+}
+
+# need_data PATH: sets DATA to the test data beside the checkout; the test is skipped where it is not there.
+need_data() {
+    DATA=${SHARED:-$ROOT/../shared}/$1
+    [[ -e $DATA ]] || skip "the test data $1 is not here"
+    export DATA
+}
