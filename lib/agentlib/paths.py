@@ -3,52 +3,79 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from agentlib.faults import Fault
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    ROOT: Path
+
 NAME = "agentutils"
-ROOT = Path(os.path.realpath(__file__)).parent.parent.parent     # the checkout, or the installed tree
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))   # the checkout, or the installed tree
+_XDG = {"config": ("XDG_CONFIG_HOME", ".config"), "data": ("XDG_DATA_HOME", ".local/share"),
+        "state": ("XDG_STATE_HOME", ".local/state"), "cache": ("XDG_CACHE_HOME", ".cache")}
+
+
+def __getattr__(name: str) -> Path:
+    """ROOT is TOP as a Path, made when it is asked for: pathlib costs 3 ms, a third of a bare interpreter."""
+    if name != "ROOT":
+        raise AttributeError(name)
+    from pathlib import Path
+    return Path(TOP)
+
+
+def _home() -> str:
+    if there := os.environ.get("HOME"):
+        return there
+    import pwd
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return "/"
+
+
+def place(kind: str) -> str:
+    """The user's folder for `config`, `data`, `state` or `cache`, as a string (no pathlib)."""
+    variable, default = _XDG[kind]
+    given = os.environ.get(variable, "")     # a relative XDG path is invalid: ignored
+    return os.path.join(given if os.path.isabs(given) else os.path.join(_home(), default), NAME)
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path
+    return Path(text)
 
 
 def home() -> Path:
     """The user's home, also where HOME is not set."""
-    if there := os.environ.get("HOME"):
-        return Path(there)
-    import pwd
-    try:
-        return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:
-        return Path("/")
-
-
-def _xdg(variable: str, default: str) -> Path:
-    given = os.environ.get(variable, "")
-    return (Path(given) if os.path.isabs(given) else home() / default) / NAME   # a relative XDG path is invalid: ignored
+    return _path(_home())
 
 
 def config() -> Path:
     """$XDG_CONFIG_HOME/agentutils; the user's word, never the project's."""
-    return _xdg("XDG_CONFIG_HOME", ".config")
+    return _path(place("config"))
 
 
 def data() -> Path:
     """$XDG_DATA_HOME/agentutils"""
-    return _xdg("XDG_DATA_HOME", ".local/share")
+    return _path(place("data"))
 
 
 def state() -> Path:
     """$XDG_STATE_HOME/agentutils"""
-    return _xdg("XDG_STATE_HOME", ".local/state")
+    return _path(place("state"))
 
 
 def cache() -> Path:
     """$XDG_CACHE_HOME/agentutils"""
-    return _xdg("XDG_CACHE_HOME", ".cache")
+    return _path(place("cache"))
 
 
 def runtime() -> Path:
     """$XDG_RUNTIME_DIR/agentutils, else a folder of the user's own under /tmp; made 0700, owner checked."""
+    from pathlib import Path
     given = os.environ.get("XDG_RUNTIME_DIR", "")
     base = Path(given) / NAME if os.path.isabs(given) and os.path.isdir(given) else Path(f"/tmp/{NAME}-{os.getuid()}")
     made = private(base)
@@ -67,18 +94,18 @@ def private(folder: Path) -> Path:
     return folder
 
 
-def search(variable: str, kind: str) -> list[Path]:
+def folders(variable: str, kind: str) -> list[str]:
     """The folders to look in for `kind` (`tools`, `providers`): the variable's, else the user's and the suite's."""
     if given := os.environ.get(variable):
-        return [Path(p) for p in given.split(os.pathsep) if p]
-    return [data() / kind, ROOT / kind]
+        return [p for p in given.split(os.pathsep) if p]
+    return [os.path.join(place("data"), kind), os.path.join(TOP, kind)]
 
 
 def tools() -> list[Path]:
     """AGENT_TOOL_PATH, or its default."""
-    return search("AGENT_TOOL_PATH", "tools")
+    return [_path(p) for p in folders("AGENT_TOOL_PATH", "tools")]
 
 
 def providers() -> list[Path]:
     """AGENT_PROVIDER_PATH, or its default."""
-    return search("AGENT_PROVIDER_PATH", "providers")
+    return [_path(p) for p in folders("AGENT_PROVIDER_PATH", "providers")]
