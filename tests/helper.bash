@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # helper - what every bats file loads: a private home, a clean environment, a scripted model
 #
-# `load helper` gives each test a scratch folder as working folder, an empty HOME, no key, and PATH with the checkout
-# first. A test file that needs more defines setup/teardown itself and calls `prepare` and `clean_up` there.
+# `load helper` gives each test a scratch folder as working folder, an empty HOME, no key, and PATH with the
+# checkout first. A test file that needs more defines setup and teardown and calls `prepare`, `clean_up`.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export ROOT
@@ -15,7 +15,8 @@ prepare() {
     local name
     while IFS='=' read -r -d '' name _; do
         case $name in
-        *_API_KEY | *_BASE_URL | XDG_* | AGENT_* | LLM_* | OLLAMA_* | AZURE_* | OPENAI_* | AWS_* | PYTHON* | *_proxy | *_PROXY) unset "$name" ;;
+        *_API_KEY | *_BASE_URL | *_proxy | *_PROXY | XDG_* | PYTHON*) unset "$name" ;;
+        AGENT_* | LLM_* | OLLAMA_* | AZURE_* | OPENAI_* | AWS_* | GOOGLE_*) unset "$name" ;;
         esac
     done < <(env -0)
     MARK=test-$BATS_TEST_NUMBER-$BASHPID-$RANDOM # stands in the environment of every process of this test
@@ -31,8 +32,8 @@ clean_up() {
     no_survivors
 }
 
-# no_survivors [SECONDS]: fails, naming them, where processes started by this test are still there (default after 5 s).
-# A test that means to leave a process (a warm model) ends it itself before its end.
+# no_survivors [SECONDS]: fails, naming them, where processes started by this test are still there after so
+# long (default 5). A test that means to leave a process (a warm model) ends it itself before its end.
 no_survivors() {
     local until=$((SECONDS + ${1:-5})) left
     while left=$(survivors) && [[ -n $left ]]; do
@@ -50,7 +51,7 @@ no_survivors() {
     done
 }
 
-# survivors: the pids of processes that have this test's mark in their environment and are not this test itself.
+# survivors: the pids of processes with this test's mark in their environment that are not this test itself.
 survivors() {
     local file pid own=" $$ $BASHPID $PPID ${BATS_ROOT_PID-} "
     while read -r file; do
@@ -67,8 +68,8 @@ is_ours() {
     [[ -z $line || $line == *bats-exec* || $line == "grep -slaF -- MARK="* ]]
 }
 
-# model RULES [OPTION...]: starts tests/model_server.py and points the suite at it. RULES is a file, or Python text
-# with `def reply(body)`, or plain text, which is then the answer to everything.
+# model RULES [OPTION...]: starts tests/model_server.py and points the suite at it. RULES is a file, or Python
+# text with `def reply(body)`, or plain text, which is then the answer to everything.
 model() {
     local rules=$1
     shift
@@ -76,7 +77,8 @@ model() {
         if [[ $rules == *"def reply("* ]]; then
             printf '%s\n' "$rules" >"$SCRATCH/rules.py"
         else
-            TEXT=$rules python3 -c 'import os; print("def reply(body):\n    return", repr(os.environ["TEXT"]))' >"$SCRATCH/rules.py"
+            rules=$(jq -cn --arg text "$rules" '$text')
+            printf 'def reply(body):\n    return %s\n' "$rules" >"$SCRATCH/rules.py"
         fi
         rules=$SCRATCH/rules.py
     fi
@@ -107,7 +109,8 @@ request_log() { cat "$SCRATCH/requests.jsonl"; }
 
 # equal WANTED GOT: compares whole texts and shows the difference.
 equal() {
-    [[ $1 == "$2" ]] || { diff -u <(printf '%s\n' "$1") <(printf '%s\n' "$2") --label wanted --label got >&2; return 1; }
+    [[ $1 == "$2" ]] && return
+    diff -u --label wanted --label got <(printf '%s\n' "$1") <(printf '%s\n' "$2") >&2
 }
 
 # has TEXT PART: the text has the part.

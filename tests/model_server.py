@@ -12,8 +12,8 @@ RULES.py defines `reply(body)`: from the body of the request to
                                    and if wanted "finish" (finish_reason), "usage", "model", "thinking"
   {"status": 429, "headers": {...}, "body": {...}}
                                    any answer of HTTP; a body that is a string is sent as it is
-Each of the two objects may have "delay" (seconds before the answer starts), "pace" (seconds between deltas) and
-"cut" (the connection breaks after so many deltas, or in the middle of a body). A rule that raises answers 500.
+Each of the two objects may have "delay" (seconds before the answer starts), "pace" (seconds between deltas)
+and "cut" (the connection breaks after so many deltas, or in the middle of a body). A rule that raises: 500.
 The rules may keep state in globals; they run one at a time. `MODELS`, a list of names, is what GET answers.
 """
 from __future__ import annotations
@@ -56,7 +56,7 @@ def message(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def call(number: int, wanted: dict[str, Any]) -> dict[str, Any]:
-    """A tool call as the wire has it; arguments given as a string are sent as they are (so they can be broken)."""
+    """A tool call as the wire has it; arguments given as a string are sent as they are, also broken."""
     arguments = wanted.get("arguments", {})
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
     call.count += 1  # type: ignore[attr-defined]
@@ -70,13 +70,14 @@ call.count = 0  # type: ignore[attr-defined]
 def deltas(said: dict[str, Any]) -> list[dict[str, Any]]:
     """The message in small pieces: words, then each tool call's name and its arguments in halves."""
     out: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    out += [{"reasoning_content": piece} for piece in re.findall(r"\S*\s*", said.get("reasoning_content") or "") if piece]
-    out += [{"content": piece} for piece in re.findall(r"\S*\s*", said["content"] or "") if piece]
+    for field in ("reasoning_content", "content"):
+        out += [{field: piece} for piece in re.findall(r"\S*\s*", said.get(field) or "") if piece]
     for index, one in enumerate(said.get("tool_calls", ())):
-        text = one["function"]["arguments"]
+        name, text = one["function"]["name"], one["function"]["arguments"]
         half = len(text) // 2
-        out.append({"tool_calls": [{"index": index, **one, "function": {"name": one["function"]["name"], "arguments": ""}}]})
-        out += [{"tool_calls": [{"index": index, "function": {"arguments": part}}]} for part in (text[:half], text[half:])]
+        out.append({"tool_calls": [{"index": index, **one, "function": {"name": name, "arguments": ""}}]})
+        for part in (text[:half], text[half:]):
+            out.append({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
     return out
 
 
@@ -117,13 +118,13 @@ class Server:
     def note(self, method: str, path: str, headers: dict[str, str], body: Any) -> None:
         """One line to the log: the request as it came."""
         if self.log is not None:
-            line = json.dumps({"time": time.time(), "method": method, "path": path, "headers": headers, "body": body})
-            os.write(self.log, line.encode() + b"\n")
+            line = {"time": time.time(), "method": method, "path": path, "headers": headers, "body": body}
+            os.write(self.log, json.dumps(line).encode() + b"\n")
 
     async def answer(self, writer: asyncio.StreamWriter, method: str, path: str, body: Any) -> None:
         if method == "GET" and path.endswith("/models"):
-            names = self.rules.get("MODELS", ["test-model"])
-            return await whole(writer, 200, {"object": "list", "data": [{"id": n, "object": "model"} for n in names]})
+            models = [{"id": name, "object": "model"} for name in self.rules.get("MODELS", ["test-model"])]
+            return await whole(writer, 200, {"object": "list", "data": models})
         if method != "POST" or not path.endswith("/chat/completions"):
             return await whole(writer, 404, error(f"no such address: {method} {path}"))
         if not isinstance(body, dict):
@@ -131,9 +132,11 @@ class Server:
         answer = self.reply(body)
         await asyncio.sleep(self.latency + answer.get("delay", 0))
         if "status" in answer:
-            return await whole(writer, answer["status"], answer.get("body", ""), answer.get("headers"), answer.get("cut"))
+            return await whole(writer, answer["status"], answer.get("body", ""), answer.get("headers"),
+                               answer.get("cut"))
         said = message(answer)
-        base = {"id": f"chatcmpl-{self.count}", "created": int(time.time()), "model": answer.get("model", body.get("model"))}
+        model = answer.get("model", body.get("model"))
+        base = {"id": f"chatcmpl-{self.count}", "created": int(time.time()), "model": model}
         finish = answer.get("finish") or ("tool_calls" if said.get("tool_calls") else "stop")
         spent = answer.get("usage") or usage(body, str(said["content"] or said.get("tool_calls")))
         if body.get("stream"):
@@ -190,8 +193,9 @@ async def whole(writer: asyncio.StreamWriter, status: int, body: Any, headers: d
         raise Broken
 
 
-async def stream(writer: asyncio.StreamWriter, body: dict[str, Any], answer: dict[str, Any], base: dict[str, Any],
-                 pieces: list[dict[str, Any]], finish: str, spent: dict[str, int]) -> None:
+async def stream(writer: asyncio.StreamWriter, body: dict[str, Any], answer: dict[str, Any],
+                 base: dict[str, Any], pieces: list[dict[str, Any]], finish: str,
+                 spent: dict[str, int]) -> None:
     """Server-sent events: the deltas, the finish, the usage where it was asked for, [DONE]."""
     writer.write(head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
     base = {**base, "object": "chat.completion.chunk"}
@@ -230,7 +234,8 @@ async def serve(args: argparse.Namespace) -> None:
         sys.exit(f"model_server: {args.rules}: defines no function reply(body)")
     server = Server(rules, args.log, args.latency)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 65536), hard))
+    most = max(soft, 65536) if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     listener = await asyncio.start_server(server.connection, "127.0.0.1", args.port, backlog=4096)
     print(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1", flush=True)
     await (orphaned() if args.with_parent else asyncio.Event().wait())
@@ -244,7 +249,7 @@ def main() -> None:
     parser.add_argument("--log", help="append each request to this file, one JSON object a line")
     parser.add_argument("--latency", type=float, default=0, help="seconds before each answer")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
-    parser.add_argument("--with-parent", action="store_true", help="end when the process that started it ends")
+    parser.add_argument("--with-parent", action="store_true", help="end when its starter ends")
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: os._exit(0))
     asyncio.run(serve(parser.parse_args()))
