@@ -1,0 +1,100 @@
+"""What a request cost, from a dated table (prices.json; tests/make_prices.py makes it) and the user's own prices.
+
+The user's go first, in config.toml, in US dollars per million tokens:
+
+    [prices."gpt-5-mini"]       # or "openai/gpt-5-mini", for one provider alone
+    input = 0.25
+    output = 2.0
+    cached = 0.025              # optional: input read from the vendor's cache; else as input
+    cache_write = 0.3125        # optional: input written to it; else as input
+"""
+from __future__ import annotations
+
+import os
+import re
+from functools import cache
+
+from agentlib import config, records
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    Prices = tuple[float, float, float, float]
+
+FILE = os.path.join(os.path.dirname(__file__), "prices.json")
+NAMES = ("input", "output", "cached", "cache_write")
+REGION = re.compile(r"^(us|eu|apac|jp|au|ca|sa|us-gov|global)\.")      # of Bedrock's inference profiles
+SNAPSHOT = re.compile(r"(-20\d{6}|-20\d\d-\d\d-\d\d|-latest)$")         # a dated name has its model's price
+
+
+def cost(provider: str, model: str, usage: Mapping[str, Any]) -> float | None:
+    """US dollars for this usage, None where the model's price is not known.
+
+    usage: the record's; `input_tokens` includes `cached_input_tokens` (read) and `cache_write_input_tokens`,
+    `output_tokens` includes reasoning.
+    """
+    found = prices(provider, model)
+    if found is None:
+        return None
+    counts = [usage.get(f"{name}_tokens") or 0 for name in ("input", "output", "cached_input", "cache_write_input")]
+    fresh = max(0, counts[0] - counts[2] - counts[3])
+    total = sum(count * price for count, price in zip([fresh, *counts[1:]], found, strict=True))
+    return round(total / 1_000_000, 10)
+
+
+@cache
+def prices(provider: str, model: str) -> Prices | None:
+    """(input, output, cached, cache write) of a model in US dollars per million tokens, None where unknown."""
+    own = owned()
+    for name in spellings(model):
+        if found := own.get(f"{provider}/{name}") or own.get(name):
+            return found
+    rows = table().get(provider) or {}
+    row = next((rows[name] for name in spellings(model) if name in rows), None)
+    return None if row is None else filled(row)
+
+
+def filled(given: Sequence[float | None]) -> Prices:
+    """All four prices, where the last two may be missing: such input costs what other input costs."""
+    fresh, output, cached, written = (*given, None, None)[:4]
+    base = fresh or 0.0
+    return base, output or 0.0, base if cached is None else cached, base if written is None else written
+
+
+def spellings(model: str) -> Iterator[str]:
+    """The names under which a model may stand: its own; without folder, region, date."""
+    seen = [model]
+    if model.startswith(("models/", "arn:")):
+        seen.append(model.rpartition("/")[2])
+    seen.append(REGION.sub("", seen[-1]))
+    seen.append(SNAPSHOT.sub("", seen[-1]))
+    yield from dict.fromkeys(seen)
+
+
+@cache
+def table() -> dict[str, dict[str, list[float | None]]]:
+    """The prices that ship with the suite: {provider: {model: [input, output, cached, cache write]}}."""
+    with open(FILE, "rb") as file:
+        found: dict[str, dict[str, list[float | None]]] = records.loads(file.read())["prices"]
+    return found
+
+
+@cache
+def owned() -> dict[str, Prices]:
+    """The user's own prices by model; a fault that names the one that is not a price."""
+    given = config.load().get("prices") or {}
+    return {model: own_price(model, said) for model, said in given.items()}
+
+
+def own_price(model: str, said: Any) -> Prices:
+    """One entry of the user's prices, checked."""
+    where = f'config.toml: [prices."{model}"]'
+    if not isinstance(said, dict) or not {"input", "output"} <= said.keys() <= set(NAMES):
+        raise Fault("invalid_input", f"{where}: input and output must be given; cached and cache_write may be; nothing else")
+    for name, price in said.items():
+        if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < float("inf"):
+            raise Fault("invalid_input", f"{where}: {name} is not a price: {price!r}")
+    return filled([said.get(name) for name in NAMES])
