@@ -5,10 +5,11 @@ import binascii
 import json
 import random
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agentlib.eventstream import Frame, Frames
+from agentlib.eventstream import Frame, frames
 from agentlib.faults import Fault
 from vendors import shared
 
@@ -20,15 +21,17 @@ def packed(header_block: bytes, payload: bytes) -> bytes:
     return body + struct.pack(">I", binascii.crc32(body))
 
 
-def decoded(data: bytes, sizes: list[int]) -> list[Frame]:
-    """The frames of `data`, fed in pieces of these sizes, the last of them for ever."""
-    frames, out, at, turn = Frames(), [], 0, 0
+def pieces(data: bytes, sizes: list[int]) -> Iterator[bytes]:
+    """The data cut into pieces of these sizes, the last of them for ever."""
+    at, turn = 0, 0
     while at < len(data):
         size = sizes[min(turn, len(sizes) - 1)]
-        out += frames.feed(data[at:at + size])
+        yield data[at:at + size]
         at, turn = at + size, turn + 1
-    frames.end()
-    return out
+
+
+def decoded(data: bytes, sizes: list[int]) -> list[Frame]:
+    return list(frames(pieces(data, sizes)))
 
 
 def plain(value: Any) -> Any:
@@ -78,13 +81,14 @@ def test_every_negative_vector_is_refused_for_its_reason() -> None:
 def test_a_length_that_is_nonsense_is_refused_before_its_bytes_are_waited_for() -> None:
     head = struct.pack(">II", 1 << 31, 0)
     with pytest.raises(Fault, match="payload too long"):
-        list(Frames().feed(head + struct.pack(">I", binascii.crc32(head))))
+        next(frames(iter([head + struct.pack(">I", binascii.crc32(head))])))
 
 
 def test_a_frame_comes_out_with_the_byte_that_completes_it() -> None:
-    data, frames = packed(b"\x01a\x07\x00\x01b", b"{}"), Frames()
-    assert list(frames.feed(data[:-1])) == []
-    assert list(frames.feed(data[-1:])) == [Frame({"a": "b"}, b"{}")]
+    def sent() -> Iterator[bytes]:
+        yield packed(b"\x01a\x07\x00\x01b", b"{}")
+        pytest.fail("it waited for more")
+    assert next(frames(sent())) == Frame({"a": "b"}, b"{}")
 
 
 @pytest.mark.parametrize("block, reason", [(b"\x01a\x07\x00\x05b", "overruns"), (b"\x05a", "overruns"), (b"\x01a\x63", "unknown header type"),

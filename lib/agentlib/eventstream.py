@@ -13,7 +13,7 @@ from agentlib.faults import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import NamedTuple
 
     Value = bool | int | bytes | str
@@ -32,27 +32,20 @@ BYTES, STRING = 6, 7                # the header types with a length of their ow
 FIXED = {2: ">b", 3: ">h", 4: ">i", 5: ">q", 8: ">q", 9: "16s"}     # byte, short, int, long, timestamp in ms, uuid
 
 
-class Frames:
-    """The frames of one stream: feed() it the bytes as they come, end() it when no more come."""
-
-    def __init__(self) -> None:
-        self.rest = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that these bytes complete."""
-        self.rest += data
-        while len(self.rest) >= PRELUDE:
-            total, header_size = lengths(bytes(self.rest[:PRELUDE]))
-            if len(self.rest) < total:
-                return
-            whole = bytes(self.rest[:total])
-            del self.rest[:total]
+def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:
+    """The messages of a stream, wherever its chunks were cut; a fault where it ends inside a frame."""
+    rest = bytearray()
+    for chunk in chunks:
+        rest += chunk
+        while len(rest) >= PRELUDE:
+            total, header_size = lengths(bytes(rest[:PRELUDE]))
+            if len(rest) < total:
+                break
+            whole = bytes(rest[:total])
+            del rest[:total]
             yield frame(whole, header_size)
-
-    def end(self) -> None:
-        """No more bytes come: a fault where a frame is not whole."""
-        if self.rest:
-            raise wrong("eof inside a frame")
+    if rest:
+        raise wrong("eof inside a frame")
 
 
 def wrong(reason: str) -> Fault:
