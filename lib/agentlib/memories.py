@@ -1,10 +1,10 @@
 """The commands of agent-memory, each from parsed arguments to an exit status."""
+
 from __future__ import annotations
 
 import os
 import re
 import select
-import sys
 import time
 
 from agentlib import cli, paths, records
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agentlib.records import Line, Record
 
-BATCH = 1000            # records a transaction, where they come faster than they are kept
+BATCH = 1000  # records a transaction, where they come faster than they are kept
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -44,6 +44,7 @@ def opened(args: Namespace, create: bool = False) -> Any:
     """The store that --store names; made where `create` says so, else Nothing where it is not there."""
     if re.match("postgres(ql)?://", args.store):
         from agentlib.postgres import Postgres
+
         store: Any = Postgres(args.store, args.wait)
     else:
         path = located(args.store)
@@ -88,6 +89,7 @@ def moment(text: Any) -> float | None:
     if text is None:
         return None
     from datetime import datetime
+
     try:
         return datetime.fromisoformat(text).timestamp()
     except (TypeError, ValueError):
@@ -130,7 +132,9 @@ def recall(args: Namespace) -> int:
 
 
 def search(args: Namespace) -> int:
-    found = opened(args).search(None if args.all else args.namespace, " ".join(args.words), args.tag, args.limit)
+    found = opened(args).search(
+        None if args.all else args.namespace, " ".join(args.words), args.tag, args.limit
+    )
     for record in found:
         records.write(record)
     return 0 if found else 1
@@ -163,7 +167,9 @@ def bring(args: Namespace) -> int:
     if args.flat:
         flat = value_of(records.plain()["text"])
         if not isinstance(flat, dict):
-            raise Fault("invalid_input", "import --flat: one JSON object of key to value is due on standard input")
+            raise Fault(
+                "invalid_input", "import --flat: one JSON object of key to value is due on standard input"
+            )
         opened(args, create=True).remember_many((args.namespace, item(args, k, v)) for k, v in flat.items())
         records.write({"type": "imported", "count": len(flat)})
         return 0
@@ -180,7 +186,7 @@ class Keeper:
     def __init__(self, args: Namespace, passing: bool) -> None:
         self.args, self.passing, self.store = args, passing, opened(args, create=True)
         self.batch: list[tuple[str, Record]] = []
-        self.held: list[bytes] = []       # lines that may go on once the batch is on the disk
+        self.held: list[bytes] = []  # lines that may go on once the batch is on the disk
         self.count = self.failed = 0
 
     def run(self) -> int:
@@ -208,7 +214,9 @@ class Keeper:
             self.batch.append((str(record.get("namespace") or self.args.namespace), kept))
         except Fault as bad:
             self.failed += 1
-            self.held.append(records.dumps(Fault(bad.kind, f"line {line.number}: {bad.message}").record()).encode() + b"\n")
+            self.held.append(
+                records.dumps(Fault(bad.kind, f"line {line.number}: {bad.message}").record()).encode() + b"\n"
+            )
 
     def flush(self) -> None:
         if self.batch:
@@ -253,7 +261,7 @@ def fitting(args: Namespace, words: str) -> list[Record]:
     space = None if args.all else args.namespace
     if words.strip():
         return list(store.search(space, words, args.tag, args.limit))
-    return sorted(store.items(space, args.tag), key=lambda r: str(r["time"]), reverse=True)[:args.limit]
+    return sorted(store.items(space, args.tag), key=lambda r: str(r["time"]), reverse=True)[: args.limit]
 
 
 def stats(args: Namespace) -> int:
@@ -288,7 +296,11 @@ def tool(args: Namespace) -> int:
         return _said(run("search", args), "nothing found")
     if name in ("recall", "forget"):
         args.words = [str(given.get("key", ""))]
-        return _said(run(name, args), f"nothing is kept under {args.words[0]!r}", "" if name == "recall" else "forgotten")
+        return _said(
+            run(name, args),
+            f"nothing is kept under {args.words[0]!r}",
+            "" if name == "recall" else "forgotten",
+        )
     raise Fault("invalid_input", f"tool {name}: one of remember, recall, search_memory, forget")
 
 

@@ -1,9 +1,11 @@
 """A store of memories in one SQLite file: versions of values by namespace and key, searched by FTS5.
 
-What `remember` returned from is on the disk (WAL, synchronous=FULL); what `remember_many` counted survives the death
-of the process, not of the power (NORMAL). Writers queue on SQLite's own lock. A file that is not a whole store of ours is an error that
-names it: never an empty store, never overwritten (https://sqlite.org/rescode.html, https://sqlite.org/wal.html).
+What `remember` returned from is on the disk (WAL, synchronous=FULL); what `remember_many` returned from survives
+the death of the process, not of the power (NORMAL). Writers queue on SQLite's own lock. A file that is not
+a whole store of ours is an error that names it: never an empty store, never overwritten
+(https://sqlite.org/rescode.html, https://sqlite.org/wal.html).
 """
+
 from __future__ import annotations
 
 import os
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
 
     from agentlib.records import Record
 
-APPLICATION = 0x6167656D        # "agem", in the header of each store (https://sqlite.org/pragma.html#pragma_application_id)
+APPLICATION = (
+    0x6167656D  # "agem", in the header of each store (https://sqlite.org/pragma.html#pragma_application_id)
+)
 LAYOUT = 1
-CANDIDATES = 2000       # matches of one query that are ranked
-TERMS = 32              # words of a search that count
+CANDIDATES = 2000  # matches of one query that are ranked
+TERMS = 32  # words of a search that count
 SCHEMA = f"""
 PRAGMA application_id={APPLICATION};
 PRAGMA user_version={LAYOUT};
@@ -53,7 +57,12 @@ def now() -> str:
 def memory(row: tuple[Any, ...]) -> Record:
     """The `memory` record of a row of COLUMNS."""
     _, namespace, key, value, tags, time, expires = row
-    out: Record = {"type": "memory", "key": key, "value": None if value is None else loads(value), "time": time}
+    out: Record = {
+        "type": "memory",
+        "key": key,
+        "value": None if value is None else loads(value),
+        "time": time,
+    }
     if value is None:
         out["forgotten"] = True
     if namespace != "default":
@@ -77,7 +86,9 @@ class Store:
             self.db = sqlite3.connect(_uri(path, self.writable), uri=True, timeout=wait, isolation_level=None)
             self.db.execute("PRAGMA synchronous=FULL")
             if self._pragma("application_id") != APPLICATION:
-                raise Fault("invalid_input", f"{path}: a database of another program, not a store of memories")
+                raise Fault(
+                    "invalid_input", f"{path}: a database of another program, not a store of memories"
+                )
             if self._pragma("user_version") > LAYOUT:
                 raise Fault("invalid_input", f"{path}: made by a newer agent-memory")
 
@@ -91,7 +102,7 @@ class Store:
             return self._keep(namespace, item)
 
     def remember_many(self, items: Iterable[tuple[str, Record]]) -> None:
-        """Keep several in one transaction: all of them, or none where it fails. What is there already makes no new version."""
+        """Keep several in one transaction, or none. What is there already makes no new version."""
         with self._writing(durable=False):
             for namespace, item in items:
                 self._keep(namespace, item, again=False)
@@ -105,7 +116,7 @@ class Store:
             return bool(there)
 
     def undo(self, namespace: str, key: str) -> bool:
-        """Take back the last version of a key; the one before is the value again. False where there is none."""
+        """Take back the last version of a key, so that the one before counts. False where there is none."""
         with self._writing():
             rows = self._rows("namespace=? AND key=? ORDER BY id DESC LIMIT 2", namespace, key)
             if rows:
@@ -128,12 +139,17 @@ class Store:
     def items(self, namespace: str | None, tags: Iterable[str] = ()) -> Iterator[Record]:
         """The memories of a namespace (None: of all), by key, that carry every one of the tags."""
         where, values = ALIVE, [clock.time()]
-        rows = self._rows(where + (" ORDER BY namespace, key" if namespace is None else " AND namespace=? ORDER BY key"),
-                          *values, *([] if namespace is None else [namespace]))
+        rows = self._rows(
+            where + (" ORDER BY namespace, key" if namespace is None else " AND namespace=? ORDER BY key"),
+            *values,
+            *([] if namespace is None else [namespace]),
+        )
         return (memory(row) for row in rows if set(tags) <= set(row[4].split()))
 
-    def search(self, namespace: str | None, words: str, tags: Iterable[str] = (), limit: int = 20) -> list[Record]:
-        """The memories that hold all of the words, else any of them, the best first (BM25). Words are plain text."""
+    def search(
+        self, namespace: str | None, words: str, tags: Iterable[str] = (), limit: int = 20
+    ) -> list[Record]:
+        """The memories with all of the words, else any of them, the best first (BM25). Plain text."""
         distinct = list(dict.fromkeys(words.replace("\0", " ").split()))[:TERMS]
         terms = ['"' + word.replace('"', '""') + '"' for word in distinct]
         for queries in ([" ".join(terms)], terms) if len(terms) > 1 else (terms,):
@@ -146,11 +162,14 @@ class Store:
         return []
 
     def _match(self, query: str) -> list[tuple[int, float]]:
-        """(version, score; the lower the better) of the newest CANDIDATES that match: a word that stands in every
+        """(version, score; the lower the better) of the newest CANDIDATES: a word that stands in every
         memory must not cost a look at every memory."""
         with self._told():
-            return self.db.execute("SELECT rowid, bm25(words, 4, 1, 2) FROM words WHERE words MATCH ? "
-                                   "ORDER BY rowid DESC LIMIT ?", (query, CANDIDATES)).fetchall()
+            return self.db.execute(
+                "SELECT rowid, bm25(words, 4, 1, 2) FROM words WHERE words MATCH ? "
+                "ORDER BY rowid DESC LIMIT ?",
+                (query, CANDIDATES),
+            ).fetchall()
 
     def _wanted(self, ids: list[int], namespace: str | None, tags: set[str], limit: int) -> list[Record]:
         """The first `limit` of the versions that are alive, in the namespace, with the tags."""
@@ -167,17 +186,28 @@ class Store:
         """Counts and sizes, as one record."""
         with self._told():
             alive, keys, versions = self.db.execute(
-                f"SELECT (SELECT count(*) FROM versions v WHERE {ALIVE}), (SELECT count(*) FROM versions WHERE latest), "
-                "(SELECT count(*) FROM versions)", (clock.time(),)).fetchone()
+                f"SELECT (SELECT count(*) FROM versions v WHERE {ALIVE}), "
+                "(SELECT count(*) FROM versions WHERE latest), "
+                "(SELECT count(*) FROM versions)",
+                (clock.time(),),
+            ).fetchone()
             names = [row[0] for row in self.db.execute("SELECT DISTINCT namespace FROM versions ORDER BY 1")]
-        return {"type": "stats", "store": self.path, "memories": alive, "keys": keys, "versions": versions,
-                "namespaces": names, "bytes": os.path.getsize(self.path)}
+        return {
+            "type": "stats",
+            "store": self.path,
+            "memories": alive,
+            "keys": keys,
+            "versions": versions,
+            "namespaces": names,
+            "bytes": os.path.getsize(self.path),
+        }
 
     def vacuum(self) -> int:
-        """Drop what is expired or forgotten with all its history, and give the room back; how many keys went."""
+        """Drop what is expired or forgotten, history and all, and give the room back; how many keys."""
         with self._writing():
-            gone = self.db.execute(f"SELECT namespace, key FROM versions v WHERE latest AND NOT ({ALIVE})",
-                                   (clock.time(),)).fetchall()
+            gone = self.db.execute(
+                f"SELECT namespace, key FROM versions v WHERE latest AND NOT ({ALIVE})", (clock.time(),)
+            ).fetchall()
             for namespace, key in gone:
                 for row in self._rows("namespace=? AND key=? AND latest", namespace, key):
                     self._unindex(row)
@@ -187,33 +217,45 @@ class Store:
         return len(gone)
 
     def check(self) -> str:
-        """"ok", or what SQLite's own integrity check finds."""
+        """ "ok", or what SQLite's own integrity check finds."""
         with self._told():
             return str(self.db.execute("PRAGMA integrity_check").fetchone()[0])
 
     def _keep(self, namespace: str, item: Record, gone: bool = False, again: bool = True) -> int:
-        """One new version of a key, inside a transaction; `again`: also where the value is the same as before."""
-        row = (namespace, item["key"], None if gone else dumps(item["value"]), " ".join(item.get("tags") or ()),
-               item.get("time") or now(), item.get("expires"))
+        """One new version of a key, inside a transaction; `again`: also where nothing changed."""
+        row = (
+            namespace,
+            item["key"],
+            None if gone else dumps(item["value"]),
+            " ".join(item.get("tags") or ()),
+            item.get("time") or now(),
+            item.get("expires"),
+        )
         for old in self._rows("namespace=? AND key=? AND latest", namespace, item["key"]):
             if not again and old[3:5] == row[2:4] and old[6] == row[5]:
                 return int(old[0])
             self._unindex(old)
             self.db.execute("UPDATE versions SET latest=0 WHERE id=?", (old[0],))
-        made = self.db.execute("INSERT INTO versions(namespace, key, value, tags, time, expires, latest) "
-                               "VALUES(?,?,?,?,?,?,1)", row).lastrowid
+        made = self.db.execute(
+            "INSERT INTO versions(namespace, key, value, tags, time, expires, latest) VALUES(?,?,?,?,?,?,1)",
+            row,
+        ).lastrowid
         assert made is not None
         self._index((made, *row))
         return made
 
     def _index(self, row: tuple[Any, ...]) -> None:
         if row[3] is not None:
-            self.db.execute("INSERT INTO words(rowid, key, value, tags) VALUES(?,?,?,?)", (row[0], row[2], row[3], row[4]))
+            self.db.execute(
+                "INSERT INTO words(rowid, key, value, tags) VALUES(?,?,?,?)", (row[0], row[2], row[3], row[4])
+            )
 
     def _unindex(self, row: tuple[Any, ...]) -> None:
         if row[3] is not None:
-            self.db.execute("INSERT INTO words(words, rowid, key, value, tags) VALUES('delete',?,?,?,?)",
-                            (row[0], row[2], row[3], row[4]))
+            self.db.execute(
+                "INSERT INTO words(words, rowid, key, value, tags) VALUES('delete',?,?,?,?)",
+                (row[0], row[2], row[3], row[4]),
+            )
 
     def _alive(self, namespace: str, key: str) -> tuple[Any, ...] | None:
         rows = self._rows(ALIVE + " AND namespace=? AND key=?", clock.time(), namespace, key)
@@ -228,7 +270,7 @@ class Store:
 
     @contextmanager
     def _writing(self, durable: bool = True) -> Iterator[None]:
-        """One write transaction, begun with the lock in hand so that it cannot fail half-way for want of it."""
+        """One write transaction, begun with the lock in hand: it cannot fail half-way for want of it."""
         if not self.writable:
             raise Fault("tool_denied", f"{self.path}: read only")
         with self._told():
@@ -258,7 +300,10 @@ def _fault(path: str, bad: sqlite3.Error) -> Fault:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Fault("timeout", f"{path}: another program is writing; waited and gave up")
     if name.startswith("SQLITE_FULL") or name.startswith("SQLITE_IOERR_WRITE"):
-        return Fault("limit_exceeded", f"{path}: the disk is full: nothing of this was kept, what was there before is whole")
+        return Fault(
+            "limit_exceeded",
+            f"{path}: the disk is full: nothing of this was kept, what was there before is whole",
+        )
     if name.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
         return Fault("tool_denied", f"{path}: read only")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
@@ -286,7 +331,9 @@ def _whole(path: str) -> bool:
     page = int.from_bytes(head[16:18], "big")
     pages = int.from_bytes(head[28:32], "big")
     if seen.st_size < pages * (65536 if page == 1 else page) and not os.path.exists(path + "-wal"):
-        raise Fault("invalid_input", f"{path}: damaged: the file is shorter than it was; it was left as it is")
+        raise Fault(
+            "invalid_input", f"{path}: damaged: the file is shorter than it was; it was left as it is"
+        )
     return os.access(path, os.W_OK) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
 
 
@@ -294,7 +341,7 @@ def _make(path: str) -> None:
     """A new store, whole from the first moment it can be seen: made beside, then linked into its place."""
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    beside = f"{path}.{os.getpid()}.new"
+    beside = f"{path}.{os.urandom(6).hex()}.new"
     os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
         db = sqlite3.connect(beside, isolation_level=None)
@@ -303,7 +350,7 @@ def _make(path: str) -> None:
         db.close()
         try:
             os.link(beside, path)
-        except FileExistsError:      # another process made it at the same moment
+        except FileExistsError:  # another process made it at the same moment
             pass
     finally:
         os.unlink(beside)

@@ -1,0 +1,243 @@
+"""The promises of a store of memories, held against SQLite and against a real PostgreSQL."""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import pytest
+
+from agentlib.faults import Fault
+from agentlib.store import Store
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The address of a PostgreSQL server of our own, on a Unix socket in a scratch folder."""
+    binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+    if not binaries:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    folder = tempfile.mkdtemp(prefix="pg")
+    user = (
+        pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
+    )  # the server refuses to run as root
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    plain = {"user": user.pw_uid, "group": user.pw_gid} if os.getuid() == 0 else {}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **plain}
+    subprocess.run(
+        [
+            f"{binaries[-1]}/initdb",
+            "-D",
+            f"{folder}/data",
+            "-A",
+            "trust",
+            "-N",
+            "--no-instructions",
+            "-U",
+            "tester",
+        ],
+        check=True,
+        **quiet,
+    )
+    run = subprocess.Popen(
+        [
+            f"{binaries[-1]}/postgres",
+            "-D",
+            f"{folder}/data",
+            "-k",
+            folder,
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "fsync=off",
+        ],
+        **quiet,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while not os.path.exists(f"{folder}/.s.PGSQL.5432") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield f"postgresql://tester@/postgres?host={folder}"
+    finally:
+        run.send_signal(signal.SIGINT)  # "fast": clients are cut off
+        run.wait(20)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opener(request, tmp_path):
+    """A function that opens the same store again and again."""
+    if request.param == "sqlite":
+        yield lambda: Store(str(tmp_path / "m.db"))
+        return
+    url = request.getfixturevalue("server")
+    from agentlib.postgres import Postgres
+
+    yield lambda: _patient(Postgres, url)
+    store = Postgres(url)
+    store.db.execute("DROP SCHEMA agentutils CASCADE")
+    store.close()
+
+
+def _patient(make, url):
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return make(url)
+        except Fault as bad:  # the socket is there a moment before the server takes connections
+            if bad.kind != "network" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def store(opener):
+    made = opener()
+    yield made
+    made.close()
+
+
+def keep(store, key, value, namespace="default", **more):
+    return store.remember(namespace, {"key": key, "value": value, **more})
+
+
+@pytest.mark.parametrize(
+    "value", ["text", 2**53 + 1, 1.5, -0.0, True, None, [], {"a": [1, {"b": "é\u2028"}]}, ""]
+)
+def test_a_value_comes_back_as_it_was(store, value):
+    keep(store, "k", value)
+    back = store.recall("default", "k")["value"]
+    assert back == value and type(back) is type(value)
+
+
+def test_the_last_value_wins_and_the_history_is_kept(store):
+    for value in (1, 2, 3):
+        keep(store, "k", value)
+    assert store.recall("default", "k")["value"] == 3
+    assert [m["value"] for m in store.history("default", "k")] == [1, 2, 3]
+
+
+def test_undo_brings_the_value_before(store):
+    keep(store, "k", "old")
+    keep(store, "k", "new")
+    assert store.undo("default", "k") and store.recall("default", "k")["value"] == "old"
+    assert [m["value"] for m in store.search("default", "old")] == ["old"] and not store.search(
+        "default", "new"
+    )
+    assert store.undo("default", "k") and store.recall("default", "k") is None
+    assert not store.undo("default", "k")
+
+
+def test_what_is_forgotten_is_neither_recalled_nor_found_and_can_come_back(store):
+    keep(store, "k", "zebra")
+    assert (
+        store.forget("default", "k")
+        and store.recall("default", "k") is None
+        and not store.search(None, "zebra")
+    )
+    assert not store.forget("default", "k")
+    store.undo("default", "k")
+    assert store.recall("default", "k")["value"] == "zebra"
+
+
+def test_namespaces_are_kept_apart(store):
+    keep(store, "k", "mine", "a")
+    keep(store, "k", "yours", "b")
+    assert store.recall("a", "k")["value"] == "mine" and store.recall("default", "k") is None
+    assert [m["value"] for m in store.items(None)] == ["mine", "yours"]
+    assert [m["value"] for m in store.search("b", "yours")] == ["yours"] and not store.search("a", "yours")
+
+
+def test_what_is_expired_is_gone_and_vacuum_drops_it(store):
+    keep(store, "k", "short", expires=time.time() - 1)
+    keep(store, "l", "long", expires=time.time() + 1000)
+    assert store.recall("default", "k") is None and store.recall("default", "l")["expires"]
+    assert store.vacuum() == 1 and store.history("default", "k") == []
+
+
+def test_tags_narrow_lists_and_searches(store):
+    keep(store, "a", "fish", tags=["sea"])
+    keep(store, "b", "fish")
+    assert [m["key"] for m in store.items("default", ["sea"])] == ["a"]
+    assert [m["key"] for m in store.search("default", "fish", ["sea"])] == ["a"]
+
+
+def test_all_words_are_better_than_any(store):
+    for key, value in (("a", "red house"), ("b", "red car"), ("c", "blue car")):
+        keep(store, key, value)
+    assert [m["key"] for m in store.search("default", "red car")] == ["b"]
+    assert {m["key"] for m in store.search("default", "blue house")} == {"a", "c"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        '"',
+        "*",
+        "(",
+        ")",
+        "-",
+        ":",
+        "^",
+        "NEAR",
+        "AND OR NOT",
+        "'",
+        "a:b",
+        "'; DROP TABLE versions; --",
+        "%s",
+        "\0",
+        "\\",
+        "key:x",
+        "a & !b",
+    ],
+)
+def test_words_are_plain_text_whatever_they_hold(store, words):
+    keep(store, "k", "plain")
+    store.search("default", words)
+    assert store.recall("default", "k")["value"] == "plain"
+
+
+def test_the_same_again_makes_no_new_version_in_bulk(store):
+    for _ in range(2):
+        store.remember_many([("default", {"key": f"k{i}", "value": i}) for i in range(50)])
+    assert store.stats()["versions"] == 50 and store.stats()["memories"] == 50
+
+
+def test_a_failing_bulk_keeps_nothing_of_it(store):
+    with pytest.raises(KeyError):
+        store.remember_many([("default", {"key": "a", "value": 1}), ("default", {"key": "b"})])
+    assert store.recall("default", "a") is None
+
+
+def test_two_writers_of_one_key_leave_one_value_and_both_in_the_history(opener):
+    def write(name):
+        mine = opener()
+        for i in range(20):
+            keep(mine, "k", f"{name}{i}")
+        mine.close()
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    store = opener()
+    history = store.history("default", "k")
+    assert len(history) == 40 and store.recall("default", "k")["value"] == history[-1]["value"]
+    assert store.check() == "ok"
+    store.close()
+
+
+def test_a_password_in_the_address_is_refused(server):
+    from agentlib.postgres import Postgres
+
+    with pytest.raises(Fault, match="password"):
+        Postgres("postgresql://me:secret@/x")
