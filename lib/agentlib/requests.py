@@ -1,0 +1,180 @@
+"""The `request` record, checked before anything is sent, and the bytes of its images and documents."""
+from __future__ import annotations
+
+import os
+
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+
+FILE_CAP = 32 * 1024 * 1024     # bytes of one image or document
+ROLES = ("system", "user", "assistant", "tool")
+PARTS = ("text", "image", "document", "thinking")
+
+
+def checked(request: Record, default_model: str | None = None) -> Record:
+    """The request with its model; `invalid_input` names the field that no vendor could be sent."""
+    out = {name: value for name, value in request.items() if value is not None}
+    out.setdefault("model", default_model)
+    for name, good, what in _RULES:
+        if name in out and not good(out[name]):
+            raise Fault("invalid_input", f"{name}: must be {what}, not {_shown(out[name])}")
+    if not out.get("messages"):
+        raise Fault("invalid_input", "messages: must be a list of at least one message")
+    for number, said in enumerate(out["messages"]):
+        _message(said, f"messages[{number}]")
+    for number, tool in enumerate(out.get("tools") or []):
+        if not isinstance(tool, dict) or not _word(tool.get("name")):
+            raise Fault("invalid_input", f"tools[{number}]: must be a tool with a name")
+    return out
+
+
+def _message(said: Any, at: str) -> None:
+    if not isinstance(said, dict) or said.get("role") not in ROLES:
+        raise Fault("invalid_input", f"{at}: must be a message whose role is one of {', '.join(ROLES)}")
+    content = said.get("content")
+    if not isinstance(content, (str, list, type(None))):
+        raise Fault("invalid_input", f"{at}.content: must be a string or a list of parts, not {_shown(content)}")
+    for number, part in enumerate(content if isinstance(content, list) else []):
+        if not isinstance(part, dict) or part.get("type") not in PARTS:
+            raise Fault("invalid_input", f"{at}.content[{number}]: must be a part of type {', '.join(PARTS)}")
+        if part["type"] == "text" and not isinstance(part.get("text"), str):
+            raise Fault("invalid_input", f"{at}.content[{number}].text: must be a string")
+    for call in said.get("tool_calls") or []:
+        if not isinstance(call, dict) or not _word(call.get("name")):
+            raise Fault("invalid_input", f"{at}.tool_calls: must be calls with id, name and arguments")
+    if said["role"] == "tool" and not _word(said.get("tool_call_id")):
+        raise Fault("invalid_input", f"{at}.tool_call_id: must say which call this answers")
+
+
+def _word(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**53
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e6
+
+
+def _choice(value: Any) -> bool:
+    return value in ("auto", "none", "required") if isinstance(value, str) else isinstance(value, dict) and _word(value.get("name"))
+
+
+def _words(value: Any) -> bool:
+    return isinstance(value, list) and all(_word(v) for v in value)
+
+
+_RULES = (
+    ("model", _word, "the name of a model"),
+    ("messages", lambda v: isinstance(v, list), "a list of messages"),
+    ("tools", lambda v: isinstance(v, list), "a list of tools"),
+    ("tool_choice", _choice, '"auto", "none", "required" or {"name": …}'),
+    ("temperature", _number, "a number"),
+    ("max_tokens", _count, "a whole number above 0"),
+    ("stop", _words, "a list of strings"),
+    ("schema", lambda v: isinstance(v, dict), "a JSON Schema object"),
+    ("stream", lambda v: isinstance(v, bool), "true or false"),
+    ("reasoning", lambda v: v in ("low", "medium", "high"), '"low", "medium" or "high"'),
+    ("api", lambda v: v in ("chat", "responses"), '"chat" or "responses"'),
+    ("options", lambda v: isinstance(v, dict), "an object"),
+)
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:60]
+
+
+def parts(said: Record) -> list[Record]:
+    """The content of a message as parts; thinking, which is the model's own, left out."""
+    content = said.get("content") or []
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [part for part in content if part["type"] != "thinking"]
+
+
+def blob(part: Record) -> tuple[str, str]:
+    """(media type, base64) of an image or document given by `data` or `path`."""
+    if isinstance(part.get("data"), str):
+        return part.get("media_type") or _guess(part), part["data"]
+    if not isinstance(part.get("path"), str):
+        raise Fault("invalid_input", f"{part['type']}: needs data, path or url")
+    import base64
+    try:
+        with open(part["path"], "rb") as file:
+            data = file.read(FILE_CAP + 1)
+    except (OSError, ValueError) as bad:
+        raise Fault("invalid_request", f"{part['type']} {part['path']}: {getattr(bad, 'strerror', None) or bad}") from None
+    if len(data) > FILE_CAP:
+        raise Fault("invalid_request", f"{part['type']} {part['path']}: larger than {FILE_CAP >> 20} MiB")
+    return part.get("media_type") or _guess(part, data), base64.b64encode(data).decode()
+
+
+def address(part: Record) -> str:
+    """The part as an address: its own url, else a data URL."""
+    if isinstance(part.get("url"), str):
+        return str(part["url"])
+    media, data = blob(part)
+    return f"data:{media};base64,{data}"
+
+
+def file_name(part: Record) -> str | None:
+    """The name of a document: given, or the end of its path."""
+    return part.get("name") or (os.path.basename(part["path"]) if isinstance(part.get("path"), str) else None)
+
+
+_MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"),
+          (b"%PDF", "application/pdf"))
+
+
+def _guess(part: Record, data: bytes = b"") -> str:
+    """The media type by the first bytes, else by the name."""
+    for magic, media in _MAGIC:
+        if data.startswith(magic):
+            return media
+    import mimetypes
+    media = mimetypes.guess_type(file_name(part) or "")[0] or ""
+    if media:
+        return media
+    return "image/png" if part["type"] == "image" else "text/plain" if data and b"\0" not in data else "application/octet-stream"
+
+
+def merged(body: Record, options: Record | None) -> Record:
+    """The body with the request's options merged in deeply; an option wins over what was built, null takes it out."""
+    for name, value in (options or {}).items():
+        if isinstance(value, dict) and isinstance(body.get(name), dict):
+            merged(body[name], value)
+        elif value is None:
+            body.pop(name, None)
+        else:
+            body[name] = value
+    return body
+
+
+def schema_of(tool: Record) -> Record:
+    """The schema of a tool's arguments, under whichever of its names; an object without properties where there is none."""
+    return tool.get("inputSchema") or tool.get("input_schema") or tool.get("parameters") or {"type": "object", "properties": {}}
+
+
+def choice(request: Record) -> Any:
+    """tool_choice, where there are tools to choose from; `invalid_input` where one is demanded that is not there."""
+    given, tools = request.get("tool_choice"), request.get("tools") or []
+    if isinstance(given, dict) and given["name"] not in [tool["name"] for tool in tools] or given == "required" and not tools:
+        raise Fault("invalid_input", f"tool_choice: {given if isinstance(given, str) else given['name']!r} is not among the tools")
+    return given if tools else None
+
+
+def only_text(said: Record, why: str) -> str:
+    """The text of a message that can hold nothing else; `invalid_request` with the reason where it does."""
+    texts = []
+    for part in parts(said):
+        if part["type"] != "text":
+            raise Fault("invalid_request", f"{part['type']}: {why}")
+        texts.append(part["text"])
+    return "\n".join(texts)
