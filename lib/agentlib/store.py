@@ -1,8 +1,8 @@
 """A store of memories in one SQLite file: versions of values by namespace and key, searched by FTS5.
 
-What `remember` returned from is on the disk (WAL, synchronous=FULL); what `remember_many` returned from survives
-the death of the process, not of the power (NORMAL). Writers queue on SQLite's own lock. A file that is not
-a whole store of ours is an error that names it: never an empty store, never overwritten
+`remember` returns when the value is on the disk (WAL, synchronous=FULL); what `remember_many` returned from
+survives the death of the process, not of the power (NORMAL). Writers queue on SQLite's own lock. A file that is
+not a whole store of ours is an error that names it: never an empty store, never overwritten
 (https://sqlite.org/rescode.html, https://sqlite.org/wal.html).
 """
 
