@@ -1,0 +1,295 @@
+"""From a request to what a small model can follow, and back: few-shot turns, JSON held to a schema, plain tool calls.
+
+Small models on llama.cpp do not make native tool calls, but with every tool's schema as one constraint and a few
+worked examples they choose well (figures: docs/provider-local.md). All of it is pure functions: no model in here.
+"""
+from __future__ import annotations
+
+import json
+import re
+import secrets
+
+from agentlib.faults import Fault
+from agentlib.localshortlist import shortlist
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+
+RESULT_CAP = 500        # characters of a tool's result that the model sees; the user sees all of it
+EXAMPLES = 10           # few-shot turns, over all tools
+RULE = ('You have tools. Reply with only one JSON object: {"tool": NAME, "args": {...}}. Take the args from the user\'s '
+        'words, exactly as they stand there. When no tool fits, or when the result is known, use the tool "%s".\nTools:')
+GREETING = "Hello! What can I do for you?"
+REFUSAL = "I cannot do that: none of my tools can order a taxi."
+UNSUPPORTED = ("reasoning",)
+
+# What the constraint engine takes without surprise; the caller validates against the whole schema anyway.
+KEYWORDS = {"type", "enum", "const", "minimum", "maximum", "minItems", "maxItems", "minLength", "maxLength"}
+
+
+def spaced(value: Any) -> str:
+    """JSON as models write it themselves: a blank after each comma and colon."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+class Plan:
+    """How one request is put to the model: `body` for llama.cpp's chat completions, and how to read what comes.
+
+    tools: those that are offered, by name. answer: the name that stands for "no tool, this text"; None in plain chat.
+    free: the text of an answer is prose (not held to the request's own schema), so it can be streamed.
+    """
+    __slots__ = ("body", "tools", "answer", "free")
+
+    def __init__(self, body: Record, tools: list[Record], answer: str | None, free: bool) -> None:
+        self.body, self.tools, self.answer, self.free = body, tools, answer, free
+
+
+def plan(request: Record, answer_only: bool = False) -> Plan:
+    """The plan for a `request` record. answer_only: no tool may be called any more. `invalid_request` names what a
+    small local model cannot carry."""
+    check(request)
+    choice = request.get("tool_choice", "auto")
+    messages = [m for m in request.get("messages") or [] if isinstance(m, dict)]
+    offered = [] if choice == "none" else chosen(request.get("tools") or [], choice, messages)
+    schema = request.get("schema")
+    if not offered:
+        body = {"messages": [plain_turn(m) for m in messages]}
+        if schema:
+            body["response_format"] = constraint(schema)
+        return Plan(with_settings(body, request), [], None, not schema)
+    answer = answer_name(offered)
+    form = schema if isinstance(schema, dict) else {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    forms = [] if answer_only else [call_form(t["name"], subset(arguments_schema(t))) for t in offered]
+    if choice == "auto" or answer_only:
+        forms.append(call_form(answer, form))
+    turns = [{"role": "system", "content": instructions(messages, offered, answer)}, *few_shot(offered, answer)]
+    turns += [turn for m in messages if m.get("role") != "system" for turn in tool_turns(m, answer)]
+    body = {"messages": turns, "response_format": constraint({"anyOf": forms} if len(forms) > 1 else forms[0])}
+    return Plan(with_settings(body, request), offered, answer, not schema)
+
+
+def check(request: Record) -> None:
+    """`invalid_request` for what would be dropped in silence otherwise."""
+    for field in UNSUPPORTED:
+        if request.get(field):
+            raise Fault("invalid_request", f"the local model has no `{field}`; leave it out")
+    if request.get("api") not in (None, "chat"):
+        raise Fault("invalid_request", f"the local model has no api {request['api']!r}; use \"chat\" or leave it out")
+    for message in request.get("messages") or []:
+        for part in message.get("content") if isinstance(message.get("content"), list) else []:
+            if part.get("type") not in ("text", "thinking"):
+                raise Fault("invalid_request", f"the local model reads text only, not a part of type {part.get('type')!r}")
+
+
+def chosen(tools: list[Record], choice: Any, messages: list[Record]) -> list[Record]:
+    """The tools to put before the model: the one that tool_choice names, else the shortlist for the last request."""
+    if isinstance(choice, dict):
+        named = [t for t in tools if t.get("name") == choice.get("name")]
+        if not named:
+            raise Fault("invalid_request", f"tool_choice names {choice.get('name')!r}, which is not among the tools")
+        return named
+    used = {c.get("name") for m in messages for c in m.get("tool_calls") or []}
+    return shortlist(tools, last_request(messages), used)
+
+
+def last_request(messages: list[Record]) -> str:
+    """The text of the last user message."""
+    return next((text(m) for m in reversed(messages) if m.get("role") == "user"), "")
+
+
+def answer_name(tools: list[Record]) -> str:
+    """The name that stands for "answer in words", one that no tool has."""
+    name = "answer"
+    while any(t.get("name") == name for t in tools):
+        name = "final_" + name
+    return name
+
+
+def with_settings(body: Record, request: Record) -> Record:
+    """The request's own settings; its `options` win over what was built."""
+    body["temperature"] = request.get("temperature", 0) or 0
+    body["max_tokens"] = request.get("max_tokens") or 1024
+    if request.get("stop"):
+        body["stop"] = request["stop"]
+    return merged(body, request.get("options") or {})
+
+
+def merged(into: Record, more: Record) -> Record:
+    """`more` put into `into` deeply."""
+    for key, value in more.items():
+        both = isinstance(value, dict) and isinstance(into.get(key), dict)
+        into[key] = merged(into[key], value) if both else value
+    return into
+
+
+def constraint(schema: Record) -> Record:
+    """llama.cpp's way to hold the output to a JSON Schema."""
+    return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
+
+
+def call_form(name: str, args: Record) -> Record:
+    """The schema of one object {"tool": name, "args": …}."""
+    return {"type": "object", "properties": {"tool": {"const": name}, "args": args}, "required": ["tool", "args"],
+            "additionalProperties": False}
+
+
+def arguments_schema(tool: Record) -> Record:
+    """The schema of a tool's arguments, under whichever of the three names it came."""
+    found = tool.get("inputSchema") or tool.get("input_schema") or tool.get("parameters")
+    return found if isinstance(found, dict) else {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+
+
+def subset(schema: Any, root: Any = None, depth: int = 0) -> Record:
+    """The schema with only what the constraint engine surely knows; {} (anything) where that says too little."""
+    root = schema if root is None else root
+    if not isinstance(schema, dict) or depth > 8:
+        return {}
+    if isinstance(ref := schema.get("$ref"), str):
+        return subset(inside(root, ref), root, depth + 1)
+    out: Record = {k: v for k, v in schema.items() if k in KEYWORDS}
+    for word in ("anyOf", "oneOf"):
+        if isinstance(schema.get(word), list) and "properties" not in schema:
+            return {"anyOf": [subset(s, root, depth + 1) for s in schema[word]]}
+    if isinstance(schema.get("items"), dict):
+        out["items"] = subset(schema["items"], root, depth + 1)
+    if isinstance(properties := schema.get("properties"), dict):
+        out["type"] = "object"
+        out["properties"] = {k: subset(v, root, depth + 1) for k, v in properties.items()}
+        out["required"] = [k for k in schema.get("required") or [] if k in properties]
+        out["additionalProperties"] = False
+    return out
+
+
+def inside(root: Any, ref: str) -> Any:
+    """What a reference within the same document points at; None where nothing is there."""
+    if not ref.startswith("#"):
+        return None
+    for step in ref[1:].strip("/").split("/") if ref.strip("#/") else []:
+        root = root.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(root, dict) else None
+    return root
+
+
+def instructions(messages: list[Record], tools: list[Record], answer: str) -> str:
+    """The system turn: the caller's own words, then the rule and one line of JSON a tool. The same bytes for the same
+    tools, so that the model's prompt cache holds over the turns of a run."""
+    own = [text(m) for m in messages if m.get("role") == "system"]
+    lines = [tool_line(t) for t in tools]
+    lines.append(spaced({"tool": answer, "description": "Say something to the user: the final answer, or that no tool fits",
+                         "args": {"text": "string"}}))
+    return "\n\n".join([*own, "\n".join([RULE % answer, *lines])])
+
+
+def tool_line(tool: Record) -> str:
+    """One tool as the model reads it: short, types and purposes of the arguments only."""
+    schema = arguments_schema(tool)
+    needed = schema.get("required") or []
+    args = {name: brief(spec if isinstance(spec, dict) else {}, name in needed)
+            for name, spec in (schema.get("properties") or {}).items()}
+    return spaced({"tool": tool["name"], "description": str(tool.get("description") or tool.get("title") or "")[:200], "args": args})
+
+
+def brief(spec: Record, needed: bool) -> str:
+    """`string, path of the file` or `integer (optional)`."""
+    kind = "one of " + ", ".join(map(str, spec["enum"])) if isinstance(spec.get("enum"), list) else str(spec.get("type") or "any")
+    purpose = str(spec.get("description") or "")[:100]
+    return kind + ("" if needed else " (optional)") + (f": {purpose}" if purpose else "")
+
+
+def few_shot(tools: list[Record], answer: str) -> list[Record]:
+    """Worked turns from the tools' own `examples`, the first of each tool before the second of any; a greeting and a
+    refusal among them, since without these a small model always calls something."""
+    turns: list[Record] = []
+    given = [(t["name"], [e for e in t.get("examples") or [] if usable(e)]) for t in tools]
+    pairs = [(name, found[n]) for n in range(3) for name, found in given if n < len(found)][:EXAMPLES]
+    for number, (name, example) in enumerate(pairs):
+        turns += turn_pair(example["request"], name, example["arguments"])
+        if "result" in example and "answer" in example:
+            turns += turn_pair(result_text(str(example["result"])), answer, {"text": example["answer"]})
+        if number == 1 or len(pairs) == 1:
+            turns += turn_pair("Hi there", answer, {"text": GREETING})
+    return turns + (turn_pair("Order a taxi for me", answer, {"text": REFUSAL}) if pairs else [])
+
+
+def usable(example: Any) -> bool:
+    """Whether an entry of `examples` has the form {"request": str, "arguments": {…}}."""
+    return isinstance(example, dict) and isinstance(example.get("request"), str) and isinstance(example.get("arguments"), dict)
+
+
+def turn_pair(asked: str, tool: str, args: Record) -> list[Record]:
+    """A user's turn and the call that answers it."""
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": spaced({"tool": tool, "args": args})}]
+
+
+def text(message: Record) -> str:
+    """The text of a message, whatever form its content has."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "\n".join(str(p.get("text", "")) for p in content if isinstance(p, dict) and p.get("type") == "text")
+    return content if isinstance(content, str) else ""
+
+
+def plain_turn(message: Record) -> Record:
+    """A message for a chat without tools; earlier calls and results are told in words."""
+    role = message.get("role")
+    if role == "tool":
+        return {"role": "user", "content": result_text(text(message), bool(message.get("is_error")))}
+    said = text(message)
+    calls = [f"(called {c.get('name')} with {spaced(c.get('arguments'))})" for c in message.get("tool_calls") or []]
+    return {"role": role, "content": "\n".join([said, *calls] if said else calls or [""])}
+
+
+def tool_turns(message: Record, answer: str) -> list[Record]:
+    """The turns of one message in the form of the few-shot examples."""
+    if message.get("role") != "assistant":
+        return [plain_turn(message)]
+    calls = [spaced({"tool": c.get("name"), "args": c.get("arguments")}) for c in message.get("tool_calls") or []]
+    return [{"role": "assistant", "content": "\n".join(calls or [spaced({"tool": answer, "args": {"text": text(message)}})])}]
+
+
+def result_text(result: str, failed: bool = False) -> str:
+    """A tool's result as a user's turn, cut in its middle to RESULT_CAP."""
+    result = result.strip()
+    if len(result) > RESULT_CAP:
+        head = RESULT_CAP * 3 // 4
+        cut = len(result) - RESULT_CAP
+        result = f"{result[:head]}\n[… {cut} characters left out …]\n{result[head - RESULT_CAP:]}"
+    return f"{'Error' if failed else 'Result'}: {result}"
+
+
+def message(raw: str, plan: Plan) -> Record:
+    """The assistant's `message` in the model's output: text, or one tool call. `bad_response` where it is neither."""
+    if plan.answer is None:
+        return {"role": "assistant", "content": raw}
+    try:
+        said = json.loads(raw)
+        name, args = said["tool"], said["args"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise Fault("bad_response", f"the local model's reply is not a whole call: {raw[:80]!r}", retryable=False) from None
+    if name == plan.answer:
+        return {"role": "assistant", "content": args.get("text", "") if plan.free else json.dumps(args, ensure_ascii=False)}
+    return {"role": "assistant", "content": "", "tool_calls": [{"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}]}
+
+
+def repeats(said: Record, request: Record) -> bool:
+    """Whether a call is the very one that was made just before: small models go round in circles."""
+    before = [c for m in request.get("messages") or [] for c in m.get("tool_calls") or []][-1:]
+    calls = said.get("tool_calls") or []
+    return bool(before and calls) and all(calls[0][k] == before[0].get(k) for k in ("name", "arguments"))
+
+
+_ANSWER = r'\s*\{\s*"tool"\s*:\s*"%s"\s*,\s*"args"\s*:\s*\{\s*"text"\s*:\s*"'
+_WHOLE = re.compile(r'(?:[^"\\]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u(?![dD][89abAB])[0-9a-fA-F]{4}|\\[^u])*')
+
+
+def answered(raw: str, plan: Plan) -> str:
+    """As much of the answer's text as the model's output holds so far, "" while it may yet be a call."""
+    if plan.answer is None:
+        return raw
+    if not plan.free or not (head := re.match(_ANSWER % plan.answer, raw)):
+        return ""
+    body = _WHOLE.match(raw, head.end())
+    assert body is not None     # the pattern matches the empty string too
+    return str(json.loads(f'"{body.group()}"', strict=False))
