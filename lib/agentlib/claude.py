@@ -1,0 +1,37 @@
+"""What Claude models want wherever they run: how they are told to think, and the form of their JSON Schemas."""
+from __future__ import annotations
+
+import re
+
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+
+BUDGET = {"low": 1024, "medium": 4096, "high": 12288}      # tokens of thinking, for models before 4.6; 1024 is the least
+WITHOUT_EFFORT = re.compile(r"claude-(v?2|3|instant|(opus|sonnet|haiku)-4-([0-5]\b|20\d{6}))")
+
+
+def thinking(model: str, effort: str, limit: int | None) -> Record:
+    """The fields of a body that make a model think: by effort since 4.6, before by a budget inside max_tokens `limit`."""
+    if not WITHOUT_EFFORT.search(model):
+        return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
+    budget, least = BUDGET[effort], BUDGET["low"]
+    if limit is not None and limit < 2 * least:
+        raise Fault("invalid_request", f"reasoning: {model} needs max_tokens of {2 * least} or more to think")
+    return {"thinking": {"type": "enabled", "budget_tokens": budget if limit is None else min(budget, limit - least)}}
+
+
+def closed(schema: Any) -> Any:
+    """The schema with `additionalProperties` false where an object says nothing of it: the vendor insists on the word."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: value if name in ("enum", "const", "default", "examples") else closed(value) for name, value in schema.items()}
+    if made.get("type") == "object":
+        made.setdefault("additionalProperties", False)
+    return made
