@@ -6,7 +6,6 @@ twice in one object, no number that overflows. Lone surrogates become U+FFFD on 
 from __future__ import annotations
 
 import io
-import json
 import os
 import select
 import sys
@@ -59,9 +58,30 @@ def _float(text: str) -> float:
     return value
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
-_foreign = json.JSONDecoder(parse_constant=_constant)
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+def _load_json() -> None:
+    """Put the codecs in place at their first use: json costs 3 ms, and a warm agent-discover needs none."""
+    from json import JSONDecoder, JSONEncoder
+    globals().update(
+        _decode=JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float).decode,
+        _decode_foreign=JSONDecoder(parse_constant=_constant).decode,
+        _encode=JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode)
+
+
+def _decode(text: str) -> Any:
+    _load_json()
+    return _decode(text)
+
+
+def _decode_foreign(text: str) -> Any:
+    _load_json()
+    return _decode_foreign(text)
+
+
+def _encode(value: Any) -> str:
+    _load_json()
+    return _encode(value)
+
+
 sys.set_int_max_str_digits(0)   # integers keep their digits; LINE_CAP bounds them
 
 
@@ -70,7 +90,7 @@ def loads(text: str | bytes) -> Any:
     if isinstance(text, bytes):
         text = text.decode("utf-8")     # UnicodeDecodeError is a ValueError
     try:
-        return _decoder.decode(text)
+        return _decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -78,14 +98,14 @@ def loads(text: str | bytes) -> Any:
 def foreign(text: str | bytes) -> Any:
     """The value of a vendor's JSON, read in C throughout: a key twice is no error, and the last one counts."""
     try:
-        return _foreign.decode(text.decode("utf-8") if isinstance(text, bytes) else text)
+        return _decode_foreign(text.decode("utf-8") if isinstance(text, bytes) else text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def dumps(value: Any) -> str:
     """One line of JSON, without its line end; always valid UTF-8, whatever the strings hold."""
-    text = _encoder.encode(value)
+    text = _encode(value)
     try:
         text.encode()
     except UnicodeEncodeError:   # joins a surrogate pair that came in two pieces, replaces a lone half
