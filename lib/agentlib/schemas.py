@@ -47,9 +47,10 @@ def ask_raw(files: Iterable[str], timeout: float = 3.0, fresh: bool = False) -> 
     cache = schemacache.load()
     answers: dict[str, Answer] = {}
     stamps: dict[str, bytes] = {}
+    folders: dict[str, str] = {}
     for path in files:
         try:
-            stamp = schemacache.stamp(_checked(path))
+            stamp = schemacache.stamp(checked(path, folders))
         except Fault as fault:
             answers[path] = fault
             continue
@@ -154,8 +155,14 @@ def head(raw: bytes) -> tuple[str, str]:
     return parts[7].decode(), parts[11].decode()
 
 
-def _checked(path: str) -> os.stat_result:
-    """The stat of an executable that may be asked; a Fault for one that must not be."""
+def checked(path: str, folders: dict[str, str]) -> os.stat_result:
+    """The stat of an executable that may be asked; a Fault for one that must not be.
+
+    folders: what was found out about folders already (one dict for many calls).
+    """
+    folder = os.path.dirname(path)
+    if folder not in folders:
+        folders[folder] = _open_to_all(folder)
     try:
         seen = os.stat(path)
     except OSError as bad:
@@ -170,7 +177,20 @@ def _checked(path: str) -> os.stat_result:
         raise Fault("tool_denied", "runs with rights of another user (setuid or setgid): not asked")
     if seen.st_mode & stat.S_IWOTH:
         raise Fault("tool_denied", "anyone may write to this file: not asked (chmod o-w)")
+    if folders[folder]:
+        raise Fault("tool_denied", folders[folder])
     return seen
+
+
+def _open_to_all(folder: str) -> str:
+    """Why no file of this folder may be run: others may put theirs there (in a sticky one, like /tmp, only add)."""
+    try:
+        mode = os.stat(folder or ".").st_mode
+    except (OSError, ValueError):
+        return ""       # the file's own stat says it
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        return f"anyone may write to the folder {folder or '.'}: not asked (chmod o-w)"
+    return ""
 
 
 def _file_type(mode: int) -> str:
