@@ -1,0 +1,93 @@
+"""Which files of a folder are worth reading: not what git ignores, nothing hidden, links not followed out of it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import subprocess
+
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GIT_SECONDS = 30
+# A repository of others must not run its programs through our questions to git (git-config(1): core.fsmonitor).
+GIT = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false"]
+
+
+def git(*args: str, folder: str = ".") -> bytes | None:
+    """What git prints, None where it fails or is not there."""
+    env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            [*GIT, *args], cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=GIT_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def diff(revision: str) -> str:
+    """The change of the working tree since a revision, as git shows it without programs of the repository."""
+    if revision.startswith("-"):
+        raise Fault("invalid_input", f"--diff {revision}: not a revision")
+    text = git("diff", "--no-ext-diff", "--no-textconv", "--no-color", revision, "--")
+    if text is None:
+        raise Fault("invalid_input", f"--diff {revision}: git knows no such revision here")
+    return text.decode("utf-8", "replace")
+
+
+def expand(operand: str) -> list[str]:
+    """The files that an operand names: itself, all of a folder, or what a glob matches. Fault where none."""
+    if os.path.isdir(operand):
+        return list(folder(operand))
+    if os.path.lexists(operand):
+        return [operand]
+    found = sorted(glob.glob(operand, recursive=True)) if glob.has_magic(operand) else []
+    if not found:
+        raise Fault("invalid_input", f"{operand}: no such file or folder")
+    return [file for one in found for file in ([one] if not os.path.isdir(one) else [])]
+
+
+def folder(path: str) -> Iterator[str]:
+    """The files of a folder, by name, less what is hidden or ignored."""
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=path)
+    names = _walk(path) if listed is None else sorted(set(os.fsdecode(listed).split("\0")) - {""})
+    for name in names:
+        full = os.path.normpath(os.path.join(path, name))
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if not hidden and os.path.isfile(full) and not _leads_out(full, path):
+            yield full
+
+
+def _leads_out(file: str, path: str) -> bool:
+    """Whether a link in the folder points outside of it."""
+    return os.path.islink(file) and not os.path.realpath(file).startswith(os.path.realpath(path) + os.sep)
+
+
+def _walk(path: str) -> Iterator[str]:
+    """The files below a folder that is no repository, by name, less what its .gitignore files name."""
+    from agentlib import packages
+
+    packages.need("pathspec")
+    import pathspec
+
+    rules: dict[str, pathspec.GitIgnoreSpec] = {}
+    for base, folders, files in os.walk(path):
+        inside = os.path.relpath(base, path)
+        if ".gitignore" in files:
+            with open(os.path.join(base, ".gitignore"), encoding="utf-8", errors="replace") as file:
+                rules[inside] = pathspec.GitIgnoreSpec.from_lines(file)
+
+        def kept(name: str, inside: str = inside) -> bool:
+            full = os.path.normpath(os.path.join(inside, name))
+            return not any(
+                spec.match_file(os.path.relpath(full, top) + ("/" if name.endswith("/") else ""))
+                for top, spec in rules.items()
+                if top == "." or full.startswith(top + "/")
+            )
+
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and kept(f + "/"))
+        yield from (os.path.normpath(os.path.join(inside, f)) for f in sorted(files) if kept(f))

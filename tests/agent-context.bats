@@ -1,0 +1,149 @@
+#!/usr/bin/env bats
+# agent-context - files, folders, diffs and skills become context records, and what is left out is said
+
+load helper
+
+repository() {
+    git init -q . && git config user.email t@example.com && git config user.name t
+    mkdir -p src
+    echo 'build/' >.gitignore
+    mkdir build && echo made >build/out.txt
+    echo 'def retry(): pass' >src/retry.py
+    echo 'def colour(): pass' >src/colour.py
+    printf 'a\0b' >src/blob.bin
+    git add -A && git commit -qm first
+}
+
+sources() { jq -r 'select(.type=="context").source' <<<"$1" | xargs; }
+
+@test "a file becomes one context record with its text" {
+    printf 'one\ntwo\n' >f.txt
+    equal '{"type":"context","source":"f.txt","text":"one\ntwo\n"}' "$(agent-context f.txt </dev/null)"
+}
+
+@test "lines are numbered on demand" {
+    printf 'one\ntwo\n' >f.txt
+    equal $'     1\tone\n     2\ttwo' "$(agent-context --numbers f.txt </dev/null | jq -r .text)"
+}
+
+@test "a folder gives what git does not ignore; binary files are left out and named" {
+    repository
+    run -0 --separate-stderr agent-context . </dev/null
+    equal 'src/colour.py src/retry.py' "$(sources "$output")"
+    # shellcheck disable=SC2154  # set by run
+    equal 'agent-context: left out: src/blob.bin: binary' "$stderr"
+}
+
+@test "a folder without git honours its .gitignore files, the nested ones too" {
+    mkdir -p d/sub && echo '*.log' >d/.gitignore && echo 'secret*' >d/sub/.gitignore
+    touch d/a.txt d/b.log d/sub/secret.txt d/sub/c.txt d/.hidden
+    equal 'd/a.txt d/sub/c.txt' "$(sources "$(agent-context d </dev/null)")"
+}
+
+@test "a link that leads out of the folder is not followed" {
+    repository
+    echo outside >"$SCRATCH/outside.txt"
+    ln -s "$SCRATCH/outside.txt" src/link.txt
+    lacks "$(agent-context --quiet src </dev/null)" outside
+}
+
+@test "a repository's own programs are not run" {
+    repository
+    printf '#!/bin/sh\ntouch %s/ran\n' "$SCRATCH" >hook && chmod +x hook
+    git config core.fsmonitor "$PWD/hook" && git config diff.external "$PWD/hook"
+    echo more >>src/retry.py
+    agent-context --diff HEAD --quiet . </dev/null >/dev/null
+    [ ! -e "$SCRATCH/ran" ]
+}
+
+@test "globs are matched, and one that matches nothing is an error" {
+    mkdir -p a/b && touch a/x.py a/b/y.py a/z.txt
+    equal 'a/b/y.py a/x.py' "$(sources "$(agent-context 'a/**/*.py' </dev/null)")"
+    run -2 agent-context 'a/*.nothing' </dev/null
+    equal 'agent-context: a/*.nothing: no such file or folder' "$output"
+}
+
+@test "the most relevant come first, and the whole budget holds" {
+    repository
+    for i in {1..20}; do seq 300 >"src/n$i.txt"; done
+    run -0 --separate-stderr agent-context --for 'where is the retry?' --max-tokens 700 src </dev/null
+    equal 'src/retry.py' "$(jq -r .source <<<"${lines[0]}")"
+    [ "${#output}" -lt 3500 ]
+    has "$stderr" 'no room left in 700 tokens (estimated at 4 bytes each)'
+    has "$stderr" 'left out: 9 more'
+}
+
+@test "a long file is cut at a line end, and that is said" {
+    seq 10000 >long.txt
+    run -0 --separate-stderr agent-context --max-file-tokens 100 long.txt </dev/null
+    has "$(jq -r .text <<<"$output" | tail -2)" 'more lines]'
+    has "$stderr" 'over 100 tokens'
+}
+
+@test "a diff is what git says has changed, and a revision that is none is an error" {
+    repository
+    echo 'more' >>src/retry.py
+    has "$(agent-context --diff </dev/null | jq -r .text)" '+more'
+    run -2 agent-context --diff no-such </dev/null
+    run -2 agent-context --diff=--output=x </dev/null
+    [ ! -e x ]
+}
+
+@test "the tree lists what was found" {
+    mkdir d && touch d/a d/b
+    equal $'d/a\nd/b' "$(agent-context --tree d </dev/null | jq -r 'select(.source=="tree").text')"
+}
+
+@test "a stream goes first and unchanged; - is plain text" {
+    echo x >f
+    run -0 agent-context f <<<'{"type":"other" , "n":1}'
+    equal '{"type":"other" , "n":1}' "${lines[0]}"
+    equal '{"type":"input","text":"{\"type\":\"tool\"}\n","source":"stdin"}' "$(echo '{"type":"tool"}' | agent-context -)"
+}
+
+@test "an image becomes a part; a PDF and a page become text" {
+    printf '\x89PNG\r\n\x1a\nrest' >i.png
+    equal '"image/png"' "$(agent-context i.png </dev/null | jq -c .part.media_type)"
+    echo '<!doctype html><html><body><h1>Head</h1><p>text <b>bold</b></p></body></html>' >p.html
+    run -0 agent-context p.html </dev/null
+    lacks "$output" '<b>'
+    has "$output" 'text bold'
+    echo '%PDF-1.4 broken' >b.pdf
+    run -2 agent-context b.pdf </dev/null
+    has "$output" 'b.pdf: not a PDF that can be read'
+}
+
+@test "skills: a catalogue and a tool that reads one" {
+    mkdir -p skills/release/scripts
+    printf -- '---\nname: release\ndescription: How to make\n  a release\n---\nFirst tag.\n' >skills/release/SKILL.md
+    touch skills/release/scripts/tag.sh
+    run -0 agent-context --skills skills </dev/null
+    has "$(jq -r .text <<<"${lines[0]}")" '- release: How to make a release'
+    equal skill "$(jq -r .name <<<"${lines[1]}")"
+    mapfile -t command < <(jq -r '.command[]' <<<"${lines[1]}")
+    run -0 "${command[@]}" <<<'{"name":"release"}'
+    equal 'First tag.' "${lines[0]}"
+    has "$output" 'scripts/tag.sh'
+    run -100 "${command[@]}" <<<'{"name":"other"}'
+    mkdir skills/bad && echo nothing >skills/bad/SKILL.md
+    run -2 agent-context --skills skills </dev/null
+    has "$output" 'skills/bad/SKILL.md: line 1'
+}
+
+@test "instructions are the AGENTS.md files from the top of the project down, as system messages" {
+    repository
+    echo 'Use tabs.' >AGENTS.md && echo 'Here, blanks.' >src/AGENTS.md
+    cd src
+    run -0 agent-context --instructions </dev/null
+    has "$(jq -r .content <<<"${lines[0]}")" 'Use tabs.'
+    has "$(jq -r .content <<<"${lines[1]}")" 'Here, blanks.'
+    equal system "$(jq -r .role <<<"${lines[1]}")"
+    rm AGENTS.md && ln -s /etc/passwd AGENTS.md
+    lacks "$(agent-context --instructions </dev/null)" root:
+}
+
+@test "a pipe given as a file does not hang" {
+    mkfifo p
+    run timeout 5 agent-context p </dev/null
+    [ "$status" -ne 124 ]
+}
