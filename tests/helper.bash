@@ -6,21 +6,17 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export ROOT
+BATS_DEBUG_EXCLUDE_PATHS+=("$ROOT/tests/helper.bash") # not traced: three times as quick
 bats_require_minimum_version 1.5.0
 
 setup() { prepare; }
 teardown() { clean_up; }
 
 prepare() {
-    local name
-    while IFS='=' read -r -d '' name _; do
-        case $name in
-        *_API_KEY | *_BASE_URL | *_proxy | *_PROXY | XDG_* | PYTHON*) unset "$name" ;;
-        AGENT_* | LLM_* | OLLAMA_* | AZURE_* | OPENAI_* | AWS_* | GOOGLE_*) unset "$name" ;;
-        esac
-    done < <(env -0)
+    # shellcheck disable=SC2046  # one name a word
+    unset $(compgen -e | grep -iE '_(api_key|base_url|proxy)$|^(xdg|python|agent|llm|ollama|azure|openai|aws|google)_?')
     MARK=test-$BATS_TEST_NUMBER-$BASHPID-$RANDOM # stands in the environment of every process of this test
-    SCRATCH=$(mktemp -d "${BATS_TEST_TMPDIR:-/tmp}/scratch.XXXXXX")
+    SCRATCH=${BATS_TEST_TMPDIR:?}
     export MARK SCRATCH HOME=$SCRATCH/home LANG=C.UTF-8 TMPDIR=$SCRATCH/tmp
     export PATH=$ROOT/bin:$ROOT/.venv/bin:/usr/bin:/bin
     mkdir -p "$HOME" "$TMPDIR" "$SCRATCH/work"
