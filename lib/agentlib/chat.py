@@ -18,28 +18,29 @@ if TYPE_CHECKING:
 class Vendor:
     """What sets one vendor of the dialect apart.
 
-    base: the address up to (without) /chat/completions; base_variable, keys: the variables that replace it and hold the key.
+    base, base_variable, keys: the address, the variables that replace it and hold the key. prefix: the path between the
+    address and /chat/completions.
     limit: the field, or a function of the model that gives the field, for max_tokens. effort: "reasoning_effort", or
     "reasoning" for {"effort": …}. document: "file", "document_url" or None for none. required: the word for it in tool_choice.
-    images, names, schemas: whether these can be sent. usage_asked: whether usage in a stream must be asked for.
+    names, schemas: whether these can be sent. usage_asked: whether usage in a stream must be asked for.
     """
 
-    def __init__(self, name: str, base: str, base_variable: str, keys: tuple[str, ...], *,
+    def __init__(self, name: str, base: str, base_variable: str, keys: tuple[str, ...], *, prefix: str = "",
                  limit: str | Callable[[str], str] = "max_tokens", effort: str = "reasoning_effort", document: str | None = None,
-                 required: str = "required", images: bool = True, names: bool = True, schemas: bool = True,
+                 required: str = "required", names: bool = True, schemas: bool = True,
                  usage_asked: bool = True, headers: Record | None = None) -> None:
-        self.name, self.base, self.base_variable, self.keys = name, base, base_variable, keys
+        self.name, self.base, self.base_variable, self.keys, self.prefix = name, base, base_variable, keys, prefix
         self.limit, self.effort, self.document, self.required = limit, effort, document, required
-        self.images, self.names, self.schemas, self.usage_asked = images, names, schemas, usage_asked
+        self.names, self.schemas, self.usage_asked = names, schemas, usage_asked
         self.headers = headers or {}
 
     def address(self) -> str:
-        """The base address in force."""
-        return http.base(os.environ.get(self.base_variable) or self.base, self.base_variable)
+        """The address in force, up to (without) /chat/completions."""
+        return http.base(os.environ.get(self.base_variable) or self.base, self.base_variable).removesuffix(self.prefix) + self.prefix
 
     def own(self) -> bool:
         """Whether it is the vendor's own service that is spoken to."""
-        return self.address() == self.base
+        return self.address() == self.base + self.prefix
 
     def authorization(self) -> dict[str, str]:
         """The headers that carry the key."""
@@ -154,7 +155,8 @@ def _assistant(vendor: Vendor, said: Record, out: Record) -> None:
         out["content"] = out["content"] or None
     data = provider.kept(said, vendor.name)
     if isinstance(data, dict):      # reasoning is wanted back where calls hang on it, signed reasoning always
-        out.update((k, v) for k, v in data.items() if calls or k in ("reasoning_details", "content"))
+        back = ("reasoning_details", "content", *(("reasoning_content", "reasoning") if calls else ()))
+        out.update((k, v) for k, v in data.items() if k in back)
 
 
 def arguments_text(call: Record) -> str:
@@ -168,7 +170,7 @@ def _part(vendor: Vendor, part: Record) -> Record:
     kind = part["type"]
     if kind == "text":
         return {"type": "text", "text": part["text"]}
-    if kind == "image" and vendor.images:
+    if kind == "image":
         return {"type": "image_url", "image_url": {"url": requests.address(part)}}
     if kind == "document" and vendor.document == "file":
         return {"type": "file", "file": {"filename": requests.file_name(part) or "document", "file_data": requests.address(part)}}
@@ -190,7 +192,7 @@ class Gathered:
     def __init__(self, name: str) -> None:
         self.name = name                            # the provider's
         self.text, self.thinking, self.refusal = io.StringIO(), io.StringIO(), io.StringIO()
-        self.calls: list[Record] = []               # {"index", "id", "name", "arguments": [pieces] or an object}
+        self.calls: list[Record] = []               # {"index", "id", "name", "arguments": text or an object, "type"}
         self.details: list[Record] = []             # reasoning_details, to be brought back
         self.parts: list[Record] = []               # content that came as parts, Mistral's, to be brought back
         self.field = ""                             # by which name thinking came
@@ -275,7 +277,7 @@ class Gathered:
         function, index = fragment.get("function") or {}, fragment.get("index", position)
         mine = next((c for c in reversed(self.calls) if c["index"] == index), None)
         if mine is None or fragment.get("id") and mine["id"] and fragment["id"] != mine["id"]:
-            mine = {"index": index, "id": None, "name": "", "arguments": ""}
+            mine = {"index": index, "id": None, "name": "", "arguments": "", "type": fragment.get("type") or "function"}
             self.calls.append(mine)
         mine["id"] = mine["id"] or fragment.get("id")
         mine["name"] = mine["name"] or function.get("name") or ""
@@ -290,7 +292,7 @@ class Gathered:
         if self.stop == "error":
             raise Fault("server", "the vendor broke off the answer (finish_reason error)")
         self.calls.sort(key=lambda c: c["index"] if isinstance(c["index"], int) else 0)
-        calls = [provider.tool_call(c["id"], c["name"], c["arguments"]) for c in self.calls]
+        calls = [provider.tool_call(c["id"], c["name"], c["arguments"]) for c in self.calls if c["type"] == "function"]
         refusal, text = self.refusal.getvalue(), self.text.getvalue()
         said = provider.message(text or refusal, calls, self.thinking.getvalue(), self._kept(), self.name)
         stop = "refusal" if refusal else STOPS.get(self.stop or "stop", "end_turn")
@@ -379,7 +381,7 @@ def failed(error: Any, status: int | None = None, headers: http.Headers | None =
     kind = next((kind for kind, words in WORDS if any(word in text for word in words)), None)
     if number in (401, 403) and kind != "context_length" or number == 413 and kind == "rate_limit":
         kind = None         # the status says it better
-    elif kind is None and not number:
+    elif kind is None and status is None and number in (0, 400):    # in a stream: the request was accepted
         kind = "invalid_request" if "invalid_request" in text else "server"
     fault = http.refusal(number, headers or {}, message, kind)
     if not number:

@@ -24,7 +24,7 @@ def checked(request: Record, default_model: str | None = None) -> Record:
         if name in out and not good(out[name]):
             raise Fault("invalid_input", f"{name}: must be {what}, not {_shown(out[name])}")
     if not out.get("messages"):
-        raise Fault("invalid_input", "messages: must be a list of at least one message")
+        raise Fault("invalid_request", "messages: must be a list of at least one message")
     for number, said in enumerate(out["messages"]):
         _message(said, f"messages[{number}]")
     for number, tool in enumerate(out.get("tools") or []):
