@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-import threading
+import tempfile
 from collections import namedtuple
 
 from agentlib import packages, records
@@ -24,14 +24,14 @@ else:
     Reply = namedtuple("Reply", "text stop_reason usage")
 
 CONTEXT = 8192          # tokens; 28 KiB of memory each with the default model
-BATCH = 128             # tokens read at a time: a cancelled request ends after one batch, so within 2 s
+BATCH = 128             # tokens read at a time: a cancelled request ends after one batch, so within seconds
 PROMPT_CACHE_MIB = 128  # for the beginnings of other conversations
 KINDS = {"exceed_context_size_error": "context_length", "invalid_request_error": "invalid_request",
          "unavailable_error": "overloaded"}
 
 
 def threads() -> int:
-    """As many as there are idle cores: llama.cpp's threads spin, and on a busy machine two are far slower than one."""
+    """As many as there are idle cores: llama.cpp's threads spin, and on a busy machine two are slower than one."""
     return max(1, len(os.sched_getaffinity(0)) - round(os.getloadavg()[0]))
 
 
@@ -40,39 +40,40 @@ class Cancelled(Exception):
 
 
 class Engine:
-    """A loaded model. `chat` may be called from many threads; they take turns."""
+    """A loaded model. One `chat` at a time."""
 
-    def __init__(self, model: str, address: str) -> None:
-        """model: a GGUF file. address: where llama.cpp may put its Unix socket (it insists on one), ending in `.sock`.
-        Fault where the package is not there or the file cannot be loaded."""
+    def __init__(self, model: str) -> None:
+        """model: a GGUF file. Fault where the package is not there or the file cannot be loaded."""
         os.environ["OMP_WAIT_POLICY"] = "passive"
         packages.need("xllamacpp")
         import xllamacpp
         params = xllamacpp.CommonParams()
         params.model.path = model
-        params.hostnames, params.n_threads_http, params.ui, params.endpoint_slots = [address], 1, False, False
+        params.n_threads_http, params.ui, params.endpoint_slots = 1, False, False
         params.n_ctx, params.n_batch, params.n_ubatch, params.n_parallel = CONTEXT, BATCH, BATCH, 1
         params.n_gpu_layers, params.no_extra_bufts, params.fit_params, params.warmup = 0, True, False, False
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
         params.cache_ram_mib, params.verbosity = PROMPT_CACHE_MIB, -1
-        try:
-            self._server = xllamacpp.Server(params)
-        except RuntimeError:
-            raise Fault("invalid_input", f"{model}: not a model that llama.cpp can load") from None
-        self._turn = threading.Lock()
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+            # llama.cpp insists on a listener: this one is a socket whose name is gone before anybody can use it
+            params.hostnames = [f"{folder}/unused.sock"]
+            try:
+                self._server = xllamacpp.Server(params)
+            except RuntimeError:
+                raise Fault("invalid_input", f"{model}: not a model that llama.cpp can load") from None
 
     def chat(self, body: Record, see: Callable[[str], None], wanted: Callable[[], bool]) -> Reply:
-        """Answer a chat-completions body. see: called with all the text so far, at each piece. wanted: whether anyone
-        still waits, asked at each piece; Cancelled where not. Fault with the kind of llama.cpp's own error."""
-        with self._turn:
-            if not wanted():
-                raise Cancelled
-            answer = _Answer(see, wanted)
-            asked = {**body, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
-            try:
-                self._server.handle_chat_completions(records.dumps(asked), answer.take)
-            except ValueError as bad:
-                raise Fault("invalid_request", f"the model's constraint cannot be built: {bad}") from None
+        """Answer a chat-completions body.
+
+        see: called with all the text so far, at each piece. wanted: whether anyone still waits, asked at each
+        piece; Cancelled where not. Fault with the kind of llama.cpp's own error.
+        """
+        answer = _Answer(see, wanted)
+        asked = {**body, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
+        try:
+            self._server.handle_chat_completions(records.dumps(asked), answer.take)
+        except ValueError as bad:
+            raise Fault("invalid_request", f"the output cannot be held to this schema: {bad}") from None
         return answer.reply()
 
 
@@ -80,13 +81,12 @@ class _Answer:
     """Gathers the pieces of one answer."""
 
     def __init__(self, see: Callable[[str], None], wanted: Callable[[], bool]) -> None:
-        self.text, self.stop_reason, self.usage = "", "", dict[str, int]()
-        self._see, self._wanted, self._failed = see, wanted, None
-
-    _failed: BaseException | None
+        self._see, self._wanted = see, wanted
+        self._text, self._stop, self._usage = "", "", dict[str, int]()
+        self._failed: BaseException | None = None
 
     def take(self, chunk: str) -> bool:
-        """One piece as llama.cpp gives it; True ends the answering. An exception may not leave through C++."""
+        """One piece as llama.cpp gives it; True ends the answering. No exception may leave through C++."""
         try:
             self._put(records.loads(chunk))
             if not self._wanted():
@@ -100,18 +100,18 @@ class _Answer:
             raise Fault(KINDS.get(problem.get("type"), "server"), str(problem.get("message")))
         if counted := piece.get("usage"):
             cached = (counted.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
-            self.usage = {"input_tokens": counted["prompt_tokens"], "output_tokens": counted["completion_tokens"],
-                          "cached_input_tokens": cached}
+            self._usage = {"input_tokens": counted["prompt_tokens"],
+                           "output_tokens": counted["completion_tokens"], "cached_input_tokens": cached}
         for choice in piece.get("choices") or []:
             if more := (choice.get("delta") or {}).get("content"):
-                self.text += more
-                self._see(self.text)
-            self.stop_reason = choice.get("finish_reason") or self.stop_reason
+                self._text += more
+                self._see(self._text)
+            self._stop = choice.get("finish_reason") or self._stop
 
     def reply(self) -> Reply:
-        """The whole answer, or the fault that ended it."""
+        """The whole answer, or what ended it."""
         if self._failed:
             raise self._failed
-        if not self.stop_reason:
+        if not self._stop:
             raise Fault("server", "the model stopped before its answer was whole")
-        return Reply(self.text, {"length": "max_tokens"}.get(self.stop_reason, "end_turn"), self.usage)
+        return Reply(self._text, "max_tokens" if self._stop == "length" else "end_turn", self._usage)

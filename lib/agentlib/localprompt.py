@@ -56,7 +56,7 @@ def plan(request: Record, answer_only: bool = False) -> Plan:
     offered = [] if choice == "none" else chosen(request.get("tools") or [], choice, messages)
     schema = request.get("schema")
     if not offered:
-        body = {"messages": [plain_turn(m) for m in messages]}
+        body: Record = {"messages": [plain_turn(m) for m in messages]}
         if schema:
             body["response_format"] = constraint(schema)
         return Plan(with_settings(body, request), [], None, not schema)

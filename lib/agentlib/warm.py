@@ -1,0 +1,300 @@
+"""A JSON-lines filter kept warm: what it loaded at great cost serves every process of the user (docs/protocol.md).
+
+The filter runs apart, behind a Unix socket in the user's runtime folder (folder 0700, socket 0600, both sides check
+the other's user). The first client starts it, under a lock, so there is one however many begin at once; it ends
+itself after some idle minutes. This is the clients' side and what both sides share; warmserver.py is the other.
+
+On the socket: the server says {"warm":"ready"}, or {"warm":"fault","kind":…,"message":…}; after that each line the
+client sends is a `request`, each line that comes back is one of its records, or {"warm":"note","message":…} for the
+person who waits. A client that closes has cancelled.
+"""
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+import sys
+import time
+
+from agentlib import cli, paths, records
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    Record = dict[str, Any]
+
+PATIENCE = 180.0        # seconds for the filter to get ready: a model read from a slow disk
+LOCK_PATIENCE = 20.0    # seconds for another process that is just starting the filter
+BUFFER = 1 << 20        # bytes waiting for a slow filter before standard input is left alone
+FINAL = ("response", "error")
+
+
+def minutes() -> float:
+    """AGENT_WARM_MINUTES: idle minutes until a warm filter ends itself; 0: none is kept. Default 5."""
+    given = os.environ.get("AGENT_WARM_MINUTES") or "5"
+    try:
+        return max(0.0, min(float(given), 1e6))
+    except ValueError:
+        raise Fault("invalid_input", f"AGENT_WARM_MINUTES: not a number of minutes: {given}") from None
+
+
+def socket_file(name: str) -> str:
+    """Where the filter of this name listens."""
+    return str(paths.runtime() / f"{name}.sock")
+
+
+@contextlib.contextmanager
+def lock(name: str, patience: float = LOCK_PATIENCE) -> Iterator[None]:
+    """Held by whoever starts the filter, or removes its socket. Fault `timeout` where another holds it too long."""
+    file = os.open(paths.runtime() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise Fault("timeout", f"another process holds the start of {name} for over {patience:g} s") from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(file)
+
+
+@contextlib.contextmanager
+def _address(path: str) -> Iterator[str]:
+    """A name for the socket that fits into the 107 bytes the kernel allows."""
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield path if len(os.fsencode(path)) < 108 else f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+    finally:
+        os.close(folder)
+
+
+def peer(sock: socket.socket) -> int:
+    """The user id at the other end."""
+    size = struct.calcsize("3i")
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return int(uid)
+
+
+def dial(path: str) -> socket.socket | None:
+    """A connection to the filter that listens there; None where none does (no socket, or a dead one's)."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(PATIENCE)
+        with _address(path) as address:
+            sock.connect(address)
+    except (FileNotFoundError, ConnectionRefusedError):
+        sock.close()
+        return None
+    except OSError as bad:
+        sock.close()
+        raise Fault("network", f"{path}: cannot connect: {bad.strerror or bad}") from None
+    if peer(sock) != os.getuid():
+        sock.close()
+        raise Fault("auth", f"{path}: another user listens here")
+    return sock
+
+
+def listen(path: str) -> socket.socket:
+    """A listening socket there, in the place of a dead one's; a live one is never taken: Fault. Call it under `lock`."""
+    if live := dial(path):
+        live.close()
+        raise Fault("invalid_request", f"{path}: already served by a running process")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)
+    try:
+        with _address(path) as address:
+            sock.bind(address)
+    finally:
+        os.umask(old)
+    sock.listen(1024)
+    return sock
+
+
+def log_file(name: str) -> str:
+    """Where a warm filter's standard error goes; mode 0600, begun anew at each start."""
+    return str(paths.private(paths.state()) / f"{name}.log")
+
+
+def _start(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
+    """Start the filter in a session of its own, with the listening socket as its standard input, so that clients can
+    connect before it is ready. It keeps nothing of ours open: warmserver closes what it inherits."""
+    listener = listen(socket_file(name))
+    log = os.open(log_file(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    files = [(os.POSIX_SPAWN_DUP2, listener.fileno(), 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+    try:
+        os.posix_spawn(command[0], list(command), dict(env), file_actions=files, setsid=True)
+    except OSError as bad:
+        os.unlink(socket_file(name))
+        raise Fault("not_found", f"{command[0]}: cannot be started: {bad.strerror}") from None
+    finally:
+        listener.close()
+        os.close(log)
+
+
+def _greeting(sock: socket.socket) -> bool:
+    """Wait until the filter is ready. False where it went away first. Its own Fault where it could not start."""
+    line = b""
+    while not line.endswith(b"\n"):
+        if not select.select([sock], [], [], PATIENCE)[0]:
+            raise Fault("timeout", f"no answer within {PATIENCE:g} s from the process that is to answer")
+        try:
+            piece = sock.recv(1)        # not a byte more than the greeting; it is short
+        except ConnectionError:
+            piece = b""
+        if not piece:
+            return False
+        line += piece
+    said = records.loads(line)
+    if said.get("warm") == "fault":
+        raise Fault(said["kind"], said["message"])
+    return True
+
+
+def connect(name: str, command: Sequence[str], env: Mapping[str, str]) -> socket.socket:
+    """A connection to the ready filter, which is started where it is not running. command: how, absolute path
+    first. Fault where it cannot be had."""
+    for _ in range(3):      # it may be ending just as we come
+        sock = dial(socket_file(name))
+        if sock is None:
+            with lock(name):
+                sock = dial(socket_file(name))
+                if sock is None:
+                    _start(name, command, env)
+                    sock = dial(socket_file(name))
+        if sock and _greeting(sock):
+            sock.setblocking(False)
+            return sock
+    raise Fault("server", f"{name} does not stay up; {log_file(name)} ends: {_last_line(log_file(name))}")
+
+
+def _last_line(path: str) -> str:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return ([b""] + file.read(1 << 16).split(b"\n"))[-2].decode("utf-8", "replace")[-300:] or "(empty)"
+    return "(not there)"
+
+
+class Client:
+    """Standard input to the warm filter, its records to standard output. One thread; a poll over three descriptors.
+
+    connect: gives a connected socket, called at the first request and again after the filter went away. prepare:
+    gives the request as the filter is to get it, or raises the Fault that answers it. Each request gets one final
+    record whatever happens. Records that are not requests pass byte for byte.
+    """
+
+    def __init__(self, connect: Callable[[], socket.socket], prepare: Callable[[Record], Record]) -> None:
+        self._connect, self._prepare = connect, prepare
+        self._sock: socket.socket | None = None
+        self._open: list[Any] = []              # ids of requests that have no final record yet
+        self._out, self._in, self._typed = b"", b"", b""
+        self._number, self._ended = 0, False    # lines read; standard input is at its end
+        self._fault: Fault | None = None
+
+    def run(self) -> None:
+        """Until standard input ends and all is answered; then the Fault of a malformed line, if there was one."""
+        while not self._ended or self._open:
+            poller = select.poll()
+            poller.register(1, 0)       # an error here: nobody reads us any more
+            if not self._ended and len(self._out) < BUFFER:
+                poller.register(0, select.POLLIN)
+            if self._sock:
+                poller.register(self._sock, select.POLLIN | (select.POLLOUT if self._out else 0))
+            for fd, event in poller.poll():
+                if fd == 1 and event & select.POLLERR:
+                    raise records.ClosedPipe
+                if fd == 0:
+                    self._read()
+                elif fd != 1:
+                    self._exchange(event)
+        if self._fault:
+            raise self._fault
+
+    def _read(self) -> None:
+        piece = os.read(0, 1 << 16)
+        *whole, self._typed = (self._typed + piece).split(b"\n")
+        if not piece:
+            whole, self._typed, self._ended = [*whole, self._typed], b"", True
+        for raw in whole:
+            self._number += 1
+            try:
+                self._line(raw.removeprefix(b"\xef\xbb\xbf" if self._number == 1 else b"").strip(b" \t\r\n"))
+            except Fault as fault:
+                self._fault, self._ended = fault, True
+                return
+        if len(self._typed) > records.LINE_CAP:
+            self._fault, self._ended = Fault("limit_exceeded", f"line {self._number + 1}: too long"), True
+
+    def _line(self, raw: bytes) -> None:
+        if not raw:
+            return
+        record = records.parse(raw, self._number)
+        if record["type"] != "request":
+            records.put(raw + b"\n")
+            return
+        try:
+            ready = self._prepare(record)
+            self._sock = self._sock or self._connect()
+        except Fault as fault:
+            records.write(fault.record(record.get("id")))
+            return
+        self._open.append(record.get("id"))
+        self._out += records.dumps(ready).encode() + b"\n"
+
+    def _exchange(self, event: int) -> None:
+        assert self._sock is not None
+        try:
+            if event & select.POLLOUT and self._out:
+                self._out = self._out[self._sock.send(self._out):]
+            if event & ~select.POLLOUT:
+                self._answers(self._sock.recv(1 << 16))
+        except BlockingIOError:
+            pass
+        except OSError as bad:
+            if bad.errno not in (errno.EPIPE, errno.ECONNRESET):
+                raise
+            self._out = b""
+            if not event & select.POLLIN:       # what it said before it went is still to be read
+                self._answers(b"")
+
+    def _answers(self, piece: bytes) -> None:
+        if not piece:
+            self._lost()
+            return
+        *whole, self._in = (self._in + piece).split(b"\n")
+        for raw in whole:
+            record = records.loads(raw)
+            if record.get("warm") == "note":
+                cli.warn(record["message"])
+                continue
+            if record.get("type") in FINAL and record.get("id") in self._open:
+                self._open.remove(record.get("id"))
+            records.put(raw + b"\n")
+
+    def _lost(self) -> None:
+        """The filter went away: what it left open gets an error that may be tried again."""
+        assert self._sock is not None
+        self._sock.close()
+        self._sock, self._out, self._in = None, b"", b""
+        for id in self._open:
+            records.write(Fault("server", "the process that answers was ended", retryable=True).record(id))
+        self._open.clear()
+
+
+def through(name: str, command: Sequence[str], env: Mapping[str, str], prepare: Callable[[Record], Record]) -> None:
+    """Be the filter's client for the whole of standard input (see Client). A terminal is never read."""
+    if sys.stdin is None or sys.stdin.isatty():
+        cli.warn("expects records on standard input")
+        return
+    Client(lambda: connect(name, command, env), prepare).run()
