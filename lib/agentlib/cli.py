@@ -122,15 +122,19 @@ def _describe(told: Schema | Sequence[Schema]) -> int:
 
 
 def end(status: int) -> NoReturn:
-    """Leave at once with this status: no exit handlers, no flush of a stream that may be closed."""
-    if status == 128 + signal.SIGPIPE:   # end as the shell expects of a writer without reader
+    """Leave at once with this status, without exit handlers; what was printed goes out first, or its loss is told."""
+    closed = 128 + signal.SIGPIPE
+    try:
+        if status != closed:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        status = status or closed
+    except OSError as bad:
+        warn(f"standard output: {bad.strerror}")
+        status = status or 111
+    if status == closed:    # end as the shell expects of a writer without reader
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
-    if status == 0:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            status = 111
     os._exit(status)
 
 
@@ -141,6 +145,8 @@ def _open_standard_files() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")
 
