@@ -1,0 +1,65 @@
+"""What a tool printed, as the model gets it: text, cut in the middle where it is long, the whole kept in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+from agentlib import paths
+
+SHOWN = 32 * 1024  # bytes that the model sees at most
+HEAD = SHOWN * 5 // 8  # of which from the beginning; the rest is from the end
+KEPT = 8 * 1024 * 1024  # bytes of which a file is kept; a tool that prints more is ended
+DAYS = 7  # after which a kept file is removed
+NOT_TEXT = "[bytes that are not UTF-8 stand as \N{REPLACEMENT CHARACTER}]"
+
+
+def told(data: bytes, over: bool = False) -> str:
+    """The output as a text for the model. over: there was more than `data`."""
+    if len(data) <= SHOWN and not over:
+        return _text(data) if data else "(no output)"
+    size = f"at least {len(data):,}" if over else f"{len(data):,}"
+    left_out = f"[… cut here: {size} bytes in all; {_keep(data)} …]"
+    return f"{_text(data[:HEAD])}\n{left_out}\n{_text(data[HEAD - SHOWN :])}"
+
+
+def folder() -> str:
+    """Where whole outputs are kept; tools that may read should see it."""
+    return str(paths.cache() / "outputs")
+
+
+def _text(data: bytes) -> str:
+    """UTF-8 as text. A character cut in two by us at either end is dropped, other bytes are marked."""
+    text = data.decode("utf-8", "replace")
+    if "\ufffd" not in text:
+        return text
+    for start in range(4):
+        for end in range(4):
+            try:
+                return data[start : len(data) - end].decode()
+            except UnicodeDecodeError:
+                pass
+    return f"{text}\n{NOT_TEXT}"
+
+
+def _keep(data: bytes) -> str:
+    """Keep the output in a file named after its content (the same run says the same); where it is, in words."""
+    name = os.path.join(folder(), hashlib.sha256(data).hexdigest()[:16] + ".txt")
+    try:
+        paths.private(paths.cache() / "outputs")
+        _tidy()
+        with open(os.open(f"{name}.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+            stream.write(data)
+        os.replace(f"{name}.{os.getpid()}", name)
+    except Exception as bad:
+        return f"the whole could not be kept ({bad})"
+    return f"the whole is in {name}"
+
+
+def _tidy() -> None:
+    limit = time.time() - DAYS * 86400
+    with os.scandir(folder()) as entries:
+        for entry in entries:
+            if entry.stat(follow_symlinks=False).st_mtime < limit:
+                os.unlink(entry)

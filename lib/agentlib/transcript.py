@@ -1,0 +1,178 @@
+"""Conversations: what of a message goes to the model, which calls still want a result, the file that keeps them."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+
+from agentlib import cli, records
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agentlib.records import Record
+
+WIRE = ("role", "content", "tool_calls", "tool_call_id", "name", "is_error", "provider_data")
+PATIENCE = 600.0  # seconds to wait for another run that has the file
+LOST = "This call was not run: the run was ended before it."
+
+
+def wire(messages: list[Record]) -> list[Record]:
+    """The messages as they stand in a `request`: without what was measured or noted for people."""
+    return [{field: message[field] for field in WIRE if field in message} for message in messages]
+
+
+def calls(message: Record) -> list[dict[str, Any]]:
+    """The tool calls of a message, [] for none."""
+    found = message.get("tool_calls")
+    return [call for call in found if isinstance(call, dict)] if isinstance(found, list) else []
+
+
+def text(message: Record) -> str:
+    """The text of a message, whether it is a string or parts."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if part.get("type") == "text")
+    return content if isinstance(content, str) else ""
+
+
+def pending(messages: list[Record]) -> list[dict[str, Any]]:
+    """The calls of the last answer that have no result yet, in their order."""
+    answered = set()
+    for message in reversed(messages):
+        if message.get("role") == "tool":
+            answered.add(message.get("tool_call_id"))
+        elif message.get("role") == "assistant":
+            return [call for call in calls(message) if call.get("id") not in answered]
+        else:
+            break
+    return []
+
+
+def finished(messages: list[Record]) -> bool:
+    """Whether the last word is an answer without calls."""
+    return bool(messages) and messages[-1].get("role") == "assistant" and not calls(messages[-1])
+
+
+def mend(messages: list[Record]) -> list[Record]:
+    """The messages with a result for every call that something else follows: vendors refuse a call without one."""
+    out: list[Record] = []
+    for message in messages:
+        if message.get("role") != "tool":
+            out += [result(call, LOST, "interrupted") for call in pending(out)]
+        out.append(message)
+    return out
+
+
+def result(call: dict[str, Any], content: str, kind: str | None = None) -> Record:
+    """The `message` record that answers a call; kind: of the error, where it is one."""
+    made: Record = {
+        "type": "message",
+        "role": "tool",
+        "tool_call_id": call.get("id"),
+        "name": call.get("name"),
+        "content": content,
+    }
+    if kind:
+        made.update(is_error=True, error={"kind": kind})
+    return made
+
+
+def check(record: Record) -> Record:
+    """The `message` record as it was read; Fault `invalid_input` where it could not be sent to a model."""
+    if record.get("role") not in ("system", "user", "assistant", "tool"):
+        raise Fault(
+            "invalid_input",
+            f"a message with the role {record.get('role')!r}: it must be system, user, assistant or tool",
+        )
+    if record["role"] == "tool" and not isinstance(record.get("tool_call_id"), str):
+        raise Fault("invalid_input", "a message of a tool without tool_call_id")
+    return record
+
+
+class File:
+    """The transcript of --transcript: read, then appended to, under a lock until the program ends."""
+
+    def __init__(self, path: str) -> None:
+        import fcntl
+
+        try:
+            self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as bad:
+            raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
+        self.path, self.failed = path, False
+        self._lock(fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _lock(self, flock: Any, how: int) -> None:
+        until, told = time.monotonic() + PATIENCE, False
+        while True:
+            try:
+                return flock(self._handle, how)  # type: ignore[no-any-return]
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise Fault("timeout", f"{self.path}: another run has it still") from None
+            if not told:
+                cli.warn(f"{self.path}: waiting for another run that has it")
+                told = True
+            time.sleep(0.05)
+
+    def messages(self) -> list[Record]:
+        """The messages in the file. A last line that was cut off (a crash while it was written) is taken away."""
+        with open(self._handle, "rb", closefd=False) as stream:
+            data = stream.read()
+        try:
+            whole = self._mend_end(data)
+            found = [line.record for line in records.read(io.BytesIO(whole)) if line.record["type"] == "message"]
+            return replaced([check(record) for record in found])
+        except Fault as bad:
+            raise Fault("invalid_input", f"{self.path}: {bad.message}") from None
+
+    def _mend_end(self, data: bytes) -> bytes:
+        end = data.rfind(b"\n") + 1
+        if not data[end:].strip():
+            return data
+        try:
+            records.parse(data[end:], 0)
+        except Fault:
+            cli.warn(f"{self.path}: its last line was cut off and is dropped")
+            os.ftruncate(self._handle, end)
+            return data[:end]
+        os.write(self._handle, b"\n")
+        return data
+
+    def append(self, record: Record) -> None:
+        """Write one record; where that fails the run goes on, and `failed` is set."""
+        if self.failed:
+            return
+        data = records.dumps(record).encode() + b"\n"
+        try:
+            wrote = os.write(self._handle, data)
+            if wrote < len(data):
+                os.write(self._handle, data[wrote:])
+        except OSError as bad:
+            self.failed = True
+            cli.warn(f"{self.path}: the transcript is not whole: {bad.strerror}")
+
+
+def replaced(messages: list[Record]) -> list[Record]:
+    """The messages with each summary put in the place of those it `replaces` (see compact.py)."""
+    out: list[Record] = []
+    for message in messages:
+        count = message.get("replaces")
+        if isinstance(count, int) and not isinstance(count, bool) and 0 < count < len(out):
+            start = head(out)
+            out[start : start + count] = [message]
+        else:
+            out.append(message)
+    return out
+
+
+def head(messages: list[Record]) -> int:
+    """How many messages stand before the part that may be summed up: system messages and the first request."""
+    for index, message in enumerate(messages):
+        if message.get("role") != "system":
+            return index + 1
+    return len(messages)
