@@ -6,13 +6,11 @@ Threads and blocking calls, for they start fastest and read plainly: 1,000 posts
 from __future__ import annotations
 
 import os
-import threading
 import time
-from contextlib import contextmanager
+from _thread import allocate_lock
 
 from agentlib import records
 from agentlib.faults import RETRYABLE, Fault
-from agentlib.packages import need
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,14 +144,17 @@ class Reply:
         """The media type without its parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    def document(self) -> dict[str, Any]:
-        """The whole body as a JSON object; `bad_response` with an excerpt where it is none."""
+    def document(self, many: bool = False) -> Any:
+        """The whole body as a JSON object; `bad_response` with an excerpt where it is none.
+
+        With `many` it may be a list of objects too: what Gemini makes of a stream where a proxy takes `alt=sse` away.
+        """
         data = self.body()
         try:
             value = records.foreign(data)
         except ValueError:
             value = None
-        if not isinstance(value, dict):
+        if not isinstance(value, (dict, list) if many else dict):
             what = f"begins {excerpt(data)!r}" if data.strip() else "is empty"
             raise Fault("bad_response", f"the answer is not a JSON object: it {what}", status=self.status)
         return value
@@ -172,9 +173,8 @@ class Connection:
             self._client, self._secure = _client(secure), secure
         return self._client
 
-    @contextmanager
-    def send(self, call: Call, watch: Watch) -> Iterator[Reply]:
-        """Send the call; its answer, whose body is read inside the `with`. Redirects are not followed."""
+    def send(self, call: Call, watch: Watch, read: Callable[[Reply], Any]) -> Any:
+        """Send the call; what `read` makes of the answer. Redirects are not followed."""
         import_httpx()
         headers = {"accept-encoding": "identity" if call.frames else "gzip", "user-agent": "agentutils", **call.headers}
         data = None
@@ -190,7 +190,7 @@ class Connection:
                                            timeout=_timeout(watch), extensions={"trace": watch.traced})
             response = client.send(request, stream=True, follow_redirects=False)
             try:
-                yield Reply(response)
+                return read(Reply(response))
             finally:
                 response.close()
         except httpx.HTTPError as bad:
@@ -201,7 +201,7 @@ class Connection:
             raise Fault("network", f"the connection broke off: {bad}") from None
 
 
-_importing = threading.Lock()
+_importing = allocate_lock()
 _contexts: dict[bool, Any] = {}
 
 
@@ -209,6 +209,7 @@ def import_httpx() -> None:
     """Make `httpx` a name of this module, once."""
     with _importing:
         if "httpx" not in globals():
+            from agentlib.packages import need
             need("httpx")
             import httpx
             globals()["httpx"] = httpx
@@ -255,7 +256,7 @@ def _reason(bad: Exception) -> str:
 def _place(url: str) -> str:
     """Host and port of an address, and the proxy on the way to it."""
     from urllib.parse import urlsplit
-    from urllib.request import getproxies_environment, proxy_bypass_environment
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
     parts, proxies = urlsplit(url), getproxies_environment()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if proxy and not proxy_bypass_environment(parts.hostname or "", proxies):

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
+from _thread import allocate_lock
 
 from agentlib import cli, http, records, requests
 from agentlib.faults import RETRYABLE, Fault, Interrupted
@@ -62,20 +62,22 @@ def _options(args: list[str], doc: str, models: Callable[[], Iterable[Record]] |
 
 class Exchange:
     """One request and its one final record."""
-    __slots__ = ("request", "id", "watch", "partial", "done", "_lock")
+    __slots__ = ("request", "id", "watch", "partial", "done", "_head", "_lock")
 
     def __init__(self, request: Record, id: Any) -> None:
         self.request, self.id = request, id
         self.watch = http.Watch(bool(request.get("stream")))
         self.partial = self.done = False
-        self._lock = threading.Lock()
+        self._head = '{"type":"delta","id":' + records.dumps(id)
+        self._lock = allocate_lock()
 
-    def delta(self, record: Record) -> None:
-        """Write a delta at once, unless the final record has gone out already."""
+    def delta(self, kind: str, text: str) -> None:
+        """Write a delta at once, unless the final record has gone out already. kind: `text` or `thinking`."""
+        line = f'{self._head},"{kind}":{records.dumps(text)}}}\n'      # the one record that comes by the thousand
         with self._lock:
             if not self.done:
                 self.partial = True
-                records.write({"type": "delta", "id": self.id, **record})
+                records.put(line.encode())
             self.watch.heard = time.monotonic()
 
     def final(self, record: Record, overdue: bool = False) -> bool:
@@ -97,6 +99,9 @@ class Desk:
         self.schema, self.name = schema, schema["name"]
         self.prepare, self.whole, self.stream, self.explain = prepare, whole, stream, explain
         self.secrets = [v for e in schema.get("env") or [] if e.get("key") and len(v := os.environ.get(e["name"], "").strip()) >= 8]
+        import threading
+        threading.stack_size(STACK)
+        self.thread = threading.Thread
         self.running: set[Exchange] = set()
         self.changed = threading.Condition()
         self.spare: list[http.Connection] = []
@@ -106,7 +111,6 @@ class Desk:
         """Answer all of standard input; a stream that is malformed ends after the answers to what came before."""
         if sys.stdin.isatty():
             return 0
-        threading.stack_size(STACK)
         limit = _room()
         try:
             for line in records.read(sys.stdin.buffer):
@@ -141,10 +145,10 @@ class Desk:
         self._wait(limit)
         with self.changed:
             self.running.add(exchange)
-        threading.Thread(target=self._thread, args=(exchange,), daemon=True).start()
+        self.thread(target=self._thread, args=(exchange,), daemon=True).start()
         if not self.watched:
             self.watched = True
-            threading.Thread(target=self._watch, daemon=True).start()
+            self.thread(target=self._watch, daemon=True).start()
 
     def _thread(self, exchange: Exchange) -> None:
         try:
@@ -196,38 +200,25 @@ class Desk:
         """The answer to a request; its deltas are written on the way."""
         request = requests.checked(exchange.request, self.schema.get("default_model"))
         call = self.prepare(request)
-        with connection.send(call, exchange.watch) as reply:
-            if not 200 <= reply.status < 300:
-                raise self.explain(reply.status, reply.headers, reply.beginning())
-            media = reply.media()
-            if media == "text/html":
-                raise Fault("bad_response", f"the answer is a web page: {http.excerpt(reply.beginning())!r}", status=reply.status)
-            if call.frames and media != "application/json":
-                return self._streamed(exchange, request, self.stream(request, _heard(call.frames(reply.chunks()), exchange.watch)))
-            answer = self.whole(request, reply.document())
-        if request.get("stream"):
-            for kind in ("thinking", "text"):
-                if said := text_of(answer["message"], kind):
-                    exchange.delta({kind: said})
+        answer: Answer = connection.send(call, exchange.watch, lambda reply: self._read(exchange, request, call, reply))
         return answer
 
-    def _streamed(self, exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]) -> Answer:
-        wanted, held = request.get("stream"), {"text": "", "thinking": ""}
-        while True:
-            try:
-                delta = next(deltas)
-            except StopIteration as end:
-                answer: Answer = end.value
-                return answer
-            if not wanted or exchange.done:
-                continue
-            for kind, text in delta.items():
-                if held[kind]:
-                    text, held[kind] = joined(held[kind] + text), ""
-                if text and "\ud800" <= text[-1] <= "\udbff":       # half a character: the rest is in the next delta
-                    text, held[kind] = text[:-1], text[-1]
-                if text:
-                    exchange.delta({kind: text})
+    def _read(self, exchange: Exchange, request: Record, call: http.Call, reply: http.Reply) -> Answer:
+        if not 200 <= reply.status < 300:
+            raise self.explain(reply.status, reply.headers, reply.beginning())
+        media = reply.media()
+        if media == "text/html":
+            page = http.excerpt(reply.beginning())
+            raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
+        if call.frames and media != "application/json":
+            items = _heard(call.frames(reply.chunks()), exchange.watch)
+            return _streamed(exchange, request, self.stream(request, items))
+        answer = self.whole(request, reply.document(many=bool(call.frames)))
+        if request.get("stream"):       # but the vendor did not stream
+            for kind in ("thinking", "text"):
+                if said := text_of(answer["message"], kind):
+                    exchange.delta(kind, said)
+        return answer
 
     def _response(self, exchange: Exchange, answer: Answer) -> Record:
         model = answer.get("model") or exchange.request.get("model") or self.schema.get("default_model")
@@ -250,6 +241,28 @@ def _room() -> int:
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, min(IN_FLIGHT, soft - 16)) if soft != resource.RLIM_INFINITY else IN_FLIGHT
+
+
+def _streamed(exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]) -> Answer:
+    """The answer at the end of the deltas, which are written as they come; a character cut in two is joined."""
+    wanted, held = request.get("stream"), {"text": "", "thinking": ""}
+    while True:
+        try:
+            delta = next(deltas)
+        except StopIteration as end:
+            answer: Answer = end.value
+            break
+        for kind, text in delta.items():
+            if held[kind]:
+                text, held[kind] = joined(held[kind] + text), ""
+            if text and "\ud800" <= text[-1] <= "\udbff":       # half a character: the rest is in the next delta
+                text, held[kind] = text[:-1], text[-1]
+            if text and wanted:
+                exchange.delta(kind, text)
+    for kind, half in held.items():
+        if half and wanted:
+            exchange.delta(kind, half)
+    return answer
 
 
 def _heard(items: Iterator[Any], watch: http.Watch) -> Iterator[Any]:
@@ -277,10 +290,12 @@ def key(*variables: str) -> str:
 
 def fetch(url: str, headers: dict[str, str], explain: Explain) -> Record:
     """The JSON object that a GET gives, for lists of models."""
-    with http.Connection().send(http.Call(url, headers), http.Watch(False)) as reply:
+    def read(reply: http.Reply) -> Any:
         if reply.status != 200:
             raise explain(reply.status, reply.headers, reply.beginning())
         return reply.document()
+    found: Record = http.Connection().send(http.Call(url, headers), http.Watch(False), read)
+    return found
 
 
 def message(text: str, calls: list[Record] | None = None, thinking: str = "", data: Any = None, name: str = "") -> Record:

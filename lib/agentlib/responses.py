@@ -1,8 +1,6 @@
 """The dialect of OpenAI's Responses, which Azure speaks too. Nothing is stored at the vendor: reasoning travels encrypted."""
 from __future__ import annotations
 
-import re
-
 from agentlib import chat, http, provider, requests, sse
 from agentlib.faults import Fault
 
@@ -13,13 +11,15 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-REASONS = re.compile(r"(ft:)?(o\d|gpt-([5-9]|\d\d))(?!.*chat)")
-NEEDED = re.compile(r"(ft:)?(gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)|(o\d|gpt-\d).*-pro\b|.*(codex|deep-research|computer-use))")
+# OpenAI's reasoning models, by their names; and those that take tools only here, or speak nothing else.
+REASONS = r"(ft:)?(o\d|gpt-([5-9]|\d\d))(?!.*chat)"
+NEEDED = r"(ft:)?(gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)|(o\d|gpt-\d).*-pro\b|.*(codex|deep-research|computer-use))"
 
 
 def reasons(model: str) -> bool:
     """Whether it is one of OpenAI's reasoning models, by its name."""
-    return bool(REASONS.match(model))
+    import re
+    return bool(re.match(REASONS, model))
 
 
 def limit(model: str) -> str:
@@ -31,7 +31,8 @@ def wanted(request: Record, own: bool) -> bool:
     """Whether a request goes by Responses: it says so, or its model needs it (no tools without it) and the service is the vendor's own."""
     if "api" in request:
         return bool(request["api"] == "responses")
-    return own and bool(NEEDED.match(request["model"]))
+    import re
+    return own and bool(re.match(NEEDED, request["model"]))
 
 
 def serve(doc: str, schema: Record, vendor: chat.Vendor, own: Callable[[], bool], url: Callable[[bool, str], str]) -> NoReturn:
