@@ -1,0 +1,94 @@
+"""The view a sandboxed tool has of the files: one action for each path, parents first (docs/safety.md)."""
+from __future__ import annotations
+
+import os
+
+from agentlib import places
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EMPTY, READ, WRITE, MASK = "empty", "read", "write", "mask"
+
+
+class View:
+    """actions: what becomes of each path, by path. Everything else is seen as it is, and cannot be changed.
+
+    folder: where the tool works. writable: whether it may write there. cannot: why it may not, where it was asked for.
+    """
+
+    def __init__(self, argv: list[str], search: str, folder: str, *, writable: bool, visible: bool,
+                 read: Iterable[str], write: Iterable[str]) -> None:
+        """search: the tool's PATH. visible: whether it sees the folder at all. read, write: grants of the user."""
+        self.folder, self.writable, self.cannot = os.path.realpath(folder), writable, ""
+        self.actions: dict[str, str] = {place: EMPTY for place in (*places.homes(), *places.scratch())}
+        self.masks = [*places.machine_secrets()]
+        self.guarded: list[str] = []
+        self.write = [self._granted(one) for one in write]
+        if visible:
+            self._work()
+        self._show([*places.suite(), *places.program(argv, search), *map(self._granted, read)])
+        for path in self.masks:
+            self._mask(path)
+        for path in self.write:
+            self.actions[path] = WRITE
+
+    def ordered(self) -> list[tuple[str, str]]:
+        """(path, action), each after the folders that it lies in."""
+        return sorted(self.actions.items(), key=lambda pair: pair[0].split("/"))
+
+    def hidden(self, path: str) -> bool:
+        """Whether the path lies in a place that is empty inside."""
+        above = path
+        while above not in self.actions and above != "/":
+            above = os.path.dirname(above)
+        return self.actions.get(above) in (EMPTY, MASK)
+
+    def _work(self) -> None:
+        """The working folder; a folder that holds a home is never handed over as a whole."""
+        folder = self.folder
+        if any(places.inside(area, folder) and area != folder for area in (*places.homes(), *places.scratch())):
+            self.cannot = f"{folder} holds more than a project: nothing can be written; start in a project's folder"
+            self.writable = False
+            return
+        found = places.look(folder)
+        self.actions[folder] = WRITE if self.writable else READ
+        self.masks += [*found.secrets, *places.above(folder)]
+        if folder in places.homes():
+            self.masks += places.dotted(folder)
+        if self.writable:
+            self.guarded = found.guarded
+            for path in self.guarded:
+                self._guard(path)
+
+    def _guard(self, path: str) -> None:
+        """Read-only inside the writable folder; the folders between cannot be renamed, being mounts themselves."""
+        if path == self.folder or path in self.write or os.path.islink(path):
+            return
+        self.actions[path] = READ
+        between = os.path.dirname(path)
+        while places.inside(between, self.folder) and between != self.folder:
+            self.actions.setdefault(between, WRITE)
+            between = os.path.dirname(between)
+
+    def _show(self, shown: list[str]) -> None:
+        """Visible and read-only, wherever it lies."""
+        for path in sorted(set(shown), key=len):
+            if self.writable and places.inside(path, self.folder):
+                self._guard(path)
+            elif self.hidden(path):
+                self.actions[path] = READ
+
+    def _mask(self, path: str) -> None:
+        real = os.path.realpath(path)
+        if real not in self.write and os.path.exists(real) and not self.hidden(real):
+            self.actions[real] = MASK
+
+    @staticmethod
+    def _granted(path: str) -> str:
+        real = os.path.realpath(os.path.expanduser(path))
+        if not os.path.exists(real):
+            raise Fault("tool_denied", f"{path}: granted to the tool, but not there")
+        return real
