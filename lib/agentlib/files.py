@@ -1,0 +1,109 @@
+"""Open files whose names a model chose: regular ones alone, and for writing only beneath the working folder.
+
+What is checked is what was opened (fstat of the descriptor, folders opened one by one without following links), so
+nothing can be put in its place between the check and the use.
+"""
+from __future__ import annotations
+
+import os
+import stat
+
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+SIZE = 10 << 20     # bytes of a file that is read whole
+
+
+def reading(path: str) -> BinaryIO:
+    """The file, open for reading; a Fault where it is missing, is not a regular file, or has no valid name."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as bad:
+        raise Fault("tool_error", f"{path}: {bad.strerror}") from None
+    except ValueError:
+        raise Fault("invalid_arguments", f"{path!r} is no file name") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Fault("tool_error", f"{path}: {'is a folder' if os.path.isdir(path) else 'not a regular file'}")
+    return os.fdopen(fd, "rb")
+
+
+def text(path: str) -> str:
+    """The whole text of a file; a Fault where it is binary, not UTF-8, or larger than SIZE."""
+    with reading(path) as file:
+        data = file.read(SIZE + 1)
+    if len(data) > SIZE:
+        raise Fault("limit_exceeded", f"{path}: larger than {SIZE >> 20} MiB")
+    if b"\0" in data[:8192]:
+        raise Fault("tool_error", f"{path}: a binary file")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as bad:
+        raise Fault("tool_error", f"{path}: not UTF-8 text (byte {bad.start})") from None
+
+
+def replace(path: str, data: bytes) -> bool:
+    """Write a file beneath the working folder, whole or not at all, keeping its mode; whether it was there before.
+
+    Missing folders are made. A link is followed to the file it means, which must lie beneath as well.
+    """
+    folder, name = _folder(path)
+    try:
+        old = _regular(path, name, folder)
+        mine = f".agent-write-{os.urandom(4).hex()}"
+        fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                if old:
+                    os.fchmod(fd, stat.S_IMODE(old.st_mode))
+                os.fsync(fd)
+            os.replace(mine, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            os.unlink(mine, dir_fd=folder)
+            raise
+        return old is not None
+    except OSError as bad:
+        raise Fault("tool_error", f"{path}: {bad.strerror}") from None
+    finally:
+        os.close(folder)
+
+
+def _regular(path: str, name: str, folder: int) -> os.stat_result | None:
+    try:
+        seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(seen.st_mode):
+        raise Fault("tool_error", f"{path}: not a regular file")
+    if not seen.st_mode & 0o222:
+        raise Fault("tool_error", f"{path}: the file is read-only")
+    return seen
+
+
+def _folder(path: str) -> tuple[int, str]:
+    """A descriptor of the folder of this file, made where it is missing, and the file's name in it."""
+    if "\0" in path or not path or path.endswith(os.sep):
+        raise Fault("invalid_arguments", f"{path!r} is no file name")
+    top = os.path.realpath(os.curdir)
+    *folders, name = os.path.relpath(os.path.realpath(path), top).split(os.sep)
+    if os.pardir in (*folders, name) or name == os.curdir:
+        raise Fault("tool_denied", f"{path}: not beneath the working folder")
+    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in folders:
+            try:
+                os.mkdir(part, dir_fd=fd)
+            except FileExistsError:
+                pass
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+            os.close(fd)
+            fd = inner
+    except OSError as bad:
+        os.close(fd)
+        raise Fault("tool_error", f"{path}: {part}: {bad.strerror}") from None
+    return fd, name
