@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""docs - run what the pages show, and fill in what a machine should write
+
+    tests/docs.py [PAGE...]            run the console blocks; print where a page differs from what happens
+    tests/docs.py --write [PAGE...]    fill the blocks between `<!-- help: NAME -->` and `<!-- /help -->` with NAME's
+                                       --help, and those of `<!-- programs: FOLDER -->` with a table of the programs
+    tests/docs.py --accept [PAGE...]   put what the commands print into the pages; read the diff afterwards
+
+A ```console block holds commands (`$ `, continued by `> `) and below each its whole output, standard error included;
+`[N]` as the last line is an exit status other than 0. The blocks of a page are one bash session with a private home, in
+a folder with copies of README.md and AGENTS.md and links to tools/, providers/ and docs/. In the output the checkout
+is called /opt/agentutils and the home /home/you. A page may hold two comments that readers do not see:
+
+    <!-- setup                       <!-- model
+    commands that are run first      def reply(body): ...     # rules of tests/model_server.py, which then answers
+    -->                              -->
+"""
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
+HELP = re.compile(r"(<!-- help: (.+?) -->\n)(.*?)(<!-- /help -->)", re.S)
+PROGRAMS = re.compile(r"(<!-- programs: (\w+) -->\n)(.*?)(<!-- /programs -->)", re.S)
+HIDDEN = r"^<!-- %s\n(.*?)^-->$"
+DEADLINE = 120      # seconds for all commands of a page
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def executables(folder: str) -> list[Path]:
+    return sorted(p for p in (ROOT / folder).iterdir() if p.is_file() and os.access(p, os.X_OK))
+
+
+def commands(block: str) -> list[tuple[list[str], str]]:
+    """The commands of a console block: (their lines as they stand, the output that is shown below)."""
+    out: list[tuple[list[str], str]] = []
+    for line in block.splitlines(keepends=True):
+        if line.startswith("$ "):
+            out.append(([line], ""))
+        elif line.startswith("> ") and out and not out[-1][1]:
+            out[-1][0].append(line)
+        elif out:
+            out[-1] = (out[-1][0], out[-1][1] + line)
+        else:
+            raise ValueError(f"a console block begins with output: {line!r}")
+    return out
+
+
+def environment(scratch: Path) -> dict[str, str]:
+    """Nothing of the caller's: a private home, the checkout's programs, no way to the network but loopback."""
+    path = [ROOT / "bin", ROOT / "tools", ROOT / ".venv/bin", Path("/usr/bin"), Path("/bin")]
+    return {"HOME": str(scratch / "home"), "PATH": ":".join(map(str, path)), "LANG": "C.UTF-8", "ROOT": str(ROOT),
+            "TMPDIR": str(scratch / "tmp"), "TERM": "dumb", "TZ": "UTC", "http_proxy": "http://127.0.0.1:9",
+            "https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1,localhost"}
+
+
+@contextmanager
+def model(rules: str | None, scratch: Path, env: dict[str, str]) -> Iterator[None]:
+    """The scripted model of a page while its commands run, and the variables that lead to it."""
+    if rules is None:
+        yield
+        return
+    (scratch / "rules.py").write_text(rules)
+    argv = [sys.executable, str(ROOT / "tests/model_server.py"), str(scratch / "rules.py"), "--with-parent"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        env.update(OPENAI_BASE_URL=server.stdout.readline().strip(), OPENAI_API_KEY="test-key",
+                   AGENT_PROVIDER="openai", AGENT_MODEL="test-model")
+        try:
+            yield
+        finally:
+            server.terminate()
+
+
+def hidden(kind: str, text: str) -> str | None:
+    found = re.search(HIDDEN % kind, text, re.M | re.S)
+    return found[1] if found else None
+
+
+def session(text: str) -> list[str]:
+    """What each command of a page prints, in order, with `[N]` where the status is not 0."""
+    wanted = [c for block in BLOCK.findall(text) for c in commands(block)]
+    script = f"set -o pipefail\n{{ :\n{hidden('setup', text) or ''}\n}} >&2\nexec 2>&1\nprintf '\\036'\n"
+    for lines, _ in wanted:
+        script += "".join(line[2:] for line in lines) + "printf '\\036%d\\036' $?\n"
+    with tempfile.TemporaryDirectory(prefix="docs-") as folder:
+        scratch = Path(folder).resolve()
+        for name in ("home", "tmp", "home/work"):
+            (scratch / name).mkdir()
+        work = scratch / "home/work"
+        for name in ("README.md", "AGENTS.md"):
+            if (ROOT / name).exists():
+                shutil.copy(ROOT / name, work)
+        for name in ("tools", "providers", "docs"):
+            (work / name).symlink_to(ROOT / name)
+        env = environment(scratch)
+        with model(hidden("model", text), scratch, env):
+            ran = subprocess.run(["bash", "-c", script, "docs"], cwd=work, env=env, stdin=subprocess.DEVNULL,
+                                 capture_output=True, timeout=DEADLINE, text=True, errors="replace")
+        printed = ran.stdout.replace(str(scratch / "home"), "/home/you").replace(str(ROOT), "/opt/agentutils")
+    start, *parts = printed.split("\036")
+    if not parts:
+        raise ValueError(f"the setup failed: {start}{ran.stderr}")
+    outputs = [ended(said) + (f"[{status}]\n" if status != "0" else "")
+               for said, status in zip(parts[0::2], parts[1::2], strict=False)]
+    if len(outputs) < len(wanted):
+        outputs.append(f"(the session ended here) {ran.stderr}\n")
+    return outputs
+
+
+def ended(text: str) -> str:
+    return text if text.endswith("\n") or not text else text + "\n"
+
+
+def replayed(text: str) -> str:
+    """The page with what its commands print now."""
+    printed = iter(session(text))
+
+    def block(found: re.Match[str]) -> str:
+        told = ["".join(lines) + next(printed, "(not reached)\n") for lines, _ in commands(found[1])]
+        return "```console\n" + "".join(told) + "```"
+    return BLOCK.sub(block, text)
+
+
+def help_of(name: str) -> str:
+    """The --help of a program of the project, found by its name."""
+    argv = name.split()
+    for folder in ("bin", "providers", "tools"):
+        if (ROOT / folder / argv[0]).exists():
+            ran = subprocess.run([str(ROOT / folder / argv[0]), *argv[1:], "--help"], check=True, timeout=20, text=True,
+                                 env=environment(Path("/nonexistent")), stdin=subprocess.DEVNULL, capture_output=True)
+            return ran.stdout
+    raise ValueError(f"help: there is no program {name}")
+
+
+def line_two(program: Path) -> tuple[str, str]:
+    """(name, purpose) by the second line of a program, whatever its language."""
+    line = program.read_text().splitlines()[1].strip().strip('"').lstrip("#/* ")
+    name, _, purpose = line.partition(" - ")
+    return name, purpose
+
+
+def table(folder: str) -> str:
+    """The programs of a folder: name linked to its page, purpose, lines; the sum below."""
+    rows = ["| program | what it does | lines |", "|---|---|---:|"]
+    total = 0
+    for program in executables(folder):
+        name, purpose = line_two(program)
+        page = f"docs/{name}.md"
+        shown = f"[`{name}`]({page})" if (ROOT / page).exists() else f"`{name}`"
+        lines = len(program.read_text().splitlines())
+        total += lines
+        rows.append(f"| {shown} | {purpose} | {lines} |")
+    return "\n".join([*rows, f"| {len(rows) - 2} programs | | {total} |", ""])
+
+
+def written(text: str) -> str:
+    """The page with all that a machine writes brought up to date."""
+    text = HELP.sub(lambda m: f"{m[1]}```text\n{ended(help_of(m[2]))}```\n{m[4]}", text)
+    return PROGRAMS.sub(lambda m: m[1] + table(m[2]) + m[4], text)
+
+
+def difference(page: Path, old: str, new: str) -> str:
+    name = page.name
+    return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, f"{name}, as it happens"))
+
+
+def main() -> int:
+    about = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(description=about[0], epilog=about[2],
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", nargs="*", type=Path)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--accept", action="store_true")
+    args = parser.parse_args()
+    different = 0
+    for page in args.pages or pages():
+        old = page.read_text()
+        try:
+            new = written(old) if args.write else replayed(old)
+        except ValueError as bad:
+            sys.exit(f"docs: {page}: {bad}")
+        if args.write or args.accept:
+            page.write_text(new) if new != old else None
+        elif new != old:
+            different += 1
+            print(difference(page, old, new))
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The pages say what is so: every console block is run, every list is compared with what it lists."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import docs
+from docs import ROOT
+
+SECTIONS = ["Name", "Synopsis", "Description", "Options", "Input", "Output", "Input and output", "Exit status",
+            "Environment", "Files", "Examples", "See also"]
+PROGRAMS = {p.name: p for folder in ("bin", "providers") for p in docs.executables(folder)}
+PAGES = {p.stem: p.read_text() for p in docs.pages() if p.exists()}
+MANUAL = {name: text for name, text in PAGES.items() if "\n## Synopsis\n" in text}      # the pages of programs
+
+
+def section(text: str, title: str) -> str:
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    return found[1] if found else ""
+
+
+def codes(text: str) -> set[str]:
+    """The exit codes that a page's section tells: first cells of its table, or numbers in backticks."""
+    told = section(text, "Exit status")
+    return {c for line in re.findall(r"^\|(.*?)\|", told, re.M) for c in re.findall(r"\d+", line)} | set(
+        re.findall(r"`(\d+)`", told))
+
+
+def names(text: str) -> set[str]:
+    return set(re.findall(r"\bAGENT_[A-Z_]*[A-Z]\b", text))
+
+
+@pytest.mark.parametrize("page", docs.pages(), ids=lambda p: p.name)
+def test_the_console_blocks_show_what_happens(page: Path) -> None:
+    text = page.read_text()
+    assert docs.difference(page, text, docs.replayed(text)) == ""
+
+
+@pytest.mark.parametrize("page", docs.pages(), ids=lambda p: p.name)
+def test_what_a_machine_writes_is_current(page: Path) -> None:
+    text = page.read_text()
+    assert docs.difference(page, text, docs.written(text)) == "", "tests/docs.py --write brings it up to date"
+
+
+def test_the_readme_has_a_table_of_all_programs() -> None:
+    assert {m[2] for m in docs.PROGRAMS.finditer(PAGES["README"])} >= {"bin", "providers", "tools"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_has_a_page_with_its_purpose_and_help(program: str) -> None:
+    assert program in MANUAL, f"docs/{program}.md, with a section Synopsis, is not there"
+    text = MANUAL[program]
+    assert section(text, "Name").strip() == " - ".join(docs.line_two(PROGRAMS[program]))
+    assert f"<!-- help: {program} -->" in section(text, "Options")
+
+
+@pytest.mark.parametrize("page", MANUAL)
+def test_every_manual_page_has_a_program_and_its_sections_in_order(page: str) -> None:
+    assert page in PROGRAMS
+    titles = re.findall(r"^## (.*)$", re.sub(r"^```.*?^```", "", MANUAL[page], flags=re.M | re.S), re.M)
+    known = [t for t in titles if t in SECTIONS]
+    assert known == sorted(known, key=SECTIONS.index)
+    assert {"Name", "Synopsis", "Description", "Options", "Exit status", "See also"} <= set(titles)
+
+
+@pytest.mark.parametrize("page", MANUAL)
+def test_the_exit_codes_of_a_page_are_those_of_the_protocol(page: str) -> None:
+    told = codes(MANUAL[page])
+    assert told, "no exit code is told"
+    assert told <= codes(PAGES["protocol"])
+
+
+def test_the_error_kinds_of_the_protocol_end_with_the_codes_it_says() -> None:
+    from agentlib.faults import KINDS
+    rows = re.findall(r"^\| (\d+) \|.*?\|([^|]*)\|$", section(PAGES["protocol"], "Exit status"), re.M)
+    assert {kind: int(code) for code, kinds in rows for kind in re.findall(r"`(\w+)`", kinds)} == KINDS
+
+
+def test_the_environment_of_the_protocol_is_what_the_sources_read() -> None:
+    sources = [p for folder in ("bin", "lib/agentlib", "providers", "tools") for p in (ROOT / folder).iterdir()]
+    sources.append(ROOT / "install.sh")
+    read = set().union(*(names(p.read_text()) for p in sources if p.is_file() and p.suffix != ".json"))
+    assert names(section(PAGES["protocol"], "Environment")) == read
+
+
+@pytest.mark.parametrize("page", docs.pages(), ids=lambda p: p.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(), flags=re.M | re.S)
+    targets = [t.partition("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", text)]
+    assert [t for t in targets if t and "://" not in t and not (page.parent / t).exists()] == []
+
+
+def test_a_page_that_shows_what_does_not_happen_is_found(tmp_path: Path) -> None:
+    page = "```console\n$ echo one; false\none\n$ cat <<END\n> two\n> END\ntwo\n```\n"
+    assert docs.replayed(page) == page.replace("one\n$ cat", "one\n[1]\n$ cat")
+    assert docs.replayed(page.replace("two\n```", "three\n```")) == docs.replayed(page)
+
+
+def test_a_page_has_a_private_home_and_its_hidden_setup_and_model() -> None:
+    hidden = "<!-- setup\ntouch made\n-->\n<!-- model\ndef reply(body):\n    return 'well'\n-->\n"
+    ask = 'curl -s "$OPENAI_BASE_URL/chat/completions" -d "{}" | jq -r ".choices[0].message.content"'
+    shown = f"```console\n$ ls made; echo ~; ls ~; {ask}\nmade\n/home/you\nwork\nwell\n```\n"
+    assert docs.replayed(hidden + shown) == hidden + shown

@@ -1,0 +1,132 @@
+"""What the rules of AGENTS.md can be held to by a machine; tests/exceptions.txt lists what is not there yet."""
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agentlib import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+INSERT = 'sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))'
+SHEBANG = "#!/usr/bin/env -S python3 -IS"
+
+
+def listed() -> list[Path]:
+    """The files of the project: those git has or would add."""
+    argv = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    ran = subprocess.run(argv, capture_output=True)
+    if ran.returncode == 0:
+        found = [ROOT / os.fsdecode(name) for name in ran.stdout.split(b"\0") if name]
+    else:
+        found = [p for p in ROOT.rglob("*") if ".venv" not in p.parts and ".git" not in p.parts]
+    return sorted(p for p in found if p.is_file() and not p.is_symlink())
+
+
+def text_of(path: Path) -> str:
+    data = path.read_bytes()
+    return "" if b"\0" in data else data.decode("utf-8", "replace")
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(p.relative_to(ROOT)) for p in paths]
+
+
+FILES = {name: text_of(path) for name, path in zip(names(listed()), listed(), strict=True)}
+PROGRAMS = [n for n in FILES if n.split("/")[0] in ("bin", "providers", "tools") and FILES[n].startswith("#!")]
+PYTHON = [n for n in FILES if n.endswith(".py") or "python3" in FILES[n].partition("\n")[0]]
+SOURCES = [n for n in FILES if n in PYTHON or FILES[n].startswith("#!") or n.endswith((".bats", ".bash", ".sh"))]
+
+
+def exceptions() -> dict[str, str]:
+    """tests/exceptions.txt: `RULE FILE [NAME]`, two spaces, the reason; sorted; the list may only shrink."""
+    rows = [line for line in FILES.get("tests/exceptions.txt", "").splitlines() if line and line[0] != "#"]
+    assert rows == sorted(rows)
+    return {key.strip(): reason.strip() for key, _, reason in (row.partition("  ") for row in rows)}
+
+
+def against(rule: str, broken: list[str]) -> None:
+    """Fails where a rule is broken beyond the exceptions, or an exception is no longer needed."""
+    excused = {key.removeprefix(rule + " ") for key in exceptions() if key.startswith(rule + " ")}
+    assert sorted(set(broken) - excused) == []
+    assert sorted(excused - set(broken)) == [], "no longer needed in tests/exceptions.txt"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_line_two_is_the_name_and_the_purpose(program: str) -> None:
+    line = FILES[program].splitlines()[1].strip().strip('"').lstrip("#/* ")
+    name, dash, purpose = line.partition(" - ")
+    assert (name, dash) == (program.rpartition("/")[2], " - ")
+    assert len(line) < 72
+    assert purpose[0].islower() or purpose.split()[0].isupper()
+    assert purpose[-1] not in ".:"
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if p in PYTHON])
+def test_every_python_program_starts_and_ends_alike(program: str) -> None:
+    text = FILES[program]
+    assert text.startswith(SHEBANG + '\n"""')
+    assert "import os\nimport sys\n" in text
+    assert text.count(INSERT) == 1
+    assert text.index(INSERT) < text.index("\nfrom agentlib")
+    last = ast.unparse(ast.parse(text).body[-1])
+    assert re.search(r"\w+\.(start|serve)\(", last) and "__doc__" in last
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_what_has_a_shebang_can_be_run_and_nothing_else(name: str) -> None:
+    runs = bool((ROOT / name).stat().st_mode & 0o111)
+    assert runs == (FILES[name].startswith("#!") and not name.endswith(".bats"))
+
+
+def test_no_source_file_is_longer_than_500_lines() -> None:
+    against("long-file", [n for n in SOURCES if FILES[n].count("\n") > 500])
+
+
+def test_no_function_is_longer_than_50_lines() -> None:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    against("long-function", [f"{name} {node.name}" for name in PYTHON for node in ast.walk(ast.parse(FILES[name]))
+                              if isinstance(node, kinds) and node.end_lineno and node.end_lineno - node.lineno >= 50])
+
+
+def test_no_code_is_built_from_data() -> None:
+    """No shell=True, os.system, eval, exec; in shells no eval."""
+    found = []
+    for name in [n for n in SOURCES if not n.startswith("tests/")]:
+        if name in PYTHON:
+            for node in ast.walk(ast.parse(FILES[name])):
+                if isinstance(node, ast.keyword) and node.arg == "shell" or isinstance(node, ast.Call) and ast.unparse(
+                        node.func) in ("eval", "exec", "os.system", "os.popen"):
+                    found.append(name)
+        elif re.search(r"^\s*eval\b|[;&|(]\s*eval\b", FILES[name], re.M):
+            found.append(name)
+    against("builds-code", found)
+
+
+def test_the_version_is_that_of_the_changelog() -> None:
+    tops = re.findall(r"^## \[?([^\]\s]+)\]?", FILES["CHANGELOG.md"], re.M)
+    assert tops[0] in (__version__, "Unreleased")
+    assert tops[0] == __version__ or len(tops) == 1 or tops[1] == __version__
+
+
+def test_no_file_names_a_machine() -> None:
+    """Paths and hosts of one machine, which mean nothing on another."""
+    words = [r"(?<![\w.])/wo" + r"rk/", "/ro" + "ot/", "bash_" + "jobs", "pypi" + "-more", r"/home/(?!you\b|user\b)\w"]
+    assert [n for n, text in FILES.items() if re.search("|".join(words), text)] == []
+
+
+def test_every_package_is_pinned() -> None:
+    for name in ("requirements.txt", "requirements-test.txt"):
+        rows = [r for r in FILES[name].splitlines() if r and r[0] != "#"]
+        assert rows == sorted(rows, key=lambda row: row.partition("==")[0].lower())
+        assert [r for r in rows if not re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+( *; .*)?", r)] == []
+
+
+def test_the_registry_names_every_agent_and_its_binary() -> None:
+    told = set(re.findall(r"^- \*\*Binary\*\*: `?([\w./-]+)`?", FILES["AGENTS.md"], re.M))
+    assert {Path(t).name for t in told} == {n.removeprefix("bin/") for n in PROGRAMS
+                                            if n.startswith("bin/") and not n.startswith("bin/agent-")}
