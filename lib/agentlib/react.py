@@ -6,8 +6,8 @@ import os
 import queue
 import signal
 
-from agentlib import batch, cli, progress, records
-from agentlib.calls import PASSED, Tools
+from agentlib import batch, cli, progress, records, sandbox
+from agentlib.calls import Tools
 from agentlib.engine import Engine
 from agentlib.faults import Fault, Interrupted
 from agentlib.loop import Run, Setting
@@ -15,6 +15,7 @@ from agentlib.model import Model
 from agentlib.plugins import Plugins
 from agentlib.reactargs import TO_MODEL, read_schema
 from agentlib.stream import Heard, plain
+from agentlib.toolrun import Runner
 from agentlib.transcript import File
 
 TYPE_CHECKING = False
@@ -49,7 +50,10 @@ class Session:
         self.model = Model(folder, _to_model(options), dict(os.environ), self.events)  # first: it is the slow one
         self.plugins: Plugins | None = None
         self.file: File | None = None
-        self.tools = Tools(self._allow, options.tool_timeout, _environment(options.env, depth), _popen)
+        sandbox.undumpable()
+        env = {**sandbox.environment(options.env), "AGENT_DEPTH": str(depth + 1)}
+        self.runner = Runner(options.tool_timeout, env)
+        self.tools = Tools(self._decide, self.runner)
         self.engine = Engine(self.model, self.events, options.timeout)
         self.result: Record | None = None
         self.shown = progress.shown(options.quiet)
@@ -149,9 +153,13 @@ class Session:
                 if isinstance(tool, dict):
                     self.tools.add(tool)
 
-    def _allow(self, tool: Tool, arguments: Any) -> None:
-        if tool.reads or tool.name in self.options.allow or "all" in self.options.allow:
-            return
+    def _decide(self, tool: Tool, arguments: Any) -> str:
+        if tool.reads:
+            return "read"
+        for word in self.options.allow:
+            name, _, profile = word.partition(":")
+            if name in (tool.name, "all"):
+                return profile or "work"
         raise Fault(
             "tool_denied",
             f"{tool.name} was not run: the user has not allowed it (--allow {tool.name}). "
@@ -193,7 +201,7 @@ class Session:
 
     def close(self) -> None:
         """End everything that was started."""
-        self.tools.close(self.grace / 4)
+        self.runner.close(self.grace / 4)
         if self.plugins:
             self.plugins.close(self.grace)
         self.model.close(self.grace)
@@ -214,20 +222,6 @@ def _to_model(options: argparse.Namespace) -> list[str]:
         if (value := getattr(options, name.replace("-", "_"))) is not None:
             words.append(f"--{name}={value}")
     return words
-
-
-def _environment(granted: list[str], depth: int) -> dict[str, str]:
-    """What every tool gets: the allow-list, the variables of the run, what the user grants."""
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if name in PASSED or name.startswith("AGENT_") or name in granted
-    }
-    return {"PATH": os.defpath, **env, "AGENT_DEPTH": str(depth + 1)}
-
-
-def _popen(tool: Tool, env: dict[str, str]) -> dict[str, Any]:
-    return {"args": tool.command, "env": env}
 
 
 def _same(messages: list[Record], task: Record) -> bool:

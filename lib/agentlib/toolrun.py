@@ -1,0 +1,151 @@
+"""Run the program behind a tool, in its cell, the way its `invoke` says; its output, or what failed, in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+from agentlib import output, process, records, sandbox
+from agentlib.coprocess import Coprocess, told
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agentlib.calls import Tool
+    from agentlib.process import Leash, Outcome
+    from agentlib.sandbox import Cell
+
+TIMEOUT = 120.0  # seconds, where neither the tool nor the user says
+
+
+class Runner:
+    """timeout: the user's limit for a call, in seconds, or None. env: what every tool gets of our environment."""
+
+    def __init__(self, timeout: float | None, env: dict[str, str]) -> None:
+        self._timeout, self._env = timeout, env
+        self._kept: dict[tuple[str, ...], tuple[Coprocess, Cell]] = {}
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def run(self, tool: Tool, arguments: Any, profile: str, leash: Leash) -> str:
+        """The output of a call that went well; Fault, in words for the model, for one that did not."""
+        _there(tool)
+        try:
+            if tool.invoke == "jsonl":
+                return self._converse(tool, arguments, profile)
+            return self._once(tool, arguments, profile, leash)
+        except (OSError, ValueError) as bad:
+            why = getattr(bad, "strerror", None) or bad
+            raise Fault("tool_error", f"{tool.name} could not be started: {why}.") from None
+
+    def close(self, grace: float) -> None:
+        """End the coprocesses."""
+        for filter, cell in self._kept.values():
+            filter.close(grace)
+            cell.close()
+
+    def _once(self, tool: Tool, arguments: Any, profile: str, leash: Leash) -> str:
+        words, given = _handed(tool, arguments)
+        limit = self._limit(tool)
+        with self._cell(tool, words, profile) as cell:
+            done = process.run(cell.options, given, limit, output.KEPT, leash)
+        return _judged(tool, done, limit) + "".join(f"\n[{one}]" for one in cell.removed)
+
+    def _cell(self, tool: Tool, words: list[str], profile: str) -> Cell:
+        kept = output.folder()
+        read = [*tool.places("read"), *([kept] if os.path.isdir(kept) else [])]
+        write = tool.places("write")
+        return sandbox.Cell([*tool.command, *words], profile, os.getcwd(), env=self._env, read=read, write=write)
+
+    def _limit(self, tool: Tool) -> float:
+        own = tool.timeout or self._timeout or TIMEOUT
+        return float(min(own, self._timeout or own))
+
+    def _converse(self, tool: Tool, arguments: Any, profile: str) -> str:
+        with self._lock:
+            self._count += 1
+            id = str(self._count)
+            filter = self._coprocess(tool, profile)
+        answer = filter.ask(id, {"id": id, "name": tool.name, "arguments": arguments}, self._limit(tool))
+        content = answer.get("content", "")
+        text = content if isinstance(content, str) else records.dumps(content)
+        shown = output.told(text.encode("utf-8", "replace"))
+        if answer.get("is_error"):
+            raise Fault("tool_error", shown)
+        return shown
+
+    def _coprocess(self, tool: Tool, profile: str) -> Coprocess:
+        """The program behind the tool, kept up for the whole process; started again where it has ended."""
+        key = (profile, *tool.command)
+        if key in self._kept and not self._kept[key][0].running:
+            self._drop(key)
+        if key not in self._kept:
+            cell = self._cell(tool, [], profile)
+            self._kept[key] = Coprocess(tool.name, cell.options), cell
+        return self._kept[key][0]
+
+    def _drop(self, key: tuple[str, ...]) -> None:
+        filter, cell = self._kept.pop(key)
+        filter.close(0.0)
+        cell.close()
+
+
+def _there(tool: Tool) -> None:
+    """The program is still there, and the one that was found where the record says which bytes it has (`sha256`)."""
+    path = tool.command[0]
+    if not os.access(path, os.X_OK):
+        raise Fault("tool_not_found", f"{tool.name} is gone: its program {path} is not there, or cannot be run.")
+    if wanted := tool.record.get("sha256"):
+        import hashlib
+
+        with open(path, "rb") as stream:
+            if hashlib.sha256(stream.read()).hexdigest() != wanted:
+                raise Fault("tool_denied", f"{tool.name} was not run: its program is not the one that was found.")
+
+
+def _handed(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
+    """(more words of the command, standard input) for one call."""
+    if tool.invoke == "text":
+        return [], str(arguments.get("input", "")).encode("utf-8", "replace")
+    if tool.invoke == "argv":
+        words = [str(word) for word in arguments.get("args") or ()]
+        if any("\0" in word for word in words):
+            raise Fault("invalid_arguments", f"{tool.name} was not run: an argument holds a NUL character.")
+        return words, str(arguments.get("stdin") or "").encode("utf-8", "replace")
+    try:
+        return [], records.dumps(arguments).encode() + b"\n"
+    except RecursionError:
+        raise Fault("invalid_arguments", f"{tool.name} was not run: its arguments are nested too deeply.") from None
+
+
+def _judged(tool: Tool, done: Outcome, limit: float) -> str:
+    """The output of a success; a Fault with status, end of stderr and output of anything else."""
+    if done.late:
+        raise Fault("tool_timeout", _report(f"{tool.name} was ended after {limit:g} s, its time limit.", done))
+    if done.over:
+        raise Fault("limit_exceeded", _report(f"{tool.name} was ended, it printed too much. Ask for less.", done))
+    if done.status:
+        raise Fault("tool_error", _report(f"{tool.name} failed, {_status(done.status)}.", done))
+    return output.told(done.out)
+
+
+def _status(status: int) -> str:
+    if status > 128:  # so a shell, or the sandbox, tells of a child that a signal ended
+        try:
+            return f"ended by signal {signal.Signals(status - 128).name}"
+        except ValueError:
+            pass
+    return f"ended {told(status)}" if status < 0 else f"with status {status}"
+
+
+def _report(what: str, done: Outcome) -> str:
+    err = done.err.decode("utf-8", "replace").strip()
+    said = [what]
+    if err:
+        said.append(f"Its standard error ends:\n{err[-2000:]}")
+    if done.out:
+        said.append(f"Its output:\n{output.told(done.out, done.over)}")
+    return "\n".join(said)
