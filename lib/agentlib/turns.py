@@ -13,7 +13,7 @@ from agentlib.requests import blob, parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     Record = dict[str, Any]
@@ -89,6 +89,31 @@ def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
     """(the texts of the system messages, the other messages), for vendors that take the system text apart."""
     system = [part_text(part, "a system message") for said in messages if said["role"] == "system" for part in parts(said)]
     return [text for text in system if text.strip()], [said for said in messages if said["role"] != "system"]
+
+
+def alternating(messages: list[Record], blocks_of: Callable[[Record, int], list[Record]], result: str) -> list[Record]:
+    """The turns of vendors where user and assistant alternate: [{"role", "content": blocks}].
+
+    All results of one round stand in one user turn, before its text; `result` is the key or type that tells them.
+    blocks_of(message, number) gives the blocks of one message; one without any is left out.
+    """
+    out: list[Record] = []
+    for number, said in enumerate(messages):
+        role = "assistant" if said["role"] == "assistant" else "user"
+        if not (blocks := blocks_of(said, number)):
+            continue
+        if not out or out[-1]["role"] != role:
+            out.append({"role": role, "content": []})
+        content = out[-1]["content"]
+        first = sum(result in block or block.get("type") == result for block in content)
+        at = first if said["role"] == "tool" else len(content)
+        content[at:at] = blocks
+    return out
+
+
+def renamed(request: Record, **names: str) -> Record:
+    """These fields of a request, where it has them, by the vendor's names."""
+    return {theirs: request[ours] for ours, theirs in names.items() if ours in request}
 
 
 def part_text(part: Record, where: str) -> str:
