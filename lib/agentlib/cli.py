@@ -86,7 +86,6 @@ def start(main: Callable[[list[str]], int | None], doc: str,
             status = 0
         else:
             status = main(args)
-            sys.stdout.flush()
     except ClosedPipe:
         end(128 + signal.SIGPIPE)
     except BrokenPipeError:
@@ -130,8 +129,9 @@ def end(status: int) -> NoReturn:
     except BrokenPipeError:
         status = status or closed
     except OSError as bad:
-        warn(f"standard output: {bad.strerror}")
-        status = status or 111
+        if status == 0:
+            warn(f"standard output: {bad.strerror}")
+            status = 111
     if status == closed:    # end as the shell expects of a writer without reader
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
