@@ -1,8 +1,10 @@
 """The user's configuration, $XDG_CONFIG_HOME/agentutils/config.toml: the only file that can loosen anything."""
 from __future__ import annotations
 
+import os
+
 from agentlib.faults import Fault
-from agentlib.paths import config
+from agentlib.paths import place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,9 +13,10 @@ if TYPE_CHECKING:
 
 def load() -> dict[str, Any]:
     """The tables of the file, {} where there is none; a fault with line and column where it is not TOML."""
-    file = config() / "config.toml"
+    file = os.path.join(place("config"), "config.toml")
     try:
-        text = file.read_bytes()
+        with open(file, "rb") as opened:
+            text = opened.read()
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as bad:

@@ -1,0 +1,102 @@
+"""What may be spent, in dollars and tokens, by one run or by all processes of a pipeline that share a ledger.
+
+The ledger is a small file whose path is in AGENT_BUDGET: {"usd":limit,"tokens":limit} and, as they come, `spent_usd`,
+`spent_tokens`, `largest_usd`, `largest_tokens` (of one call) and `unpriced` (a model whose cost is not known). A call
+is let go only where the largest call so far, once more for each call in flight, still fits: so a budget is passed by
+one call at most, however many run at once.
+"""
+from __future__ import annotations
+
+import os
+import time
+
+from agentlib import paths, records
+from agentlib.faults import Fault
+from agentlib.locked import locked, rewrite
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agentlib.records import Record
+
+VARIABLE = "AGENT_BUDGET"
+WORDS = {"usd": "{:g} USD", "tokens": "{:g} tokens"}
+CURE = f"make a ledger: export {VARIABLE}=$(agent-llm budget USD)"
+PRICE = "give its price in config.toml ([prices.\"MODEL\"]) or bound the tokens instead"
+
+
+class Budget:
+    """One budget: kept in memory for one run, or in the ledger at `path`."""
+
+    def __init__(self, usd: float | None = None, tokens: int | None = None, path: str | None = None) -> None:
+        self.path = path
+        self.book: dict[str, Any] = ledger(path) if path else {"usd": usd, "tokens": tokens}
+
+    def room(self, in_flight: int) -> bool:
+        """Whether one more call may go now; False: wait for one in flight. Fault `limit_exceeded`: all is spent."""
+        if self.path:
+            self.book = ledger(self.path)
+        for unit, word in WORDS.items():
+            limit, spent = self.book.get(unit), self.book.get(f"spent_{unit}", 0)
+            if limit is None:
+                continue
+            if unit == "usd" and (model := self.book.get("unpriced")):
+                raise Fault("limit_exceeded", f"the budget of {word.format(limit)} cannot be kept: "
+                                              f"the price of {model} is not known; {PRICE}")
+            if spent >= limit:
+                raise Fault("limit_exceeded", f"the budget of {word.format(limit)} is spent ({word.format(spent)})")
+            if in_flight and spent + in_flight * self.book.get(f"largest_{unit}", limit) >= limit:
+                return False
+        return True
+
+    def spend(self, response: Record) -> None:
+        """Enter what a `response` record says that it cost."""
+        if self.path:
+            self.book = ledger(self.path, response)
+        else:
+            enter(self.book, response)
+
+
+def enter(book: dict[str, Any], response: Record) -> None:
+    """Add a response's cost and tokens to the book."""
+    usage = response.get("usage") or {}
+    cost = response.get("cost_usd")
+    if cost is None:
+        book["unpriced"] = str(response.get("model") or "the model")
+    tokens = sum(usage.get(name) or 0 for name in ("input_tokens", "output_tokens"))
+    for unit, amount in (("usd", cost or 0), ("tokens", tokens)):
+        book[f"spent_{unit}"] = round(book.get(f"spent_{unit}", 0) + amount, 12)
+        book[f"largest_{unit}"] = max(book.get(f"largest_{unit}", 0), amount)
+
+
+def ledger(path: str, response: Record | None = None) -> dict[str, Any]:
+    """The book of a ledger, with the response entered if there is one; refused, never taken for none, if damaged."""
+    try:
+        with locked(path, os.O_RDWR) as file:
+            book = records.loads(os.pread(file, 65536, 0))
+            if not isinstance(book, dict):
+                raise ValueError("not an object")
+            if response is not None:
+                enter(book, response)
+                rewrite(file, records.dumps(book).encode() + b"\n")
+            return book
+    except OSError as bad:
+        why = bad.strerror or str(bad)
+    except ValueError as bad:
+        why = f"not a ledger: {bad}"
+    raise Fault("invalid_input", f"{VARIABLE}: {path}: {why}; {CURE}")
+
+
+def create(usd: float | None, tokens: int | None) -> str:
+    """The path of a new ledger in the user's runtime folder: the value of AGENT_BUDGET for a pipeline."""
+    path = str(paths.runtime() / f"budget-{time.time_ns():x}-{os.getpid()}")
+    with locked(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
+        rewrite(file, records.dumps({"usd": usd, "tokens": tokens}).encode() + b"\n")
+    return path
+
+
+def inherited() -> Budget | None:
+    """The budget of the pipeline that this process is part of."""
+    path = os.environ.get(VARIABLE)
+    return Budget(path=path) if path else None

@@ -1,0 +1,115 @@
+"""The keys of providers: where they come from, the environment a provider gets, and their removal from what is written.
+
+A key comes from the variable that the provider's schema marks with `"key":true`, else from a command of the user's
+config.toml, `[keys]`, by the provider's or the variable's name: `openai = "pass show openai"` or a list of words.
+"""
+from __future__ import annotations
+
+import os
+
+from agentlib import records
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from agentlib.records import Record
+
+PLAIN = ("PATH", "HOME", "LANG", "LANGUAGE", "TMPDIR", "TERM", "USER", "LOGNAME", "TZ",
+         "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+FAMILIES = ("LC_", "XDG_", "AGENT_")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+SHORTEST = 6            # characters: a shorter value is no secret, and removing it would garble all text
+PATIENCE = 60.0         # seconds that a key's command has, for it may ask a person for a passphrase
+WORDLESS = b"***"
+
+
+def variables(schema: Record) -> list[str]:
+    """The variables that may hold the key, [] for a provider that needs none."""
+    return [entry["name"] for entry in entries(schema) if entry.get("key")]
+
+
+def entries(schema: Record) -> list[Record]:
+    """The schema's `env`, without what is malformed in it."""
+    listed = schema.get("env")
+    return [entry for entry in listed if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+            ] if isinstance(listed, list) else []
+
+
+def source(name: str, schema: Record, config: Mapping[str, Any]) -> str:
+    """Where the provider's key comes from: a variable's name, `config.toml`, or "" where there is none."""
+    needed = variables(schema)
+    for variable in needed:
+        if os.environ.get(variable, "").strip():
+            return variable
+    return "config.toml" if needed and command(name, needed, config) else ""
+
+
+def command(name: str, needed: Iterable[str], config: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """(what [keys] calls it, the command) for a provider or one of its variables."""
+    table = config.get("keys")
+    for word in (name, *needed):
+        if isinstance(table, dict) and word in table:
+            return word, table[word]
+    return None
+
+
+def absent(name: str, schema: Record) -> Fault:
+    """What to say where the key is not there."""
+    return Fault("auth", f"{name}: no key: set {' or '.join(variables(schema))} "
+                         f"(or in config.toml: [keys] {name} = \"a command that prints it\")", provider=name)
+
+
+def environment(name: str, schema: Record, config: Mapping[str, Any]) -> dict[str, str]:
+    """The whole environment of the provider: what programs need, what its schema lists, and its key."""
+    listed = {entry["name"] for entry in entries(schema)}
+    env = {variable: value for variable, value in os.environ.items()
+           if variable in PLAIN or variable in listed or variable.startswith(FAMILIES) or variable.lower() in PROXIES}
+    needed = variables(schema)
+    if needed and not any(env.get(variable, "").strip() for variable in needed):
+        if found := command(name, needed, config):
+            word, argv = found
+            env[word if word in needed else needed[0]] = fetch(word, argv)
+    return env
+
+
+def fetch(word: str, argv: Any) -> str:
+    """The key that a command of the user's prints. Its output is a secret: no message shows it."""
+    import subprocess
+    if isinstance(argv, str):
+        import shlex
+        argv = shlex.split(argv)
+    if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
+        raise Fault("invalid_input", f"config.toml: [keys] {word}: a command or a list of words")
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]} gave no key within {PATIENCE:g} s") from None
+    except OSError as bad:
+        raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]}: {bad.strerror}") from None
+    key = done.stdout.decode("utf-8", "replace").split("\n", 1)[0].strip()
+    if done.returncode or not key:
+        raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]} ended with status {done.returncode} and "
+                            f"{'a' if key else 'no'} first line")
+    return key
+
+
+def secrets(schema: Record, env: Mapping[str, str]) -> set[bytes]:
+    """What must never be written: the keys in a provider's environment, and passwords of proxies."""
+    found = [env[variable] for variable in variables(schema) if variable in env]
+    for variable in env:
+        if variable.lower() in PROXIES and "@" in env[variable]:
+            found.append(env[variable].rpartition("@")[0].rpartition("/")[2].partition(":")[2])
+    spelled = {word.strip() for word in found if len(word.strip()) >= SHORTEST}
+    spelled |= {records.dumps(word)[1:-1] for word in spelled}      # as it stands inside JSON
+    return {word.encode("utf-8", "surrogateescape") for word in spelled}
+
+
+def scrub(data: bytes, hidden: Iterable[bytes]) -> bytes:
+    """The bytes without any of the secrets."""
+    for secret in hidden:
+        if secret in data:
+            data = data.replace(secret, WORDLESS)
+    return data
