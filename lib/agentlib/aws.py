@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Where credentials can come from; with none of these, asking botocore costs seconds and ends in nothing.
-VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE",
+VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
+             "AWS_DEFAULT_PROFILE",
              "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME",
-             "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-             "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+             "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+             "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
 FILES = ("~/.aws/credentials", "~/.aws/config")
 _asking = allocate_lock()
 VENDOR = "/sys/class/dmi/id/sys_vendor"     # of this machine; EC2's have credentials of their own role
@@ -24,7 +26,7 @@ VENDOR = "/sys/class/dmi/id/sys_vendor"     # of this machine; EC2's have creden
 
 def likely() -> bool:
     """Whether there may be credentials here at all."""
-    if any(os.environ.get(name) for name in VARIABLES) or any(os.path.exists(os.path.expanduser(file)) for file in FILES):
+    if any(map(os.environ.get, VARIABLES)) or any(os.path.exists(os.path.expanduser(file)) for file in FILES):
         return True
     try:
         with open(VENDOR, encoding="utf-8") as file:
@@ -39,8 +41,8 @@ def session() -> Any:
     try:
         need("botocore")
     except Fault:
-        raise Fault("auth", "AWS credentials need the Python package botocore, which is not installed beside the suite's "
-                            "others; or set AWS_BEARER_TOKEN_BEDROCK") from None
+        raise Fault("auth", "AWS credentials need the Python package botocore, which is not installed beside the "
+                            "suite's others; or set AWS_BEARER_TOKEN_BEDROCK") from None
     import botocore.session
     return botocore.session.Session()
 
@@ -85,7 +87,8 @@ def signed(service: str, place: str, method: str, url: str, headers: dict[str, s
     return {**headers, **signature(keys, service, place, method, url, own, body)}
 
 
-def signature(keys: Any, service: str, place: str, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
+def signature(keys: Any, service: str, place: str, method: str, url: str, headers: dict[str, str],
+              body: bytes) -> dict[str, str]:
     """These headers and those that sign them."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest

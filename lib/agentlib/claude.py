@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-BUDGET = {"low": 1024, "medium": 4096, "high": 12288}      # tokens of thinking, for models before 4.6; 1024 is the least
-WITHOUT_EFFORT = re.compile(r"claude-(v?2|3|instant|(opus|sonnet|haiku)-4-([0-5]\b|20\d{6}))")
+BUDGET = {"low": 1024, "medium": 4096, "high": 12288}      # tokens of thinking before 4.6; 1024 is the least
+VALUES = ("enum", "const", "default", "examples")           # words of JSON Schema that hold values, not schemas
+BEFORE_4_6 = re.compile(r"claude-(v?2|3|instant|(opus|sonnet|haiku)-4-([0-5]\b|20\d{6}))")
 
 
 def thinking(model: str, effort: str, limit: int | None) -> Record:
-    """The fields of a body that make a model think: by effort since 4.6, before by a budget inside max_tokens `limit`."""
-    if not WITHOUT_EFFORT.search(model):
+    """The fields that make a model think: by effort since 4.6, before by a budget inside max_tokens `limit`."""
+    if not BEFORE_4_6.search(model):
         return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
     budget, least = BUDGET[effort], BUDGET["low"]
     if limit is not None and limit < 2 * least:
@@ -26,12 +27,12 @@ def thinking(model: str, effort: str, limit: int | None) -> Record:
 
 
 def closed(schema: Any) -> Any:
-    """The schema with `additionalProperties` false where an object says nothing of it: the vendor insists on the word."""
+    """The schema with `additionalProperties` false where an object says nothing of it: the vendor insists on it."""
     if isinstance(schema, list):
         return [closed(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {name: value if name in ("enum", "const", "default", "examples") else closed(value) for name, value in schema.items()}
+    made = {name: value if name in VALUES else closed(value) for name, value in schema.items()}
     if made.get("type") == "object":
         made.setdefault("additionalProperties", False)
     return made

@@ -54,7 +54,7 @@ def wrong(reason: str) -> Fault:
 
 
 def lengths(prelude: bytes) -> tuple[int, int]:
-    """(length of the frame, length of its headers), from its first 12 bytes alone, so that no nonsense is waited for."""
+    """(length of the frame, length of its headers), from its first 12 bytes alone: no nonsense is waited for."""
     total, header_size, checksum = struct.unpack(">III", prelude)
     if crc32(prelude[:8]) != checksum:
         raise wrong("prelude checksum")

@@ -93,7 +93,8 @@ def own_price(model: str, said: Any) -> Prices:
     """One entry of the user's prices, checked."""
     where = f'config.toml: [prices."{model}"]'
     if not isinstance(said, dict) or not {"input", "output"} <= said.keys() <= set(NAMES):
-        raise Fault("invalid_input", f"{where}: input and output must be given; cached and cache_write may be; nothing else")
+        raise Fault("invalid_input",
+                    f"{where}: needs input and output; cached and cache_write may be there, nothing else")
     for name, price in said.items():
         if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < float("inf"):
             raise Fault("invalid_input", f"{where}: {name} is not a price: {price!r}")

@@ -50,8 +50,9 @@ class Turn:
     def message(self, name: str) -> Record:
         """The message; the order is kept for the provider `name` where there is more in it than text and calls."""
         keep = any(entry[-1] for entry in self.order)
-        simple = all(part["type"] == "text" for part in self.parts) and (len(self.parts) < 2 or not keep)
-        said: Record = {"role": "assistant", "content": "".join(p["text"] for p in self.parts) if simple else self.parts}
+        said: Record = {"role": "assistant", "content": self.parts}
+        if all(part["type"] == "text" for part in self.parts) and (len(self.parts) < 2 or not keep):
+            said["content"] = "".join(part["text"] for part in self.parts)
         if self.calls:
             said["tool_calls"] = self.calls
         if keep:
@@ -87,7 +88,8 @@ def arguments(call: Record) -> Record:
 
 def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
     """(the texts of the system messages, the other messages), for vendors that take the system text apart."""
-    system = [part_text(part, "a system message") for said in messages if said["role"] == "system" for part in parts(said)]
+    system = [part_text(part, "a system message")
+              for said in messages if said["role"] == "system" for part in parts(said)]
     return [text for text in system if text.strip()], [said for said in messages if said["role"] != "system"]
 
 
@@ -146,7 +148,7 @@ def decoded(data: str, what: str) -> str:
 
 
 def refuse(request: Record, vendor: str, fields: Iterable[str] = ()) -> None:
-    """`invalid_request` for what the vendor cannot carry: `api`, names of speakers, a choice without tools, these fields."""
+    """`invalid_request` for what the vendor cannot carry: `api`, names of speakers, a choice of no tools, `fields`."""
     for field in ("api", *fields):
         if request.get(field) is not None:
             raise Fault("invalid_request", f"{field}: {vendor} has nothing like it")
