@@ -52,6 +52,7 @@ def schema(doc: str, **fields: Any) -> Schema:
 def parser(doc: str, usage: str | None = None) -> argparse.ArgumentParser:
     """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
     import argparse
+    argparse._ = str        # type: ignore[attr-defined]  # no translation: gettext would load locale, 1.3 ms
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
