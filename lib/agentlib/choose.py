@@ -101,9 +101,10 @@ class Providers:
         return self._all
 
     def ready(self, provider: Provider) -> bool:
-        """Whether the provider's key is there, if it needs one; a provider with other ways than the key sees for itself."""
+        """Whether the key is there, if one is needed; where the key is optional, the provider sees for itself."""
         needed = [entry for entry in keys.entries(provider.schema) if entry.get("key")]
-        return all(entry.get("optional") for entry in needed) or bool(keys.source(provider.name, provider.schema, self.config))
+        return (all(entry.get("optional") for entry in needed)
+                or bool(keys.source(provider.name, provider.schema, self.config)))
 
 
 def _names(folder: str) -> list[str]:
