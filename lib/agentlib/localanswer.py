@@ -101,7 +101,8 @@ def ask(request: Record, resident: Resident, told: Told, wanted: Wanted) -> tupl
     return said, "tool_use" if said.get("tool_calls") else reply.stop_reason, usage
 
 
-def one(plan: localprompt.Plan, request: Record, resident: Resident, told: Told, wanted: Wanted) -> tuple[Record, Reply]:
+def one(plan: localprompt.Plan, request: Record, resident: Resident, told: Told,
+        wanted: Wanted) -> tuple[Record, Reply]:
     """One answer of the model to one plan. JSON that was cut at max_tokens gives what text there is."""
     def see(raw: str) -> None:
         told.upto(localprompt.answered(raw, plan))

@@ -41,7 +41,7 @@ class Gone(Fault):
 
 
 def install(size: str | None) -> int:
-    """The runtime and a model. Without a size: the default, or where that has vanished a smaller one, with a warning."""
+    """The runtime and a model. Without a size: the default, or where that has vanished a smaller one with a warning."""
     sizes = (size,) if size else localmodel.SIZES
     for number, name in enumerate(sizes, 1):
         pin = localmodel.pins()[name]

@@ -1,4 +1,4 @@
-"""The local model's files: which are pinned, which are here, and the command `agent-llm local` (docs/provider-local.md)."""
+"""The local model's files: which are pinned, which are here; the command `agent-llm local` (docs/provider-local.md)."""
 from __future__ import annotations
 
 import os
@@ -50,7 +50,8 @@ def installed() -> list[Model]:
     if own := os.environ.get("AGENT_LOCAL_MODEL"):
         stem = os.path.basename(own).removesuffix(".gguf")
         return [Model("", stem, stem, os.path.abspath(own))] if os.path.isfile(own) else []
-    found = [Model(size, pin["name"], pin["title"], os.path.join(folder(), pin["file"])) for size, pin in pins().items()]
+    found = [Model(size, pin["name"], pin["title"], os.path.join(folder(), pin["file"]))
+             for size, pin in pins().items()]
     return [model for model in found if os.path.isfile(model.path)]
 
 
@@ -67,8 +68,8 @@ def find(wanted: str | None = None) -> Model:
         if wanted in (model.name, model.size):
             return model
     pin = next((p for size, p in pins().items() if wanted in (size, p["name"])), pins()["default"])
-    raise Fault("not_found", f"the local model {pin['title']} is not installed: `agent-llm local install` fetches it "
-                             f"({gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed)")
+    raise Fault("not_found", f"the local model {pin['title']} is not installed: `agent-llm local install` fetches it ("
+                             f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed)")
 
 
 def gigabytes(count: int) -> str:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 RESULT_CAP = 500        # characters of a tool's result that the model sees; the user sees all of it
 EXAMPLES = 10           # few-shot turns, over all tools
-RULE = ('You have tools. Reply with only one JSON object: {"tool": NAME, "args": {...}}. Take the args from the user\'s '
-        'words, exactly as they stand there. When no tool fits, or when the result is known, use the tool "%s".\nTools:')
+RULE = ('You have tools. Reply with only one JSON object: {"tool": NAME, "args": {...}}. Take the args from the '
+        'user\'s words, exactly as they stand there. When no tool fits, or when the result is known, use the '
+        'tool "%s".\nTools:')
+ANSWER = "Say something to the user: the final answer, or that no tool fits"
 GREETING = "Hello! What can I do for you?"
 REFUSAL = "I cannot do that: none of my tools can order a taxi."
 UNSUPPORTED = ("reasoning",)
@@ -61,7 +63,7 @@ def plan(request: Record, answer_only: bool = False) -> Plan:
             body["response_format"] = constraint(schema)
         return Plan(with_settings(body, request), [], None, not schema)
     answer = answer_name(offered)
-    form = schema if isinstance(schema, dict) else {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    form = schema if isinstance(schema, dict) else one_string("text")
     forms = [] if answer_only else [call_form(t["name"], subset(arguments_schema(t))) for t in offered]
     if choice == "auto" or answer_only:
         forms.append(call_form(answer, form))
@@ -80,8 +82,8 @@ def check(request: Record) -> None:
         raise Fault("invalid_request", f"the local model has no api {request['api']!r}; use \"chat\" or leave it out")
     for message in request.get("messages") or []:
         for part in message.get("content") if isinstance(message.get("content"), list) else []:
-            if part.get("type") not in ("text", "thinking"):
-                raise Fault("invalid_request", f"the local model reads text only, not a part of type {part.get('type')!r}")
+            if (kind := part.get("type")) not in ("text", "thinking"):
+                raise Fault("invalid_request", f"the local model reads text only, not a part of type {kind!r}")
 
 
 def chosen(tools: list[Record], choice: Any, messages: list[Record]) -> list[Record]:
@@ -139,7 +141,12 @@ def call_form(name: str, args: Record) -> Record:
 def arguments_schema(tool: Record) -> Record:
     """The schema of a tool's arguments, under whichever of the three names it came."""
     found = tool.get("inputSchema") or tool.get("input_schema") or tool.get("parameters")
-    return found if isinstance(found, dict) else {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+    return found if isinstance(found, dict) else one_string("input")
+
+
+def one_string(name: str) -> Record:
+    """The schema of an object with one string."""
+    return {"type": "object", "properties": {name: {"type": "string"}}, "required": [name]}
 
 
 def subset(schema: Any, root: Any = None, depth: int = 0) -> Record:
@@ -177,8 +184,7 @@ def instructions(messages: list[Record], tools: list[Record], answer: str) -> st
     tools, so that the model's prompt cache holds over the turns of a run."""
     own = [text(m) for m in messages if m.get("role") == "system"]
     lines = [tool_line(t) for t in tools]
-    lines.append(spaced({"tool": answer, "description": "Say something to the user: the final answer, or that no tool fits",
-                         "args": {"text": "string"}}))
+    lines.append(spaced({"tool": answer, "description": ANSWER, "args": {"text": "string"}}))
     return "\n\n".join([*own, "\n".join([RULE % answer, *lines])])
 
 
@@ -188,12 +194,14 @@ def tool_line(tool: Record) -> str:
     needed = schema.get("required") or []
     args = {name: brief(spec if isinstance(spec, dict) else {}, name in needed)
             for name, spec in (schema.get("properties") or {}).items()}
-    return spaced({"tool": tool["name"], "description": str(tool.get("description") or tool.get("title") or "")[:200], "args": args})
+    purpose = str(tool.get("description") or tool.get("title") or "")[:200]
+    return spaced({"tool": tool["name"], "description": purpose, "args": args})
 
 
 def brief(spec: Record, needed: bool) -> str:
     """`string, path of the file` or `integer (optional)`."""
-    kind = "one of " + ", ".join(map(str, spec["enum"])) if isinstance(spec.get("enum"), list) else str(spec.get("type") or "any")
+    choices = spec.get("enum")
+    kind = "one of " + ", ".join(map(str, choices)) if isinstance(choices, list) else str(spec.get("type") or "any")
     purpose = str(spec.get("description") or "")[:100]
     return kind + ("" if needed else " (optional)") + (f": {purpose}" if purpose else "")
 
@@ -215,7 +223,8 @@ def few_shot(tools: list[Record], answer: str) -> list[Record]:
 
 def usable(example: Any) -> bool:
     """Whether an entry of `examples` has the form {"request": str, "arguments": {…}}."""
-    return isinstance(example, dict) and isinstance(example.get("request"), str) and isinstance(example.get("arguments"), dict)
+    fields = {"request": str, "arguments": dict}
+    return isinstance(example, dict) and all(isinstance(example.get(k), kind) for k, kind in fields.items())
 
 
 def turn_pair(asked: str, tool: str, args: Record) -> list[Record]:
@@ -245,8 +254,9 @@ def tool_turns(message: Record, answer: str) -> list[Record]:
     """The turns of one message in the form of the few-shot examples."""
     if message.get("role") != "assistant":
         return [plain_turn(message)]
-    calls = [spaced({"tool": c.get("name"), "args": c.get("arguments")}) for c in message.get("tool_calls") or []]
-    return [{"role": "assistant", "content": "\n".join(calls or [spaced({"tool": answer, "args": {"text": text(message)}})])}]
+    said = [{"tool": c.get("name"), "args": c.get("arguments")} for c in message.get("tool_calls") or []]
+    said = said or [{"tool": answer, "args": {"text": text(message)}}]
+    return [{"role": "assistant", "content": "\n".join(map(spaced, said))}]
 
 
 def result_text(result: str, failed: bool = False) -> str:
@@ -267,10 +277,11 @@ def message(raw: str, plan: Plan) -> Record:
         said = json.loads(raw)
         name, args = said["tool"], said["args"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise Fault("bad_response", f"the local model's reply is not a whole call: {raw[:80]!r}", retryable=False) from None
+        raise Fault("bad_response", f"the local model's reply is no whole call: {raw[:80]!r}", retryable=False) from None
     if name == plan.answer:
-        return {"role": "assistant", "content": args.get("text", "") if plan.free else json.dumps(args, ensure_ascii=False)}
-    return {"role": "assistant", "content": "", "tool_calls": [{"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}]}
+        return {"role": "assistant", "content": args.get("text", "") if plan.free else spaced(args)}
+    call = {"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}
+    return {"role": "assistant", "content": "", "tool_calls": [call]}
 
 
 def repeats(said: Record, request: Record) -> bool:

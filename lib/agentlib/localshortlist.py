@@ -28,7 +28,7 @@ def shortlist(tools: list[Record], request: str, keep: Collection[Any] = ()) -> 
 def describe(tool: Record) -> str:
     """All the words by which a tool may be asked for."""
     properties = (tool.get("inputSchema") or {}).get("properties") or {}
-    specs = [f"{name} {spec.get('description', '') if isinstance(spec, dict) else ''}" for name, spec in properties.items()]
+    specs = [f"{name} {spec.get('description', '')}" for name, spec in properties.items() if isinstance(spec, dict)]
     asked = [str(e.get("request", "")) for e in tool.get("examples") or [] if isinstance(e, dict)]
     name = str(tool.get("name", ""))
     return " ".join([name, name, str(tool.get("description", "")), *specs, *asked])
@@ -50,8 +50,8 @@ def stem(word: str) -> str:
     return word
 
 
-COMMON = frozenset("a an the of in on at to for and or is are was be it its this that what which how many much me my i you your "
-                   "please can could would do does did with from as by there into give tell want need".split())
+COMMON = frozenset("a an the of in on at to for and or is are was be it its this that what which how many much me my i "
+                   "you your please can could would do does did with from as by there into give tell want need".split())
 
 
 def ranks(texts: list[list[str]], query: list[str]) -> list[float]:

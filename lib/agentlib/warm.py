@@ -62,7 +62,7 @@ def lock(name: str, patience: float = LOCK_PATIENCE) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= until:
-                    raise Fault("timeout", f"another process holds the start of {name} for over {patience:g} s") from None
+                    raise Fault("timeout", f"another process is starting {name} for over {patience:g} s") from None
                 time.sleep(0.02)
         yield
     finally:
@@ -106,7 +106,7 @@ def dial(path: str) -> socket.socket | None:
 
 
 def listen(path: str) -> socket.socket:
-    """A listening socket there, in the place of a dead one's; a live one is never taken: Fault. Call it under `lock`."""
+    """A listening socket there, in the place of a dead one's; a live one is never taken: Fault. Call under `lock`."""
     if live := dial(path):
         live.close()
         raise Fault("invalid_request", f"{path}: already served by a running process")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Work = Callable[[Iterator[Record], Callable[[Record], None], Callable[[], bool]], None]
 
 MOST = 128          # clients at once; more wait in the socket's queue
+OWN_FILES = 16      # descriptors for the filter itself
 REST = 0.2          # seconds without accepting after the descriptors ran out
 DRAIN = 10.0        # seconds that requests in flight have after SIGTERM
 SEND_PATIENCE = 5   # seconds for a client that does not read
@@ -95,7 +97,8 @@ class _Client:
     """One connection: its thread, and whether it is still there."""
 
     def __init__(self, sock: socket.socket, work: Work, done: Callable[[], None]) -> None:
-        self.sock, self.gone, self.ended = sock, threading.Event(), False
+        self.sock = sock
+        self.cancelled = self.gone = self.ended = False     # nobody waits; nobody is there; its thread is done
         self._work, self._done = work, done
         sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_PATIENCE, 0))
@@ -105,7 +108,7 @@ class _Client:
         try:
             self._send(READY)
             with self.sock.makefile("rb") as stream:
-                self._work(self._lines(stream), self._emit, lambda: not self.gone.is_set())
+                self._work(self._lines(stream), self._emit, lambda: not self.cancelled)
         except (Fault, OSError):
             pass            # a line that is no record, or the client went: closing tells it
         finally:
@@ -123,9 +126,10 @@ class _Client:
 
     def _send(self, data: bytes) -> None:
         try:
-            self.sock.sendall(data)
+            if not self.gone:
+                self.sock.sendall(data)
         except OSError:
-            self.gone.set()     # it went, or does not read: its request ends, nobody else's
+            self.gone = self.cancelled = True   # it went, or does not read: its request ends, nobody else's
 
 
 class _Server:
@@ -142,6 +146,7 @@ class _Server:
         self._stopping = False
         self._used = time.monotonic()
         self._rest = 0.0
+        self._most = max(1, min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OWN_FILES))
 
     def stop(self, _signum: int = 0, _frame: Any = None) -> None:
         """Begin to end (a signal handler)."""
@@ -156,7 +161,7 @@ class _Server:
         """Serve until idle or stopped; the socket is gone at the end."""
         while not self._stopping:
             resting = time.monotonic() < self._rest
-            self._watch_listener(not resting and len(self._clients) < MOST)
+            self._watch_listener(not resting and len(self._clients) < self._most)
             left = max(0.05, self._idle - (time.monotonic() - self._used))
             self._turn(REST if resting else 60.0 if self._clients else left)
             if not self._clients and time.monotonic() - self._used >= self._idle and self._end_idle():
@@ -172,7 +177,7 @@ class _Server:
                 with contextlib.suppress(BlockingIOError):
                     self._woken.recv(4096)
             elif client := self._clients.get(fd):
-                client.gone.set()
+                client.gone = client.cancelled = True
                 self._poller.unregister(fd)     # else it would wake us again and again
         for fd, client in list(self._clients.items()):
             if client.ended:
@@ -234,4 +239,4 @@ class _Server:
             self._turn(0.1)
             if time.monotonic() >= until:
                 for client in self._clients.values():
-                    client.gone.set()
+                    client.cancelled = True
