@@ -9,10 +9,14 @@ import threading
 import time
 from collections import namedtuple
 
+from agentlib.faults import Fault
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import NamedTuple
+    from collections.abc import Callable, Sequence
+    from typing import Any, NamedTuple
+
+    from agentlib.sandbox import Cell
 
     class Outcome(NamedTuple):
         """How a program ended.
@@ -33,22 +37,26 @@ MESSAGES = 4 * 1024     # bytes of standard error that are kept; more is read an
 AT_ONCE = 8             # programs: more only wait for each other on a small machine
 
 
-def run(commands: Mapping[str, list[str]], timeout: float, env: Mapping[str, str],
-        folder: str) -> dict[str, Outcome]:
-    """Run all commands, AT_ONCE at a time; how each ended, by its key. Each has `timeout` seconds.
+def run(keys: Sequence[str], prepare: Callable[[str], Cell], timeout: float,
+        stdin: int = subprocess.DEVNULL) -> dict[str, Outcome]:
+    """Run a program for each key, AT_ONCE at a time; how each ended, by its key. Each has `timeout` seconds.
 
-    env and folder: the whole environment and the working folder of every one.
+    prepare: makes the start of a key's program ready, when its turn comes; a Fault of it is an Outcome too.
     """
-    todo, done = list(commands.items())[::-1], dict[str, Outcome]()
+    todo, done = list(keys)[::-1], dict[str, Outcome]()
     alive: set[int] = set()
 
     def work() -> None:
         while todo:
             try:
-                key, argv = todo.pop()
+                key = todo.pop()
             except IndexError:
                 return
-            done[key] = _one(argv, timeout, env, folder, alive)
+            try:
+                with prepare(key) as cell:
+                    done[key] = _one({**cell.options, "stdin": stdin}, timeout, alive)
+            except Fault as fault:
+                done[key] = Outcome(None, b"", b"", 0.0, fault.message)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(todo)))]
     try:
@@ -60,14 +68,13 @@ def run(commands: Mapping[str, list[str]], timeout: float, env: Mapping[str, str
         todo.clear()
         for pid in list(alive):
             _kill(pid)
-    return {key: done[key] for key in commands}
+    return {key: done[key] for key in keys}
 
 
-def _one(argv: list[str], timeout: float, env: Mapping[str, str], folder: str, alive: set[int]) -> Outcome:
+def _one(options: dict[str, Any], timeout: float, alive: set[int]) -> Outcome:
     start = time.monotonic()
     try:
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0,
-                                 stderr=subprocess.PIPE, env=env, cwd=folder, start_new_session=True)
+        child = subprocess.Popen(stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, **options)
     except OSError as bad:
         return Outcome(None, b"", b"", 0.0, f"cannot be run: {bad.strerror}")
     alive.add(child.pid)

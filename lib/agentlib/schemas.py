@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from agentlib import paths, records, schemacache
+from agentlib import paths, records, schemacache, shebang
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -42,8 +42,9 @@ def ask(files: Iterable[str], timeout: float = 3.0, fresh: bool = False) -> dict
             for path, answer in ask_raw(files, timeout, fresh).items()}
 
 
-def ask_raw(files: Iterable[str], timeout: float = 3.0, fresh: bool = False) -> dict[str, Answer]:
-    """As ask(), with each record as the bytes of its line."""
+def ask_raw(files: Iterable[str], timeout: float = 3.0, fresh: bool = False,
+            profile: str = "probe") -> dict[str, Answer]:
+    """As ask(), with each record as the bytes of its line. profile: the sandbox for all programs but our own."""
     cache = schemacache.load()
     answers: dict[str, Answer] = {}
     stamps: dict[str, bytes] = {}
@@ -61,7 +62,7 @@ def ask_raw(files: Iterable[str], timeout: float = 3.0, fresh: bool = False) -> 
             stamps[path] = stamp
             answers[path] = []          # keeps the order of the files
     if stamps:
-        found = _probe(list(stamps), timeout)
+        found = _probe(list(stamps), timeout, profile)
         answers.update(found)
         schemacache.save(cache, {path: [stamps[path], *(told if isinstance(told, list) else [])]
                                  for path, told in found.items() if isinstance(told, list | Skipped)})
@@ -202,8 +203,7 @@ def _file_type(mode: int) -> str:
 
 def marked(path: str) -> bool:
     """Whether the file asks to be asked: it holds MARK (in its first SCAN bytes), or is the suite's own."""
-    real = os.path.realpath(path)
-    if os.path.dirname(real) in {os.path.join(paths.TOP, part) for part in ("bin", "tools", "providers")}:
+    if own(path):
         return True
     try:
         with open(path, "rb", buffering=0) as file:
@@ -217,39 +217,50 @@ def marked(path: str) -> bool:
     return False
 
 
+def own(path: str) -> bool:
+    """Whether the file is one of the suite's own programs."""
+    real = os.path.realpath(path)
+    return os.path.dirname(real) in {os.path.join(paths.TOP, part) for part in ("bin", "tools", "providers")}
+
+
 def _unmarked(path: str) -> Fault:
     return Skipped("invalid_input", "does not hold the mark agent-schema: not run (a comment that names "
                                     "--agent-schema is enough, where the program answers it)")
 
 
-def _probe(files: Sequence[str], timeout: float) -> dict[str, Answer]:
+def _probe(files: Sequence[str], timeout: float, profile: str) -> dict[str, Answer]:
     """Ask the marked ones of the files; what came of each."""
     answers: dict[str, Answer] = {path: _unmarked(path) for path in files if not marked(path)}
-    outcomes = questions([path for path in files if path not in answers], ["--agent-schema"], timeout)
+    outcomes = questions([path for path in files if path not in answers], ["--agent-schema"], timeout, profile)
     for path, outcome in outcomes.items():
         try:
             answers[path] = [_line(tool(told, path)) for told in answer(outcome)]
         except Fault as fault:
-            answers[path] = fault
+            wrong = shebang.fault(path)
+            answers[path] = Fault(fault.kind, wrong) if wrong else fault
     return answers
 
 
-def questions(files: Iterable[str], args: Sequence[str], timeout: float) -> dict[str, Outcome]:
+def questions(files: Sequence[str], args: Sequence[str], timeout: float,
+              profile: str = "probe") -> dict[str, Outcome]:
     """Run each file with these arguments, all at once, in an empty home and folder; how each ended."""
-    commands = {path: [os.path.abspath(path), *args] for path in files}
-    if not commands:
+    if not files:
         return {}
     import tempfile
-
-    from agentlib import probe
     with tempfile.TemporaryDirectory(prefix="agent-probe-", ignore_cleanup_errors=True) as folder:
-        return probe.run({path: _confined(argv, folder) for path, argv in commands.items()}, timeout,
-                         _environment(folder), folder)
+        return question(files, args, timeout, folder, profile)
 
 
-def _confined(argv: list[str], folder: str) -> list[str]:
-    """The command that runs argv in the strict sandbox."""
-    return argv
+def question(files: Sequence[str], args: Sequence[str], timeout: float, folder: str, profile: str,
+             **options: Any) -> dict[str, Outcome]:
+    """As questions(), with the folder given, the sandbox's profile for all but our own, options for probe.run."""
+    from agentlib import probe, sandbox
+    env = _environment(folder)
+
+    def prepare(path: str) -> sandbox.Cell:
+        argv = [os.path.abspath(path), *args]
+        return sandbox.Cell(argv, "off" if own(path) else profile, folder, env=env)
+    return probe.run(files, prepare, timeout, **options)
 
 
 def _environment(folder: str) -> dict[str, str]:
