@@ -159,7 +159,7 @@ class Desk:
             exchange.final(self._answer(exchange, connection))
             self.spare.append(connection)
         except records.ClosedPipe:
-            cli.end(141)
+            os._exit(141)       # as cli.end does it, but for the signal: a thread cannot restore it
         except OSError as bad:      # standard output cannot be written, a full disk: nothing can be said any more
             cli.warn(f"standard output: {bad.strerror}")
             cli.end(111)

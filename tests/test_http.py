@@ -1,0 +1,227 @@
+"""HTTP between a provider and its vendor: what goes wrong there is told by kind, in time and in bounded memory."""
+from __future__ import annotations
+
+import gzip
+import resource
+import socket
+import struct
+import time
+import zlib
+
+import pytest
+
+from agentlib import http as transport
+from agentlib.faults import Fault
+from raw_server import DONE, STREAM, ask, completion, event, http, serving
+
+
+@pytest.mark.parametrize(("status", "kind", "retryable"), [
+    ("400 Bad Request", "invalid_request", False), ("401 Unauthorized", "auth", False), ("403 Forbidden", "auth", False),
+    ("404 Not Found", "not_found", False), ("408 Timeout", "timeout", True), ("418 Teapot", "invalid_request", False),
+    ("429 Too Many", "rate_limit", True), ("500 Oops", "server", True), ("503 Unavailable", "server", True),
+    ("529 Overloaded", "overloaded", True)])
+def test_a_status_has_its_kind(status: str, kind: str, retryable: bool) -> None:
+    with serving(http('{"error":{"message":"The vendor\'s words."}}', status)) as server:
+        said = ask(server.address)
+    assert (said.final["kind"], said.final["retryable"], said.final["status"]) == (kind, retryable, int(status[:3]))
+    assert said.final["message"] == "The vendor's words."
+    assert (said.status, len(server.requests), said.final["partial"]) == (0, 1, False)
+
+
+@pytest.mark.parametrize(("told", "status", "retryable"), [("true", "400 Bad", True), ("false", "503 Unavailable", False)])
+def test_a_vendor_says_whether_to_try_again(told: str, status: str, retryable: bool) -> None:
+    with serving(http('{"error":{"message":"m"}}', status, x_should_retry=told)) as server:
+        assert ask(server.address).final["retryable"] is retryable
+
+
+def test_the_wait_is_told_in_seconds() -> None:
+    later = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 30))
+    assert transport.retry_after({"retry-after": "19", "retry-after-ms": "18642"}) == 18.642
+    assert transport.retry_after({"retry-after": "1", "retry-after-ms": "0"}) == 1
+    assert 25 < (transport.retry_after({"retry-after": later}) or 0) <= 30
+    for nonsense in ("Fri, 01 Jan 1999 00:00:00 GMT", "soon", "-5", "nan", "inf", "0", ""):
+        assert transport.retry_after({"retry-after": nonsense}) is None
+
+
+def test_a_web_page_is_cut_to_its_words() -> None:
+    page = "<html><style>body {color: red}</style><h1>Proxy</h1>" + "<p>denied</p>" * 5000 + "</html>"
+    with serving(http(page, "403 Forbidden", "text/html")) as server:
+        said = ask(server.address).final
+    assert said["kind"] == "auth" and "Proxy denied" in said["message"] and len(said["message"]) < 500
+    assert "<" not in said["message"] and "color" not in said["message"]
+    with serving(http(page, "200 OK", "text/html")) as server:
+        said = ask(server.address, stream=True).final
+    assert said["kind"] == "bad_response" and "Proxy denied" in said["message"] and len(said["message"]) < 500
+
+
+def test_no_answer_ends_at_the_bound_for_the_whole() -> None:
+    with serving(lambda connection: time.sleep(30)) as server:
+        said = ask(server.address, env={"AGENT_TIMEOUT": "1"})
+    assert said.final["kind"] == "timeout" and "AGENT_TIMEOUT" in said.final["message"] and 1 <= said.seconds < 2.5
+
+
+def test_a_body_that_trickles_ends_at_the_bound_for_the_whole() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n")
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.1)
+    with serving(play) as server:
+        said = ask(server.address, env={"AGENT_TIMEOUT": "1"})
+    assert said.final["kind"] == "timeout" and 1 <= said.seconds < 2.5
+
+
+def test_headers_that_trickle_end_too() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            connection.sendall(b"x")
+            time.sleep(0.1)
+    with serving(play) as server:
+        assert ask(server.address, env={"AGENT_TIMEOUT": "1"}).final["kind"] == "timeout"
+
+
+def test_comments_do_not_break_the_silence() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(STREAM + event({"content": "a"}))
+        while True:
+            connection.sendall(b": keep-alive\n\n")
+            time.sleep(0.1)
+    with serving(play) as server:
+        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
+    assert (said.final["kind"], said.final["partial"], said.text) == ("timeout", True, "a") and 1 <= said.seconds < 2.5
+
+
+def test_a_slow_stream_is_not_silent() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(STREAM)
+        for _ in range(6):
+            time.sleep(0.3)
+            connection.sendall(event({"content": "a"}))
+        connection.sendall(event({}, "stop") + DONE)
+    with serving(play) as server:
+        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
+    assert said.final["type"] == "response" and said.text == "aaaaaa"
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    said = ask(f"http://127.0.0.1:{port}/v1").final
+    assert (said["kind"], said["retryable"]) == ("network", True) and f"127.0.0.1:{port}" in said["message"]
+
+
+def test_a_name_that_is_none() -> None:
+    said = ask("http://nowhere.invalid/v1", env={"AGENT_TIMEOUT": "8"}).final
+    assert said["kind"] in ("network", "timeout")       # timeout: where the resolver itself hangs
+    assert "nowhere.invalid" in said["message"] or "AGENT_TIMEOUT" in said["message"]
+
+
+def test_half_a_body_is_no_answer() -> None:
+    whole = http(completion("forty-two"))
+    for size in (len(whole) // 2, len(whole) - 2):
+        with serving(whole[:size]) as server:
+            said = ask(server.address)
+        assert said.final["kind"] == "network" and "forty" not in said.stdout
+
+
+def test_a_redirect_is_not_followed_so_the_key_stays() -> None:
+    with serving(http(completion())) as other:
+        with serving(http("", "302 Found", location=f"{other.address}/v1/chat/completions")) as server:
+            said = ask(server.address).final
+        assert said["kind"] == "bad_response" and other.address in said["message"] and not other.requests
+
+
+def test_gzip_is_unpacked_in_steps() -> None:
+    packed = gzip.compress(completion("small").encode())
+    with serving(http(packed, content_encoding="gzip")) as server:
+        assert ask(server.address).final["message"]["content"] == "small"
+    with serving(http(packed[:-12], content_encoding="gzip")) as server:
+        assert ask(server.address).final["kind"] == "bad_response"
+    with serving(http(b"no gzip at all", content_encoding="gzip")) as server:
+        assert ask(server.address).final["kind"] == "bad_response"
+    with serving(http(b"x", content_encoding="br")) as server:
+        assert "br" in ask(server.address).final["message"]
+
+
+def test_a_gzip_bomb_meets_the_cap() -> None:
+    pack = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(pack.compress(bytes(1 << 20)) for _ in range(1024)) + pack.flush()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    for status in ("200 OK", "500 Oops"):
+        with serving(http(bomb, status, content_encoding="gzip")) as server:
+            said = ask(server.address).final
+        assert said["kind"] == ("limit_exceeded" if status == "200 OK" else "server")
+    assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 200 * 1024
+
+
+def test_deltas_of_a_packed_stream_appear_as_they_arrive() -> None:
+    def play(connection: socket.socket) -> None:
+        pack = zlib.compressobj(wbits=31)
+        connection.sendall(STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n"))
+        connection.sendall(pack.compress(event({"content": "first"})) + pack.flush(zlib.Z_SYNC_FLUSH))
+        time.sleep(30)
+    with serving(play) as server:
+        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "0.5"})
+    assert (said.text, said.final["kind"]) == ("first", "timeout")
+
+
+def test_a_dead_proxy_is_named_without_its_password() -> None:
+    proxy = {"HTTP_PROXY": "http://me:pa55word@127.0.0.1:1"}
+    with serving(http(completion())) as server:
+        said = ask(server.address, env=proxy).final
+        assert said["kind"] == "network" and "proxy" in said["message"] and "127.0.0.1:1" in said["message"]
+        assert "pa55word" not in said["message"]
+        assert ask(server.address, env={**proxy, "NO_PROXY": "127.0.0.1"}).final["type"] == "response"
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/", "/a/prefix"])
+def test_the_path_is_right_however_the_address_is_written(end: str) -> None:
+    with serving(http(completion())) as server:
+        assert ask(server.address + end).final["type"] == "response"
+    assert server.requests[0][0].split(" ")[1] == f"{end.rstrip('/')}/chat/completions"
+
+
+def test_ipv6_is_spoken() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    with serving(http(completion()), socket.AF_INET6) as server:
+        assert ask(f"{server.address}/v1").final["type"] == "response"
+
+
+@pytest.mark.parametrize("address", ["ftp://host/v1", "file:///etc/passwd", "gopher://host", "host:80", "//host", "http://",
+                                     "http://host:port/v1", "http://[::1", "http://a b/", "http://host/v1?x=1", "none"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(Fault) as told:
+        transport.base(address, "X_BASE_URL")
+    assert told.value.kind == "invalid_request" and "X_BASE_URL" in told.value.message
+
+
+def test_a_reset_in_the_stream_keeps_what_came() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(STREAM + event({"content": "a"}) * 3)
+        time.sleep(0.2)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with serving(play) as server:
+        said = ask(server.address, stream=True)
+    assert (said.final["kind"], said.final["partial"], said.text, len(server.requests)) == ("network", True, "aaa", 1)
+
+
+def test_a_line_without_end_meets_the_cap() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(STREAM + b"data: ")
+        while True:
+            connection.sendall(b"x" * (1 << 20))
+    with serving(play) as server:
+        said = ask(server.address, stream=True)
+    assert said.final["kind"] == "limit_exceeded"
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 200 * 1024
+
+
+def test_an_answer_too_large_meets_the_cap() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n")
+        while True:
+            connection.sendall(b" " * (1 << 20))
+    with serving(play) as server:
+        assert ask(server.address).final["kind"] == "limit_exceeded"
