@@ -1,0 +1,132 @@
+"""The work of agent-every: one run after another, at intervals, until told to end.
+
+The monotonic clock is what counts: a clock that is set, or a machine that slept, makes no burst of runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from agentlib import cli, command, paths
+from agentlib.faults import Fault, Interrupted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str) -> float:
+    """30s, 10m, 2h, 1d in seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not found:
+        raise Fault("invalid_input", f"{text!r} is not a time: a number and one of s m h d, such as 10m")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def main(args: Namespace) -> int:
+    """Run until TERM (then 0), or --count runs (then the status of the last)."""
+    interval, jitter = seconds(args.interval), seconds(args.jitter)
+    lock = alone(args.name or " ".join(args.command))
+    status, count = 0, 0
+    try:
+        notify("READY=1")
+        due = time.monotonic()
+        while True:
+            pause(due + random.random() * jitter)
+            due = max(due + interval, time.monotonic())
+            status = once(args)
+            count += 1
+            notify(f"STATUS=run {count} ended with status {status}")
+            if count == args.count:
+                return status
+    except Interrupted:
+        return 0
+    finally:
+        notify("STOPPING=1")
+        os.close(lock)
+
+
+def alone(name: str) -> int:
+    """The lock of that name, ours as long as we live; a Fault where another has it."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:100] or "command"
+    file = os.open(paths.runtime() / f"every-{safe}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Fault("tool_error", f"{name}: is running already") from None
+    return file
+
+
+def pause(until: float) -> None:
+    """Sleep, telling a watchdog that we are alive (sd_watchdog_enabled(3))."""
+    beat = int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, beat) if beat else left)
+        notify("WATCHDOG=1")
+
+
+def once(args: Namespace) -> int:
+    """One run; its status, 124 where its time was up. TERM gives it the grace, then ends it and us."""
+    path = shutil.which(args.command[0]) or shutil.which(os.path.join(command.BIN, args.command[0]))
+    if path is None:
+        raise Fault("not_found", f"{args.command[0]}: no such program")
+    began = time.monotonic()
+    child = subprocess.Popen([path, *args.command[1:]], stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        status = child.wait(seconds(args.timeout))
+    except subprocess.TimeoutExpired:
+        log(4, f"run ended after {args.timeout}, its time limit")
+        end(child, 2.0)
+        return 124
+    except (Interrupted, KeyboardInterrupt):
+        end(child, seconds(args.grace), patient=True)
+        raise
+    status = 128 - status if status < 0 else status
+    log(6 if status == 0 else 4, f"run ended with status {status} after {time.monotonic() - began:.1f} s")
+    return status
+
+
+def end(child: subprocess.Popen[bytes], grace: float, patient: bool = False) -> None:
+    """The run and all of its group are gone afterwards; `patient`: it may first end by itself."""
+    try:
+        if not patient:
+            os.killpg(child.pid, signal.SIGTERM)
+        child.wait(grace)
+    except (subprocess.TimeoutExpired, ProcessLookupError):
+        pass
+    finally:
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        child.wait()
+
+
+def log(priority: int, text: str) -> None:
+    """One line on stderr, with journald's prefix where that is who reads (sd-daemon(3))."""
+    prefix = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else ""
+    cli.say(f"{prefix}{cli.program()}: {text}")
+
+
+def notify(state: str) -> None:
+    """Tell the service manager, where there is one (sd_notify(3)); never fails."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
+    except OSError:
+        pass
+
+

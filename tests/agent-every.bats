@@ -1,0 +1,117 @@
+#!/usr/bin/env bats
+# agent-every, agent-schedule - run at intervals, alone, and end when told; units that systemd takes
+
+# shellcheck disable=SC2016,SC2154  # texts of other programs; set by run --separate-stderr
+
+load helper
+
+@test "runs at intervals, the first at once, and ends with the status of the last" {
+    run -3 agent-every 0.2s --count 3 -- sh -c 'date +%s%N >>log; exit 3'
+    equal 3 "$(wc -l <log)"
+    [ $(($(tail -1 log) - $(head -1 log))) -ge 390000000 ]
+}
+
+@test "a run that is too long delays the next: no two at once" {
+    run -0 agent-every 0.05s --count 4 -- sh -c 'mkdir one && sleep 0.15 && rmdir one'
+}
+
+@test "a second one of the same name does not start" {
+    agent-every 30s --name x -- touch begun &
+    pid=$!
+    until [ -e begun ]; do sleep 0.02; done
+    run -1 agent-every 30s --name x -- true
+    equal 'agent-every: x: is running already' "$output"
+    kill "$pid"
+    wait "$pid"
+    agent-every 30s --name x --count 1 -- true
+}
+
+@test "TERM lets the run in hand end, then leaves with 0" {
+    agent-every 30s --grace 5s -- sh -c 'touch begun; sleep 0.5; touch ended' &
+    pid=$!
+    until [ -e begun ]; do sleep 0.02; done
+    kill "$pid"
+    wait "$pid"
+    [ -e ended ]
+}
+
+@test "a run over its time is ended with all of its children" {
+    run -124 agent-every 30s --timeout 0.3s --count 1 -- sh -c 'sleep 60 & sleep 60'
+    has "$output" 'its time limit'
+}
+
+@test "tells systemd when it is ready and when it stops" {
+    python3 - >told <<'P' &
+import os, socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind("notify"); s.settimeout(10)
+got = []
+while "STOPPING=1" not in got: got.append(s.recv(4096).decode())
+print(*got, sep="\n")
+P
+    pid=$!
+    until [ -S notify ]; do sleep 0.02; done
+    JOURNAL_STREAM=1:2 NOTIFY_SOCKET=$PWD/notify run -0 agent-every 30s --count 1 -- true
+    has "$output" '<6>agent-every: run ended with status 0'
+    wait "$pid"
+    equal 'READY=1' "$(head -1 told)"
+    equal 'STOPPING=1' "$(tail -1 told)"
+}
+
+@test "a time that is none, a program that is none" {
+    run -2 agent-every soon -- true
+    run -2 agent-every 5m
+    run -100 agent-every 5m -- no-such-program
+}
+
+@test "the units are such as systemd takes, whatever the command holds" {
+    command -v systemd-analyze >/dev/null || skip "systemd-analyze is not installed"
+    printf 'K=v\n' >keys && chmod 600 keys
+    agent-schedule add t --at 'Mon..Fri 08:00' --keys keys --with systemd --dry-run -- sh -c 'echo "a $HOME" 50% \ '"it's" >units
+    sed '/^# made.*/d' units | awk -v RS='\n\n\\[Unit\\]' 'NR==1{print > "t.service"} NR==2{print "[Unit]" $0 > "t.timer"}'
+    run systemd-analyze verify --man=no ./t.service ./t.timer
+    lacks "$output" t.service:
+    lacks "$output" t.timer:
+    has "$(cat t.service)" 'ExecStart="'
+    has "$(cat t.service)" 'EnvironmentFile='
+}
+
+# fake NAME: a program of that name first on PATH, which keeps what it is told
+fake() {
+    mkdir -p fake
+    printf '#!/bin/bash\n%s\n' "$2" >"fake/$1"
+    chmod +x "fake/$1"
+    PATH=$PWD/fake:$PATH
+}
+
+@test "with a systemd of the user, a timer is written, enabled, listed and removed" {
+    fake systemctl 'echo "$*" >>calls'
+    agent-schedule add watch --every 10m -- true
+    has "$(cat calls)" '--user enable --now agentutils-watch.timer'
+    has "$(cat "$HOME/.config/systemd/user/agentutils-watch.timer")" 'OnUnitActiveSec=600'
+    has "$(agent-schedule list)" $'watch\t600\t'
+    agent-schedule remove watch
+    equal '' "$(agent-schedule list)"
+    run -1 agent-schedule remove watch
+}
+
+@test "without systemd, a line of the crontab, the others untouched" {
+    fake systemctl 'exit 1'
+    fake crontab 'if [ "$1" = -l ]; then cat table 2>/dev/null; else cat >table; fi'
+    echo '0 1 * * * mine' >table
+    agent-schedule add watch --every 10m -- sh -c 'echo 50%'
+    agent-schedule add watch --every 2h -- true
+    equal 3 "$(wc -l <table)"
+    has "$(cat table)" '0 */2 * * * cd '
+    has "$(agent-schedule list)" $'watch\t0 */2 * * *'
+    agent-schedule remove watch
+    equal '0 1 * * * mine' "$(cat table)"
+    run -2 agent-schedule add watch --every 7m -- true
+}
+
+@test "keys that others can read, names with other signs, are refused" {
+    echo K=v >keys && chmod 644 keys
+    run -2 agent-schedule add x --every 10m --keys keys --with systemd -- true
+    has "$output" 'chmod 600'
+    run -2 agent-schedule add ../x --every 10m --with systemd -- true
+    run -2 agent-schedule add x --with systemd -- true
+}

@@ -1,0 +1,227 @@
+#!/usr/bin/env bats
+# agent-plan, agent-execute - plans are sound, steps run in order, together, once
+
+# shellcheck disable=SC2016,SC2154  # texts of other programs; set by run --separate-stderr
+
+load helper
+
+# planner: a model that plans a, b, and c which needs both; anything else is answered in capitals
+planner='
+import json
+def reply(body):
+    system, text = body["messages"][0]["content"], body["messages"][-1]["content"]
+    if "You plan" in system:
+        step = lambda id, needs=(): {"id": id, "task": f"do {id}", "needs": list(needs)}
+        return json.dumps({"steps": [step("a"), step("b"), step("c", ["a", "b"])]})
+    return text.splitlines()[0].upper()'
+
+plan() { # plan ID[:NEED,NEED]...: step records
+    for word; do
+        jq -cn --arg id "${word%%:*}" --arg needs "$(cut -sd: -f2 <<<"$word")" \
+            '{type:"step", id:$id, task:"do \($id)", needs:($needs | split(","))}'
+    done
+}
+
+@test "a request becomes a plan record and step records, after the stream" {
+    model "$planner"
+    run -0 agent-plan "make it so" <<<'{"type":"other"}'
+    equal '{"type":"other"}' "${lines[0]}"
+    equal '{"type":"plan","request":"make it so"}' "${lines[1]}"
+    equal 'a b c' "$(jq -r 'select(.type=="step").id' <<<"$output" | xargs)"
+    equal '["a","b"]' "$(jq -c 'select(.id=="c").needs' <<<"$output")"
+}
+
+@test "the plan is asked for with a schema, and knows tools and agents of the stream" {
+    model "$planner"
+    {
+        echo '{"type":"tool","name":"wordcount","description":"count words","command":["/bin/true"]}'
+        echo '{"type":"tool","name":"architect","description":"designs","kind":"agent","command":["/bin/true"]}'
+    } | agent-plan "x" >/dev/null
+    equal object "$(requests | jq -r .response_format.json_schema.schema.type)"
+    has "$(requests | jq -r '.messages[0].content')" '- wordcount: count words'
+    has "$(requests | jq -r '.messages[0].content')" '- architect: designs'
+}
+
+@test "a plan with a circle is sent back once, then refused" {
+    model 'import json
+def reply(body):
+    again = "refused" in body["messages"][-1]["content"]
+    needs = ["b"] if not again else []
+    return json.dumps({"steps": [{"id": "a", "task": "t", "needs": needs}, {"id": "b", "task": "t", "needs": ["a"]}]})'
+    run -0 --separate-stderr agent-plan x </dev/null
+    has "$stderr" 'these steps wait for each other: a, b'
+    equal 2 "$(requests | wc -l)"
+    model '{"steps":[{"id":"a","task":"t","needs":["z"]}]}'
+    run -111 agent-plan x </dev/null
+    has "$output" "step a needs 'z', which is no step"
+    equal 2 "$(requests | wc -l)"
+}
+
+@test "a plan that is malformed is refused before any step runs" {
+    for steps in 'a:b b:a' 'a:z' 'a/b'; do
+        # shellcheck disable=SC2086  # one step a word
+        run -2 agent-execute -- touch ran < <(plan $steps)
+        [ ! -e ran ]
+    done
+}
+
+@test "steps run in the order of their needs, those that can at the same time" {
+    # each step waits until a and b have both begun: it could not end if they ran one after the other
+    cat >step <<'S'
+#!/bin/bash
+echo "begin $1" >>log
+case $1 in
+*a | *b) until grep -q 'begin do a' log && grep -q 'begin do b' log; do sleep 0.01; done ;;
+esac
+cat; echo "end $1" >>log
+echo "out of $1"
+S
+    chmod +x step
+    run -0 timeout 20 agent-execute --quiet -- ./step < <(plan a b c:a,b)
+    equal 'begin do c' "$(tail -2 log | head -1)"
+    has "$(jq -r 'select(.id=="c").output' <<<"$output")" 'Output of the step a (do a):'
+    has "$(jq -r 'select(.id=="c").output' <<<"$output")" 'out of do b'
+    equal 'done done done' "$(jq -r .status <<<"$output" | xargs)"
+}
+
+@test "never more steps at once than --jobs" {
+    cat >step <<'S'
+#!/bin/bash
+mkdir one || exit 1
+sleep 0.05; rmdir one
+S
+    chmod +x step
+    run -0 agent-execute --quiet --jobs 1 --retry 0 -- ./step < <(plan a b c d)
+}
+
+@test "a failed step is tried again; for good, what needs it is skipped and the others go on; exit 1" {
+    cat >step <<'S'
+#!/bin/bash
+echo "$1" >>log
+[[ $1 != *a ]]
+S
+    chmod +x step
+    run -1 agent-execute --quiet -- ./step < <(plan a b c:a d:c e:b)
+    equal 'a=failed b=done c=skipped d=skipped e=done' \
+        "$(jq -r 'select(.type=="step") | "\(.id)=\(.status)"' <<<"$output" | sort | xargs)"
+    equal 2 "$(grep -c 'do a' log)"
+    has "$(jq -r 'select(.id=="a").error.message' <<<"$output")" 'status 1'
+}
+
+@test "a run that is killed goes on where it was: no step runs twice" {
+    cat >step <<'S'
+#!/bin/bash
+echo "$1" >>log
+[[ $1 != *c || -e go ]] || exec sleep 60
+S
+    chmod +x step
+    plan a b:a c:b d:c >plan.jsonl
+    agent-execute --quiet --state state.jsonl -- ./step <plan.jsonl >/dev/null 2>&1 &
+    pid=$!
+    until grep -q 'do c' log 2>/dev/null; do sleep 0.02; done
+    kill -9 "$pid"
+    wait "$pid" || true
+    touch go
+    truncate -s -3 state.jsonl # as if it was cut in the middle of a line: that step runs again, no other
+    run -0 agent-execute --quiet --state state.jsonl -- ./step <plan.jsonl
+    equal '1 2 2 1' "$(for s in a b c d; do grep -c "do $s" log; done | xargs)"
+}
+
+@test "killed after any number of steps, the run ends the same" {
+    printf '#!/bin/bash\necho "$1" >>log\necho "out $1"\n' >step
+    chmod +x step
+    plan a b:a c:b >plan.jsonl
+    agent-execute --quiet --state whole -- ./step <plan.jsonl | jq -c '[.id,.output]' | sort >want
+    for n in 0 1 2 3; do
+        head -n "$n" whole >"part$n"
+        : >log
+        run -0 agent-execute --quiet --state "part$n" -- ./step <plan.jsonl
+        equal "$((3 - n))" "$(wc -l <log)"
+        jq -c '[.id,.output]' "part$n" | sort | cmp - want
+    done
+}
+
+@test "planner and executor may be different models; the outputs are synthesized" {
+    model "$planner"
+    agent-plan --model big "make it so" </dev/null >plan.jsonl
+    run -0 --separate-stderr agent-execute --model small --planner big --synthesize <plan.jsonl
+    equal 'MAKE IT SO' "$output"
+    equal 'big small small small big' "$(requests | jq -r .model | xargs)"
+    has "$stderr" '> Synthesis complete: MAKE IT SO'
+    has "$(requests | tail -1 | jq -r '.messages[-1].content')" 'DO C'
+}
+
+@test "the steps and their outputs go on to agent-llm" {
+    model "$planner"
+    run -0 agent-execute --quiet -- echo < <(plan a)
+    agent-llm "Sum up." <<<"$output"
+    has "$(requests | jq -r '.messages[-1].content')" 'do a'
+}
+
+@test "a plan edited by hand runs as it was edited" {
+    model "$planner"
+    agent-plan "x" </dev/null | jq -c 'select(.type!="step" or .id!="b") | if .id=="c" then .needs=["a"] else . end' >edited
+    run -0 agent-execute --quiet -- echo <edited
+    equal 'a c' "$(jq -r 'select(.type=="step").id' <<<"$output" | xargs)"
+}
+
+@test "a step that names an agent is run by it" {
+    printf '#!/bin/bash\necho "designed: $(cat)"\n' >architect
+    chmod +x architect
+    {
+        echo "{\"type\":\"tool\",\"name\":\"architect\",\"description\":\"d\",\"kind\":\"agent\",\"command\":[\"$PWD/architect\"]}"
+        echo '{"type":"step","id":"a","task":"the doors","needs":[],"agent":"architect"}'
+    } >plan.jsonl
+    run -0 --separate-stderr agent-execute <plan.jsonl
+    equal 'designed: the doors' "$(jq -r .output <<<"$output")"
+    has "$stderr" '> Calling architect for the doors'
+}
+
+@test "--rewoo: two model calls in all, results put in for their names" {
+    model 'import json
+def reply(body):
+    if "You plan" in body["messages"][0]["content"]:
+        call = lambda id, tool, text: {"id": id, "task": "t", "tool": tool, "arguments": json.dumps({"text": text}), "needs": []}
+        return json.dumps({"steps": [call("E1", "reverse", "abc"), call("E2", "uppercase", "#E1")]})
+    return "it is CBA" if "CBA" in body["messages"][-1]["content"] else "lost"'
+    agent-discover reverse uppercase | agent-plan --rewoo "turn abc round, in capitals" >plan.jsonl
+    equal '["E1"]' "$(jq -c 'select(.id=="E2").needs' plan.jsonl)"
+    run -0 --separate-stderr agent-execute --synthesize <plan.jsonl
+    equal 'it is CBA' "$output"
+    equal 2 "$(requests | wc -l)"
+}
+
+@test "--rewoo: a tool that needs consent is not run without it, and what needs it neither" {
+    {
+        agent-discover write_file
+        echo '{"type":"step","id":"E1","task":"t","tool":"write_file","arguments":{"path":"x","content":"y"},"needs":[]}'
+        echo '{"type":"step","id":"E2","task":"t","tool":"write_file","arguments":{"path":"z","content":"#E1"},"needs":["E1"]}'
+    } >plan.jsonl
+    run -1 agent-execute --quiet <plan.jsonl
+    equal tool_denied "$(jq -r 'select(.id=="E1").error.kind' <<<"$output")"
+    equal skipped "$(jq -r 'select(.id=="E2").status' <<<"$output")"
+    [ ! -e x ]
+}
+
+@test "--replan: what is left is planned anew, once" {
+    model 'import json
+def reply(body):
+    assert "failed" in body["messages"][-1]["content"]
+    return json.dumps({"steps": [{"id": "other", "task": "another way", "needs": ["a"]}]})'
+    printf '#!/bin/bash\n[[ $1 != *b ]]\n' >step
+    chmod +x step
+    run -0 agent-execute --quiet --replan -- ./step < <(plan a b:a c:b)
+    equal 'a=done b=failed other=done' "$(jq -r 'select(.type=="step") | "\(.id)=\(.status)"' <<<"$output" | xargs)"
+    equal 1 "$(requests | wc -l)"
+}
+
+@test "Ctrl-C ends every step that runs" {
+    printf '#!/bin/bash\ntouch begun\nexec sleep 60\n' >step
+    chmod +x step
+    plan a >plan.jsonl
+    setsid agent-execute --quiet -- ./step <plan.jsonl &
+    pid=$!
+    until [ -e begun ]; do sleep 0.02; done
+    kill -INT "$(pgrep -f -n 'agent-execute --quiet')"
+    wait "$pid" || true
+}
