@@ -83,7 +83,7 @@ def _ask_twice(path: str, timeout: float) -> tuple[Outcome, Outcome, list[str]]:
         with tempfile.TemporaryDirectory(prefix="agent-check-", ignore_cleanup_errors=True) as folder:
             ask = ([path], ["--agent-schema"], timeout, folder, "work")
             patient, first = schemas.question(*ask, stdin=silent)[path], schemas.question(*ask)[path]
-            return patient, first, sorted(os.listdir(folder))
+            return patient, first, sorted(set(os.listdir(folder)) - {".cache"})
     finally:
         os.close(silent)
         os.close(held)
