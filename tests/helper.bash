@@ -15,9 +15,8 @@ teardown() { clean_up; }
 prepare() {
     # shellcheck disable=SC2046  # one name a word
     unset $(compgen -e | grep -iE '_(api_key|base_url|proxy)$|^(xdg|python|agent|llm|ollama|azure|openai|aws|google)_?')
-    MARK=test-$BATS_TEST_NUMBER-$BASHPID-$RANDOM # stands in the environment of every process of this test
     SCRATCH=${BATS_TEST_TMPDIR:?}
-    export MARK SCRATCH HOME=$SCRATCH/home LANG=C.UTF-8 TMPDIR=$SCRATCH/tmp
+    export SCRATCH HOME=$SCRATCH/home LANG=C.UTF-8 TMPDIR=$SCRATCH/tmp
     export PATH=$ROOT/bin:$ROOT/.venv/bin:/usr/bin:/bin
     mkdir -p "$HOME" "$TMPDIR" "$SCRATCH/work"
     cd "$SCRATCH/work" || return
@@ -47,21 +46,22 @@ no_survivors() {
     done
 }
 
-# survivors: the pids of processes with this test's mark in their environment that are not this test itself.
+# survivors: the pids of processes with this test's folder in their environment (as HOME, whatever else a program
+# takes away from those it starts) that are not this test itself.
 survivors() {
     local file pid own=" $$ $BASHPID $PPID ${BATS_ROOT_PID-} "
     while read -r file; do
         pid=${file#/proc/} pid=${pid%/environ}
         [[ $own != *" $pid "* ]] && ! is_ours "$pid" && echo "$pid"
-    done < <(grep -slaF -- "MARK=$MARK" /proc/[0-9]*/environ) || true
+    done < <(grep -slaF -- "$SCRATCH/" /proc/[0-9]*/environ) || true
 }
 
-# is_ours PID: whether it is a bats process or the shell of this very check.
+# is_ours PID: whether it is a bats process or part of this very check.
 is_ours() {
     local line
     [[ -e /proc/$1/cmdline ]] || return 0
     line=$(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null) || return 0
-    [[ -z $line || $line == *bats-exec* || $line == "grep -slaF -- MARK="* ]]
+    [[ -z $line || $line == *bats-exec* || $line == "grep -slaF -- "* ]]
 }
 
 # model RULES [OPTION...]: starts tests/model_server.py and points the suite at it. RULES is a file, or Python
