@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from agentlib.consent import Policy
     from agentlib.plugins import Plugins
     from agentlib.process import Leash
     from agentlib.records import Record
@@ -65,21 +66,13 @@ class Tool:
         said = {"name": self.name, "description": self.record.get("description", ""), "inputSchema": self.schema}
         return {**said, **{field: self.record[field] for field in ("title", "examples") if field in self.record}}
 
-    def places(self, way: str) -> list[str]:
-        """The paths that it asks to `read` or to `write`; the policy grants them, or not."""
-        asked = self.record.get("granted")
-        return asked.get(way, []) if isinstance(asked, dict) else []
-
 
 class Tools:
-    """Everything that the model can call.
+    """Everything that the model can call. policy: says which calls may be made, and in which sandbox."""
 
-    decide: (tool, arguments) to the sandbox profile that the call gets, or a Fault for one that is not allowed.
-    """
-
-    def __init__(self, decide: Callable[[Tool, Any], str], runner: Runner, plugins: Plugins | None = None) -> None:
+    def __init__(self, policy: Policy, runner: Runner, plugins: Plugins | None = None) -> None:
         self.table: dict[str, Tool] = {}
-        self.plugins, self._decide, self._runner = plugins, decide, runner
+        self.plugins, self._policy, self._runner = plugins, policy, runner
 
     def add(self, record: Record) -> None:
         """One more tool; says on stderr why where it cannot be used. Of two with one name the first stays."""
@@ -120,11 +113,11 @@ class Tools:
 
     def _run(self, call: dict[str, Any], leash: Leash) -> str:
         tool = self._find(call.get("name"))
-        arguments = _arguments(tool, call.get("arguments"))
+        arguments = _arguments(tool, call)
         if self.plugins:
             arguments = self.plugins.apply("before_tool", _seen(tool, call, arguments)).get("arguments")
         self._check(tool, arguments)
-        return self._runner.run(tool, arguments, self._decide(tool, arguments), leash)
+        return self._runner.run(tool, arguments, self._policy.allow(tool.record, arguments), leash)
 
     def _find(self, name: Any) -> Tool:
         if tool := self.table.get(str(name)):
@@ -161,8 +154,11 @@ def _seen(tool: Tool, call: dict[str, Any], arguments: Any) -> Record:
     return {"type": "call", "id": call.get("id"), "name": tool.name, "arguments": arguments, "annotations": notes}
 
 
-def _arguments(tool: Tool, given: Any) -> Any:
-    """The arguments as a value; a model's text that is no JSON is told with its position."""
+def _arguments(tool: Tool, call: dict[str, Any]) -> Any:
+    """The arguments as a value. Text that is no JSON (providers leave it in `arguments_raw`) is told with the place."""
+    given = call.get("arguments")
+    if given is None:
+        given = call.get("arguments_raw")
     if isinstance(given, str):
         try:
             return records.loads(given) if given.strip() else {}

@@ -26,7 +26,8 @@ KINDS = {2: "invalid_input", 100: "invalid_request", 111: "network", 127: "not_f
 
 class Coprocess:
     """name: what messages call it. options: for Popen. final: whether a record that has an id ends its question;
-    the others go to `passing`. kind: of the fault where its exit status says no better. A child that ends answers every open question, and all later ones, with a Fault."""
+    the others go to `passing`. kind: of the fault where its exit status says no better. A child that ends answers
+    every open question, and all later ones, with a Fault."""
 
     def __init__(
         self,
@@ -56,6 +57,10 @@ class Coprocess:
         else:
             self._outbox.put(records.dumps(record).encode() + b"\n")
 
+    def tell(self, record: Record) -> None:
+        """A record that wants no answer."""
+        self._outbox.put(records.dumps(record).encode() + b"\n")
+
     def forget(self, id: str) -> None:
         """Nobody waits for this answer any more."""
         with self._lock:
@@ -80,14 +85,18 @@ class Coprocess:
         return self._over is None
 
     def close(self, grace: float) -> None:
-        """End of input, `grace` seconds to leave by itself, TERM, and KILL."""
+        """End of input, `grace` seconds to leave by itself, and then end()."""
         self._outbox.put(None)
-        for signum, seconds in ((0, grace), (signal.SIGTERM, 0.2), (signal.SIGKILL, 1.0)):
-            if signum:
+        ended(self._child, grace)
+        self.end()
+
+    def end(self) -> None:
+        """TERM where it still runs, a moment, KILL; and all that is left in a group of its own."""
+        for signum, seconds in ((signal.SIGTERM, 0.2), (signal.SIGKILL, 1.0)):
+            if not ended(self._child, 0.0):
                 self._signal(signum)
-            if ended(self._child, seconds):
-                break
-        self._signal(signal.SIGKILL)  # what it left in its group
+                ended(self._child, seconds)
+        self._signal(signal.SIGKILL)
         self._child.wait()
 
     def _signal(self, signum: int) -> None:

@@ -27,7 +27,7 @@ STACK = 512 * 1024  # bytes of a thread's stack: the default, 8 MiB each, breaks
 class Workers:
     """Threads that do blocking work; made one by one as they are needed, never ended.
 
-    They live as long as the program: a tool that is bound to the thread that started it (PR_SET_PDEATHSIG) ends with us.
+    They live as long as the program: a tool ends with the thread that started it (PR_SET_PDEATHSIG).
     """
 
     def __init__(self, events: queue.SimpleQueue[Any]) -> None:

@@ -30,14 +30,21 @@ class Model:
         passing: Callable[[Record], None] = lambda record: None,
     ) -> None:
         command = [os.path.join(folder, "agent-llm"), *words]
-        self._events = events
+        self._events, self._asked = events, False
         try:
             self._filter = Coprocess("agent-llm", {"args": command, "env": env}, _final, passing, "server")
         except OSError as bad:
             raise Fault("not_found", f"{command[0]}: {bad.strerror}") from None
 
+        self.hear({})  # so that it does not wonder about a silent standard input: we may wait for ours
+
+    def hear(self, config: Record) -> None:
+        """What the `config` records said; it holds for all requests after it."""
+        self._filter.tell({"type": "config", **config})
+
     def ask(self, id: str, request: Record, key: Any) -> None:
         """Send a request; its end comes on the queue as (key, record or Fault)."""
+        self._asked = True
         self._filter.send(id, {"type": "request", "id": id, **request}, lambda answer: self._events.put((key, answer)))
 
     def forget(self, id: str) -> None:
@@ -46,7 +53,10 @@ class Model:
 
     def close(self, grace: float) -> None:
         """End agent-llm, and with it the providers."""
-        self._filter.close(grace)
+        if self._asked:
+            self._filter.close(grace)
+        else:
+            self._filter.end()  # at the end of its input it would say that nothing was asked
 
 
 def _final(record: Record) -> bool:

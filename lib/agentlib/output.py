@@ -21,7 +21,7 @@ def told(data: bytes, over: bool = False) -> str:
         return _text(data) if data else "(no output)"
     size = f"at least {len(data):,}" if over else f"{len(data):,}"
     left_out = f"[… cut here: {size} bytes in all; {_keep(data)} …]"
-    return f"{_text(data[:HEAD])}\n{left_out}\n{_text(data[HEAD - SHOWN :])}"
+    return f"{_text(_whole(data[:HEAD]))}\n{left_out}\n{_text(_whole(data[HEAD - SHOWN :]))}"
 
 
 def folder() -> str:
@@ -30,17 +30,19 @@ def folder() -> str:
 
 
 def _text(data: bytes) -> str:
-    """UTF-8 as text. A character cut in two by us at either end is dropped, other bytes are marked."""
     text = data.decode("utf-8", "replace")
-    if "\ufffd" not in text:
-        return text
-    for start in range(4):
-        for end in range(4):
-            try:
-                return data[start : len(data) - end].decode()
-            except UnicodeDecodeError:
-                pass
-    return f"{text}\n{NOT_TEXT}"
+    return f"{text}\n{NOT_TEXT}" if "\ufffd" in text else text
+
+
+def _whole(data: bytes) -> bytes:
+    """Without the parts of a character at either end, which our own cut left there."""
+    data = data[next((n for n in range(min(4, len(data))) if data[n] & 0xC0 != 0x80), 0) :]
+    for back in range(1, min(4, len(data)) + 1):
+        lead = data[-back]
+        if lead & 0xC0 != 0x80:
+            needs = 4 if lead >= 0xF0 else 3 if lead >= 0xE0 else 2 if lead >= 0xC0 else 1
+            return data if needs <= back else data[:-back]
+    return data
 
 
 def _keep(data: bytes) -> str:

@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 
-from agentlib import batch, cli, progress, records, sandbox
+from agentlib import batch, cli, consent, progress, records, sandbox
 from agentlib.calls import Tools
 from agentlib.engine import Engine
 from agentlib.faults import Fault, Interrupted
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
-    from agentlib.calls import Tool
     from agentlib.records import Record
 
 DEPTH = 5  # agents that may call agents, one inside the other
@@ -46,14 +45,14 @@ class Session:
     def __init__(self, options: argparse.Namespace, folder: str, depth: int) -> None:
         self.options = options
         self.schema = None if options.schema is None else read_schema(options.schema)
+        self.ledger = _ledger(options.budget)
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.model = Model(folder, _to_model(options), dict(os.environ), self.events)  # first: it is the slow one
         self.plugins: Plugins | None = None
         self.file: File | None = None
         sandbox.undumpable()
-        env = {**sandbox.environment(options.env), "AGENT_DEPTH": str(depth + 1)}
-        self.runner = Runner(options.tool_timeout, env)
-        self.tools = Tools(self._decide, self.runner)
+        self.runner = Runner(options.tool_timeout, depth + 1)
+        self.tools = Tools(consent.policy(options), self.runner)
         self.engine = Engine(self.model, self.events, options.timeout)
         self.result: Record | None = None
         self.shown = progress.shown(options.quiet)
@@ -118,10 +117,7 @@ class Session:
             for name in ("temperature", "max_tokens", "reasoning")
             if (value := getattr(options, name)) is not None or (value := config.get(name)) is not None
         }
-        if not options.model and (model := config.get("model")):
-            fields["model"] = (
-                f"{config['provider']}/{model}" if config.get("provider") and not options.provider else model
-            )
+        self.model.hear({name: config[name] for name in ("provider", "model") if name in config})
         name = options.name or config.get("name")
         description = options.description or config.get("description")
         system = (
@@ -152,19 +148,6 @@ class Session:
             for tool in self.plugins.apply("install", told).get("tools") or ():
                 if isinstance(tool, dict):
                     self.tools.add(tool)
-
-    def _decide(self, tool: Tool, arguments: Any) -> str:
-        if tool.reads:
-            return "read"
-        for word in self.options.allow:
-            name, _, profile = word.partition(":")
-            if name in (tool.name, "all"):
-                return profile or "work"
-        raise Fault(
-            "tool_denied",
-            f"{tool.name} was not run: the user has not allowed it (--allow {tool.name}). "
-            "Do not try it again; go on without it, or say what should be done.",
-        )
 
     def _message(self, record: Record) -> None:
         if self.file:
@@ -205,6 +188,8 @@ class Session:
         if self.plugins:
             self.plugins.close(self.grace)
         self.model.close(self.grace)
+        if self.ledger:
+            os.unlink(self.ledger)
 
 
 def _depth() -> int:
@@ -216,12 +201,21 @@ def _depth() -> int:
 
 
 def _to_model(options: argparse.Namespace) -> list[str]:
-    """The options that are agent-llm's."""
-    words = []
-    for name in TO_MODEL:
-        if (value := getattr(options, name.replace("-", "_"))) is not None:
-            words.append(f"--{name}={value}")
-    return words
+    """The options that are agent-llm's, in its words."""
+    given = {theirs: getattr(options, ours) for ours, theirs in TO_MODEL.items()}
+    return [f"--{name}={value}" for name, value in given.items() if value is not None]
+
+
+def _ledger(usd: float | None) -> str:
+    """The path of a new ledger for --budget, '' for none: the agents that ours calls spend from it as well."""
+    if usd is None:
+        return ""
+    from agentlib import budget
+
+    if budget.VARIABLE in os.environ:
+        raise Fault("invalid_input", f"--budget: {budget.VARIABLE} is set already, its ledger is what may be spent")
+    os.environ[budget.VARIABLE] = path = budget.create(usd, None)
+    return path
 
 
 def _same(messages: list[Record], task: Record) -> bool:

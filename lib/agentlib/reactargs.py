@@ -17,18 +17,29 @@ if TYPE_CHECKING:
     from agentlib.cli import Schema
 
 USAGE = "%(prog)s [OPTION...] [REQUEST...]"
-TO_MODEL = ("provider", "model", "rate-limit", "retry", "budget", "fallback", "record", "replay")  # agent-llm's own
+TO_MODEL = {  # options of ours that agent-llm takes, by its names
+    "provider": "provider",
+    "model": "model",
+    "rate_limit": "rate-limit",
+    "retry": "retries",
+    "max_total_tokens": "max-total-tokens",
+    "fallback": "fallback",
+    "record": "record",
+    "replay": "replay",
+}
 DRAIN = 0.8  # seconds that the stages before us in a pipe get to end, once help or schema is given
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
     """Every option, in groups."""
+    from agentlib import consent
+
     made = cli.parser(doc, USAGE)
     made.add_argument("request", nargs="*", metavar="REQUEST", help="the request; - for: standard input is plain text")
     _agent(made.add_argument_group("the agent"))
     _model(made.add_argument_group("the model (handed to agent-llm)"))
     _run(made.add_argument_group("the run"))
-    _safety(made.add_argument_group("consent and sandbox"))
+    consent.options(made.add_argument_group("consent and sandbox"))
     _batch(made.add_argument_group("many tasks"))
     _out(made.add_argument_group("what is printed"))
     return made
@@ -52,7 +63,8 @@ def _model(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--reasoning", choices=("low", "medium", "high"), help="how hard the model thinks")
     group.add_argument("--rate-limit", metavar="N", help="requests a minute")
     group.add_argument("--retry", metavar="N", help="tries after a passing failure")
-    group.add_argument("--budget", metavar="USD", help="stop before more than this is spent")
+    group.add_argument("--budget", type=_amount, metavar="USD", help="most to spend, by the agents it calls too")
+    group.add_argument("--max-total-tokens", metavar="N", help="most tokens to use")
     group.add_argument("--fallback", metavar="MODEL,…", help="models to try when this one fails")
     group.add_argument("--record", metavar="FILE", help="keep requests and answers on a tape")
     group.add_argument("--replay", metavar="FILE", help="answer from a tape")
@@ -66,9 +78,9 @@ def _run(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="questions to the model in one run (5; 0: no limit)",
     )
-    group.add_argument("--timeout", type=_seconds, metavar="S", help="seconds for a whole run")
+    group.add_argument("--timeout", type=_amount, metavar="S", help="seconds for a whole run")
     group.add_argument(
-        "--tool-timeout", type=_seconds, metavar="S", help="seconds for a tool call (120, or what the tool says)"
+        "--tool-timeout", type=_amount, metavar="S", help="seconds for a tool call (120, or what the tool says)"
     )
     group.add_argument(
         "--max-parallel-tools", type=_positive, default=8, metavar="N", help="read-only calls of one answer at once (8)"
@@ -79,19 +91,6 @@ def _run(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--text-react", action="store_true", help="Thought/Action/Observation as text, for models without tool calls"
-    )
-
-
-def _safety(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="let this tool run though it is not read-only; `all` for every tool",
-    )
-    group.add_argument(
-        "--env", action="append", default=[], metavar="NAME", help="give tools this variable of the environment"
     )
 
 
@@ -122,14 +121,14 @@ def _positive(text: str) -> int:
     return value
 
 
-def _seconds(text: str) -> float:
+def _amount(text: str) -> float:
     value = float(text)
     if not 0 < value < 1e9:
         raise ValueError
     return value
 
 
-_count.__name__, _positive.__name__, _seconds.__name__ = "number", "number", "number of seconds"  # for messages
+_count.__name__, _positive.__name__, _amount.__name__ = "number", "number", "number"  # for messages
 
 
 def parse(doc: str, args: list[str]) -> argparse.Namespace:
@@ -188,8 +187,9 @@ def _named(args: list[str]) -> dict[str, str]:
 def _doc(name: str, description: str) -> str:
     told = description[:1].lower() + description[1:] if description[1:2].islower() else description
     return (
-        f"{name} - {told or 'an agent'}\n\nThe request is the operands, or the text on standard input. The exit status is 0 for an "
-        "answer, 1\nfor one that is not whole, 2 for wrong usage, 100 for refused, 111 for: may work later.\n"
+        f"{name} - {told or 'an agent'}\n\n"
+        "The request is the operands, or the text on standard input. The exit status is 0 for an answer, 1\n"
+        "for one that is not whole, 2 for wrong usage, 100 for refused, 111 for: may work later.\n"
     )
 
 

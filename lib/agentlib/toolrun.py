@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from agentlib.calls import Tool
+    from agentlib.consent import Decision
     from agentlib.process import Leash, Outcome
     from agentlib.sandbox import Cell
 
@@ -22,21 +23,21 @@ TIMEOUT = 120.0  # seconds, where neither the tool nor the user says
 
 
 class Runner:
-    """timeout: the user's limit for a call, in seconds, or None. env: what every tool gets of our environment."""
+    """timeout: the user's limit for a call, in seconds, or None. depth: how deep agents called by us stand."""
 
-    def __init__(self, timeout: float | None, env: dict[str, str]) -> None:
-        self._timeout, self._env = timeout, env
+    def __init__(self, timeout: float | None, depth: int) -> None:
+        self._timeout, self._depth = timeout, depth
         self._kept: dict[tuple[str, ...], tuple[Coprocess, Cell]] = {}
         self._lock = threading.Lock()
         self._count = 0
 
-    def run(self, tool: Tool, arguments: Any, profile: str, leash: Leash) -> str:
+    def run(self, tool: Tool, arguments: Any, granted: Decision, leash: Leash) -> str:
         """The output of a call that went well; Fault, in words for the model, for one that did not."""
         _there(tool)
         try:
             if tool.invoke == "jsonl":
-                return self._converse(tool, arguments, profile)
-            return self._once(tool, arguments, profile, leash)
+                return self._converse(tool, arguments, granted)
+            return self._once(tool, arguments, granted, leash)
         except (OSError, ValueError) as bad:
             why = getattr(bad, "strerror", None) or bad
             raise Fault("tool_error", f"{tool.name} could not be started: {why}.") from None
@@ -47,28 +48,29 @@ class Runner:
             filter.close(grace)
             cell.close()
 
-    def _once(self, tool: Tool, arguments: Any, profile: str, leash: Leash) -> str:
+    def _once(self, tool: Tool, arguments: Any, granted: Decision, leash: Leash) -> str:
         words, given = _handed(tool, arguments)
         limit = self._limit(tool)
-        with self._cell(tool, words, profile) as cell:
+        with self._cell(tool, words, granted) as cell:
             done = process.run(cell.options, given, limit, output.KEPT, leash)
         return _judged(tool, done, limit) + "".join(f"\n[{one}]" for one in cell.removed)
 
-    def _cell(self, tool: Tool, words: list[str], profile: str) -> Cell:
+    def _cell(self, tool: Tool, words: list[str], granted: Decision) -> Cell:
         kept = output.folder()
-        read = [*tool.places("read"), *([kept] if os.path.isdir(kept) else [])]
-        write = tool.places("write")
-        return sandbox.Cell([*tool.command, *words], profile, os.getcwd(), env=self._env, read=read, write=write)
+        read = [*granted.read, *([kept] if os.path.isdir(kept) else [])]
+        env = {**sandbox.environment(granted.env), "AGENT_DEPTH": str(self._depth)}
+        argv = [*tool.command, *words]
+        return sandbox.Cell(argv, granted.profile, os.getcwd(), env=env, read=read, write=granted.write)
 
     def _limit(self, tool: Tool) -> float:
         own = tool.timeout or self._timeout or TIMEOUT
         return float(min(own, self._timeout or own))
 
-    def _converse(self, tool: Tool, arguments: Any, profile: str) -> str:
+    def _converse(self, tool: Tool, arguments: Any, granted: Decision) -> str:
         with self._lock:
             self._count += 1
             id = str(self._count)
-            filter = self._coprocess(tool, profile)
+            filter = self._coprocess(tool, granted)
         answer = filter.ask(id, {"id": id, "name": tool.name, "arguments": arguments}, self._limit(tool))
         content = answer.get("content", "")
         text = content if isinstance(content, str) else records.dumps(content)
@@ -77,13 +79,13 @@ class Runner:
             raise Fault("tool_error", shown)
         return shown
 
-    def _coprocess(self, tool: Tool, profile: str) -> Coprocess:
+    def _coprocess(self, tool: Tool, granted: Decision) -> Coprocess:
         """The program behind the tool, kept up for the whole process; started again where it has ended."""
-        key = (profile, *tool.command)
+        key = (granted.profile, *tool.command)
         if key in self._kept and not self._kept[key][0].running:
             self._drop(key)
         if key not in self._kept:
-            cell = self._cell(tool, [], profile)
+            cell = self._cell(tool, [], granted)
             self._kept[key] = Coprocess(tool.name, cell.options), cell
         return self._kept[key][0]
 

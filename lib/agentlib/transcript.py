@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import time
 
 from agentlib import cli, records
@@ -103,6 +104,8 @@ class File:
             self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as bad:
             raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
+        if not stat.S_ISREG(os.fstat(self._handle).st_mode):
+            raise Fault("invalid_input", f"{path}: a transcript must be an ordinary file")
         self.path, self.failed = path, False
         self._lock(fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

@@ -1,0 +1,392 @@
+#!/usr/bin/env bats
+# agent-react: what goes wrong with tools, pipes and the machine, and what becomes of it.
+load helper
+load react
+
+# result FIELD: of the result record in the output.
+result() { jq -r "select(.type == \"result\") | $1" <<<"$output"; }
+
+# kinds: of the errors that tool messages tell, one a line.
+kinds() { jq -r 'select(.role == "tool") | .error.kind // "none"' <<<"$output"; }
+
+@test "a tool over its time is ended with its children, the model is told, the run goes on" {
+    scripted
+    tool sleeper 'sleep 60 & sleep 60' '{"timeout":1,"annotations":{"readOnlyHint":true}}'
+    tool t 'echo ok'
+    local began=$SECONDS
+    react --events $'sleeper {}\nt {}'
+    equal 0 "$status"
+    ((SECONDS - began < 5))
+    equal $'tool_timeout\nnone' "$(kinds)"
+    has "$(results)" "sleeper was ended after 1 s"
+}
+
+@test "--tool-timeout bounds a tool that asks for more, and one that ignores TERM" {
+    scripted
+    tool deaf 'trap "" TERM; while :; do sleep 1; done' '{"timeout":50,"annotations":{"readOnlyHint":true}}'
+    local began=$SECONDS
+    react --events --tool-timeout 1 $'deaf {}\n= done'
+    ((SECONDS - began < 5))
+    equal tool_timeout "$(kinds)"
+    equal done "$(result .output)"
+}
+
+@test "a tool whose child holds its output open gives its result at once" {
+    scripted
+    tool forker 'sleep 30 & echo ready'
+    local began=$SECONDS
+    react 'forker {}'
+    equal ready "$output"
+    ((SECONDS - began < 3))
+}
+
+# started ARGUMENT...: agent-react in the background, once its tool has made the file `begun`; sets PID.
+started() {
+    agent-react "$@" <tools.jsonl >out 2>err 3>&- &
+    PID=$!
+    for _ in {1..100}; do
+        [[ -e begun ]] && return
+        sleep 0.05
+    done
+    return 1
+}
+
+# tree_gone: no process runs any longer that holds the word in its command line.
+tree_gone() {
+    for _ in {1..40}; do
+        pgrep -f "$1" >/dev/null || return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+@test "kill -9 of agent-react leaves no tool running" {
+    scripted
+    tool worker 'touch begun; sleep 7531 & sleep 7531' '{}'
+    started --allow worker 'worker {}'
+    kill -9 "$PID"
+    tree_gone 'sleep 7531'
+}
+
+@test "SIGTERM ends the tools, gives one result record, status 143" {
+    scripted
+    tool worker 'touch begun; sleep 7532' '{}'
+    started --json --allow worker 'worker {}'
+    kill -TERM "$PID"
+    status=0
+    wait "$PID" || status=$?
+    equal 143 "$status"
+    equal interrupted "$(jq -r .error.kind out)"
+    equal 1 "$(wc -l <out)"
+    tree_gone 'sleep 7532'
+}
+
+@test "Ctrl-C ends the tools, gives one result record, status 130, in a moment" {
+    scripted
+    tool worker 'touch begun; sleep 7533' '{}'
+    python3 - <<'PY'
+import json, os, signal, subprocess, time
+child = subprocess.Popen(["agent-react", "--json", "--allow", "worker", "worker {}"], stdin=open("tools.jsonl"), stdout=subprocess.PIPE)
+while not os.path.exists("begun"):
+    time.sleep(0.02)
+began = time.monotonic()
+child.send_signal(signal.SIGINT)
+out = child.stdout.read()
+assert child.wait(5) == 130, child.returncode
+assert time.monotonic() - began < 1, time.monotonic() - began
+record, = map(json.loads, out.splitlines())
+assert record["error"]["kind"] == "interrupted", out
+PY
+    tree_gone 'sleep 7533'
+}
+
+@test "Ctrl-C while it still reads gives the result record too" {
+    scripted
+    python3 - <<'PY'
+import json, os, signal, subprocess, time
+child = subprocess.Popen(["agent-react", "--json", "hi"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+time.sleep(0.4)
+began = time.monotonic()
+child.send_signal(signal.SIGINT)
+out = child.stdout.read()
+assert child.wait(5) == 130, child.returncode
+assert time.monotonic() - began < 1
+assert json.loads(out)["error"]["kind"] == "interrupted", out
+PY
+}
+
+@test "Ctrl-C while the model thinks ends within a moment, status 130" {
+    scripted --latency 20
+    python3 - <<'PY'
+import json, signal, subprocess, time
+child = subprocess.Popen(["agent-react", "--json", "hi"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+time.sleep(0.8)
+began = time.monotonic()
+child.send_signal(signal.SIGINT)
+out = child.stdout.read()
+assert child.wait(5) == 130, child.returncode
+assert time.monotonic() - began < 1, time.monotonic() - began
+record, = map(json.loads, out.splitlines())
+assert record["error"]["kind"] == "interrupted", out
+PY
+}
+
+@test "a tool killed by a signal is told by the signal's name" {
+    scripted
+    tool crash 'kill -SEGV $$'
+    react --events 'crash {}'
+    equal tool_error "$(kinds)"
+    has "$(results)" "SIGSEGV"
+    lacks "$(results)" "-11"
+}
+
+@test "a gigabyte of output is cut, told, and costs no memory" {
+    scripted
+    tool flood 'head -c 1000000000 /dev/zero | tr "\0" x'
+    run --separate-stderr /usr/bin/time -f '%M %e' agent-react --events 'flood {}' <tools.jsonl
+    equal 0 "$status"
+    equal limit_exceeded "$(kinds)"
+    has "$(results)" "at least 8,388,608 bytes"
+    ((${#output} < 200000))
+    read -r kib _ <<<"${stderr_lines[-1]}"
+    ((kib < 100 * 1024))
+}
+
+@test "long output keeps head and tail, and the whole in a file that is named" {
+    scripted
+    tool long 'echo first; head -c 100000 /dev/zero | tr "\0" x; echo; echo last'
+    react --events 'long {}'
+    equal 0 "$status"
+    local told
+    told=$(results | jq -r .)
+    equal first "$(head -n 1 <<<"$told")"
+    equal last "$(tail -n 1 <<<"$told")"
+    ((${#told} < 40000))
+    local file
+    file=$(grep -o '[^ ]*/outputs/[^ ]*' <<<"$told")
+    equal 100012 "$(stat -c %s "$file")"
+    equal 600 "$(stat -c %a "$file")"
+}
+
+@test "a tool may read the whole output of another in that file" {
+    scripted
+    tool long 'head -c 100000 /dev/zero | tr "\0" x; echo'
+    tool size 'read -r line; wc -c <"$(echo "$line" | jq -r .path)"'
+    react --events 'long {}'
+    local file
+    file=$(results | grep -o '/[^ ]*/outputs/[^ ]*')
+    react "size {\"path\":\"$file\"}"
+    equal 100001 "$output"
+}
+
+@test "output that is no UTF-8 is marked, and the records stay valid" {
+    scripted
+    tool binary 'printf "a\377\376b"'
+    react --events 'binary {}'
+    equal 0 "$status"
+    has "$(results)" "not UTF-8"
+    iconv -f utf-8 -t utf-8 <<<"$output" >/dev/null
+}
+
+@test "empty output is an empty result and no error" {
+    scripted
+    tool empty ':'
+    tool blank 'printf " \n "'
+    react --events 'empty {} & blank {}'
+    equal $'none\nnone' "$(kinds)"
+    equal '"(no output)"' "$(results | head -n 1)"
+}
+
+@test "a schema that refers elsewhere is never fetched" {
+    scripted
+    python3 -c '
+import http.server
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self): open("fetched", "w")
+s = http.server.HTTPServer(("127.0.0.1", 0), H); print(s.server_port, flush=True); s.handle_request()' >port &
+    local server=$!
+    until [[ -s port ]]; do sleep 0.05; done
+    tool far 'echo ran' "{\"annotations\":{\"readOnlyHint\":true},\"inputSchema\":{\"\$ref\":\"http://127.0.0.1:$(<port)/x\"}}"
+    tool file 'echo ran' '{"annotations":{"readOnlyHint":true},"inputSchema":{"$ref":"file:///etc/passwd"}}'
+    react --events 'far {} & file {}'
+    kill "$server"
+    equal $'tool_error\ntool_error' "$(kinds)"
+    has "$(results)" "cannot be called"
+    [[ ! -e fetched ]]
+}
+
+@test "a pattern cannot hold up the run" {
+    scripted
+    tool t 'echo ran' '{"annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"a":{"pattern":"^(?=a)(a|aa)*\\1$"}}}}'
+    local began=$SECONDS
+    react --events "t {\"a\":\"$(printf 'a%.0s' {1..5000})b\"}"
+    equal invalid_arguments "$(kinds)"
+    ((SECONDS - began < 5))
+}
+
+@test "of two calls at once one crashes, the other's result is kept" {
+    scripted
+    tool good 'echo fine'
+    tool bad 'kill -9 $$'
+    react --events 'good {} & bad {} & good {}'
+    equal $'none\ntool_error\nnone' "$(kinds)"
+    equal "$(jq -r 'select(.tool_calls).tool_calls[].id' <<<"$output")" "$(jq -r 'select(.role == "tool").tool_call_id' <<<"$output")"
+}
+
+@test "a program that is gone since it was found is told so" {
+    scripted
+    tool gone 'echo x'
+    rm tools/gone
+    react --events 'gone {}'
+    equal tool_not_found "$(kinds)"
+}
+
+@test "a program that is not the pinned one is not run" {
+    scripted
+    tool pinned 'touch ran' '{"sha256":"00","annotations":{"readOnlyHint":true}}'
+    react --events 'pinned {}'
+    equal tool_denied "$(kinds)"
+}
+
+@test "a coprocess that dies is told, and started again for the next call" {
+    scripted
+    cat >co.py <<'PY'
+import json, os, sys
+for line in sys.stdin:
+    call = json.loads(line)
+    if call["arguments"].get("die"): sys.exit(3)
+    print(json.dumps({"id": call["id"], "content": "alive", "is_error": call["arguments"].get("bad", False)}), flush=True)
+PY
+    jq -cn --arg f "$PWD/co.py" '{type:"tool",name:"co",description:"x",invoke:"jsonl",annotations:{readOnlyHint:true},
+        inputSchema:{type:"object"},command:["/usr/bin/python3",$f]}' >tools.jsonl
+    react --events $'co {"die":true}\nco {}\nco {"bad":true}'
+    equal $'tool_error\nnone\ntool_error' "$(kinds)"
+    has "$(results)" "ended with status 3"
+}
+
+@test "a silent coprocess ends at the time limit" {
+    scripted
+    printf '#!/bin/sh\nexec sleep 60\n' >mute
+    chmod +x mute
+    jq -cn --arg f "$PWD/mute" '{type:"tool",name:"mute",description:"x",invoke:"jsonl",timeout:1,
+        annotations:{readOnlyHint:true},inputSchema:{type:"object"},command:[$f]}' >tools.jsonl
+    react --events $'mute {}\n= on'
+    equal tool_timeout "$(kinds)"
+    equal on "$(result .output)"
+}
+
+@test "a tool that writes much before it reads much does not lock up" {
+    scripted
+    tool both 'head -c 1000000 /dev/zero | tr "\0" y; wc -c' '{"invoke":"argv","annotations":{"readOnlyHint":true}}'
+    model 'def reply(body):
+    if body["messages"][-1]["role"] == "tool": return body["messages"][-1]["content"][-20:]
+    return {"tool_calls": [{"name": "both", "arguments": {"stdin": "x" * 1000000}}]}'
+    react 'go'
+    equal 0 "$status"
+    has "$output" 1000000
+}
+
+@test "tools get SIGPIPE as a shell expects it" {
+    scripted
+    tool pipes 'yes | head -n 1; echo "$?"'
+    react 'pipes {}'
+    equal $'y\n0' "$output"
+}
+
+@test "a closed reader ends it in silence, with its children" {
+    scripted
+    tool t 'echo 1'
+    run --separate-stderr bash -c 'agent-react --events "t {}" <tools.jsonl | true; echo "${PIPESTATUS[0]}"'
+    equal 141 "$output"
+    equal "" "$stderr"
+}
+
+@test "standard output on a full disk is a failure that is told" {
+    scripted
+    run --separate-stderr bash -c 'agent-react "= hi" </dev/null >/dev/full'
+    [[ $status -ne 0 ]]
+    has "$stderr" "No space left"
+}
+
+@test "standard error closed or full changes nothing" {
+    scripted
+    run bash -c 'agent-react "= hi" </dev/null 2>/dev/full; agent-react "= hi" </dev/null 2>&-'
+    equal $'hi\nhi' "$output"
+}
+
+@test "a full disk under the transcript: the answer is printed, it is told, status 1" {
+    scripted
+    run --separate-stderr bash -c "ulimit -f 0; agent-react --transcript t.jsonl '= hi' </dev/null"
+    equal hi "$output"
+    equal 1 "$status"
+    has "$stderr" "the transcript is not whole"
+}
+
+@test "agent-llm killed in the middle: an error result, no hang, nothing left" {
+    scripted --latency 20
+    agent-react --json "hi" </dev/null >out 2>err 3>&- &
+    local pid=$! llm
+    until llm=$(pgrep -P "$pid" -f agent-llm); do sleep 0.05; done
+    sleep 0.3
+    kill -9 "$llm"
+    status=0
+    wait "$pid" || status=$?
+    equal 111 "$status"
+    equal server "$(jq -r .error.kind out)"
+    has "$(jq -r .error.message out)" "SIGKILL"
+}
+
+@test "a stopped provider is ended by --timeout" {
+    scripted --latency 20
+    agent-react --timeout 2 --json hi </dev/null >out 2>err 3>&- &
+    local pid=$! llm
+    until llm=$(pgrep -P "$pid" -f agent-llm); do sleep 0.05; done
+    sleep 0.3
+    kill -STOP "$llm"
+    status=0
+    wait "$pid" || status=$?
+    equal 111 "$status"
+    equal timeout "$(jq -r .error.kind out)"
+}
+
+@test "SIGCHLD ignored by the caller changes no status" {
+    scripted
+    tool bad 'exit 3'
+    run bash -c 'trap "" CHLD; exec agent-react --events "bad {}" <tools.jsonl'
+    equal 0 "$status"
+    has "$(results)" "status 3"
+}
+
+@test "HOME unset, HOME missing and XDG folders that are files are survived" {
+    scripted
+    tool t 'echo ok'
+    touch file
+    run env -u HOME agent-react 't {}' <tools.jsonl
+    equal ok "$output"
+    run env HOME=/nonexistent agent-react 't {}' <tools.jsonl
+    equal ok "$output"
+    run env XDG_CACHE_HOME="$PWD/file" XDG_STATE_HOME="$PWD/file" agent-react 't {}' <tools.jsonl
+    equal ok "$output"
+}
+
+@test "300 MiB of address space are enough for a small request" {
+    scripted
+    tool t 'echo ok'
+    run bash -c 'ulimit -v 307200; agent-react --sandbox off "t {}" <tools.jsonl'
+    equal 0 "$status"
+    equal ok "$output"
+}
+
+@test "a thousand turns cost a thousand times one, not more" {
+    scripted
+    python3 - >t.jsonl <<'PY'
+import json
+print(json.dumps({"type": "message", "role": "user", "content": "go"}))
+for n in range(5000):
+    print(json.dumps({"type": "message", "role": "assistant", "content": "", "tool_calls": [{"id": f"c{n}", "name": "t", "arguments": {}}]}))
+    print(json.dumps({"type": "message", "role": "tool", "tool_call_id": f"c{n}", "name": "t", "content": "x" * 50}))
+PY
+    run --separate-stderr timeout 20 agent-react '= done' <t.jsonl
+    equal 0 "$status"
+    equal done "$output"
+}

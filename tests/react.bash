@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# react - what the tests of agent-react share: small tools, a model whose script is the request
+
+# scripted [OPTION...]: the model of tests/script_model.py; MODEL_LINES of the request say what it does.
+scripted() { model "$ROOT/tests/script_model.py" "$@"; }
+
+# tool NAME BODY [FIELDS]: makes tools/NAME in sh, and its record in tools.jsonl. FIELDS (JSON) are added to the
+# record; without, the tool takes any object and only reads.
+tool() {
+    local default='{"annotations":{"readOnlyHint":true}}'
+    mkdir -p tools
+    printf '#!/bin/sh\n# agent-schema\n%s\n' "$2" >"tools/$1"
+    chmod +x "tools/$1"
+    jq -cn --arg name "$1" --arg path "$PWD/tools/$1" --argjson more "${3:-$default}" \
+        '{type:"tool",name:$name,description:"a test",inputSchema:{type:"object"},command:[$path]} + $more' >>tools.jsonl
+}
+
+# react ARGUMENT...: agent-react with tools.jsonl on standard input, output and messages apart.
+react() {
+    [[ -e tools.jsonl ]] || : >tools.jsonl
+    run --separate-stderr timeout 30 agent-react "$@" <tools.jsonl
+}
+
+# results: the contents of all tool messages in the output of --events, one JSON string a line.
+results() { jq -c 'select(.role == "tool") | .content' <<<"$output"; }
