@@ -3,7 +3,8 @@
 
     tests/docs.py [PAGE...]            run the console blocks; print where a page differs from what happens
     tests/docs.py --write [PAGE...]    fill the blocks between `<!-- help: NAME -->` and `<!-- /help -->` with NAME's
-                                       --help, and those of `<!-- programs: FOLDER -->` with a table of the programs
+                                       --help, and those between `<!-- programs: FOLDER -->` (bin where none is said)
+                                       and `<!-- /programs -->` with a table of the programs
     tests/docs.py --accept [PAGE...]   put what the commands print into the pages; read the diff afterwards
 
 A ```console block holds commands (`$ `, continued by `> `) and below each its whole output, standard error included;
@@ -32,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 HELP = re.compile(r"(<!-- help: (.+?) -->\n)(.*?)(<!-- /help -->)", re.S)
-PROGRAMS = re.compile(r"(<!-- programs: (\w+) -->\n)(.*?)(<!-- /programs -->)", re.S)
+PROGRAMS = re.compile(r"(<!-- programs(?:: (\w+))? -->\n)(.*?)(<!-- /programs -->)", re.S)
 HIDDEN = r"^<!-- %s\n(.*?)^-->$"
 DEADLINE = 120      # seconds for all commands of a page
 
@@ -171,7 +172,7 @@ def table(folder: str) -> str:
 def written(text: str) -> str:
     """The page with all that a machine writes brought up to date."""
     text = HELP.sub(lambda m: f"{m[1]}```text\n{ended(help_of(m[2]))}```\n{m[4]}", text)
-    return PROGRAMS.sub(lambda m: m[1] + table(m[2]) + m[4], text)
+    return PROGRAMS.sub(lambda m: m[1] + table(m[2] or "bin") + m[4], text)
 
 
 def difference(page: Path, old: str, new: str) -> str:
