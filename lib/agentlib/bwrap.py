@@ -21,7 +21,7 @@ def command(program: str, view: View, network: bool, filter: int) -> list[str]:
         argv += _mount(path, action)
     if network:
         argv += _resolver()
-    where = "/tmp" if view.hidden(view.folder) else view.folder
+    where = view.folder if view.visible else "/tmp"
     return [*argv, "--seccomp", str(filter), "--chdir", where, "--"]
 
 

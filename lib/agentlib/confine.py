@@ -17,18 +17,21 @@ import ctypes  # noqa: E402
 from agentlib import landlock, limits, seccomp  # noqa: E402
 from agentlib.faults import Fault  # noqa: E402
 
-PARENT_DEATH_SIGNAL, KILL = 1, 9
+PARENT_DEATH_SIGNAL, KILL, DROP_FROM_BOUND, CAPABILITIES = 1, 9, 24, 64
 
 
 def confine(wanted: dict[str, object]) -> None:
     """For good, this process and all that it starts."""
-    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, KILL, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PARENT_DEATH_SIGNAL, KILL, 0, 0, 0)
     if group := wanted["group"]:
         with open(f"{group}/cgroup.procs", "w") as file:
             file.write("0")
     limits.impose(wanted["limits"])                                         # type: ignore[arg-type]
     code = seccomp.program(bool(wanted["network"]), unseen=bool(wanted["unseen"]), truncate=landlock.abi() < 3)
     landlock.restrict(wanted["read"], wanted["write"], bool(wanted["network"]))   # type: ignore[arg-type]
+    for one in range(CAPABILITIES):         # root becomes a user who merely owns root's files
+        libc.prctl(DROP_FROM_BOUND, one, 0, 0, 0)
     seccomp.install(code)
 
 

@@ -5,7 +5,9 @@ the kernel, and get a control group (pids) where the machine has one that we may
 """
 from __future__ import annotations
 
+import functools
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
 
 PRLIMIT = "/usr/bin/prlimit"
 GROUPS = "/sys/fs/cgroup"
+NAME = "agentutils"
 GIB = 1 << 30
-_made = 0
 
 
 def defaults() -> dict[str, int]:
@@ -44,50 +46,55 @@ def impose(limits: Mapping[str, int]) -> None:
         resource.setrlimit(which, (value, value))
 
 
+def available() -> bool:
+    """Whether root's tools can have a control group here."""
+    return bool(_base())
+
+
 def group(processes: int) -> str:
     """A new control group of at most so many processes, for root; '' where there is none to be had."""
-    global _made
-    base = _base()
-    if os.geteuid() != 0 or not base:
+    base = _base() if os.geteuid() == 0 else ""
+    if not base:
         return ""
-    _made += 1
-    made = f"{base}/agentutils-{os.getpid()}-{_made}"
-    try:
-        os.mkdir(made)
-        with open(f"{made}/pids.max", "w") as limit:
-            limit.write(str(processes))
-    except OSError:
-        leave(made)
-        return ""
+    made = f"{base}/{NAME}-{os.getpid()}-{os.urandom(4).hex()}"
+    os.mkdir(made)
+    with open(f"{made}/pids.max", "w") as limit:
+        limit.write(str(processes))
     return made
 
 
-def available() -> bool:
-    """Whether root's tools can have a control group here."""
-    made = group(1)
-    return bool(made) and leave(made)
+def leave(group: str) -> None:
+    """Remove a control group; one in which something is just ending is left to the next process that looks."""
+    for _ in range(4):
+        try:
+            return os.rmdir(group)
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.001)
 
 
-def leave(group: str) -> bool:
-    """Remove a control group; False while something of it still runs."""
-    try:
-        os.rmdir(group)
-    except FileNotFoundError:
-        pass
-    except OSError:
-        return False
-    return True
-
-
+@functools.cache
 def _base() -> str:
-    """The folder of a pids controller in which we may make groups, version 1 or 2."""
+    """The folder of a pids controller in which we may make groups; what ended processes left there is removed."""
+    base = _controller()
+    if base and os.access(base, os.W_OK):
+        for name in os.listdir(base):
+            if name.startswith(f"{NAME}-") and not os.path.exists(f"/proc/{name.split('-')[1]}"):
+                leave(f"{base}/{name}")
+        return base
+    return ""
+
+
+def _controller() -> str:
+    """The folder of the pids controller that we are in: version 1, or 2 where groups beside ours can be limited."""
     try:
         with open("/proc/self/cgroup") as file:
             own = dict(line.rstrip("\n").split(":", 2)[1:] for line in file)
     except OSError:
         return ""
     old = GROUPS + "/pids" + own.get("pids", "/").rstrip("/")
-    if "pids" in own and os.access(old + "/pids.max", os.F_OK) | os.access(old + "/tasks", os.W_OK):
+    if "pids" in own and os.path.exists(f"{old}/cgroup.procs"):
         return old
     new = GROUPS + (os.path.dirname(own.get("", "/")).rstrip("/"))
     try:

@@ -122,7 +122,7 @@ class Cell:
         given = Held(_memory(marshal.dumps(wanted)))
         args = [sys.executable or "/usr/bin/python3", "-IS", CONFINE, str(int(given)), *argv]
         home = {"HOME": self._scratch, "TMPDIR": self._scratch}
-        where = self._scratch if view.hidden(view.folder) else view.folder
+        where = view.folder if view.visible else self._scratch
         return {"args": args, "env": {**env, **home}, "cwd": where, "pass_fds": (given,)}
 
 

@@ -21,7 +21,7 @@ NUMBER, ARCH = 0, 4                                  # offsets in struct seccomp
 NAMESPACES = 0x7E020080                              # every CLONE_NEW* flag
 CHARACTER_DEVICE, BLOCK_DEVICE, FILE_TYPE = 0x2000, 0x6000, 0xF000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C                  # type into, paste into, somebody's terminal
-AF_INET, AF_INET6, AF_UNIX = 2, 10, 1
+AF_INET, AF_INET6, SOCK_RAW, SOCKET_TYPE = 2, 10, 3, 0xF
 
 REFUSED: Numbers = {
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
@@ -107,7 +107,8 @@ def _sockets(network: bool) -> list[bytes]:
     """No socket of any family; with network the two of the internet, and none to sockets of this machine."""
     if not network:
         return [_step(RETURN, EPERM)]
-    return [_step(LOAD, 16), _step(EQUAL, AF_INET, 2, 0), _step(EQUAL, AF_INET6, 1, 0), _step(RETURN, EPERM)]
+    family = [_step(LOAD, 16), _step(EQUAL, AF_INET, 2, 0), _step(EQUAL, AF_INET6, 1, 0), _step(RETURN, EPERM)]
+    return [*family, _step(LOAD, 24), _step(AND, SOCKET_TYPE), _step(EQUAL, SOCK_RAW, 0, 1), _step(RETURN, EPERM)]
 
 
 def install(code: bytes) -> None:

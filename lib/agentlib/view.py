@@ -16,20 +16,22 @@ EMPTY, READ, WRITE, MASK = "empty", "read", "write", "mask"
 class View:
     """actions: what becomes of each path, by path. Everything else is seen as it is, and cannot be changed.
 
-    folder: where the tool works. writable: whether it may write there. cannot: why it may not, where it was asked for.
+    folder: where the tool works; visible: whether it sees it; writable: whether it may write there; cannot: why it may
+    not, where that was asked for.
     """
 
     def __init__(self, argv: list[str], search: str, folder: str, *, writable: bool, visible: bool,
                  read: Iterable[str], write: Iterable[str]) -> None:
         """search: the tool's PATH. visible: whether it sees the folder at all. read, write: grants of the user."""
-        self.folder, self.writable, self.cannot = os.path.realpath(folder), writable, ""
+        self.folder, self.visible, self.writable, self.cannot = os.path.realpath(folder), visible, writable, ""
         self.actions: dict[str, str] = {place: EMPTY for place in (*places.homes(), *places.scratch())}
         self.masks = [*places.machine_secrets()]
         self.guarded: list[str] = []
         self.write = [self._granted(one) for one in write]
         if visible:
             self._work()
-        self._show([*places.suite(), *places.program(argv, search), *map(self._granted, read)])
+        own = [os.path.realpath(argv[0]), argv[0]]
+        self._show([*places.suite(), *places.program(argv, search), *own, *map(self._granted, read)])
         for path in self.masks:
             self._mask(path)
         for path in self.write:

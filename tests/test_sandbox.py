@@ -1,0 +1,400 @@
+"""The sandbox, told from inside: as root and as a plain user, with bubblewrap and with bubblewrap hidden."""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = "/usr/bin/python3"
+CELL = ROOT / "tests" / "cell.py"
+ESCAPE = ROOT / "tests" / "escape.py"
+USERS = {"root": 0, "user": 65534} if os.getuid() == 0 else {"user": os.getuid()}
+HAS_BWRAP = shutil.which("bwrap") is not None
+WAYS = [pytest.param((user, way), id=f"{user}-{way}",
+                     marks=[] if HAS_BWRAP or way == "landlock" else pytest.mark.skip("bubblewrap is not installed"))
+        for user in USERS for way in ("bwrap", "landlock")]
+OPEN = {"write_work", "write_tmp", "write_home"}
+UNSEEN_BY_LANDLOCK = {"chmod_outside", "utime_outside", "setxattr_outside"}
+
+
+class Place:
+    """A scratch place beside the checkout: home, work and an outside folder, all of one user, and who listens."""
+
+    def __init__(self, base, user, way, without_bwrap):
+        self.base, self.uid, self.way = base, USERS[user], way
+        self.programs = "/usr/bin:/bin" if way == "bwrap" else str(without_bwrap)
+        self.home, self.work, self.outside = base / "home", base / "work", base / "outside"
+        for folder in (self.home, self.work, self.outside):
+            folder.mkdir()
+        (self.outside / "file").write_text("outside")
+        (self.home / ".ssh").mkdir()
+        (self.home / ".ssh" / "id_rsa").write_text("DECOY")
+        (self.home / ".bashrc").write_text("# mine")
+
+    def run(self, profile, *command, options=(), env=None, timeout=60):
+        """Run a command in the sandbox from the working folder."""
+        for path in (self.base, *self.base.rglob("*")):
+            os.chown(path, self.uid, self.uid, follow_symlinks=False)
+        environment = {"PATH": self.programs, "HOME": str(self.home), "LANG": "C.UTF-8", "OPENAI_API_KEY": "PLANTED",
+                       **(env or {})}
+        plain = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--"]
+        cell = [PYTHON, "-IS", str(CELL), *options, profile, str(self.work), *command]
+        argv = [*(plain if self.uid != os.getuid() else []), *cell]
+        return subprocess.run(argv, env=environment, cwd=self.work, stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=timeout)
+
+    def shell(self, profile, script, **more):
+        """The same for a piece of shell."""
+        return self.run(profile, "/bin/bash", "-c", script, **more)
+
+
+def scratch():
+    """A folder beside the programs, which all may enter: not in /tmp, which is empty inside."""
+    if os.getuid() == 0 and not os.stat(ROOT).st_mode & 0o001:
+        pytest.skip("the checkout cannot be read by a plain user")
+    (ROOT / "build").mkdir(exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix="sandbox-", dir=ROOT / "build"))
+    try:
+        made.chmod(0o755)
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def without_bwrap():
+    """A search path with every program but bwrap."""
+    for folder in scratch():
+        for file in Path("/usr/bin").iterdir():
+            if file.name != "bwrap":
+                (folder / file.name).symlink_to(file)
+        yield folder
+
+
+@pytest.fixture
+def place(request, without_bwrap):
+    """A Place for the user and the way that the test asks for."""
+    for base in scratch():
+        yield Place(base, *request.param, without_bwrap)
+
+
+def everywhere(function):
+    """Run the test as each user and each way."""
+    return pytest.mark.parametrize("place", WAYS, indirect=True)(function)
+
+
+def with_bwrap(function):
+    """Run the test as each user, with bubblewrap only: Landlock refuses what it is about."""
+    return pytest.mark.parametrize("place", [one for one in WAYS if one.id.endswith("bwrap")], indirect=True)(function)
+
+
+@contextlib.contextmanager
+def listeners(place):
+    """Everyone who would hear of a leak; yields the port, and a function that tells what was heard."""
+    with contextlib.ExitStack() as open_ones:
+        tcp, udp, named, abstract = (open_ones.enter_context(socket.socket(family, kind)) for family, kind in (
+            (socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_DGRAM),
+            (socket.AF_UNIX, socket.SOCK_STREAM), (socket.AF_UNIX, socket.SOCK_STREAM)))
+        tcp.bind(("127.0.0.1", 0))
+        port = tcp.getsockname()[1]
+        udp.bind(("127.0.0.1", port))
+        named.bind(str(place.outside / "socket"))
+        (place.outside / "socket").chmod(0o777)
+        abstract.bind(f"\0agentutils-test-{os.getpid()}")
+        for one in (tcp, named, abstract):
+            one.listen()
+        for one in (tcp, udp, named, abstract):
+            one.setblocking(False)
+
+        def heard():
+            found = []
+            for name, one in (("tcp", tcp), ("unix", named), ("abstract", abstract)):
+                with contextlib.suppress(BlockingIOError):
+                    one.accept()[0].close()
+                    found.append(name)
+            with contextlib.suppress(BlockingIOError):
+                found.append(udp.recv(10))
+            return found
+        yield port, heard
+
+
+def attempts(place, profile):
+    """What each way out said, from inside."""
+    with listeners(place) as (port, heard):
+        before = (place.outside / "file").stat()
+        ran = place.run(profile, PYTHON, "-IS", str(ESCAPE), str(place.outside), str(os.getpid()), str(port))
+        assert ran.returncode == 0, ran.stderr
+        after = (place.outside / "file").stat()
+        told = json.loads(ran.stdout)
+        assert (place.outside / "file").read_text() == "outside"
+        assert sorted(os.listdir(place.outside)) == ["file", "socket"]
+        assert (place.home / ".bashrc").read_text() == "# mine"
+        return told, heard(), (before.st_mode, before.st_mtime) == (after.st_mode, after.st_mtime)
+
+
+@everywhere
+def test_read_lets_a_tool_change_nothing_and_reach_nobody(place):
+    told, heard, same = attempts(place, "read")
+    assert {name for name, what in told.items() if what == "done"} == OPEN - {"write_work"}
+    assert heard == [] and same
+    assert not (place.work / "made-by-tool").exists()
+
+
+@everywhere
+def test_work_lets_a_tool_change_its_folder_and_nothing_else(place):
+    told, heard, same = attempts(place, "work")
+    unseen = UNSEEN_BY_LANDLOCK if place.way == "landlock" else set()
+    assert {name for name, what in told.items() if what == "done"} - unseen == OPEN
+    assert heard == [] and same | bool(unseen)
+    assert (place.work / "made-by-tool").read_text() == "work"
+
+
+@everywhere
+def test_net_opens_the_internet_and_no_socket_of_this_machine_by_path(place):
+    told, heard, same = attempts(place, "net")
+    unseen = UNSEEN_BY_LANDLOCK if place.way == "landlock" else set()
+    assert {name for name, what in told.items() if what == "done"} - unseen == OPEN | {"tcp", "udp"}
+    assert heard == ["tcp", b"udp"]
+
+
+@everywhere
+def test_system_calls_that_lead_out_are_refused_with_eperm(place):
+    told, _, _ = attempts(place, "work")
+    for name in ("io_uring", "ptrace_me", "process_vm_readv", "unshare_user", "clone_user", "mount", "mknod", "chroot",
+                 "keyring", "tcp", "udp", "unix_socket", "abstract_socket"):
+        assert told[name] == "EPERM", name
+
+
+@everywhere
+def test_the_environment_holds_no_key(place):
+    ran = place.shell("work", "env", env={"AWS_SECRET_ACCESS_KEY": "PLANTED", "BASH_ENV": "/x", "LD_PRELOAD": "",
+                                          "PYTHONPATH": "/x", "AGENT_DEPTH": "1", "AGENT_TOKEN": "PLANTED"})
+    names = {line.partition("=")[0] for line in ran.stdout.splitlines()}
+    assert names <= {"PATH", "HOME", "LANG", "TMPDIR", "PWD", "SHLVL", "_", "OLDPWD", "AGENT_DEPTH"}
+    assert "AGENT_DEPTH" in names and "PLANTED" not in ran.stdout
+
+
+@everywhere
+def test_homes_are_empty_and_their_secrets_not_there(place):
+    ran = place.shell("read", f"cat {place.home}/.ssh/id_rsa /ro''ot/.bashrc; ls -A ~")
+    assert "DECOY" not in ran.stdout and ran.stdout.strip() == ""
+
+
+@with_bwrap
+def test_secrets_of_the_working_folder_cannot_be_read(place):
+    (place.work / "sub").mkdir()
+    for name in (".env", ".env.local", "id_rsa", "sub/.env", "sub/credentials.json", "server.key", "sub/linked"):
+        (place.work / name).write_text("-----BEGIN PRIVATE KEY-----\nDECOY")
+    (place.work / "sub" / "linked").unlink()
+    (place.work / "sub" / "store").mkdir()
+    (place.work / "sub" / "store" / "real").write_text("DECOY")
+    (place.work / "sub" / ".env.production").symlink_to("store/real")
+    (place.base / ".env").write_text("DECOY")
+    (place.work / ".env.example").write_text("KEY=yours")
+    (place.work / "public.key").write_text("no secret")
+    for profile in ("read", "work"):
+        ran = place.shell(profile, "cat .env .env.* id_rsa sub/.env* sub/*.json *.key sub/store/real ../.env; cp .env "
+                                   "copy; mv sub other; cat other/.env; ln .env hard && cat hard; grep -r DECOY .")
+        assert "DECOY" not in ran.stdout
+        assert "KEY=yours" in ran.stdout and "no secret" in ran.stdout
+
+
+@everywhere
+def test_secrets_are_masked_for_reading_whatever_the_way(place):
+    (place.work / ".env").write_text("DECOY")
+    (place.work / "notes.txt").write_text("notes")
+    ran = place.shell("read", "cat .env; cat notes.txt")
+    assert ran.stdout == "notes" and "Permission denied" in ran.stderr
+
+
+def repository(folder):
+    """A repository with a hook and a submodule, an AGENTS.md, as git leaves it."""
+    hooks = folder / ".git" / "hooks"
+    hooks.mkdir(parents=True)
+    (folder / ".git" / "modules" / "sub").mkdir(parents=True)
+    for path in (".git/config", ".git/HEAD", ".git/hooks/pre-commit", ".git/modules/sub/config", "AGENTS.md"):
+        (folder / path).write_text("mine")
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "deep" / "er" / "AGENTS.md").write_text("mine")
+
+
+@with_bwrap
+def test_what_runs_or_is_believed_later_stays_as_it_is(place):
+    repository(place.work)
+    before = snapshot(place.work)
+    ran = place.shell("work", """
+        for f in .git/config .git/hooks/{pre-commit,new} .git/modules/sub/config AGENTS.md deep/er/AGENTS.md
+        do echo evil >"$f"; echo evil >>"$f"; rm -f "$f"; mv "$f" x; ln -sf /dev/null "$f"; done
+        mv .git git; mv deep shallow; mv deep/er deep/x; rm -rf .git; mkdir -p .git/hooks; echo evil >.git/hooks/new
+        chmod 777 AGENTS.md; cp x AGENTS.md; echo x >.git/COMMIT_EDITMSG""")
+    after = snapshot(place.work)
+    assert after.pop(".git/COMMIT_EDITMSG") == "x\n", ran.stderr
+    assert after.pop(".git/HEAD", "gone") == "gone"     # rm -rf .git took what is not guarded: a work tree may be lost
+    before.pop(".git/HEAD")
+    assert {name: text for name, text in after.items() if name in before} == before
+    assert "evil" not in "".join(after.values())
+    assert "Device or resource busy" in ran.stderr
+    assert place.shell("work", "echo again").stdout == "again\n"
+
+
+@everywhere
+def test_guarded_files_that_a_tool_makes_anew_are_moved_aside(place):
+    ran = place.shell("work", "mkdir -p .git/hooks; echo evil >.git/hooks/new; echo evil >AGENTS.md; ln -s x .envrc")
+    assert sorted(os.listdir(place.work)) == ["refused-.envrc", "refused-.git", "refused-AGENTS.md"]
+    assert "AGENTS.md: a tool may not make this: moved to refused-AGENTS.md" in ran.stderr
+
+
+@with_bwrap
+def test_a_guarded_link_is_put_back(place):
+    (place.work / "real").write_text("mine")
+    (place.work / "AGENTS.md").symlink_to("real")
+    place.shell("work", "rm AGENTS.md; echo evil >AGENTS.md")
+    assert os.readlink(place.work / "AGENTS.md") == "real"
+    assert (place.work / "refused-AGENTS.md").read_text() == "evil\n"
+
+
+@pytest.mark.parametrize("name", [".git/hooks", "AGENTS.md", ".env"])
+@pytest.mark.parametrize("place", [pytest.param((user, "landlock"), id=user) for user in USERS], indirect=True)
+def test_without_bubblewrap_a_folder_that_needs_guarding_is_refused_not_opened(place, name):
+    (place.work / name).mkdir(parents=True)
+    ran = place.shell("work", "echo ran")
+    assert (ran.returncode, ran.stdout) == (100, "")
+    assert ran.stderr.startswith("refused: sandbox unavailable: without bubblewrap")
+    assert place.shell("read", "echo ran").stdout == "ran\n"
+
+
+@everywhere
+def test_the_tool_is_seen_and_cannot_be_changed_wherever_it_lies(place):
+    for folder in (place.home / "tools", place.home, place.work / "tools", place.work):
+        if place.way == "landlock" and folder == place.work / "tools":
+            continue
+        folder.mkdir(exist_ok=True)
+        tool = folder / "tool"
+        tool.write_text('#!/bin/sh\necho evil >>"$0"; rm -f "$0"; mv "$0" x; echo ran\n')
+        tool.chmod(0o755)
+        text = tool.read_text()
+        ran = place.run("read" if place.way == "landlock" else "work", str(tool))
+        assert ran.stdout == "ran\n", ran.stderr
+        assert tool.read_text() == text
+        tool.unlink()
+
+
+@everywhere
+def test_a_tool_in_a_home_does_not_open_that_home(place):
+    tool = place.home / "tool"
+    tool.write_text("#!/bin/sh\ncat ~/.ssh/id_rsa " + str(place.home) + "/.ssh/id_rsa\n")
+    tool.chmod(0o755)
+    assert "DECOY" not in place.run("read", str(tool)).stdout
+
+
+@everywhere
+def test_an_interpreter_of_an_environment_in_a_home_is_seen(place):
+    folder = place.home / "env" / "bin"
+    folder.mkdir(parents=True)
+    (place.home / "env" / "lib").mkdir()
+    (place.home / "env" / "lib" / "word").write_text("seen")
+    (folder / "speak").write_text(f"#!/bin/sh\ncat {place.home}/env/lib/word; echo; exec /bin/sh \"$@\"\n")
+    (folder / "speak").chmod(0o755)
+    tool = place.work / "tool"
+    tool.write_text(f"#!{folder}/speak\necho ran\n")
+    tool.chmod(0o755)
+    assert place.run("read", str(tool)).stdout == "seen\nran\n"
+
+
+@everywhere
+def test_the_home_itself_as_working_folder_shows_nothing_of_what_is_hidden(place):
+    (place.home / "notes.txt").write_text("notes")
+    place.work = place.home
+    ran = place.shell("read", "cat notes.txt .ssh/id_rsa .bashrc; echo evil >.bashrc")
+    assert ran.stdout == "notes"
+    if place.way == "bwrap":
+        place.shell("work", "echo evil >.bashrc; rm .bashrc; mv .ssh x; echo evil >.profile; echo fine >new")
+        assert (place.home / ".bashrc").read_text() == "# mine"
+        assert (place.home / ".ssh" / "id_rsa").read_text() == "DECOY"
+        assert not (place.home / ".profile").exists() and (place.home / "new").read_text() == "fine\n"
+
+
+@everywhere
+def test_a_folder_that_holds_homes_is_never_written(place):
+    place.work = place.base
+    assert place.shell("work", f"echo x >{place.base}/new; cat {place.home}/.ssh/id_rsa").stdout == ""
+    assert not (place.base / "new").exists()
+
+
+@everywhere
+def test_grants_of_the_user_are_seen_and_written(place):
+    for name in ("seen", "written"):
+        (place.home / name).mkdir()
+        (place.home / name / "file").write_text(name)
+    options = ("-r", str(place.home / "seen"), "-w", str(place.home / "written"))
+    ran = place.shell("read", f"cd {place.home}; cat seen/file written/file; echo x >written/new; echo x >seen/new",
+                      options=options)
+    assert ran.stdout == "seenwritten"
+    assert (place.home / "written" / "new").exists() and not (place.home / "seen" / "new").exists()
+
+
+@everywhere
+def test_the_probe_works_in_an_empty_folder(place):
+    ran = place.shell("probe", f"pwd; ls -A; echo x >~/.config && echo home; echo x >{place.work}/x")
+    assert len(ran.stdout.split()) == 2 and str(place.work) not in ran.stdout and ran.stdout.endswith("home\n")
+    assert not (place.work / "x").exists()
+    assert not (place.home / ".config").exists()
+
+
+@everywhere
+def test_processes_memory_files_and_cores_are_limited(place):
+    ran = place.shell("work", "ulimit -c; ulimit -v; ulimit -f; ulimit -n; ulimit -u")
+    core, memory, file, files, processes = (0 if word == "unlimited" else int(word) for word in ran.stdout.split())
+    assert core == 0 and memory >= 4 << 20 and file == 1 << 20 and files == 1024 and 0 < processes < 5000
+
+
+@everywhere
+def test_a_fork_bomb_meets_a_limit_and_leaves_nothing(place):
+    if place.uid == 0 and not os.path.isdir("/sys/fs/cgroup/pids"):
+        pytest.skip("root's processes cannot be limited here: no pids control group")
+    script = "import os, time\nmade = 0\ntry:\n while made < 3000:\n  if not os.fork(): time.sleep(20); os._exit(0)\n"
+    script += "  made += 1\nexcept OSError: pass\nprint(made, flush=True)\nos.killpg(0, 9)\n"
+    ran = place.run("work", "/usr/bin/setsid", PYTHON, "-ISc", script)
+    assert 0 < int(ran.stdout) < 1000
+
+
+def test_a_tool_that_is_not_there_is_told_so(tmp_path):
+    from agentlib import sandbox
+    from agentlib.faults import Fault
+    with pytest.raises(Fault) as told:
+        sandbox.Cell([str(tmp_path / "none")], "read", str(tmp_path), env={"PATH": "/usr/bin"})
+    assert told.value.kind == "tool_not_found"
+
+
+def test_without_bubblewrap_and_landlock_nothing_runs(monkeypatch, tmp_path):
+    from agentlib import landlock, sandbox
+    from agentlib.faults import Fault
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sandbox, "_verdict", None)
+    monkeypatch.setattr(landlock, "abi", lambda: 0)
+    with pytest.raises(Fault) as told:
+        sandbox.Cell(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"})
+    assert told.value.kind == "tool_denied" and told.value.message.startswith("sandbox unavailable: ")
+    assert sandbox.Cell(["/bin/true"], "off", str(tmp_path), env={}).options["args"][-1] == "/bin/true"
+
+
+def test_a_filter_descriptor_is_closed_when_the_cell_is(tmp_path):
+    from agentlib import sandbox
+    count = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with sandbox.Cell(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"}) as cell:
+            subprocess.run(**cell.options, check=True)
+    assert len(os.listdir("/proc/self/fd")) == count
+
+
+def snapshot(folder):
+    """Every file's text, by its path below the folder."""
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
