@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import queue
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from typing import Any
 
+    from agentlib.calls import Tools
     from agentlib.records import Record
 
 GIVEN = 100_000  # characters of an output that another step is given
@@ -172,15 +174,25 @@ class Execution:
 
     def call(self, step: Record) -> str:
         """The one tool call that a step is (ReWOO), its #ID replaced by the results they stand for."""
-        from agentlib import hands
-
         outputs = {id: output(s) for id, s in self.steps.items() if s.get("status") == "done"}
         call = {"id": step["id"], "name": step["tool"], "arguments": filled(step.get("arguments", {}), outputs)}
-        message = hands.make(self.args, self.tools).perform(call, self.leash)
-        content = message.get("content", "")
+        message = self.hands.perform(call, self.leash)
         if message.get("is_error"):
-            raise Fault(str(message.get("kind") or "tool_error"), str(content))
-        return str(content)
+            raise Fault(str((message.get("error") or {}).get("kind", "tool_error")), str(message["content"]))
+        return str(message["content"])
+
+    @functools.cached_property
+    def hands(self) -> Tools:
+        """The tools of the stream, under the same consent and in the same sandbox as agent-react's."""
+        from agentlib import consent, sandbox
+        from agentlib.calls import Tools
+        from agentlib.toolrun import Runner
+
+        sandbox.undumpable()
+        made = Tools(consent.policy(self.args), Runner(self.args.timeout, int(os.environ.get("AGENT_DEPTH") or 0) + 1))
+        for record in self.tools:
+            made.add(record)
+        return made
 
     def replan(self, failed: Record) -> None:
         """Let the planner replace what is not done, once."""

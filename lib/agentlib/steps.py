@@ -24,8 +24,9 @@ def problems(
     seen: set[str] = set()
     for number, step in enumerate(steps, 1):
         wrong += _one(step, number, seen, tools)
-    ids = {str(step.get("id")) for step in steps} | known
-    wrong += [f"the id {id} is taken by a step that is done" for id in sorted(known & {str(s.get("id")) for s in steps})]
+    ids = {str(step.get("id")) for step in steps}
+    wrong += [f"the id {id} is taken by a step that is done" for id in sorted(known & ids)]
+    ids |= known
     for step in steps:
         wrong += [f"step {step.get('id')} needs {need!r}, which is no step" for need in _needs(step) if need not in ids]
     return wrong or _circle(steps)
