@@ -152,7 +152,6 @@ def _assistant(vendor: Vendor, said: Record, out: Record) -> None:
     if calls:
         out["tool_calls"] = [{"id": c["id"], "type": "function",
                               "function": {"name": c["name"], "arguments": arguments_text(c)}} for c in calls]
-        out["content"] = out["content"] or None
     data = provider.kept(said, vendor.name)
     if isinstance(data, dict):      # reasoning is wanted back where calls hang on it, signed reasoning always
         back = ("reasoning_details", "content", *(("reasoning_content", "reasoning") if calls else ()))
