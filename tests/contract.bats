@@ -11,7 +11,7 @@ arguments() {
 }
 
 # Programs of bin/ whose standard input is not a record stream.
-readers_of_no_records=" agent-demo "
+readers_of_no_records=" agent-demo text-processor "
 
 # ask FILE ARGUMENT... : runs it under a bound, without standard input, output and messages apart.
 ask() { run --separate-stderr timeout 20 "$@" </dev/null; }
@@ -23,7 +23,8 @@ line_two() {
     local line
     line=$(sed -n 2p "$1")
     line=${line#\"\"\"} line=${line%\"\"\"}
-    printf '%s\n' "${line##[#/]* }" | head -n 1
+    line=${line#\# } line=${line#// }
+    printf '%s\n' "$line"
 }
 
 python() { [[ $(head -n 1 "$1") == *python3* ]]; }
