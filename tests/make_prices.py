@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """make_prices SOURCE.json DATE > lib/agentlib/prices.json - make the table of prices from a list of models
 
-SOURCE.json is {"sources": {name: where}, "providers": {vendor: [{"id", "input", "output", "cache_read", "cache_write"}]}},
-in US dollars per million tokens, null where unknown. A cached token that costs nothing beside an input that costs
+SOURCE.json is {"sources": {name: where},
+"providers": {vendor: [{"id", "input", "output", "cache_read", "cache_write"}]}}, in US dollars per million tokens, null where unknown. A cached token that costs nothing beside an input that costs
 something is a gap of the source, not a gift: it counts as unknown.
 """
+
 from __future__ import annotations
 
 import json
 import sys
 from typing import Any
 
-ABOUT = "US dollars per million tokens: input, output, cached input, cache write; null: as input. Community data: check before you rely on it."
+ABOUT = (
+    "US dollars per million tokens: input, output, cached input, cache write; null: as input. "
+    "Community data: check before you rely on it."
+)
 
 
 def row(model: dict[str, Any]) -> list[float | None]:

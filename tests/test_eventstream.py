@@ -1,4 +1,5 @@
 """AWS event stream frames: every vector, whole, byte by byte and cut at random; our own corner cases without them."""
+
 from __future__ import annotations
 
 import binascii
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from agentlib.eventstream import Frame, frames
 from agentlib.faults import Fault
 from vendors import shared
@@ -26,7 +28,7 @@ def pieces(data: bytes, sizes: list[int]) -> Iterator[bytes]:
     at, turn = 0, 0
     while at < len(data):
         size = sizes[min(turn, len(sizes) - 1)]
-        yield data[at:at + size]
+        yield data[at : at + size]
         at, turn = at + size, turn + 1
 
 
@@ -88,11 +90,20 @@ def test_a_frame_comes_out_with_the_byte_that_completes_it() -> None:
     def sent() -> Iterator[bytes]:
         yield packed(b"\x01a\x07\x00\x01b", b"{}")
         pytest.fail("it waited for more")
+
     assert next(frames(sent())) == Frame({"a": "b"}, b"{}")
 
 
-@pytest.mark.parametrize("block, reason", [(b"\x01a\x07\x00\x05b", "overruns"), (b"\x05a", "overruns"), (b"\x01a\x63", "unknown header type"),
-                                           (b"\x01a\x07\x00\x01\xff", "not UTF-8"), (b"\x01a\x00\x01a\x01", "duplicate")])
+@pytest.mark.parametrize(
+    "block, reason",
+    [
+        (b"\x01a\x07\x00\x05b", "overruns"),
+        (b"\x05a", "overruns"),
+        (b"\x01a\x63", "unknown header type"),
+        (b"\x01a\x07\x00\x01\xff", "not UTF-8"),
+        (b"\x01a\x00\x01a\x01", "duplicate"),
+    ],
+)
 def test_a_header_block_that_does_not_hold_is_refused(block: bytes, reason: str) -> None:
     with pytest.raises(Fault, match=reason):
         decoded(packed(block, b""), [1000])

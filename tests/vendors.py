@@ -1,18 +1,31 @@
-"""For the tests of the providers: the test data beside the checkout, a provider's file as a module, the checks' verdict."""
+"""For the tests of the providers: test data, a provider as a module, a vendor on loopback, the checks' verdict."""
+
 from __future__ import annotations
 
+import http.server
+import json
 import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from agentlib import requests
+
 ROOT = Path(__file__).resolve().parent.parent
+HI = {"role": "user", "content": "hi"}
+
+Record = dict[str, Any]
+Answer = tuple[int, dict[str, str], bytes]
 
 
 def shared(path: str) -> Path:
@@ -32,10 +45,98 @@ def provider(name: str) -> ModuleType:
     return module
 
 
-def verdict(check: str, name: str) -> str:
-    """The failures that a check of the test data finds in providers/NAME, "" when there are none."""
+def failures(check: str, name: str) -> dict[str, str]:
+    """What a check of the test data finds wrong with providers/NAME: {case: why}."""
     cases = shared(f"wire/{name}")
-    done = subprocess.run([sys.executable, shared(f"check/{check}"), ROOT / "providers" / name, cases],
-                          check=False, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, shared(f"check/{check}"), ROOT / "providers" / name, cases],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert re.search(r": [1-9]\d* passed", done.stdout), done.stdout + done.stderr
-    return "" if done.returncode == 0 else done.stdout
+    return dict(re.findall(r"^FAIL ([^:]+): (.*)$", done.stdout, re.MULTILINE))
+
+
+def checked(model: str, *messages: Record, **fields: Any) -> Record:
+    """A request as `prepare` gets it."""
+    return requests.checked(
+        {"type": "request", "id": "1", "model": model, "messages": list(messages) or [HI], **fields}
+    )
+
+
+def heard(deltas: Any) -> tuple[list[Record], Record]:
+    """(the deltas, the answer) of a stream."""
+    out = []
+    while True:
+        try:
+            out.append(next(deltas))
+        except StopIteration as end:
+            return out, end.value
+
+
+@contextmanager
+def vendor(*answers: Answer | Callable[[str], Answer]) -> Iterator[tuple[str, list[tuple[str, Any, bytes]]]]:
+    """(address, what it saw) of a vendor on loopback that gives these answers in turn, the last one for ever."""
+    seen: list[tuple[str, Any, bytes]] = []
+    left = list(answers)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            seen.append((self.path, self.headers, body))
+            said = left.pop(0) if len(left) > 1 else left[0]
+            status, headers, data = said(self.path) if callable(said) else said
+            self.send_response(status)
+            for name, value in {
+                "content-length": str(len(data)),
+                "content-type": "application/json",
+                **headers,
+            }.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", seen
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def run(name: str, env: dict[str, str], records: Iterable[Record] = (), *args: str) -> list[Record]:
+    """The records that providers/NAME gives to these, in an environment of its own."""
+    plain = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **env}
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    done = subprocess.run(
+        [ROOT / "providers" / name, *args],
+        check=True,
+        capture_output=True,
+        text=True,
+        input=lines,
+        env=plain,
+        timeout=30,
+    )
+    assert done.stderr == ""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def asked(name: str, env: dict[str, str], **fields: Any) -> list[Record]:
+    """The records that providers/NAME gives to one request."""
+    return run(name, env, [{"type": "request", "id": "1", "messages": [HI], **fields}])
+
+
+def listed(name: str, env: dict[str, str]) -> list[str]:
+    """The ids that `providers/NAME --list-models` gives."""
+    return [record["id"] for record in run(name, env, (), "--list-models")]

@@ -6,7 +6,6 @@ from _thread import allocate_lock
 from functools import cache
 
 from agentlib.faults import Fault
-from agentlib.packages import need
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ def likely() -> bool:
 @cache
 def session() -> Any:
     """botocore's session: the profile, the region and the chain of credentials."""
+    from agentlib.packages import need
     try:
         need("botocore")
     except Fault:
