@@ -134,7 +134,8 @@ def answer(outcome: Outcome) -> list[Any]:
         raise Fault("bad_response", f"--agent-schema: {outcome.why}")
     if outcome.status:
         said = outcome.err.decode("utf-8", "replace").strip().splitlines()[-1:]
-        how = f"status {outcome.status}" if outcome.status > 0 else f"signal {-outcome.status}"
+        signum = -outcome.status if outcome.status < 0 else outcome.status - 128    # 128 + N: as the sandbox says it
+        how = f"signal {signum}" if signum > 0 else f"status {outcome.status}"
         why = "".join(f": {line[:200]}" for line in said)
         raise Fault("bad_response", f"--agent-schema ends with {how}{why}")
     try:
