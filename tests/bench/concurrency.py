@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""concurrency - 1,000 posts in flight in one provider at 1 s latency, and the same by the other transports
+
+Bounds: wall at most 2 s over the latency, CPU at most 2.5 ms a request, memory at most 60 kB a request over one request's.
+"""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+COUNT, LATENCY = 1000, 1.0
+REQUEST = {"type": "request", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@contextmanager
+def vendor(latency: float, deltas: int = 0) -> Iterator[str]:
+    """The address of a fast vendor, while the block runs."""
+    argv = [sys.executable, str(HERE / "fast_vendor.py"), str(latency), str(deltas)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin and server.stdout
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.stdin.close()
+
+
+def used(argv: Sequence[str], address: str, requests: int = 0) -> tuple[float, float, int]:
+    """(wall s, CPU s, peak kB) of a command that gets so many request records; the peak does not count this process."""
+    env = {**os.environ, "OPENAI_BASE_URL": address, "OPENAI_API_KEY": "bench", "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout:
+        for number in range(requests):
+            stdin.write(json.dumps({**REQUEST, "id": str(number)}).encode() + b"\n")
+        stdin.seek(0)
+        began = time.monotonic()
+        actions = [(os.POSIX_SPAWN_DUP2, stdin.fileno(), 0), (os.POSIX_SPAWN_DUP2, stdout.fileno(), 1)]
+        pid = os.posix_spawnp(argv[0], argv, env, file_actions=actions)
+        _, status, usage = os.wait4(pid, 0)
+        wall = time.monotonic() - began
+        stdout.seek(0)
+        answered = sum(b'"type":"response"' in line for line in stdout)
+    if status or answered != requests:
+        sys.exit(f"{argv}: wait status {status}, {answered} responses of {requests}")
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+
+
+def row(name: str, one: tuple[float, float, int], many: tuple[float, float, int]) -> bool:
+    """Prints what COUNT cost over one; whether it is within the bounds."""
+    wall, cpu, memory = many[0] - LATENCY, (many[1] - one[1]) / COUNT * 1e3, (many[2] - one[2]) / COUNT
+    good = wall <= 2 and cpu <= 2.5 and memory <= 60
+    print(f"{name:28} {wall:5.2f} s over the latency, {cpu:5.2f} ms and {memory:5.1f} kB a request: {'yes' if good else 'NO'}", flush=True)
+    return good
+
+
+def main() -> int:
+    provider = [str(ROOT / "providers/openai")]
+    with vendor(LATENCY) as address:
+        good = row("providers/openai", used(provider, address, 1), used(provider, address, COUNT))
+        for name in ("threads", "asyncio10", "asyncio"):
+            argv = ["python3", str(HERE / "transports.py"), name]
+            row(f"httpx, {name}", used([*argv, "10", address], address), used([*argv, str(COUNT), address], address))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
