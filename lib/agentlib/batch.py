@@ -56,6 +56,8 @@ class Batch:
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
         try:
             while not self.ended or self.waiting or self.session.engine:
+                if not self.session.options.quiet:
+                    self.session.pass_on()
                 if other := self.session.engine.turn():
                     self._hear(*other)
                 self._begin()
@@ -65,6 +67,8 @@ class Batch:
             raise
         finally:
             progress.end()
+        if not self.session.options.quiet:
+            self.session.pass_on()
         if isinstance(self.ended, Fault):
             cli.warn(self.ended.message)
             return self.ended.status
@@ -85,7 +89,7 @@ class Batch:
 
     def _hear(self, what: str, value: Any) -> None:
         if what == "end":
-            self.ended = value
+            self.ended = self.ended or value
         elif value.record["type"] == "task":
             self._take(value.record)
         else:

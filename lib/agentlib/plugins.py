@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from agentlib.records import Record
 
 HOOKS = ("install", "before_run", "before_model", "after_model", "before_tool", "after_tool", "after_run")
-SILENCE = 30.0  # seconds for an answer
 SCHEMA_TIME = 5.0  # seconds for --agent-schema
 
 
 class Plugin:
-    """One plugin, started. line: its command as the user wrote it."""
+    """One plugin, started. line: its command as the user wrote it. silence: seconds that it may take to answer."""
 
-    def __init__(self, line: str, env: dict[str, str]) -> None:
+    def __init__(self, line: str, env: dict[str, str], silence: float) -> None:
+        self._silence = silence
         command = _command(line)
         schema = _schema(line, command, env)
         self.name = str(schema.get("name") or os.path.basename(command[0]))
@@ -41,7 +41,7 @@ class Plugin:
     def ask(self, id: str, hook: str, record: Record) -> Record:
         """Its word on the record. Fault with the field `plugin`: `tool_denied` where it refuses, else it is broken."""
         try:
-            answer = self._filter.ask(id, {"id": id, "hook": hook, "record": record}, SILENCE)
+            answer = self._filter.ask(id, {"id": id, "hook": hook, "record": record}, self._silence)
         except Fault as fault:
             raise self._broken(f"{fault.message} (at {hook})", fault.kind) from None
         if "deny" in answer:
@@ -64,12 +64,12 @@ class Plugin:
 class Plugins:
     """All plugins of a run, in the order they were given."""
 
-    def __init__(self, lines: list[str], env: dict[str, str]) -> None:
+    def __init__(self, lines: list[str], env: dict[str, str], silence: float) -> None:
         self._all: list[Plugin] = []
         self._ids = itertools.count(1)
         try:
             for line in lines:
-                self._all.append(Plugin(line, env))
+                self._all.append(Plugin(line, env, silence))
         except BaseException:
             self.close(0.0)
             raise

@@ -55,6 +55,7 @@ class Session:
         self.tools = Tools(consent.policy(options), self.runner)
         self.engine = Engine(self.model, self.events, options.timeout)
         self.result: Record | None = None
+        self.foreign: list[bytes] = []
         self.shown = progress.shown(options.quiet)
         self.grace = LEAVE
 
@@ -79,7 +80,7 @@ class Session:
     def _run(self) -> int:
         options = self.options
         if options.plugin:
-            self.plugins = self.tools.plugins = Plugins(options.plugin, dict(os.environ))
+            self.plugins = self.tools.plugins = Plugins(options.plugin, dict(os.environ), options.plugin_timeout)
         if options.transcript:
             self.file = File(options.transcript)
         words = [word for word in options.request if word != "-"]
@@ -100,6 +101,8 @@ class Session:
                 "no request: give it as an operand, or on standard input "
                 f"(see '{self.options.name or cli.program()} --help')",
             )
+        if self.options.events:
+            self.pass_on()
         if task and _same(messages, task):
             task = None
         self.engine.start(Run(self.setting(heard.config), messages, task, self._message), self._done)
@@ -176,8 +179,14 @@ class Session:
         return 1 if result.get("incomplete") else 0
 
     def _pass(self, raw: bytes) -> None:
-        if self.options.events:
+        """A line that is not ours goes on to the next program, once it is clear that records are printed at all."""
+        self.foreign.append(raw)
+
+    def pass_on(self) -> None:
+        """Print what is waiting to be passed on."""
+        for raw in self.foreign:
             records.put(raw + b"\n")
+        self.foreign.clear()
 
     def _at_once(self, _signum: int, _frame: object) -> None:
         cli.end(130)

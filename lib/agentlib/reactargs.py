@@ -53,6 +53,7 @@ def _agent(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--plugin", action="append", default=[], metavar="'COMMAND ARGS'", help="a plugin; may be repeated"
     )
+    group.add_argument("--plugin-timeout", type=_amount, default=30.0, metavar="S", help="seconds for its answer (30)")
 
 
 def _model(group: argparse._ArgumentGroup) -> None:
