@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """make_prices SOURCE.json DATE > lib/agentlib/prices.json - make the table of prices from a list of models
 
-SOURCE.json is {"sources": {name: where},
-"providers": {vendor: [{"id", "input", "output", "cache_read", "cache_write"}]}}, in US dollars per million tokens, null where unknown. A cached token that costs nothing beside an input that costs
-something is a gap of the source, not a gift: it counts as unknown.
+SOURCE.json is {"sources": {name: where}, "providers": {vendor: [model…]}}, each model with id, input, output,
+cache_read and cache_write, in US dollars per million tokens, null where unknown. A cached token that costs nothing
+beside an input that costs something is a gap of the source, not a gift: it counts as unknown.
 """
 
 from __future__ import annotations

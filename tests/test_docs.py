@@ -12,7 +12,7 @@ from docs import ROOT
 SECTIONS = ["Name", "Synopsis", "Description", "Options", "Input", "Output", "Input and output", "Exit status",
             "Environment", "Files", "Examples", "See also"]
 PROGRAMS = {p.name: p for folder in ("bin", "providers") for p in docs.executables(folder)}
-PAGES = {p.stem: p.read_text() for p in docs.pages() if p.exists()}
+PAGES = {p.stem.removeprefix("provider-"): p.read_text() for p in docs.pages() if p.exists()}
 MANUAL = {name: text for name, text in PAGES.items() if "\n## Synopsis\n" in text}      # the pages of programs
 
 
