@@ -360,7 +360,8 @@ def counted(told: Record) -> Record:
 # Errors.
 
 WORDS = (   # of error.code, error.type and error.message in lower case, the first that is found decides
-    ("context_length", ("context_length", "maximum context length", "context window", "prompt is too long", "too many tokens")),
+    ("context_length", ("context_length", "maximum context length", "context window", "context size", "prompt is too long",
+                        "input is too long", "too many tokens", "max_new_tokens")),
     ("not_found", ("model_not_found", "deploymentnotfound", "not_found_error")),
     ("auth", ("invalid_api_key", "authentication_error", "permission_error", "permission_denied")),
     ("rate_limit", ("insufficient_quota", "rate_limit", "ratelimitreached", "too many requests", "quota_exceeded")),
