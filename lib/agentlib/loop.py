@@ -192,9 +192,11 @@ class Run:
         self.emit(message)
 
     def _begin(self) -> Steps:
-        self.messages = transcript.mend(self.messages) if self.task else self.messages
+        self.messages = transcript.mend(self.messages)
         if self.task is None:
             return
+        for call in transcript.pending(self.messages):
+            self.add(transcript.result(call, transcript.LOST, "interrupted"))
         task = yield from self._hook("before_run", self.task)
         self.system = task.get("system") or self.system
         self.model = task.get("model")

@@ -17,6 +17,7 @@ from agentlib.reactargs import TO_MODEL, read_schema
 from agentlib.stream import Heard, plain
 from agentlib.toolrun import Runner
 from agentlib.transcript import File
+from agentlib.window import Window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,13 +138,9 @@ class Session:
             max_iterations=options.max_iterations,
             together=options.max_parallel_tools,
             schema=self.schema,
-            window=self._window,
+            window=Window(options.context_window),
             text_react=options.text_react,
         )
-
-    def _window(self, said: Record) -> int | None:
-        window: int | None = self.options.context_window
-        return window
 
     def _install(self) -> None:
         if self.plugins and self.plugins.wants("install"):
