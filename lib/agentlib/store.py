@@ -42,7 +42,8 @@ CREATE TABLE versions(
     latest INTEGER NOT NULL);
 CREATE UNIQUE INDEX latest ON versions(namespace, key) WHERE latest;
 CREATE INDEX history ON versions(namespace, key, id);
-CREATE VIRTUAL TABLE words USING fts5(key, value, tags, content='versions', content_rowid='id');
+CREATE VIRTUAL TABLE words USING fts5(key, value, tags, content='versions', content_rowid='id',
+    tokenize='porter unicode61');
 """
 COLUMNS = "v.id, v.namespace, v.key, v.value, v.tags, v.time, v.expires"
 ALIVE = "v.latest AND v.value IS NOT NULL AND (v.expires IS NULL OR v.expires > ?)"
