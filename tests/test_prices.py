@@ -64,6 +64,7 @@ def test_usage_that_is_missing_counts_as_nothing() -> None:
             "anthropic.claude-sonnet-4-6",
         ),
         ("gemini", "models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("gemini", "gemini-2.0-flash-001", "gemini-2.0-flash"),
         ("openai", "gpt-5.5-2026-12-24", "gpt-5.5"),
         ("anthropic", "claude-sonnet-4-6-20261224", "claude-sonnet-4-6"),
     ],
