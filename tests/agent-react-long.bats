@@ -14,7 +14,7 @@ talk() { jq -c '[.role, .content, [.tool_calls[]?.arguments]]' "$1"; }
     local wanted=$output count
     count=$(wc -l <whole.jsonl)
     equal 7 "$count"
-    for ((n = 1; n <= count; n++)); do
+    for ((n = 1; n < count; n++)); do
         head -n "$n" whole.jsonl >"cut$n.jsonl"
         printf '{"type":"mess' >>"cut$n.jsonl" # a kill in the middle of a line
         react --transcript "cut$n.jsonl" "$script"

@@ -47,13 +47,18 @@ def drive(run: Run, model: Any) -> Record:
             value = said if isinstance(said, Fault) else {"message": said, "usage": {"input_tokens": 1}}
 
 
+def call(id: str | None, n: Any) -> Record:
+    """A call of the one tool."""
+    return {**({"id": id} if id else {}), "name": "t", "arguments": {"n": n}}
+
+
 def scripted(rounds: list[int]) -> Any:
     """A model that makes rounds[i] calls in its i-th turn and then answers with all results."""
     def model(request: Record) -> Record:
         said = [one for one in request["messages"] if one["role"] != "system"]
         turn = sum(one["role"] == "assistant" for one in said)
         if turn < len(rounds):
-            calls = [{"id": f"c{turn}.{n}", "name": "t", "arguments": {"n": f"{turn}.{n}"}} for n in range(rounds[turn])]
+            calls = [call(f"c{turn}.{n}", f"{turn}.{n}") for n in range(rounds[turn])]
             return {"role": "assistant", "content": "", "tool_calls": calls}
         return {"role": "assistant", "content": "|".join(one["content"] for one in said if one["role"] == "tool")}
     return model
@@ -171,8 +176,7 @@ def test_a_context_length_error_sums_up_and_goes_on() -> None:
 
 def test_calls_without_an_id_or_with_one_twice_get_their_own() -> None:
     """Results are matched by id; a small model may leave it out."""
-    said = [{"role": "assistant", "tool_calls": [{"name": "t", "arguments": {"n": 1}}, {"id": "x", "name": "t", "arguments": {"n": 2}},
-                                                 {"id": "x", "name": "t", "arguments": {"n": 3}}]},
+    said = [{"role": "assistant", "tool_calls": [call(None, 1), call("x", 2), call("x", 3)]},
             {"role": "assistant", "content": "done"}]
     run = Run(Setting(FakeTools()), [], {"id": "1", "input": "go"})  # type: ignore[arg-type]
     drive(run, lambda request: said.pop(0))
