@@ -102,9 +102,7 @@ class Providers:
 
     def ready(self, provider: Provider) -> bool:
         """Whether the key is there, if one is needed; where the key is optional, the provider sees for itself."""
-        needed = [entry for entry in keys.entries(provider.schema) if entry.get("key")]
-        return (all(entry.get("optional") for entry in needed)
-                or bool(keys.source(provider.name, provider.schema, self.config)))
+        return not keys.required(provider.schema) or bool(keys.source(provider.name, provider.schema, self.config))
 
 
 def _names(folder: str) -> list[str]:
@@ -171,7 +169,7 @@ def _usable(providers: Providers, every: list[Provider]) -> Iterator[tuple[Provi
 
 def nobody(every: list[Provider]) -> str:
     """What to do where no provider can be asked."""
-    named = sorted({keys.variables(p.schema)[0] for p in every if keys.variables(p.schema)})
+    named = sorted({keys.variables(p.schema)[0] for p in every if keys.required(p.schema)})
     key = f"set a key ({', '.join(named)}), " if named else ""
     return f"no provider to ask: {key}start Ollama, or put a model on this machine: agent-llm local install"
 
@@ -190,8 +188,5 @@ def listening() -> bool:
 
 def installed() -> bool:
     """Whether the embedded model is on this machine."""
-    try:
-        from agentlib import localmodel
-    except ImportError:
-        return False
-    return bool(localmodel.installed())
+    from agentlib import localmodel
+    return bool(localmodel.installed()) and localmodel.has_runtime()

@@ -31,6 +31,12 @@ def variables(schema: Record) -> list[str]:
     return [entry["name"] for entry in entries(schema) if entry.get("key")]
 
 
+def required(schema: Record) -> bool:
+    """Whether the provider can do nothing without one of those."""
+    keys = [entry for entry in entries(schema) if entry.get("key")]
+    return bool(keys) and not all(entry.get("optional") for entry in keys)
+
+
 def entries(schema: Record) -> list[Record]:
     """The schema's `env`, without what is malformed in it."""
     listed = schema.get("env")
@@ -98,13 +104,19 @@ def fetch(word: str, argv: Any) -> str:
 
 def secrets(schema: Record, env: Mapping[str, str]) -> set[bytes]:
     """What must never be written: the keys in a provider's environment, and passwords of proxies."""
-    found = [env[variable] for variable in variables(schema) if variable in env]
+    found = [env[name] for entry in entries(schema)
+             if (name := entry["name"]) in env and (entry.get("key") or _private(name))]
     for variable in env:
         if variable.lower() in PROXIES and "@" in env[variable]:
             found.append(env[variable].rpartition("@")[0].rpartition("/")[2].partition(":")[2])
     spelled = {word.strip() for word in found if len(word.strip()) >= SHORTEST}
     spelled |= {records.dumps(word)[1:-1] for word in spelled}      # as it stands inside JSON
     return {word.encode("utf-8", "surrogateescape") for word in spelled}
+
+
+def _private(variable: str) -> bool:
+    """Whether the name of a variable says that its value is a secret."""
+    return variable.endswith(("KEY", "SECRET", "TOKEN", "PASSWORD"))
 
 
 def scrub(data: bytes, hidden: Iterable[bytes]) -> bytes:

@@ -35,10 +35,11 @@ def providers(found: Providers, as_records: bool) -> int:
         source = keys.source(provider.name, provider.schema, found.config)
         if as_records:
             records.write({"type": "provider", "name": provider.name, "description": provider.schema.get("description"),
-                           "path": provider.path, "keys": needed, "ready": not needed or bool(source),
+                           "path": provider.path, "keys": needed, "ready": found.ready(provider),
                            "default_model": provider.schema.get("default_model")})
         else:
-            state = f"key: {source}" if source else f"no key: {' or '.join(needed)}" if needed else "needs no key"
+            missing = f"no key: {' or '.join(needed)}" if keys.required(provider.schema) else "needs no key"
+            state = f"key: {source}" if source else missing
             _print(f"{provider.name:12} {state:28} {provider.schema.get('description', '')}")
     return 0
 
