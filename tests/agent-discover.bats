@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # agent-discover: what is found, what is run to find it, what is said of the rest
+# shellcheck disable=SC2016  # the scripts in single quotes are for another shell
 load helper
 
 # executable FILE: makes standard input an executable file.

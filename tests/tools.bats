@@ -1,0 +1,433 @@
+#!/usr/bin/env bats
+# tools/: each does its work, and is careful with what it is given
+load helper
+
+# tool NAME ARGUMENTS: runs it; output, stderr and status as bats keeps them.
+tool() { run --separate-stderr timeout 30 "$ROOT/tools/$1" <<<"$2"; }
+
+# fails STATUS MESSAGE: the last tool ended so, with one line on stderr and nothing on stdout.
+fails() {
+    equal "$1" "$status"
+    equal "$2" "$stderr"
+    equal "" "$output"
+}
+
+@test "wordcount counts as wc does" {
+    local text
+    for text in '' 'one' $'one two\n\tthree\v four\f' $'caf\xc3\xa9 \xe2\x80\x83 nbsp\xc2\xa0x\n' $'\xff\xfe bad \x01\n' $'a\0b c\n' '   '; do
+        printf '%s' "$text" >file
+        tool wordcount '{"path":"file"}'
+        equal "$(wc -lwc <file | xargs printf '{"lines":%s,"words":%s,"bytes":%s}')" "$output"
+    done
+    tool wordcount '{"text":"two words\n"}'
+    equal '{"lines":1,"words":2,"bytes":10}' "$output"
+}
+
+@test "wordcount says what it cannot count" {
+    tool wordcount '{"path":"nosuch"}'
+    fails 1 "wordcount: nosuch: No such file or directory"
+    tool wordcount '{"path":"."}'
+    fails 1 "wordcount: .: is a folder"
+    mkfifo fifo
+    tool wordcount '{"path":"fifo"}'
+    fails 1 "wordcount: fifo: not a regular file"
+    tool wordcount '{"path":"/dev/zero"}'
+    fails 1 "wordcount: /dev/zero: not a regular file"
+    tool wordcount '{}'
+    fails 100 "wordcount: give one of 'path' and 'text'"
+    tool wordcount '{"path":"a","text":"b"}'
+    fails 100 "wordcount: give one of 'path' and 'text', not both"
+}
+
+@test "every file tool refuses a name with a NUL" {
+    local name more
+    for name in wordcount read_file search_files list_files json_query edit_file write_file; do
+        case $name in
+        search_files) more='"text":"x",' ;;
+        json_query) more='"query":".",' ;;
+        edit_file) more='"old":"x","new":"y",' ;;
+        write_file) more='"content":"x",' ;;
+        *) more= ;;
+        esac
+        tool "$name" "{$more\"path\":\"a\\u0000b\"}"
+        ((status != 0))
+        equal "" "$output"
+        equal 1 "$(wc -l <<<"$stderr")"
+    done
+    equal "" "$(ls)"
+}
+
+@test "an argument that is unknown, missing or of the wrong type is named by every tool" {
+    local name
+    for name in "$ROOT"/tools/*; do
+        name=${name##*/}
+        [[ -z $("$ROOT/tools/$name" --agent-schema | jq -r 'select(.kind=="plugin")') ]] || continue
+        tool "$name" '{"no_such_argument":1}'
+        equal 100 "$status"
+        has "$stderr" "$name: "
+        equal 1 "$(wc -l <<<"$stderr")"
+    done
+    tool calculator '{"expression":5}'
+    fails 100 "calculator: 'expression' is 5, not of type string"
+    tool reverse '{"text":5}'
+    fails 100 "reverse: 'text' is not of type string"
+    tool list_files '{"path":true}'
+    fails 100 "list_files: 'path' is not of type string"
+    tool read_file '{"path":"x","start":0}'
+    has "$stderr" "'start' is 0"
+}
+
+@test "uppercase follows Unicode" {
+    tool uppercase '{"text":"straße, ﬁne, ǆ, éa\ud83d\ude00"}'
+    equal 'STRASSE, FINE, Ǆ, ÉA😀' "$output"
+}
+
+@test "reverse turns around what a reader sees as characters" {
+    tool reverse '{"text":"hello"}'
+    equal olleh "$output"
+    tool reverse '{"text":"e\u0301a🇩🇪👨‍👩‍👧x"}'
+    equal $'x👨‍👩‍👧🇩🇪ae\xcc\x81' "$output"
+    tool reverse '{"text":"12"}'
+    equal 21 "$output"
+}
+
+@test "half a surrogate pair in a text does not break the output" {
+    local name
+    for name in uppercase reverse; do
+        tool "$name" '{"text":"a\ud800b"}'
+        iconv -f UTF-8 -t UTF-8 <<<"$output$stderr" >/dev/null
+    done
+    tool uppercase '{"text":"a\ud800b"}'
+    equal 'A�B' "$output"
+}
+
+@test "calculator is exact where it can be" {
+    local row
+    while IFS='=' read -r row want; do
+        tool calculator "$(jq -cn --arg e "$row" '{expression:$e}')"
+        equal "$row=$want" "$row=$output"
+    done <<'END'
+0.1+0.2=0.3
+2^100=1267650600228229401496703205376
+-2^2=-4
+2**-1=0.5
+(1+2)*3/4=2.25
+10 % 3=1
+7//2=3
+1/3=0.333333333333333
+sqrt(16)=4
+round(2.345, 2)=2.35
+5! - 20=100
+max(1, 2.5)=2.5
+2 × 3 ÷ 4 − 1=0.5
+1e3=1000
+END
+}
+
+@test "calculator refuses what is no arithmetic, and bounds what is large" {
+    local row
+    for row in '1/0' '9^9^9' '2^100001' '__import__("os")' '1 +' '(1' '1 2' '' 'exp(1e9)' '(-8)^(1/3)' "$(printf '(%.0s' {1..500})" \
+        'factorial(10^9)' '1e999999999' 'sqrt(-1)' 'x'; do
+        tool calculator "$(jq -cn --arg e "$row" '{expression:$e}')"
+        ((status == 1 || status == 100))
+        equal "" "$output"
+        equal 1 "$(wc -l <<<"$stderr")"
+    done
+}
+
+@test "read_file gives a range of lines, and says where it cut" {
+    seq 100000 >numbers
+    tool read_file '{"path":"numbers","start":3,"end":5}'
+    equal $'3\n4\n5' "$output"
+    tool read_file '{"path":"numbers"}'
+    equal "[cut in line 45542: read on with start 45542]" "${lines[-1]}"
+    ((${#output} < 270000))
+    tool read_file '{"path":"numbers","start":100001}'
+    fails 1 "read_file: numbers: has 100000 lines, no line 100001"
+    tool read_file '{"path":"numbers","start":5,"end":3}'
+    fails 100 "read_file: 'end' is 3, before 'start', 5"
+    : >empty
+    tool read_file '{"path":"empty"}'
+    equal 0 "$status"
+}
+
+@test "read_file tells a binary file, and opens no FIFO" {
+    printf 'a\0b' >binary
+    tool read_file '{"path":"binary"}'
+    fails 1 "read_file: binary: a binary file of 3 bytes"
+    truncate -s 1T sparse
+    tool read_file '{"path":"sparse"}'
+    fails 1 "read_file: sparse: a binary file of 1099511627776 bytes"
+    rm sparse
+    mkfifo fifo
+    tool read_file '{"path":"fifo"}'
+    fails 1 "read_file: fifo: not a regular file"
+}
+
+@test "list_files sorts, marks folders, leaves hidden ones out unless asked" {
+    mkdir -p d/sub/deep d/.git
+    touch d/b d/.hidden d/-n d/sub/x d/$'new\nline'
+    tool list_files '{"path":"d"}'
+    equal $'-n\nb\nnew?line\nsub/' "$output"
+    tool list_files '{"path":"d","hidden":true,"recursive":true}'
+    equal $'-n\n.git/\n.hidden\nb\nnew?line\nsub/\nsub/deep/\nsub/x' "$output"
+    tool list_files '{"path":"nosuch"}'
+    fails 1 "list_files: nosuch: no such file or folder"
+    tool list_files '{"path":"d/b"}'
+    fails 1 "list_files: d/b: not a folder"
+    tool list_files '{}'
+    equal d/ "$output"
+}
+
+@test "list_files stops at a thousand names" {
+    mkdir many
+    (cd many && seq 1500 | xargs touch)
+    tool list_files '{"path":"many"}'
+    equal 1001 "${#lines[@]}"
+    equal "[500 more]" "${lines[-1]}"
+}
+
+@test "search_files finds text and patterns, and leaves binary files and .git out" {
+    mkdir -p src/.git
+    printf 'def one():\n    pass\nDEF two\n' >src/a.py
+    printf 'def in text\n' >src/b.txt
+    printf 'def \0' >src/binary
+    printf 'def\n' >src/.git/c
+    tool search_files '{"text":"def","path":"src"}'
+    equal $'src/a.py:1: def one():\nsrc/b.txt:1: def in text' "$output"
+    tool search_files '{"pattern":"^DEF\\s","path":"src","name":"*.py","ignore_case":true}'
+    equal $'src/a.py:1: def one():\nsrc/a.py:3: DEF two' "$output"
+    tool search_files '{"text":"nowhere"}'
+    equal "nothing found" "$output"
+    tool search_files '{"pattern":"("}'
+    has "$stderr" "'pattern' is no regular expression"
+    tool search_files '{"text":"x","path":"nosuch"}'
+    fails 1 "search_files: nosuch: no such file or folder"
+}
+
+@test "search_files ends a pattern that takes for ever" {
+    python3 -c 'print("a" * 40 + "b")' >letters
+    sed 's/^MATCHES, WIDTH, SECONDS = .*/MATCHES, WIDTH, SECONDS = 200, 300, 1/' "$ROOT/tools/search_files" >hasty
+    sed -i "s|os.path.dirname(os.path.realpath(__file__)), \"..\"|\"$ROOT\"|" hasty
+    chmod +x hasty
+    run --separate-stderr timeout 10 ./hasty <<<'{"pattern":"(a+)+$","path":"letters"}'
+    equal 1 "$status"
+    has "$stderr" "not done after 1 s"
+}
+
+@test "write_file makes folders, replaces whole files and keeps the mode" {
+    tool write_file '{"path":"a/b/c.txt","content":"é\n"}'
+    equal "made a/b/c.txt: 3 bytes" "$output"
+    chmod 640 a/b/c.txt
+    tool write_file '{"path":"a/b/c.txt","content":"new"}'
+    equal "replaced a/b/c.txt: 3 bytes" "$output"
+    equal "640 new" "$(stat -c %a a/b/c.txt) $(<a/b/c.txt)"
+    equal c.txt "$(ls -A a/b)"
+}
+
+@test "write_file and edit_file stay beneath the working folder, whatever links say" {
+    mkdir outside work
+    echo old >outside/file
+    ln -s ../outside work/link
+    ln -s ../outside/file work/filelink
+    cd work || return
+    local path
+    for path in ../outside/file "$SCRATCH/work/outside/file" link/file filelink link/new /etc/passwd ../../../../../../etc/passwd; do
+        tool write_file "$(jq -cn --arg p "$path" '{path:$p,content:"evil"}')"
+        equal 100 "$status"
+        has "$stderr" "not beneath the working folder"
+        tool edit_file "$(jq -cn --arg p "$path" '{path:$p,old:"old",new:"evil"}')"
+        ((status != 0))
+    done
+    equal "old file" "$(cat ../outside/file) $(ls ../outside)"
+}
+
+@test "write_file refuses folders, FIFOs and read-only files" {
+    mkdir d
+    mkfifo f
+    echo x >ro && chmod 444 ro
+    tool write_file '{"path":"d","content":"x"}'
+    fails 1 "write_file: d: not a regular file"
+    tool write_file '{"path":"f","content":"x"}'
+    fails 1 "write_file: f: not a regular file"
+    tool write_file '{"path":"ro","content":"x"}'
+    fails 1 "write_file: ro: the file is read-only"
+    tool write_file '{"path":"ro/x","content":"x"}'
+    fails 1 "write_file: ro/x: ro: Not a directory"
+}
+
+@test "edit_file replaces exactly one place, or says why not" {
+    printf 'one\ntwo\n  three\ntwo\n' >f
+    tool edit_file '{"path":"f","old":"one","new":"1"}'
+    equal "changed f: 1 place (line 1)" "$output"
+    tool edit_file '{"path":"f","old":"two","new":"2"}'
+    fails 1 "edit_file: f: the old text stands 2 times, in lines 2, 4; give more of the text around it, or all: true"
+    tool edit_file '{"path":"f","old":"two","new":"2","all":true}'
+    equal $'1\n2\n  three\n2' "$(<f)"
+    tool edit_file '{"path":"f","old":"\tthree","new":"3"}'
+    fails 1 "edit_file: f: the old text is not in the file: line 3 has it with other white space"
+    tool edit_file '{"path":"f","old":"","new":"3"}'
+    fails 100 "edit_file: 'old' is empty; give the text to replace"
+    printf 'a\r\nb\r\n' >crlf
+    tool edit_file '{"path":"crlf","old":"a\nb","new":"c"}'
+    fails 1 "edit_file: crlf: the old text is not in the file: its lines end in CR LF"
+}
+
+@test "run_command gives both outputs and the exit status" {
+    tool run_command '{"command":"echo out; echo err >&2; exit 3"}'
+    equal 0 "$status"
+    equal $'out\nerr\n[exit status 3]' "$output"
+    tool run_command '{"command":"cat","stdin":"given"}'
+    equal given "$output"
+    tool run_command '{"command":"true"}'
+    equal "[done, nothing printed]" "$output"
+    tool run_command '{"command":"kill -9 $$"}'
+    equal "[ended by signal 9]" "$output"
+    tool run_command '{"command":" "}'
+    fails 100 "run_command: 'command' is empty or holds a NUL"
+}
+
+@test "run_command ends what takes too long or prints too much, with all that it started" {
+    local before=$SECONDS
+    tool run_command '{"command":"sleep 300 & sleep 300","timeout":1}'
+    fails 1 "run_command: ended after 1 s, its time limit"
+    ((SECONDS - before < 5))
+    no_survivors 2
+    tool run_command '{"command":"yes"}'
+    equal "[cut after 64 KiB, and the command ended]" "${lines[-1]}"
+}
+
+@test "json_query runs jq programs on a file or a text" {
+    echo '{"items":[{"n":1},{"n":12345678901234567}]}' >f.json
+    tool json_query '{"query":".items[0].n","path":"f.json"}'
+    equal 1 "$output"
+    tool json_query '{"query":".[] | ascii_upcase","text":"[\"a\",\"é\"]"}'
+    equal $'"A"\n"é"' "$output"
+    tool json_query '{"query":".a[","text":"{}"}'
+    equal 100 "$status"
+    has "$stderr" "'query' is no jq program"
+    tool json_query '{"query":".","text":"{oops"}'
+    equal 1 "$status"
+    tool json_query '{"query":".a","text":"5"}'
+    has "$stderr" "Cannot index number"
+    tool json_query '{"query":"range(1e9)|tostring","text":"1"}'
+    equal "[cut after 256 KiB: ask for less]" "${lines[-1]}"
+}
+
+@test "json_query ends a program that loops for ever or eats the memory" {
+    sed "s/^SECONDS, /SECONDS, /; s/ = 10, / = 1, /; s|os.path.dirname(os.path.realpath(__file__)), \"..\"|\"$ROOT\"|" \
+        "$ROOT/tools/json_query" >hasty
+    chmod +x hasty
+    run --separate-stderr timeout 10 ./hasty <<<'{"query":"last(repeat(1))","text":"1"}'
+    equal 1 "$status"
+    has "$stderr" "not done after 1 s"
+    tool json_query '{"query":"[limit(1e9; repeat(\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"))]","text":"1"}'
+    equal 1 "$status"
+}
+
+@test "current_time knows the zones" {
+    tool current_time '{}'
+    equal "$(date -u +%FT)" "${output:0:11}"
+    has "$output" "+00:00"
+    tool current_time '{"zone":"Asia/Kolkata"}'
+    has "$output" "+05:30"
+    tool current_time '{"zone":"../../etc/passwd"}'
+    fails 100 'current_time: "../../etc/passwd" is no IANA time zone, such as Europe/Paris'
+}
+
+@test "column_stats sums a column and counts what is no number" {
+    tool column_stats '{"text":"name,n\na,5\nb,7.5\nc,\n","column":2,"separator":","}'
+    equal '{"count":2,"sum":12.5,"average":6.25,"smallest":5,"largest":7.5,"skipped":2}' "$output"
+    tool column_stats '{"text":"1 -3\n2 1e2\n","column":2}'
+    equal '{"count":2,"sum":97,"average":48.5,"smallest":-3,"largest":100,"skipped":0}' "$output"
+    local separator
+    # shellcheck disable=SC1003  # a backslash
+    for separator in '|' '^' '\\' ']' '.' '\t'; do
+        tool column_stats "{\"text\":\"1${separator}2\",\"column\":2,\"separator\":\"$separator\"}"
+        has "$output" '"sum":2,'
+    done
+    tool column_stats '{"text":"none"}'
+    fails 1 "column_stats: no number in column 1"
+}
+
+@test "fetch_url refuses this machine, private networks and other schemes" {
+    local url
+    for url in http://127.0.0.1/ http://localhost/ http://169.254.169.254/latest/meta-data http://10.0.0.1/ http://192.168.1.1/ \
+        'http://[::1]/' 'http://[::ffff:127.0.0.1]/' 'http://[fe80::1]/' 'http://[64:ff9b::7f00:1]/' http://0/ http://2130706433/ \
+        http://0x7f000001/ http://100.64.0.1/ http://224.0.0.1/ file:///etc/passwd gopher://x/ ftp://x/ data:text/plain,x; do
+        tool fetch_url "{\"url\":\"$url\"}"
+        equal "$url 100" "$url $status"
+        equal "" "$output"
+    done
+    tool fetch_url '{"url":"http://user:secret@example.org/"}'
+    equal 100 "$status"
+}
+
+@test "fetch_url turns HTML into text, follows redirects, tells binary and errors, and caps" {
+    cat >server.py <<'PYTHON'
+import http.server, sys, threading
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        port = self.server.server_port
+        pages = {"/html": ("text/html; charset=latin-1", "<title>T</title><style>x</style><p>caf\u00e9 &amp; <b>tea</b><script>no()</script><ul><li>a<li>b</ul>".encode("latin-1")),
+                 "/text": ("text/plain", b"plain\n"), "/image": ("image/png", b"\x89PNG"), "/big": ("text/plain", b"x" * 3000000)}
+        if self.path in ("/loop", "/inside", "/file"):
+            self.send_response(302)
+            self.send_header("Location", {"/loop": "/loop", "/inside": f"http://127.0.0.2:{port}/text", "/file": "file:///etc/passwd"}[self.path])
+            self.end_headers()
+            return
+        if self.path not in pages:
+            self.send_error(404)
+            return
+        kind, data = pages[self.path]
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(data)
+    def log_message(self, *args): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+print(server.server_port, flush=True)
+threading.Timer(60, server.shutdown).start()
+server.serve_forever()
+PYTHON
+    mkfifo port
+    python3 server.py >port &
+    local server=$! at
+    read -r at <port
+    export AGENT_FETCH_PRIVATE=127.0.0.1:$at
+    tool fetch_url "{\"url\":\"http://127.0.0.1:$at/html\"}"
+    equal $'T\ncafé & tea\n- a\n- b' "$output"
+    tool fetch_url "{\"url\":\"http://127.0.0.1:$at/html\",\"raw\":true}"
+    has "$output" "<b>tea</b>"
+    tool fetch_url "{\"url\":\"http://127.0.0.1:$at/image\"}"
+    fails 1 "fetch_url: http://127.0.0.1:$at/image: image/png, 4 bytes, is no text"
+    tool fetch_url "{\"url\":\"http://127.0.0.1:$at/nosuch\"}"
+    fails 1 "fetch_url: http://127.0.0.1:$at/nosuch: HTTP 404 Not Found"
+    tool fetch_url "{\"url\":\"http://127.0.0.1:$at/big\"}"
+    equal "[cut after 1 MiB]" "${lines[-1]}"
+    tool fetch_url "{\"url\":\"http://127.0.0.1:$at/loop\"}"
+    has "$stderr" "more than 5 redirects"
+    tool fetch_url "{\"url\":\"http://127.0.0.1:$at/inside\"}"
+    equal 100 "$status"
+    has "$stderr" "127.0.0.2 is not an address of the public internet"
+    tool fetch_url "{\"url\":\"http://127.0.0.1:$at/file\"}"
+    has "$stderr" "only http and https"
+    kill "$server"
+}
+
+@test "every tool says whether it only reads, and has two examples" {
+    local name
+    for name in wordcount uppercase reverse calculator read_file list_files search_files write_file edit_file run_command \
+        fetch_url json_query current_time column_stats; do
+        "$ROOT/tools/$name" --agent-schema |
+            jq -e '(.examples | length) >= 2 and (.annotations.readOnlyHint | type) == "boolean"' >/dev/null ||
+            { echo "$name" >&2; return 1; }
+    done
+}
+
+@test "the tools are written in five languages at least" {
+    local languages
+    languages=$(head -qn 1 "$ROOT"/tools/* | grep -oE 'python3|perl|node|/sh' | sort -u)
+    grep -lq '^LC_ALL=C exec awk' "$ROOT"/tools/* && languages+=$'\nawk'
+    ((5 <= $(wc -l <<<"$languages")))
+}
