@@ -30,12 +30,13 @@ main() {
     read_options "$@"
     lib=$prefix/lib/agentutils
     if [[ $action == uninstall ]]; then uninstall && return; fi
-    find_python
-    prepare_prefix
+    made=() old='' new=''
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
+    find_python
+    prepare_prefix
     build
     swap_in
     link_programs
@@ -81,23 +82,28 @@ find_python() {
 # The folders, what of them is new (the uninstall removes only those), and room on the disk.
 prepare_prefix() {
     local folder free
-    made=()
     for folder in "$prefix" "$prefix/bin" "$prefix/lib"; do
-        [[ -d $folder ]] || made+=("$folder")
+        note_missing "$folder"
         mkdir -p -- "$folder" 2>/dev/null || fail "cannot make $folder: take another place with --prefix DIR"
         [[ -w $folder ]] || fail "cannot write to $folder: take another place with --prefix DIR"
     done
     [[ ! -e $lib || -L $lib ]] || fail "$lib is there and was not made by this script: move it away"
     free=$(df -Pk -- "$prefix/lib" | awk 'NR == 2 { print $4 }')
     ((free > 150000)) || fail "$prefix: $((free / 1000)) MB of disk are free, 150 MB are needed"
-    old=''
     if [[ -L $lib && -f $lib/.agentutils ]]; then
         old=$(realpath -- "$lib")
-        mapfile -t -O "${#made[@]}" made < <(sed -n 's/^made //p' "$old/.agentutils")
+        mapfile -t made < <(sed -n 's/^made //p' "$old/.agentutils")
     fi
     remove_leftovers
     new=$prefix/lib/agentutils-$(date +%Y%m%d%H%M%S)-$$
     log=$new.log
+}
+
+note_missing() {
+    if [[ ! -d $1 ]]; then
+        note_missing "$(dirname "$1")"
+        made+=("$1")
+    fi
 }
 
 # What a run that was killed left behind: its process number is the end of the name.
@@ -113,10 +119,18 @@ clean_up() {
     local status=$?
     trap '' INT TERM HUP
     rm -f -- "${log-}" "$prefix/lib/.agentutils-$$"
-    if [[ -n ${new-} && $(realpath -m -- "$lib") != "$new" ]]; then
-        rm -rf -- "$new"
-        if ((status >= 128)); then printf '\n%s\n' "install.sh: interrupted; nothing was changed" >&2; fi
-    fi
+    [[ -z $new || $(realpath -m -- "$lib") != "$new" ]] || return 0
+    if [[ -n $new ]]; then rm -rf -- "$new"; fi
+    if ((status >= 128)); then echo "install.sh: interrupted; nothing was changed" >&2; fi
+    [[ -n $old ]] || remove_folders
+}
+
+# The folders that an install made, as far as they are empty.
+remove_folders() {
+    local i
+    for ((i = ${#made[@]} - 1; i >= 0; i--)); do
+        if [[ -n ${made[i]} ]]; then rmdir -- "${made[i]}" 2>/dev/null || true; fi
+    done
 }
 
 build() {
@@ -145,7 +159,7 @@ make_environment() {
     else
         "$python" -m venv "$environment" >"$log" 2>&1 || fail "cannot make an environment: $(tail -n 1 -- "$log")"
     fi
-    say "packages: $(sed -n 's/^\([a-z]*\)==\([0-9.]*\).*/\1 \2/p' "$new/requirements.txt" | paste -sd, - | sed 's/,/, /g')"
+    say "packages: $(sed -n 's/^\([a-z_-]*\)==\([0-9]*[.0-9]*[0-9]\).*/\1 \2/p' "$new/requirements.txt" | paste -sd, - | sed 's/,/, /g')"
     "$environment/bin/python3" -m pip --disable-pip-version-check --no-input --retries 2 --timeout 30 \
         install --quiet --requirement "$new/requirements.txt" >"$log" 2>&1 || explain_pip
 }
@@ -204,8 +218,7 @@ link_programs() {
     for file in "$lib"/share/man/man1/*.1; do
         [[ -e $file ]] || continue
         for name in share share/man share/man/man1; do
-            [[ -d $prefix/$name ]] || echo "made $prefix/$name" >>"$lib/.agentutils"
-            mkdir -p -- "$prefix/$name"
+            if [[ ! -d $prefix/$name ]]; then mkdir -- "$prefix/$name" && echo "made $prefix/$name" >>"$lib/.agentutils"; fi
         done
         ln -sf -- "../../../lib/agentutils/share/man/man1/$(basename "$file")" "$prefix/share/man/man1/"
     done
@@ -236,18 +249,16 @@ tell() {
 }
 
 uninstall() {
-    local tree checkout made i
+    local tree checkout
     [[ -L $lib && -f $lib/.agentutils ]] || fail "nothing is installed in $prefix"
     tree=$(realpath -- "$lib")
     checkout=$(sed -n 's/^checkout //p' "$tree/.agentutils")
-    mapfile -t made < <(sed -n 's/^made //p' "$tree/.agentutils" | sort -u)
+    mapfile -t made < <(sed -n 's/^made //p' "$tree/.agentutils")
     remove_links
     if [[ $(readlink -- "$checkout/.venv" || true) == "$lib/.venv" ]]; then rm -f -- "$checkout/.venv"; fi
     rm -f -- "$lib"
     rm -rf -- "$tree"
-    for ((i = ${#made[@]} - 1; i >= 0; i--)); do
-        if [[ -n ${made[i]} ]]; then rmdir -- "${made[i]}" 2>/dev/null || true; fi
-    done
+    remove_folders
     say "removed from $prefix"
     local models=${XDG_DATA_HOME:-${HOME-}/.local/share}/agentutils/models
     if [[ -d $models ]]; then say "the local models are still there; to remove them: rm -r '$models'"; fi

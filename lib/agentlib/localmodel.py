@@ -1,4 +1,4 @@
-"""The local model's files: which are pinned, which are here; the command `agent-llm local` (docs/provider-local.md)."""
+"""The local model's files: which are pinned, which are here; the command `agent-llm local` (docs/local.md)."""
 from __future__ import annotations
 
 import os
@@ -68,8 +68,8 @@ def find(wanted: str | None = None) -> Model:
         if wanted in (model.name, model.size):
             return model
     pin = next((p for size, p in pins().items() if wanted in (size, p["name"])), pins()["default"])
-    raise Fault("not_found", f"the local model {pin['title']} is not installed: `agent-llm local install` fetches it ("
-                             f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed)")
+    cost = f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed"
+    raise Fault("not_found", f"the local model {pin['title']} is not installed; `agent-llm local install` does it: {cost}")
 
 
 def gigabytes(count: int) -> str:

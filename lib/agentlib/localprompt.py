@@ -1,7 +1,7 @@
 """From a request to what a small model can follow, and back: few-shot turns, JSON held to a schema, plain tool calls.
 
 Small models on llama.cpp do not make native tool calls, but with every tool's schema as one constraint and a few
-worked examples they choose well (figures: docs/provider-local.md). All of it is pure functions: no model in here.
+worked examples they choose well (figures: docs/local.md). All of it is pure functions: no model in here.
 """
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 RESULT_CAP = 500        # characters of a tool's result that the model sees; the user sees all of it
 EXAMPLES = 10           # few-shot turns, over all tools
 RULE = ('You have tools. Reply with only one JSON object: {"tool": NAME, "args": {...}}. Take the args from the '
-        'user\'s words, exactly as they stand there. When no tool fits, or when the result is known, use the '
-        'tool "%s".\nTools:')
+        'user\'s words, exactly as they stand there; leave optional args out unless the user asks for them. '
+        'When no tool fits, or when the result is known, use the tool "%s".\nTools:')
 ANSWER = "Say something to the user: the final answer, or that no tool fits"
 GREETING = "Hello! What can I do for you?"
 REFUSAL = "I cannot do that: none of my tools can order a taxi."
@@ -63,7 +63,7 @@ def plan(request: Record, answer_only: bool = False) -> Plan:
             body["response_format"] = constraint(schema)
         return Plan(with_settings(body, request), [], None, not schema)
     answer = answer_name(offered)
-    form = schema if isinstance(schema, dict) else one_string("text")
+    form = schema if isinstance(schema, dict) else one_string("text", minLength=1)
     forms = [] if answer_only else [call_form(t["name"], subset(arguments_schema(t))) for t in offered]
     if choice == "auto" or answer_only:
         forms.append(call_form(answer, form))
@@ -144,9 +144,10 @@ def arguments_schema(tool: Record) -> Record:
     return found if isinstance(found, dict) else one_string("input")
 
 
-def one_string(name: str) -> Record:
+def one_string(name: str, **more: Any) -> Record:
     """The schema of an object with one string."""
-    return {"type": "object", "properties": {name: {"type": "string"}}, "required": [name]}
+    properties = {name: {"type": "string", **more}}
+    return {"type": "object", "properties": properties, "required": [name], "additionalProperties": False}
 
 
 def subset(schema: Any, root: Any = None, depth: int = 0) -> Record:
@@ -277,7 +278,7 @@ def message(raw: str, plan: Plan) -> Record:
         said = json.loads(raw)
         name, args = said["tool"], said["args"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise Fault("bad_response", f"the local model's reply is no whole call: {raw[:80]!r}", retryable=False) from None
+        raise Fault("bad_response", f"the reply is no whole call: {raw[:80]!r}", retryable=False) from None
     if name == plan.answer:
         return {"role": "assistant", "content": args.get("text", "") if plan.free else spaced(args)}
     call = {"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}
