@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 
@@ -124,6 +123,8 @@ class Tools:
             return tool
         if not self.table:
             raise Fault("tool_not_found", f"There is no tool {name!r}; there are no tools at all. Answer without.")
+        import difflib
+
         near = difflib.get_close_matches(str(name), self.table, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         there = ", ".join(self.table)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from agentlib import records
 
 TYPE_CHECKING = False
@@ -24,6 +22,8 @@ def fence(label: str, text: str) -> str:
 
     A hash, not a random number, so that the same request is the same bytes (a tape finds it again).
     """
+    import hashlib  # 2 ms that only a run with material pays
+
     code = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:20]
     return f"<<<{label} {code}\n{text}\n{code} end>>>"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 
@@ -26,7 +25,7 @@ def told(data: bytes, over: bool = False) -> str:
 
 def folder() -> str:
     """Where whole outputs are kept; tools that may read should see it."""
-    return str(paths.cache() / "outputs")
+    return os.path.join(paths.place("cache"), "outputs")
 
 
 def _text(data: bytes) -> str:
@@ -47,6 +46,8 @@ def _whole(data: bytes) -> bytes:
 
 def _keep(data: bytes) -> str:
     """Keep the output in a file named after its content (the same run says the same); where it is, in words."""
+    import hashlib
+
     name = os.path.join(folder(), hashlib.sha256(data).hexdigest()[:16] + ".txt")
     try:
         paths.private(paths.cache() / "outputs")

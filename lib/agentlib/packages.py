@@ -1,10 +1,11 @@
 """The run-time packages: found when they are needed, in the suite's own environment, without a site scan."""
 from __future__ import annotations
 
+import os
 import sys
 
 from agentlib.faults import Fault
-from agentlib.paths import ROOT
+from agentlib.paths import TOP
 
 
 def need(*names: str) -> None:
@@ -14,9 +15,9 @@ def need(*names: str) -> None:
     """
     from importlib.util import find_spec
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    folder = str(ROOT / ".venv" / "lib" / version / "site-packages")
+    folder = os.path.join(TOP, ".venv", "lib", version, "site-packages")
     if folder not in sys.path:
         sys.path.append(folder)
     for name in names:
         if find_spec(name) is None:
-            raise Fault("not_found", f"the package {name} for {version} is not installed: run {ROOT / 'install.sh'}")
+            raise Fault("not_found", f"the package {name} for {version} is not installed: run {os.path.join(TOP, 'install.sh')}")

@@ -98,7 +98,10 @@ def _command(line: str) -> list[str]:
         raise Fault("invalid_input", f"--plugin {line!r}: {bad}") from None
     if not words:
         raise Fault("invalid_input", "--plugin: an empty command")
-    folders = [str(paths.data() / "plugins"), str(paths.ROOT / "plugins"), str(paths.ROOT / "bin")]
+    folders = [
+        os.path.join(top, part)
+        for top, part in ((paths.place("data"), "plugins"), (paths.TOP, "plugins"), (paths.TOP, "bin"))
+    ]
     found = shutil.which(words[0], path=os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]))
     if not found:
         raise Fault("not_found", f"--plugin {line!r}: no program {words[0]!r}")

@@ -12,7 +12,6 @@ from agentlib.engine import Engine
 from agentlib.faults import Fault, Interrupted
 from agentlib.loop import Run, Setting
 from agentlib.model import Model
-from agentlib.plugins import Plugins
 from agentlib.reactargs import TO_MODEL, read_schema
 from agentlib.stream import Heard, plain
 from agentlib.toolrun import Runner
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
+    from agentlib.plugins import Plugins
     from agentlib.records import Record
 
 DEPTH = 5  # agents that may call agents, one inside the other
@@ -81,6 +81,8 @@ class Session:
     def _run(self) -> int:
         options = self.options
         if options.plugin:
+            from agentlib.plugins import Plugins
+
             self.plugins = self.tools.plugins = Plugins(options.plugin, dict(os.environ), options.plugin_timeout)
         if options.transcript:
             self.file = File(options.transcript)
