@@ -152,11 +152,13 @@ class Coprocess:
             answer(fault)
 
     def _status(self) -> int | None:
-        seen = None
-        if self._child.returncode is None:
+        """Its exit status as Popen tells it, without reaping it: that is for close(). None where it is not known."""
+        try:
             seen = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if seen is None:
+        except ChildProcessError:
             return self._child.returncode
+        if seen is None:
+            return None
         return seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
 
 

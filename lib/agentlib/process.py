@@ -81,13 +81,18 @@ def signal_group(child: subprocess.Popen[bytes], signum: int) -> None:
 def ended(child: subprocess.Popen[bytes], seconds: float) -> bool:
     """Whether the child ends within these seconds. It is not reaped: that is for whoever started it."""
     until = time.monotonic() + seconds
-    while child.returncode is None:
-        if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            break
+    while child.returncode is None and not _over(child):
         if time.monotonic() >= until:
             return False
         time.sleep(0.005)
     return True
+
+
+def _over(child: subprocess.Popen[bytes]) -> bool:
+    try:
+        return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # another thread has just reaped it
+        return True
 
 
 def run(options: dict[str, Any], given: bytes, timeout: float, cap: int, leash: Leash) -> Outcome:
