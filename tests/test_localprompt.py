@@ -143,7 +143,8 @@ def test_a_call_comes_out_as_an_ordinary_tool_call() -> None:
     said = localprompt.message('{"tool": "reverse", "args": {"text": "x"}}', plan)
     assert said["tool_calls"][0]["name"] == "reverse" and said["tool_calls"][0]["arguments"] == {"text": "x"}
     assert said["tool_calls"][0]["id"].startswith("call_")
-    assert localprompt.message('{"tool": "answer", "args": {"text": "x"}}', plan) == {"role": "assistant", "content": "x"}
+    said = localprompt.message('{"tool": "answer", "args": {"text": "x"}}', plan)
+    assert said == {"role": "assistant", "content": "x"}
 
 
 def test_half_a_call_is_a_bad_response() -> None:
@@ -184,8 +185,9 @@ def test_the_same_call_once_more_is_noticed() -> None:
 
 
 def many() -> list[dict[str, Any]]:
-    about = {"wordcount": "Count lines, words and bytes of a text or a file", "uppercase": "Turn a text into capital letters",
-             "calculator": "Evaluate an arithmetic expression", "read_file": "Read a text file, whole or a range of lines",
+    about = {"wordcount": "Count lines, words and bytes of a text or a file",
+             "uppercase": "Turn a text into capital letters", "calculator": "Evaluate an arithmetic expression",
+             "read_file": "Read a text file, whole or a range of lines",
              "list_files": "List the files in a folder", "search_files": "Search files for a pattern",
              "write_file": "Write a text to a file", "edit_file": "Replace an exact text in a file",
              "run_command": "Run a program with arguments", "fetch_url": "Fetch a page of the web by its address",

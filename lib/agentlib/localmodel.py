@@ -69,7 +69,7 @@ def find(wanted: str | None = None) -> Model:
             return model
     pin = next((p for size, p in pins().items() if wanted in (size, p["name"])), pins()["default"])
     cost = f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed"
-    raise Fault("not_found", f"the local model {pin['title']} is not installed; `agent-llm local install` does it: {cost}")
+    raise Fault("not_found", f"no local model {pin['title']} is here; `agent-llm local install` fetches it: {cost}")
 
 
 def gigabytes(count: int) -> str:
