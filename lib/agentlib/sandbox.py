@@ -115,8 +115,7 @@ class Cell:
 
         from agentlib import rules
         readable, writable = rules.of(view)
-        self._scratch = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"agent-tool-{os.urandom(8).hex()}")
-        os.mkdir(self._scratch, 0o700)
+        self._scratch = _scratch()
         wanted = {"read": readable, "write": [self._scratch, *writable], "network": network,
                   "unseen": not view.writable, "limits": self._limits, "group": self._group}
         given = Held(_memory(marshal.dumps(wanted)))
@@ -165,6 +164,16 @@ def _trial() -> str:
 
 def _bwrap() -> str:
     return places.which("bwrap", os.environ.get("PATH", os.defpath))
+
+
+def _scratch() -> str:
+    """A new folder of our own, the tool's HOME and TMPDIR where there are no mounts to make them of."""
+    base = next((one for one in (os.environ.get("TMPDIR", ""), "/tmp") if os.access(one, os.W_OK)), "")
+    if not base:
+        raise Fault("tool_denied", "sandbox unavailable: neither TMPDIR nor /tmp can be written")
+    made = os.path.join(os.path.realpath(base), f"agent-tool-{os.urandom(8).hex()}")
+    os.mkdir(made, 0o700)
+    return made
 
 
 def _memory(data: bytes) -> int:
