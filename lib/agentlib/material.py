@@ -32,6 +32,8 @@ def message(request: str, pieces: list[Record]) -> Record:
     """The `message` record of the user: the request, then each `input`, `context` and `memory` record, fenced."""
     texts, parts = [], []
     for piece in pieces:
+        if piece["type"] == "input" and not str(piece.get("text", "")).strip():
+            continue    # an agent's `-` read an empty standard input
         part = _part(piece)
         if part is None:
             texts.append(fence(_label(piece), _text(piece)))

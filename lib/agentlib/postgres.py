@@ -12,8 +12,7 @@ from contextlib import contextmanager
 
 from agentlib import packages
 from agentlib.faults import Fault
-from agentlib.records import dumps
-from agentlib.store import ALIVE, COLUMNS, TERMS, memory, now
+from agentlib.store import ALIVE, COLUMNS, TERMS, memory, version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,14 +166,7 @@ class Postgres:
     def _keep(self, namespace: str, item: Record, gone: bool = False, again: bool = True) -> int:
         """One new version of a key, inside a transaction; writers of one key wait for each other."""
         self._run("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", LOCK, namespace + "\x1f" + item["key"])
-        row = (
-            namespace,
-            item["key"],
-            None if gone else dumps(item["value"]),
-            " ".join(item.get("tags") or ()),
-            item.get("time") or now(),
-            item.get("expires"),
-        )
+        row = version(namespace, item, gone)
         for old in self._rows("namespace=%s AND key=%s AND latest", namespace, item["key"]):
             if not again and old[3:5] == row[2:4] and old[6] == row[5]:
                 return int(old[0])

@@ -75,6 +75,12 @@ def memory(row: tuple[Any, ...]) -> Record:
     return out
 
 
+def version(namespace: str, item: Record, gone: bool) -> tuple[Any, ...]:
+    """The columns of a new version, in the order of COLUMNS but for the id; `gone`: it is forgotten."""
+    value = None if gone else dumps(item["value"])
+    return namespace, item["key"], value, " ".join(item.get("tags") or ()), item.get("time") or now(), item.get("expires")
+
+
 class Store:
     """One open SQLite store. Never kept over a fork."""
 
@@ -224,14 +230,7 @@ class Store:
 
     def _keep(self, namespace: str, item: Record, gone: bool = False, again: bool = True) -> int:
         """One new version of a key, inside a transaction; `again`: also where nothing changed."""
-        row = (
-            namespace,
-            item["key"],
-            None if gone else dumps(item["value"]),
-            " ".join(item.get("tags") or ()),
-            item.get("time") or now(),
-            item.get("expires"),
-        )
+        row = version(namespace, item, gone)
         for old in self._rows("namespace=? AND key=? AND latest", namespace, item["key"]):
             if not again and old[3:5] == row[2:4] and old[6] == row[5]:
                 return int(old[0])
