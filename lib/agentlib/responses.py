@@ -38,9 +38,10 @@ def wanted(request: Record, own: bool) -> bool:
 def serve(doc: str, schema: Record, vendor: chat.Vendor, own: Callable[[], bool], url: Callable[[bool, str], str]) -> NoReturn:
     """Be a provider with both dialects. own: whether the address is the vendor's own; url: of (by Responses?, model)."""
     def prepare(request: Record) -> http.Call:
+        headers = vendor.authorization()
         if not wanted(request, own()):
             return chat.call(vendor, request, url(False, request["model"]))
-        return http.Call(url(True, request["model"]), vendor.authorization(), body(vendor, request),
+        return http.Call(url(True, request["model"]), headers, body(vendor, request),
                          sse.events if request.get("stream") else None)
 
     def read_whole(request: Record, said: Record) -> Record:
