@@ -267,6 +267,8 @@ def test_documents_have_names_that_aws_takes() -> None:
         (NOVA, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
         ("openai.gpt-oss-120b-1:0", {"reasoning_effort": "low"}),
         ("qwen.qwen3-32b-v1:0", {"reasoning_config": "low"}),
+        ("us.openai.gpt-5.5", {"reasoning": {"effort": "low"}}),
+        ("moonshotai.kimi-k2.5", {"reasoning_config": "low"}),
     ],
 )
 def test_each_family_of_models_is_told_to_think_in_its_own_words(model: str, fields: Record) -> None:

@@ -6,6 +6,7 @@ from _thread import allocate_lock
 from functools import cache
 
 from agentlib.faults import Fault
+from agentlib.paths import TOP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ def session() -> Any:
     try:
         need("botocore")
     except Fault:
-        raise Fault("auth", "AWS credentials need the Python package botocore, which is not installed beside the "
-                            "suite's others; or set AWS_BEARER_TOKEN_BEDROCK") from None
+        pip = os.path.join(TOP, ".venv", "bin", "python")
+        raise Fault("auth", f"AWS credentials need the package botocore: {pip} -m pip install botocore; "
+                            "or set AWS_BEARER_TOKEN_BEDROCK") from None
     import botocore.session
     return botocore.session.Session()
 
