@@ -62,8 +62,22 @@ def options(parser: Any) -> None:
     parser.add_argument("--ask", action="store_true", help="ask on the terminal before a tool that is not allowed")
     parser.add_argument("--sandbox", choices=tuple(WIDTH), metavar="PROFILE",
                         help="of all tools: read, work, net or off (none)")
+    parser.add_argument("--sandbox-status", action=_status(), nargs=0, help="say what the sandbox gives here, and exit")
     parser.add_argument("--env", action="append", default=[], metavar="NAME",
                         help="give tools this variable of the environment")
+
+
+def _status() -> type[argparse.Action]:
+    import argparse
+
+    class Status(argparse.Action):
+        """Print the lines of standing.py and end."""
+
+        def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+            from agentlib import standing
+            records.put("".join(f"{line}\n" for line in standing.lines(os.getcwd())).encode())
+            parser.exit()
+    return Status
 
 
 def policy(args: argparse.Namespace) -> Policy:

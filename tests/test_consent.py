@@ -1,0 +1,315 @@
+"""Who decides whether a tool runs: the user's flags and policy file, and nobody else."""
+from __future__ import annotations
+
+import argparse
+import os
+import pty
+import threading
+import time
+
+import pytest
+
+from agentlib import ask, consent, policyfile
+from agentlib.faults import Fault
+
+READS = {"annotations": {"readOnlyHint": True}}
+TOOLS = {
+    "look": READS,
+    "change": {},
+    "fetch": {**READS, "sandbox": "net"},
+    "bare": {"sandbox": "off"},
+    "careful": {"sandbox": {"profile": "read", "read": ["/etc"], "write": ["/etc"]}},
+}
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    """A home and settings of our own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
+
+
+def policy(*flags):
+    """The policy of these flags and of the file."""
+    parser = argparse.ArgumentParser()
+    consent.options(parser)
+    return consent.policy(parser.parse_args(flags))
+
+
+def decide(name, *flags, arguments=None, rules=""):
+    """(verdict, profile) for one of TOOLS."""
+    made = policy(*flags)
+    made.rules += policyfile.parse(rules, "rules").rules
+    return made.decide({"name": name, "command": ["/usr/bin/true"], **TOOLS[name]}, arguments or {})[:2]
+
+
+@pytest.mark.parametrize(("name", "flags", "verdict"), [
+    ("look", "", ("allow", "read")),
+    ("look", "--allow look", ("allow", "read")),
+    ("look", "--allow look:work", ("allow", "work")),
+    ("look", "--sandbox net", ("allow", "read")),
+    ("look", "--sandbox off", ("allow", "off")),
+    ("look", "--deny look", ("deny", "")),
+    ("look", "--deny lo*", ("deny", "")),
+    ("change", "", ("deny", "work")),
+    ("change", "--allow change", ("allow", "work")),
+    ("change", "--allow all", ("allow", "work")),
+    ("change", "--allow other", ("deny", "work")),
+    ("change", "--allow change --deny change", ("deny", "")),
+    ("change", "--deny change --allow all", ("deny", "")),
+    ("change", "--allow all --sandbox read", ("allow", "read")),
+    ("change", "--allow all --sandbox net", ("allow", "net")),
+    ("change", "--sandbox off", ("deny", "off")),
+    ("change", "--allow change:off", ("allow", "off")),
+    ("fetch", "", ("deny", "net")),
+    ("fetch", "--allow fetch", ("deny", "net")),
+    ("fetch", "--allow all", ("deny", "net")),
+    ("fetch", "--allow fetch:net", ("allow", "net")),
+    ("fetch", "--allow fetch:read", ("allow", "read")),
+    ("fetch", "--sandbox net", ("deny", "net")),
+    ("fetch", "--sandbox net --allow fetch", ("allow", "net")),
+    ("fetch", "--sandbox work --allow fetch", ("allow", "work")),
+    ("bare", "--allow all", ("deny", "off")),
+    ("bare", "--sandbox net --allow all", ("allow", "net")),
+    ("bare", "--allow bare:off", ("allow", "off")),
+    ("careful", "--allow careful", ("allow", "read")),
+])
+def test_flags_decide(name, flags, verdict):
+    assert decide(name, *flags.split()) == verdict
+
+
+def test_consent_to_run_never_widens_the_sandbox():
+    for name in TOOLS:
+        for flags in ([f"--allow={name}"], ["--allow=all"]):
+            verdict, profile = decide(name, *flags)
+            assert verdict == "deny" or profile in ("read", "work")
+
+
+def test_what_a_schema_asks_for_is_not_granted(monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "x")
+    tool = {"name": "t", "command": ["/usr/bin/true"], "env": ["MY_TOKEN"], "sandbox": TOOLS["careful"]["sandbox"]}
+    decision = policy("--allow=t").decide(tool, {})
+    assert (decision.read, decision.write, decision.env) == ((), (), frozenset())
+    assert policy("--allow=t", "--env=MY_TOKEN").decide(tool, {}).env == {"MY_TOKEN"}
+
+
+def test_the_suites_own_programs_get_their_own_data_folders_only(home):
+    from agentlib import paths
+    store = paths.place("data") + "/memory"
+    tool = {"name": "remember", "command": [f"{paths.TOP}/bin/agent-memory"],
+            "sandbox": {"profile": "work", "write": [store, str(home), f"{store}/../../../secret"]}}
+    assert policy("--allow=remember").decide(tool, {}).write == (store,)
+    assert policy("--allow=remember").decide({**tool, "command": ["/usr/bin/true"]}, {}).write == ()
+
+
+def test_a_denial_tells_the_model_what_to_do():
+    with pytest.raises(Fault) as told:
+        policy().allow({"name": "change", "command": ["/x"]}, {})
+    assert told.value.kind == "tool_denied"
+    assert "(--allow change)" in told.value.message and "Do not try it again" in told.value.message
+
+
+RULES = '''
+[[rule]]
+tool = "change"
+arguments = { path = "docs/*" }
+verdict = "allow"
+
+[[rule]]
+tool = ["change", "other"]
+arguments = { path = "*secret*" }
+verdict = "deny"
+reason = "secrets stay"
+
+[[rule]]
+tool = "fe*"
+verdict = "allow"
+profile = "net"
+env = ["GH_TOKEN"]
+'''
+
+
+@pytest.mark.parametrize(("path", "verdict"), [
+    ("docs/a", "allow"), ("docs/b/c", "allow"), ("docs/../../etc", "deny"), ("src/a", "deny"), ("docs/secret", "deny"),
+    (["docs/a", "docs/b"], "allow"), (["docs/a", "src/b"], "deny"), (["docs/a", "docs/secret"], "deny"),
+    (7, "deny"), (None, "deny"), ("Docs/a", "deny"), ("docs/[x]", "allow"),
+])
+def test_rules_look_at_arguments(path, verdict):
+    assert decide("change", arguments={"path": path}, rules=RULES)[0] == verdict
+
+
+def test_rules_grant_profiles_and_variables():
+    made = policyfile.parse(RULES, "rules")
+    decision = made.decide({"name": "fetch", "command": ["/x"], **TOOLS["fetch"]}, {})
+    assert (decision.verdict, decision.profile, decision.env) == ("allow", "net", {"GH_TOKEN"})
+
+
+def test_deny_beats_ask_beats_allow_in_any_order():
+    rules = {verdict: f'[[rule]]\ntool = "change"\nverdict = "{verdict}"\n' for verdict in ("allow", "ask", "deny")}
+    for order in (("allow", "deny"), ("deny", "allow"), ("allow", "ask"), ("ask", "allow")):
+        assert decide("change", rules="".join(rules[one] for one in order))[0] == "deny"      # nobody can be asked
+
+
+def test_the_policy_file_of_the_user_counts_and_the_flags_narrow_it(home, monkeypatch):
+    file = home / "config" / "agentutils" / "policy.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(RULES)
+    file.chmod(0o600)
+    assert decide("fetch") == ("allow", "net")
+    assert decide("fetch", "--sandbox", "read") == ("allow", "read")
+    assert decide("fetch", "--deny", "fetch") == ("deny", "")
+    file.chmod(0o666)
+    with pytest.raises(Fault, match="others may write to it"):
+        policy()
+
+
+def test_files_of_the_project_say_nothing(home, monkeypatch):
+    monkeypatch.chdir(home)
+    for name in ("policy.toml", "AGENTS.md", ".agentutils/policy.toml", "agentutils/policy.toml", ".config/x.toml"):
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text('sandbox = "off"\n[[rule]]\ntool = "*"\nverdict = "allow"\nprofile = "off"\n')
+    assert decide("change") == ("deny", "work")
+
+
+@pytest.mark.parametrize("text", [
+    "tool = 1", '[[rule]]\nverdict = "allow"', '[[rule]]\ntool = "x"\nverdict = "maybe"', '[[rule]]\ntol = "x"',
+    '[[rule]]\ntool = "x"\nprofile = "all"', '[[rule]]\ntool = [1]', '[[rule]]\ntool = "x"\narguments = "y"',
+    'sandbox = "none"', 'ask = "yes"', "[[rule]", 'rule = "x"', 'env = 1',
+])
+def test_a_policy_file_that_is_not_understood_is_refused_whole(text):
+    with pytest.raises(Fault) as told:
+        policyfile.parse(text, "/some/policy.toml")
+    assert told.value.kind == "invalid_input" and "/some/policy.toml" in told.value.message
+
+
+@pytest.mark.parametrize("flag", ["", ":net", "x:all", "x:"])
+def test_a_flag_that_is_not_understood_is_refused(flag):
+    with pytest.raises(Fault, match="NAME:PROFILE"):
+        policy(f"--allow={flag}")
+
+
+class Terminal:
+    """A terminal with somebody at it who types an answer once the question is there."""
+
+    def __init__(self, *answers):
+        self.master, self.slave = pty.openpty()
+        self.path, self.seen, self.answers = os.ttyname(self.slave), b"", list(answers)
+        threading.Thread(target=self._sit, daemon=True).start()
+
+    def _sit(self):
+        while True:
+            try:
+                self.seen += os.read(self.master, 65536)
+            except OSError:
+                return
+            if self.seen.endswith(b": ") and self.answers:
+                answer = self.answers.pop(0)
+                time.sleep(0.05)        # after the question, which forgets what was typed before
+                while answer:
+                    answer = answer[os.write(self.master, answer[:1024]):]
+
+    def close(self):
+        """Hang up."""
+        os.close(self.slave)
+        os.close(self.master)
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Makes a terminal the one that is asked."""
+    made = []
+
+    def sit(*answers):
+        made.append(Terminal(*answers))
+        asked = ask.question
+        path = made[-1].path
+        monkeypatch.setattr(ask, "question", lambda lines, prompt: asked(lines, prompt, 1.0, path))
+        return made[-1]
+    yield sit
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize(("typed", "verdict"), [
+    (b"y\n", "allow"), (b"yes\n", "allow"), (b"a\n", "allow"), (b"always\n", "allow"),
+    (b"\n", "deny"), (b"Y \n", "deny"), (b"Y\n", "deny"), (b"y \n", "deny"), (b" y\n", "deny"), (b"yess\n", "deny"),
+    (b"n\n", "deny"), (b"\x04", "deny"), (b"", "deny"), (b"y" * 70000 + b"\n", "deny"), (b"\xff\xfe\n", "deny"),
+])
+def test_only_an_explicit_yes_is_one(terminal, typed, verdict):
+    terminal(typed)
+    assert decide("change", "--ask")[0] == verdict
+
+
+def test_the_question_shows_what_would_run_with_every_character_visible(terminal):
+    screen = terminal(b"n\n")
+    decide("change", "--ask", arguments={"path": "a\x1b[2Kb", "text": "line\nline \u202egnp.exe \x07"})
+    shown = screen.seen.decode()
+    assert "change wants to run: /usr/bin/true" in shown and "sandbox: work (may change files" in shown
+    assert "\\u001b[2K" in shown and "\\u202e" in shown and "\\u0007" in shown and "line\\nline" in shown
+    assert not {"\x1b", "\u202e", "\x07"} & set(shown)
+
+
+def test_a_long_argument_is_cut_in_the_middle_and_it_is_said(terminal):
+    screen = terminal(b"n\n")
+    decide("change", "--ask", arguments={"text": "BEGIN" + "x" * 100000 + "END"})
+    shown = screen.seen.decode()
+    assert "BEGIN" in shown and "END" in shown and "characters are not shown" in shown and len(shown) < 6000
+
+
+def test_a_yes_is_for_this_call_and_always_is_for_the_tool_in_this_run(terminal):
+    terminal(b"y\n", b"a\n", b"n\n")
+    made = policy("--ask")
+    tool = {"name": "change", "command": ["/x"]}
+    assert made.decide(tool, {"n": 1}).verdict == "allow"
+    assert made.decide(tool, {"n": 2}).verdict == "allow"           # asked again, and this time it is `always`
+    assert made.decide(tool, {"n": 3}).verdict == "allow"           # not asked
+    assert made.decide({**tool, "name": "other"}, {}).verdict == "deny"
+    assert policy().decide(tool, {}).verdict == "deny"              # another run
+
+
+def test_always_does_not_silence_a_rule_that_asks(terminal):
+    terminal(b"a\n", b"n\n")
+    made = policyfile.parse('[[rule]]\ntool = "change"\nverdict = "ask"', "rules")
+    assert made.decide({"name": "change", "command": ["/x"]}, {}).verdict == "allow"
+    assert made.decide({"name": "change", "command": ["/x"]}, {}).verdict == "deny"
+
+
+def test_a_question_can_grant_the_profile_that_is_asked_for(terminal):
+    screen = terminal(b"y\n")
+    assert decide("fetch", "--ask") == ("allow", "net")
+    assert "and the network" in screen.seen.decode()
+
+
+def test_without_a_terminal_nothing_is_allowed():
+    assert ask.question(["x"], "y? ", 1.0, "/nowhere/tty") is None
+
+
+def test_a_question_waits_no_longer_than_it_should():
+    screen = Terminal()
+    began = time.monotonic()
+    assert ask.question(["x"], "y? ", 0.2, screen.path) is None
+    assert time.monotonic() - began < 2
+    screen.close()
+
+
+def test_what_was_typed_before_the_question_does_not_count():
+    screen = Terminal()
+    os.write(screen.master, b"y\n")
+    time.sleep(0.05)
+    assert ask.question(["x"], "y? ", 0.2, screen.path) is None
+    screen.close()
+
+
+def test_a_program_that_is_replaced_has_another_fingerprint(tmp_path):
+    from agentlib.fingerprint import fingerprint
+    file = tmp_path / "tool"
+    file.write_text("one")
+    before = fingerprint(str(file))
+    assert fingerprint(str(file)) == before
+    (tmp_path / "new").write_text("two")
+    (tmp_path / "new").rename(file)
+    assert fingerprint(str(file)) != before
+    file.unlink()
+    with pytest.raises(OSError):
+        fingerprint(str(file))
