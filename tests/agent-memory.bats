@@ -239,11 +239,37 @@ P
 }
 
 @test "a model's calls: remember, recall, search_memory, forget" {
-    equal 'remember recall search_memory forget' "$(agent-memory --agent-schema | jq -r .name | xargs)"
+    equal 'remember recall search_memory forget memory' "$(agent-memory --agent-schema | jq -r .name | xargs)"
     equal remembered "$(echo '{"key":"k","value":{"n":1},"tags":["t"]}' | agent-memory tool remember)"
     equal '{"n":1}' "$(echo '{"key":"k"}' | agent-memory tool recall)"
     equal k "$(echo '{"words":"n"}' | agent-memory tool search_memory | jq -r .key)"
     equal forgotten "$(echo '{"key":"k"}' | agent-memory tool forget)"
     equal "nothing is kept under 'k'" "$(echo '{"key":"k"}' | agent-memory tool recall)"
     run -100 agent-memory tool remember <<<'[]'
+}
+
+@test "as tools of agent-react: recall reads, remember needs consent, both reach the store from the sandbox" {
+    agent-memory remember colour green
+    model '
+def reply(body):
+    last = body["messages"][-1]
+    if last["role"] == "tool":
+        return last["content"]
+    name, _, rest = last["content"].partition(" ")
+    return {"tool_calls": [{"name": name, "arguments": {"key": "colour", **({"value": rest} if rest else {})}}]}'
+    equal green "$(agent-discover agent-memory | agent-react recall)"
+    has "$(agent-discover agent-memory | agent-react "remember blue")" 'not allowed'
+    equal green "$(agent-memory recall colour)"
+    equal remembered "$(agent-discover agent-memory | agent-react --allow remember "remember blue")"
+    equal blue "$(agent-memory recall colour)"
+}
+
+@test "as a plugin of agent-react: what fits comes before the run, the tools are there during it" {
+    agent-memory remember tabs 'we indent with tabs' --store team
+    model '
+def reply(body):
+    names = sorted(t["function"]["name"] for t in body["tools"])
+    return ("knows " if "we indent with tabs" in str(body["messages"]) else "lost ") + " ".join(names)'
+    run -0 agent-react --plugin 'agent-memory --store team' "tabs or blanks?" </dev/null
+    equal 'knows forget recall remember search_memory' "$output"
 }

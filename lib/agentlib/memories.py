@@ -304,6 +304,29 @@ def tool(args: Namespace) -> int:
     raise Fault("invalid_input", f"tool {name}: one of remember, recall, search_memory, forget")
 
 
+def plugin(args: Namespace) -> int:
+    """As a plugin of agent-react: what fits the request before the run, the tools during it."""
+    from agentlib.plugging import serve
+
+    def see(hook: str, record: Record) -> Record:
+        if hook == "install":
+            return {**record, "tools": [*(t for t in record.get("tools") or [] if isinstance(t, dict)), *tools(args)]}
+        asked = record.get("input")
+        found = fitting(args, asked if isinstance(asked, str) else records.dumps(asked))
+        return {**record, "material": [*(record.get("material") or []), *found]}
+
+    return serve(see)
+
+
+def tools(args: Namespace) -> list[Record]:
+    """The `tool` records of this store and namespace."""
+    store = args.store if "://" in args.store else os.path.abspath(located(args.store))
+    own = ["--store", store, "--namespace", args.namespace]
+    command = [str(paths.ROOT / "bin" / "agent-memory")]
+    made = [one for one in args.schema if one.get("kind") != "plugin"]
+    return [{"type": "tool", **one, "command": [*command, *one["args"], *own], "invoke": "json"} for one in made]
+
+
 def _said(status: int, without: str, with_: str = "") -> int:
     """An answer in words: that there is nothing is an answer too, not a failure of the tool."""
     if text := without if status else with_:

@@ -78,7 +78,8 @@ def memory(row: tuple[Any, ...]) -> Record:
 def version(namespace: str, item: Record, gone: bool) -> tuple[Any, ...]:
     """The columns of a new version, in the order of COLUMNS but for the id; `gone`: it is forgotten."""
     value = None if gone else dumps(item["value"])
-    return namespace, item["key"], value, " ".join(item.get("tags") or ()), item.get("time") or now(), item.get("expires")
+    words = " ".join(item.get("tags") or ())
+    return namespace, item["key"], value, words, item.get("time") or now(), item.get("expires")
 
 
 class Store:
