@@ -1,0 +1,45 @@
+"""The same batch by hand, with asyncio and nothing else: python3 batch_raw.py COUNT ADDRESS [TOOL]
+
+Each task posts its request, runs the tool as a bare process where there is one (no sandbox, no schema), posts again.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+
+async def post(address: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The message of one chat completion."""
+    url = urlsplit(address)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    data = json.dumps(body).encode()
+    head = f"POST {url.path}/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n"
+    writer.write(f"{head}connection: close\r\n\r\n".encode() + data)
+    answer = await reader.read()
+    writer.close()
+    said: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])["choices"][0]["message"]
+    return said
+
+
+async def task(address: str, tool: str | None) -> None:
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "go"}]
+    tools = {"tools": [{"type": "function", "function": {"name": "three"}}]} if tool else {}
+    said = await post(address, {"model": "m", "messages": messages, **tools})
+    if tool:
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(tool, stdin=pipe, stdout=pipe)
+        out, _ = await child.communicate(b"{}\n")
+        result = {"role": "tool", "tool_call_id": said["tool_calls"][0]["id"], "content": out.decode()}
+        await post(address, {"model": "m", "messages": [*messages, said, result], **tools})
+    print('{"type":"result"}')
+
+
+async def main() -> None:
+    count, address, tool = int(sys.argv[1]), sys.argv[2], sys.argv[3] if sys.argv[3:] else None
+    await asyncio.gather(*(task(address, tool) for _ in range(count)))
+
+
+asyncio.run(main())
