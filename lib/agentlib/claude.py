@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 
+from agentlib import subschemas
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 BUDGET = {"low": 1024, "medium": 4096, "high": 12288}      # tokens of thinking before 4.6; 1024 is the least
-VALUES = ("enum", "const", "default", "examples")           # words of JSON Schema that hold values, not schemas
 BEFORE_4_6 = re.compile(r"claude-(v?2|3|instant|(opus|sonnet|haiku)-4-([0-5]\b|20\d{6}))")
 
 
@@ -26,13 +26,8 @@ def thinking(model: str, effort: str, limit: int | None) -> Record:
     return {"thinking": {"type": "enabled", "budget_tokens": budget if limit is None else min(budget, limit - least)}}
 
 
-def closed(schema: Any) -> Any:
+def closed(schema: Record) -> Record:
     """The schema with `additionalProperties` false where an object says nothing of it: the vendor insists on it."""
-    if isinstance(schema, list):
-        return [closed(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    made = {name: value if name in VALUES else closed(value) for name, value in schema.items()}
-    if made.get("type") == "object":
-        made.setdefault("additionalProperties", False)
+    made: Record = subschemas.changed(schema, lambda one: (
+        {"additionalProperties": False, **one} if one.get("type") == "object" else one))
     return made
