@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from agentlib import localprompt
+from agentlib import localprompt, localreply
 from agentlib.faults import Fault
-from agentlib.localshortlist import MOST, shortlist
+from agentlib.localshortlist import MOST, fitting, shortlist
 
 WORDCOUNT = {
     "name": "wordcount", "description": "Count words",
@@ -140,17 +140,17 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
 
 def test_a_call_comes_out_as_an_ordinary_tool_call() -> None:
     plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
-    said = localprompt.message('{"tool": "reverse", "args": {"text": "x"}}', plan)
+    said = localreply.message('{"tool": "reverse", "args": {"text": "x"}}', plan)
     assert said["tool_calls"][0]["name"] == "reverse" and said["tool_calls"][0]["arguments"] == {"text": "x"}
     assert said["tool_calls"][0]["id"].startswith("call_")
-    said = localprompt.message('{"tool": "answer", "args": {"text": "x"}}', plan)
+    said = localreply.message('{"tool": "answer", "args": {"text": "x"}}', plan)
     assert said == {"role": "assistant", "content": "x"}
 
 
 def test_half_a_call_is_a_bad_response() -> None:
     plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
     with pytest.raises(Fault) as caught:
-        localprompt.message('{"tool": "reverse", "args": {"te', plan)
+        localreply.message('{"tool": "reverse", "args": {"te', plan)
     assert caught.value.kind == "bad_response"
 
 
@@ -158,7 +158,7 @@ def test_an_answer_streams_while_it_grows_and_never_shows_half_a_character() -> 
     plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
     text = 'He said "ä\\" \n\t\U0001f600 end'
     for whole in (json.dumps({"tool": "answer", "args": {"text": text}}, ensure_ascii=a) for a in (True, False)):
-        seen = [localprompt.answered(whole[:n], plan) for n in range(len(whole) + 1)]
+        seen = [localreply.answered(whole[:n], plan) for n in range(len(whole) + 1)]
         assert seen[-1] == text
         assert all(text.startswith(s) for s in seen)
         assert seen == sorted(seen, key=len)
@@ -167,21 +167,21 @@ def test_an_answer_streams_while_it_grows_and_never_shows_half_a_character() -> 
 def test_a_call_shows_no_text_while_it_grows() -> None:
     plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
     whole = '{"tool": "reverse", "args": {"text": "answer"}}'
-    assert {localprompt.answered(whole[:n], plan) for n in range(len(whole) + 1)} == {""}
+    assert {localreply.answered(whole[:n], plan) for n in range(len(whole) + 1)} == {""}
 
 
 def test_with_a_schema_and_tools_the_answer_has_the_schemas_form() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE], "schema": schema})
     assert not plan.free
-    assert localprompt.message('{"tool": "answer", "args": {"n": 3}}', plan)["content"] == '{"n": 3}'
+    assert localreply.message('{"tool": "answer", "args": {"n": 3}}', plan)["content"] == '{"n": 3}'
 
 
 def test_the_same_call_once_more_is_noticed() -> None:
     before = {"messages": [user("x"), call("reverse", text="x"), {"role": "tool", "content": "x"}]}
-    assert localprompt.repeats(call("reverse", text="x"), before)
-    assert not localprompt.repeats(call("reverse", text="y"), before)
-    assert not localprompt.repeats({"role": "assistant", "content": "x"}, before)
+    assert localreply.repeats(call("reverse", text="x"), before)
+    assert not localreply.repeats(call("reverse", text="y"), before)
+    assert not localreply.repeats({"role": "assistant", "content": "x"}, before)
 
 
 def many() -> list[dict[str, Any]]:
@@ -214,3 +214,14 @@ def test_the_shortlist_keeps_the_order_and_what_was_called_already() -> None:
 
 def test_eight_tools_or_fewer_are_all_offered() -> None:
     assert shortlist(many()[:MOST], "anything") == many()[:MOST]
+
+
+def test_an_optional_argument_is_shown_where_an_example_uses_it_or_the_request_names_it() -> None:
+    tool = {"name": "list_files", "inputSchema": {"type": "object", "properties": {
+        "path": {"type": "string"}, "hidden": {"type": "boolean"}, "recursive": {"type": "boolean"}}},
+        "examples": [{"request": "what is in docs?", "arguments": {"path": "docs"}}]}
+    def shown(request: str, tool: dict[str, Any]) -> list[str]:
+        return list(fitting(tool, request)["inputSchema"]["properties"])
+    assert shown("List the files in src", tool) == ["path"]
+    assert shown("List the hidden files in src", tool) == ["path", "hidden"]
+    assert shown("List the files in src", {**tool, "examples": []}) == ["path", "hidden", "recursive"]

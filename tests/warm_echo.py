@@ -9,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from agentlib import cli, warm, warmserver  # noqa: E402
+from agentlib import cli, warmclient, warmserver  # noqa: E402
 from agentlib.faults import Fault  # noqa: E402
 
 
@@ -54,7 +54,7 @@ def main(args):
         return
     command = [sys.executable, "-IS", os.path.realpath(__file__), name, "--serve", *rest]
     env = {key: os.environ[key] for key in ("PATH", "HOME", "XDG_RUNTIME_DIR", "AGENT_WARM_MINUTES")}
-    warm.through(name, command, env, lambda request: request)
+    warmclient.through(name, command, env, lambda request: request)
 
 
 if __name__ == "__main__":

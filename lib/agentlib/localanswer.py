@@ -4,7 +4,7 @@ from __future__ import annotations
 import threading
 import time
 
-from agentlib import localprompt
+from agentlib import localprompt, localreply
 from agentlib.faults import RETRYABLE, Fault
 from agentlib.localengine import Cancelled, Engine
 
@@ -94,7 +94,7 @@ def ask(request: Record, resident: Resident, told: Told, wanted: Wanted) -> tupl
     plan = localprompt.plan(request)
     said, reply = one(plan, request, resident, told, wanted)
     usage = reply.usage
-    if localprompt.repeats(said, request) and request.get("tool_choice", "auto") == "auto":
+    if localreply.repeats(said, request) and request.get("tool_choice", "auto") == "auto":
         plan = localprompt.plan(request, answer_only=True)
         said, reply = one(plan, request, resident, told, wanted)
         usage = {name: count + usage.get(name, 0) for name, count in reply.usage.items()}
@@ -105,11 +105,11 @@ def one(plan: localprompt.Plan, request: Record, resident: Resident, told: Told,
         wanted: Wanted) -> tuple[Record, Reply]:
     """One answer of the model to one plan. JSON that was cut at max_tokens gives what text there is."""
     def see(raw: str) -> None:
-        told.upto(localprompt.answered(raw, plan))
+        told.upto(localreply.answered(raw, plan))
     reply = resident.chat(request["model_file"], plan.body, see, wanted, told._emit)
     try:
-        return localprompt.message(reply.text, plan), reply
+        return localreply.message(reply.text, plan), reply
     except Fault:
         if reply.stop_reason != "max_tokens":
             raise
-        return {"role": "assistant", "content": localprompt.answered(reply.text, plan)}, reply
+        return {"role": "assistant", "content": localreply.answered(reply.text, plan)}, reply

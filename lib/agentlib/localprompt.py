@@ -1,16 +1,14 @@
-"""From a request to what a small model can follow, and back: few-shot turns, JSON held to a schema, plain tool calls.
+"""From a request to what a small model can follow: few-shot turns, and JSON that is held to a schema.
 
 Small models on llama.cpp do not make native tool calls, but with every tool's schema as one constraint and a few
-worked examples they choose well (figures: docs/local.md). All of it is pure functions: no model in here.
+worked examples they choose well (figures: docs/local.md). localreply.py reads what comes back.
 """
 from __future__ import annotations
 
 import json
-import re
-import secrets
 
 from agentlib.faults import Fault
-from agentlib.localshortlist import shortlist
+from agentlib.localshortlist import fitting, shortlist
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +17,11 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 RESULT_CAP = 500        # characters of a tool's result that the model sees; the user sees all of it
+CHAT_TOKENS, CALL_TOKENS = 1024, 512        # the most that is written where the request does not say
 EXAMPLES = 10           # few-shot turns, over all tools
 RULE = ('You have tools. Reply with only one JSON object: {"tool": NAME, "args": {...}}. Take the args from the '
-        'user\'s words, exactly as they stand there; leave optional args out unless the user asks for them. '
-        'When no tool fits, or when the result is known, use the tool "%s".\nTools:')
+        'user\'s words, exactly as they stand there. When no tool fits, or when the result is known, use the '
+        'tool "%s".\nTools:')
 ANSWER = "Say something to the user: the final answer, or that no tool fits"
 GREETING = "Hello! What can I do for you?"
 REFUSAL = "I cannot do that: none of my tools can order a taxi."
@@ -70,7 +69,7 @@ def plan(request: Record, answer_only: bool = False) -> Plan:
     turns = [{"role": "system", "content": instructions(messages, offered, answer)}, *few_shot(offered, answer)]
     turns += [turn for m in messages if m.get("role") != "system" for turn in tool_turns(m, answer)]
     body = {"messages": turns, "response_format": constraint({"anyOf": forms} if len(forms) > 1 else forms[0])}
-    return Plan(with_settings(body, request), offered, answer, not schema)
+    return Plan(with_settings(body, request, CALL_TOKENS), offered, answer, not schema)
 
 
 def check(request: Record) -> None:
@@ -94,7 +93,8 @@ def chosen(tools: list[Record], choice: Any, messages: list[Record]) -> list[Rec
             raise Fault("invalid_request", f"tool_choice names {choice.get('name')!r}, which is not among the tools")
         return named
     used = {c.get("name") for m in messages for c in m.get("tool_calls") or []}
-    return shortlist(tools, last_request(messages), used)
+    request = last_request(messages)
+    return [fitting(tool, request) for tool in shortlist(tools, request, used)]
 
 
 def last_request(messages: list[Record]) -> str:
@@ -110,10 +110,10 @@ def answer_name(tools: list[Record]) -> str:
     return name
 
 
-def with_settings(body: Record, request: Record) -> Record:
+def with_settings(body: Record, request: Record, most: int = CHAT_TOKENS) -> Record:
     """The request's own settings; its `options` win over what was built."""
     body["temperature"] = request.get("temperature", 0) or 0
-    body["max_tokens"] = request.get("max_tokens") or 1024
+    body["max_tokens"] = request.get("max_tokens") or most
     if request.get("stop"):
         body["stop"] = request["stop"]
     return merged(body, request.get("options") or {})
@@ -268,40 +268,3 @@ def result_text(result: str, failed: bool = False) -> str:
         cut = len(result) - RESULT_CAP
         result = f"{result[:head]}\n[… {cut} characters left out …]\n{result[head - RESULT_CAP:]}"
     return f"{'Error' if failed else 'Result'}: {result}"
-
-
-def message(raw: str, plan: Plan) -> Record:
-    """The assistant's `message` in the model's output: text, or one tool call. `bad_response` where it is neither."""
-    if plan.answer is None:
-        return {"role": "assistant", "content": raw}
-    try:
-        said = json.loads(raw)
-        name, args = said["tool"], said["args"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise Fault("bad_response", f"the reply is no whole call: {raw[:80]!r}", retryable=False) from None
-    if name == plan.answer:
-        return {"role": "assistant", "content": args.get("text", "") if plan.free else spaced(args)}
-    call = {"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}
-    return {"role": "assistant", "content": "", "tool_calls": [call]}
-
-
-def repeats(said: Record, request: Record) -> bool:
-    """Whether a call is the very one that was made just before: small models go round in circles."""
-    before = [c for m in request.get("messages") or [] for c in m.get("tool_calls") or []][-1:]
-    calls = said.get("tool_calls") or []
-    return bool(before and calls) and all(calls[0][k] == before[0].get(k) for k in ("name", "arguments"))
-
-
-_ANSWER = r'\s*\{\s*"tool"\s*:\s*"%s"\s*,\s*"args"\s*:\s*\{\s*"text"\s*:\s*"'
-_WHOLE = re.compile(r'(?:[^"\\]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u(?![dD][89abAB])[0-9a-fA-F]{4}|\\[^u])*')
-
-
-def answered(raw: str, plan: Plan) -> str:
-    """As much of the answer's text as the model's output holds so far, "" while it may yet be a call."""
-    if plan.answer is None:
-        return raw
-    if not plan.free or not (head := re.match(_ANSWER % plan.answer, raw)):
-        return ""
-    body = _WHOLE.match(raw, head.end())
-    assert body is not None     # the pattern matches the empty string too
-    return str(json.loads(f'"{body.group()}"', strict=False))

@@ -2,7 +2,8 @@
 
 The filter runs apart, behind a Unix socket in the user's runtime folder (folder 0700, socket 0600, both sides check
 the other's user). The first client starts it, under a lock, so there is one however many begin at once; it ends
-itself after some idle minutes. This is the clients' side and what both sides share; warmserver.py is the other.
+itself after some idle minutes. Here is how it is found, started and met; warmserver.py is the filter's side,
+warmclient.py passes a program's standard input and output through it.
 
 On the socket: the server says {"warm":"ready"}, or {"warm":"fault","kind":…,"message":…}; after that each line the
 client sends is a `request`, each line that comes back is one of its records, or {"warm":"note","message":…} for the
@@ -11,29 +12,22 @@ person who waits. A client that closes has cancelled.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import select
 import socket
 import struct
-import sys
 import time
 
-from agentlib import cli, paths, records
+from agentlib import paths, records
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import Any
-
-    Record = dict[str, Any]
+    from collections.abc import Iterator, Mapping, Sequence
 
 PATIENCE = 180.0        # seconds for the filter to get ready: a model read from a slow disk
 LOCK_PATIENCE = 20.0    # seconds for another process that is just starting the filter
-BUFFER = 1 << 20        # bytes waiting for a slow filter before standard input is left alone
-FINAL = ("response", "error")
 
 
 def minutes() -> float:
@@ -184,117 +178,3 @@ def _last_line(path: str) -> str:
     with contextlib.suppress(OSError), open(path, "rb") as file:
         return ([b""] + file.read(1 << 16).split(b"\n"))[-2].decode("utf-8", "replace")[-300:] or "(empty)"
     return "(not there)"
-
-
-class Client:
-    """Standard input to the warm filter, its records to standard output. One thread; a poll over three descriptors.
-
-    connect: gives a connected socket, called at the first request and again after the filter went away. prepare:
-    gives the request as the filter is to get it, or raises the Fault that answers it. Each request gets one final
-    record whatever happens. Records that are not requests pass byte for byte.
-    """
-
-    def __init__(self, connect: Callable[[], socket.socket], prepare: Callable[[Record], Record]) -> None:
-        self._connect, self._prepare = connect, prepare
-        self._sock: socket.socket | None = None
-        self._open: list[Any] = []              # ids of requests that have no final record yet
-        self._out, self._in, self._typed = b"", b"", b""
-        self._number, self._ended = 0, False    # lines read; standard input is at its end
-        self._fault: Fault | None = None
-
-    def run(self) -> None:
-        """Until standard input ends and all is answered; then the Fault of a malformed line, if there was one."""
-        while not self._ended or self._open:
-            poller = select.poll()
-            poller.register(1, 0)       # an error here: nobody reads us any more
-            if not self._ended and len(self._out) < BUFFER:
-                poller.register(0, select.POLLIN)
-            if self._sock:
-                poller.register(self._sock, select.POLLIN | (select.POLLOUT if self._out else 0))
-            for fd, event in poller.poll():
-                if fd == 1 and event & select.POLLERR:
-                    raise records.ClosedPipe
-                if fd == 0:
-                    self._read()
-                elif fd != 1:
-                    self._exchange(event)
-        if self._fault:
-            raise self._fault
-
-    def _read(self) -> None:
-        piece = os.read(0, 1 << 16)
-        *whole, self._typed = (self._typed + piece).split(b"\n")
-        if not piece:
-            whole, self._typed, self._ended = [*whole, self._typed], b"", True
-        for raw in whole:
-            self._number += 1
-            try:
-                self._line(raw.removeprefix(b"\xef\xbb\xbf" if self._number == 1 else b"").strip(b" \t\r\n"))
-            except Fault as fault:
-                self._fault, self._ended = fault, True
-                return
-        if len(self._typed) > records.LINE_CAP:
-            self._fault, self._ended = Fault("limit_exceeded", f"line {self._number + 1}: too long"), True
-
-    def _line(self, raw: bytes) -> None:
-        if not raw:
-            return
-        record = records.parse(raw, self._number)
-        if record["type"] != "request":
-            records.put(raw + b"\n")
-            return
-        try:
-            ready = self._prepare(record)
-            self._sock = self._sock or self._connect()
-        except Fault as fault:
-            records.write(fault.record(record.get("id")))
-            return
-        self._open.append(record.get("id"))
-        self._out += records.dumps(ready).encode() + b"\n"
-
-    def _exchange(self, event: int) -> None:
-        assert self._sock is not None
-        try:
-            if event & select.POLLOUT and self._out:
-                self._out = self._out[self._sock.send(self._out):]
-            if event & ~select.POLLOUT:
-                self._answers(self._sock.recv(1 << 16))
-        except BlockingIOError:
-            pass
-        except OSError as bad:
-            if bad.errno not in (errno.EPIPE, errno.ECONNRESET):
-                raise
-            self._out = b""
-            if not event & select.POLLIN:       # what it said before it went is still to be read
-                self._answers(b"")
-
-    def _answers(self, piece: bytes) -> None:
-        if not piece:
-            self._lost()
-            return
-        *whole, self._in = (self._in + piece).split(b"\n")
-        for raw in whole:
-            record = records.loads(raw)
-            if record.get("warm") == "note":
-                cli.warn(record["message"])
-                continue
-            if record.get("type") in FINAL and record.get("id") in self._open:
-                self._open.remove(record.get("id"))
-            records.put(raw + b"\n")
-
-    def _lost(self) -> None:
-        """The filter went away: what it left open gets an error that may be tried again."""
-        assert self._sock is not None
-        self._sock.close()
-        self._sock, self._out, self._in = None, b"", b""
-        for id in self._open:
-            records.write(Fault("server", "the process that answers was ended", retryable=True).record(id))
-        self._open.clear()
-
-
-def through(name: str, command: Sequence[str], env: Mapping[str, str], prepare: Callable[[Record], Record]) -> None:
-    """Be the filter's client for the whole of standard input (see Client). A terminal is never read."""
-    if sys.stdin is None or sys.stdin.isatty():
-        cli.warn("expects records on standard input")
-        return
-    Client(lambda: connect(name, command, env), prepare).run()

@@ -59,9 +59,11 @@ def one(model: subprocess.Popen[bytes], case: Case, tools: list[Case]) -> tuple[
     wanted = [{"id": "c", "name": case["tool"], "arguments": case["args"]}]
     told = [asked, {"role": "assistant", "content": "", "tool_calls": wanted},
             {"role": "tool", "tool_call_id": "c", "name": case["tool"], "content": given}]
-    answer = ask(model, told, tools).get("content") or ""
+    said = ask(model, told, tools)
+    answer = said.get("content") or ""
     if key.lower() not in answer.lower():
-        print(f"{case['id']}: {case['request']}: the result {given!r} became {answer!r}")
+        instead = answer or (said.get("tool_calls") or [{}])[0]
+        print(f"{case['id']}: {case['request']}: the result {given!r} became {instead!r}")
     return right, exact, key.lower() in answer.lower()
 
 
