@@ -193,7 +193,10 @@ def _grants(tool: Record, rules: list[Rule]) -> tuple[tuple[str, ...], tuple[str
     if isinstance(wish, dict) and own(tool):
         folders = [paths.place(kind) for kind in ("data", "state", "cache")]
         for asked, granted in ((wish.get("read"), read), (wish.get("write"), write)):
-            granted += [path for path in asked or () if any(_below(str(path), folder) for folder in folders)]
+            real = [paths.expand(str(path)) for path in asked or ()]
+            granted += [path for path in real if any(_below(path, folder) for folder in folders)]
+        for path in write:      # one that is not there yet could not be shown to the tool
+            os.makedirs(path, mode=0o700, exist_ok=True)
     return tuple(read), tuple(write)
 
 

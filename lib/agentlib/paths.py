@@ -43,6 +43,17 @@ def place(kind: str) -> str:
     return os.path.join(given if os.path.isabs(given) else os.path.join(_home(), default), NAME)
 
 
+def homes() -> dict[str, str]:
+    """The XDG variables with what they stand for, for a program of ours whose HOME is another (in a sandbox)."""
+    return {variable: os.path.dirname(place(kind)) for kind, (variable, _) in _XDG.items()}
+
+
+def expand(path: str) -> str:
+    """A path that may begin with one of these variables, `$XDG_DATA_HOME/…`."""
+    start, slash, rest = path.partition("/")
+    return homes().get(start[1:], start) + slash + rest if start.startswith("$") else path
+
+
 def _path(text: str) -> Path:
     from pathlib import Path
     return Path(text)

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 
-from agentlib import output, process, records, sandbox
+from agentlib import consent, output, paths, process, records, sandbox
 from agentlib.coprocess import Coprocess, told
 from agentlib.faults import Fault
 
@@ -58,7 +58,8 @@ class Runner:
     def _cell(self, tool: Tool, words: list[str], granted: Decision) -> Cell:
         kept = output.folder()
         read = [*granted.read, *([kept] if os.path.isdir(kept) else [])]
-        env = {**sandbox.environment(granted.env), "AGENT_DEPTH": str(self._depth)}
+        homes = paths.homes() if consent.own(tool.record) else {}
+        env = {**sandbox.environment(granted.env), **homes, "AGENT_DEPTH": str(self._depth)}
         argv = [*tool.command, *words]
         return sandbox.Cell(argv, granted.profile, os.getcwd(), env=env, read=read, write=granted.write)
 
