@@ -235,7 +235,7 @@ def _probe(files: Sequence[str], timeout: float, profile: str) -> dict[str, Answ
     outcomes = questions([path for path in files if path not in answers], ["--agent-schema"], timeout, profile)
     for path, outcome in outcomes.items():
         try:
-            answers[path] = [_line(tool(told, path)) for told in answer(outcome)]
+            answers[path] = [line(tool(told, path)) for told in answer(outcome)]
         except Fault as fault:
             wrong = shebang.fault(path)
             answers[path] = Fault(fault.kind, wrong) if wrong else fault
@@ -270,10 +270,10 @@ def _environment(folder: str) -> dict[str, str]:
     return {"PATH": path, "HOME": folder, "TMPDIR": folder, "LANG": os.environ.get("LANG", "C.UTF-8")}
 
 
-def _line(record: Record) -> bytes:
+def line(record: Record) -> bytes:
     """The line of a record; a path that is no UTF-8 keeps its bytes as the escapes \\udc80 to \\udcff."""
     try:
-        record["command"][0].encode()
+        (record.get("path") or record["command"][0]).encode()
     except UnicodeEncodeError:
         from json import dumps
         return dumps(record, separators=(",", ":")).encode()

@@ -1,0 +1,71 @@
+"""Find agents and tools by what they can do: the words of a request against name, tags and description."""
+from __future__ import annotations
+
+from agentlib import candidates, cli, localshortlist, paths, records, registry, schemas
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+
+FEW = 4             # letters that a word of the request needs to stand for the words that begin with it
+FOUND = 20          # records printed at most
+
+
+def everyone() -> list[Record]:
+    """The agents of the registries and the tools on the tool path, each name once. What is broken is left out."""
+    found: dict[str, Record] = {}
+    for one in agents():
+        found.setdefault(one["name"], one)
+    files = [one.path for one in candidates.everything(paths.folders("AGENT_TOOL_PATH", "tools"))]
+    for answer in schemas.ask(files).values():
+        for one in answer if isinstance(answer, list) else []:
+            if one["type"] == "tool":
+                found.setdefault(one["name"], one)
+    return list(found.values())
+
+
+def agents(warn: bool = False) -> list[Record]:
+    """The agents of all registries, the first of each name. warn: say what is left out, and why."""
+    found: dict[str, Record] = {}
+    for file in registry.sources():
+        try:
+            for entry in registry.entries(file):
+                try:
+                    found.setdefault(entry.name, registry.record(entry))
+                except Fault as fault:
+                    if warn:
+                        cli.warn(f"{file}: {fault.message}")
+        except Fault as fault:
+            if warn:
+                cli.warn(fault.message)
+    return list(found.values())
+
+
+def best(records_: list[Record], wanted: str) -> list[Record]:
+    """The records that have something of the request, the best first."""
+    query = localshortlist.words(wanted)
+    texts = [_words(one, query) for one in records_]
+    scores = localshortlist.ranks(texts, query) if texts else []
+    order = sorted((i for i in range(len(texts)) if scores[i] > 0), key=lambda i: (-scores[i], i))
+    return [records_[i] for i in order]
+
+
+def _words(one: Record, query: list[str]) -> list[str]:
+    """The words of a record; one that begins as a word of the request does counts as that word (review, reviewer)."""
+    tags = " ".join(one.get("tags", []) if isinstance(one.get("tags"), list) else [])
+    text = f"{localshortlist.describe(one)} {tags} {tags}".replace("_", " ").replace("-", " ")
+    stems = [q for q in query if len(q) >= FEW]
+    return [next((q for q in stems if word.startswith(q)), word) for word in localshortlist.words(text)]
+
+
+def report(wanted: str) -> int:
+    """Print the records that fit the request, the best first; 1 where there is none."""
+    found = best(everyone(), wanted)[:FOUND]
+    for one in found:
+        records.put(schemas.line(one) + b"\n")
+    if not found:
+        cli.warn(f"nobody found for: {wanted}")
+    return 0 if found else 1
