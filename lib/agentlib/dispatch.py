@@ -9,7 +9,7 @@ import select
 import time
 from collections import deque
 
-from agentlib import cli, question, requests, retry
+from agentlib import cli, keys, question, records, requests, retry
 from agentlib.faults import Fault
 from agentlib.pool import Pool
 
@@ -237,6 +237,7 @@ class Dispatch:
     def _keep(self, call: Call, answer: list[Record]) -> None:
         kept = [{name: value for name, value in record.items() if name != "id"} for record in answer]
         for store, asked in call.kept.items():
+            asked, kept = records.loads(keys.scrub(records.dumps([asked, kept]).encode(), self.out.secrets))
             try:
                 store.keep(asked, kept)
             except OSError as bad:

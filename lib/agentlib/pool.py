@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 1 << 20       # bytes that wait for a slow provider before no more requests are read
 MARGIN = 1.0            # seconds that a provider has to report its own timeout before we do
+EARLY = 100             # answers that are kept for requests which are yet to come
 FINAL = ("response", "error")
 STATUSES = {126: "invalid_request", 127: "not_found"}
 
@@ -43,6 +44,8 @@ class Process(Child):
         self.calls: dict[str, Call] = {}    # by the id on the wire
         self.late: set[str] = set()         # ids of calls that were given up: what still comes is dropped
         self.strays = 0                     # finals that belong to no call
+        self.early: dict[str, bytes] = {}   # finals that came before any request was given, by their ids
+        self.asked = False                  # a request was given
         env = keys.environment(provider.name, provider.schema, pool.config)
         pool.out.secrets |= keys.secrets(provider.schema, env)
         super().__init__(pool.loop, [provider.path], env, hear=lambda raw: pool.hear(self, raw),
@@ -87,10 +90,12 @@ class Pool:
         if wire in child.calls or wire in child.late:       # the user's own id, unless it is taken
             self._count += 1
             wire = f"{wire}#{self._count}"
-        child.calls[wire] = call
+        child.calls[wire], child.asked = call, True
         call.heard = time.monotonic()
         child.send(records.dumps({"type": "request", "id": wire, **request}).encode() + b"\n")
         self._watch_clocks(self._expiry(call))
+        if wire in child.early:
+            self.hear(child, child.early.pop(wire))
 
     # -- what comes back
 
@@ -122,6 +127,8 @@ class Pool:
         elif isinstance(wire, str) and wire in child.late:
             if kind in FINAL:
                 child.late.discard(wire)
+        elif kind in FINAL and isinstance(wire, str) and not child.asked and len(child.early) < EARLY:
+            child.early[wire] = raw         # it does not read what it is asked: the request is still on its way
         elif kind in FINAL:
             self._stray(child, f"answered a request that it was not given: {excerpt(raw)}")
         elif kind != "delta":

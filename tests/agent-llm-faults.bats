@@ -1,0 +1,257 @@
+#!/usr/bin/env bats
+# agent-llm: providers that die, hang or lie; readers that leave; what is asked a second time.
+bats_require_minimum_version 1.5.0
+load helper
+load llm
+
+setup() {
+    prepare
+    echoing
+}
+
+# kinds: [id, kind] of each final record of $output, by id
+kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type=="error"))|sort_by(.id)|map([.id,.kind])'; }
+
+@test "a provider that does not exist fails its request alone" {
+    run -1 agent-llm < <(request a x '{"provider":"nosuch"}'; request b x)
+    equal '[["a","not_found"],["b",null]]' "$(kinds)"
+}
+
+@test "a provider that ends without an answer is told with its status and what it said, without secrets" {
+    export DEAD_KEY=key-that-nobody-may-see
+    SCHEMA='"env":[{"name":"DEAD_KEY","key":true}]' fake dead 'read -r line; echo "oops: $DEAD_KEY" >&2; exit 3'
+    run -111 --separate-stderr agent-llm --provider dead --json hi </dev/null
+    equal '["bad_response",false,1]' "$(jq -c '[.kind,.partial,(.attempts|length)]' <<<"$output")"
+    has "$output" "exit status 3"
+    has "$output" "oops: ***"
+    equal "oops: ***" "$stderr"
+}
+
+@test "a provider that is killed in the middle of a stream: partial, with the signal's name" {
+    fake crash 'read -r line
+        printf "{\"type\":\"delta\",\"id\":\"%s\",\"text\":\"half\"}\n" "$(id "$line")"; kill -SEGV $$'
+    run -1 agent-llm --provider crash < <(request a x)
+    equal '["error","bad_response",true]' "$(tail -1 <<<"$output" | jq -c '[.type,.kind,.partial]')"
+    has "$output" SIGSEGV
+}
+
+@test "a provider that answers without reading a request of 5 MiB is believed" {
+    fake deaf 'response a fine; exec 0<&-; sleep 0.2'
+    head -c 5000000 /dev/zero | tr '\0' x | jq -Rc '{type:"request",id:"a",messages:[{role:"user",content:.}]}' >in
+    run -0 agent-llm --provider deaf <in
+    equal fine "$(jq -r .message.content <<<"$output")"
+}
+
+@test "a provider that never ends is killed after its answer" {
+    fake stays 'trap "" TERM; read -r line; response "$(id "$line")" fine; while :; do sleep 0.2; done'
+    SECONDS=0
+    run -0 agent-llm --provider stays hi </dev/null
+    equal fine "$output"
+    ((SECONDS < 5))
+    no_survivors 1
+}
+
+@test "an answer with another id is believed for no request" {
+    fake liar 'while read -r line; do response other lie; done'
+    run -111 agent-llm --provider liar --json hi </dev/null
+    equal '"bad_response"' "$(jq -c .kind <<<"$output")"
+    run -1 agent-llm --provider liar < <(request a x; request b x)
+    equal '[["a","bad_response"],["b","bad_response"]]' "$(kinds)"
+}
+
+@test "a line that is no record, or a response without message, is a bad response" {
+    for said in 'echo nonsense' 'echo "[1]"' 'echo "{\"type\":\"response\",\"id\":\"1\"}"' 'echo "{\"type\":5,\"id\":\"1\"}"'; do
+        fake odd "read -r line; $said; sleep 1"
+        run -111 agent-llm --provider odd --json hi </dev/null
+        equal '"bad_response"' "$(jq -c .kind <<<"$output")"
+    done
+}
+
+@test "one final record is passed on, also where the provider writes two" {
+    fake twice 'while read -r line; do response "$(id "$line")" fine; response "$(id "$line")" again; done; sleep 0.1'
+    run -0 agent-llm --provider twice < <(request a x)
+    equal 1 "${#lines[@]}"
+}
+
+@test "a file that cannot be run says why, and is not tried again" {
+    fake plain 'echo x'
+    chmod -x "$SCRATCH/providers/plain"
+    run -100 agent-llm --provider plain hi </dev/null
+    has "$output" "plain: not executable (chmod +x)"
+    fake bad 'echo x'
+    sed -i '1s|.*|#!/no/such/interpreter|' "$SCRATCH/providers/bad"
+    run -100 agent-llm --provider bad --json hi </dev/null
+    has "$output" "#!/no/such/interpreter"
+    equal 1 "$(grep '^{' <<<"$output" | jq '.attempts|length')"
+    sed -i '1s|.*|#!/usr/bin/env nosuchprogram|' "$SCRATCH/providers/bad"
+    run -100 agent-llm --provider bad --json hi </dev/null
+    equal '"not_found"' "$(grep '^{' <<<"$output" | jq -c .kind)"
+}
+
+@test "a provider that hangs, or is stopped, is given up and killed" {
+    export AGENT_SILENCE_TIMEOUT=0.2
+    fake hangs 'read -r line; kill -STOP $$'
+    SECONDS=0
+    run -111 agent-llm --provider hangs --retries 0 --json hi </dev/null
+    equal '"timeout"' "$(jq -c .kind <<<"$output")"
+    run -111 agent-llm --provider hangs --timeout 0.5 --json hi </dev/null
+    equal '["timeout",1]' "$(jq -c '[.kind,(.attempts|length)]' <<<"$output")"
+    ((SECONDS < 15))
+    no_survivors 1
+}
+
+@test "after a timeout the late answer is dropped, the others of the stream are answered" {
+    run -1 agent-llm --timeout 1 --retries 0 < <(request a "!slow 1.5"; request b x; request c "!slow 1.2")
+    equal '[["a","timeout"],["b",null],["c","timeout"]]' "$(kinds)"
+}
+
+@test "what may pass is tried again, with pauses that grow; what went wrong is told" {
+    export AGENT_PROVIDER_PATH=$SCRATCH/providers
+    fake busy 'while read -r line; do id=$(id "$line"); date +%s.%N >>times
+        if [ "$(wc -l <times)" -lt 3 ]; then printf "{\"type\":\"error\",\"id\":\"%s\",\"kind\":\"overloaded\",\"message\":\"busy\",\"status\":529}\n" "$id"
+        else response "$id" fine; fi; done'
+    run -0 agent-llm --provider busy --json hi </dev/null
+    equal '["fine",[["busy","overloaded",529],["busy","overloaded",529]]]' \
+        "$(jq -c '[.message.content,(.attempts|map([.provider,.kind,.status]))]' <<<"$output")"
+    equal "true true" "$(awk 'NR>1{d[NR]=$1-l} {l=$1} END{print (d[2]>0.37?"true":d[2]), (d[3]>0.74?"true":d[3])}' times)"
+}
+
+# failing FIELDS: a provider whose every answer is an error with these fields; it counts them in the file tries.
+failing() {
+    fake failing 'while read -r line; do echo x >>tries
+        printf "{\"type\":\"error\",\"id\":\"%s\",\"message\":\"no\",'"${1//\"/\\\"}"'}\n" "$(id "$line")"; done'
+    rm -f tries
+}
+
+@test "retries are counted, and only what may pass is tried again" {
+    failing '"kind":"server"'
+    run -111 agent-llm --provider failing --json --retries 1 hi </dev/null
+    equal 2 "$(wc -l <tries)"
+    equal 2 "$(jq '.attempts|length' <<<"$output")"
+    failing '"kind":"auth"'
+    run -100 agent-llm --provider failing hi </dev/null
+    equal 1 "$(wc -l <tries)"
+    failing '"kind":"server","retryable":false'
+    run -111 agent-llm --provider failing hi </dev/null
+    equal 1 "$(wc -l <tries)"
+    failing '"kind":"invalid_request","retryable":true'
+    run -100 agent-llm --provider failing --retries 1 hi </dev/null
+    equal 2 "$(wc -l <tries)"
+}
+
+@test "a service that asks for more than a minute, or for more than is left, is not waited for" {
+    failing '"kind":"rate_limit","retry_after":61'
+    run -111 agent-llm --provider failing hi </dev/null
+    equal 1 "$(wc -l <tries)"
+    failing '"kind":"rate_limit","retry_after":30'
+    run -111 agent-llm --provider failing --timeout 5 hi </dev/null
+    equal 1 "$(wc -l <tries)"
+}
+
+@test "once text is out nothing is tried again and nobody else is asked" {
+    run -111 --separate-stderr agent-llm --fallback echo/echo-2 "!partial" </dev/null
+    equal "half a" "$output"
+    run -1 agent-llm --fallback echo/echo-2 < <(request a "!partial" '{"stream":true}')
+    equal '["delta","error"]' "$(jq -sc 'map(.type)' <<<"$output")"
+    equal '[true,1]' "$(tail -1 <<<"$output" | jq -c '[.partial,(.attempts|length)]')"
+}
+
+@test "a fallback answers, and the record names who did and what failed before" {
+    cp "$AGENT_PROVIDER_PATH/echo" "$SCRATCH/echo"
+    failing '"kind":"rate_limit"'
+    mv "$SCRATCH/echo" "$AGENT_PROVIDER_PATH/echo"
+    run -0 agent-llm --provider failing --retries 0 --fallback nosuch/m,echo/echo-2 --json hi </dev/null
+    equal '["echo","echo-2",[["failing","rate_limit"],["failing","rate_limit"]]]' \
+        "$(jq -c '[.provider,.model,(.attempts|map([.provider,.kind]))]' <<<"$output")"
+}
+
+@test "where all fail, one error lists every attempt in order, within the time for the whole" {
+    cp "$AGENT_PROVIDER_PATH/echo" "$SCRATCH/echo"
+    failing '"kind":"server"'
+    mv "$SCRATCH/echo" "$AGENT_PROVIDER_PATH/echo"
+    SECONDS=0
+    run -1 agent-llm --provider failing --retries 1 --timeout 8 --fallback echo/e --json < <(request a "!error auth")
+    equal '["auth",["server","server","auth"]]' "$(jq -c '[.kind,(.attempts|map(.kind))]' <<<"$output")"
+    ((SECONDS < 9))
+}
+
+@test "a provider gets no variable that it did not ask for, and ours" {
+    export LD_LIBRARY_PATH=/x PYTHONPATH=/x BASH_ENV=/x OPENAI_API_KEY=k NODE_OPTIONS=x GIT_CONFIG_COUNT=0 \
+        ECHO_MODE=wanted http_proxy=http://p AGENT_X=1 LC_ALL=C
+    got=$(agent-llm --json "!env" </dev/null | jq -r '.message.content|fromjson|keys|join(" ")')
+    for name in LD_LIBRARY_PATH PYTHONPATH BASH_ENV OPENAI_API_KEY NODE_OPTIONS GIT_CONFIG_COUNT MARK; do lacks " $got " " $name "; done
+    for name in ECHO_MODE http_proxy AGENT_X LC_ALL PATH HOME; do has " $got " " $name "; done
+}
+
+@test "a key is in no argument, record, message, tape or cache" {
+    export SPY_KEY=sk-very-secret-1234567890
+    SCHEMA='"env":[{"name":"SPY_KEY","key":true}]' fake spy 'while read -r line; do id=$(id "$line")
+        tr "\0" " " </proc/$PPID/cmdline >>seen; tr "\0" " " </proc/$$/cmdline >>seen
+        echo "debug $SPY_KEY" >&2
+        printf "{\"type\":\"delta\",\"id\":\"%s\",\"text\":\"%s\"}\n" "$id" "$SPY_KEY"; response "$id" "key $SPY_KEY"; done'
+    agent-llm --provider spy --record tape.jsonl --cache "hi" </dev/null >out 2>err
+    agent-llm --provider spy --record tape.jsonl < <(request a hi) >>out 2>>err
+    [[ -s seen && -s tape.jsonl ]]
+    run -1 grep -r -F "$SPY_KEY" out err seen tape.jsonl "$HOME"
+}
+
+@test "a reader that leaves ends it within a second, also while nothing is to be written" {
+    python3 -c '
+for n in range(1000): print("""{"type":"request","id":"%d","messages":[{"role":"user","content":"!slow 0.1"}]}""" % n)' >in
+    SECONDS=0
+    run bash -c 'set -o pipefail; agent-llm <in | head -n 1 >/dev/null'
+    equal "141 " "$status $output"
+    agent-llm "!slow 30" </dev/null 2>err | sleep 0.5
+    ((SECONDS < 10))
+    equal "" "$(<err)"
+    no_survivors 2
+}
+
+@test "a full disk is told, never taken for success" {
+    run agent-llm hi </dev/null >/dev/full
+    run bash -c 'agent-llm hi </dev/null 2>&1 >/dev/full'
+    [[ $status != 0 ]]
+    has "$output" "No space left on device"
+}
+
+@test "Ctrl-C ends it at once: 130, every open request is told, no process is left" {
+    { request a x; request b "!slow 60"; } >in
+    run python3 - <<'EOF'
+import signal, subprocess, time
+child = subprocess.Popen(["agent-llm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdin.write(open("in", "rb").read())
+child.stdin.flush()
+print(child.stdout.readline().decode(), flush=True)
+asked = time.monotonic()
+child.send_signal(signal.SIGINT)
+print(child.stdout.read().decode())
+print(child.wait(), time.monotonic() - asked < 1)
+EOF
+    equal "130 True" "${lines[-1]}"
+    equal '[["a",null],["b","interrupted"]]' "$(kinds)"
+    no_survivors 2
+}
+
+@test "100,000 requests leave its memory flat" {
+    fake fast ''
+    cat >"$SCRATCH/providers/fast" <<'EOF'
+#!/usr/bin/env -S python3 -IS
+# --agent-schema
+import sys
+if sys.argv[1:]:
+    print('{"name":"fast","description":"x","kind":"provider"}')
+for line in () if sys.argv[1:] else sys.stdin:
+    at = line.index('"id":"') + 6
+    print('{"type":"response","id":"%s","message":{"role":"assistant","content":"ok"},"provider":"fast"}'
+          % line[at:line.index('"', at)], flush=True)
+EOF
+    python3 -c '
+for i in range(100000): print("""{"type":"request","id":"%d","messages":[{"role":"user","content":"%s"}]}""" % (i, "x" * 100))' >in
+    python3 - <<'EOF' >peak
+import os, subprocess
+child = subprocess.Popen(["agent-llm", "--provider", "fast"], stdin=open("in"), stdout=open("out", "w"))
+print(os.wait4(child.pid, 0)[2].ru_maxrss // 1024)
+EOF
+    equal 100000 "$(wc -l <out)"
+    (($(<peak) < 60))
+}
