@@ -188,3 +188,16 @@ SH
     react --events --plugin 'policy p.toml' 't {"path":"src/a"}'
     equal tool_denied "$(jq -r 'select(.role == "tool") | .error.kind' <<<"$output")"
 }
+
+@test "memory recalls before the run and brings its tools" {
+    model 'def reply(body):
+    last = body["messages"][-1]
+    if last["role"] == "tool": return last["content"]
+    if "indent" in last["content"]: return "tabs" if "tabs are mine" in last["content"] else "no idea"
+    return {"tool_calls": [{"name": "remember", "arguments": {"key": "indent", "value": "tabs are mine"}}]}'
+    react --plugin agent-memory --allow remember 'Remember that I like tabs'
+    equal 0 "$status"
+    equal "tabs are mine" "$(agent-memory recall indent)"
+    react --plugin 'agent-memory' 'How do I indent?'
+    equal tabs "$output"
+}

@@ -36,7 +36,9 @@ class Plugin:
         self.hooks = _hooks(self.name, schema)
         own = schema.get("args")
         words = [str(word) for word in own] if isinstance(own, list) else []
-        self._filter = Coprocess(f"plugin {self.name}", {"args": [*command, *words], "env": env})
+        if words and command[-len(words) :] != words:
+            command = [*command, *words]
+        self._filter = Coprocess(f"plugin {self.name}", {"args": command, "env": env})
 
     def ask(self, id: str, hook: str, record: Record) -> Record:
         """Its word on the record. Fault with the field `plugin`: `tool_denied` where it refuses, else it is broken."""
