@@ -45,7 +45,10 @@ class Engine:
     def __init__(self, model: str) -> None:
         """model: a GGUF file. Fault where the package is not there or the file cannot be loaded."""
         os.environ["OMP_WAIT_POLICY"] = "passive"
-        packages.need("xllamacpp")
+        try:
+            packages.need("xllamacpp")
+        except Fault:
+            raise Fault("not_found", "llama.cpp is not installed: `agent-llm local install` does it") from None
         import xllamacpp
         params = xllamacpp.CommonParams()
         params.model.path = model

@@ -20,7 +20,7 @@ import time
 import zipfile
 
 from agentlib import cli, localmodel, paths
-from agentlib.faults import Fault
+from agentlib.faults import Fault, Interrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +74,9 @@ def _install(pin: Pin) -> None:
             try:
                 if not _from_hub(pin, file, progress):
                     _from_parts(pin, file, progress)
+            except (KeyboardInterrupt, Interrupted):
+                cli.warn(f"interrupted at {file.tell() * 100 // pin['bytes']} %; run it again to go on from there")
+                raise
             finally:
                 progress.end()
             file.flush()
