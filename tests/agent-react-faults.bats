@@ -365,7 +365,7 @@ PY
     touch file
     run env -u HOME agent-react 't {}' <tools.jsonl
     equal ok "$output"
-    run env HOME=/nonexistent agent-react 't {}' <tools.jsonl
+    run env HOME=/proc/nowhere agent-react 't {}' <tools.jsonl
     equal ok "$output"
     run env XDG_CACHE_HOME="$PWD/file" XDG_STATE_HOME="$PWD/file" agent-react 't {}' <tools.jsonl
     equal ok "$output"

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from agentlib.process import Leash, Outcome
     from agentlib.sandbox import Cell
 
-TIMEOUT = 120.0  # seconds, where neither the tool nor the user says
+TIMEOUT = {"agent": 600.0}  # seconds by kind, where neither the tool nor the user says
+OTHERS = 120.0
 
 
 class Runner:
@@ -64,7 +65,7 @@ class Runner:
         return sandbox.Cell(argv, granted.profile, os.getcwd(), env=env, read=read, write=granted.write)
 
     def _limit(self, tool: Tool) -> float:
-        own = tool.timeout or self._timeout or TIMEOUT
+        own = tool.timeout or self._timeout or TIMEOUT.get(str(tool.record.get("kind")), OTHERS)
         return float(min(own, self._timeout or own))
 
     def _converse(self, tool: Tool, arguments: Any, granted: Decision) -> str:

@@ -1,0 +1,85 @@
+"""One child process: pumped both ways, bounded in time and output, ended with all of its group."""
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+
+from agentlib import process
+from agentlib.process import Leash, Outcome
+
+
+def run(script: str, given: bytes = b"", timeout: float = 10, cap: int = 1 << 20) -> Outcome:
+    return process.run({"args": ["sh", "-c", script]}, given, timeout, cap, Leash())
+
+
+def test_a_megabyte_each_way_at_once_does_not_lock_up() -> None:
+    done = run("head -c 1000000 /dev/zero; cat >/dev/null; head -c 1000000 /dev/zero", b"x" * 1_000_000, cap=4_000_000)
+    assert (done.status, len(done.out)) == (0, 2_000_000)
+
+
+def test_a_child_that_never_reads_is_no_error() -> None:
+    assert run("echo hi", b"x" * 1_000_000).out == b"hi\n"
+
+
+def test_a_child_with_closed_output_is_waited_for() -> None:
+    assert run("exec >&- 2>&-; sleep 0.2; exit 4").status == 4
+
+
+def test_time_is_bounded_also_for_one_that_ignores_term() -> None:
+    began = time.monotonic()
+    done = run("trap '' TERM; while :; do sleep 1; done", timeout=0.3)
+    assert done.late and done.status == -9
+    assert time.monotonic() - began < 0.3 + process.GRACE + 1
+
+
+def test_output_over_the_cap_ends_the_child() -> None:
+    done = run("yes", cap=100_000)
+    assert done.over and len(done.out) == 100_000
+
+
+def test_only_the_end_of_stderr_is_kept() -> None:
+    done = run("i=0; while [ $i -lt 3000 ]; do echo line $i >&2; i=$((i+1)); done")
+    assert len(done.err) <= process.ERR_CAP and done.err.endswith(b"line 2999\n")
+
+
+def test_a_grandchild_that_holds_the_output_is_not_waited_for_and_ends(tmp_path: object) -> None:
+    began = time.monotonic()
+    done = run("sleep 60 & echo $!")
+    assert time.monotonic() - began < 3
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.kill(int(done.out), 0)
+            time.sleep(0.02)
+
+
+def test_a_pulled_leash_ends_what_runs_and_starts_nothing_more() -> None:
+    leash = Leash()
+    outcomes: list[Outcome] = []
+    sleep = {"args": ["sleep", "60"]}
+    thread = threading.Thread(target=lambda: outcomes.append(process.run(sleep, b"", 60, 10, leash)))
+    thread.start()
+    while not leash._held:
+        time.sleep(0.01)
+    leash.pull()
+    thread.join(3)
+    assert not thread.is_alive() and outcomes[0].status == -15
+    with pytest.raises(InterruptedError):
+        process.run({"args": ["true"]}, b"", 1, 1, leash)
+
+
+def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileNotFoundError):
+        process.run({"args": ["/nonexistent"]}, b"", 1, 1, Leash())
+    run("true")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_ended_does_not_reap() -> None:
+    child = subprocess.Popen(["true"])
+    assert process.ended(child, 5)
+    assert child.wait() == 0
