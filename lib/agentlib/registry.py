@@ -7,7 +7,7 @@
     - **Binary**: bin/code-reviewer
     - **Tags**: review, quality
 
-The nearest AGENTS.md upward, then the user's in the configuration folder, then the suite's. Such a file comes with any
+The nearest AGENTS.md upward, then the user's in the data folder, then the suite's. Such a file comes with any
 clone: reading it runs nothing, nothing in it is expanded, and a program outside of the file's folder is left out
 unless the user's configuration allows it (`[discover] allow = ["/path"]`).
 """
@@ -63,7 +63,7 @@ def sources() -> list[str]:
 
 def users() -> str:
     """The user's own registry."""
-    return os.path.join(paths.place("config"), FILE)
+    return os.path.join(paths.place("data"), FILE)
 
 
 def entries(file: str) -> list[Entry]:
@@ -89,6 +89,11 @@ def program(entry: Entry) -> str:
     except Fault as fault:
         raise Fault(fault.kind, f"{entry.name}: {entry.binary}: {fault.message}") from None
     return path
+
+
+def trusted(entry: Entry, path: str) -> bool:
+    """Whether an agent may run with the user's environment: the suite's own, and those the user entered or allowed."""
+    return schemas.own(path) or entry.file == users() or path in _allowed()
 
 
 def text_of(file: str) -> str:
