@@ -306,8 +306,8 @@ def test_usage_counts_the_cache_in_and_keeps_what_was_written() -> None:
         (429, "rate_limit_error", "slow", "rate_limit"),
         (529, "overloaded_error", "Overloaded", "overloaded"),
         (500, "api_error", "x", "server"),
-        (200, "overloaded_error", "Overloaded", "overloaded"),
-        (200, "unheard_of", "x", "server"),
+        (0, "overloaded_error", "Overloaded", "overloaded"),
+        (0, "unheard_of", "x", "server"),
     ],
 )
 def test_each_error_has_its_kind_and_the_vendors_words(status: int, kind: str, message: str, want: str) -> None:
@@ -333,6 +333,7 @@ def test_partial_text_goes_out_before_an_error_in_the_stream() -> None:
         out = asked("anthropic", {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "k"}, stream=True)
     assert [r["type"] for r in out] == ["delta", "error"]
     assert (out[0]["text"], out[1]["kind"], out[1]["partial"]) == ("ye", "overloaded", True)
+    assert "status" not in out[1], "the status said that all was well"
 
 
 def test_all_pages_of_models_are_listed() -> None:

@@ -267,7 +267,7 @@ def test_a_call_that_the_model_broke_and_an_answer_without_end_are_errors() -> N
         ),
         (400, "INVALID_ARGUMENT", "bad field", "invalid_request"),
         (500, "INTERNAL", "x", "server"),
-        (200, "UNAVAILABLE", "x", "overloaded"),
+        (0, "UNAVAILABLE", "x", "overloaded"),
     ],
 )
 def test_each_error_has_its_kind_and_googles_words(status: int, word: str, message: str, want: str) -> None:

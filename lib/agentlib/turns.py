@@ -7,6 +7,7 @@ vendor wants back beside the text or the call.
 """
 from __future__ import annotations
 
+from agentlib import http
 from agentlib.faults import Fault
 from agentlib.provider import kept
 from agentlib.requests import blob, parts
@@ -66,8 +67,7 @@ def replay(said: Record, name: str) -> Iterator[tuple[str, Record, Record]]:
     Without an order, or where text or calls were added since, those come at the end: text, then calls.
     """
     texts, calls = parts(said), {call.get("id"): call for call in said.get("tool_calls") or []}
-    order = kept(said, name)
-    for kind, *rest in order if isinstance(order, list) else []:
+    for kind, *rest in filter(_entry, kept(said, name) or ()):
         if kind == "own":
             yield kind, rest[0], {}
         elif kind == "text" and texts:
@@ -80,10 +80,23 @@ def replay(said: Record, name: str) -> Iterator[tuple[str, Record, Record]]:
         yield "call", call, {}
 
 
+def _entry(value: Any) -> bool:
+    """Whether this is an entry of an order: what others put into a transcript is not trusted to be one."""
+    return isinstance(value, list) and len(value) > (2 if value[:1] == ["call"] else 1) and isinstance(value[-1], dict)
+
+
 def arguments(call: Record) -> Record:
     """The arguments of a call in the history: always an object, also where the model's were none."""
     given = call.get("arguments")
     return given if isinstance(given, dict) else {"arguments_raw": call.get("arguments_raw") or given}
+
+
+def refusal(status: int, headers: http.Headers, message: str, kind: str | None) -> Fault:
+    """The fault that a vendor tells of; status 0 where it stands in a reply that had begun well."""
+    fault = http.refusal(status, headers, message, kind or (None if status else "server"))
+    if not status:
+        fault.fields.pop("status", None)
+    return fault
 
 
 def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
