@@ -29,7 +29,10 @@ main() {
     source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
     read_options "$@"
     lib=$prefix/lib/agentutils
-    if [[ $action == uninstall ]]; then uninstall && return; fi
+    if [[ $action == uninstall ]]; then
+        uninstall
+        return
+    fi
     made=() old='' new=''
     trap clean_up EXIT
     trap 'exit 130' INT
