@@ -86,7 +86,10 @@ def fetch(word: str, argv: Any) -> str:
     import subprocess
     if isinstance(argv, str):
         import shlex
-        argv = shlex.split(argv)
+        try:
+            argv = shlex.split(argv)
+        except ValueError as bad:       # a quotation that does not end
+            raise Fault("invalid_input", f"config.toml: [keys] {word}: {bad}") from None
     if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
         raise Fault("invalid_input", f"config.toml: [keys] {word}: a command or a list of words")
     try:

@@ -1,0 +1,75 @@
+"""What may be spent: one run's budget, and a ledger that processes share."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentlib import budget
+from agentlib.faults import Fault
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+def response(cost: float | None = 0.01, tokens: int = 10) -> dict[str, Any]:
+    return {"type": "response", "model": "m", "cost_usd": cost, "usage": {"input_tokens": tokens, "output_tokens": 0}}
+
+
+def test_while_nothing_is_known_one_call_goes_at_a_time() -> None:
+    one = budget.Budget(usd=1.0)
+    assert one.room(0) and not one.room(1)
+
+
+def test_as_many_calls_go_as_the_largest_so_far_leaves_room_for() -> None:
+    one = budget.Budget(usd=0.05)
+    one.spend(response(0.01))
+    assert one.room(3) and not one.room(4)
+
+
+def test_what_is_spent_is_refused() -> None:
+    one = budget.Budget(tokens=15)
+    one.spend(response(tokens=20))
+    with pytest.raises(Fault) as told:
+        one.room(0)
+    assert told.value.kind == "limit_exceeded" and "20 tokens" in told.value.message
+
+
+def test_an_unknown_price_ends_a_budget_in_dollars_and_none_in_tokens() -> None:
+    dollars, tokens = budget.Budget(usd=1.0), budget.Budget(tokens=100)
+    for one in (dollars, tokens):
+        one.spend(response(None))
+    assert tokens.room(0)
+    with pytest.raises(Fault, match="price of m is not known"):
+        dollars.room(0)
+
+
+def test_a_ledger_loses_no_entry_of_many_writers() -> None:
+    path = budget.create(100.0, None)
+
+    def spend() -> None:
+        for _ in range(25):
+            budget.Budget(path=path).spend(response(0.01))
+
+    workers = [threading.Thread(target=spend) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    book = budget.ledger(path)
+    assert book["spent_usd"] == pytest.approx(1.0) and book["spent_tokens"] == 1000 and book["largest_usd"] == 0.01
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"[]", None])
+def test_a_damaged_ledger_is_refused_not_taken_for_no_budget(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Fault) as told:
+        budget.Budget(path=str(path))
+    assert told.value.kind == "invalid_input" and "agent-llm budget" in told.value.message

@@ -1,0 +1,116 @@
+"""The choice of provider and model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentlib import choose
+from agentlib.choose import Wish
+from agentlib.faults import Fault
+
+
+@pytest.fixture
+def providers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> choose.Providers:
+    """Three: `plain` and `other` with a key, `slash` whose models have slashes."""
+    folder = tmp_path / "providers"
+    folder.mkdir()
+    for name, models in (("other", ["o1"]), ("plain", ["p1"]), ("slash", ["x/s1", "plain/s2"])):
+        schema = (
+            f'{{"name":"{name}","description":"d","kind":"provider","models":{str(models).replace(chr(39), chr(34))},'
+            f'"default_model":"{models[0]}","env":[{{"name":"{name.upper()}_KEY","key":true}}]}}'
+        )
+        file = folder / name
+        file.write_text(f"#!/bin/sh\n# --agent-schema\necho '{schema}'\n")
+        file.chmod(0o755)
+        monkeypatch.delenv(f"{name.upper()}_KEY", raising=False)
+    monkeypatch.setenv("AGENT_PROVIDER_PATH", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(choose, "listening", lambda: False)
+    return choose.Providers({})
+
+
+def chosen(providers: choose.Providers, *wishes: Wish) -> tuple[str, str | None]:
+    found = choose.target(providers, list(wishes))
+    return found.provider.name, found.model
+
+
+@pytest.mark.parametrize(
+    "wishes, wanted",
+    [
+        ([Wish("plain", None)], ("plain", "p1")),
+        ([Wish(None, "m"), Wish("plain", None)], ("plain", "m")),
+        ([Wish(None, "other/m"), Wish("plain", None)], ("other", "m")),
+        ([Wish("plain", "other/m", firm=True)], ("plain", "other/m")),
+        ([Wish("plain", "plain/m", firm=True)], ("plain", "m")),
+        ([Wish(None, "nobody/m"), Wish("plain", None)], ("plain", "nobody/m")),
+        ([Wish(None, "plain/s2"), Wish("slash", None)], ("slash", "plain/s2")),
+        ([Wish(None, "other/m"), Wish("slash", None)], ("slash", "other/m")),
+        ([Wish(None, "slash/x/s1")], ("slash", "x/s1")),
+        ([Wish("plain", None, firm=True), Wish("other", "of-other")], ("plain", "p1")),
+        ([Wish("plain", None, firm=True), Wish(None, "of-nobody")], ("plain", "of-nobody")),
+    ],
+)
+def test_the_wish_with_most_authority_wins(
+    providers: choose.Providers, wishes: list[Wish], wanted: tuple[str, str]
+) -> None:
+    assert chosen(providers, *wishes) == wanted
+
+
+def test_the_first_key_chooses_unless_a_provider_lists_the_model(
+    providers: choose.Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAIN_KEY", "k")
+    assert chosen(providers) == ("plain", "p1")
+    monkeypatch.setenv("OTHER_KEY", "k")
+    assert chosen(providers) == ("other", "o1")
+    assert chosen(providers, Wish(None, "p1")) == ("plain", "p1")
+    assert chosen(providers, Wish(None, "unknown")) == ("other", "unknown")
+
+
+def test_nobody_to_ask_names_the_keys(providers: choose.Providers, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Fault, match="OTHER_KEY, PLAIN_KEY, SLASH_KEY") as told:
+        chosen(providers)
+    assert told.value.status == 100
+
+
+def test_ollama_and_the_local_model_come_after_the_keys(
+    providers: choose.Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("local", "ollama"):
+        file = Path(providers.folders[0]) / name
+        file.write_text(
+            f'#!/bin/sh\n# --agent-schema\necho \'{{"name":"{name}","description":"d","kind":"provider"}}\'\n'
+        )
+        file.chmod(0o755)
+    monkeypatch.setattr(choose, "installed", lambda: True)
+    assert chosen(providers) == ("local", None)
+    monkeypatch.setattr(choose, "listening", lambda: True)
+    assert chosen(providers) == ("ollama", None)
+    monkeypatch.setenv("PLAIN_KEY", "k")
+    assert chosen(providers) == ("plain", "p1")
+
+
+@pytest.mark.parametrize("name", ["nosuch", "../providers/plain/", "/nowhere/x", "."])
+def test_what_is_not_there_is_not_found(providers: choose.Providers, name: str) -> None:
+    with pytest.raises(Fault) as told:
+        providers.get(name)
+    assert told.value.kind == "not_found"
+
+
+def test_a_provider_without_a_schema_can_be_asked_by_name(providers: choose.Providers) -> None:
+    file = Path(providers.folders[0]) / "silent"
+    file.write_text("#!/bin/sh\nexit 3\n")
+    file.chmod(0o755)
+    assert providers.get("silent").schema == {}
+    assert "silent" not in providers.all()
+
+
+@pytest.mark.parametrize(
+    "host, here", [("127.0.0.1:1", False), ("http://127.0.0.1:1/", False), ("x y:z", False), ("", None)]
+)
+def test_ollamas_address_may_be_written_in_any_way(host: str, here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", host)
+    assert choose.listening() in ((here,) if here is not None else (True, False))

@@ -1,0 +1,64 @@
+"""Keys: what a provider's environment holds, and what is taken out of all that is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentlib import keys
+from agentlib.faults import Fault
+
+SCHEMA: dict[str, Any] = {"env": [{"name": "A_KEY", "key": True}, {"name": "A_URL"}, "odd", {"key": True}]}
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("A_KEY", "A_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"A_KEY": "k", "OTHER_KEY": "o", "LD_PRELOAD": "x", "AGENT_X": "1", "HTTPS_PROXY": "p"}.items():
+        monkeypatch.setenv(name, value)
+    env = keys.environment("a", SCHEMA, {})
+    assert {"A_KEY", "AGENT_X", "HTTPS_PROXY", "PATH"} <= set(env)
+    assert not {"OTHER_KEY", "LD_PRELOAD"} & set(env)
+
+
+def test_a_command_is_asked_only_where_no_variable_has_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"keys": {"a": ["printf", "from-command\nrest"]}}
+    assert keys.environment("a", SCHEMA, config)["A_KEY"] == "from-command"
+    assert keys.source("a", SCHEMA, config) == "config.toml"
+    monkeypatch.setenv("A_KEY", "from-variable")
+    assert keys.environment("a", SCHEMA, config)["A_KEY"] == "from-variable"
+    assert keys.source("a", SCHEMA, config) == "A_KEY"
+
+
+@pytest.mark.parametrize("command", [["false"], ["true"], ["no-such-command"], [], 5, "'", [1]])
+def test_a_command_without_a_key_is_a_fault(command: Any) -> None:
+    with pytest.raises(Fault, match=r"\[keys\] a"):
+        keys.environment("a", SCHEMA, {"keys": {"a": command}})
+
+
+def test_secrets_are_keys_passwords_of_proxies_and_what_is_named_so() -> None:
+    schema = {"env": [*SCHEMA["env"], {"name": "AWS_SECRET_ACCESS_KEY"}, {"name": "AWS_REGION"}]}
+    env = {
+        "A_KEY": 'key"quoted',
+        "A_URL": "http://host",
+        "AWS_SECRET_ACCESS_KEY": "very-secret",
+        "AWS_REGION": "eu-west-1",
+        "http_proxy": "http://me:password@proxy:1",
+    }
+    assert keys.secrets(schema, env) == {b'key"quoted', b'key\\"quoted', b"very-secret", b"password"}
+    assert keys.scrub(b'a "key\\"quoted" password', keys.secrets(schema, env)) == b'a "***" ***'
+
+
+def test_a_short_value_is_no_secret() -> None:
+    assert keys.secrets(SCHEMA, {"A_KEY": "k"}) == set()
+
+
+def test_optional_keys_are_not_required() -> None:
+    assert keys.required(SCHEMA)
+    assert not keys.required({"env": [{"name": "X", "key": True, "optional": True}]})
+    assert not keys.required({"env": [{"name": "X"}]}) and not keys.required({})
