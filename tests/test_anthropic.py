@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from vendors import HI, Record, asked, checked, failures, heard, listed, provider, shared, vendor
+from vendors import HI, Record, asked, checked, failures, heard, listed, provider, recorded, shared, vendor
 
 NEW, OLD = "claude-sonnet-4-6", "claude-sonnet-4-5"
 TOOL = {
@@ -74,6 +74,8 @@ def test_its_bodies_hold_against_the_vendors_own_types() -> None:
             "is_error": True,
         }
     ]
+    for case, request in recorded("anthropic"):
+        assert list(spec.iter_errors(anthropic.body_of(request))) == [], case
     for made in (
         body(),
         body({"role": "system", "content": LONG}, HI, CALL, *results, tools=[TOOL], stop=["x"], temperature=0),

@@ -19,7 +19,7 @@ import pytest
 from agentlib import aws
 from agentlib.eventstream import Frame
 from agentlib.faults import Fault
-from vendors import HI, Record, asked, checked, failures, heard, listed, provider, run, shared, vendor
+from vendors import HI, Record, asked, checked, failures, heard, listed, provider, recorded, run, shared, vendor
 
 CLAUDE, NOVA = "us.anthropic.claude-sonnet-4-6", "us.amazon.nova-2-lite-v1:0"
 TOOL = {"name": "look", "inputSchema": {"type": "object", "properties": {"at": {"type": "string"}}}}
@@ -118,6 +118,9 @@ def test_its_bodies_hold_against_awss_own_service_model() -> None:
         body(schema={"type": "object"}, reasoning="high"),
         *(body(tools=[TOOL], tool_choice=choice) for choice in ("auto", "required", {"name": "look"})),
     ]
+    for case, request in recorded("bedrock"):
+        report = ParamValidator().validate({"modelId": CLAUDE, **bedrock.body_of(request)}, shape).generate_report()
+        assert report == "", case
     for made in bodies:
         assert ParamValidator().validate({"modelId": CLAUDE, **made}, shape).generate_report() == ""
 

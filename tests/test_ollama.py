@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from vendors import HI, Record, asked, checked, failures, heard, listed, provider, shared, vendor
+from vendors import HI, Record, asked, checked, failures, heard, listed, provider, recorded, shared, vendor
 
 TOOL = {
     "name": "look",
@@ -51,6 +51,8 @@ def test_its_bodies_hold_against_the_vendors_own_types() -> None:
         "role": "user",
         "content": [{"type": "text", "text": "see"}, {"type": "image", "media_type": "image/png", "data": "aGk="}],
     }
+    for case, request in recorded("ollama"):
+        assert list(valid.iter_errors(ollama.body_of(request))) == [], case
     for made in (
         body(),
         body(HI, call, {"role": "tool", "tool_call_id": "a", "name": "look", "content": "x"}, tools=[TOOL]),
@@ -233,7 +235,7 @@ def test_a_stream_without_its_end_is_an_error_and_so_is_an_error_line() -> None:
 )
 def test_each_error_has_its_kind(status: int, said: Record, want: str) -> None:
     fault = ollama.explain(status, {}, json.dumps(said).encode())
-    assert fault.kind == want and fault.message in json.dumps(said)
+    assert fault.kind == want and fault.message.partition(" (ollama pull")[0] in json.dumps(said)
 
 
 def test_the_servers_models_are_listed_and_a_key_is_sent_where_one_is_set() -> None:

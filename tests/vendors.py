@@ -38,7 +38,23 @@ def shared(path: str) -> Path:
 
 def provider(name: str) -> ModuleType:
     """The file providers/NAME as a module, so that its functions can be called."""
-    loader = SourceFileLoader(f"provider_{name}", str(ROOT / "providers" / name))
+    return loaded(f"provider_{name}", ROOT / "providers" / name)
+
+
+def recorded(name: str) -> Iterator[tuple[str, Record]]:
+    """(case, request) for the recorded requests that the vendor accepted, as our records say them."""
+    reader = loaded("wire_requests", shared("check/wire-requests"))
+    for path in sorted(shared(f"wire/{name}").glob("*.json")):
+        case = json.loads(path.read_text())
+        record, _ = reader.plan(case) if case["response"]["status"] == 200 else (None, "")
+        if record:
+            said = [{word: value for word, value in m.items() if word[0] != "_"} for m in record["messages"]]
+            yield path.stem, requests.checked({**record, "messages": said})
+
+
+def loaded(name: str, path: Path) -> ModuleType:
+    """A Python program without suffix as a module."""
+    loader = SourceFileLoader(name, str(path))
     module = module_from_spec(spec_from_loader(loader.name, loader))  # type: ignore[arg-type]
     sys.modules[loader.name] = module
     loader.exec_module(module)
