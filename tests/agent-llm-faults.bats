@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # agent-llm: providers that die, hang or lie; readers that leave; what is asked a second time.
-bats_require_minimum_version 1.5.0
+# shellcheck disable=SC2016,SC2030,SC2031  # the bodies of `fake` are for its own shell; each test is a subshell
 load helper
 load llm
 
@@ -201,6 +201,7 @@ for n in range(1000): print("""{"type":"request","id":"%d","messages":[{"role":"
     SECONDS=0
     run bash -c 'set -o pipefail; agent-llm <in | head -n 1 >/dev/null'
     equal "141 " "$status $output"
+    # shellcheck disable=SC2216  # a reader that reads nothing
     agent-llm "!slow 30" </dev/null 2>err | sleep 0.5
     ((SECONDS < 10))
     equal "" "$(<err)"

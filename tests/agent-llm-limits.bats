@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # agent-llm: time, pace, budget, tape, cache and keys.
-bats_require_minimum_version 1.5.0
+# shellcheck disable=SC2016,SC2030,SC2031  # the bodies of `fake` are for its own shell; each test is a subshell
 load helper
 load llm
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # agent-llm: text in, text out; records in, records out; the choice of the provider.
-bats_require_minimum_version 1.5.0
+# shellcheck disable=SC2016,SC2030,SC2031  # the bodies of `fake` are for its own shell; each test is a subshell
 load helper
 load llm
 
@@ -325,7 +325,8 @@ print(s.getsockname()[1], flush=True)
 while True: s.accept()' >port &
     listener=$!
     until [[ -s port ]]; do sleep 0.05; done
-    export OLLAMA_HOST=127.0.0.1:$(<port)
+    OLLAMA_HOST=127.0.0.1:$(<port)
+    export OLLAMA_HOST
     run -0 --separate-stderr agent-llm hi </dev/null
     kill $listener
     equal fine "$output"
