@@ -1,4 +1,5 @@
 """A server on loopback that answers with the bytes a test gives, and a provider that is asked by way of it."""
+
 from __future__ import annotations
 
 import json
@@ -43,14 +44,16 @@ class Server:
                     return
                 data += piece
             head, _, body = data.partition(b"\r\n\r\n")
-            lengths = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+            lengths = [
+                line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
+            ]
             while len(body) < int(lengths[0] if lengths else 0):
                 body += connection.recv(65536)
             self.requests.append((head.decode("latin-1"), body))
             try:
                 self.play(connection)
             except OSError:
-                pass    # the provider has left, as some tests want
+                pass  # the provider has left, as some tests want
 
 
 @contextmanager
@@ -85,8 +88,13 @@ DONE = b"data: [DONE]\n\n"
 def completion(text: str = "well", **message: Any) -> str:
     """A whole chat completion."""
     said = {"role": "assistant", "content": text, **message}
-    return json.dumps({"model": "m", "choices": [{"index": 0, "message": said, "finish_reason": "stop"}],
-                       "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
+    return json.dumps(
+        {
+            "model": "m",
+            "choices": [{"index": 0, "message": said, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 1},
+        }
+    )
 
 
 class Said:
@@ -105,13 +113,27 @@ class Said:
         return finals[0]
 
 
-def ask(address: str, name: str = "openai", lines: str | None = None, env: dict[str, str] | None = None, **request: Any) -> Said:
+def ask(
+    address: str, name: str = "openai", lines: str | None = None, env: dict[str, str] | None = None, **request: Any
+) -> Said:
     """Start providers/NAME, give it one request (or these lines) and wait for its end."""
     asked = {"type": "request", "id": "1", "model": "m", "messages": [{"role": "user", "content": "hi"}], **request}
     clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-    known = {**clean, f"{name.upper()}_API_KEY": "key-5ecre7-5ecre7", f"{name.upper()}_BASE_URL": address, **(env or {})}
+    known = {
+        **clean,
+        f"{name.upper()}_API_KEY": "key-5ecre7-5ecre7",
+        f"{name.upper()}_BASE_URL": address,
+        **(env or {}),
+    }
     started = time.monotonic()
-    done = subprocess.run([ROOT / "providers" / name], input=json.dumps(asked) + "\n" if lines is None else lines,
-                          env=known, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [ROOT / "providers" / name],
+        input=json.dumps(asked) + "\n" if lines is None else lines,
+        env=known,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert "Traceback" not in done.stderr, done.stderr
     return Said(done, time.monotonic() - started)

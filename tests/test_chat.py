@@ -1,15 +1,17 @@
-"""OpenAI's chat dialect: what goes to the vendor, what is made of its answers, and all recorded exchanges of its vendors."""
+"""OpenAI's chat dialect: what goes to the vendor, what is made of its answers, all exchanges recorded of its vendors."""
+
 from __future__ import annotations
 
 import json
 from typing import Any
 
 import pytest
-from raw_server import Said, ask, completion, http, serving
-from vendors import failures, shared
 
 from agentlib import chat, requests
+from agentlib.completion import explain
 from agentlib.faults import Fault
+from raw_server import Said, ask, completion, http, serving
+from vendors import failures, shared
 
 VENDORS = ("groq", "together", "mistral", "openrouter", "deepseek")
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
@@ -36,34 +38,64 @@ def test_only_what_was_asked_is_sent() -> None:
 
 
 def test_every_field_finds_its_place() -> None:
-    out = body(stream=True, tools=[TOOL], tool_choice={"name": "f"}, max_tokens=9, temperature=0, stop=["x"], reasoning="low",
-               schema=SCHEMA, options={"seed": 7, "top_p": 0.5})
+    out = body(
+        stream=True,
+        tools=[TOOL],
+        tool_choice={"name": "f"},
+        max_tokens=9,
+        temperature=0,
+        stop=["x"],
+        reasoning="low",
+        schema=SCHEMA,
+        options={"seed": 7, "top_p": 0.5},
+    )
     assert out == {
-        "model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True, "stream_options": {"include_usage": True},
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
         "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": SCHEMA}}],
-        "tool_choice": {"type": "function", "function": {"name": "f"}}, "max_tokens": 9, "temperature": 0, "stop": ["x"],
-        "reasoning_effort": "low", "seed": 7, "top_p": 0.5,
-        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}}
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+        "max_tokens": 9,
+        "temperature": 0,
+        "stop": ["x"],
+        "reasoning_effort": "low",
+        "seed": 7,
+        "top_p": 0.5,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}},
+    }
 
 
 def test_quirks_are_obeyed() -> None:
-    quirks = {"required": "any", "effort": "reasoning", "usage_asked": False, "limit": lambda model: f"limit_of_{model}"}
+    quirks = {
+        "required": "any",
+        "effort": "reasoning",
+        "usage_asked": False,
+        "limit": lambda model: f"limit_of_{model}",
+    }
     out = body(quirks, stream=True, tools=[TOOL], tool_choice="required", reasoning="high", max_tokens=1)
     assert out["tool_choice"] == "any" and out["reasoning"] == {"effort": "high"} and out["limit_of_m"] == 1
     assert "stream_options" not in out
 
 
 def test_options_are_merged_deeply_and_win() -> None:
-    out = body(max_tokens=9, schema=SCHEMA, options={"max_tokens": 3, "response_format": {"json_schema": {"name": "other"}},
-                                                     "temperature": None})
+    out = body(
+        max_tokens=9,
+        schema=SCHEMA,
+        options={"max_tokens": 3, "response_format": {"json_schema": {"name": "other"}}, "temperature": None},
+    )
     assert out["max_tokens"] == 3 and out["response_format"]["json_schema"]["name"] == "other"
     assert out["response_format"]["json_schema"]["schema"] == SCHEMA and "temperature" not in out
 
 
 def test_a_schema_is_strict_only_where_it_keeps_the_rules() -> None:
     assert chat.is_strict(SCHEMA)
-    for loose in ({**SCHEMA, "required": []}, {**SCHEMA, "additionalProperties": True}, {"type": "object"},
-                  {**SCHEMA, "properties": {"n": {"type": "object", "properties": {}}}}):
+    for loose in (
+        {**SCHEMA, "required": []},
+        {**SCHEMA, "additionalProperties": True},
+        {"type": "object"},
+        {**SCHEMA, "properties": {"n": {"type": "object", "properties": {}}}},
+    ):
         assert not chat.is_strict(loose)
     assert "strict" not in body(schema={"type": "object"})["response_format"]["json_schema"]
 
@@ -72,24 +104,37 @@ def test_parts_are_said_in_the_vendors_way(tmp_path: Any) -> None:
     image, document = tmp_path / "a.png", tmp_path / "b.pdf"
     image.write_bytes(b"\x89PNG\r\n\x1a\n")
     document.write_bytes(b"%PDF-1.4")
-    parts = [{"type": "text", "text": "t"}, {"type": "image", "path": str(image)}, {"type": "image", "url": "https://x/i.jpg"},
-             {"type": "image", "media_type": "image/gif", "data": "R0lG"}]
+    parts = [
+        {"type": "text", "text": "t"},
+        {"type": "image", "path": str(image)},
+        {"type": "image", "url": "https://x/i.jpg"},
+        {"type": "image", "media_type": "image/gif", "data": "R0lG"},
+    ]
     assert said({"role": "user", "content": parts})["content"] == [
-        {"type": "text", "text": "t"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+        {"type": "text", "text": "t"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
         {"type": "image_url", "image_url": {"url": "https://x/i.jpg"}},
-        {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lG"}}]
+        {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lG"}},
+    ]
     paper = {"role": "user", "content": [{"type": "document", "path": str(document)}]}
     data = "data:application/pdf;base64,JVBERi0xLjQ="
-    assert said(paper, {"document": "file"})["content"] == [{"type": "file", "file": {"filename": "b.pdf", "file_data": data}}]
+    assert said(paper, {"document": "file"})["content"] == [
+        {"type": "file", "file": {"filename": "b.pdf", "file_data": data}}
+    ]
     assert said(paper, {"document": "document_url"})["content"] == [
-        {"type": "document_url", "document_url": data, "document_name": "b.pdf"}]
+        {"type": "document_url", "document_url": data, "document_name": "b.pdf"}
+    ]
 
 
-@pytest.mark.parametrize(("message", "quirks", "word"), [
-    ({"role": "user", "content": [{"type": "document", "data": "eA=="}]}, {}, "document"),
-    ({"role": "tool", "tool_call_id": "1", "content": [{"type": "image", "data": "eA=="}]}, {}, "image"),
-    ({"role": "user", "name": "ann", "content": "hi"}, {"names": False}, "name"),
-    ({"role": "user", "content": [{"type": "image", "path": "/no/such"}]}, {}, "/no/such")])
+@pytest.mark.parametrize(
+    ("message", "quirks", "word"),
+    [
+        ({"role": "user", "content": [{"type": "document", "data": "eA=="}]}, {}, "document"),
+        ({"role": "tool", "tool_call_id": "1", "content": [{"type": "image", "data": "eA=="}]}, {}, "image"),
+        ({"role": "user", "name": "ann", "content": "hi"}, {"names": False}, "name"),
+        ({"role": "user", "content": [{"type": "image", "path": "/no/such"}]}, {}, "/no/such"),
+    ],
+)
 def test_what_the_vendor_cannot_carry_is_named(message: dict[str, Any], quirks: dict[str, Any], word: str) -> None:
     with pytest.raises(Fault) as told:
         said(message, quirks)
@@ -102,22 +147,43 @@ def test_schemas_are_refused_where_there_are_none() -> None:
 
 
 def test_calls_and_results_are_said() -> None:
-    calls = [{"id": "c1", "name": "f", "arguments": {"n": 1}}, {"id": "c2", "name": "g", "arguments": None, "arguments_raw": '{"n'}]
+    calls = [
+        {"id": "c1", "name": "f", "arguments": {"n": 1}},
+        {"id": "c2", "name": "g", "arguments": None, "arguments_raw": '{"n'},
+    ]
     assert said({"role": "assistant", "content": "", "tool_calls": calls}) == {
-        "role": "assistant", "content": "", "tool_calls": [
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
             {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"n":1}'}},
-            {"id": "c2", "type": "function", "function": {"name": "g", "arguments": '{"n'}}]}
-    result = {"role": "tool", "tool_call_id": "c1", "name": "f", "content": [{"type": "text", "text": "a"}], "is_error": True}
+            {"id": "c2", "type": "function", "function": {"name": "g", "arguments": '{"n'}},
+        ],
+    }
+    result = {
+        "role": "tool",
+        "tool_call_id": "c1",
+        "name": "f",
+        "content": [{"type": "text", "text": "a"}],
+        "is_error": True,
+    }
     assert said(result) == {"role": "tool", "tool_call_id": "c1", "content": "a"}
 
 
 def test_thinking_goes_back_only_where_it_is_wanted() -> None:
-    turn = {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "t"}],
-            "provider_data": {"x": {"reasoning_content": "hm"}}}
+    turn = {
+        "role": "assistant",
+        "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "t"}],
+        "provider_data": {"x": {"reasoning_content": "hm"}},
+    }
     assert said(turn) == {"role": "assistant", "content": "t"}
     assert said({**turn, "tool_calls": [{"id": "1", "name": "f", "arguments": {}}]})["reasoning_content"] == "hm"
-    assert "reasoning_content" not in said({**turn, "tool_calls": [{"id": "1", "name": "f", "arguments": {}}],
-                                            "provider_data": {"other": {"reasoning_content": "hm"}}})
+    assert "reasoning_content" not in said(
+        {
+            **turn,
+            "tool_calls": [{"id": "1", "name": "f", "arguments": {}}],
+            "provider_data": {"other": {"reasoning_content": "hm"}},
+        }
+    )
     assert said({**turn, "provider_data": {"x": {"reasoning_details": [{"a": 1}]}}})["reasoning_details"] == [{"a": 1}]
 
 
@@ -129,8 +195,16 @@ def answered(text: str, **message: Any) -> Said:
 def test_a_whole_answer_becomes_a_response() -> None:
     final = answered("well").final
     assert final.pop("duration_ms") >= 0
-    assert final == {"type": "response", "id": "1", "message": {"role": "assistant", "content": "well"}, "stop_reason": "end_turn",
-                     "usage": {"input_tokens": 3, "output_tokens": 1}, "model": "m", "provider": "openai", "cost_usd": None}
+    assert final == {
+        "type": "response",
+        "id": "1",
+        "message": {"role": "assistant", "content": "well"},
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 3, "output_tokens": 1},
+        "model": "m",
+        "provider": "openai",
+        "cost_usd": None,
+    }
 
 
 def test_visible_reasoning_is_thinking() -> None:
@@ -144,22 +218,51 @@ def test_a_refusal_is_told_as_one() -> None:
     assert (final["stop_reason"], final["message"]["content"]) == ("refusal", "I will not.")
 
 
-@pytest.mark.parametrize(("raw", "wanted"), [("", {}), ("null", {}), ("{}", {}), ('{"a":1}', {"a": 1}), ({"a": 1}, {"a": 1}),
-                                             ('{"a":', None), ("[1]", None), ('"x"', None), ('{"a":NaN}', None)])
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ("", {}),
+        ("null", {}),
+        ("{}", {}),
+        ('{"a":1}', {"a": 1}),
+        ({"a": 1}, {"a": 1}),
+        ('{"a":', None),
+        ("[1]", None),
+        ('"x"', None),
+        ('{"a":NaN}', None),
+    ],
+)
 def test_arguments_are_an_object_or_told_raw(raw: Any, wanted: Any) -> None:
     function = {"name": "f", "arguments": raw}
-    call = answered("", tool_calls=[{"id": "c", "type": "function", "function": function}]).final["message"]["tool_calls"][0]
+    call = answered("", tool_calls=[{"id": "c", "type": "function", "function": function}]).final["message"][
+        "tool_calls"
+    ][0]
     assert call["arguments"] == wanted and ("arguments_raw" in call) is (wanted is None)
     assert call.get("arguments_raw", raw) == raw
 
 
 def test_a_call_without_an_id_gets_one() -> None:
-    calls = answered("", tool_calls=[{"function": {"name": n, "arguments": "{}"}} for n in "ab"]).final["message"]["tool_calls"]
+    calls = answered("", tool_calls=[{"function": {"name": n, "arguments": "{}"}} for n in "ab"]).final["message"][
+        "tool_calls"
+    ]
     assert [c["name"] for c in calls] == ["a", "b"] and len({c["id"] for c in calls}) == 2
 
 
-@pytest.mark.parametrize("odd", ["{}", '{"choices":[]}', '{"choices":null}', '{"choices":[{"message":{"content":5}}]}', "[]", "5",
-                                 '{"choices":[{"message":{"tool_calls":[7]}}]}', '{"choices":"x"}', "{", "null"])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "{}",
+        '{"choices":[]}',
+        '{"choices":null}',
+        '{"choices":[{"message":{"content":5}}]}',
+        "[]",
+        "5",
+        '{"choices":[{"message":{"tool_calls":[7]}}]}',
+        '{"choices":"x"}',
+        "{",
+        "null",
+    ],
+)
 def test_an_answer_of_another_form_is_a_bad_response(odd: str) -> None:
     with serving(http(odd)) as server:
         assert ask(server.address).final["kind"] == "bad_response"
@@ -170,18 +273,29 @@ def test_an_error_in_a_success_is_an_error() -> None:
         assert ask(server.address).final["kind"] == "server"
 
 
-@pytest.mark.parametrize(("status", "told", "kind", "retryable"), [
-    (400, {"error": {"code": "context_length_exceeded", "message": "m"}}, "context_length", False),
-    (400, {"error": {"code": "model_not_found", "message": "m"}}, "not_found", False),
-    (429, {"error": {"code": "insufficient_quota", "message": "m"}}, "rate_limit", False),
-    (402, {"error": {"message": "m"}}, "rate_limit", False), (401, {"detail": "m"}, "auth", False),
-    (413, {"error": {"code": "rate_limit_exceeded", "message": "m"}}, "invalid_request", False),
-    (503, {"error": {"type": "service_unavailable", "message": "m"}}, "overloaded", True),
-    (422, {"detail": [{"msg": "m"}]}, "invalid_request", False), (500, {"error": "m"}, "server", True),
-    (403, {"error": {"message": "m"}}, "auth", False), (400, {"object": "error", "message": "m", "code": "1500"}, "invalid_request", False)])
+@pytest.mark.parametrize(
+    ("status", "told", "kind", "retryable"),
+    [
+        (400, {"error": {"code": "context_length_exceeded", "message": "m"}}, "context_length", False),
+        (400, {"error": {"code": "model_not_found", "message": "m"}}, "not_found", False),
+        (429, {"error": {"code": "insufficient_quota", "message": "m"}}, "rate_limit", False),
+        (402, {"error": {"message": "m"}}, "rate_limit", False),
+        (401, {"detail": "m"}, "auth", False),
+        (413, {"error": {"code": "rate_limit_exceeded", "message": "m"}}, "invalid_request", False),
+        (503, {"error": {"type": "service_unavailable", "message": "m"}}, "overloaded", True),
+        (422, {"detail": [{"msg": "m"}]}, "invalid_request", False),
+        (500, {"error": "m"}, "server", True),
+        (403, {"error": {"message": "m"}}, "auth", False),
+        (400, {"object": "error", "message": "m", "code": "1500"}, "invalid_request", False),
+    ],
+)
 def test_the_vendors_word_decides_the_kind(status: int, told: Any, kind: str, retryable: bool) -> None:
-    fault = chat.explain(status, {}, json.dumps(told).encode())
-    assert (fault.kind, fault.fields["retryable"], fault.fields["status"]) == (kind, retryable, status) and "m" in fault.message
+    fault = explain(status, {}, json.dumps(told).encode())
+    assert (fault.kind, fault.fields["retryable"], fault.fields["status"]) == (
+        kind,
+        retryable,
+        status,
+    ) and "m" in fault.message
 
 
 @pytest.mark.parametrize("name", VENDORS)
@@ -192,13 +306,25 @@ def test_the_recorded_exchanges_hold(check: str, name: str) -> None:
 
 def test_what_is_sent_keeps_the_vendors_specification() -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
-    everything = {"tools": [TOOL], "tool_choice": "required", "max_tokens": 9, "temperature": 1, "stop": ["x"], "stream": True}
-    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "t"}]},
-                {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "name": "f", "arguments": {}}]},
-                {"role": "tool", "tool_call_id": "c", "content": "r"}]
+    everything = {
+        "tools": [TOOL],
+        "tool_choice": "required",
+        "max_tokens": 9,
+        "temperature": 1,
+        "stop": ["x"],
+        "stream": True,
+    }
+    messages = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": [{"type": "text", "text": "t"}]},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "name": "f", "arguments": {}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "r"},
+    ]
     sent = {**body(messages=messages, **everything), "model": "gpt-4o"}
     whole = json.loads(shared("specs/openai/openapi-trimmed.json").read_text())
-    schemas = [{"$ref": "#/components/schemas/CreateChatCompletionRequest", "components": whole["components"]},
-               json.loads(shared("specs/groq/chat-completions-request.schema.json").read_text())]
+    schemas = [
+        {"$ref": "#/components/schemas/CreateChatCompletionRequest", "components": whole["components"]},
+        json.loads(shared("specs/groq/chat-completions-request.schema.json").read_text()),
+    ]
     for schema in schemas:
         assert [e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(sent)] == []

@@ -1,4 +1,5 @@
 """HTTP between a provider and its vendor: what goes wrong there is told by kind, in time and in bounded memory."""
+
 from __future__ import annotations
 
 import gzip
@@ -15,11 +16,21 @@ from agentlib.faults import Fault
 from raw_server import DONE, STREAM, ask, completion, event, http, serving
 
 
-@pytest.mark.parametrize(("status", "kind", "retryable"), [
-    ("400 Bad Request", "invalid_request", False), ("401 Unauthorized", "auth", False), ("403 Forbidden", "auth", False),
-    ("404 Not Found", "not_found", False), ("408 Timeout", "timeout", True), ("418 Teapot", "invalid_request", False),
-    ("429 Too Many", "rate_limit", True), ("500 Oops", "server", True), ("503 Unavailable", "server", True),
-    ("529 Overloaded", "overloaded", True)])
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable"),
+    [
+        ("400 Bad Request", "invalid_request", False),
+        ("401 Unauthorized", "auth", False),
+        ("403 Forbidden", "auth", False),
+        ("404 Not Found", "not_found", False),
+        ("408 Timeout", "timeout", True),
+        ("418 Teapot", "invalid_request", False),
+        ("429 Too Many", "rate_limit", True),
+        ("500 Oops", "server", True),
+        ("503 Unavailable", "server", True),
+        ("529 Overloaded", "overloaded", True),
+    ],
+)
 def test_a_status_has_its_kind(status: str, kind: str, retryable: bool) -> None:
     with serving(http('{"error":{"message":"The vendor\'s words."}}', status)) as server:
         said = ask(server.address)
@@ -28,7 +39,9 @@ def test_a_status_has_its_kind(status: str, kind: str, retryable: bool) -> None:
     assert (said.status, len(server.requests), said.final["partial"]) == (0, 1, False)
 
 
-@pytest.mark.parametrize(("told", "status", "retryable"), [("true", "400 Bad", True), ("false", "503 Unavailable", False)])
+@pytest.mark.parametrize(
+    ("told", "status", "retryable"), [("true", "400 Bad", True), ("false", "503 Unavailable", False)]
+)
 def test_a_vendor_says_whether_to_try_again(told: str, status: str, retryable: bool) -> None:
     with serving(http('{"error":{"message":"m"}}', status, x_should_retry=told)) as server:
         assert ask(server.address).final["retryable"] is retryable
@@ -66,6 +79,7 @@ def test_a_body_that_trickles_ends_at_the_bound_for_the_whole() -> None:
         while True:
             connection.sendall(b" ")
             time.sleep(0.1)
+
     with serving(play) as server:
         said = ask(server.address, env={"AGENT_TIMEOUT": "1"})
     assert said.final["kind"] == "timeout" and 1 <= said.seconds < 2.5
@@ -77,6 +91,7 @@ def test_headers_that_trickle_end_too() -> None:
         while True:
             connection.sendall(b"x")
             time.sleep(0.1)
+
     with serving(play) as server:
         assert ask(server.address, env={"AGENT_TIMEOUT": "1"}).final["kind"] == "timeout"
 
@@ -87,6 +102,7 @@ def test_comments_do_not_break_the_silence() -> None:
         while True:
             connection.sendall(b": keep-alive\n\n")
             time.sleep(0.1)
+
     with serving(play) as server:
         said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
     assert (said.final["kind"], said.final["partial"], said.text) == ("timeout", True, "a") and 1 <= said.seconds < 2.5
@@ -99,6 +115,7 @@ def test_a_slow_stream_is_not_silent() -> None:
             time.sleep(0.3)
             connection.sendall(event({"content": "a"}))
         connection.sendall(event({}, "stop") + DONE)
+
     with serving(play) as server:
         said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
     assert said.final["type"] == "response" and said.text == "aaaaaa"
@@ -113,7 +130,7 @@ def test_nobody_listens() -> None:
 
 def test_a_name_that_is_none() -> None:
     said = ask("http://nowhere.invalid/v1", env={"AGENT_TIMEOUT": "8"}).final
-    assert said["kind"] in ("network", "timeout")       # timeout: where the resolver itself hangs
+    assert said["kind"] in ("network", "timeout")  # timeout: where the resolver itself hangs
     assert "nowhere.invalid" in said["message"] or "AGENT_TIMEOUT" in said["message"]
 
 
@@ -161,6 +178,7 @@ def test_deltas_of_a_packed_stream_appear_as_they_arrive() -> None:
         connection.sendall(STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n"))
         connection.sendall(pack.compress(event({"content": "first"})) + pack.flush(zlib.Z_SYNC_FLUSH))
         time.sleep(30)
+
     with serving(play) as server:
         said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "0.5"})
     assert (said.text, said.final["kind"]) == ("first", "timeout")
@@ -189,8 +207,22 @@ def test_ipv6_is_spoken() -> None:
         assert ask(f"{server.address}/v1").final["type"] == "response"
 
 
-@pytest.mark.parametrize("address", ["ftp://host/v1", "file:///etc/passwd", "gopher://host", "host:80", "//host", "http://",
-                                     "http://host:port/v1", "http://[::1", "http://a b/", "http://host/v1?x=1", "none"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ftp://host/v1",
+        "file:///etc/passwd",
+        "gopher://host",
+        "host:80",
+        "//host",
+        "http://",
+        "http://host:port/v1",
+        "http://[::1",
+        "http://a b/",
+        "http://host/v1?x=1",
+        "none",
+    ],
+)
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(Fault) as told:
         transport.base(address, "X_BASE_URL")
@@ -202,6 +234,7 @@ def test_a_reset_in_the_stream_keeps_what_came() -> None:
         connection.sendall(STREAM + event({"content": "a"}) * 3)
         time.sleep(0.2)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
     with serving(play) as server:
         said = ask(server.address, stream=True)
     assert (said.final["kind"], said.final["partial"], said.text, len(server.requests)) == ("network", True, "aaa", 1)
@@ -212,6 +245,7 @@ def test_a_line_without_end_meets_the_cap() -> None:
         connection.sendall(STREAM + b"data: ")
         while True:
             connection.sendall(b"x" * (1 << 20))
+
     with serving(play) as server:
         said = ask(server.address, stream=True)
     assert said.final["kind"] == "limit_exceeded"
@@ -223,5 +257,6 @@ def test_an_answer_too_large_meets_the_cap() -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n")
         while True:
             connection.sendall(b" " * (1 << 20))
+
     with serving(play) as server:
         assert ask(server.address).final["kind"] == "limit_exceeded"

@@ -1,4 +1,5 @@
 """The runtime of a provider: one final record a request, whatever happens, many at once, and no key anywhere."""
+
 from __future__ import annotations
 
 import json
@@ -12,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from raw_server import DONE, ROOT, STREAM, Server, ask, completion, event, http, serving
 
 from agentlib import provider
+from raw_server import DONE, ROOT, STREAM, Server, ask, completion, event, http, serving
 
 KEY = "key-5ecre7-5ecre7"
 
@@ -28,8 +29,9 @@ def test_many_are_in_flight_at_once() -> None:
     barrier = threading.Barrier(50, timeout=20)
 
     def play(connection: socket.socket) -> None:
-        barrier.wait()          # no answer before all requests are there
+        barrier.wait()  # no answer before all requests are there
         connection.sendall(http(completion()))
+
     with serving(play) as server:
         said = ask(server.address, lines="".join(request(str(n)) for n in range(50)))
     assert sorted(r["id"] for r in said.records) == sorted(map(str, range(50)))
@@ -50,8 +52,18 @@ def test_other_records_pass_byte_for_byte() -> None:
     assert odd in said.stdout and said.final["type"] == "response"
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[1]", '{"no":"type"}', '{"type":"request","max_tokens":1e999}',
-                                  '{"type":"request","temperature":NaN}', '{"type":"x","a":1,"a":2}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nonsense",
+        "[1]",
+        '{"no":"type"}',
+        '{"type":"request","max_tokens":1e999}',
+        '{"type":"request","temperature":NaN}',
+        '{"type":"x","a":1,"a":2}',
+        "[" * 100_000,
+    ],
+)
 def test_a_malformed_line_ends_the_reading_after_what_came_before(line: str) -> None:
     with serving(http(completion())) as server:
         said = ask(server.address, lines=request() + line + "\n" + request("never"))
@@ -59,14 +71,43 @@ def test_a_malformed_line_ends_the_reading_after_what_came_before(line: str) -> 
     assert said.status == 2 and "line 2" in said.stderr and said.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("wrong", [
-    {"max_tokens": 0}, {"max_tokens": -1}, {"max_tokens": "5"}, {"max_tokens": 1.5}, {"max_tokens": True}, {"max_tokens": 10**30},
-    {"temperature": "hot"}, {"temperature": 1e300}, {"temperature": True}, {"stop": "x"}, {"stop": [1]}, {"schema": "x"},
-    {"tools": {}}, {"tools": [{}]}, {"tool_choice": "maybe"}, {"tool_choice": "required"}, {"tool_choice": {"name": "nowhere"}},
-    {"reasoning": "much"}, {"api": "other"}, {"options": []}, {"stream": 1}, {"model": ""}, {"model": 5},
-    {"messages": "hi"}, {"messages": [5]}, {"messages": [{"role": "robot"}]}, {"messages": [{"role": "user", "content": 5}]},
-    {"messages": [{"role": "user", "content": [{"type": "sound"}]}]}, {"messages": [{"role": "tool", "content": "x"}]},
-    {"messages": [{"role": "assistant", "tool_calls": [{"id": "x"}]}]}, {"messages": []}, {"messages": ...}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_tokens": 0},
+        {"max_tokens": -1},
+        {"max_tokens": "5"},
+        {"max_tokens": 1.5},
+        {"max_tokens": True},
+        {"max_tokens": 10**30},
+        {"temperature": "hot"},
+        {"temperature": 1e300},
+        {"temperature": True},
+        {"stop": "x"},
+        {"stop": [1]},
+        {"schema": "x"},
+        {"tools": {}},
+        {"tools": [{}]},
+        {"tool_choice": "maybe"},
+        {"tool_choice": "required"},
+        {"tool_choice": {"name": "nowhere"}},
+        {"reasoning": "much"},
+        {"api": "other"},
+        {"options": []},
+        {"stream": 1},
+        {"model": ""},
+        {"model": 5},
+        {"messages": "hi"},
+        {"messages": [5]},
+        {"messages": [{"role": "robot"}]},
+        {"messages": [{"role": "user", "content": 5}]},
+        {"messages": [{"role": "user", "content": [{"type": "sound"}]}]},
+        {"messages": [{"role": "tool", "content": "x"}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "x"}]}]},
+        {"messages": []},
+        {"messages": ...},
+    ],
+)
 def test_a_wrong_request_is_refused_before_anything_is_sent(wrong: dict[str, Any]) -> None:
     with serving(http(completion())) as server:
         said = ask(server.address, lines=request(**wrong))
@@ -78,7 +119,9 @@ def test_no_key_is_told_at_once_with_the_variable() -> None:
     floor = min(timed(["python3", "-I", "-S", "-c", "pass"]) for _ in range(5))
     said = ask("http://127.0.0.1:1", env={"OPENAI_API_KEY": ""})
     assert said.final["kind"] == "auth" and "OPENAI_API_KEY" in said.final["message"]
-    assert min(ask("http://127.0.0.1:1", env={"OPENAI_API_KEY": ""}).seconds for _ in range(5)) < 6 * floor    # 3, and room for load
+    assert (
+        min(ask("http://127.0.0.1:1", env={"OPENAI_API_KEY": ""}).seconds for _ in range(5)) < 6 * floor
+    )  # 3, and room for load
 
 
 def timed(argv: list[str]) -> float:
@@ -93,9 +136,16 @@ def test_a_key_that_no_header_can_carry_is_told(key: str) -> None:
     assert said["kind"] == "auth" and "OPENAI_API_KEY" in said["message"] and key not in said["message"]
 
 
-@pytest.mark.parametrize("answer", [
-    http(json.dumps({"error": {"message": f"bad key {KEY}"}}), "401 No"), http(f"<p>{KEY}</p>", "502 Bad", "text/html"),
-    http(f"{KEY} is not JSON"), STREAM + f"data: {KEY}\n\n".encode(), http("", "302 Found", location=f"http://x/?{KEY}")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(json.dumps({"error": {"message": f"bad key {KEY}"}}), "401 No"),
+        http(f"<p>{KEY}</p>", "502 Bad", "text/html"),
+        http(f"{KEY} is not JSON"),
+        STREAM + f"data: {KEY}\n\n".encode(),
+        http("", "302 Found", location=f"http://x/?{KEY}"),
+    ],
+)
 def test_the_key_is_in_no_record_and_no_message(answer: bytes) -> None:
     with serving(answer) as server:
         said = ask(server.address, stream=True, env={"AGENT_DEBUG": "1"})
@@ -114,8 +164,9 @@ def test_the_key_is_never_in_argv() -> None:
                 except OSError:
                     pass
             connection.sendall(http(completion()))
+
         if file.name not in ("openai", "openai-sh"):
-            continue        # the others are of the same cloth
+            continue  # the others are of the same cloth
         with serving(play) as server:
             ask(server.address, file.name, env={"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.address})
         assert seen and not any(KEY in line for line in seen)
@@ -123,7 +174,9 @@ def test_the_key_is_never_in_argv() -> None:
 
 def started(server: Server, **env: str) -> subprocess.Popen[str]:
     known = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY, **env}
-    return subprocess.Popen([ROOT / "providers" / "openai"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=known)
+    return subprocess.Popen(
+        [ROOT / "providers" / "openai"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=known
+    )
 
 
 def test_a_signal_ends_what_is_in_flight_with_a_record_each() -> None:
@@ -132,6 +185,7 @@ def test_a_signal_ends_what_is_in_flight_with_a_record_each() -> None:
     def play(connection: socket.socket) -> None:
         came.release()
         time.sleep(30)
+
     with serving(play) as server, started(server) as process:
         assert process.stdin and process.stdout
         process.stdin.write(request("a") + request("b"))
@@ -162,6 +216,7 @@ def test_a_delta_is_written_on_the_moment_it_arrives() -> None:
         connection.sendall(STREAM + event({"content": "first"}))
         assert gate.wait(20)
         connection.sendall(event({}, "stop") + DONE)
+
     with serving(play) as server, started(server) as process:
         assert process.stdin and process.stdout
         process.stdin.write(request(stream=True))
@@ -174,18 +229,32 @@ def test_a_delta_is_written_on_the_moment_it_arrives() -> None:
 def test_few_files_may_be_open_and_all_are_answered() -> None:
     code = "ulimit -n 20; exec providers/openai"
     with serving(http(completion())) as server:
-        done = subprocess.run(["bash", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
-                              input="".join(request(str(n)) for n in range(50)),
-                              env={**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY})
+        done = subprocess.run(
+            ["bash", "-c", code],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            input="".join(request(str(n)) for n in range(50)),
+            env={**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY},
+        )
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(records) == 50 and {r["type"] for r in records} == {"response"}
 
 
 def test_little_memory_is_enough() -> None:
     with serving(http(completion())) as server:
-        done = subprocess.run(["bash", "-c", "ulimit -v 300000; exec providers/openai"], cwd=ROOT, capture_output=True, text=True,
-                              timeout=60, check=True, input=request(),
-                              env={**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY})
+        done = subprocess.run(
+            ["bash", "-c", "ulimit -v 300000; exec providers/openai"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            input=request(),
+            env={**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY},
+        )
     assert json.loads(done.stdout)["type"] == "response"
 
 
@@ -203,16 +272,22 @@ def test_json_nested_as_deep_as_the_decoder_allows_ends_no_thread() -> None:
 def test_the_vendor_is_asked_for_its_models() -> None:
     with serving(http('{"data":[{"id":"a","owned_by":"x"},{"id":"b"},{"odd":1}]}')) as server:
         env = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY}
-        done = subprocess.run([ROOT / "providers/openai", "--list-models"], capture_output=True, text=True, check=True, env=env)
+        done = subprocess.run(
+            [ROOT / "providers/openai", "--list-models"], capture_output=True, text=True, check=True, env=env
+        )
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
-        {"type": "model", "id": "a", "owned_by": "x"}, {"type": "model", "id": "b"}]
+        {"type": "model", "id": "a", "owned_by": "x"},
+        {"type": "model", "id": "b"},
+    ]
     assert server.requests[0][0].startswith("GET /models ")
 
 
 def test_models_that_cannot_be_listed_are_a_failure() -> None:
     with serving(http('{"error":{"message":"no"}}', "401 No")) as server:
         env = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY}
-        done = subprocess.run([ROOT / "providers/openai", "--list-models"], capture_output=True, text=True, check=False, env=env)
+        done = subprocess.run(
+            [ROOT / "providers/openai", "--list-models"], capture_output=True, text=True, check=False, env=env
+        )
     assert (done.returncode, done.stdout, done.stderr) == (100, "", "openai: no\n")
 
 

@@ -1,4 +1,5 @@
-"""A server that nobody here wrote: llama.cpp's, with a tiny model, behind providers/openai. Its protocol, never its wording."""
+"""A server that nobody here wrote, llama.cpp's with a tiny model, behind providers/openai: protocol, never wording."""
+
 from __future__ import annotations
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from raw_server import ROOT, ask
 
 Record = dict[str, Any]
@@ -22,8 +24,15 @@ def model() -> Path:
     """The tiny model, fetched once into the user's cache; skipped where it, or the engine, cannot be had."""
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentutils-tests"
-    done = subprocess.run([ROOT / "bin/agent-llm", "local", "install", "--size", "tiny"], capture_output=True, text=True,
-                          check=False, stdin=subprocess.DEVNULL, timeout=240, env={**os.environ, "XDG_DATA_HOME": str(cache)})
+    done = subprocess.run(
+        [ROOT / "bin/agent-llm", "local", "install", "--size", "tiny"],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=240,
+        env={**os.environ, "XDG_DATA_HOME": str(cache)},
+    )
     found = sorted(cache.glob("agentutils/models/*.gguf"))
     if done.returncode or not found:
         pytest.skip(f"the tiny model cannot be fetched: {done.stderr[-200:]}")
@@ -36,8 +45,12 @@ def served(model: Path) -> Iterator[tuple[str, list[Record]]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address, errors = f"http://127.0.0.1:{port}/v1", []
-    server = subprocess.Popen([sys.executable, ROOT / "tests/llama_server.py", model, str(port)], stdin=subprocess.PIPE,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [sys.executable, ROOT / "tests/llama_server.py", model, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         until = time.monotonic() + 60
         while (said := ask(address, max_tokens=1).final)["type"] == "error":
@@ -53,7 +66,11 @@ def served(model: Path) -> Iterator[tuple[str, list[Record]]]:
 
 def test_while_it_loads_every_error_may_be_tried_again(served: tuple[str, list[Record]]) -> None:
     assert all(said["retryable"] for said in served[1])
-    assert {(said["kind"], said.get("status")) for said in served[1]} <= {("network", None), ("server", 503), ("overloaded", 503)}
+    assert {(said["kind"], said.get("status")) for said in served[1]} <= {
+        ("network", None),
+        ("server", 503),
+        ("overloaded", 503),
+    }
     assert any(said.get("status") == 503 and "oading" in said["message"] for said in served[1])
 
 
@@ -66,11 +83,18 @@ def test_it_chats(served: tuple[str, list[Record]]) -> None:
 def test_it_streams(served: tuple[str, list[Record]]) -> None:
     said = ask(served[0], stream=True, max_tokens=8, temperature=0)
     deltas = [r for r in said.records if r["type"] == "delta"]
-    assert len(deltas) > 1 and said.text == said.final["message"]["content"] and said.final["usage"]["output_tokens"] <= 8
+    assert (
+        len(deltas) > 1 and said.text == said.final["message"]["content"] and said.final["usage"]["output_tokens"] <= 8
+    )
 
 
 def test_it_answers_by_a_schema(served: tuple[str, list[Record]]) -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer"}},
+        "required": ["n"],
+        "additionalProperties": False,
+    }
     final = ask(served[0], schema=schema, max_tokens=40, temperature=0).final
     assert list(json.loads(final["message"]["content"])) == ["n"]
 
@@ -81,6 +105,11 @@ def test_a_prompt_that_is_too_long_is_told_as_that(served: tuple[str, list[Recor
 
 
 def test_it_lists_its_models(served: tuple[str, list[Record]]) -> None:
-    done = subprocess.run([ROOT / "providers/openai", "--list-models"], capture_output=True, text=True, check=True,
-                          env={**os.environ, "OPENAI_BASE_URL": served[0], "OPENAI_API_KEY": "none"})
+    done = subprocess.run(
+        [ROOT / "providers/openai", "--list-models"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OPENAI_BASE_URL": served[0], "OPENAI_API_KEY": "none"},
+    )
     assert json.loads(done.stdout.splitlines()[0])["type"] == "model"

@@ -1,4 +1,5 @@
 """Server-sent events: the standard's rules at every cut, the streams that vendors send, and those that break off."""
+
 from __future__ import annotations
 
 import base64
@@ -33,12 +34,15 @@ def test_the_vectors_hold_wherever_the_stream_is_cut() -> None:
         data = base64.b64decode(vector["input_b64"])
         wanted = [(e["event"], e["data"], e["id"]) for e in vector["events"]]
         cuts = range(len(data)) if len(data) < 5000 else (0,)
-        for chunks in ([data], [data[i:i + 1] for i in range(len(data))], *([data[:i], data[i:]] for i in cuts)):
+        for chunks in ([data], [data[i : i + 1] for i in range(len(data))], *([data[:i], data[i:]] for i in cuts)):
             assert parsed(chunks) == wanted, vector["id"]
 
 
-@given(st.lists(st.text(alphabet="ab:\u00e9\U0001f600\ufeff\u2028 ", max_size=8), max_size=6),
-       st.sampled_from(["\n", "\r", "\r\n"]), st.data())
+@given(
+    st.lists(st.text(alphabet="ab:\u00e9\U0001f600\ufeff\u2028 ", max_size=8), max_size=6),
+    st.sampled_from(["\n", "\r", "\r\n"]),
+    st.data(),
+)
 def test_any_data_comes_through_any_cut(texts: list[str], end: str, data: st.DataObject) -> None:
     raw = "".join(f"data: {text}{end}{end}" for text in texts).encode()
     at = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=5)))
@@ -61,8 +65,15 @@ def streamed(*pieces: bytes) -> Said:
 
 
 def test_deltas_are_the_text_and_the_usage_is_counted() -> None:
-    said = streamed(event({"role": "assistant", "content": ""}), event({"content": "a"}), b": ping\n\n", event({"content": ""}),
-                    b"event: ping\ndata: {}\n\n", event({"content": "b"}), END)
+    said = streamed(
+        event({"role": "assistant", "content": ""}),
+        event({"content": "a"}),
+        b": ping\n\n",
+        event({"content": ""}),
+        b"event: ping\ndata: {}\n\n",
+        event({"content": "b"}),
+        END,
+    )
     deltas = [r for r in said.records if r["type"] == "delta"]
     assert [d["text"] for d in deltas] == ["a", "b"] and said.final["message"]["content"] == "ab"
     assert said.final["usage"] == {"input_tokens": 3, "output_tokens": 2} and said.final["stop_reason"] == "end_turn"
@@ -90,17 +101,35 @@ def test_interleaved_calls_are_put_together_by_index() -> None:
     def piece(index: int, arguments: str, **more: object) -> bytes:
         name = {"name": more.pop("name")} if "name" in more else {}
         return event({"tool_calls": [{"index": index, **more, "function": {**name, "arguments": arguments}}]})
-    said = streamed(piece(0, "", id="a", name="one"), piece(1, "", id="b", name="two"), piece(1, '{"y"'), piece(0, '{"x"'),
-                    piece(0, ":1}"), piece(1, ":2}"), event({}, "tool_calls"), DONE).final
-    assert said["message"]["tool_calls"] == [{"id": "a", "name": "one", "arguments": {"x": 1}},
-                                             {"id": "b", "name": "two", "arguments": {"y": 2}}]
+
+    said = streamed(
+        piece(0, "", id="a", name="one"),
+        piece(1, "", id="b", name="two"),
+        piece(1, '{"y"'),
+        piece(0, '{"x"'),
+        piece(0, ":1}"),
+        piece(1, ":2}"),
+        event({}, "tool_calls"),
+        DONE,
+    ).final
+    assert said["message"]["tool_calls"] == [
+        {"id": "a", "name": "one", "arguments": {"x": 1}},
+        {"id": "b", "name": "two", "arguments": {"y": 2}},
+    ]
     assert said["stop_reason"] == "tool_use"
 
 
-@pytest.mark.parametrize(("error", "kind"), [
-    ({"type": "rate_limit_error", "message": "slow"}, "rate_limit"), ({"code": 502, "message": "bad gateway"}, "server"),
-    ({"code": "context_length_exceeded", "message": "too long"}, "context_length"), ({"message": "Overloaded"}, "overloaded"),
-    ("plain words", "server"), ({"type": "insufficient_quota", "message": "pay"}, "rate_limit")])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"type": "rate_limit_error", "message": "slow"}, "rate_limit"),
+        ({"code": 502, "message": "bad gateway"}, "server"),
+        ({"code": "context_length_exceeded", "message": "too long"}, "context_length"),
+        ({"message": "Overloaded"}, "overloaded"),
+        ("plain words", "server"),
+        ({"type": "insufficient_quota", "message": "pay"}, "rate_limit"),
+    ],
+)
 def test_an_error_in_the_stream_keeps_the_text_before_it(error: object, kind: str) -> None:
     said = streamed(event({"content": "a"}), b"data: " + json.dumps({"error": error}).encode() + b"\n\n", DONE)
     assert (said.text, said.final["kind"], said.final["partial"]) == ("a", kind, True)
@@ -112,9 +141,16 @@ def test_an_event_that_is_not_json_is_never_skipped() -> None:
     assert (said.text, said.final["kind"]) == ("a", "bad_response") and "{nonsense" in said.final["message"]
 
 
-@pytest.mark.parametrize(("pieces", "kind"), [
-    ((), "bad_response"), ((b": only a comment\n\n",), "bad_response"), ((event({"content": "a"}),), "network"),
-    ((event({"content": "a"}), b"data: {\"cho"), "network"), ((event({"content": "a"}), event({}, None)), "network")])
+@pytest.mark.parametrize(
+    ("pieces", "kind"),
+    [
+        ((), "bad_response"),
+        ((b": only a comment\n\n",), "bad_response"),
+        ((event({"content": "a"}),), "network"),
+        ((event({"content": "a"}), b'data: {"cho'), "network"),
+        ((event({"content": "a"}), event({}, None)), "network"),
+    ],
+)
 def test_a_stream_that_ends_early_is_an_error(pieces: tuple[bytes, ...], kind: str) -> None:
     assert streamed(*pieces).final["kind"] == kind
 
@@ -153,7 +189,7 @@ def test_many_small_deltas_take_no_memory() -> None:
                 last = provider.stdout.readline()
             peak = (Path("/proc") / str(provider.pid) / "status").read_text().partition("VmHWM:")[2].split()[0]
             provider.stdin.close()
-    assert json.loads(last)["type"] == "response" and int(peak) < 60 * 1024     # kB
+    assert json.loads(last)["type"] == "response" and int(peak) < 60 * 1024  # kB
 
 
 def test_a_slow_reader_holds_the_socket_back() -> None:
@@ -166,14 +202,15 @@ def test_a_slow_reader_holds_the_socket_back() -> None:
         for _ in range(100_000):
             connection.sendall(piece)
             sent += len(piece)
+
     with serving(play) as server:
         provider = started(server)
         assert provider.stdin and provider.stdout and provider.stdout.readline()
         before = -1
-        while before != sent:           # until the server, too, is at rest
+        while before != sent:  # until the server, too, is at rest
             before = sent
             time.sleep(0.3)
-        assert sent < 20_000_000        # of 100 MB: what the buffers of the system hold
-        provider.stdout.close()         # nobody reads any more: the provider ends in silence
+        assert sent < 20_000_000  # of 100 MB: what the buffers of the system hold
+        provider.stdout.close()  # nobody reads any more: the provider ends in silence
         provider.stdin.close()
         assert provider.wait(10) == 128 + signal.SIGPIPE

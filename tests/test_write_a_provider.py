@@ -1,4 +1,5 @@
-"""The page docs/write-a-provider.md: each provider on it, put into an empty folder, can be used with no other change."""
+"""docs/write-a-provider.md: each provider on it, put into an empty folder, can be used with no other change."""
+
 from __future__ import annotations
 
 import json
@@ -8,9 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from raw_server import ROOT, Server, completion, http, serving
 
-FILES = dict(re.findall(r"<!-- file: (\w+) -->\n```python\n(.*?)```\n", (ROOT / "docs/write-a-provider.md").read_text(), re.DOTALL))
+FILES = dict(
+    re.findall(
+        r"<!-- file: (\w+) -->\n```python\n(.*?)```\n", (ROOT / "docs/write-a-provider.md").read_text(), re.DOTALL
+    )
+)
 NDJSON = '{"word":"Well"}\n{"word":", well"}\n{"words":[3,2]}\n'
 
 
@@ -24,12 +30,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 def llm(folder: Path, server: Server, *args: str) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": f"{ROOT}/bin:{ROOT}/.venv/bin:/usr/bin:/bin", "HOME": str(folder), "AGENT_PROVIDER_PATH": str(folder),
-           "LANG": "C.UTF-8", "NO_PROXY": "127.0.0.1"}
+    env = {
+        "PATH": f"{ROOT}/bin:{ROOT}/.venv/bin:/usr/bin:/bin",
+        "HOME": str(folder),
+        "AGENT_PROVIDER_PATH": str(folder),
+        "LANG": "C.UTF-8",
+        "NO_PROXY": "127.0.0.1",
+    }
     for name in FILES:
         env |= {f"{name.upper()}_API_KEY": "key-5ecre7-5ecre7", f"{name.upper()}_BASE_URL": server.address}
-    return subprocess.run(["agent-llm", *args], capture_output=True, text=True, timeout=60, check=False, env=env,
-                          stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        ["agent-llm", *args], capture_output=True, text=True, timeout=60, check=False, env=env, stdin=subprocess.DEVNULL
+    )
 
 
 def test_both_are_short() -> None:
@@ -64,6 +76,13 @@ def test_it_is_found_and_keeps_the_rules(folder: Path) -> None:
         listed = llm(folder, server, "--list-providers").stdout
     assert "acme" in listed and "corner" in listed and "openai" not in listed
     for name in FILES:
-        done = subprocess.run([ROOT / "bin/agent-discover", "--check", folder / name], capture_output=True, text=True, check=False,
-                              env={**os.environ, "PATH": f"{ROOT}/bin:{os.environ['PATH']}"}, stdin=subprocess.DEVNULL, timeout=30)
+        done = subprocess.run(
+            [ROOT / "bin/agent-discover", "--check", folder / name],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": f"{ROOT}/bin:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            timeout=30,
+        )
         assert done.returncode == 0, done.stdout + done.stderr

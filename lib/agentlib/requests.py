@@ -1,4 +1,5 @@
 """The `request` record, checked before anything is sent, and the bytes of its images and documents."""
+
 from __future__ import annotations
 
 import os
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-FILE_CAP = 32 * 1024 * 1024     # bytes of one image or document
+FILE_CAP = 32 * 1024 * 1024  # bytes of one image or document
 ROLES = ("system", "user", "assistant", "tool")
 PARTS = ("text", "image", "document", "thinking")
 
@@ -64,7 +65,11 @@ def _number(value: Any) -> bool:
 
 
 def _choice(value: Any) -> bool:
-    return value in ("auto", "none", "required") if isinstance(value, str) else isinstance(value, dict) and _word(value.get("name"))
+    return (
+        value in ("auto", "none", "required")
+        if isinstance(value, str)
+        else isinstance(value, dict) and _word(value.get("name"))
+    )
 
 
 def _words(value: Any) -> bool:
@@ -106,11 +111,14 @@ def blob(part: Record) -> tuple[str, str]:
     if not isinstance(part.get("path"), str):
         raise Fault("invalid_input", f"{part['type']}: needs data, path or url")
     import base64
+
     try:
         with open(part["path"], "rb") as file:
             data = file.read(FILE_CAP + 1)
     except (OSError, ValueError) as bad:
-        raise Fault("invalid_request", f"{part['type']} {part['path']}: {getattr(bad, 'strerror', None) or bad}") from None
+        raise Fault(
+            "invalid_request", f"{part['type']} {part['path']}: {getattr(bad, 'strerror', None) or bad}"
+        ) from None
     if len(data) > FILE_CAP:
         raise Fault("invalid_request", f"{part['type']} {part['path']}: larger than {FILE_CAP >> 20} MiB")
     return part.get("media_type") or _guess(part, data), base64.b64encode(data).decode()
@@ -129,8 +137,13 @@ def file_name(part: Record) -> str | None:
     return part.get("name") or (os.path.basename(part["path"]) if isinstance(part.get("path"), str) else None)
 
 
-_MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"),
-          (b"%PDF", "application/pdf"))
+_MAGIC = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+    (b"%PDF", "application/pdf"),
+)
 
 
 def _guess(part: Record, data: bytes = b"") -> str:
@@ -139,10 +152,17 @@ def _guess(part: Record, data: bytes = b"") -> str:
         if data.startswith(magic):
             return media
     import mimetypes
+
     media = mimetypes.guess_type(file_name(part) or "")[0] or ""
     if media:
         return media
-    return "image/png" if part["type"] == "image" else "text/plain" if data and b"\0" not in data else "application/octet-stream"
+    return (
+        "image/png"
+        if part["type"] == "image"
+        else "text/plain"
+        if data and b"\0" not in data
+        else "application/octet-stream"
+    )
 
 
 def merged(body: Record, options: Record | None) -> Record:
@@ -158,15 +178,28 @@ def merged(body: Record, options: Record | None) -> Record:
 
 
 def schema_of(tool: Record) -> Record:
-    """The schema of a tool's arguments, under whichever of its names; an object without properties where there is none."""
-    return tool.get("inputSchema") or tool.get("input_schema") or tool.get("parameters") or {"type": "object", "properties": {}}
+    """The schema of a tool's arguments, under whichever of its names; an empty object's where there is none."""
+    return (
+        tool.get("inputSchema")
+        or tool.get("input_schema")
+        or tool.get("parameters")
+        or {"type": "object", "properties": {}}
+    )
 
 
 def choice(request: Record) -> Any:
     """tool_choice, where there are tools to choose from; `invalid_input` where one is demanded that is not there."""
     given, tools = request.get("tool_choice"), request.get("tools") or []
-    if isinstance(given, dict) and given["name"] not in [tool["name"] for tool in tools] or given == "required" and not tools:
-        raise Fault("invalid_input", f"tool_choice: {given if isinstance(given, str) else given['name']!r} is not among the tools")
+    if (
+        isinstance(given, dict)
+        and given["name"] not in [tool["name"] for tool in tools]
+        or given == "required"
+        and not tools
+    ):
+        raise Fault(
+            "invalid_input",
+            f"tool_choice: {given if isinstance(given, str) else given['name']!r} is not among the tools",
+        )
     return given if tools else None
 
 

@@ -1,7 +1,8 @@
-"""The dialect of OpenAI's Responses, which Azure speaks too. Nothing is stored at the vendor: reasoning travels encrypted."""
+"""OpenAI's Responses, which Azure speaks too. Nothing is stored at the vendor: reasoning travels encrypted."""
+
 from __future__ import annotations
 
-from agentlib import chat, http, provider, requests, sse
+from agentlib import chat, completion, http, provider, requests, sse
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -13,12 +14,15 @@ if TYPE_CHECKING:
 
 # OpenAI's reasoning models, by their names; and those that take tools only here, or speak nothing else.
 REASONS = r"(ft:)?(o\d|gpt-([5-9]|\d\d))(?!.*chat)"
-NEEDED = r"(ft:)?(gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)|(o\d|gpt-\d).*-pro\b|.*(codex|deep-research|computer-use))"
+NEEDED = (
+    r"(ft:)?(gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)|(o\d|gpt-\d).*-pro\b|.*(codex|deep-research|computer-use))"
+)
 
 
 def reasons(model: str) -> bool:
     """Whether it is one of OpenAI's reasoning models, by its name."""
     import re
+
     return bool(re.match(REASONS, model))
 
 
@@ -28,38 +32,57 @@ def limit(model: str) -> str:
 
 
 def wanted(request: Record, own: bool) -> bool:
-    """Whether a request goes by Responses: it says so, or its model needs it (no tools without it) and the service is the vendor's own."""
+    """Whether a request goes by Responses: it says so, or its model needs it and the address is the vendor's own."""
     if "api" in request:
         return bool(request["api"] == "responses")
     import re
+
     return own and bool(re.match(NEEDED, request["model"]))
 
 
-def serve(doc: str, schema: Record, vendor: chat.Vendor, own: Callable[[], bool], url: Callable[[bool, str], str]) -> NoReturn:
-    """Be a provider with both dialects. own: whether the address is the vendor's own; url: of (by Responses?, model)."""
+def serve(
+    doc: str, schema: Record, vendor: chat.Vendor, own: Callable[[], bool], url: Callable[[bool, str], str]
+) -> NoReturn:
+    """Be a provider of both dialects. own: is the address the vendor's own? url: of (by Responses?, model)."""
+
     def prepare(request: Record) -> http.Call:
         headers = vendor.authorization()
         if not wanted(request, own()):
             return chat.call(vendor, request, url(False, request["model"]))
-        return http.Call(url(True, request["model"]), headers, body(vendor, request),
-                         sse.events if request.get("stream") else None)
+        return http.Call(
+            url(True, request["model"]), headers, body(vendor, request), sse.events if request.get("stream") else None
+        )
 
     def read_whole(request: Record, said: Record) -> Record:
-        return whole(vendor.name, said) if wanted(request, own()) else chat.whole(vendor.name, said)
+        return whole(vendor.name, said) if wanted(request, own()) else completion.whole(vendor.name, said)
 
     def read_stream(request: Record, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
-        return stream(vendor.name, items) if wanted(request, own()) else chat.stream(vendor.name, items)
-    provider.serve(doc, schema, prepare=prepare, whole=read_whole, stream=read_stream, explain=chat.explain, models=vendor.models)
+        return stream(vendor.name, items) if wanted(request, own()) else completion.stream(vendor.name, items)
+
+    provider.serve(
+        doc,
+        schema,
+        prepare=prepare,
+        whole=read_whole,
+        stream=read_stream,
+        explain=completion.explain,
+        models=vendor.models,
+    )
 
 
 # From our request to the vendor's.
+
 
 def body(vendor: chat.Vendor, request: Record) -> Record:
     """The JSON of a response's request; `invalid_request` names what this API cannot carry."""
     if "stop" in request:
         raise Fault("invalid_request", "stop: the Responses API has no stop sequences")
     model = request["model"]
-    out: Record = {"model": model, "input": [item for said in request["messages"] for item in _items(vendor, said)], "store": False}
+    out: Record = {
+        "model": model,
+        "input": [item for said in request["messages"] for item in _items(vendor, said)],
+        "store": False,
+    }
     if reasons(model):
         out["include"] = ["reasoning.encrypted_content"]
     if request.get("stream"):
@@ -81,7 +104,13 @@ def body(vendor: chat.Vendor, request: Record) -> Record:
 
 def _tool(tool: Record) -> Record:
     described = {"description": tool["description"]} if tool.get("description") else {}
-    return {"type": "function", "name": tool["name"], **described, "parameters": requests.schema_of(tool), "strict": False}
+    return {
+        "type": "function",
+        "name": tool["name"],
+        **described,
+        "parameters": requests.schema_of(tool),
+        "strict": False,
+    }
 
 
 def _items(vendor: chat.Vendor, said: Record) -> Iterator[Record]:
@@ -99,7 +128,12 @@ def _items(vendor: chat.Vendor, said: Record) -> Iterator[Record]:
         if text := requests.only_text(said, "the Responses API takes text alone from the assistant"):
             yield {"role": "assistant", "content": text}
         for call in said.get("tool_calls") or []:
-            yield {"type": "function_call", "call_id": call["id"], "name": call["name"], "arguments": chat.arguments_text(call)}
+            yield {
+                "type": "function_call",
+                "call_id": call["id"],
+                "name": call["name"],
+                "arguments": chat.arguments_text(call),
+            }
 
 
 def _content(said: Record) -> str | list[Record]:
@@ -114,15 +148,20 @@ def _part(part: Record) -> Record:
         return {"type": "input_image", "image_url": requests.address(part)}
     if "url" in part:
         return {"type": "input_file", "file_url": part["url"]}
-    return {"type": "input_file", "filename": requests.file_name(part) or "document", "file_data": requests.address(part)}
+    return {
+        "type": "input_file",
+        "filename": requests.file_name(part) or "document",
+        "file_data": requests.address(part),
+    }
 
 
 # From the vendor's answer to ours.
 
+
 def whole(name: str, said: Record) -> Record:
     """The Answer of a whole response object."""
     if said.get("status") == "failed" or said.get("error"):
-        raise chat.failed(said.get("error") or "the vendor says that it failed")
+        raise completion.failed(said.get("error") or "the vendor says that it failed")
     if not isinstance(said.get("output"), list):
         raise Fault("bad_response", f"the answer has no output: {str(said)[:200]!r}")
     return answer(name, said, said["output"])
@@ -138,13 +177,21 @@ def answer(name: str, said: Record, output: list[Record]) -> Record:
                 texts.append(part.get("text") or "")
                 refusals.append(part.get("refusal") or "")
         elif kind == "function_call":
-            calls.append(provider.tool_call(item.get("call_id") or item.get("id"), item["name"], item.get("arguments") or ""))
+            calls.append(
+                provider.tool_call(item.get("call_id") or item.get("id"), item["name"], item.get("arguments") or "")
+            )
         elif kind == "reasoning":
             thoughts += [part.get("text") or "" for part in item.get("summary") or item.get("content") or ()]
     refusal = "".join(refusals)
-    message = provider.message("".join(texts) or refusal, calls, "\n\n".join(filter(None, thoughts)), _kept(output), name)
-    return {"message": message, "stop_reason": _stop(said, calls, refusal), "usage": _counted(said.get("usage") or {}),
-            "model": said.get("model")}
+    message = provider.message(
+        "".join(texts) or refusal, calls, "\n\n".join(filter(None, thoughts)), _kept(output), name
+    )
+    return {
+        "message": message,
+        "stop_reason": _stop(said, calls, refusal),
+        "usage": _counted(said.get("usage") or {}),
+        "model": said.get("model"),
+    }
 
 
 def _stop(said: Record, calls: list[Record], refusal: str) -> str:
@@ -155,23 +202,37 @@ def _stop(said: Record, calls: list[Record], refusal: str) -> str:
 
 
 def _kept(output: list[Record]) -> Record:
-    """The items that must come back in their order, where there is reasoning or a phase; else none, for content says it all."""
+    """The items to bring back in their order, where there is reasoning or a phase; else none: the content says it all."""
     items = []
     for item in output:
         kind = item.get("type")
         if kind == "reasoning" and item.get("encrypted_content"):
             items.append({k: v for k, v in item.items() if k in ("type", "id", "summary", "encrypted_content")})
         elif kind == "message":
-            parts = [{"type": "output_text", "text": p.get("text") or p.get("refusal") or ""} for p in item.get("content") or ()]
+            parts = [
+                {"type": "output_text", "text": p.get("text") or p.get("refusal") or ""}
+                for p in item.get("content") or ()
+            ]
             phase = {"phase": item["phase"]} if item.get("phase") else {}
             items.append({"type": "message", "role": "assistant", "content": parts, **phase})
         elif kind == "function_call":
-            items.append({"type": kind, "call_id": item["call_id"], "name": item["name"], "arguments": item.get("arguments") or "{}"})
+            items.append(
+                {
+                    "type": kind,
+                    "call_id": item["call_id"],
+                    "name": item["name"],
+                    "arguments": item.get("arguments") or "{}",
+                }
+            )
     return {"items": items} if any(i["type"] == "reasoning" or "phase" in i for i in items) else {}
 
 
-DELTAS = {"response.output_text.delta": "text", "response.refusal.delta": "text",
-          "response.reasoning_summary_text.delta": "thinking", "response.reasoning_text.delta": "thinking"}
+DELTAS = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "text",
+    "response.reasoning_summary_text.delta": "thinking",
+    "response.reasoning_text.delta": "thinking",
+}
 ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -191,13 +252,22 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
         elif kind == "response.output_item.done":
             output[said.get("output_index", len(output))] = said["item"]
         elif kind == "error":
-            raise chat.failed(said.get("error") or said)
+            raise completion.failed(said.get("error") or said)
         elif kind in ENDS:
             final = said.get("response") or {}
             return whole(name, {**final, "output": final.get("output") or [output[i] for i in sorted(output)]})
-    raise Fault("network", "the stream broke off before its end") if seen else Fault("bad_response", "the stream is empty")
+    raise (
+        Fault("network", "the stream broke off before its end")
+        if seen
+        else Fault("bad_response", "the stream is empty")
+    )
 
 
 def _counted(told: Record) -> Record:
     inputs, outputs = told.get("input_tokens_details") or {}, told.get("output_tokens_details") or {}
-    return provider.usage(told.get("input_tokens"), told.get("output_tokens"), inputs.get("cached_tokens"), outputs.get("reasoning_tokens"))
+    return provider.usage(
+        told.get("input_tokens"),
+        told.get("output_tokens"),
+        inputs.get("cached_tokens"),
+        outputs.get("reasoning_tokens"),
+    )

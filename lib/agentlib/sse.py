@@ -1,4 +1,5 @@
 """Server-sent events, decoded as they arrive (WHATWG HTML, "Server-sent events", parsing and interpretation)."""
+
 from __future__ import annotations
 
 import codecs
@@ -13,25 +14,26 @@ if TYPE_CHECKING:
 
     class Event(NamedTuple):
         """One event: its type (`message` where the stream gave none), its data, the last id seen."""
+
         event: str
         data: str
         id: str
 else:
     Event = namedtuple("Event", "event data id")
 
-CAP = 8 * 1024 * 1024       # characters of one line, and of one event; so that memory stays bounded
+CAP = 8 * 1024 * 1024  # characters of one line, and of one event; so that memory stays bounded
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """The whole lines of a UTF-8 stream, ended by LF, CR or CRLF, wherever the chunks were cut."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-    begun: list[str] = []               # the pieces of a line whose end has not come
+    begun: list[str] = []  # the pieces of a line whose end has not come
     size, first, after_cr = 0, True, False
     for chunk in chunks:
         text = decode(chunk)
         if first and text:
             text, first = text.removeprefix("\ufeff"), False
-        if after_cr and text:            # the LF of a CRLF that was cut in the middle
+        if after_cr and text:  # the LF of a CRLF that was cut in the middle
             text, after_cr = text.removeprefix("\n"), False
         if "\r" in text:
             after_cr = text.endswith("\r")
@@ -51,7 +53,7 @@ def events(chunks: Iterable[bytes]) -> Iterator[Event]:
     """The events of a stream; a block that the stream's end cut off is dropped, as the standard says."""
     kind, data, size, last_id = "", [], 0, ""
     for line in lines(chunks):
-        if line.startswith("data:"):    # nearly all lines of our streams
+        if line.startswith("data:"):  # nearly all lines of our streams
             value = line[6:] if line.startswith(" ", 5) else line[5:]
             data.append(value)
             size += len(value)

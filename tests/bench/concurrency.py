@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """concurrency - 1,000 posts in flight in one provider at 1 s latency, and the same by the other transports
 
-Bounds: wall at most 2 s over the latency, CPU at most 2.5 ms a request, memory at most 60 kB a request over one request's.
+Bounds: wall at most 2 s over the latency, CPU at most 2.5 ms a request, memory at most 60 kB a request over one's.
 """
+
 from __future__ import annotations
 
 import json
@@ -35,7 +36,12 @@ def vendor(latency: float, deltas: int = 0) -> Iterator[str]:
 
 def used(argv: Sequence[str], address: str, requests: int = 0) -> tuple[float, float, int]:
     """(wall s, CPU s, peak kB) of a command that gets so many request records; the peak does not count this process."""
-    env = {**os.environ, "OPENAI_BASE_URL": address, "OPENAI_API_KEY": "bench", "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
+    env = {
+        **os.environ,
+        "OPENAI_BASE_URL": address,
+        "OPENAI_API_KEY": "bench",
+        "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
+    }
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout:
         for number in range(requests):
             stdin.write(json.dumps({**REQUEST, "id": str(number)}).encode() + b"\n")
@@ -56,7 +62,10 @@ def row(name: str, one: tuple[float, float, int], many: tuple[float, float, int]
     """Prints what COUNT cost over one; whether it is within the bounds."""
     wall, cpu, memory = many[0] - LATENCY, (many[1] - one[1]) / COUNT * 1e3, (many[2] - one[2]) / COUNT
     good = wall <= 2 and cpu <= 2.5 and memory <= 60
-    print(f"{name:28} {wall:5.2f} s over the latency, {cpu:5.2f} ms and {memory:5.1f} kB a request: {'yes' if good else 'NO'}", flush=True)
+    print(
+        f"{name:28} {wall:5.2f} s over latency, {cpu:5.2f} ms and {memory:5.1f} kB a request: {'yes' if good else 'NO'}",
+        flush=True,
+    )
     return good
 
 

@@ -1,19 +1,31 @@
 """A vendor on loopback that costs next to nothing: fixed chat completions, late by `latency`, or streamed in `deltas`.
 
-    python3 fast_vendor.py LATENCY DELTAS       prints its address, serves until its standard input ends
+python3 fast_vendor.py LATENCY DELTAS       prints its address, serves until its standard input ends
 """
+
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
 
-SAID = json.dumps({"model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
-                   "usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
+SAID = json.dumps(
+    {
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+    }
+).encode()
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(SAID), SAID)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-CHUNK = {"id": "chatcmpl-ASv9gROIIAvRs9QnmLP8Nzs3PGMCX", "object": "chat.completion.chunk", "created": 1731456252, "model": "m",
-         "system_fingerprint": None, "choices": [{"index": 0, "delta": {"content": " word"}, "logprobs": None, "finish_reason": None}]}
+CHUNK = {
+    "id": "chatcmpl-ASv9gROIIAvRs9QnmLP8Nzs3PGMCX",
+    "object": "chat.completion.chunk",
+    "created": 1731456252,
+    "model": "m",
+    "system_fingerprint": None,
+    "choices": [{"index": 0, "delta": {"content": " word"}, "logprobs": None, "finish_reason": None}],
+}
 
 
 def chunk(data: str) -> bytes:
@@ -33,10 +45,14 @@ class Vendor(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.data += data
         head, end, body = self.data.partition(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+        length = next(
+            (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+        )
         if end and len(body) >= length:
             self.data = body[length:]
-            asyncio.get_running_loop().call_later(self.latency, self.answer, b'"stream":true' in body.replace(b" ", b""))
+            asyncio.get_running_loop().call_later(
+                self.latency, self.answer, b'"stream":true' in body.replace(b" ", b"")
+            )
 
     def answer(self, stream: bool) -> None:
         write = self.transport.write  # type: ignore[attr-defined]
@@ -45,7 +61,7 @@ class Vendor(asyncio.Protocol):
             return
         one = chunk(json.dumps(CHUNK))
         write(HEAD)
-        for _ in range(self.deltas // 10):      # ten at a time, each a chunk of its own, as in a busy stream
+        for _ in range(self.deltas // 10):  # ten at a time, each a chunk of its own, as in a busy stream
             write(one * 10)
         write(END)
 

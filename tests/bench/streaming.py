@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""streaming - 20,000 small deltas through agent-llm, and through the provider alone, against bare httpx (at most 3 times its CPU)"""
+"""streaming - 20,000 deltas through agent-llm and the provider alone, against bare httpx (CPU at most 3)"""
+
 from __future__ import annotations
 
 import json
@@ -11,9 +12,11 @@ from concurrency import ROOT, vendor
 from measure import line, run
 
 COUNT, ROUNDS, BOUND = 20_000, 7, 3
-BARE = ("import httpx, sys\n"
-        "with httpx.stream('POST', sys.argv[1] + '/chat/completions', json={'stream': True}, trust_env=False) as r:\n"
-        "    assert sum(l.startswith('data:') for l in r.iter_lines()) > 20000")
+BARE = (
+    "import httpx, sys\n"
+    "with httpx.stream('POST', sys.argv[1] + '/chat/completions', json={'stream': True}, trust_env=False) as r:\n"
+    "    assert sum(l.startswith('data:') for l in r.iter_lines()) > 20000"
+)
 
 
 def main() -> int:
@@ -21,10 +24,22 @@ def main() -> int:
     with vendor(0, COUNT) as address, tempfile.NamedTemporaryFile("w", suffix=".jsonl") as requests:
         requests.write(json.dumps(asked) + "\n")
         requests.flush()
-        env = {"HOME": os.path.dirname(requests.name), "PATH": f"{ROOT}/bin:{ROOT}/.venv/bin:/usr/bin:/bin", "AGENT_PROVIDER": "openai",
-               "AGENT_MODEL": "m", "OPENAI_API_KEY": "bench", "OPENAI_BASE_URL": address}
-        rounds = [(run(["python3", "-c", BARE, address], env), run([str(ROOT / "providers/openai")], env, requests.name),
-                   run(["agent-llm", "hi"], env)) for _ in range(ROUNDS)]
+        env = {
+            "HOME": os.path.dirname(requests.name),
+            "PATH": f"{ROOT}/bin:{ROOT}/.venv/bin:/usr/bin:/bin",
+            "AGENT_PROVIDER": "openai",
+            "AGENT_MODEL": "m",
+            "OPENAI_API_KEY": "bench",
+            "OPENAI_BASE_URL": address,
+        }
+        rounds = [
+            (
+                run(["python3", "-c", BARE, address], env),
+                run([str(ROOT / "providers/openai")], env, requests.name),
+                run(["agent-llm", "hi"], env),
+            )
+            for _ in range(ROUNDS)
+        ]
     bare, alone, whole = (sorted(costs)[ROUNDS // 2] for costs in zip(*rounds, strict=True))
     line("the provider alone", alone, bare, BOUND, "httpx")
     line("agent-llm", whole, bare, BOUND, "httpx")

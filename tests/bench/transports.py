@@ -1,7 +1,8 @@
 """What the provider's transport was chosen from: N posts at once by one of them, in a process of its own.
 
-    python3 transports.py NAME N ADDRESS        NAME: threads, asyncio, asyncio10, none (imports alone)
+python3 transports.py NAME N ADDRESS        NAME: threads, asyncio, asyncio10, none (imports alone)
 """
+
 from __future__ import annotations
 
 import sys
@@ -18,12 +19,14 @@ def threads(count: int, url: str) -> None:
     import ssl
 
     import httpx
+
     context, done = ssl.create_default_context(), []
     threading.stack_size(1 << 20)
 
     def one() -> None:
         with httpx.Client(verify=context, timeout=60) as client:
             done.append(client.post(url, json=BODY).json())
+
     crew = [threading.Thread(target=one) for _ in range(count)]
     for thread in crew:
         thread.start()
@@ -34,21 +37,29 @@ def threads(count: int, url: str) -> None:
 
 def asynchronous(size: int) -> Callable[[int, str], None]:
     """asyncio and httpx: clients of `size` connections that share one TLS context; 0 is a single client."""
+
     def run(count: int, url: str) -> None:
         import asyncio
         import ssl
 
         import httpx
+
         context = ssl.create_default_context()
 
         async def all_of_them() -> None:
             limits = httpx.Limits(max_connections=size or count)
-            clients = [httpx.AsyncClient(verify=context, timeout=60, limits=limits) for _ in range(count // size if size else 1)]
+            clients = [
+                httpx.AsyncClient(verify=context, timeout=60, limits=limits)
+                for _ in range(count // size if size else 1)
+            ]
 
             async def one(number: int) -> Any:
                 return (await clients[number % len(clients)].post(url, json=BODY)).json()
+
             assert len(await asyncio.gather(*map(one, range(count)))) == count
+
         asyncio.run(all_of_them())
+
     return run
 
 
@@ -56,7 +67,12 @@ def none(count: int, url: str) -> None:
     import httpx  # noqa: F401
 
 
-NAMES: dict[str, Callable[[int, str], None]] = {"threads": threads, "asyncio": asynchronous(0), "asyncio10": asynchronous(10), "none": none}
+NAMES: dict[str, Callable[[int, str], None]] = {
+    "threads": threads,
+    "asyncio": asynchronous(0),
+    "asyncio10": asynchronous(10),
+    "none": none,
+}
 
 if __name__ == "__main__":
     NAMES[sys.argv[1]](int(sys.argv[2]), sys.argv[3] + "/chat/completions")

@@ -1,0 +1,262 @@
+"""The requests in flight of a provider, a thread each; one final record for each, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+from agentlib import cli, http, records, requests
+from agentlib.faults import RETRYABLE, Fault, Interrupted
+from agentlib.provider import text_of
+from agentlib.transport import Connection, Reply, Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from typing import Any
+
+    from agentlib.provider import Answer, Explain, Prepare, Record, Stream, Whole
+
+IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
+STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
+
+
+class Exchange:
+    """One request and its one final record."""
+
+    __slots__ = ("request", "id", "watch", "partial", "done", "_head", "_lock")
+
+    def __init__(self, request: Record, id: Any) -> None:
+        self.request, self.id = request, id
+        self.watch = Watch(bool(request.get("stream")))
+        self.partial = self.done = False
+        self._head = '{"type":"delta","id":' + records.dumps(id)
+        self._lock = threading.Lock()
+
+    def delta(self, kind: str, text: str) -> None:
+        """Write a delta at once, unless the final record has gone out already. kind: `text` or `thinking`."""
+        line = f'{self._head},"{kind}":{records.dumps(text)}}}\n'  # the one record that comes by the thousand
+        with self._lock:
+            if not self.done:
+                self.partial = True
+                records.put(line.encode())
+            self.watch.heard = time.monotonic()
+
+    def final(self, record: Record, overdue: bool = False) -> bool:
+        """Write the final record if none went out; with overdue, only if the bounds of time still say so."""
+        with self._lock:
+            if self.done or overdue and self.watch.due() > time.monotonic():
+                return False
+            if record["type"] == "error":
+                record["partial"] = self.partial
+            self.done = True
+            records.write(record)
+            return True
+
+
+class Desk:
+    """The requests in flight, a thread each."""
+
+    def __init__(self, schema: Record, prepare: Prepare, whole: Whole, stream: Stream, explain: Explain) -> None:
+        self.schema, self.name = schema, schema["name"]
+        self.prepare, self.whole, self.stream, self.explain = prepare, whole, stream, explain
+        self.secrets = [
+            v for e in schema.get("env") or [] if e.get("key") and len(v := os.environ.get(e["name"], "").strip()) >= 8
+        ]
+        self.running: set[Exchange] = set()
+        self.changed = threading.Condition()
+        self.spare: list[Connection] = []
+        self.watched = False
+
+    def run(self) -> int:
+        """Answer all of standard input; a stream that is malformed ends after the answers to what came before."""
+        if sys.stdin.isatty():
+            return 0
+        threading.stack_size(STACK)
+        limit = _room()
+        try:
+            for line in records.read(sys.stdin.buffer):
+                if line.record["type"] == "request":
+                    self._begin(Exchange(line.record, line.record.get("id", str(line.number))), limit)
+                else:
+                    records.put(line.raw + b"\n")
+        except Fault:
+            self._wait(1)
+            raise
+        except Interrupted:
+            self._interrupt()
+            raise
+        self._wait(1)
+        return 0
+
+    def _wait(self, room: int) -> None:
+        """Wait until fewer than `room` requests are in flight."""
+        try:
+            with self.changed:
+                while len(self.running) >= room:
+                    self.changed.wait()
+        except Interrupted:
+            self._interrupt()
+            raise
+
+    def _interrupt(self) -> None:
+        for exchange in list(self.running):
+            exchange.final(self._error(exchange, Fault("interrupted", "a signal ended the provider")))
+
+    def _begin(self, exchange: Exchange, limit: int) -> None:
+        self._wait(limit)
+        with self.changed:
+            self.running.add(exchange)
+        threading.Thread(target=self._thread, args=(exchange,), daemon=True).start()
+        if not self.watched:
+            self.watched = True
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def _thread(self, exchange: Exchange) -> None:
+        try:
+            connection = self.spare.pop() if self.spare else Connection()
+        except IndexError:  # another thread was quicker
+            connection = Connection()
+        try:
+            exchange.final(self._answer(exchange, connection))
+            self.spare.append(connection)
+        except records.ClosedPipe:
+            os._exit(141)  # as cli.end does it, but for the signal: a thread cannot restore it
+        except OSError as bad:  # standard output cannot be written, a full disk: nothing can be said any more
+            cli.warn(f"standard output: {bad.strerror}")
+            cli.end(111)
+        finally:
+            self._leave(exchange)
+
+    def _leave(self, exchange: Exchange) -> None:
+        with self.changed:
+            self.running.discard(exchange)
+            self.changed.notify_all()
+
+    def _watch(self) -> None:
+        """End what is overdue. Nothing that begins while this sleeps is due before it wakes: a new one has all its time."""
+        while True:
+            due = min([Watch(True).due(), *(exchange.watch.due() for exchange in list(self.running))])
+            time.sleep(min(max(0.01, due - time.monotonic()), 3600))
+            for exchange in list(self.running):
+                if exchange.watch.due() <= time.monotonic():
+                    if exchange.final(self._error(exchange, exchange.watch.fault()), overdue=True):
+                        exchange.watch.cut()
+                        self._leave(exchange)
+
+    def _answer(self, exchange: Exchange, connection: Connection) -> Record:
+        try:
+            return self._response(exchange, self._ask(exchange, connection))
+        except Fault as fault:
+            return self._error(exchange, fault)
+        except MemoryError:
+            return self._error(exchange, Fault("limit_exceeded", "out of memory"))
+        except Exception as bug:
+            if os.environ.get("AGENT_DEBUG"):
+                import traceback
+
+                traceback.print_exc()
+            what = (
+                "the answer is not of the vendor's form"
+                if isinstance(bug, (KeyError, TypeError, AttributeError, IndexError))
+                else "internal error"
+            )
+            return self._error(exchange, Fault("bad_response", f"{what}: {type(bug).__name__}: {bug}"))
+
+    def _ask(self, exchange: Exchange, connection: Connection) -> Answer:
+        """The answer to a request; its deltas are written on the way."""
+        request = requests.checked(exchange.request, self.schema.get("default_model"))
+        call = self.prepare(request)
+        answer: Answer = connection.send(call, exchange.watch, lambda reply: self._read(exchange, request, call, reply))
+        return answer
+
+    def _read(self, exchange: Exchange, request: Record, call: http.Call, reply: Reply) -> Answer:
+        if not 200 <= reply.status < 300:
+            raise self.explain(reply.status, reply.headers, reply.beginning())
+        media = reply.media()
+        if media == "text/html":
+            page = http.excerpt(reply.beginning())
+            raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
+        if call.frames and media != "application/json":
+            items = _heard(call.frames(reply.chunks()), exchange.watch)
+            return _streamed(exchange, request, self.stream(request, items))
+        answer = self.whole(request, reply.document(many=bool(call.frames)))
+        if request.get("stream"):  # but the vendor did not stream
+            for kind in ("thinking", "text"):
+                if said := text_of(answer["message"], kind):
+                    exchange.delta(kind, said)
+        return answer
+
+    def _response(self, exchange: Exchange, answer: Answer) -> Record:
+        model = answer.get("model") or exchange.request.get("model") or self.schema.get("default_model")
+        told = answer.get("usage") or {}
+        return {
+            "type": "response",
+            "id": exchange.id,
+            "message": answer["message"],
+            "stop_reason": answer["stop_reason"],
+            "usage": told,
+            "model": model,
+            "provider": self.name,
+            "cost_usd": answer.get("cost_usd", _cost(self.name, model, told)),
+            "duration_ms": round((time.monotonic() - exchange.watch.started) * 1000),
+        }
+
+    def _error(self, exchange: Exchange, fault: Fault) -> Record:
+        record = {**fault.record(), "id": exchange.id, "provider": self.name}
+        record.setdefault("retryable", fault.kind in RETRYABLE)
+        for secret in self.secrets:
+            record["message"] = record["message"].replace(secret, "***")
+        record["message"] = record["message"][:4000]
+        return record
+
+
+def _room() -> int:
+    """How many requests may be in flight: IN_FLIGHT, or what the limit of open files leaves room for."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(IN_FLIGHT, soft - 16)) if soft != resource.RLIM_INFINITY else IN_FLIGHT
+
+
+def _streamed(exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]) -> Answer:
+    """The answer at the end of the deltas, which are written as they come; a character cut in two is joined."""
+    wanted, held = request.get("stream"), {"text": "", "thinking": ""}
+    while True:
+        try:
+            delta = next(deltas)
+        except StopIteration as end:
+            answer: Answer = end.value
+            break
+        for kind, text in delta.items():
+            if held[kind]:
+                text, held[kind] = joined(held[kind] + text), ""
+            if text and "\ud800" <= text[-1] <= "\udbff":  # half a character: the rest is in the next delta
+                text, held[kind] = text[:-1], text[-1]
+            if text and wanted:
+                exchange.delta(kind, text)
+    for kind, half in held.items():
+        if half and wanted:
+            exchange.delta(kind, half)
+    return answer
+
+
+def _heard(items: Iterator[Any], watch: Watch) -> Iterator[Any]:
+    """The items of a stream; each breaks the silence, but for pings."""
+    for item in items:
+        if getattr(item, "event", None) != "ping":
+            watch.heard = time.monotonic()
+        yield item
+
+
+def _cost(provider: str, model: Any, told: Record) -> float | None:
+    from agentlib.prices import cost
+
+    return cost(provider, model, told)
+
+
+def joined(text: str) -> str:
+    """Surrogate halves that met made one character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
