@@ -194,7 +194,8 @@ def _grants(tool: Record, rules: list[Rule]) -> tuple[tuple[str, ...], tuple[str
         folders = [paths.place(kind) for kind in ("data", "state", "cache")]
         for asked, granted in ((wish.get("read"), read), (wish.get("write"), write)):
             real = [paths.expand(str(path)) for path in asked or ()]
-            granted += [path for path in real if any(_below(path, folder) for folder in folders)]
+            granted += [path for path in real if any(_below(path, folder) for folder in folders)
+                        and (granted is write or os.path.exists(path))]
         for path in write:      # one that is not there yet could not be shown to the tool
             os.makedirs(path, mode=0o700, exist_ok=True)
     return tuple(read), tuple(write)
