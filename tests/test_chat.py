@@ -1,4 +1,4 @@
-"""OpenAI's chat dialect: what goes to the vendor, what is made of its answers, all exchanges recorded of its vendors."""
+"""OpenAI's chat dialect: what goes to the vendor, what is made of its answers, all recordings of its vendors."""
 
 from __future__ import annotations
 

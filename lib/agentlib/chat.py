@@ -21,7 +21,7 @@ class Vendor:
     base, base_variable, keys: the address, the variables that replace it and hold the key. prefix: the path between the
     address and /chat/completions.
     limit: the field, or a function of the model that gives the field, for max_tokens. effort: "reasoning_effort", or
-    "reasoning" for {"effort": …}. document: "file", "document_url" or None for none. required: what tool_choice calls it.
+    "reasoning" for {"effort": …}. document: "file", "document_url" or None for none. required: tool_choice's word.
     names, schemas: whether these can be sent. usage_asked: whether usage in a stream must be asked for.
     """
 
@@ -68,7 +68,7 @@ class Vendor:
 
 
 def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
-    """Be the provider of a vendor of this dialect; `quirks` are those of Vendor, the variables are in the schema's env."""
+    """Be the provider of a vendor of this dialect; `quirks` are Vendor's, the variables are in the schema's env."""
     names = [e["name"] for e in schema["env"]]
     keys = tuple(e["name"] for e in schema["env"] if e.get("key"))
     vendor = Vendor(schema["name"], base, next(n for n in names if n not in keys), keys, **quirks)

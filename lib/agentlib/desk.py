@@ -136,7 +136,7 @@ class Desk:
             self.changed.notify_all()
 
     def _watch(self) -> None:
-        """End what is overdue. Nothing that begins while this sleeps is due before it wakes: a new one has all its time."""
+        """End what is overdue. Nothing that begins while this sleeps is due before it wakes: it has all its time."""
         while True:
             due = min([Watch(True).due(), *(exchange.watch.due() for exchange in list(self.running))])
             time.sleep(min(max(0.01, due - time.monotonic()), 3600))

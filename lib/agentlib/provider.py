@@ -137,7 +137,7 @@ def usage(
 
 
 def tool_call(id: Any, name: str, arguments: Any) -> Record:
-    """A call of a tool. Arguments that are no JSON object (cut by the limit, say) are null, their text `arguments_raw`."""
+    """A call of a tool. Arguments that are no JSON object (the limit cut them) are null, their text `arguments_raw`."""
     if isinstance(arguments, str):
         try:
             value = records.loads(arguments) if arguments.strip() else {}

@@ -202,7 +202,7 @@ def _stop(said: Record, calls: list[Record], refusal: str) -> str:
 
 
 def _kept(output: list[Record]) -> Record:
-    """The items to bring back in their order, where there is reasoning or a phase; else none: the content says it all."""
+    """The items to bring back in their order, where there is reasoning or a phase; else the content says it all."""
     items = []
     for item in output:
         kind = item.get("type")

@@ -63,7 +63,7 @@ def row(name: str, one: tuple[float, float, int], many: tuple[float, float, int]
     wall, cpu, memory = many[0] - LATENCY, (many[1] - one[1]) / COUNT * 1e3, (many[2] - one[2]) / COUNT
     good = wall <= 2 and cpu <= 2.5 and memory <= 60
     print(
-        f"{name:28} {wall:5.2f} s over latency, {cpu:5.2f} ms and {memory:5.1f} kB a request: {'yes' if good else 'NO'}",
+        f"{name:28} {wall:5.2f} s more, {cpu:5.2f} ms and {memory:5.1f} kB a request: {'yes' if good else 'NO'}",
         flush=True,
     )
     return good
