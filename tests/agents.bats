@@ -65,3 +65,25 @@ def reply(body):
         equal "$ROOT/bin/$name" "$binary"
     done < <(grep -lE '^#!.*bash' "$ROOT"/bin/* | xargs grep -l -- '--name' | xargs -n 1 basename)
 }
+
+@test "the assistant finds an agent, gives it the task and tells both" {
+    mkdir bin
+    cat >bin/code-reviewer <<'END'
+#!/bin/sh
+echo "review of: $(cat)"
+END
+    chmod +x bin/code-reviewer
+    printf '## code-reviewer\n\nReviews code for issues\n\n- **Binary**: bin/code-reviewer\n' >AGENTS.md
+    model '
+def reply(body):
+    results = [m["content"] for m in body["messages"] if m["role"] == "tool"]
+    if not results:
+        return {"tool_calls": [{"name": "find_agent", "arguments": {"request": "review code"}}]}
+    if len(results) == 1:
+        return {"tool_calls": [{"name": "call_agent", "arguments": {"name": "code-reviewer", "input": "x = 1"}}]}
+    return "> " + results[0].splitlines()[0] + "\n" + results[1]
+'
+    run --separate-stderr timeout 60 assistant <<<"find me someone who can review code: x = 1"
+    equal 0 "$status"
+    equal $'> Found: code-reviewer - Reviews code for issues\nreview of: x = 1' "$output"
+}

@@ -13,5 +13,5 @@ if [ $# -gt 0 ]; then
     exit 2
 fi
 
-text=$(jq -er '.text | strings') || { echo 'NAME: give a text: {"text":"good morning"}' >&2; exit 100; }
+text=$(jq -er '.text | strings' 2>/dev/null) || { echo 'NAME: give a text: {"text":"good morning"}' >&2; exit 100; }
 printf '%s\n' "$text"
