@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from agentlib import compact, transcript
 from agentlib.faults import Fault
-from agentlib.loop import Act, Ask, Run, Setting
+from agentlib.loop import Act, Ask, Run
+from agentlib.setting import Setting
 
 Record = dict[str, Any]
 

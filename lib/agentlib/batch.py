@@ -8,16 +8,16 @@ from collections import deque
 
 from agentlib import cli, records
 from agentlib.faults import Fault
-from agentlib.loop import Run
+from agentlib.loop import Run, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from agentlib.loop import Setting
     from agentlib.react import Session
     from agentlib.records import Line, Record
+    from agentlib.setting import Setting
     from agentlib.stream import Heard
 
 AHEAD = 10_000  # tasks read before they can be begun, so that the time left can be told
@@ -117,9 +117,8 @@ class Batch:
     def _start(self, number: int, task: Record) -> None:
         given = task.get("input")
         if not isinstance(given, str) or not (given or self.words):
-            self._result(
-                number, _failed(task, Fault("invalid_input", "a task needs `input`, a string that is not empty"))
-            )
+            fault = Fault("invalid_input", "a task needs `input`, a string that is not empty")
+            self._result(number, failed(fault, task["id"]))
             return
         pieces = [*self.heard.material, *(task.get("material") or [])]
         if self.words:
@@ -160,20 +159,7 @@ class Batch:
         self.session.result = {}
         while self.waiting:
             number, task = self.waiting.popleft()
-            self._result(number, _failed(task, fault))
-
-
-def _failed(task: Record, fault: Fault) -> Record:
-    error = {name: value for name, value in fault.record().items() if name != "type"}
-    return {
-        "type": "result",
-        "id": task["id"],
-        "output": None,
-        "iterations": 0,
-        "usage": {},
-        "duration_ms": 0,
-        "error": error,
-    }
+            self._result(number, failed(fault, task["id"]))
 
 
 def _key(id: Any) -> str:

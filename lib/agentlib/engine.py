@@ -129,6 +129,11 @@ class Engine:
         for number in list(self._live):
             self._throw(number, fault)
 
+    def kill(self) -> None:
+        """Kill every tool, at once; no results. For a signal handler."""
+        for live in list(self._live.values()):
+            live.run.leash.kill()
+
     def _ring(self) -> None:
         while self._clock and self._clock[0][0] <= time.monotonic():
             _, number, step = heapq.heappop(self._clock)

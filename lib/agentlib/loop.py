@@ -3,6 +3,8 @@
 A run is a generator. It yields what it waits for, Ask (a request to the model; is sent the response) or Act (work to
 do, blocking; is sent the results in order), and returns its `result` record. Faults are thrown into it. So a thousand
 runs cost a thousand small objects and no thread; engine.py drives them.
+
+Where a run stands is told by its messages alone: so one that was broken off anywhere is gone on with.
 """
 
 from __future__ import annotations
@@ -10,36 +12,26 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from agentlib import compact, records, textreact, transcript
+from agentlib import compact, records, transcript
 from agentlib.faults import Fault
 from agentlib.process import Leash
+from agentlib.setting import MISFIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any
 
-    from agentlib.calls import Tools
-    from agentlib.plugins import Plugins
     from agentlib.records import Record
-    from agentlib.validate import Validator
+    from agentlib.setting import Setting
 
     Steps = Generator["Ask | Act", Any, Any]
 
 TOLD_AFTER = 3  # the very same call, one after another, with the same result
 ENDED_AFTER = 10
-SYSTEM = (
-    "You are an agent in a Unix pipeline. Call tools where they help; do not guess what a tool can tell you. "
-    "When you have the answer, give it plainly, without asking back."
-)
 AGAIN = (
     "\n\n[You have made this very call {n} times and got the same. Do something else, or answer with what you have.]"
 )
-MISFIT = (
-    "Your answer does not fit the JSON Schema that it must fit: {problems}. Answer again, with nothing but "
-    "the JSON. The schema is {schema}"
-)
-WANTED = "Your final answer must be nothing but JSON that fits this JSON Schema: {schema}"
 
 
 class Ask:
@@ -52,7 +44,7 @@ class Ask:
 
 
 class Act:
-    """Work for threads; the generator is sent the results, in order."""
+    """Work for threads, so many at once; the generator is sent the results, in order."""
 
     __slots__ = ("works", "together")
 
@@ -60,62 +52,37 @@ class Act:
         self.works, self.together = works, together
 
 
-class Setting:
-    """What all runs of one process share. limits are None where there are none."""
+class Tally:
+    """What a run has used so far."""
 
-    def __init__(
-        self,
-        tools: Tools,
-        plugins: Plugins | None = None,
-        *,
-        name: str | None = None,
-        system: str | None = None,
-        options: dict[str, Any] | None = None,
-        max_iterations: int = 5,
-        together: int = 8,
-        schema: Any = None,
-        window: Callable[[Record], int | None] = lambda said: None,
-        text_react: bool = False,
-    ) -> None:
-        self.tools, self.plugins, self.name, self.system = tools, plugins, name, system
-        self.options = options or {}  # model, temperature, max_tokens, reasoning: fields of each request
-        self.max_iterations, self.together, self.schema, self.window = max_iterations, together, schema, window
-        self.text_react = text_react
-        self._validator: Validator | None = None
+    __slots__ = ("iterations", "usage", "cost", "began")
 
-    def problems(self, answer: str) -> list[str]:
-        """What keeps the answer from fitting `schema`."""
-        from agentlib.validate import Validator
+    def __init__(self) -> None:
+        self.iterations, self.began = 0, time.monotonic()
+        self.usage: dict[str, int] = {}
+        self.cost: float | None = None
 
-        self._validator = self._validator or Validator(self.schema)
-        try:
-            return self._validator.problems(records.loads(answer))
-        except ValueError as bad:
-            return [f"it is not JSON: {bad}"]
+    def add(self, response: Record) -> None:
+        """Count one response."""
+        for name, value in (response.get("usage") or {}).items():
+            if isinstance(value, int):
+                self.usage[name] = self.usage.get(name, 0) + value
+        if isinstance(cost := response.get("cost_usd"), int | float):
+            self.cost = (self.cost or 0.0) + cost
+
+    def record(self) -> Record:
+        """The fields of a `result` that tell it."""
+        spent = {} if self.cost is None else {"cost_usd": round(self.cost, 8)}
+        took = round((time.monotonic() - self.began) * 1000)
+        return {"iterations": self.iterations, "usage": self.usage, **spent, "duration_ms": took}
 
 
 class Run:
-    """One run. messages: what came before it. request: what the user asks now, with its material as a `message`;
-    None where the messages are to be gone on with. emit: is called with each `message` that the run adds."""
+    """One run. messages: what came before it. task: what is asked now (`input`, `material`, …); None where the
+    messages are to be gone on with. emit: is called with each `message` that the run adds."""
 
-    __slots__ = (
-        "setting",
-        "id",
-        "messages",
-        "task",
-        "emit",
-        "leash",
-        "system",
-        "model",
-        "usage",
-        "cost",
-        "iterations",
-        "began",
-        "said",
-        "repeats",
-        "repaired",
-        "squeezed",
-        "incomplete",
+    __slots__ = tuple(
+        "setting messages task emit leash system model tally said repeats repaired squeezed incomplete".split()
     )
 
     def __init__(
@@ -125,17 +92,14 @@ class Run:
         task: Record | None = None,
         emit: Callable[[Record], None] = lambda record: None,
     ) -> None:
-        self.setting, self.messages, self.task, self.emit, self.leash = setting, messages, task, emit, Leash()
-        self.id = task.get("id") if task else None
+        self.setting, self.messages, self.task, self.emit = setting, messages, task, emit
+        self.leash, self.tally = Leash(), Tally()
         self.system: str | None = setting.system
         self.model: str | None = None
-        self.usage: dict[str, int] = {}
-        self.cost: float | None = None
-        self.iterations, self.began = 0, time.monotonic()
         self.said: Record = {}  # the last response
-        self.repeats: tuple[Any, int] = (None, 0)
+        self.repeats: tuple[Any, int] = (None, 0)  # the last call with its result, how often
         self.repaired = self.squeezed = False
-        self.incomplete = ""
+        self.incomplete = ""  # why the answer is not whole
 
     def steps(self) -> Steps:
         """The run itself; returns its `result` record, whatever happens."""
@@ -143,51 +107,41 @@ class Run:
         try:
             yield from self._begin()
             yield from self._converse()
-            self._weigh()
         except Fault as fault:
             error = fault
         result = self.result(error)
-        if error is None or error.kind != "interrupted":
-            try:
-                result = yield from self._hook("after_run", result)
-            except Fault as fault:
-                result = {**self.result(fault), "output": None}
-        return result
+        if error is not None and error.kind == "interrupted":
+            return result
+        try:
+            return (yield from self._hook("after_run", result))
+        except Fault as fault:
+            return {**self.result(fault), "output": None}
 
     def result(self, fault: Fault | None = None) -> Record:
         """The `result` record as things stand."""
-        answer = transcript.text(self.messages[-1]) if transcript.finished(self.messages) else None
-        made: Record = {"type": "result"}
-        if self.id is not None:
-            made["id"] = self.id
-        if self.setting.name:
-            made["name"] = self.setting.name
-        made["output"] = _bare(answer) if answer and self.setting.schema is not None else answer
+        known = {"id": self.task.get("id") if self.task else None, "name": self.setting.name}
+        made: Record = {"type": "result", **{name: value for name, value in known.items() if value is not None}}
+        made["output"] = self._output()
         if self.incomplete:
             made["incomplete"] = True
             fault = fault or Fault("limit_exceeded", self.incomplete)
-            made["output"] = answer or self._last_words()
-        made.update(iterations=self.iterations, usage=self.usage)
-        if self.cost is not None:
-            made["cost_usd"] = round(self.cost, 8)
-        made["duration_ms"] = round((time.monotonic() - self.began) * 1000)
+        made.update(self.tally.record())
         if fault:
-            made["error"] = {name: value for name, value in fault.record().items() if name != "type"}
+            made["error"] = told(fault)
         return made
 
-    def _last_words(self) -> str | None:
-        return next(
-            (
-                said
-                for one in reversed(self.messages)
-                if one.get("role") == "assistant" and (said := transcript.text(one))
-            ),
-            None,
-        )
+    def _output(self) -> str | None:
+        """The answer; of a run that was cut short, the last that the model said."""
+        if transcript.finished(self.messages):
+            return self.setting.bare(transcript.text(self.messages[-1]))
+        if not self.incomplete:
+            return None
+        words = (transcript.text(one) for one in reversed(self.messages) if one.get("role") == "assistant")
+        return next((said for said in words if said), None)
 
     def add(self, message: Record) -> None:
         """One more message, told to whoever listens."""
-        message.setdefault("time", _now())
+        message.setdefault("time", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
         self.messages.append(message)
         self.emit(message)
 
@@ -198,11 +152,10 @@ class Run:
         for call in transcript.pending(self.messages):
             self.add(transcript.result(call, transcript.LOST, "interrupted"))
         task = yield from self._hook("before_run", self.task)
-        self.system = task.get("system") or self.system
-        self.model = task.get("model")
+        self.system, self.model = task.get("system") or self.system, task.get("model")
         from agentlib import material
 
-        self.add(material.message(_words(task.get("input")), task.get("material") or []))
+        self.add(material.message(str(task.get("input") or ""), task.get("material") or []))
 
     def _converse(self) -> Steps:
         limit = self.setting.max_iterations
@@ -211,17 +164,17 @@ class Run:
                 yield from self._act(calls)
             elif transcript.finished(self.messages):
                 if not self._repair():
-                    return
-            elif limit and self.iterations >= limit:
+                    return self._weigh()
+            elif limit and self.tally.iterations >= limit:
                 self.incomplete = f"stopped after {limit} iterations without an answer (--max-iterations)"
-                return
+                return None
             else:
                 yield from self._ask()
 
     def _weigh(self) -> None:
         """Say so where the vendor cut the answer off."""
         reason = self.said.get("stop_reason")
-        if reason in ("max_tokens", "content_filter") and not self.incomplete:
+        if reason in ("max_tokens", "content_filter"):
             self.incomplete = f"the answer is not whole: {reason}"
 
     def _ask(self) -> Steps:
@@ -229,7 +182,7 @@ class Run:
         if window and compact.due(self.messages, window, self.said):
             yield from self._compact(window)
         try:
-            response = yield from self._answer(self._request())
+            response = yield from self._answer(self.setting.request(self.messages, self.system, self.model))
         except Fault as fault:
             if fault.kind != "context_length" or self.squeezed:
                 raise
@@ -237,108 +190,48 @@ class Run:
             if not (yield from self._compact(compact.size(self.messages))):
                 raise
             return
-        self.iterations += 1
+        self.tally.iterations += 1
         self.squeezed = False
-        self.add(self._message(response))
+        self.add(self.setting.message(response, self.tally.iterations))
 
     def _answer(self, request: Record) -> Steps:
         """The response to one request, counted; seen by the plugins before and after."""
         request = yield from self._hook("before_model", request)
-        response = yield Ask({name: value for name, value in request.items() if name not in ("type", "id")})
-        self._count(response)
-        return (yield from self._hook("after_model", response))
-
-    def _count(self, response: Record) -> None:
-        for name, value in (response.get("usage") or {}).items():
-            if isinstance(value, int):
-                self.usage[name] = self.usage.get(name, 0) + value
-        if isinstance(cost := response.get("cost_usd"), int | float):
-            self.cost = (self.cost or 0.0) + cost
-        self.said = response
-
-    def _request(self) -> Record:
-        setting = self.setting
-        messages = transcript.wire(self.messages)
-        tools = setting.tools.offered()
-        system = self._system(bool(tools))
-        request: Record = {"type": "request"}
-        if setting.text_react and tools:
-            system, messages, stop = textreact.render(system, messages, tools)
-            request["stop"] = stop
-        elif tools:
-            request["tools"] = tools
-        if setting.schema is not None and not tools:
-            request["schema"] = setting.schema
-        request["messages"] = [{"role": "system", "content": system}, *messages] if system else messages
-        request.update(setting.options)
-        if self.model:
-            request["model"] = self.model
-        return request
-
-    def _system(self, tools: bool) -> str:
-        own = any(message.get("role") == "system" for message in self.messages)
-        system = self.system or ("" if own else SYSTEM)
-        if self.setting.schema is not None and tools:
-            system += "\n\n" + WANTED.format(schema=records.dumps(self.setting.schema))
-        return system.strip()
-
-    def _message(self, response: Record) -> Record:
-        """The answer as a `message` record with what was measured; every call has an id of its own."""
-        said = response.get("message")
-        if not isinstance(said, dict):
-            raise Fault("bad_response", "the model's response has no message")
-        message: Record = {"type": "message", **said, "role": "assistant"}
-        if self.setting.text_react:
-            message = textreact.parse(message)
-        calls, seen = transcript.calls(message), set()
-        for number, call in enumerate(calls):
-            if not isinstance(call.get("id"), str) or call["id"] in seen:
-                call["id"] = f"call_{self.iterations}_{number + 1}"
-            seen.add(call["id"])
-        if calls:
-            message["tool_calls"] = calls
-        else:
-            message.pop("tool_calls", None)
-        for field in ("usage", "model", "provider", "cost_usd", "duration_ms"):
-            if field in response:
-                message[field] = response[field]
-        return message
+        self.said = yield Ask({name: value for name, value in request.items() if name not in ("type", "id")})
+        self.tally.add(self.said)
+        return (yield from self._hook("after_model", self.said))
 
     def _act(self, calls: list[dict[str, Any]]) -> Steps:
         """Make the calls, together where all only read; results are added in the order of the calls."""
         tools = self.setting.tools
         works: list[Callable[[], Any]] = [partial(tools.perform, call, self.leash) for call in calls]
         groups = [works] if tools.harmless(calls) else [[work] for work in works]
-        answered = 0
+        waiting = iter(calls)
         for group in groups:
             for message in (yield Act(group, self.setting.together)):
-                self._notice(calls[answered], message)
+                count = self._again(next(waiting), message)
                 self.add(message)
-                answered += 1
+                if count >= ENDED_AFTER:
+                    raise Fault("limit_exceeded", f"the same call was made {count} times with the same result")
 
-    def _notice(self, call: dict[str, Any], message: Record) -> None:
-        """Tell the model of a call that it makes again and again; end the run where that does not help."""
+    def _again(self, call: dict[str, Any], message: Record) -> int:
+        """How often this very call gave this very result, one after another; the model is told of it."""
         what = (call.get("name"), repr(call.get("arguments")), message.get("content"))
         count = self.repeats[1] + 1 if self.repeats[0] == what else 1
         self.repeats = (what, count)
-        if count >= ENDED_AFTER:
-            raise Fault(
-                "limit_exceeded", f"the same call of {call.get('name')} was made {count} times with the same result"
-            )
         if count >= TOLD_AFTER and isinstance(message.get("content"), str):
             message["content"] += AGAIN.format(n=count)
+        return count
 
     def _repair(self) -> bool:
         """Whether a second round for an answer that does not fit the schema was begun."""
-        if self.setting.schema is None:
-            return False
-        problems = self.setting.problems(_bare(transcript.text(self.messages[-1])))
-        if not problems:
+        misfit = self.setting.misfit(transcript.text(self.messages[-1]))
+        if not misfit:
             return False
         if self.repaired:
-            raise Fault("bad_response", f"the answer does not fit the schema: {'; '.join(problems)}")
+            raise Fault("bad_response", f"the answer does not fit the schema: {misfit}")
         self.repaired = True
-        told = MISFIT.format(problems="; ".join(problems), schema=records.dumps(self.setting.schema))
+        told = MISFIT.format(problems=misfit, schema=records.dumps(self.setting.schema))
         self.add({"type": "message", "role": "user", "content": told})
         return True
 
@@ -348,20 +241,22 @@ class Run:
         if stop <= start:
             return False
         gone = self.messages[start:stop]
-        try:
-            response = yield from self._answer(
-                {"type": "request", **self.setting.options, **compact.request(gone, window)}
-            )
-            summary = transcript.text(response.get("message") or {})
-        except Fault as fault:
-            if fault.kind in ("interrupted", "limit_exceeded", "timeout") or fault.fields.get("plugin"):
-                raise
-            summary = ""
-        message = compact.message(summary or compact.mechanical(gone), len(gone))
+        message = compact.message((yield from self._summary(gone, window)), len(gone))
         self.messages[start:stop] = [message]
         self.said = {}
         self.emit(message)
         return True
+
+    def _summary(self, gone: list[Record], window: int) -> Steps:
+        """The model's summary of these messages; a mechanical one where it gives none."""
+        request = {"type": "request", **self.setting.options, **compact.request(gone, window)}
+        try:
+            response = yield from self._answer(request)
+        except Fault as fault:
+            if fault.kind in ("interrupted", "limit_exceeded", "timeout") or fault.fields.get("plugin"):
+                raise
+            return compact.mechanical(gone)
+        return transcript.text(response.get("message") or {}) or compact.mechanical(gone)
 
     def _hook(self, hook: str, record: Record) -> Steps:
         plugins = self.setting.plugins
@@ -371,17 +266,12 @@ class Run:
         return changed
 
 
-def _bare(text: str) -> str:
-    """JSON out of an answer that put it in a fence."""
-    text = text.strip()
-    if text.startswith("```") and text.endswith("```"):
-        text = text[3:-3].removeprefix("json").strip()
-    return text
+def failed(fault: Fault, id: Any = None) -> Record:
+    """The `result` record of a run that was never begun."""
+    named = {} if id is None else {"id": id}
+    return {"type": "result", **named, "output": None, **Tally().record(), "error": told(fault)}
 
 
-def _words(given: Any) -> str:
-    return given if isinstance(given, str) else "" if given is None else records.dumps(given)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + "Z"
+def told(fault: Fault) -> Record:
+    """The `error` of a result."""
+    return {name: value for name, value in fault.record().items() if name != "type"}

@@ -33,7 +33,7 @@ def message(request: str, pieces: list[Record]) -> Record:
     texts, parts = [], []
     for piece in pieces:
         if piece["type"] == "input" and not str(piece.get("text", "")).strip():
-            continue    # an agent's `-` read an empty standard input
+            continue  # an agent's `-` read an empty standard input
         part = _part(piece)
         if part is None:
             texts.append(fence(_label(piece), _text(piece)))

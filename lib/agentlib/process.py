@@ -68,6 +68,12 @@ class Leash:
             ended(child, patience - time.monotonic())
             signal_group(child, signal.SIGKILL)
 
+    def kill(self) -> None:
+        """KILL every process, without the lock: for a signal handler, which may have interrupted its holder."""
+        self.pulled = True
+        for child in list(self._held):
+            signal_group(child, signal.SIGKILL)
+
 
 def signal_group(child: subprocess.Popen[bytes], signum: int) -> None:
     """Signal the child's group; its number stays the child's as long as the child is not reaped."""

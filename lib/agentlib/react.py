@@ -9,11 +9,12 @@ import signal
 from agentlib import batch, cli, consent, progress, records, sandbox
 from agentlib.calls import Tools
 from agentlib.engine import Engine
-from agentlib.faults import Fault, Interrupted
-from agentlib.loop import Run, Setting
+from agentlib.faults import KINDS, Fault, Interrupted
+from agentlib.loop import Run, failed
 from agentlib.model import Model
 from agentlib.reactargs import TO_MODEL, read_schema
-from agentlib.stream import Heard, plain
+from agentlib.setting import Setting
+from agentlib.stream import Heard, plain, same
 from agentlib.toolrun import Runner
 from agentlib.transcript import File
 from agentlib.window import Window
@@ -21,42 +22,50 @@ from agentlib.window import Window
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
     from typing import Any
 
+    from agentlib.consent import Policy
     from agentlib.plugins import Plugins
     from agentlib.records import Record
 
 DEPTH = 5  # agents that may call agents, one inside the other
 LEAVE = 2.0  # seconds that agent-llm gets to leave by itself at the end
+FIELDS = ("temperature", "max_tokens", "reasoning")  # of each request
 
 
 def main(options: argparse.Namespace, folder: str) -> int:
-    """Run agent-react; its exit status."""
+    """Run agent-react; its exit status. folder: where agent-llm lies."""
     depth = _depth()
-    session = Session(options, folder, depth)
+    policy = consent.policy(options)
+    options.schema = options.schema and read_schema(options.schema)
+    ledger = _ledger(options.budget)
     try:
-        return session.run()
+        session = Session(options, folder, policy, depth)
+        try:
+            return session.run()
+        finally:
+            session.close()
     finally:
-        session.close()
+        if ledger:
+            os.unlink(ledger)
 
 
 class Session:
     """Everything that one agent-react has: options, model, tools, plugins, runs."""
 
-    def __init__(self, options: argparse.Namespace, folder: str, depth: int) -> None:
+    def __init__(self, options: argparse.Namespace, folder: str, policy: Policy, depth: int) -> None:
+        sandbox.undumpable()
         self.options = options
-        self.schema = None if options.schema is None else read_schema(options.schema)
-        self.ledger = _ledger(options.budget)
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.model = Model(folder, _to_model(options), dict(os.environ), self.events)  # first: it is the slow one
+        self.runner = Runner(options.tool_timeout, depth + 1)
+        self.tools = Tools(policy, self.runner)
+        self.engine = Engine(self.model, self.events, options.timeout)
         self.plugins: Plugins | None = None
         self.file: File | None = None
-        sandbox.undumpable()
-        self.runner = Runner(options.tool_timeout, depth + 1)
-        self.tools = Tools(consent.policy(options), self.runner)
-        self.engine = Engine(self.model, self.events, options.timeout)
         self.result: Record | None = None
-        self.foreign: list[bytes] = []
+        self.foreign: list[bytes] = []  # lines that are not ours, for the next program
         self.shown = progress.shown(options.quiet)
         self.grace = LEAVE
 
@@ -64,18 +73,18 @@ class Session:
         """Read, run, print; the exit status."""
         try:
             return self._run()
+        except Fault as fault:
+            if self.result is not None or not self.options.json:
+                raise
+            self._done(failed(fault))
+            return fault.status
         except (KeyboardInterrupt, Interrupted) as stop:
             signal.signal(signal.SIGINT, self._at_once)
             self.grace = 0.0
-            self.engine.stop(Fault("interrupted", "interrupted by a signal"))
+            end = Fault("interrupted", "interrupted by a signal")
+            self.engine.stop(end)
             if self.result is None and self.options.json:
-                self._print(
-                    {
-                        "type": "result",
-                        "output": None,
-                        "error": {"kind": "interrupted", "message": "interrupted by a signal"},
-                    }
-                )
+                self._done(failed(end))
             return 128 + (stop.signum if isinstance(stop, Interrupted) else signal.SIGINT)
 
     def _run(self) -> int:
@@ -88,7 +97,7 @@ class Session:
             self.file = File(options.transcript)
         words = [word for word in options.request if word != "-"]
         stream = plain() if "-" in options.request else records.read()
-        heard = Heard(self.tools, self._pass)
+        heard = Heard(self.tools, self.foreign.append)
         task = heard.until_task(stream)
         self._install()
         if task is not None:
@@ -99,47 +108,37 @@ class Session:
         messages = [*(self.file.messages() if self.file else []), *heard.messages]
         task = heard.request(words)
         if task is None and not messages:
+            name = self.options.name or cli.program()
             raise Fault(
-                "invalid_input",
-                "no request: give it as an operand, or on standard input "
-                f"(see '{self.options.name or cli.program()} --help')",
+                "invalid_input", f"no request: give it as an operand, or on standard input; see '{name} --help'"
             )
         if self.options.events:
             self.pass_on()
-        if task and _same(messages, task):
+        if task and same(messages, task):
             task = None
         self.engine.start(Run(self.setting(heard.config), messages, task, self._message), self._done)
         while self.engine:
             self.engine.turn()
-        assert self.result
-        status = self._status(self.result)
-        return status if not self.file or not self.file.failed else status or 1
+        error = (self.result or {}).get("error")
+        status = KINDS.get(error["kind"], 100) if error else 0
+        return 1 if not status and self.file and self.file.failed else status
 
     def setting(self, config: Record) -> Setting:
-        """What all runs share: a flag goes before a `config` record."""
+        """What all runs share: an option goes before a `config` record."""
         options = self.options
-        fields = {
-            name: value
-            for name in ("temperature", "max_tokens", "reasoning")
-            if (value := getattr(options, name)) is not None or (value := config.get(name)) is not None
-        }
-        self.model.hear({name: config[name] for name in ("provider", "model") if name in config})
-        name = options.name or config.get("name")
-        description = options.description or config.get("description")
-        system = (
-            options.system
-            or config.get("system")
-            or (f"You are {name}. {description}" if name and description else None)
-        )
+        self.model.hear({field: config[field] for field in ("provider", "model") if field in config})
+        given = {field: getattr(options, field, None) for field in (*FIELDS, "name", "description", "system")}
+        said = {field: config.get(field) if value is None else value for field, value in given.items()}
+        introduced = f"You are {said['name']}. {said['description']}" if said["name"] and said["description"] else None
         return Setting(
             self.tools,
-            self.plugins,
-            name=name,
-            system=system,
-            options={**fields, "stream": False},
+            plugins=self.plugins,
+            name=said["name"],
+            system=said["system"] or introduced,
+            options={**{field: said[field] for field in FIELDS if said[field] is not None}, "stream": False},
             max_iterations=options.max_iterations,
             together=options.max_parallel_tools,
-            schema=self.schema,
+            schema=options.schema,
             window=Window(options.context_window),
             text_react=options.text_react,
         )
@@ -160,10 +159,8 @@ class Session:
             progress.message(record)
 
     def _done(self, result: Record) -> None:
+        """Print the result of the one run, the way the user wants it."""
         self.result = result
-        self._print(result)
-
-    def _print(self, result: Record) -> None:
         options, error = self.options, result.get("error")
         if options.json or options.events:
             records.write(result)
@@ -172,15 +169,6 @@ class Session:
         if error and error["kind"] != "interrupted" and not options.quiet:
             cli.say(f"{options.name or cli.program()}: {error['message']}")
 
-    def _status(self, result: Record) -> int:
-        if error := result.get("error"):
-            return Fault(error["kind"], "").status
-        return 1 if result.get("incomplete") else 0
-
-    def _pass(self, raw: bytes) -> None:
-        """A line that is not ours goes on to the next program, once it is clear that records are printed at all."""
-        self.foreign.append(raw)
-
     def pass_on(self) -> None:
         """Print what is waiting to be passed on."""
         for raw in self.foreign:
@@ -188,16 +176,17 @@ class Session:
         self.foreign.clear()
 
     def _at_once(self, _signum: int, _frame: object) -> None:
+        """A second Ctrl-C: no more results, but no tool is left either."""
+        self.engine.kill()
         cli.end(130)
 
     def close(self) -> None:
         """End everything that was started."""
-        self.runner.close(self.grace / 4)
+        closes: list[Callable[[float], None]] = [self.runner.close, self.model.close]
         if self.plugins:
-            self.plugins.close(self.grace)
-        self.model.close(self.grace)
-        if self.ledger:
-            os.unlink(self.ledger)
+            closes.insert(1, self.plugins.close)
+        for close in closes:
+            close(self.grace)
 
 
 def _depth() -> int:
@@ -224,13 +213,3 @@ def _ledger(usd: float | None) -> str:
         raise Fault("invalid_input", f"--budget: {budget.VARIABLE} is set already, its ledger is what may be spent")
     os.environ[budget.VARIABLE] = path = budget.create(usd, None)
     return path
-
-
-def _same(messages: list[Record], task: Record) -> bool:
-    """Whether the conversation waits for an answer to this very request: then it is gone on with, not asked twice."""
-    from agentlib import material, transcript
-
-    asked = next((one for one in reversed(messages) if one.get("role") == "user" and "replaces" not in one), None)
-    if asked is None or transcript.finished(messages):
-        return False
-    return bool(asked["content"] == material.message(task["input"], task["material"])["content"])

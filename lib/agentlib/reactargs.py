@@ -81,7 +81,10 @@ def _run(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--timeout", type=_amount, metavar="S", help="seconds for a whole run")
     group.add_argument(
-        "--tool-timeout", type=_amount, metavar="S", help="seconds for a call (120, an agent 600; or what the tool says)"
+        "--tool-timeout",
+        type=_amount,
+        metavar="S",
+        help="seconds for a call (120, an agent 600; or what the tool says)",
     )
     group.add_argument(
         "--max-parallel-tools", type=_positive, default=8, metavar="N", help="read-only calls of one answer at once (8)"

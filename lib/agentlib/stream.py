@@ -73,3 +73,11 @@ def plain() -> Iterator[Line]:
     record = records.plain()
     if record["text"]:
         yield records.Line(record, b"", 1)
+
+
+def same(messages: list[Record], task: Record) -> bool:
+    """Whether the conversation waits for an answer to this very request: then it is gone on with, not asked twice."""
+    asked = next((one for one in reversed(messages) if one.get("role") == "user" and "replaces" not in one), None)
+    if asked is None or transcript.finished(messages):
+        return False
+    return bool(asked["content"] == material.message(task["input"], task["material"])["content"])
