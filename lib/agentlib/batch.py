@@ -90,6 +90,8 @@ class Batch:
     def _hear(self, what: str, value: Any) -> None:
         if what == "end":
             self.ended = self.ended or value
+        elif isinstance(self.ended, Fault):
+            pass  # the stream broke off before this line
         elif value.record["type"] == "task":
             self._take(value.record)
         else:
@@ -120,9 +122,7 @@ class Batch:
             fault = Fault("invalid_input", "a task needs `input`, a string that is not empty")
             self._result(number, failed(fault, task["id"]))
             return
-        pieces = [*self.heard.material, *(task.get("material") or [])]
-        if self.words:
-            pieces.append({"type": "input", "text": given})
+        pieces = [*self.heard.material, *([{"type": "input", "text": given}] if self.words else [])]
         asked = {**task, "input": " ".join(self.words) or given, "material": pieces}
         emit = self._emitter(task["id"]) if self.session.options.events else (lambda record: None)
         self.session.engine.start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 import queue
 import threading
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from agentlib.records import Record
 
 THREADS = 64  # at most; tools that run at once in all runs together
+LOOK = 10.0  # seconds between two looks at who waits too long
 STACK = 512 * 1024  # bytes of a thread's stack: the default, 8 MiB each, breaks under `ulimit -v`
 
 
@@ -74,14 +76,15 @@ class Workers:
 class Live:
     """A run on its way: where its generator stands, and what it waits for."""
 
-    __slots__ = ("run", "steps", "done", "step", "works", "results", "left", "deadline", "asked")
+    __slots__ = ("run", "steps", "done", "step", "works", "results", "left", "asked", "since")
 
     def __init__(self, run: Run, done: Callable[[Record], None]) -> None:
         self.run, self.steps, self.done = run, run.steps(), done
         self.step = 0  # number of the present step; an answer to another one is late
         self.works: list[tuple[int, Callable[[], Any]]] = []
         self.results: list[Any] = []
-        self.left, self.deadline, self.asked = 0, 0.0, ""
+        self.left = 0
+        self.asked, self.since = "", 0.0  # id of the request that it waits for, and the moment it was sent
 
 
 class Engine:
@@ -92,7 +95,7 @@ class Engine:
         self._workers = Workers(events)
         self._live: dict[int, Live] = {}
         self._count = 0
-        self._clock: list[tuple[float, int, int]] = []  # (when, run, step or -1 for the whole run)
+        self._clock: list[tuple[float, int]] = []  # (when, which run): of the whole run
 
     def __len__(self) -> int:
         return len(self._live)
@@ -102,12 +105,12 @@ class Engine:
         self._count += 1
         self._live[self._count] = live = Live(run, done)
         if self._timeout:
-            heapq.heappush(self._clock, (time.monotonic() + self._timeout, self._count, -1))
+            heapq.heappush(self._clock, (time.monotonic() + self._timeout, self._count))
         self._go(self._count, live, None)
 
     def turn(self) -> tuple[Any, Any] | None:
         """Wait for one thing and go on with the run it is for; what is not for a run is returned."""
-        wait = max(0.0, self._clock[0][0] - time.monotonic()) if self._clock else None
+        wait = LOOK if not self._clock else min(LOOK, max(0.0, self._clock[0][0] - time.monotonic()))
         try:
             key, value = self._events.get(timeout=wait)
         except queue.Empty:
@@ -135,14 +138,14 @@ class Engine:
             live.run.leash.kill()
 
     def _ring(self) -> None:
-        while self._clock and self._clock[0][0] <= time.monotonic():
-            _, number, step = heapq.heappop(self._clock)
-            live = self._live.get(number)
-            if live and step == -1:
+        """End the runs whose time is up, and those whose model has said nothing for too long."""
+        now = time.monotonic()
+        while self._clock and self._clock[0][0] <= now:
+            _, number = heapq.heappop(self._clock)
+            if number in self._live:
                 self._throw(number, Fault("timeout", f"the run was not done within {self._timeout:g} s (--timeout)"))
-            elif live and live.step == step:
-                self._model.forget(live.asked)
-                self._go(number, live, Fault("timeout", f"no answer of the model within {PATIENCE:g} s"))
+        for number in [one for one, live in self._live.items() if live.asked and now - live.since > PATIENCE]:
+            self._throw(number, Fault("timeout", f"no answer of the model within {PATIENCE:g} s"))
 
     def _throw(self, number: int, fault: Fault) -> None:
         live = self._live[number]
@@ -158,18 +161,23 @@ class Engine:
         try:
             step = live.steps.throw(value) if isinstance(value, BaseException) else live.steps.send(value)
         except StopIteration as end:
-            del self._live[number]
-            live.done(end.value)
-            return
+            return self._done(number, live, end.value)
+        except Exception as bug:  # of ours, or a plugin's odd record: it ends this run and not the others
+            if os.environ.get("AGENT_DEBUG"):
+                raise
+            return self._done(number, live, live.run.result(_known(bug)))
         if isinstance(step, Ask):
             self._ask(number, live, step)
         else:
             self._act(number, live, step)
 
+    def _done(self, number: int, live: Live, result: Record) -> None:
+        del self._live[number]
+        live.done(result)
+
     def _ask(self, number: int, live: Live, step: Ask) -> None:
         live.asked = f"{number}.{live.step}"
-        if not self._timeout:
-            heapq.heappush(self._clock, (time.monotonic() + PATIENCE, number, live.step))
+        live.since = time.monotonic()
         self._model.ask(live.asked, step.request, (number, live.step, -1))
 
     def _act(self, number: int, live: Live, step: Act) -> None:
@@ -203,7 +211,7 @@ def _fault(answer: Record | Fault) -> Record | Fault:
     return Fault(str(answer.get("kind") or "server"), str(answer.get("message") or "the model failed"), **fields)
 
 
-def _known(bad: BaseException) -> BaseException:
+def _known(bad: BaseException) -> Fault:
     """A failure of ours as a Fault, so that it ends one run with a result and not the others."""
     if isinstance(bad, Fault):
         return bad
