@@ -39,10 +39,10 @@ def test_many_are_in_flight_at_once() -> None:
 
 
 def test_a_request_without_id_gets_its_lines_number_and_twins_are_both_answered() -> None:
-    lines = "\n" + request(...) + request("x") + request("x") + request(7)
+    lines = "\n" + request(...) + request("x") + request("x") + request(7) + request(None)
     with serving(http(completion())) as server:
         said = ask(server.address, lines=lines)
-    assert sorted(str(r["id"]) for r in said.records) == ["2", "7", "x", "x"]
+    assert sorted(str(r["id"]) for r in said.records) == ["2", "6", "7", "x", "x"]
 
 
 def test_other_records_pass_byte_for_byte() -> None:
@@ -224,6 +224,52 @@ def test_a_delta_is_written_on_the_moment_it_arrives() -> None:
         assert json.loads(process.stdout.readline()) == {"type": "delta", "id": "1", "text": "first"}
         gate.set()
         process.stdin.close()
+
+
+def test_a_connection_is_used_again_after_a_stream() -> None:
+    data = event({"content": "a"}, "stop") + DONE
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    answer = head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data)
+
+    def play(connection: socket.socket) -> None:
+        connection.sendall(answer)
+        while connection.recv(65536):
+            connection.sendall(answer)
+
+    with serving(play) as server, started(server) as process:
+        assert process.stdin and process.stdout
+        for _ in range(3):
+            process.stdin.write(request(stream=True))
+            process.stdin.flush()
+            assert [json.loads(process.stdout.readline())["type"] for _ in range(2)] == ["delta", "response"]
+        process.stdin.close()
+    assert len(server.requests) == 1  # connections: the later requests came by the first
+
+
+def test_a_vendor_that_never_hangs_up_does_not_keep_the_provider() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(STREAM + event({"content": "a"}, "stop") + DONE)
+        time.sleep(20)
+
+    with serving(play) as server:
+        said = ask(server.address, stream=True)
+    assert said.final["type"] == "response" and said.seconds < 5
+
+
+def test_a_signal_ends_a_provider_that_nobody_reads() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(STREAM)
+        while True:
+            connection.sendall(event({"content": "x" * 1000}))
+
+    with serving(play) as server, started(server) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(request(stream=True))
+        process.stdin.flush()
+        assert process.stdout.readline()
+        time.sleep(0.5)  # the pipe is full by now
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 143
 
 
 def test_few_files_may_be_open_and_all_are_answered() -> None:

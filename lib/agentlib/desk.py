@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
+PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
 
 
 class Exchange:
@@ -79,13 +80,14 @@ class Desk:
         try:
             for line in records.read(sys.stdin.buffer):
                 if line.record["type"] == "request":
-                    self._begin(Exchange(line.record, line.record.get("id", str(line.number))), limit)
+                    id = line.record.get("id")
+                    self._begin(Exchange(line.record, str(line.number) if id is None else id), limit)
                 else:
                     records.put(line.raw + b"\n")
         except Fault:
             self._wait(1)
             raise
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
             self._interrupt()
             raise
         self._wait(1)
@@ -97,22 +99,32 @@ class Desk:
             with self.changed:
                 while len(self.running) >= room:
                     self.changed.wait()
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
             self._interrupt()
             raise
 
     def _interrupt(self) -> None:
-        for exchange in list(self.running):
-            exchange.final(self._error(exchange, Fault("interrupted", "a signal ended the provider")))
+        """Say of all that is in flight that it was ended, unless nobody reads: then the end does not wait for that."""
+
+        def say() -> None:
+            for exchange in list(self.running):
+                self._finish(exchange, self._error(exchange, Fault("interrupted", "a signal ended the provider")))
+
+        saying = threading.Thread(target=say, daemon=True)
+        saying.start()
+        saying.join(PATIENCE)
 
     def _begin(self, exchange: Exchange, limit: int) -> None:
         self._wait(limit)
         with self.changed:
             self.running.add(exchange)
-        threading.Thread(target=self._thread, args=(exchange,), daemon=True).start()
-        if not self.watched:
-            self.watched = True
-            threading.Thread(target=self._watch, daemon=True).start()
+        try:
+            if not self.watched:
+                threading.Thread(target=self._watch, daemon=True).start()
+                self.watched = True
+            threading.Thread(target=self._thread, args=(exchange,), daemon=True).start()
+        except RuntimeError:
+            self._finish(exchange, self._error(exchange, Fault("limit_exceeded", "the system gives no more threads")))
 
     def _thread(self, exchange: Exchange) -> None:
         try:
@@ -120,20 +132,25 @@ class Desk:
         except IndexError:  # another thread was quicker
             connection = Connection()
         try:
-            exchange.final(self._answer(exchange, connection))
-            self.spare.append(connection)
+            self._answer(exchange, connection)
         except records.ClosedPipe:
             os._exit(141)  # as cli.end does it, but for the signal: a thread cannot restore it
+        self.spare.append(connection)
+
+    def _finish(self, exchange: Exchange, record: Record, overdue: bool = False) -> bool:
+        """Write the final record, which takes the exchange off the list; whether it was still to be written."""
+        try:
+            written = exchange.final(record, overdue)
+        except records.ClosedPipe:
+            os._exit(141)
         except OSError as bad:  # standard output cannot be written, a full disk: nothing can be said any more
             cli.warn(f"standard output: {bad.strerror}")
             cli.end(111)
-        finally:
-            self._leave(exchange)
-
-    def _leave(self, exchange: Exchange) -> None:
-        with self.changed:
-            self.running.discard(exchange)
-            self.changed.notify_all()
+        if written:
+            with self.changed:
+                self.running.discard(exchange)
+                self.changed.notify_all()
+        return written
 
     def _watch(self) -> None:
         """End what is overdue. Nothing that begins while this sleeps is due before it wakes: it has all its time."""
@@ -142,35 +159,22 @@ class Desk:
             time.sleep(min(max(0.01, due - time.monotonic()), 3600))
             for exchange in list(self.running):
                 if exchange.watch.due() <= time.monotonic():
-                    if exchange.final(self._error(exchange, exchange.watch.fault()), overdue=True):
+                    if self._finish(exchange, self._error(exchange, exchange.watch.fault()), overdue=True):
                         exchange.watch.cut()
-                        self._leave(exchange)
 
-    def _answer(self, exchange: Exchange, connection: Connection) -> Record:
+    def _answer(self, exchange: Exchange, connection: Connection) -> None:
+        """Ask, and write what comes of it."""
+
+        def read(reply: Reply) -> None:
+            self._finish(exchange, self._response(exchange, self._read(exchange, request, call, reply)))
+            reply.rest()
+
         try:
-            return self._response(exchange, self._ask(exchange, connection))
-        except Fault as fault:
-            return self._error(exchange, fault)
-        except MemoryError:
-            return self._error(exchange, Fault("limit_exceeded", "out of memory"))
-        except Exception as bug:
-            if os.environ.get("AGENT_DEBUG"):
-                import traceback
-
-                traceback.print_exc()
-            what = (
-                "the answer is not of the vendor's form"
-                if isinstance(bug, (KeyError, TypeError, AttributeError, IndexError))
-                else "internal error"
-            )
-            return self._error(exchange, Fault("bad_response", f"{what}: {type(bug).__name__}: {bug}"))
-
-    def _ask(self, exchange: Exchange, connection: Connection) -> Answer:
-        """The answer to a request; its deltas are written on the way."""
-        request = requests.checked(exchange.request, self.schema.get("default_model"))
-        call = self.prepare(request)
-        answer: Answer = connection.send(call, exchange.watch, lambda reply: self._read(exchange, request, call, reply))
-        return answer
+            request = requests.checked(exchange.request, self.schema.get("default_model"))
+            call = self.prepare(request)
+            connection.send(call, exchange.watch, read)
+        except Exception as bad:
+            self._finish(exchange, self._error(exchange, _fault(bad)))
 
     def _read(self, exchange: Exchange, request: Record, call: http.Call, reply: Reply) -> Answer:
         if not 200 <= reply.status < 300:
@@ -205,12 +209,25 @@ class Desk:
         }
 
     def _error(self, exchange: Exchange, fault: Fault) -> Record:
-        record = {**fault.record(), "id": exchange.id, "provider": self.name}
+        record = {**fault.record(exchange.id), "provider": self.name}
         record.setdefault("retryable", fault.kind in RETRYABLE)
         for secret in self.secrets:
             record["message"] = record["message"].replace(secret, "***")
         record["message"] = record["message"][:4000]
         return record
+
+
+def _fault(bad: Exception) -> Fault:
+    """What a request's failure is called; a vendor's function that stumbles over an answer of another form, too."""
+    if isinstance(bad, Fault):
+        return bad
+    if isinstance(bad, MemoryError):
+        return Fault("limit_exceeded", "out of memory")
+    if os.environ.get("AGENT_DEBUG"):
+        import traceback
+
+        traceback.print_exception(bad)
+    return Fault("bad_response", f"the answer is not of the vendor's form: {type(bad).__name__}: {bad}")
 
 
 def _room() -> int:

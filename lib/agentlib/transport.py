@@ -76,21 +76,20 @@ def seconds(variable: str, default: float) -> float:
 class Reply:
     """The vendor's answer: status, headers (names in lower case), and its body, to be read once."""
 
-    __slots__ = ("status", "headers", "_response")
+    __slots__ = ("status", "headers", "_raw")
 
     def __init__(self, response: httpx.Response) -> None:
         self.status = response.status_code
         self.headers: dict[str, str] = dict(response.headers)
-        self._response = response
+        self._raw = response.iter_raw()
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it arrives, unpacked."""
         packed = self.headers.get("content-encoding", "identity").strip().lower()
-        raw = self._response.iter_raw()
         if packed in ("", "identity"):
-            return raw
+            return self._raw
         if packed in ("gzip", "x-gzip", "deflate"):
-            return inflate(raw)
+            return inflate(self._raw)
         raise Fault("bad_response", f"the answer came in an encoding that was not asked for: {packed[:40]}")
 
     def body(self, cap: int = BODY_CAP) -> bytes:
@@ -113,6 +112,13 @@ class Reply:
         except Exception:
             pass  # the status says enough
         return data
+
+    def rest(self, cap: int = ERROR_CAP) -> None:
+        """Read what is left, the end of the body at best: only then can the connection be used again."""
+        for chunk in self._raw:
+            cap -= len(chunk)
+            if cap < 0:
+                break
 
     def media(self) -> str:
         """The media type without its parameters, in lower case."""
