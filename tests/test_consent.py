@@ -145,6 +145,16 @@ def test_rules_grant_profiles_and_variables():
     assert (decision.verdict, decision.profile, decision.env) == ("allow", "net", {"GH_TOKEN"})
 
 
+def test_the_example_of_the_page_is_a_policy():
+    page = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "safety.md")
+    with open(page) as file:
+        made = policyfile.parse(file.read().partition("```toml")[2].partition("```")[0], "page")
+    made.ask = False
+    verdicts = [made.decide({"name": name, "command": ["/x"]}, arguments).verdict for name, arguments in (
+        ("fetch_url", {}), ("write_file", {"path": "docs/x"}), ("run_command", {"command": "x; sudo y"}))]
+    assert verdicts == ["allow", "allow", "deny"]
+
+
 def test_deny_beats_ask_beats_allow_in_any_order():
     rules = {verdict: f'[[rule]]\ntool = "change"\nverdict = "{verdict}"\n' for verdict in ("allow", "ask", "deny")}
     for order in (("allow", "deny"), ("deny", "allow"), ("allow", "ask"), ("ask", "allow")):

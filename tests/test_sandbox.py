@@ -48,7 +48,7 @@ class Place:
         plain = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--"]
         cell = [PYTHON, "-IS", str(CELL), *options, profile, str(self.work), *command]
         argv = [*(plain if self.uid != os.getuid() else []), *cell]
-        return subprocess.run(argv, env=environment, cwd=self.work, stdin=subprocess.DEVNULL, capture_output=True,
+        return subprocess.run(argv, env=environment, cwd=str(self.work), stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, timeout=timeout)
 
     def shell(self, profile, script, **more):
@@ -322,11 +322,35 @@ def test_the_home_itself_as_working_folder_shows_nothing_of_what_is_hidden(place
         assert not (place.home / ".profile").exists() and (place.home / "new").read_text() == "fine\n"
 
 
-@everywhere
-def test_a_folder_that_holds_homes_is_never_written(place):
+@with_bwrap
+def test_a_home_inside_the_working_folder_stays_hidden_and_in_its_place(place):
     place.work = place.base
-    assert place.shell("work", f"echo x >{place.base}/new; cat {place.home}/.ssh/id_rsa").stdout == ""
-    assert not (place.base / "new").exists()
+    (place.base / "deep").mkdir()
+    place.home = place.home.rename(place.base / "deep" / "home")
+    ran = place.shell("work", f"""cat {place.home}/.ssh/id_rsa; mv deep other; mv deep/home deep/x; echo evil >~/.bashrc
+        mkdir -p deep/home; echo fine >new""")
+    assert ran.stdout == "" and (place.base / "new").read_text() == "fine\n"
+    assert (place.home / ".bashrc").read_text() == "# mine"
+
+
+@everywhere
+def test_a_folder_that_holds_more_than_a_project_is_never_written(place):
+    place.work = Path("/")
+    ran = place.shell("work", f"cat {place.home}/.ssh/id_rsa; echo x >{place.outside}/new; echo x >/new; echo ran")
+    assert ran.stdout == "ran\n"
+    assert not (place.outside / "new").exists() and not os.path.exists("/new")
+
+
+@with_bwrap
+def test_a_tool_below_a_masked_folder_of_the_home_is_still_seen(place):
+    folder = place.home / ".local" / "share" / "tools"
+    folder.mkdir(parents=True)
+    (place.home / ".local" / "token").write_text("DECOY")
+    (folder / "tool").write_text("#!/bin/sh\necho ran; cat ~/.local/token; echo x >~/.local/new\n")
+    (folder / "tool").chmod(0o755)
+    place.work = place.home
+    assert place.run("work", str(folder / "tool")).stdout == "ran\n"
+    assert not (place.home / ".local" / "new").exists()
 
 
 @everywhere
@@ -364,6 +388,15 @@ def test_a_fork_bomb_meets_a_limit_and_leaves_nothing(place):
     script += "  made += 1\nexcept OSError: pass\nprint(made, flush=True)\nos.killpg(0, 9)\n"
     ran = place.run("work", "/usr/bin/setsid", PYTHON, "-ISc", script)
     assert 0 < int(ran.stdout) < 1000
+
+
+@with_bwrap
+def test_a_bwrap_of_the_project_is_not_believed(place):
+    (place.work / "bwrap").write_text("#!/bin/sh\ntouch fooled\n")
+    (place.work / "bwrap").chmod(0o755)
+    place.programs = f".:{place.work}:{place.programs}"
+    assert place.shell("work", "cat /proc/1/comm").stdout == "bwrap\n"
+    assert not (place.work / "fooled").exists()
 
 
 def test_a_tool_that_is_not_there_is_told_so(tmp_path):

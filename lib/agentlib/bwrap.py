@@ -19,8 +19,9 @@ def command(program: str, view: View, network: bool, filter: int) -> list[str]:
     argv = [program, *ALONE, *(["--share-net"] if network else []), *MACHINE]
     for path, action in view.ordered():
         argv += _mount(path, action)
-    if network:
-        argv += _resolver()
+    argv += _resolver() if network else []
+    for path, action in view.ordered():         # last, since others may have been mounted inside
+        argv += ["--remount-ro", path] if action == MASK and os.path.isdir(path) else []
     where = view.folder if view.visible else "/tmp"
     return [*argv, "--seccomp", str(filter), "--chdir", where, "--"]
 
@@ -29,7 +30,7 @@ def _mount(path: str, action: str) -> list[str]:
     if action == EMPTY:
         return ["--size", str(SIZES.get(path, SIZE)), "--tmpfs", path]
     if action == MASK and os.path.isdir(path):
-        return ["--size", "4096", "--tmpfs", path, "--remount-ro", path]
+        return ["--size", "4096", "--tmpfs", path]
     if action == MASK:
         return ["--ro-bind", "/dev/null", path]
     return ["--bind" if action == WRITE else "--ro-bind", path, path]

@@ -29,7 +29,7 @@ SCRATCH = ("/tmp", "/run", "/dev/shm", "/var/tmp")      # an empty one of each f
 SECRETS = (".env", ".env.*", ".envrc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", ".netrc", "_netrc", ".pgpass",
            ".pypirc", ".git-credentials", ".htpasswd", "credentials.json", "client_secret*.json",
            "service-account*.json", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "secrets.json",
-           "secrets.toml", "secrets.y*ml", ".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".vault-token")
+           "secrets.toml", "secrets.y*ml", ".ssh", ".aws", ".azure", ".gnupg", ".kube", ".vault-token")
 SECRET_INSIDE = {"*.pem": b"PRIVATE KEY", "*.key": b"PRIVATE KEY", ".npmrc": b"_auth"}
 EXAMPLES = ("*.example", "*.sample", "*.template", "*.dist")
 GUARDED = ("AGENTS.md", "CLAUDE.md", "GEMINI.md", ".git", ".gitmodules", ".mcp.json", ".vscode", ".idea", ".envrc",
@@ -70,6 +70,11 @@ def homes() -> tuple[str, ...]:
     except KeyError:
         pass
     return tuple(sorted({os.path.realpath(one) for one in found if os.path.isdir(one)} - {"/"}))
+
+
+def shared() -> tuple[str, ...]:
+    """The folders that a working folder must not hold: one that does is more than a project."""
+    return (*(one for one in homes() if one in ("/home", "/root")), *scratch())
 
 
 @functools.cache
@@ -144,8 +149,11 @@ def _interpreter(file: str, search: str) -> str:
 
 
 def which(name: str, search: str) -> str:
-    """The executable of this name on a search path; a name with a slash is one already; '' for none."""
-    tried = [name] if "/" in name else [os.path.join(folder, name) for folder in search.split(os.pathsep) if folder]
+    """The executable of this name on a search path, whose relative folders do not count; '' for none.
+
+    A name with a slash is one already.
+    """
+    tried = [name] if "/" in name else [f"{folder}/{name}" for folder in search.split(os.pathsep) if folder[:1] == "/"]
     return next((one for one in tried if os.path.isfile(one) and os.access(one, os.X_OK)), "")
 
 

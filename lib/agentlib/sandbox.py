@@ -163,7 +163,11 @@ def _trial() -> str:
 
 
 def _bwrap() -> str:
-    return places.which("bwrap", os.environ.get("PATH", os.defpath))
+    """bwrap on our PATH, but never a project's own."""
+    here = os.getcwd()
+    folders = [one for one in os.environ.get("PATH", os.defpath).split(os.pathsep)
+               if not places.inside(os.path.realpath(one), here) or places.inside("/usr/bin", here)]
+    return places.which("bwrap", os.pathsep.join(folders))
 
 
 def _scratch() -> str:

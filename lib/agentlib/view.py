@@ -26,7 +26,6 @@ class View:
         self.folder, self.visible, self.writable, self.cannot = os.path.realpath(folder), visible, writable, ""
         self.actions: dict[str, str] = {place: EMPTY for place in (*places.homes(), *places.scratch())}
         self.masks = [*places.machine_secrets()]
-        self.guarded: list[str] = []
         self.write = [self._granted(one) for one in write]
         if visible:
             self._work()
@@ -51,7 +50,7 @@ class View:
     def _work(self) -> None:
         """The working folder; a folder that holds a home is never handed over as a whole."""
         folder = self.folder
-        if any(places.inside(area, folder) and area != folder for area in (*places.homes(), *places.scratch())):
+        if any(places.inside(area, folder) and area != folder for area in places.shared()):
             self.cannot = f"{folder} holds more than a project: nothing can be written; start in a project's folder"
             self.writable = False
             return
@@ -61,15 +60,21 @@ class View:
         if folder in places.homes():
             self.masks += places.dotted(folder)
         if self.writable:
-            self.guarded = found.guarded
-            for path in self.guarded:
+            for path in found.guarded:
                 self._guard(path)
+            for home in places.homes():
+                if places.inside(home, folder) and home != folder:
+                    self._pin(home)
 
     def _guard(self, path: str) -> None:
-        """Read-only inside the writable folder; the folders between cannot be renamed, being mounts themselves."""
+        """Read-only inside the writable folder."""
         if path == self.folder or path in self.write or os.path.islink(path):
             return
         self.actions[path] = READ
+        self._pin(path)
+
+    def _pin(self, path: str) -> None:
+        """The folders between the working folder and a path cannot be renamed, being mounts themselves."""
         between = os.path.dirname(path)
         while places.inside(between, self.folder) and between != self.folder:
             self.actions.setdefault(between, WRITE)
