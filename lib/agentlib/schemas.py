@@ -248,7 +248,11 @@ def questions(files: Sequence[str], args: Sequence[str], timeout: float,
     if not files:
         return {}
     import tempfile
-    with tempfile.TemporaryDirectory(prefix="agent-probe-", ignore_cleanup_errors=True) as folder:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="agent-probe-", ignore_cleanup_errors=True)
+    except OSError:         # nothing can be written anywhere, so they cannot either
+        return question(files, args, timeout, "/", profile)
+    with made as folder:
         return question(files, args, timeout, folder, profile)
 
 
