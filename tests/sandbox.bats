@@ -168,6 +168,14 @@ TOML
     ended 'sleep 7272'
 }
 
+@test "a tool that is ended for its time may tidy up first" {
+    tool tidy "trap 'echo tidy >made; exit' TERM; sleep 7373 & wait" "$CHANGES"
+    react --allow tidy --tool-timeout 1 --events 'tidy {}'
+    has "$(results)" "time limit"
+    equal tidy "$(cat made)"
+    ended 'sleep 7373'
+}
+
 @test "a tool that makes processes without end meets a limit, and others can go on" {
     needs_bwrap
     [[ $EUID != 0 || -d /sys/fs/cgroup/pids ]] || skip "root's processes cannot be limited here"

@@ -10,6 +10,8 @@ import threading
 import time
 from collections import namedtuple
 
+from agentlib.inside import inside
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NamedTuple
@@ -76,10 +78,17 @@ class Leash:
 
 
 def signal_group(child: subprocess.Popen[bytes], signum: int) -> None:
-    """Signal the child's group; its number stays the child's as long as the child is not reaped."""
+    """Signal the child's group; its number stays the child's as long as the child is not reaped.
+
+    TERM goes to what runs in the sandbox: the sandbox itself would end at once, and all in it with no time to tidy up.
+    """
     if child.returncode is None:
+        within = inside(child.pid) if signum == signal.SIGTERM else []
         try:
-            os.killpg(child.pid, signum)
+            for pid in within:
+                os.kill(pid, signum)
+            if not within:
+                os.killpg(child.pid, signum)
         except (ProcessLookupError, PermissionError):
             pass
 
