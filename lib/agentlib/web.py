@@ -38,7 +38,7 @@ SILENCE, WHOLE = 10.0, 30.0     # seconds without a byte; seconds in all
 
 
 def fetch(url: str, private: Collection[str] = ()) -> Page:
-    """The page at this address. private: hosts (`name`, `name:port`) that may lie in a private network.
+    """The page at this address. private: hosts (`name`, `name:port`; `1`: all) that may lie in a private network.
 
     A Fault: tool_denied for an address that is refused, network or timeout, tool_error for a status of 400 or more.
     """
@@ -118,7 +118,7 @@ def _resolve(host: str, port: int, private: Collection[str]) -> tuple[int, tuple
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as bad:
         raise Fault("network", f"{host}: {getattr(bad, 'strerror', None) or 'no such host'}") from None
-    if not {host.lower(), f"{host.lower()}:{port}"} & set(private):
+    if not {host.lower(), f"{host.lower()}:{port}", "1"} & set(private):
         for one in found:
             if not public(str(one[4][0])):
                 raise Fault("tool_denied", f"{host}: {one[4][0]} is not an address of the public internet")
