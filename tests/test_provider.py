@@ -242,6 +242,7 @@ def test_a_connection_is_used_again_after_a_stream() -> None:
             process.stdin.write(request(stream=True))
             process.stdin.flush()
             assert [json.loads(process.stdout.readline())["type"] for _ in range(2)] == ["delta", "response"]
+            time.sleep(0.1)  # as any agent would need; the end of the body is read after the answer is out
         process.stdin.close()
     assert len(server.requests) == 1  # connections: the later requests came by the first
 
