@@ -208,6 +208,22 @@ for n in range(1000): print("""{"type":"request","id":"%d","messages":[{"role":"
     no_survivors 2
 }
 
+@test "it works without HOME, with XDG folders that are files, with little memory, without SIGCHLD" {
+    run -0 env -u HOME agent-llm hi </dev/null
+    XDG_CACHE_HOME=/etc/passwd XDG_CONFIG_HOME=/etc/passwd XDG_RUNTIME_DIR=/etc/passwd run -0 agent-llm hi </dev/null
+    run -0 bash -c 'ulimit -v 307200; agent-llm hi </dev/null'
+    run -0 bash -c 'trap "" CHLD; agent-llm hi </dev/null'
+    run -0 bash -c 'ulimit -n 20; agent-llm hi </dev/null'
+}
+
+@test "on a file system that is read-only all through it works, and says what it cannot keep" {
+    bwrap --ro-bind / / true 2>/dev/null || skip "no bubblewrap that works here"
+    run -0 --separate-stderr bwrap --ro-bind / / --dev /dev --proc /proc agent-llm --cache --rate-limit 9/s hi </dev/null
+    equal hi "$output"
+    has "$stderr" "this answer is not kept"
+    has "$stderr" "this process keeps to the limit alone"
+}
+
 @test "a full disk is told, never taken for success" {
     run agent-llm hi </dev/null >/dev/full
     run bash -c 'agent-llm hi </dev/null 2>&1 >/dev/full'

@@ -306,6 +306,31 @@ two() { # two providers that say who they are
     equal '["a","auth"]' "$(jq -c '[.id,.kind]' <<<"$output")"
 }
 
+@test "a key that is missing is told before anything is started, or loaded that a request needs" {
+    two
+    unset TWO_KEY
+    agent-llm --provider two hi </dev/null 2>/dev/null || true
+    sed 's/^response()/echo started >>"$SCRATCH_OF_TEST"; &/' -i "$SCRATCH/providers/two"
+    agent-llm --provider two hi </dev/null 2>/dev/null || true # asked anew for its schema, for it has changed
+    export SCRATCH_OF_TEST=$PWD/started
+    run python3 -ISX importtime "$ROOT/bin/agent-llm" --provider two hi </dev/null
+    equal 100 "$status"
+    [[ ! -e started ]]
+    for module in subprocess tempfile agentlib.dispatch agentlib.pool agentlib.probe httpx asyncio; do
+        lacks "$output" " $module
+"
+    done
+}
+
+@test "config records: what they say of a model holds for their own provider" {
+    two
+    record='{"type":"config","provider":"one","model":"of-one"}'
+    equal "one of-one" "$(agent-llm --json hi <<<"$record" 2>/dev/null | jq -r '.provider + " " + .model')"
+    equal "two two-1" "$(agent-llm --json --provider two hi <<<"$record" 2>/dev/null | jq -r '.provider + " " + .model')"
+    record='{"type":"config","model":"of-any"}'
+    equal "two of-any" "$(agent-llm --json --provider two hi <<<"$record" 2>/dev/null | jq -r '.provider + " " + .model')"
+}
+
 @test "with no provider at all it says what to do" {
     two
     unset ONE_KEY TWO_KEY

@@ -23,6 +23,7 @@ class Out:
     def __init__(self) -> None:
         self._data = bytearray()
         self.secrets: set[bytes] = set()
+        self.whole = True       # False while a write is under way, which a signal may end in the middle of a line
 
     def put(self, data: bytes) -> None:
         """Write these bytes, at the latest when the turn ends."""
@@ -35,7 +36,9 @@ class Out:
         if self._data:
             data = bytes(self._data)
             self._data.clear()
+            self.whole = False
             records.put(keys.scrub(data, self.secrets))
+            self.whole = True
 
 
 class Lines:

@@ -250,6 +250,8 @@ class Dispatch:
         for call in list(self.open):
             if not any(event & select.POLLOUT for _, event in ready.poll(0)):
                 break
+            if not self.out.whole:          # the signal may have cut a line: end it
+                self.sink.other(b"")
             fault = Fault("interrupted", "ended by a signal", partial=call.spoken)
             self.sink.final(call, {"type": "error", "id": call.id, **fault.record()}, None)
             self.out.flush()

@@ -113,9 +113,11 @@ class Run:
     def submit(self, id: Any, asked: Record) -> None:
         """Send a request with what flags and config records say; what the environment says is added off the tape."""
         asked = question.filled(asked, {**self.said, **self.flags})
-        said = self.said if not self.options.provider or self.said.get("provider") == self.options.provider else {}
-        for name in ("provider", "model"):
-            if value := getattr(self.options, name) or said.get(name):
+        own, theirs = self.options.provider, self.said.get("provider")
+        provider = own or theirs
+        model = self.options.model or (self.said.get("model") if theirs in (None, provider) else None)
+        for name, value in (("provider", provider), ("model", model)):
+            if value:
                 asked.setdefault(name, value)
         self.dispatch.submit(dispatch.Call(id, asked))
 
