@@ -170,6 +170,15 @@ def test_a_call_shows_no_text_while_it_grows() -> None:
     assert {localreply.answered(whole[:n], plan) for n in range(len(whole) + 1)} == {""}
 
 
+def test_a_schema_without_tools_is_told_and_enforced() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    messages = [{"role": "system", "content": "Be brief."}, user("hi")]
+    body = localprompt.plan({"messages": messages, "schema": schema}).body
+    assert body["response_format"]["json_schema"]["schema"] == schema
+    assert [t["role"] for t in body["messages"]] == ["system", "user"]
+    assert body["messages"][0]["content"].startswith("Be brief.\n\nReply with only one JSON value")
+
+
 def test_with_a_schema_and_tools_the_answer_has_the_schemas_form() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE], "schema": schema})

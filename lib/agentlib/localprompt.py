@@ -22,10 +22,10 @@ EXAMPLES = 10           # few-shot turns, over all tools
 RULE = ('You have tools. Reply with only one JSON object: {"tool": NAME, "args": {...}}. Take the args from the '
         'user\'s words, exactly as they stand there. When no tool fits, or when the result is known, use the '
         'tool "%s".\nTools:')
+FORM = "Reply with only one JSON value that fits this JSON Schema: "
 ANSWER = "Say something to the user: the final answer, or that no tool fits"
 GREETING = "Hello! What can I do for you?"
 REFUSAL = "I cannot do that: none of my tools can order a taxi."
-UNSUPPORTED = ("reasoning",)
 
 # What the constraint engine takes without surprise; the caller validates against the whole schema anyway.
 KEYWORDS = {"type", "enum", "const", "minimum", "maximum", "minItems", "maxItems", "minLength", "maxLength"}
@@ -52,31 +52,34 @@ def plan(request: Record, answer_only: bool = False) -> Plan:
     """The plan for a `request` record. answer_only: no tool may be called any more. `invalid_request` names what a
     small local model cannot carry."""
     check(request)
-    choice = request.get("tool_choice", "auto")
     messages = [m for m in request.get("messages") or [] if isinstance(m, dict)]
+    choice = request.get("tool_choice", "auto")
     offered = [] if choice == "none" else chosen(request.get("tools") or [], choice, messages)
-    schema = request.get("schema")
-    if not offered:
-        body: Record = {"messages": [plain_turn(m) for m in messages]}
-        if schema:
-            body["response_format"] = constraint(schema)
-        return Plan(with_settings(body, request), [], None, not schema)
-    answer = answer_name(offered)
-    form = schema if isinstance(schema, dict) else one_string("text", minLength=1)
-    forms = [] if answer_only else [call_form(t["name"], subset(arguments_schema(t))) for t in offered]
-    if choice == "auto" or answer_only:
-        forms.append(call_form(answer, form))
-    turns = [{"role": "system", "content": instructions(messages, offered, answer)}, *few_shot(offered, answer)]
+    if offered:
+        return _calls(request, messages, offered, choice == "auto" or answer_only, not answer_only)
+    turns, schema = [plain_turn(m) for m in messages], request.get("schema")
+    if not schema:
+        return Plan(with_settings({"messages": turns}, request), [], None, True)
+    turns = [system(messages, FORM + spaced(schema)), *(turn for turn in turns if turn["role"] != "system")]
+    body = {"messages": turns, "response_format": constraint(schema)}
+    return Plan(with_settings(body, request), [], None, False)
+
+
+def _calls(request: Record, messages: list[Record], tools: list[Record], may_answer: bool, may_call: bool) -> Plan:
+    answer, schema = answer_name(tools), request.get("schema")
+    forms = [call_form(t["name"], subset(arguments_schema(t))) for t in tools] if may_call else []
+    if may_answer:
+        forms.append(call_form(answer, schema if isinstance(schema, dict) else one_string("text", minLength=1)))
+    turns = [system(messages, instructions(tools, answer)), *few_shot(tools, answer)]
     turns += [turn for m in messages if m.get("role") != "system" for turn in tool_turns(m, answer)]
     body = {"messages": turns, "response_format": constraint({"anyOf": forms} if len(forms) > 1 else forms[0])}
-    return Plan(with_settings(body, request, CALL_TOKENS), offered, answer, not schema)
+    return Plan(with_settings(body, request, CALL_TOKENS), tools, answer, not schema)
 
 
 def check(request: Record) -> None:
     """`invalid_request` for what would be dropped in silence otherwise."""
-    for field in UNSUPPORTED:
-        if request.get(field):
-            raise Fault("invalid_request", f"the local model has no `{field}`; leave it out")
+    if request.get("reasoning"):
+        raise Fault("invalid_request", "the local model has no `reasoning`; leave it out")
     if request.get("api") not in (None, "chat"):
         raise Fault("invalid_request", f"the local model has no api {request['api']!r}; use \"chat\" or leave it out")
     for message in request.get("messages") or []:
@@ -180,13 +183,18 @@ def inside(root: Any, ref: str) -> Any:
     return root
 
 
-def instructions(messages: list[Record], tools: list[Record], answer: str) -> str:
-    """The system turn: the caller's own words, then the rule and one line of JSON a tool. The same bytes for the same
-    tools, so that the model's prompt cache holds over the turns of a run."""
+def system(messages: list[Record], rule: str) -> Record:
+    """The system turn: the caller's own words, then the rule."""
     own = [text(m) for m in messages if m.get("role") == "system"]
+    return {"role": "system", "content": "\n\n".join([*own, rule])}
+
+
+def instructions(tools: list[Record], answer: str) -> str:
+    """The rule, and one line of JSON a tool. The same bytes for the same tools, so that the model's prompt cache holds
+    over the turns of a run."""
     lines = [tool_line(t) for t in tools]
     lines.append(spaced({"tool": answer, "description": ANSWER, "args": {"text": "string"}}))
-    return "\n\n".join([*own, "\n".join([RULE % answer, *lines])])
+    return "\n".join([RULE % answer, *lines])
 
 
 def tool_line(tool: Record) -> str:
