@@ -155,24 +155,30 @@ def line_two(program: Path) -> tuple[str, str]:
     return name, purpose
 
 
-def table(folder: str) -> str:
+def manual(name: str, page: Path) -> str:
+    """The name of a program, linked from `page` to its own page where it has one."""
+    for file in (ROOT / "docs" / f"{name}.md", ROOT / "docs" / f"provider-{name}.md"):
+        if file.exists():
+            return f"[`{name}`]({os.path.relpath(file, page.resolve().parent)})"
+    return f"`{name}`"
+
+
+def table(folder: str, page: Path) -> str:
     """The programs of a folder: name linked to its page, purpose, lines; the sum below."""
     rows = ["| program | what it does | lines |", "|---|---|---:|"]
     total = 0
     for program in executables(folder):
         name, purpose = line_two(program)
-        page = f"docs/{name}.md"
-        shown = f"[`{name}`]({page})" if (ROOT / page).exists() else f"`{name}`"
         lines = len(program.read_text().splitlines())
         total += lines
-        rows.append(f"| {shown} | {purpose} | {lines} |")
+        rows.append(f"| {manual(name, page)} | {purpose} | {lines} |")
     return "\n".join([*rows, f"| {len(rows) - 2} programs | | {total} |", ""])
 
 
-def written(text: str) -> str:
+def written(page: Path) -> str:
     """The page with all that a machine writes brought up to date."""
-    text = HELP.sub(lambda m: f"{m[1]}```text\n{ended(help_of(m[2]))}```\n{m[4]}", text)
-    return PROGRAMS.sub(lambda m: m[1] + table(m[2] or "bin") + m[4], text)
+    text = HELP.sub(lambda m: f"{m[1]}```text\n{ended(help_of(m[2]))}```\n{m[4]}", page.read_text())
+    return PROGRAMS.sub(lambda m: m[1] + table(m[2] or "bin", page) + m[4], text)
 
 
 def difference(page: Path, old: str, new: str) -> str:
@@ -192,7 +198,7 @@ def main() -> int:
     for page in args.pages or pages():
         old = page.read_text()
         try:
-            new = written(old) if args.write else replayed(old)
+            new = written(page) if args.write else replayed(old)
         except ValueError as bad:
             sys.exit(f"docs: {page}: {bad}")
         if args.write or args.accept:

@@ -40,7 +40,7 @@ def test_the_console_blocks_show_what_happens(page: Path) -> None:
 @pytest.mark.parametrize("page", docs.pages(), ids=lambda p: p.name)
 def test_what_a_machine_writes_is_current(page: Path) -> None:
     text = page.read_text()
-    assert docs.difference(page, text, docs.written(text)) == "", "tests/docs.py --write brings it up to date"
+    assert docs.difference(page, text, docs.written(page)) == "", "tests/docs.py --write brings it up to date"
 
 
 def test_the_readme_has_a_table_of_the_programs() -> None:
