@@ -70,9 +70,9 @@ def folder(path: str) -> Iterator[Candidate]:
         names = sorted(name for name in os.listdir(path) if name[0] != ".")
     except OSError as bad:
         raise Fault("not_found", f"{path}: {bad.strerror}") from None
-    start = os.path.abspath(path)
+    start = os.path.join(os.path.abspath(path), "")
     for name in names:
-        yield Candidate(os.path.join(start, name), False)
+        yield Candidate(start + name, False)
 
 
 def everything(folders: Iterable[str]) -> Iterator[Candidate]:

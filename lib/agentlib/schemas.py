@@ -162,7 +162,7 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
 
     folders: what was found out about folders already (one dict for many calls).
     """
-    folder = os.path.dirname(path)
+    folder = path.rpartition("/")[0] or os.path.dirname(path)
     if folder not in folders:
         folders[folder] = _open_to_all(folder)
     try:
