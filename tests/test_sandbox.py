@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import types
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ class Place:
     def __init__(self, base, user, way, without_bwrap):
         self.base, self.uid, self.way = base, USERS[user], way
         self.programs = "/usr/bin:/bin" if way == "bwrap" else str(without_bwrap)
+        self.cell = None
         self.home, self.work, self.outside = base / "home", base / "work", base / "outside"
         for folder in (self.home, self.work, self.outside):
             folder.mkdir()
@@ -46,7 +48,7 @@ class Place:
         environment = {"PATH": self.programs, "HOME": str(self.home), "LANG": "C.UTF-8", "OPENAI_API_KEY": "PLANTED",
                        **(env or {})}
         plain = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--"]
-        cell = [PYTHON, "-IS", str(CELL), *options, profile, str(self.work), *command]
+        cell = self.cell or [PYTHON, "-IS", str(CELL), *options, profile, str(self.work), *command]
         argv = [*(plain if self.uid != os.getuid() else []), *cell]
         return subprocess.run(argv, env=environment, cwd=str(self.work), stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, timeout=timeout)
@@ -397,6 +399,32 @@ def test_a_bwrap_of_the_project_is_not_believed(place):
     place.programs = f".:{place.work}:{place.programs}"
     assert place.shell("work", "cat /proc/1/comm").stdout == "bwrap\n"
     assert not (place.work / "fooled").exists()
+
+
+ONE_WAY = [pytest.param((user, "bwrap"), id=user) for user in USERS if HAS_BWRAP]
+
+
+@pytest.mark.parametrize("place", ONE_WAY, indirect=True)
+def test_where_no_name_space_can_be_made_landlock_takes_over(place):
+    inner = ["bwrap", "--unshare-user", "--disable-userns", "--dev-bind", "/", "/", "--", PYTHON, "-IS", str(CELL)]
+    script = "cat ~/.ssh/id_rsa; echo x >made && echo ran; grep -c . /proc/self/status"
+    place.cell = [*inner, "work", str(place.work), "/bin/sh", "-c", script]
+    ran = place.run("unused")
+    assert ran.stdout == "ran\n", ran.stderr       # and /proc/self cannot be read, as with Landlock only
+
+
+def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
+    from agentlib import confine
+    asked = {}
+    monkeypatch.setattr(confine.ctypes, "CDLL", lambda name: types.SimpleNamespace(prctl=lambda *words: 0))
+    monkeypatch.setattr(confine.limits, "impose", lambda limits: None)
+    monkeypatch.setattr(confine.landlock, "restrict", lambda *trees: None)
+    monkeypatch.setattr(confine.seccomp, "install", lambda code: None)
+    monkeypatch.setattr(confine.seccomp, "program", lambda network, **options: asked.update(options))
+    for version in (1, 2, 3):
+        monkeypatch.setattr(confine.landlock, "abi", lambda version=version: version)
+        confine.confine({"group": "", "limits": {}, "network": False, "unseen": True, "read": [], "write": []})
+        assert asked == {"unseen": True, "truncate": version < 3}
 
 
 def test_a_tool_that_is_not_there_is_told_so(tmp_path):

@@ -191,19 +191,20 @@ def _grants(tool: Record, rules: list[Rule]) -> tuple[tuple[str, ...], tuple[str
     write = [path for rule in rules for path in rule.write]
     wish = tool.get("sandbox")
     if isinstance(wish, dict) and own(tool):
-        folders = [paths.place(kind) for kind in ("data", "state", "cache")]
-        for asked, granted in ((wish.get("read"), read), (wish.get("write"), write)):
-            real = [paths.expand(str(path)) for path in asked or ()]
-            granted += [path for path in real if any(_below(path, folder) for folder in folders)
-                        and (granted is write or os.path.exists(path))]
-        for path in write:      # one that is not there yet could not be shown to the tool
+        mine = _own_data(wish.get("write"))
+        for path in mine:       # what is not there could not be shown to the tool
             os.makedirs(path, mode=0o700, exist_ok=True)
+        read += [path for path in _own_data(wish.get("read")) if os.path.exists(path)]
+        write += mine
     return tuple(read), tuple(write)
 
 
-def _below(path: str, folder: str) -> bool:
-    real, base = os.path.realpath(path), os.path.realpath(folder)
-    return real == base or real.startswith(f"{base}/")
+def _own_data(asked: Any) -> list[str]:
+    """Those of the paths that lie in the suite's own folders; they may begin with a variable, `$XDG_DATA_HOME/…`."""
+    from agentlib.places import inside
+    folders = [os.path.realpath(paths.place(kind)) for kind in ("data", "state", "cache")]
+    real = [paths.expand(str(path)) for path in asked or ()]
+    return [path for path in real if any(inside(os.path.realpath(path), folder) for folder in folders)]
 
 
 def _env(tool: Record, rules: list[Rule], general: Iterable[str]) -> list[str]:
