@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 class Vendor:
     """What sets one vendor of the dialect apart.
 
-    base, base_variable, keys: the address, the variables that replace it and hold the key. prefix: the path between the
-    address and /chat/completions.
-    limit: the field, or a function of the model that gives the field, for max_tokens. effort: "reasoning_effort", or
-    "reasoning" for {"effort": …}. document: "file", "document_url" or None for none. required: tool_choice's word.
+    base, base_variable, keys: the address, the variables that replace it and that hold the key.
+    prefix: the path between the address and /chat/completions.
+    limit: the field for max_tokens, or a function of the model that gives it.
+    effort: "reasoning_effort", or "reasoning" for {"effort": …}.
+    document: "file", "document_url" or None for no documents. required: the vendor's word for that tool_choice.
     names, schemas: whether these can be sent. usage_asked: whether usage in a stream must be asked for.
     """
 
@@ -49,10 +50,8 @@ class Vendor:
 
     def address(self) -> str:
         """The address in force, up to (without) /chat/completions."""
-        return (
-            http.base(os.environ.get(self.base_variable) or self.base, self.base_variable).removesuffix(self.prefix)
-            + self.prefix
-        )
+        base = http.base(os.environ.get(self.base_variable) or self.base, self.base_variable)
+        return base.removesuffix(self.prefix) + self.prefix
 
     def own(self) -> bool:
         """Whether it is the vendor's own service that is spoken to."""
@@ -114,11 +113,9 @@ def body(vendor: Vendor, request: Record) -> Record:
     if tools := request.get("tools"):
         out["tools"] = [_tool(tool) for tool in tools]
     if choice := requests.choice(request):
-        out["tool_choice"] = (
-            (vendor.required if choice == "required" else choice)
-            if isinstance(choice, str)
-            else {"type": "function", "function": {"name": choice["name"]}}
-        )
+        if isinstance(choice, dict):
+            choice = {"type": "function", "function": {"name": choice["name"]}}
+        out["tool_choice"] = vendor.required if choice == "required" else choice
     if "max_tokens" in request:
         out[vendor.limit if isinstance(vendor.limit, str) else vendor.limit(model)] = request["max_tokens"]
     for name in ("temperature", "stop"):
@@ -158,7 +155,7 @@ def _tool(tool: Record) -> Record:
 
 
 def _message(vendor: Vendor, said: Record) -> Record:
-    role, parts = said["role"], requests.parts(said)
+    role = said["role"]
     out: Record = {"role": role}
     if said.get("name") and role != "tool":
         if not vendor.names:
@@ -168,10 +165,10 @@ def _message(vendor: Vendor, said: Record) -> Record:
         out["tool_call_id"] = said["tool_call_id"]
     if role != "user":
         out["content"] = requests.only_text(said, f"{vendor.name} takes text alone in messages of the role {role}")
+    elif isinstance(said.get("content"), str):
+        out["content"] = said["content"]
     else:
-        out["content"] = (
-            said["content"] if isinstance(said.get("content"), str) else [_part(vendor, part) for part in parts]
-        )
+        out["content"] = [_part(vendor, part) for part in requests.parts(said)]
     if role == "assistant":
         _assistant(vendor, said, out)
     return out

@@ -33,7 +33,7 @@ class Gathered:
     def __init__(self, name: str) -> None:
         self.name = name  # the provider's
         self.text, self.thinking, self.refusal = io.StringIO(), io.StringIO(), io.StringIO()
-        self.calls: list[Record] = []  # {"index", "id", "name", "arguments": text or an object, "type"}
+        self.calls: list[Record] = []  # {"index", "id", "name", "arguments": pieces of text, or an object, "type"}
         self.details: list[Record] = []  # reasoning_details, to be brought back
         self.parts: list[Record] = []  # content that came as parts, Mistral's, to be brought back
         self.field = ""  # by which name thinking came
@@ -120,14 +120,14 @@ class Gathered:
         function, index = fragment.get("function") or {}, fragment.get("index", position)
         mine = next((c for c in reversed(self.calls) if c["index"] == index), None)
         if mine is None or fragment.get("id") and mine["id"] and fragment["id"] != mine["id"]:
-            mine = {"index": index, "id": None, "name": "", "arguments": "", "type": fragment.get("type") or "function"}
+            mine = {"index": index, "id": None, "name": "", "arguments": [], "type": fragment.get("type") or "function"}
             self.calls.append(mine)
         mine["id"] = mine["id"] or fragment.get("id")
         mine["name"] = mine["name"] or function.get("name") or ""
         piece = function.get("arguments")
-        if isinstance(piece, str) and isinstance(mine["arguments"], str):
-            mine["arguments"] += piece
-        elif piece is not None:
+        if isinstance(piece, str) and isinstance(mine["arguments"], list):
+            mine["arguments"].append(piece)
+        elif isinstance(piece, dict):  # as some servers have it
             mine["arguments"] = piece
 
     def answer(self) -> Record:
@@ -135,7 +135,7 @@ class Gathered:
         if self.stop == "error":
             raise Fault("server", "the vendor broke off the answer (finish_reason error)")
         self.calls.sort(key=lambda c: c["index"] if isinstance(c["index"], int) else 0)
-        calls = [provider.tool_call(c["id"], c["name"], c["arguments"]) for c in self.calls if c["type"] == "function"]
+        calls = [_made(call) for call in self.calls if call["type"] == "function"]
         refusal, text = self.refusal.getvalue(), self.text.getvalue()
         said = provider.message(text or refusal, calls, self.thinking.getvalue(), self._kept(), self.name)
         stop = "refusal" if refusal else STOPS.get(self.stop or "stop", "end_turn")
@@ -154,6 +154,13 @@ class Gathered:
         if any(part.get("type") == "thinking" for part in self.parts):
             out["content"] = self.parts
         return out
+
+
+def _made(call: Record) -> Record:
+    arguments = call["arguments"]
+    return provider.tool_call(
+        call["id"], call["name"], "".join(arguments) if isinstance(arguments, list) else arguments
+    )
 
 
 def merge_thinking(into: list[Record], pieces: list[Record]) -> None:
@@ -177,21 +184,20 @@ def whole(name: str, body: Record) -> Record:
 
 def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
     """The Answer of a completion that comes in events."""
-    turn, seen, done = Gathered(name), False, False
+    turn, seen = Gathered(name), False
     for item in items:
-        if item.data.strip() == "[DONE]":
-            done = True
-            break
+        if item.data.strip() == "[DONE]" and seen:
+            return turn.answer()
         chunk = http.decoded(item.data, f"event {item.event!r} of the stream")
         if item.event == "error" and "error" not in chunk:
             chunk = {"error": chunk}
         seen = True
         yield from turn.take(chunk)
-    if not seen:
-        raise Fault("bad_response", "the stream is empty")
-    if not done and not turn.stop:
-        raise Fault("network", "the stream broke off before its end")
-    return turn.answer()
+    raise (
+        Fault("network", "the stream broke off before its end")
+        if seen
+        else Fault("bad_response", "the stream is empty")
+    )
 
 
 def counted(told: Record) -> Record:
@@ -203,26 +209,15 @@ def counted(told: Record) -> Record:
     )
 
 
-WORDS = (  # of error.code, error.type and error.message in lower case, the first that is found decides
-    (
-        "context_length",
-        (
-            "context_length",
-            "maximum context length",
-            "context window",
-            "context size",
-            "prompt is too long",
-            "input is too long",
-            "too many tokens",
-            "max_new_tokens",
-        ),
-    ),
-    ("not_found", ("model_not_found", "deploymentnotfound", "not_found_error")),
-    ("auth", ("invalid_api_key", "authentication_error", "permission_error", "permission_denied")),
-    ("rate_limit", ("insufficient_quota", "rate_limit", "ratelimitreached", "too many requests", "quota_exceeded")),
-    ("overloaded", ("overloaded", "service_unavailable")),
-    ("server", ("server_error", "internal_error")),
-)
+WORDS = {  # the first kind of which a word stands in error.code, error.type or error.message, in lower case
+    "context_length": "context_length|maximum context length|context window|context size|prompt is too long"
+    "|input is too long|too many tokens|max_new_tokens",
+    "not_found": "model_not_found|deploymentnotfound|not_found_error",
+    "auth": "invalid_api_key|authentication_error|permission_error|permission_denied",
+    "rate_limit": "insufficient_quota|rate_limit|ratelimitreached|too many requests|quota_exceeded",
+    "overloaded": "overloaded|service_unavailable",
+    "server": "server_error|internal_error",
+}
 
 
 def failed(error: Any, status: int | None = None, headers: http.Headers | None = None) -> Fault:
@@ -233,7 +228,7 @@ def failed(error: Any, status: int | None = None, headers: http.Headers | None =
     told = [str(error.get(name) or "") for name in ("code", "type", "status_code")]
     number = status or next((int(word) for word in (told[2], told[0]) if word.isdigit() and len(word) == 3), 0)
     text = " ".join([*told, message]).lower()
-    kind = next((kind for kind, words in WORDS if any(word in text for word in words)), None)
+    kind = next((kind for kind, words in WORDS.items() if any(word in text for word in words.split("|"))), None)
     if number in (401, 403) and kind != "context_length" or number == 413 and kind == "rate_limit":
         kind = None  # the status says it better
     elif kind is None and status is None and number in (0, 400):  # in a stream: the request was accepted

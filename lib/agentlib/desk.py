@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from typing import Any
 
-    from agentlib.provider import Answer, Explain, Prepare, Record, Stream, Whole
+    from agentlib.provider import Answer, Embedding, Explain, Prepare, Record, Stream, Whole
 
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
+SPARE_FILES = 16  # open files that are no connections
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
 
 
@@ -60,8 +61,16 @@ class Exchange:
 class Desk:
     """The requests in flight, a thread each."""
 
-    def __init__(self, schema: Record, prepare: Prepare, whole: Whole, stream: Stream, explain: Explain) -> None:
-        self.schema, self.name = schema, schema["name"]
+    def __init__(
+        self,
+        schema: Record,
+        prepare: Prepare,
+        whole: Whole,
+        stream: Stream,
+        explain: Explain,
+        embedding: Embedding | None = None,
+    ) -> None:
+        self.schema, self.name, self.embedding = schema, schema["name"], embedding
         self.prepare, self.whole, self.stream, self.explain = prepare, whole, stream, explain
         self.secrets = [
             v for e in schema.get("env") or [] if e.get("key") and len(v := os.environ.get(e["name"], "").strip()) >= 8
@@ -79,7 +88,7 @@ class Desk:
         limit = _room()
         try:
             for line in records.read(sys.stdin.buffer):
-                if line.record["type"] == "request":
+                if line.record["type"] in ("request", "embed"):
                     id = line.record.get("id")
                     self._begin(Exchange(line.record, str(line.number) if id is None else id), limit)
                 else:
@@ -169,9 +178,12 @@ class Desk:
             self._finish(exchange, self._response(exchange, self._read(exchange, request, call, reply)))
             reply.rest()
 
+        embeds = exchange.request["type"] == "embed"
         try:
-            request = requests.checked(exchange.request, self.schema.get("default_model"))
-            call = self.prepare(request)
+            if embeds and not self.embedding:
+                raise Fault("invalid_request", f"embed: {self.name} makes no embeddings")
+            request = requests.checked(exchange.request, self.schema.get(f"{'embedding' if embeds else 'default'}_model"))
+            call = (self.embedding[0] if embeds and self.embedding else self.prepare)(request)
             connection.send(call, exchange.watch, read)
         except Exception as bad:
             self._finish(exchange, self._error(exchange, _fault(bad)))
@@ -231,11 +243,19 @@ def _fault(bad: Exception) -> Fault:
 
 
 def _room() -> int:
-    """How many requests may be in flight: IN_FLIGHT, or what the limit of open files leaves room for."""
+    """How many requests may be in flight: IN_FLIGHT, or what the limit of open files, raised if need be, leaves room for.
+
+    Two files a request: a connection whose answer is out may still be reading its end while the next one is made.
+    """
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, min(IN_FLIGHT, soft - 16)) if soft != resource.RLIM_INFINITY else IN_FLIGHT
+    wanted = 2 * IN_FLIGHT + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, (soft - SPARE_FILES) // 2)
+    return IN_FLIGHT
 
 
 def _streamed(exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]) -> Answer:
