@@ -62,13 +62,13 @@ def decide(name, *flags, arguments=None, rules=""):
     ("change", "--allow all --sandbox net", ("allow", "net")),
     ("change", "--sandbox off", ("deny", "off")),
     ("change", "--allow change:off", ("allow", "off")),
-    ("fetch", "", ("deny", "net")),
-    ("fetch", "--allow fetch", ("deny", "net")),
-    ("fetch", "--allow all", ("deny", "net")),
-    ("fetch", "--allow fetch:net", ("allow", "net")),
+    ("fetch", "", ("deny", "read+net")),
+    ("fetch", "--allow fetch", ("deny", "read+net")),
+    ("fetch", "--allow all", ("deny", "read+net")),
+    ("fetch", "--allow fetch:net", ("allow", "read+net")),
     ("fetch", "--allow fetch:read", ("allow", "read")),
-    ("fetch", "--sandbox net", ("deny", "net")),
-    ("fetch", "--sandbox net --allow fetch", ("allow", "net")),
+    ("fetch", "--sandbox net", ("deny", "read+net")),
+    ("fetch", "--sandbox net --allow fetch", ("allow", "read+net")),
     ("fetch", "--sandbox work --allow fetch", ("allow", "work")),
     ("bare", "--allow all", ("deny", "off")),
     ("bare", "--sandbox net --allow all", ("allow", "net")),
@@ -142,7 +142,7 @@ def test_rules_look_at_arguments(path, verdict):
 def test_rules_grant_profiles_and_variables():
     made = policyfile.parse(RULES, "rules")
     decision = made.decide({"name": "fetch", "command": ["/x"], **TOOLS["fetch"]}, {})
-    assert (decision.verdict, decision.profile, decision.env) == ("allow", "net", {"GH_TOKEN"})
+    assert (decision.verdict, decision.profile, decision.env) == ("allow", "read+net", {"GH_TOKEN"})
 
 
 def test_the_example_of_the_page_is_a_policy():
@@ -166,7 +166,7 @@ def test_the_policy_file_of_the_user_counts_and_the_flags_narrow_it(home, monkey
     file.parent.mkdir(parents=True)
     file.write_text(RULES)
     file.chmod(0o600)
-    assert decide("fetch") == ("allow", "net")
+    assert decide("fetch") == ("allow", "read+net")
     assert decide("fetch", "--sandbox", "read") == ("allow", "read")
     assert decide("fetch", "--deny", "fetch") == ("deny", "")
     file.chmod(0o666)
@@ -287,7 +287,7 @@ def test_always_does_not_silence_a_rule_that_asks(terminal):
 
 def test_a_question_can_grant_the_profile_that_is_asked_for(terminal):
     screen = terminal(b"y\n")
-    assert decide("fetch", "--ask") == ("allow", "net")
+    assert decide("fetch", "--ask") == ("allow", "read+net")
     assert "and the network" in screen.seen.decode()
 
 

@@ -168,6 +168,13 @@ def test_net_opens_the_internet_and_no_socket_of_this_machine_by_path(place):
 
 
 @everywhere
+def test_a_networked_tool_that_only_reads_cannot_write_either(place):
+    told, heard, same = attempts(place, "read+net")
+    assert {name for name, what in told.items() if what == "done"} == OPEN - {"write_work"} | {"tcp", "udp"}
+    assert heard == ["tcp", b"udp"] and same
+
+
+@everywhere
 def test_system_calls_that_lead_out_are_refused_with_eperm(place):
     told, _, _ = attempts(place, "work")
     for name in ("io_uring", "ptrace_me", "process_vm_readv", "unshare_user", "clone_user", "mount", "mknod", "chroot",

@@ -51,7 +51,7 @@ else:
 
 WIDTH = {"read": 0, "work": 1, "net": 2, "off": 3}
 MEANING = {"read": "reads only", "work": "may change files in this folder", "net": "this folder, and the network",
-           "off": "no sandbox: whatever you may do"}
+           "off": "no sandbox: whatever you may do", "read+net": "reads only, and the network"}
 
 
 def options(parser: Any) -> None:
@@ -112,6 +112,8 @@ class Policy:
         if denied := next((rule for rule in rules if rule.verdict == "deny"), None):
             return Decision("deny", "", f"the user has denied it ({denied.reason or 'a rule of the policy file'})")
         profile, lacks = self._profile(tool, rules)
+        if profile == "net" and reads(tool):    # that it only reads is enforced here too
+            profile = "read+net"
         decision = Decision("allow", profile, "", *_grants(tool, rules), frozenset(_env(tool, rules, self.env)))
         wary = any(rule.verdict == "ask" for rule in rules)
         allowed = any(rule.verdict == "allow" for rule in rules)

@@ -6,7 +6,8 @@
     cell.removed        # what the tool left and must not: moved aside, to be told
 
 Profiles: `read` (nothing outside scratch folders can be written; no network), `work` (the working folder can),
-`net` (the same, and the internet), `off` (no sandbox at all), `probe` (does not even see the working folder).
+`net` (the same, and the internet), `read+net` (the internet, but no writing), `off` (no sandbox at all), `probe` (as
+`read`, in an empty folder).
 Bubblewrap where it works, else Landlock and seccomp where they can keep the profile's promise, else Fault tool_denied.
 Threads: a child dies with the thread that started it, so a thread that starts one must live as long.
 """
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-PROFILES = ("read", "work", "net", "off")
 CONFINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confine.py")
 SETPRIV = "/usr/bin/setpriv"
 USUAL = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "USER", "LOGNAME")
@@ -94,7 +94,7 @@ class Cell:
         way, why = verdict()
         if not way:
             raise Fault("tool_denied", f"sandbox unavailable: {why}")
-        network = profile == "net"
+        network = profile in ("net", "read+net")
         view = View(argv, env.get("PATH", os.defpath), self._folder, writable=profile in ("work", "net"),
                     visible=profile != "probe", read=read, write=write)
         self._group = limits.group(self._limits["processes"])
