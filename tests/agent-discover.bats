@@ -114,7 +114,7 @@ discover() { run --separate-stderr timeout 30 agent-discover "$@" </dev/null; }
 @test "what is missing ends with 127, what cannot be asked with 126; the rest is printed" {
     named ./t
     run -127 --separate-stderr agent-discover nosuch ./t </dev/null
-    has "$stderr" "agent-discover: nosuch: not in "
+    has "$stderr" "agent-discover: nosuch: no file here, nor a tool in "
     equal t "$(jq -r .name <<<"$output")"
     echo 'no program' >plain
     discover ./t ./plain
@@ -337,4 +337,35 @@ worse:5: \"examples\": 'hm' does not fit \"inputSchema\"" "$output"
     printf '#!/bin/sh\n# agent-schema\n%s\n' 'echo "{\"name\":\"t\",\"description\":\"$(date +%N)\"}"' | executable t
     discover --check ./t
     has "$output" "answers differently each time"
+}
+
+@test "without an operand a kind is looked for where it lives" {
+    discover --kind provider
+    has "$(jq -r .name <<<"$output")" openai
+    lacks "$(jq -r .kind <<<"$output" | sort -u | paste -sd' ')" tool
+    discover --kind agent
+    has "$(jq -r .name <<<"$output")" text-processor
+    mkdir mine
+    answering mine/p '{"name":"p","description":"Mine","kind":"provider"}'
+    AGENT_PROVIDER_PATH=$PWD/mine discover --kind provider
+    equal p "$(jq -r .name <<<"$output")"
+}
+
+@test "an llm-tool-NAME is asked with --schema" {
+    printf '#!/bin/sh\n[ "$*" = --schema ] && echo '\''{"name":"old","description":"Old","parameters":{"type":"object","properties":{"q":{}}}}'\''\n' |
+        executable llm-tool-old
+    discover ./llm-tool-old
+    equal '["old",["q"]]' "$(jq -c '[.name,(.inputSchema.properties|keys)]' <<<"$output")"
+}
+
+@test "--pin adds the digest of each program, and agent-react runs no other" {
+    answering t '{"name":"t","description":"Does","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}'
+    discover --pin ./t
+    equal "$(sha256sum t | cut -d' ' -f1)" "$(jq -r .sha256 <<<"$output")"
+    model 'def reply(body):
+    last = body["messages"][-1]
+    return last["content"] if last["role"] == "tool" else {"tool_calls": [{"name": "t", "arguments": {}}]}'
+    echo "# changed" >>t
+    run --separate-stderr agent-react "Go" <<<"$output"
+    has "$output" "not the one that was found"
 }

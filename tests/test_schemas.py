@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentlib import schemacache, schemas
+from agentlib import marks, schemacache, schemas
 from agentlib.faults import Fault
 from agentlib.probe import Outcome
 
@@ -146,8 +146,8 @@ def test_find_looks_in_the_folders_in_order(tmp_path: Path) -> None:
 
 def test_the_mark_is_found_across_blocks_up_to_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "t"
-    file.write_bytes(b"x" * ((1 << 20) - 5) + schemas.MARK)
-    assert schemas.marked(str(file))
-    monkeypatch.setattr(schemas, "SCAN", 1 << 20)
-    file.write_bytes(b"x" * (3 << 20) + schemas.MARK)
-    assert not schemas.marked(str(file))
+    file.write_bytes(b"x" * ((1 << 20) - 5) + marks.MARK)
+    assert marks.marked(str(file))
+    monkeypatch.setattr(marks, "SCAN", 1 << 20)
+    file.write_bytes(b"x" * (3 << 20) + marks.MARK)
+    assert not marks.marked(str(file))

@@ -139,7 +139,7 @@ def _power(base: Number, exponent: Number) -> Number:
     result = float(base) ** float(exponent)
     if isinstance(result, complex):
         raise Fault("tool_error", "the root of a negative number")
-    return result
+    return float(result)
 
 
 class _Parser:

@@ -23,13 +23,24 @@ else:
 NOT_FOUND = 127         # exit status
 
 
-def of(operands: list[str]) -> tuple[list[Candidate], int]:
+def homes(kind: str) -> list[str]:
+    """The folders where executables of this kind are looked for."""
+    if kind == "provider":
+        return paths.folders("AGENT_PROVIDER_PATH", "providers")
+    if kind == "plugin":
+        return [os.path.join(top, "plugins") for top in (paths.place("data"), paths.TOP)]
+    tools = paths.folders("AGENT_TOOL_PATH", "tools")
+    return tools if kind == "tool" else [*tools, os.path.join(paths.TOP, "bin")]
+
+
+def of(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate], int]:
     """The files of all operands, each once, and 0, or NOT_FOUND where one is missing (said on stderr).
 
-    No operand: everything on the tool path. `-` is no file.
+    No operand: everything on the tool path, or where these kinds are. `-` is no file.
     """
     if not operands:
-        return list(everything(paths.folders("AGENT_TOOL_PATH", "tools"))), 0
+        folders = dict.fromkeys(folder for kind in kinds or ("tool",) for folder in homes(kind))
+        return list(everything(folders)), 0
     found: dict[str, Candidate] = {}
     status = 0
     for operand in operands:
@@ -47,17 +58,18 @@ def of(operands: list[str]) -> tuple[list[Candidate], int]:
 def expand(operand: str) -> Iterator[Candidate]:
     """The files of one operand, a folder's sorted by name. A Fault where there is no such thing.
 
-    A name without a slash is looked up on the tool path and in the suite's bin/ before the working folder:
-    what lies in a folder one happens to be in must not take the place of a tool (as with `.` in PATH).
+    A name without a slash is looked up on the tool path, then among the suite's programs, providers and plugins,
+    before the working folder: what lies where one happens to be must not take a tool's place (as with `.` in PATH).
     """
     if os.sep not in operand:
         try:
-            known = [*paths.folders("AGENT_TOOL_PATH", "tools"), os.path.join(paths.TOP, "bin")]
+            known = [folder for kind in ("agent", "provider", "plugin") for folder in homes(kind)]
             yield Candidate(schemas.find(operand, known), True)
             return
-        except Fault as fault:
+        except Fault:
             if not os.path.lexists(operand):
-                raise fault from None
+                looked = os.pathsep.join(homes("tool"))
+                raise Fault("not_found", f"{operand}: no file here, nor a tool in {looked}") from None
     if os.path.isdir(operand):
         yield from folder(operand)
     else:

@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 
-from agentlib import records, schemas, shebang
+from agentlib import marks, records, schemas, shebang
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -37,10 +37,10 @@ def report(files: Iterable[Candidate], timeout: float) -> int:
 def _no_candidate(path: str) -> bool:
     """Whether a file of a folder is none that would ever be asked."""
     try:
-        schemas.checked(path, {})
+        marks.checked(path, {})
     except Fault as fault:
-        return isinstance(fault, schemas.Skipped)
-    return not schemas.marked(path)
+        return isinstance(fault, marks.Skipped)
+    return not marks.marked(path)
 
 
 def _say(line: str) -> None:
@@ -50,10 +50,10 @@ def _say(line: str) -> None:
 def faults(path: str, timeout: float) -> Iterator[str]:
     """What falls short of the rules, each with its cure; nothing where all is well."""
     try:
-        schemas.checked(path, {})
+        marks.checked(path, {})
         if broken := shebang.fault(path):
             raise Fault("invalid_input", broken)
-        if not schemas.marked(path):
+        if not marks.marked(path):
             yield ("does not hold the bytes agent-schema, so it is never asked; add a comment that names "
                    "--agent-schema")
             return
@@ -72,7 +72,7 @@ def faults(path: str, timeout: float) -> Iterator[str]:
             if one["name"] in names:
                 yield f'"name" {one["name"]!r} comes twice; give each tool of a program its own'
             names.add(one["name"])
-    if schemas.own(path):
+    if marks.own(path):
         yield from _house_rules(path, told, timeout)
 
 
@@ -81,7 +81,7 @@ def _ask_twice(path: str, timeout: float) -> tuple[Outcome, Outcome, list[str]]:
     silent, held = os.pipe()
     try:
         with tempfile.TemporaryDirectory(prefix="agent-check-", ignore_cleanup_errors=True) as folder:
-            ask = ([path], ["--agent-schema"], timeout, folder, "work")
+            ask = ([path], [f"--{marks.flag(path)}"], timeout, folder, "work")
             patient, first = schemas.question(*ask, stdin=silent)[path], schemas.question(*ask)[path]
             return patient, first, sorted(set(os.listdir(folder)) - {".cache"})
     finally:

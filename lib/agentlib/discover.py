@@ -4,7 +4,7 @@ from __future__ import annotations
 import select
 import threading
 
-from agentlib import candidates, cli, records, schemas
+from agentlib import candidates, cli, marks, records, schemas
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ ARGUMENTS = {"type": "object", "properties": {"args": {"type": "array", "items":
 
 class Plain:
     """The options of a call without any: these need no argparse, which costs half a listing."""
-    fresh = verbose = user = False
+    fresh = verbose = user = pin = False
     timeout, sandbox, lang = 3.0, "on", "sh"
 
     def __init__(self, action: str, operands: list[str]) -> None:
@@ -49,6 +49,8 @@ def options(argv: list[str], doc: str) -> Plain | argparse.Namespace:
     parser.add_argument("--user", action="store_true", help="use your own AGENTS.md, in the data folder")
     parser.add_argument("--kind", action="append", default=[], choices=schemas.KINDS,
                         help="print this kind alone; may be given again")
+    parser.add_argument("--pin", action="store_true",
+                        help="add each program's sha256: agent-react refuses to run it once it has changed")
     parser.add_argument("--fresh", action="store_true", help="ask every program anew, without the cache")
     parser.add_argument("--timeout", type=float, default=3.0, metavar="SECONDS",
                         help="how long a program may take to answer (default 3)")
@@ -65,7 +67,7 @@ def main(argv: list[str], doc: str) -> int:
     """The program, with its docstring for --help."""
     chosen = options(argv, doc)
     if chosen.action == "list":
-        found, status = candidates.of(chosen.operands)
+        found, status = candidates.of(chosen.operands, chosen.kind)
         return stage(chosen.operands, max(status, show(found, chosen)))
     if chosen.action == "check":
         from agentlib import check
@@ -107,7 +109,7 @@ def show(found: list[candidates.Candidate], chosen: Plain | argparse.Namespace) 
     for path, named in found:
         told = answers[path]
         if isinstance(told, Fault):
-            if named or chosen.verbose or not isinstance(told, schemas.Skipped):
+            if named or chosen.verbose or not isinstance(told, marks.Skipped):
                 cli.warn(f"{path}: {told.message}")
             if named:
                 status = MISSING if told.kind == "not_found" else UNUSABLE
@@ -118,7 +120,7 @@ def show(found: list[candidates.Candidate], chosen: Plain | argparse.Namespace) 
                 continue
             taken = first.setdefault((name, kind.replace("agent", "tool")), path)
             if taken == path:
-                lines.append(raw)
+                lines.append(pinned(raw, path) if chosen.pin else raw)
             else:
                 cli.warn(f"{name}: {path} is not used: {taken} comes first")
     records.put(b"".join(line + b"\n" for line in lines))
@@ -126,3 +128,11 @@ def show(found: list[candidates.Candidate], chosen: Plain | argparse.Namespace) 
         cli.warn("nothing found")
         status = 1
     return status
+
+
+def pinned(raw: bytes, path: str) -> bytes:
+    """The record with the digest of the program that was found."""
+    import hashlib
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return schemas.line({**records.loads(raw), "sha256": digest})

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 
-from agentlib import cli, pathinfo, records, schemas
+from agentlib import cli, marks, pathinfo, records, schemas
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -45,7 +45,7 @@ def _programs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
             cli.warn(f"{name}: not found on PATH")
             continue
         try:
-            schemas.checked(path, {})
+            marks.checked(path, {})
         except Fault as fault:
             cli.warn(f"{name}: {fault.message}")
             continue

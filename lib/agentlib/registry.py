@@ -18,7 +18,7 @@ import re
 import stat
 from collections import namedtuple
 
-from agentlib import paths, schemas
+from agentlib import marks, paths, schemas
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -85,7 +85,7 @@ def program(entry: Entry) -> str:
         raise Fault("tool_denied", f"{entry.name}: {entry.binary} lies outside of {folder}; left out (the "
                                    "configuration can allow it: [discover] allow)")
     try:
-        schemas.checked(path, {})
+        marks.checked(path, {})
     except Fault as fault:
         raise Fault(fault.kind, f"{entry.name}: {entry.binary}: {fault.message}") from None
     return path
@@ -93,7 +93,7 @@ def program(entry: Entry) -> str:
 
 def trusted(entry: Entry, path: str) -> bool:
     """Whether an agent may run with the user's environment: the suite's own, and those the user entered or allowed."""
-    return schemas.own(path) or entry.file == users() or path in _allowed()
+    return marks.own(path) or entry.file == users() or path in _allowed()
 
 
 def text_of(file: str) -> str:

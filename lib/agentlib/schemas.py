@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from agentlib import paths, records, schemacache, shebang
+from agentlib import marks, paths, records, schemacache, shebang
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -21,16 +21,10 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
     Answer = list[bytes] | Fault
 
-MARK = b"agent-schema"
-SCAN = 64 << 20         # bytes of a file that are searched for the mark
 KINDS = ("tool", "agent", "provider", "plugin")
 INVOKES = ("json", "text", "argv", "jsonl")
 _OURS = ("type", "command", "args", "parameters", "input_schema")      # not passed on from a schema
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
-
-
-class Skipped(Fault):
-    """The file is no candidate at all (a folder, no mark): left out of a folder's listing in silence."""
 
 
 def ask(files: Iterable[str], timeout: float = 3.0, fresh: bool = False) -> dict[str, list[Record] | Fault]:
@@ -51,13 +45,13 @@ def ask_raw(files: Iterable[str], timeout: float = 3.0, fresh: bool = False,
     folders: dict[str, str] = {}
     for path in files:
         try:
-            stamp = schemacache.stamp(checked(path, folders))
+            stamp = schemacache.stamp(marks.checked(path, folders))
         except Fault as fault:
             answers[path] = fault
             continue
         known = cache.get(schemacache.key(path))
         if known and known[0] == stamp and not fresh:
-            answers[path] = known[1:] if len(known) > 1 else _unmarked(path)
+            answers[path] = known[1:] if len(known) > 1 else marks.unmarked(path)
         else:
             stamps[path] = stamp
             answers[path] = []          # keeps the order of the files
@@ -65,7 +59,7 @@ def ask_raw(files: Iterable[str], timeout: float = 3.0, fresh: bool = False,
         found = _probe(list(stamps), timeout, profile)
         answers.update(found)
         schemacache.save(cache, {path: [stamps[path], *(told if isinstance(told, list) else [])]
-                                 for path, told in found.items() if isinstance(told, list | Skipped)})
+                                 for path, told in found.items() if isinstance(told, list | marks.Skipped)})
     return answers
 
 
@@ -157,82 +151,13 @@ def head(raw: bytes) -> tuple[str, str]:
     return parts[7].decode(), parts[11].decode()
 
 
-def checked(path: str, folders: dict[str, str]) -> os.stat_result:
-    """The stat of an executable that may be asked; a Fault for one that must not be.
-
-    folders: what was found out about folders already (one dict for many calls).
-    """
-    folder = path.rpartition("/")[0] or os.path.dirname(path)
-    if folder not in folders:
-        folders[folder] = _open_to_all(folder)
-    try:
-        seen = os.stat(path)
-    except OSError as bad:
-        raise (Skipped if os.path.islink(path) else Fault)("not_found", bad.strerror or str(bad)) from None
-    except ValueError:
-        raise Fault("invalid_input", "no file name: it holds a NUL") from None
-    if not stat.S_ISREG(seen.st_mode):
-        raise Skipped("invalid_input", f"is {_file_type(seen.st_mode)}, not an executable file")
-    if not seen.st_mode & 0o111:
-        raise Skipped("invalid_input", "not executable (chmod +x)")
-    if seen.st_mode & (stat.S_ISUID | stat.S_ISGID):
-        raise Fault("tool_denied", "runs with rights of another user (setuid or setgid): not asked")
-    if seen.st_mode & stat.S_IWOTH:
-        raise Fault("tool_denied", "anyone may write to this file: not asked (chmod o-w)")
-    if folders[folder]:
-        raise Fault("tool_denied", folders[folder])
-    return seen
-
-
-def _open_to_all(folder: str) -> str:
-    """Why no file of this folder may be run: others may put theirs there (in a sticky one, like /tmp, only add)."""
-    try:
-        mode = os.stat(folder or ".").st_mode
-    except (OSError, ValueError):
-        return ""       # the file's own stat says it
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        return f"anyone may write to the folder {folder or '.'}: not asked (chmod o-w)"
-    return ""
-
-
-def _file_type(mode: int) -> str:
-    for test, word in ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket")):
-        if test(mode):
-            return word
-    return "a device"
-
-
-def marked(path: str) -> bool:
-    """Whether the file asks to be asked: it holds MARK (in its first SCAN bytes), or is the suite's own."""
-    if own(path):
-        return True
-    try:
-        with open(path, "rb", buffering=0) as file:
-            tail, left = b"", SCAN
-            while left > 0 and (block := file.read(1 << 20)):
-                if MARK in tail + block:
-                    return True
-                tail, left = block[-len(MARK):], left - len(block)
-    except OSError:
-        pass
-    return False
-
-
-def own(path: str) -> bool:
-    """Whether the file is one of the suite's own programs."""
-    real = os.path.realpath(path)
-    return os.path.dirname(real) in {os.path.join(paths.TOP, part) for part in ("bin", "tools", "providers")}
-
-
-def _unmarked(path: str) -> Fault:
-    return Skipped("invalid_input", "does not hold the mark agent-schema: not run (a comment that names "
-                                    "--agent-schema is enough, where the program answers it)")
-
-
 def _probe(files: Sequence[str], timeout: float, profile: str) -> dict[str, Answer]:
     """Ask the marked ones of the files; what came of each."""
-    answers: dict[str, Answer] = {path: _unmarked(path) for path in files if not marked(path)}
-    outcomes = questions([path for path in files if path not in answers], ["--agent-schema"], timeout, profile)
+    answers: dict[str, Answer] = {path: marks.unmarked(path) for path in files if not marks.marked(path)}
+    flags = {path: marks.flag(path) for path in files if path not in answers}
+    outcomes: dict[str, Outcome] = {}
+    for word in set(flags.values()):
+        outcomes |= questions([path for path in flags if flags[path] == word], [f"--{word}"], timeout, profile)
     for path, outcome in outcomes.items():
         try:
             answers[path] = [line(tool(told, path)) for told in answer(outcome)]
@@ -264,7 +189,7 @@ def question(files: Sequence[str], args: Sequence[str], timeout: float, folder: 
 
     def prepare(path: str) -> sandbox.Cell:
         argv = [os.path.abspath(path), *args]
-        return sandbox.Cell(argv, "off" if own(path) else profile, folder, env=env)
+        return sandbox.Cell(argv, "off" if marks.own(path) else profile, folder, env=env)
     return probe.run(files, prepare, timeout, **options)
 
 

@@ -1,0 +1,94 @@
+"""Which files may be run to be asked what they are: marked ones, that nobody but their owner may change."""
+from __future__ import annotations
+
+import os
+import stat
+
+from agentlib import paths
+from agentlib.faults import Fault
+
+MARK = b"agent-schema"
+SCAN = 64 << 20         # bytes of a file that are searched for the mark
+
+
+class Skipped(Fault):
+    """The file is no candidate at all (a folder, no mark): left out of a folder's listing in silence."""
+
+
+def checked(path: str, folders: dict[str, str]) -> os.stat_result:
+    """The stat of an executable that may be asked; a Fault for one that must not be.
+
+    folders: what was found out about folders already (one dict for many calls).
+    """
+    folder = path.rpartition("/")[0] or os.path.dirname(path)
+    if folder not in folders:
+        folders[folder] = _open_to_all(folder)
+    try:
+        seen = os.stat(path)
+    except OSError as bad:
+        raise (Skipped if os.path.islink(path) else Fault)("not_found", bad.strerror or str(bad)) from None
+    except ValueError:
+        raise Fault("invalid_input", "no file name: it holds a NUL") from None
+    if not stat.S_ISREG(seen.st_mode):
+        raise Skipped("invalid_input", f"is {_file_type(seen.st_mode)}, not an executable file")
+    if not seen.st_mode & 0o111:
+        raise Skipped("invalid_input", "not executable (chmod +x)")
+    if seen.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        raise Fault("tool_denied", "runs with rights of another user (setuid or setgid): not asked")
+    if seen.st_mode & stat.S_IWOTH:
+        raise Fault("tool_denied", "anyone may write to this file: not asked (chmod o-w)")
+    if folders[folder]:
+        raise Fault("tool_denied", folders[folder])
+    return seen
+
+
+def _open_to_all(folder: str) -> str:
+    """Why no file of this folder may be run: others may put theirs there (in a sticky one, like /tmp, only add)."""
+    try:
+        mode = os.stat(folder or ".").st_mode
+    except (OSError, ValueError):
+        return ""       # the file's own stat says it
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        return f"anyone may write to the folder {folder or '.'}: not asked (chmod o-w)"
+    return ""
+
+
+def _file_type(mode: int) -> str:
+    for test, word in ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket")):
+        if test(mode):
+            return word
+    return "a device"
+
+
+def marked(path: str) -> bool:
+    """Whether the file asks to be asked: it holds its mark (in its first SCAN bytes), or is the suite's own."""
+    if own(path):
+        return True
+    mark = flag(path).encode()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            tail, left = b"", SCAN
+            while left > 0 and (block := file.read(1 << 20)):
+                if mark in tail + block:
+                    return True
+                tail, left = block[-len(mark):], left - len(block)
+    except OSError:
+        pass
+    return False
+
+
+def flag(path: str) -> str:
+    """What follows the two dashes where the file is asked: `schema` for an older kind, called llm-tool-NAME."""
+    return "schema" if os.path.basename(path).startswith("llm-tool-") else MARK.decode()
+
+
+def own(path: str) -> bool:
+    """Whether the file is one of the suite's own programs."""
+    real = os.path.realpath(path)
+    return os.path.dirname(real) in {os.path.join(paths.TOP, part) for part in ("bin", "tools", "providers", "plugins")}
+
+
+def unmarked(path: str) -> Skipped:
+    """The fault of a file without its mark."""
+    return Skipped("invalid_input", "does not hold the mark agent-schema: not run (a comment that names "
+                                    "--agent-schema is enough, where the program answers it)")
