@@ -33,12 +33,13 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
         raise Skipped("invalid_input", f"is {_file_type(seen.st_mode)}, not an executable file")
     if not seen.st_mode & 0o111:
         raise Skipped("invalid_input", "not executable (chmod +x)")
-    if seen.st_mode & (stat.S_ISUID | stat.S_ISGID):
-        raise Fault("tool_denied", "runs with rights of another user (setuid or setgid): not asked")
+    refused = folders[folder]
     if seen.st_mode & stat.S_IWOTH:
-        raise Fault("tool_denied", "anyone may write to this file: not asked (chmod o-w)")
-    if folders[folder]:
-        raise Fault("tool_denied", folders[folder])
+        refused = "anyone may write to this file: not asked (chmod o-w)"
+    if seen.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        refused = "runs with rights of another user (setuid or setgid): not asked"
+    if refused:
+        raise (Fault if marked(path) else Skipped)("tool_denied", refused)
     return seen
 
 
