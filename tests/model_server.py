@@ -4,7 +4,8 @@
     tests/model_server.py RULES.py [--log FILE] [--latency SECONDS] [--port N]
 
 Prints its base address (http://127.0.0.1:PORT/v1) as the first line and serves until it is ended by a signal:
-POST .../chat/completions in the shape of OpenAI's chat completions, whole or streamed, and GET .../models.
+POST .../chat/completions in the shape of OpenAI's chat completions, whole or streamed, GET .../models, and
+POST .../embeddings where RULES.py defines `embed(text)`: a list of numbers, or an object as below for any status.
 
 RULES.py defines `reply(body)`: from the body of the request to
   a string                         the assistant's text
@@ -125,10 +126,13 @@ class Server:
         if method == "GET" and path.endswith("/models"):
             models = [{"id": name, "object": "model"} for name in self.rules.get("MODELS", ["test-model"])]
             return await whole(writer, 200, {"object": "list", "data": models})
-        if method != "POST" or not path.endswith("/chat/completions"):
+        embeds = path.endswith("/embeddings") and "embed" in self.rules
+        if method != "POST" or not (path.endswith("/chat/completions") or embeds):
             return await whole(writer, 404, error(f"no such address: {method} {path}"))
         if not isinstance(body, dict):
             return await whole(writer, 400, error("the body is not a JSON object"))
+        if embeds:
+            return await self.embeddings(writer, body)
         answer = self.reply(body)
         await asyncio.sleep(self.latency + answer.get("delay", 0))
         if "status" in answer:
@@ -144,6 +148,17 @@ class Server:
         choice = {"index": 0, "message": said, "finish_reason": finish}
         full = {**base, "object": "chat.completion", "choices": [choice], "usage": spent}
         await whole(writer, 200, full, None, answer.get("cut"))
+
+    async def embeddings(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        """The vectors of the texts in `input`, last to first: their index says which is whose."""
+        made = [self.rules["embed"](text) for text in body["input"]]
+        for one in made:
+            if isinstance(one, dict):
+                return await whole(writer, one["status"], one.get("body", ""), one.get("headers"))
+        rows = [{"object": "embedding", "index": n, "embedding": one} for n, one in enumerate(made)]
+        count = sum(len(text.split()) for text in body["input"])
+        spent = {"prompt_tokens": count, "total_tokens": count}
+        await whole(writer, 200, {"object": "list", "data": rows[::-1], "model": body["model"], "usage": spent})
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
         """What the rules say, as an object; a rule that fails is told to whoever runs the test."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import completion, http, provider, records, requests, sse
+from agentlib import completion, embedding, http, provider, records, requests, sse
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -83,6 +83,7 @@ def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
         explain=completion.explain,
         whole=lambda request, body: completion.whole(vendor.name, body),
         stream=lambda request, items: completion.stream(vendor.name, items),
+        embedding=embedding.functions(vendor, schema),
     )
 
 

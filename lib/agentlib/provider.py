@@ -11,6 +11,11 @@ A vendor is a file that gives its schema and four plain functions to `serve`:
 
 An Answer is a dict: `message` (see `message`), `stop_reason`, `usage` (see `usage`), and `model` where the vendor names
 it. What only the vendor understands goes into message["provider_data"] under the provider's own name (see `kept`).
+A vendor that makes embeddings gives two more, for `embed` records (see embedding.py):
+
+    embed(record) -> http.Call      the vendor's request
+    vectors(record, body) -> Made   reads the JSON object of the answer: `vectors`, `usage`, and `model` where it is told
+
 The runtime (desk.py) sees to the rest: one final record a request, bounds of time, ids, costs, and no key in a message.
 """
 
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     Whole = Callable[[Record, Record], Answer]
     Stream = Callable[[Record, Iterator[Any]], Generator[Record, None, Answer]]
     Explain = Callable[[int, http.Headers, bytes], Fault]
+    Embedding = tuple[Prepare, Whole]  # embed, vectors
 
 
 def serve(
@@ -43,15 +49,17 @@ def serve(
     stream: Stream,
     explain: Explain,
     models: Callable[[], Iterable[Record]] | None = None,
+    embedding: Embedding | None = None,
 ) -> NoReturn:
-    """Be the provider of these functions. `models` asks the vendor for what `--list-models` prints: {"id": …} each."""
+    """Be the provider of these functions. `models` asks the vendor for what `--list-models` prints: {"id": …} each.
+    `embedding`: (embed, vectors); its model, where a record names none, is the schema's `embedding_model`."""
 
     def main(args: list[str]) -> int:
         if args:
             return _options(args, doc, models)
         from agentlib.desk import Desk
 
-        return Desk(schema, prepare, whole, stream, explain).run()
+        return Desk(schema, prepare, whole, stream, explain, embedding).run()
 
     cli.start(main, doc, schema)
 

@@ -1,4 +1,4 @@
-"""The `request` record, checked before anything is sent, and the bytes of its images and documents."""
+"""The `request` and `embed` records, checked before anything is sent, and the bytes of images and documents."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ PARTS = ("text", "image", "document", "thinking")
 
 
 def checked(request: Record, default_model: str | None = None) -> Record:
-    """The request with its model; `invalid_input` names the field that no vendor could be sent."""
+    """The request (or `embed` record) with its model; `invalid_input` names the field that no vendor could be sent."""
     out = {name: value for name, value in request.items() if value is not None}
     out.setdefault("model", default_model)
     for name, good, what in _RULES:
         if name in out and not good(out[name]):
             raise Fault("invalid_input", f"{name}: must be {what}, not {_shown(out[name])}")
+    if out.get("type") == "embed":
+        if not _words(out.get("texts")) or not out["texts"]:
+            raise Fault("invalid_input", "texts: must be a list of at least one text, none of them empty")
+        return out
     if not out.get("messages"):
         raise Fault("invalid_request", "messages: must be a list of at least one message")
     for number, said in enumerate(out["messages"]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentlib import chat, completion, http, provider, requests, sse
+from agentlib import chat, completion, embedding, http, provider, requests, sse
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -41,17 +41,17 @@ def wanted(request: Record, own: bool) -> bool:
 
 
 def serve(
-    doc: str, schema: Record, vendor: chat.Vendor, own: Callable[[], bool], url: Callable[[bool, str], str]
+    doc: str, schema: Record, vendor: chat.Vendor, own: Callable[[], bool], url: Callable[[str, str], str]
 ) -> NoReturn:
-    """Be a provider of both dialects. own: is the address the vendor's own? url: of (by Responses?, model)."""
+    """Be a provider of both dialects, and of embeddings. own: is the address the vendor's own? url: of (verb, model),
+    the verb as in the vendor's paths: chat/completions, responses or embeddings."""
 
     def prepare(request: Record) -> http.Call:
         headers = vendor.authorization()
         if not wanted(request, own()):
-            return chat.call(vendor, request, url(False, request["model"]))
-        return http.Call(
-            url(True, request["model"]), headers, body(vendor, request), sse.events if request.get("stream") else None
-        )
+            return chat.call(vendor, request, url("chat/completions", request["model"]))
+        where = url("responses", request["model"])
+        return http.Call(where, headers, body(vendor, request), sse.events if request.get("stream") else None)
 
     def read_whole(request: Record, said: Record) -> Record:
         return whole(vendor.name, said) if wanted(request, own()) else completion.whole(vendor.name, said)
@@ -67,6 +67,7 @@ def serve(
         stream=read_stream,
         explain=completion.explain,
         models=vendor.models,
+        embedding=embedding.functions(vendor, schema, url),
     )
 
 
