@@ -226,7 +226,7 @@ max_tokens = 3' >"$HOME/.config/agentutils/config.toml"
 
 @test "operands and request records together are refused" {
     run -2 --separate-stderr agent-llm "Sum up" < <(request a x)
-    has "$stderr" "line 1: a \`request\` record, and operands"
+    has "$stderr" "line 1: \`request\` records, and operands"
 }
 
 @test "tool calls of the model are passed on as data" {

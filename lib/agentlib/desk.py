@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
 SPARE_FILES = 16  # open files that are no connections
+DEFAULTS = {"request": "default_model", "embed": "embedding_model"}  # what is asked: the model in the schema
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
 
 
@@ -88,7 +89,7 @@ class Desk:
         limit = _room()
         try:
             for line in records.read(sys.stdin.buffer):
-                if line.record["type"] in ("request", "embed"):
+                if line.record["type"] in DEFAULTS:
                     id = line.record.get("id")
                     self._begin(Exchange(line.record, str(line.number) if id is None else id), limit)
                 else:
@@ -178,12 +179,10 @@ class Desk:
             self._finish(exchange, self._response(exchange, self._read(exchange, request, call, reply)))
             reply.rest()
 
-        embeds = exchange.request["type"] == "embed"
         try:
-            if embeds and not self.embedding:
-                raise Fault("invalid_request", f"embed: {self.name} makes no embeddings")
-            request = requests.checked(exchange.request, self.schema.get(f"{'embedding' if embeds else 'default'}_model"))
-            call = (self.embedding[0] if embeds and self.embedding else self.prepare)(request)
+            prepare, _ = self._functions(exchange)
+            request = requests.checked(exchange.request, self._default(exchange))
+            call = prepare(request)
             connection.send(call, exchange.watch, read)
         except Exception as bad:
             self._finish(exchange, self._error(exchange, _fault(bad)))
@@ -198,21 +197,34 @@ class Desk:
         if call.frames and media != "application/json":
             items = _heard(call.frames(reply.chunks()), exchange.watch)
             return _streamed(exchange, request, self.stream(request, items))
-        answer = self.whole(request, reply.document(many=bool(call.frames)))
+        _, whole = self._functions(exchange)
+        answer = whole(request, reply.document(many=bool(call.frames)))
         if request.get("stream"):  # but the vendor did not stream
             for kind in ("thinking", "text"):
                 if said := text_of(answer["message"], kind):
                     exchange.delta(kind, said)
         return answer
 
+    def _functions(self, exchange: Exchange) -> tuple[Prepare, Whole]:
+        """The vendor's functions for what is asked."""
+        if exchange.request["type"] == "request":
+            return self.prepare, self.whole
+        if self.embedding is None:
+            raise Fault("invalid_request", f"embed: {self.name} makes no embeddings")
+        return self.embedding
+
+    def _default(self, exchange: Exchange) -> str | None:
+        model: str | None = self.schema.get(DEFAULTS[exchange.request["type"]])
+        return model
+
     def _response(self, exchange: Exchange, answer: Answer) -> Record:
-        model = answer.get("model") or exchange.request.get("model") or self.schema.get("default_model")
+        model = answer.get("model") or exchange.request.get("model") or self._default(exchange)
         told = answer.get("usage") or {}
+        embeds = "vectors" in answer
         return {
-            "type": "response",
+            "type": "embedding" if embeds else "response",
             "id": exchange.id,
-            "message": answer["message"],
-            "stop_reason": answer["stop_reason"],
+            **{name: answer[name] for name in (("vectors",) if embeds else ("message", "stop_reason"))},
             "usage": told,
             "model": model,
             "provider": self.name,

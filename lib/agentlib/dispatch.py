@@ -46,6 +46,11 @@ class Call:
         self.deltas: list[Record] = []      # for that
         self.target: Target | None = None   # where it was sent last
 
+    @property
+    def embeds(self) -> bool:
+        """Whether it asks for embeddings, not for an answer."""
+        return bool(self.request.get("type") == "embed")
+
 
 class Limits:
     """What bounds the calls and keeps their answers. timeout, silence: seconds, inf for none."""
@@ -166,7 +171,7 @@ class Dispatch:
         self.sink.other(raw)
 
     def answered(self, call: Call, record: Record, raw: bytes | None) -> None:
-        """A `response`."""
+        """A `response` or `embedding`."""
         assert call.target
         if "provider" not in record:
             record["provider"], raw = call.target.provider.name, None
@@ -189,7 +194,7 @@ class Dispatch:
         now = time.monotonic()
         pause = retry.wait(error, call.tries, self.limits.retries, random.random())
         if pause is None or now + pause >= call.due:
-            if call.at + 1 >= self.router.count or now >= call.due:
+            if call.at + 1 >= self.router.count or now >= call.due or call.embeds:
                 return False
             pause, call.at, call.tries = 0.0, call.at + 1, 0
         call.deltas.clear()

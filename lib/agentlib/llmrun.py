@@ -87,7 +87,7 @@ class Run:
         kind = line.record["type"]
         if kind == "config":
             self.said.update({name: value for name, value in line.record.items() if value is not None})
-        if kind == "request":
+        if kind in ("request", "embed"):
             self.request(line)
         elif self.filter:
             self.out.put(line.raw + b"\n")
@@ -98,9 +98,10 @@ class Run:
             self.held.append(line)
 
     def request(self, line: Line) -> None:
-        """A `request` record; with the first, what came before it is passed on."""
+        """A `request` or `embed` record; with the first, what came before it is passed on."""
+        kind = line.record["type"]
         if self.text:
-            raise Fault("invalid_input", f"line {line.number}: a `request` record, and operands: use one of the two")
+            raise Fault("invalid_input", f"line {line.number}: `{kind}` records, and operands: use one of the two")
         if not self.filter:
             self.filter = True
             for held in self.held:
@@ -108,6 +109,8 @@ class Run:
             self.held.clear()
         id = line.record.get("id")
         asked = {name: value for name, value in line.record.items() if name not in ("type", "id")}
+        if kind == "embed":
+            asked["type"] = kind
         self.submit(str(line.number) if id is None else id, asked)
 
     def submit(self, id: Any, asked: Record) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BACKLOG = 1 << 20       # bytes that wait for a slow provider before no more requests are read
 MARGIN = 1.0            # seconds that a provider has to report its own timeout before we do
 EARLY = 100             # answers that are kept for requests which are yet to come
-FINAL = ("response", "error")
+FINAL = ("response", "embedding", "error", "embed")     # the last: it passed through one that makes no embeddings
 STATUSES = {126: "invalid_request", 127: "not_found"}
 
 
@@ -142,10 +142,13 @@ class Pool:
             self._retire(child)
 
     def _final(self, child: Process, call: Call, record: Record, raw: bytes | None) -> None:
+        field, shape = ("vectors", list) if call.embeds else ("message", dict)
         if record["type"] == "error":
             self.owner.failed(call, record)
-        elif not isinstance(record.get("message"), dict):
-            self.owner.failed(call, child.fault("bad_response", "its response has no message").record())
+        elif record["type"] == "embed":
+            self.owner.failed(call, child.fault("invalid_request", "makes no embeddings").record())
+        elif not isinstance(record.get(field), shape):
+            self.owner.failed(call, child.fault("bad_response", f"its {record['type']} has no {field}").record())
         else:
             self.owner.answered(call, record, raw)
 

@@ -63,7 +63,10 @@ def _worth(record: Record) -> str:
 
 
 def filled(asked: Record, values: Mapping[str, Any]) -> Record:
-    """A request with what `values` say (FIELDS, `system`, `model`, `options`) where it is silent itself."""
+    """A request with what `values` say (FIELDS, `system`, `model`, `options`) where it is silent itself. An `embed`
+    has none of these."""
+    if asked.get("type") == "embed":
+        return dict(asked)
     out = {name: values[name] for name in FIELDS if values.get(name) is not None} if values else {}
     out.update(asked)
     if options := values.get("options"):

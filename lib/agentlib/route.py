@@ -34,15 +34,20 @@ class Router:
         return 1 + len(self.fallbacks)
 
     def target(self, request: Record, number: int = 0) -> Target:
-        """The target of this number for a request. Fault: `not_found`, or `auth` where its key is not there."""
+        """The target of this number for a request. Fault: `not_found`, or `auth` where its key is not there.
+
+        An `embed` that names no model leaves it to the provider: environment and config name models that talk."""
         own = (number, request.get("provider"), request.get("model"))
-        if own not in self._found:
+        embeds = request.get("type") == "embed"
+        if (embeds, *own) not in self._found:
             found = choose.target(self.providers, self._wishes(*own))
+            if embeds and not request.get("model"):
+                found.model = None
             self._tell(found)
             if not self.providers.ready(found.provider):
                 raise keys.absent(found.provider.name, found.provider.schema)
-            self._found[own] = found
-        return self._found[own]
+            self._found[embeds, *own] = found
+        return self._found[embeds, *own]
 
     def _wishes(self, number: int, provider: Any, model: Any) -> list[Wish]:
         asked = choose.Wish(_str(provider), _str(model), firm=provider is not None)

@@ -111,8 +111,8 @@ class Cache:
             return None
 
     def keep(self, asked: Record, answer: list[Record]) -> None:
-        """Keep a `response` and its deltas; a file is there whole or not at all."""
-        if answer[-1].get("type") != "response":
+        """Keep an answer and its deltas; a file is there whole or not at all."""
+        if answer[-1].get("type") == "error":
             return
         target = self._file(asked)
         mine = f"{target}.{os.getpid()}"
