@@ -148,7 +148,7 @@ broken_arguments_are_an_error() {
 
 promise() { bats_test_function --description "${2#"$ROOT"/} $1" -- "${3:-${1// /_}}" "$2"; }
 
-for file in "$ROOT"/bin/* "$ROOT"/providers/* "$ROOT"/tools/*; do
+for file in "$ROOT"/{bin,providers,tools,plugins}/*; do
     [[ -f $file && -x $file ]] || continue
     promise "help begins with line two" "$file"
     promise "schema is JSON with line two" "$file" schema_is_json_with_line_two
