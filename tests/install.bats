@@ -238,6 +238,16 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     until [[ -z $(ls "$XDG_RUNTIME_DIR"/agentutils/*.sock 2>/dev/null) ]]; do sleep 0.1; done
 }
 
+@test "a signal ends an answer at once where the model is not kept, though llama.cpp takes signals for itself" {
+    export AGENT_WARM_MINUTES=0
+    request "Tell me a long story." | jq -c '. + {stream: true, max_tokens: 4000}' >requests
+    "$PLACE/lib/agentutils/providers/local" <requests >out 3>&- &
+    until [[ -s out ]]; do sleep 0.05; done
+    kill -TERM $!
+    wait $! || equal 143 "$?"
+    lacks "$(cat out)" '"response"'
+}
+
 @test "status tells what is there, remove deletes it, and the provider then names the cure" {
     cp -R "$XDG_DATA_HOME" "$SCRATCH/data"
     export XDG_DATA_HOME=$SCRATCH/data

@@ -1,7 +1,10 @@
 """llama.cpp in this process, by way of the package xllamacpp: load a GGUF file, answer one chat at a time."""
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import signal
 import tempfile
 from collections import namedtuple
 
@@ -10,7 +13,7 @@ from agentlib.faults import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, NamedTuple
 
     Record = dict[str, Any]
@@ -35,6 +38,21 @@ def threads() -> int:
     return max(1, len(os.sched_getaffinity(0)) - round(os.getloadavg()[0]))
 
 
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """llama.cpp takes INT and TERM for itself when it starts; give them back. By the C library, since Python lets only
+    the main thread set a handler. A sigaction is opaque here, and smaller than 512 bytes on every Linux."""
+    library = ctypes.CDLL(None)
+    before = {signum: ctypes.create_string_buffer(512) for signum in (signal.SIGINT, signal.SIGTERM)}
+    for signum, action in before.items():
+        library.sigaction(int(signum), None, action)
+    try:
+        yield
+    finally:
+        for signum, action in before.items():
+            library.sigaction(int(signum), action, None)
+
+
 class Cancelled(Exception):
     """Nobody waits for the answer any more."""
 
@@ -57,7 +75,7 @@ class Engine:
         params.n_gpu_layers, params.no_extra_bufts, params.fit_params, params.warmup = 0, True, False, False
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
         params.cache_ram_mib, params.verbosity = PROMPT_CACHE_MIB, -1
-        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        with _own_signals(), tempfile.TemporaryDirectory(dir="/tmp") as folder:
             # llama.cpp insists on a listener: this one is a socket whose name is gone before anybody can use it
             params.hostnames = [f"{folder}/unused.sock"]
             try:
