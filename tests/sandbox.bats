@@ -179,7 +179,7 @@ TOML
 @test "a tool that makes processes without end meets a limit, and others can go on" {
     needs_bwrap
     [[ $EUID != 0 || -d /sys/fs/cgroup/pids ]] || skip "root's processes cannot be limited here"
-    tool bomb 'f() { f & f & }; f 2>/dev/null; sleep 5' "$CHANGES"
+    tool bomb 'f() { f & f & }; f 2>/dev/null & exec sleep 5' "$CHANGES"
     agent-react --allow bomb --tool-timeout 2 --events 'bomb {}' <tools.jsonl >out &
     pid=$!
     sleep 1
