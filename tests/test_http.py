@@ -70,7 +70,7 @@ def test_a_web_page_is_cut_to_its_words() -> None:
 def test_no_answer_ends_at_the_bound_for_the_whole() -> None:
     with serving(lambda connection: time.sleep(30)) as server:
         said = ask(server.address, env={"AGENT_TIMEOUT": "1"})
-    assert said.final["kind"] == "timeout" and "AGENT_TIMEOUT" in said.final["message"] and 1 <= said.seconds < 2.5
+    assert said.final["kind"] == "timeout" and "AGENT_TIMEOUT" in said.final["message"] and 1 <= said.seconds < 5
 
 
 def test_a_body_that_trickles_ends_at_the_bound_for_the_whole() -> None:
@@ -82,7 +82,7 @@ def test_a_body_that_trickles_ends_at_the_bound_for_the_whole() -> None:
 
     with serving(play) as server:
         said = ask(server.address, env={"AGENT_TIMEOUT": "1"})
-    assert said.final["kind"] == "timeout" and 1 <= said.seconds < 2.5
+    assert said.final["kind"] == "timeout" and 1 <= said.seconds < 5
 
 
 def test_headers_that_trickle_end_too() -> None:
@@ -105,19 +105,19 @@ def test_comments_do_not_break_the_silence() -> None:
 
     with serving(play) as server:
         said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
-    assert (said.final["kind"], said.final["partial"], said.text) == ("timeout", True, "a") and 1 <= said.seconds < 2.5
+    assert (said.final["kind"], said.final["partial"], said.text) == ("timeout", True, "a") and 1 <= said.seconds < 5
 
 
 def test_a_slow_stream_is_not_silent() -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(STREAM)
         for _ in range(6):
-            time.sleep(0.3)
+            time.sleep(0.5)
             connection.sendall(event({"content": "a"}))
         connection.sendall(event({}, "stop") + DONE)
 
     with serving(play) as server:
-        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
+        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "2.5"})
     assert said.final["type"] == "response" and said.text == "aaaaaa"
 
 

@@ -14,7 +14,7 @@ from agentlib.transport import Connection, Reply, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from typing import Any
 
     from agentlib.provider import Answer, Embedding, Explain, Prepare, Record, Stream, Whole
@@ -24,6 +24,21 @@ STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the d
 SPARE_FILES = 16  # open files that are no connections
 DEFAULTS = {"request": "default_model", "embed": "embedding_model"}  # what is asked: the model in the schema
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
+
+
+class Unwritable(BaseException):
+    """Standard output cannot be written, for the disk is full, say. Nothing can be said any more."""
+
+
+def ending(work: Callable[..., None], *args: Any) -> None:
+    """Do what a thread has to do; where nobody reads, or nothing can be written, the whole program ends."""
+    try:
+        work(*args)
+    except records.ClosedPipe:
+        os._exit(141)  # as cli.end does it, but for the signal: a thread cannot restore it
+    except Unwritable as bad:
+        cli.warn(f"standard output: {bad}")
+        cli.end(111)
 
 
 class Exchange:
@@ -44,7 +59,7 @@ class Exchange:
         with self._lock:
             if not self.done:
                 self.partial = True
-                records.put(line.encode())
+                _put(line)
             self.watch.heard = time.monotonic()
 
     def final(self, record: Record, overdue: bool = False) -> bool:
@@ -55,8 +70,15 @@ class Exchange:
             if record["type"] == "error":
                 record["partial"] = self.partial
             self.done = True
-            records.write(record)
+            _put(records.dumps(record) + "\n")
             return True
+
+
+def _put(line: str) -> None:
+    try:
+        records.put(line.encode())
+    except OSError as bad:
+        raise Unwritable(bad.strerror) from None
 
 
 class Desk:
@@ -118,9 +140,9 @@ class Desk:
 
         def say() -> None:
             for exchange in list(self.running):
-                self._finish(exchange, self._error(exchange, Fault("interrupted", "a signal ended the provider")))
+                exchange.final(self._error(exchange, Fault("interrupted", "a signal ended the provider")))
 
-        saying = threading.Thread(target=say, daemon=True)
+        saying = threading.Thread(target=ending, args=(say,), daemon=True)
         saying.start()
         saying.join(PATIENCE)
 
@@ -130,37 +152,26 @@ class Desk:
             self.running.add(exchange)
         try:
             if not self.watched:
-                threading.Thread(target=self._watch, daemon=True).start()
+                threading.Thread(target=ending, args=(self._watch,), daemon=True).start()
                 self.watched = True
-            threading.Thread(target=self._thread, args=(exchange,), daemon=True).start()
+            threading.Thread(target=ending, args=(self._thread, exchange), daemon=True).start()
         except RuntimeError:
-            self._finish(exchange, self._error(exchange, Fault("limit_exceeded", "the system gives no more threads")))
+            exchange.final(self._error(exchange, Fault("limit_exceeded", "the system gives no more threads")))
+            self._leave(exchange)
 
     def _thread(self, exchange: Exchange) -> None:
         try:
             connection = self.spare.pop() if self.spare else Connection()
         except IndexError:  # another thread was quicker
             connection = Connection()
-        try:
-            self._answer(exchange, connection)
-        except records.ClosedPipe:
-            os._exit(141)  # as cli.end does it, but for the signal: a thread cannot restore it
+        self._answer(exchange, connection)
         self.spare.append(connection)
+        self._leave(exchange)
 
-    def _finish(self, exchange: Exchange, record: Record, overdue: bool = False) -> bool:
-        """Write the final record, which takes the exchange off the list; whether it was still to be written."""
-        try:
-            written = exchange.final(record, overdue)
-        except records.ClosedPipe:
-            os._exit(141)
-        except OSError as bad:  # standard output cannot be written, a full disk: nothing can be said any more
-            cli.warn(f"standard output: {bad.strerror}")
-            cli.end(111)
-        if written:
-            with self.changed:
-                self.running.discard(exchange)
-                self.changed.notify_all()
-        return written
+    def _leave(self, exchange: Exchange) -> None:
+        with self.changed:
+            self.running.discard(exchange)
+            self.changed.notify_all()
 
     def _watch(self) -> None:
         """End what is overdue. Nothing that begins while this sleeps is due before it wakes: it has all its time."""
@@ -169,15 +180,17 @@ class Desk:
             time.sleep(min(max(0.01, due - time.monotonic()), 3600))
             for exchange in list(self.running):
                 if exchange.watch.due() <= time.monotonic():
-                    if self._finish(exchange, self._error(exchange, exchange.watch.fault()), overdue=True):
+                    if exchange.final(self._error(exchange, exchange.watch.fault()), overdue=True):
                         exchange.watch.cut()
+                        self._leave(exchange)
 
     def _answer(self, exchange: Exchange, connection: Connection) -> None:
         """Ask, and write what comes of it."""
 
         def read(reply: Reply) -> None:
-            self._finish(exchange, self._response(exchange, self._read(exchange, request, call, reply)))
-            reply.rest()
+            exchange.final(self._response(exchange, self._read(exchange, request, call, reply)))
+            if call.frames:
+                reply.rest(exchange.watch)
 
         try:
             prepare, _ = self._functions(exchange)
@@ -185,7 +198,7 @@ class Desk:
             call = prepare(request)
             connection.send(call, exchange.watch, read)
         except Exception as bad:
-            self._finish(exchange, self._error(exchange, _fault(bad)))
+            exchange.final(self._error(exchange, _fault(bad)))
 
     def _read(self, exchange: Exchange, request: Record, call: http.Call, reply: Reply) -> Answer:
         if not 200 <= reply.status < 300:
@@ -255,19 +268,16 @@ def _fault(bad: Exception) -> Fault:
 
 
 def _room() -> int:
-    """How many requests may be in flight: IN_FLIGHT, or what the limit of open files, raised if need be, leaves room for.
-
-    Two files a request: a connection whose answer is out may still be reading its end while the next one is made.
-    """
+    """How many requests may be in flight: IN_FLIGHT, or what the limit of open files (raised) leaves room for."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * IN_FLIGHT + SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return max(1, (soft - SPARE_FILES) // 2)
-    return IN_FLIGHT
+    wanted = IN_FLIGHT + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return IN_FLIGHT
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, soft - SPARE_FILES)
 
 
 def _streamed(exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]) -> Answer:

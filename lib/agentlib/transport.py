@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BODY_CAP = 64 * 1024 * 1024  # bytes of one whole answer, unpacked
 ERROR_CAP = 64 * 1024  # bytes of an error's body that are read
+LINGER = 0.5  # seconds that a vendor has to end its body after its end mark
 STEP = 1024 * 1024  # bytes unpacked at a time, so that a gzip bomb meets the caps
 
 
@@ -113,12 +114,18 @@ class Reply:
             pass  # the status says enough
         return data
 
-    def rest(self, cap: int = ERROR_CAP) -> None:
-        """Read what is left, the end of the body at best: only then can the connection be used again."""
-        for chunk in self._raw:
-            cap -= len(chunk)
-            if cap < 0:
-                break
+    def rest(self, watch: Watch) -> None:
+        """Read the end of a body of which all that counts has been read: only then can the connection be used again."""
+        import threading
+
+        timer = threading.Timer(LINGER, watch.cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            for _ in self._raw:
+                pass
+        finally:
+            timer.cancel()
 
     def media(self) -> str:
         """The media type without its parameters, in lower case."""
