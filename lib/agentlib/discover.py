@@ -73,6 +73,10 @@ def main(argv: list[str], doc: str) -> int:
         from agentlib import check
         found, status = candidates.of(chosen.operands)
         return max(check.report(found, chosen.timeout), status)
+    if chosen.action == "path":
+        from agentlib import pathinfo
+        records.put(pathinfo.listing())
+        return 0
     from agentlib import otherwise
     return otherwise.act(chosen.action, chosen.operands, chosen)
 

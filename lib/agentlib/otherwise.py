@@ -1,4 +1,4 @@
-"""What agent-discover does beside listing files: the registry, PATH, help, new tools. None of it is a stage."""
+"""What agent-discover does beside listing files: the registry, help, new tools. None of it is a stage."""
 from __future__ import annotations
 
 import os
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 
 def act(action: str, operands: list[str], chosen: Any) -> int:
     """Do what the option --ACTION says with the operands; the exit status. chosen: lang, user, timeout."""
-    if action == "path":
-        from agentlib import pathinfo
-        records.put(pathinfo.listing())
-        return 0
     if action == "agents":
         return agents(operands)
     words = operands[1:] if action == "find" else operands
