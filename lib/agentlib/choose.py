@@ -32,6 +32,11 @@ class Provider:
                 ] if isinstance(listed, list) else []
 
     @property
+    def talks(self) -> bool:
+        """Whether it answers requests: one that only makes embeddings names no model for that."""
+        return "default_model" in self.schema or "embedding_model" not in self.schema
+
+    @property
     def slashes(self) -> bool:
         """Whether its vendor's own names of models have a slash: then `a/b` says nothing about a provider."""
         return any("/" in model for model in self.models)
@@ -145,7 +150,7 @@ def _by_prefix(providers: Providers, wish: Wish | None) -> Target | None:
 def _first(providers: Providers, wish: Wish | None) -> Target:
     """The first provider that can be asked, where nobody said which; one that lists the model goes before others."""
     model = wish.model if wish else None
-    every = list(providers.all().values())
+    every = [provider for provider in providers.all().values() if provider.talks]
     usable = list(_usable(providers, every))
     for provider, why in sorted(usable, key=lambda found: model is not None and model not in found[0].models):
         return Target(provider, own_name(provider, model), why)

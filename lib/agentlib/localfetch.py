@@ -24,7 +24,7 @@ from agentlib.faults import Fault, Interrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, BinaryIO
 
     Pin = dict[str, Any]
@@ -42,11 +42,16 @@ class Gone(Fault):
 
 def install(size: str | None) -> int:
     """The runtime and a model. Without a size: the default, or where that has vanished a smaller one with a warning."""
+    if size == localmodel.EMBEDDINGS:
+        from agentlib import minilm
+        for pin in minilm.pins():
+            _install(pin, minilm.runtime)
+        return 0
     sizes = (size,) if size else localmodel.SIZES
     for number, name in enumerate(sizes, 1):
         pin = localmodel.pins()[name]
         try:
-            _install(pin)
+            _install(pin, runtime)
             return 0
         except Gone as gone:
             if number == len(sizes):
@@ -55,7 +60,7 @@ def install(size: str | None) -> int:
     return 1
 
 
-def _install(pin: Pin) -> None:
+def _install(pin: Pin, runtime: Callable[[], None]) -> None:
     target = os.path.join(localmodel.folder(), pin["file"])
     paths.private(paths.data())
     os.makedirs(localmodel.folder(), exist_ok=True)
@@ -148,16 +153,21 @@ def pip(*args: str) -> str:
 
 def runtime() -> None:
     """Install the package that runs models, unless it is there."""
-    if localmodel.has_runtime():
-        return
+    if not localmodel.has_runtime():
+        wheels("xllamacpp", localmodel.RUNTIME)
+
+
+def wheels(module: str, *wanted: str) -> None:
+    """Install these packages, without what they say they need. Fault where there are none for this machine, or the
+    module cannot be imported."""
     try:
-        pip("install", "--quiet", "--only-binary", ":all:", "--no-deps", "--no-cache-dir", localmodel.RUNTIME)
+        pip("install", "--quiet", "--only-binary", ":all:", "--no-deps", "--no-cache-dir", *wanted)
     except Gone as gone:
-        raise Fault("not_found", f"no llama.cpp for this machine ({gone.message})") from None
-    check = subprocess.run([python(), "-IS", "-c", "import sys; sys.path.append(sys.argv[1]); import xllamacpp",
+        raise Fault("not_found", f"no {module} for this machine ({gone.message})") from None
+    check = subprocess.run([python(), "-IS", "-c", f"import sys; sys.path.append(sys.argv[1]); import {module}",
                             _site_packages()], stdin=subprocess.DEVNULL, capture_output=True)
     if check.returncode:
-        raise Fault("not_found", f"llama.cpp does not run on this machine (status {check.returncode}): "
+        raise Fault("not_found", f"{module} does not run on this machine (status {check.returncode}): "
                                  f"{check.stderr.decode('utf-8', 'replace').strip()[-200:]}")
 
 
@@ -202,7 +212,7 @@ class Progress:
 def _from_hub(pin: Pin, file: BinaryIO, progress: Progress) -> bool:
     """Fetch what is missing from the makers' own place. False where it is out of reach, or breaks off: then the parts
     go on from what is there."""
-    response = _open_hub(f"{HUB}/{pin['path']}", file.tell())
+    response = _open_hub(f"{HUB}/{pin['path']}", file.tell()) if pin["path"] else None
     if response is None:
         return False
     try:
@@ -278,4 +288,4 @@ def _store_licence(target: str, pin: Pin) -> None:
     """The licence's text and the source, beside the model."""
     shutil.copyfile(os.path.join(os.path.dirname(localmodel.PINS), "apache-2.0.txt"), target + ".LICENSE")
     with open(target + ".source", "w") as file:
-        file.write(f"{pin['title']}, {pin['licence']}\n{HUB}/{pin['path']}\nsha256 {pin['sha256']}\n")
+        file.write(f"{pin['title']}, {pin['licence']}\n{HUB}/{pin['path'] or pin['source']}\nsha256 {pin['sha256']}\n")

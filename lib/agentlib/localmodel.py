@@ -26,10 +26,12 @@ RUNTIME = "xllamacpp==2026.10.11549"    # llama.cpp as a wheel without dependenc
 PINS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "localmodels.json")
 WHEEL = ".wheel-"       # begins the name of a folder in which a wheel is fetched
 SIZES = ("default", "small", "tiny")
+EMBEDDINGS = "embeddings"   # stands for the model of minilm.py, which answers `embed` records alone
 DOC = """agent-llm local - put a small language model on this machine, and take it away
 
 A model answers without a key and without the network. Sizes: default (Qwen2.5-Coder-1.5B, 1.1 GB),
-small (Qwen2.5-Coder-0.5B, 0.5 GB), tiny (SmolLM2-135M, 0.1 GB: for tests, not an agent).
+small (Qwen2.5-Coder-0.5B, 0.5 GB), tiny (SmolLM2-135M, 0.1 GB: for tests, not an agent);
+embeddings (all-MiniLM-L6-v2, 0.1 GB: for agent-memory --semantic, it talks not at all).
 AGENT_LOCAL_MODEL=FILE.gguf takes any other model that llama.cpp can load.
 """
 
@@ -74,17 +76,17 @@ def find(wanted: str | None = None) -> Model:
 
 
 def gigabytes(count: int) -> str:
-    """`1.12 GB`"""
-    return f"{count / 1e9:.2f} GB"
+    """`1.12 GB`, `0.2 MB`"""
+    return f"{count / 1e9:.2f} GB" if count >= 1e7 else f"{count / 1e6:.1f} MB"
 
 
 def main(argv: list[str]) -> int:
     """`agent-llm local install|status|remove`; the exit status."""
     from agentlib import cli
-    parser = cli.parser(DOC, usage="agent-llm local install|status|remove [--size default|small|tiny]")
+    parser = cli.parser(DOC, usage="agent-llm local install|status|remove [--size SIZE]")
     parser.prog = "agent-llm local"
     parser.add_argument("action", choices=["install", "status", "remove"], help="what to do")
-    parser.add_argument("--size", choices=SIZES, help="which model (install: default; remove: all)")
+    parser.add_argument("--size", choices=[*SIZES, EMBEDDINGS], help="which model (install: default; remove: all)")
     args = parser.parse_args(argv)
     if args.action == "status":
         return status()
@@ -103,6 +105,8 @@ def status() -> int:
         print(f"{size:8} {pin['title']:20} {gigabytes(pin['bytes'])}  {pin['licence']}  {state}")
     if own := os.environ.get("AGENT_LOCAL_MODEL"):
         print(f"own      AGENT_LOCAL_MODEL={own}" + ("" if here else ": no such file"))
+    from agentlib import minilm
+    print(f"{EMBEDDINGS} {minilm.TITLE}, for agent-memory --semantic: {'' if minilm.installed() else 'not '}installed")
     ready = has_runtime()
     print("runtime  " + (RUNTIME + " is installed" if ready else "xllamacpp is not installed: agent-llm local install"))
     return 0 if here and ready else 1
@@ -127,8 +131,9 @@ def has_runtime() -> bool:
 
 def remove(size: str | None) -> int:
     """Delete the models, or the one of this size; 1 where there was nothing to delete."""
+    from agentlib import minilm
     gone = 0
-    for name, pin in pins().items():
+    for name, pin in [*pins().items(), *((EMBEDDINGS, pin) for pin in minilm.pins())]:
         path = os.path.join(folder(), pin["file"])
         if size in (None, name):
             for ending in ("", ".partial", ".LICENSE", ".source"):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 BUFFER = 1 << 20        # bytes waiting for a slow filter before standard input is left alone
-FINAL = ("response", "error")
+ASKED = ("request", "embed")
+FINAL = ("response", "embedding", "error")
 
 
 def through(name: str, command: Sequence[str], env: Mapping[str, str], prepare: Callable[[Record], Record]) -> None:
@@ -83,7 +84,7 @@ class Client:
         if not raw:
             return
         record = records.parse(raw, self._number)
-        if record["type"] != "request":
+        if record["type"] not in ASKED:
             records.put(raw + b"\n")
             return
         try:
