@@ -205,7 +205,8 @@ class Terminal:
     def __init__(self, *answers):
         self.master, self.slave = pty.openpty()
         self.path, self.seen, self.answers = os.ttyname(self.slave), b"", list(answers)
-        threading.Thread(target=self._sit, daemon=True).start()
+        self.person = threading.Thread(target=self._sit, daemon=True)
+        self.person.start()
 
     def _sit(self):
         while True:
@@ -220,8 +221,9 @@ class Terminal:
                     answer = answer[os.write(self.master, answer[:1024]):]
 
     def close(self):
-        """Hang up."""
+        """Hang up, and see the person leave, before the number of the descriptor is another's."""
         os.close(self.slave)
+        self.person.join(10)
         os.close(self.master)
 
 
@@ -234,7 +236,7 @@ def terminal(monkeypatch):
         made.append(Terminal(*answers))
         asked = ask.question
         path = made[-1].path
-        monkeypatch.setattr(ask, "question", lambda lines, prompt: asked(lines, prompt, 1.0, path))
+        monkeypatch.setattr(ask, "question", lambda lines, prompt: asked(lines, prompt, 2.0, path))
         return made[-1]
     yield sit
     for one in made:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import places
+from agentlib import project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ THERE = ""              # neither missing (None) nor a link (its target)
 
 def state(folder: str) -> dict[str, str | None]:
     """The guarded paths of a working folder that bubblewrap cannot guard, each with what it is now."""
-    return {path: _what(path) for path in places.absent(folder)}
+    return {path: _what(path) for path in project.absent(folder)}
 
 
 def restore(before: Mapping[str, str | None]) -> list[str]:

@@ -1,49 +1,14 @@
-"""Which places a sandboxed tool sees, and how: hidden, seen, writable, pinned, masked (docs/safety.md).
-
-Found by looking at the machine, so nothing here trusts a file of the project: what a folder holds can only take away.
-"""
+"""The places of this machine that a sandboxed tool sees empty, or must see in order to start (docs/sandbox.md)."""
 from __future__ import annotations
 
-import fnmatch
 import functools
 import os
-import time
-from collections import namedtuple
 
 from agentlib import paths
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import NamedTuple
-
-    class Find(NamedTuple):
-        """What one folder holds: secrets to mask, guarded paths (absolute), whether all of it was looked at."""
-        secrets: list[str]
-        guarded: list[str]
-        whole: bool
-else:
-    Find = namedtuple("Find", "secrets guarded whole")
-
 SCRATCH = ("/tmp", "/run", "/dev/shm", "/var/tmp")      # an empty one of each for every call
-SECRETS = (".env", ".env.*", ".envrc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", ".netrc", "_netrc", ".pgpass",
-           ".pypirc", ".git-credentials", ".htpasswd", "credentials.json", "client_secret*.json",
-           "service-account*.json", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "secrets.json",
-           "secrets.toml", "secrets.y*ml", ".ssh", ".aws", ".azure", ".gnupg", ".kube", ".vault-token")
-SECRET_INSIDE = {"*.pem": b"PRIVATE KEY", "*.key": b"PRIVATE KEY", ".npmrc": b"_auth"}
-EXAMPLES = ("*.example", "*.sample", "*.template", "*.dist")
-GUARDED = ("AGENTS.md", "CLAUDE.md", "GEMINI.md", ".git", ".gitmodules", ".mcp.json", ".vscode", ".idea", ".envrc",
-           ".claude", ".codex", ".cursor")               # what a person's programs run or believe at the next start
-GUARDED_GIT = ("hooks", "config", "config.worktree", "commondir")
-SHELL = (".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile", ".zshrc", ".zshenv", ".zprofile",
-         ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc", ".login", ".inputrc", ".gitconfig", ".ssh", ".config",
-         ".local", ".vimrc", ".tmux.conf", ".pam_environment", ".xprofile", ".xinitrc", ".xsession", ".npmrc")
 OF_THE_MACHINE = ("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d",
                   "/etc/ssl/private", "/etc/krb5.keytab", "/etc/wireguard")
-PASSED_OVER = ("node_modules", ".venv", "venv", "__pycache__", ".git")
-ENTRIES, DEPTH, FRESH = 4000, 6, 10.0                   # how far a folder is searched; how many seconds that holds
-
-_seen: dict[str, tuple[float, Find]] = {}
 
 
 def inside(path: str, folder: str) -> bool:
@@ -155,102 +120,3 @@ def which(name: str, search: str) -> str:
     """
     tried = [name] if "/" in name else [f"{folder}/{name}" for folder in search.split(os.pathsep) if folder[:1] == "/"]
     return next((one for one in tried if os.path.isfile(one) and os.access(one, os.X_OK)), "")
-
-
-def look(folder: str) -> Find:
-    """What the folder holds, breadth first, to DEPTH and ENTRIES; remembered for FRESH seconds."""
-    now = time.monotonic()
-    known = _seen.get(folder)
-    if known and now - known[0] < FRESH:
-        return known[1]
-    secrets: list[str] = []
-    guarded: list[str] = []
-    left = ENTRIES
-    level = [folder]
-    for _ in range(DEPTH):
-        below: list[str] = []
-        for entry in _entries(level):
-            left -= 1
-            if _guarded(entry.name):
-                guarded += _parts(entry.path)
-            if _secret(entry):
-                secrets.append(entry.path)
-            elif entry.is_dir(follow_symlinks=False) and entry.name not in PASSED_OVER:
-                below.append(entry.path)
-            if left <= 0:
-                break
-        level = below if left > 0 else []
-        if not level:
-            break
-    found = Find(secrets, guarded, left > 0 and not level)
-    _seen[folder] = (now, found)
-    return found
-
-
-def _entries(folders: Iterable[str]) -> Iterator[os.DirEntry[str]]:
-    for folder in folders:
-        try:
-            with os.scandir(folder) as found:
-                yield from found
-        except OSError:
-            continue
-
-
-def _guarded(name: str) -> bool:
-    return name in GUARDED
-
-
-def _parts(path: str) -> list[str]:
-    """A guarded path; of a .git folder only what makes git run things, so that commits stay possible."""
-    if os.path.basename(path) != ".git" or os.path.islink(path) or not os.path.isdir(path):
-        return [path]
-    parts = [os.path.join(path, name) for name in GUARDED_GIT]
-    modules = os.path.join(path, "modules")
-    return [part for part in [*parts, modules] if os.path.lexists(part)]
-
-
-def _secret(entry: os.DirEntry[str]) -> bool:
-    name = entry.name
-    if any(fnmatch.fnmatchcase(name, mark) for mark in EXAMPLES):
-        return False
-    if any(fnmatch.fnmatchcase(name, mark) for mark in SECRETS):
-        return True
-    word = next((word for mark, word in SECRET_INSIDE.items() if fnmatch.fnmatchcase(name, mark)), None)
-    return word is not None and word in _head(entry.path)
-
-
-def _head(path: str) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            return os.read(fd, 65536)
-        finally:
-            os.close(fd)
-    except OSError:
-        return b""
-
-
-def absent(folder: str) -> list[str]:
-    """Guarded paths that are not there yet (or are links): they cannot be mounted, only be looked after."""
-    names = [*GUARDED, *(f".git/{name}" for name in GUARDED_GIT)]
-    if folder in homes():
-        names += SHELL
-    whole = [os.path.join(folder, name) for name in names]
-    return [path for path in whole if os.path.isdir(os.path.dirname(path))
-            and (os.path.islink(path) or not os.path.lexists(path))]
-
-
-def above(folder: str) -> list[str]:
-    """Secrets that lie beside the folder's parents (the .env of a project, seen from a part of it)."""
-    found: list[str] = []
-    parent = os.path.dirname(folder)
-    while parent != "/":
-        if not any(inside(parent, area) for area in (*homes(), *scratch())):
-            found += [entry.path for entry in _entries([parent]) if _secret(entry)]
-        parent = os.path.dirname(parent)
-    return found
-
-
-def dotted(folder: str) -> list[str]:
-    """Everything in a home whose name begins with a dot: settings, histories, keys."""
-    return [entry.path for entry in _entries([folder]) if entry.name.startswith(".")]

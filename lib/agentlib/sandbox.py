@@ -59,7 +59,11 @@ class Cell:
         self._limits = {**limits.defaults(), **(limit or {})}
         argv = [self._program(argv[0], env.get("PATH", os.defpath)), *argv[1:]]
         self._absent = afterwards.state(self._folder) if profile in ("work", "net") else {}
-        self.options = self._off(argv, env) if profile == "off" else self._on(argv, profile, env, read, write)
+        try:
+            self.options = self._off(argv, env) if profile == "off" else self._on(argv, profile, env, read, write)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Cell:
         return self
@@ -136,13 +140,6 @@ def verdict() -> tuple[str, str]:
             from agentlib import landlock
             _verdict = ("landlock", why) if landlock.abi() else ("", f"{why}; this kernel has no Landlock")
     return _verdict
-
-
-def check(view: View, way: str) -> None:
-    """Fault tool_denied where this way cannot keep the view's promise."""
-    if way == "landlock":
-        from agentlib import rules
-        rules.of(view)
 
 
 def _trial() -> str:

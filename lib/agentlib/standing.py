@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import limits, places, sandbox, seccomp
+from agentlib import limits, places, project, rules, sandbox, seccomp
 from agentlib.faults import Fault
 from agentlib.view import MASK, READ, View
 
@@ -60,11 +60,12 @@ def _here(folder: str, way: str) -> list[str]:
             if action == MASK and places.inside(path, real)]
     told += [f"here: read-only: {os.path.relpath(path, real)}" for path, action in view.ordered()
              if action == READ and places.inside(path, real)]
-    if not places.look(real).whole:
-        told.append(f"here: only {places.ENTRIES} entries, to a depth of {places.DEPTH}, were searched for secrets")
+    if not project.look(real).whole:
+        told.append(f"here: only {project.ENTRIES} entries, to a depth of {project.DEPTH}, were searched for secrets")
     try:
         seccomp.program()
-        sandbox.check(view, way)
+        if way == "landlock":
+            rules.of(view)
     except Fault as fault:
         told.append(f"here: {fault.message}")
     return told

@@ -103,11 +103,10 @@ def _there(tool: Tool) -> None:
     if not os.access(path, os.X_OK):
         raise Fault("tool_not_found", f"{tool.name} is gone: its program {path} is not there, or cannot be run.")
     if wanted := tool.record.get("sha256"):
-        import hashlib
+        from agentlib.fingerprint import fingerprint
 
-        with open(path, "rb") as stream:
-            if hashlib.sha256(stream.read()).hexdigest() != wanted:
-                raise Fault("tool_denied", f"{tool.name} was not run: its program is not the one that was found.")
+        if fingerprint(path) != wanted:
+            raise Fault("tool_denied", f"{tool.name} was not run: its program is not the one that was found.")
 
 
 def _handed(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:

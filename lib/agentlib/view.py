@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import places
+from agentlib import places, project
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -54,11 +54,11 @@ class View:
             self.cannot = f"{folder} holds more than a project: nothing can be written; start in a project's folder"
             self.writable = False
             return
-        found = places.look(folder)
+        found = project.look(folder)
         self.actions[folder] = WRITE if self.writable else READ
-        self.masks += [*found.secrets, *places.above(folder)]
+        self.masks += [*found.secrets, *project.above(folder)]
         if folder in places.homes():
-            self.masks += places.dotted(folder)
+            self.masks += project.dotted(folder)
         if self.writable:
             for path in found.guarded:
                 self._guard(path)
@@ -68,7 +68,7 @@ class View:
 
     def _guard(self, path: str) -> None:
         """Read-only inside the writable folder."""
-        if path == self.folder or path in self.write or os.path.islink(path):
+        if path == self.folder or path in self.write or os.path.islink(path) or not os.path.exists(path):
             return
         self.actions[path] = READ
         self._pin(path)
