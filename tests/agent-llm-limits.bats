@@ -56,8 +56,8 @@ setup() {
     done
     wait
     equal 20 "$(cat out? | grep -c '"response"')"
-    # turns are 0.1 s apart: 20 of them take 1.9 s, and 10 of them 0.9 s (two may meet while a process starts)
-    sort -n times | awk '{t[NR]=$1} END{exit !(NR == 20 && t[20] - t[1] > 1.4)}'
+    # any 14 of them (10, a burst of 2, and 2 for a machine that is slow to tell the time) take a second or more
+    sort -n times | awk '{t[NR]=$1} END{for (i = 14; i <= NR; i++) if (t[i] - t[i-13] < 1) exit 1; exit NR != 20}'
 }
 
 @test "a killed process leaves no lock, and a damaged file is told and sets no limit aside" {
@@ -65,7 +65,7 @@ setup() {
     mkdir -m 700 "$XDG_RUNTIME_DIR"
     state=$XDG_RUNTIME_DIR/agentutils/rate
     agent-llm --rate-limit 100/s < <(for n in {1..50}; do request "$n" "!slow 5"; done) >/dev/null &
-    until [[ -s $state ]]; do sleep 0.05; done
+    until [[ -s $state ]]; do kill -0 $!; sleep 0.05; done
     kill -9 $!
     run -0 agent-llm --rate-limit 100/s hi </dev/null
     echo garbage >"$state"

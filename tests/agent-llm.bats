@@ -29,7 +29,7 @@ asked() { agent-llm --json "$@" "!request" | jq -c '.message.content | fromjson'
         response "$id" "first second"'
     : >out
     agent-llm --provider slow hi </dev/null >out &
-    until [[ $(<out) == first ]]; do sleep 0.05; done
+    until [[ $(<out) == first ]]; do kill -0 $!; sleep 0.05; done
     touch go
     wait $!
     equal first "$(<out)"
@@ -160,7 +160,7 @@ max_tokens = 3' >"$HOME/.config/agentutils/config.toml"
     mkfifo pipe
     agent-llm "Sum up" <pipe >out 2>err &
     exec 7>pipe
-    until [[ -s err ]]; do sleep 0.1; done
+    until [[ -s err ]]; do kill -0 $!; sleep 0.1; done
     echo '{"type":"context","text":"late"}' >&7
     exec 7>&-
     wait $!

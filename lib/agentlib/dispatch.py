@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agentlib.tape import Cache, Player, Recorder
 
 IN_FLIGHT = 1000        # requests at once
+START = 2.0             # seconds that, at a pace, the second request waits at most for a sign of the provider
 LASTING = ("invalid_input", "limit_exceeded", "interrupted")    # no other model would help
 
 
@@ -74,6 +75,8 @@ class Dispatch:
         self._flying = 0
         self._held: deque[Call] = deque()           # wait for the budget
         self._paced: deque[Call] = deque()          # wait for their turn
+        self._begun = 0.0       # when the first turn came
+        self._warm = False      # a provider has shown that it runs
 
     @property
     def room(self) -> bool:
@@ -133,15 +136,34 @@ class Dispatch:
             self._send(call)
         else:
             self._paced.append(call)
-            if len(self._paced) == 1:
+            if len(self._paced) == 1 and (self._warm or not self._begun):
                 self._take_turn(self.limits.pace)
 
     def _take_turn(self, pace: Pace) -> None:
+        """Send the next of those that wait when its turn comes, and so on."""
         def come() -> None:
+            if not self._begun:
+                self._begun = time.monotonic()
+                self.loop.at(self._begun + START, self._started)
+            warm = self._warm
             self._send(self._paced.popleft())
-            if self._paced:
+            if self._paced and warm:
                 self._take_turn(pace)
         self.loop.at(time.monotonic() + pace.turn(), come)
+
+    def _started(self) -> None:
+        """A provider runs. Requests sent before that would have reached the service all at once when it was up.
+
+        When the first one went out is not known: if that may be more than one interval ago, it takes one more turn.
+        """
+        pace = self.limits.pace
+        if self._warm or not self._begun or not pace:
+            return
+        self._warm = True
+        if time.monotonic() - self._begun > pace.interval:
+            pace.turn()
+        if self._paced:
+            self._take_turn(pace)
 
     def _send(self, call: Call) -> None:
         call.due = call.due or time.monotonic() + self.limits.timeout
@@ -161,6 +183,7 @@ class Dispatch:
 
     def said(self, call: Call, record: Record, raw: bytes | None) -> None:
         """A delta."""
+        self._started()
         if call.kept:
             call.deltas.append(record)
         if self.sink.delta(call, record, raw):
@@ -172,6 +195,7 @@ class Dispatch:
 
     def answered(self, call: Call, record: Record, raw: bytes | None) -> None:
         """A `response` or `embedding`."""
+        self._started()
         assert call.target
         if "provider" not in record:
             record["provider"], raw = call.target.provider.name, None
@@ -184,6 +208,7 @@ class Dispatch:
 
     def failed(self, call: Call, error: Record) -> None:
         """A try has failed: another, another model, or the end."""
+        self._started()
         self._land(call)
         call.failed.append(self._attempt(call, error))
         if call.spoken or error.get("kind") in LASTING or not self._again(call, error):
