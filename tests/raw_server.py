@@ -70,7 +70,8 @@ def http(body: bytes | str, status: str = "200 OK", media: str = "application/js
     """A whole HTTP answer."""
     data = body.encode() if isinstance(body, str) else body
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status}\r\ncontent-type: {media}\r\ncontent-length: {len(data)}\r\n{more}\r\n".encode() + data
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {media}\r\ncontent-length: {len(data)}\r\nconnection: close\r\n"
+    return f"{head}{more}\r\n".encode() + data
 
 
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"

@@ -180,7 +180,7 @@ def test_deltas_of_a_packed_stream_appear_as_they_arrive() -> None:
         time.sleep(30)
 
     with serving(play) as server:
-        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "0.5"})
+        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "2"})
     assert (said.text, said.final["kind"]) == ("first", "timeout")
 
 
