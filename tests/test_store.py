@@ -26,50 +26,29 @@ def server():
         pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     folder = tempfile.mkdtemp(prefix="pg")
-    user = (
-        pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
-    )  # the server refuses to run as root
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    plain = {"user": user.pw_uid, "group": user.pw_gid} if os.getuid() == 0 else {}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **plain}
-    subprocess.run(
-        [
-            f"{binaries[-1]}/initdb",
-            "-D",
-            f"{folder}/data",
-            "-A",
-            "trust",
-            "-N",
-            "--no-instructions",
-            "-U",
-            "tester",
-        ],
-        check=True,
-        **quiet,
-    )
-    run = subprocess.Popen(
-        [
-            f"{binaries[-1]}/postgres",
-            "-D",
-            f"{folder}/data",
-            "-k",
-            folder,
-            "-c",
-            "listen_addresses=",
-            "-c",
-            "fsync=off",
-        ],
-        **quiet,
-    )
+    run = started(binaries[-1], folder)
     try:
         deadline = time.monotonic() + 20
         while not os.path.exists(f"{folder}/.s.PGSQL.5432") and time.monotonic() < deadline:
             time.sleep(0.05)
         yield f"postgresql://tester@/postgres?host={folder}"
     finally:
-        run.send_signal(signal.SIGINT)  # "fast": clients are cut off
+        run.send_signal(signal.SIGINT)      # "fast": clients are cut off
         run.wait(20)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def started(binaries, folder):
+    """The server, as a user that is not root: it refuses to be."""
+    root = os.getuid() == 0
+    user = pwd.getpwnam("nobody") if root else pwd.getpwuid(os.getuid())
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    plain = {"user": user.pw_uid, "group": user.pw_gid} if root else {}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **plain}
+    data = [f"{binaries}/initdb", "-D", f"{folder}/data", "-A", "trust", "-N", "--no-instructions", "-U", "tester"]
+    subprocess.run(data, check=True, **quiet)
+    argv = [f"{binaries}/postgres", "-D", f"{folder}/data", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+    return subprocess.Popen(argv, **quiet)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     Schema = dict[str, Any]
+    Told = Schema | Sequence[Schema]
 
 
 def program() -> str:
@@ -30,7 +31,8 @@ def warn(message: str) -> None:
 
 def say(line: str) -> None:
     """One line on standard error as it is; control characters of foreign text are made visible."""
-    clean = "".join(c if c.isprintable() or c == "\t" else " " if c in "\r\n" else "\N{REPLACEMENT CHARACTER}" for c in line)
+    shown = (c if c.isprintable() or c == "\t" else " " if c in "\r\n" else "\N{REPLACEMENT CHARACTER}" for c in line)
+    clean = "".join(shown)
     try:
         os.write(2, clean.encode("utf-8", "replace") + b"\n")
     except OSError:
@@ -68,7 +70,7 @@ def parser(doc: str, usage: str | None = None) -> argparse.ArgumentParser:
 
 
 def start(main: Callable[[list[str]], int | None], doc: str,
-          describe: Schema | Sequence[Schema] | Callable[[list[str]], Schema | Sequence[Schema]] | None = None) -> NoReturn:
+          describe: Told | Callable[[list[str]], Told] | None = None) -> NoReturn:
     """Run main(arguments) and end with its exit status.
 
     Answers --agent-schema (from `describe`) and --version before anything is imported or read; turns a Fault into
@@ -115,7 +117,7 @@ def start(main: Callable[[list[str]], int | None], doc: str,
     end(status or 0)
 
 
-def _describe(told: Schema | Sequence[Schema]) -> int:
+def _describe(told: Told) -> int:
     for one in [told] if isinstance(told, dict) else told:
         put(dumps(one).encode() + b"\n")
     return 0

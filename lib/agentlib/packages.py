@@ -20,4 +20,5 @@ def need(*names: str) -> None:
         sys.path.append(folder)
     for name in names:
         if find_spec(name) is None:
-            raise Fault("not_found", f"the package {name} for {version} is not installed: run {os.path.join(TOP, 'install.sh')}")
+            cure = os.path.join(TOP, "install.sh")
+            raise Fault("not_found", f"the package {name} for {version} is not installed: run {cure}")
