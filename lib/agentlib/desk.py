@@ -7,14 +7,15 @@ import sys
 import threading
 import time
 
-from agentlib import cli, http, records, requests
+from agentlib import http, records, requests
+from agentlib.exchange import Exchange, ending, streamed
 from agentlib.faults import RETRYABLE, Fault, Interrupted
 from agentlib.provider import text_of
 from agentlib.transport import Connection, Reply, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
     from agentlib.provider import Answer, Embedding, Explain, Prepare, Record, Stream, Whole
@@ -24,61 +25,6 @@ STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the d
 SPARE_FILES = 16  # open files that are no connections
 DEFAULTS = {"request": "default_model", "embed": "embedding_model"}  # what is asked: the model in the schema
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
-
-
-class Unwritable(BaseException):
-    """Standard output cannot be written, for the disk is full, say. Nothing can be said any more."""
-
-
-def ending(work: Callable[..., None], *args: Any) -> None:
-    """Do what a thread has to do; where nobody reads, or nothing can be written, the whole program ends."""
-    try:
-        work(*args)
-    except records.ClosedPipe:
-        os._exit(141)  # as cli.end does it, but for the signal: a thread cannot restore it
-    except Unwritable as bad:
-        cli.warn(f"standard output: {bad}")
-        cli.end(111)
-
-
-class Exchange:
-    """One request and its one final record."""
-
-    __slots__ = ("request", "id", "watch", "partial", "done", "_head", "_lock")
-
-    def __init__(self, request: Record, id: Any) -> None:
-        self.request, self.id = request, id
-        self.watch = Watch(bool(request.get("stream")))
-        self.partial = self.done = False
-        self._head = '{"type":"delta","id":' + records.dumps(id)
-        self._lock = threading.Lock()
-
-    def delta(self, kind: str, text: str) -> None:
-        """Write a delta at once, unless the final record has gone out already. kind: `text` or `thinking`."""
-        line = f'{self._head},"{kind}":{records.dumps(text)}}}\n'  # the one record that comes by the thousand
-        with self._lock:
-            if not self.done:
-                self.partial = True
-                _put(line)
-            self.watch.heard = time.monotonic()
-
-    def final(self, record: Record, overdue: bool = False) -> bool:
-        """Write the final record if none went out; with overdue, only if the bounds of time still say so."""
-        with self._lock:
-            if self.done or overdue and self.watch.due() > time.monotonic():
-                return False
-            if record["type"] == "error":
-                record["partial"] = self.partial
-            self.done = True
-            _put(records.dumps(record) + "\n")
-            return True
-
-
-def _put(line: str) -> None:
-    try:
-        records.put(line.encode())
-    except OSError as bad:
-        raise Unwritable(bad.strerror) from None
 
 
 class Desk:
@@ -209,7 +155,7 @@ class Desk:
             raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
         if call.frames and media != "application/json":
             items = _heard(call.frames(reply.chunks()), exchange.watch)
-            return _streamed(exchange, request, self.stream(request, items))
+            return streamed(exchange, request, self.stream(request, items))
         _, whole = self._functions(exchange)
         answer = whole(request, reply.document(many=bool(call.frames)))
         if request.get("stream"):  # but the vendor did not stream
@@ -280,28 +226,6 @@ def _room() -> int:
     return max(1, soft - SPARE_FILES)
 
 
-def _streamed(exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]) -> Answer:
-    """The answer at the end of the deltas, which are written as they come; a character cut in two is joined."""
-    wanted, held = request.get("stream"), {"text": "", "thinking": ""}
-    while True:
-        try:
-            delta = next(deltas)
-        except StopIteration as end:
-            answer: Answer = end.value
-            break
-        for kind, text in delta.items():
-            if held[kind]:
-                text, held[kind] = joined(held[kind] + text), ""
-            if text and "\ud800" <= text[-1] <= "\udbff":  # half a character: the rest is in the next delta
-                text, held[kind] = text[:-1], text[-1]
-            if text and wanted:
-                exchange.delta(kind, text)
-    for kind, half in held.items():
-        if half and wanted:
-            exchange.delta(kind, half)
-    return answer
-
-
 def _heard(items: Iterator[Any], watch: Watch) -> Iterator[Any]:
     """The items of a stream; each breaks the silence, but for pings."""
     for item in items:
@@ -314,8 +238,3 @@ def _cost(provider: str, model: Any, told: Record) -> float | None:
     from agentlib.prices import cost
 
     return cost(provider, model, told)
-
-
-def joined(text: str) -> str:
-    """Surrogate halves that met made one character."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
