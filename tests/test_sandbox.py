@@ -261,6 +261,12 @@ def test_guarded_files_that_a_tool_makes_anew_are_moved_aside(place):
     assert "AGENTS.md: a tool may not make this: moved to refused-AGENTS.md" in ran.stderr
 
 
+@everywhere
+def test_a_tool_that_locks_the_folder_hides_nothing_so(place):
+    place.shell("work", "mkdir -p .git/hooks; echo evil >.git/hooks/new; chmod 0 .git; chmod 0 .")
+    assert os.listdir(place.work) == ["refused-.git"]
+
+
 @with_bwrap
 def test_a_guarded_link_is_put_back(place):
     (place.work / "real").write_text("mine")

@@ -22,7 +22,18 @@ def state(folder: str) -> dict[str, str | None]:
 
 def restore(before: Mapping[str, str | None]) -> list[str]:
     """Undo what has changed since; one sentence for each."""
+    for folder in {os.path.dirname(path) for path in before}:
+        _enter(folder)
     return [_aside(path, was) for path, was in before.items() if _what(path) != was]
+
+
+def _enter(folder: str) -> None:
+    """A tool may have locked the folder behind itself."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        try:
+            os.chmod(folder, os.stat(folder).st_mode | 0o700)
+        except OSError:
+            pass
 
 
 def _what(path: str) -> str | None:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 
-from agentlib import consent, output, paths, process, records, sandbox
+from agentlib import cli, consent, output, paths, process, records, sandbox
 from agentlib.coprocess import Coprocess, told
 from agentlib.faults import Fault
 
@@ -54,6 +54,8 @@ class Runner:
         limit = self._limit(tool)
         with self._cell(tool, words, granted) as cell:
             done = process.run(cell.options, given, limit, output.KEPT, leash)
+        for one in cell.removed:
+            cli.warn(f"{tool.name}: {one}")
         return _judged(tool, done, limit) + "".join(f"\n[{one}]" for one in cell.removed)
 
     def _cell(self, tool: Tool, words: list[str], granted: Decision) -> Cell:
