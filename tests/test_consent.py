@@ -103,6 +103,23 @@ def test_the_suites_own_programs_get_their_own_data_folders_only(home):
     assert policy("--allow=remember").decide({**tool, "command": ["/usr/bin/true"]}, {}).write == ()
 
 
+def test_an_agent_of_the_suite_starts_bare_after_consent_and_never_wider_than_the_user_says(monkeypatch):
+    from agentlib import paths
+    monkeypatch.setenv("SOME_KEY", "x")
+    ours = {"name": "helper", "kind": "agent", "command": [f"{paths.TOP}/bin/agent-react"]}
+    theirs = {**ours, "command": ["/usr/bin/true"]}
+    seen = {(tool, flags): policy(*flags.split()).decide({"ours": ours, "theirs": theirs}[tool], {})
+            for tool in ("ours", "theirs") for flags in ("", "--allow=helper", "--allow=helper --sandbox=read")}
+    assert {key: (one.verdict, one.profile, "SOME_KEY" in one.env) for key, one in seen.items()} == {
+        ("ours", ""): ("deny", "off", True),
+        ("ours", "--allow=helper"): ("allow", "off", True),
+        ("ours", "--allow=helper --sandbox=read"): ("allow", "read", False),
+        ("theirs", ""): ("deny", "work", False),
+        ("theirs", "--allow=helper"): ("allow", "work", False),
+        ("theirs", "--allow=helper --sandbox=read"): ("allow", "read", False),
+    }
+
+
 def test_a_denial_tells_the_model_what_to_do():
     with pytest.raises(Fault) as told:
         policy().allow({"name": "change", "command": ["/x"]}, {})

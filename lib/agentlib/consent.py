@@ -114,7 +114,7 @@ class Policy:
         profile, lacks = self._profile(tool, rules)
         if profile == "net" and reads(tool):    # that it only reads is enforced here too
             profile = "read+net"
-        decision = Decision("allow", profile, "", *_grants(tool, rules), frozenset(_env(tool, rules, self.env)))
+        decision = Decision("allow", profile, "", *_grants(tool, rules), frozenset(_env(tool, rules, self.env, profile)))
         wary = any(rule.verdict == "ask" for rule in rules)
         allowed = any(rule.verdict == "allow" for rule in rules)
         if not wary and not lacks and (allowed or _harmless(tool, profile, self.sandbox)):
@@ -126,15 +126,15 @@ class Policy:
 
     def _profile(self, tool: Record, rules: list[Rule]) -> tuple[str, str]:
         """(profile, what the user must say for it to be granted or '')."""
-        own = "read" if reads(tool) else "work"
-        wish = wished(tool) or own
+        wish = wished(tool) or ("off" if agent(tool) else "read" if reads(tool) else "work")
         if named := [rule.profile for rule in rules if rule.profile and rule.verdict != "deny"]:
             return named[0], ""
-        if self.sandbox == "off" or agent(tool):
+        if self.sandbox == "off":
             return "off", ""
         if self.sandbox:
-            return (_narrower(wish, self.sandbox) if reads(tool) or wished(tool) else self.sandbox), ""
-        if WIDTH[wish] > WIDTH["work"]:
+            special = reads(tool) or wished(tool) or agent(tool)
+            return (_narrower(wish, self.sandbox) if special else self.sandbox), ""
+        if WIDTH[wish] > WIDTH["work"] and not agent(tool):
             return wish, f"it asks for the sandbox profile `{wish}` ({MEANING[wish]}): --allow {tool['name']}:{wish}"
         return wish, ""
 
@@ -209,9 +209,9 @@ def _own_data(asked: Any) -> list[str]:
     return [path for path in real if any(inside(os.path.realpath(path), folder) for folder in folders)]
 
 
-def _env(tool: Record, rules: list[Rule], general: Iterable[str]) -> list[str]:
+def _env(tool: Record, rules: list[Rule], general: Iterable[str], profile: str) -> list[str]:
     given = [*general, *(name for rule in rules for name in rule.env)]
-    if agent(tool):
+    if agent(tool) and profile == "off":
         given += os.environ
     elif own(tool):
         given += [name for name in os.environ if name.startswith("XDG_")]
