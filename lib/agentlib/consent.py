@@ -114,7 +114,8 @@ class Policy:
         profile, lacks = self._profile(tool, rules)
         if profile == "net" and reads(tool):    # that it only reads is enforced here too
             profile = "read+net"
-        decision = Decision("allow", profile, "", *_grants(tool, rules), frozenset(_env(tool, rules, self.env, profile)))
+        env = frozenset(_env(tool, rules, self.env, profile))
+        decision = Decision("allow", profile, "", *_grants(tool, rules), env)
         wary = any(rule.verdict == "ask" for rule in rules)
         allowed = any(rule.verdict == "allow" for rule in rules)
         if not wary and not lacks and (allowed or _harmless(tool, profile, self.sandbox)):
