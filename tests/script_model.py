@@ -8,6 +8,7 @@ What follows the first empty line (material) is not script. After its last line 
 """
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -30,6 +31,6 @@ def reply(body: dict[str, Any]) -> Any:
         return {"status": int(status), "body": {"error": {"message": said}}}
     if line.startswith("= "):
         return line[2:].replace("{results}", results).replace("{messages}", str(len(messages)))
-    calls = [part.partition(" ") for part in line.split(" & ")]
+    calls = [part.partition(" ") for part in re.split(r" & (?=[\w-]+ \{)", line)]
     return {"tool_calls": [{"name": name, "arguments": arguments or "{}"} for name, _, arguments in calls]}
 

@@ -81,7 +81,8 @@ def alike(lines: str) -> list[Any]:
 
 def conversation(argv: list[Any], env: dict[str, str], stdin: Path) -> list[Any]:
     with open(stdin, "rb") as given:
-        return alike(subprocess.run(argv, env=env, stdin=given, stdout=subprocess.PIPE, text=True, timeout=60).stdout)
+        ran = subprocess.run(argv, env=env, cwd=env["HOME"], stdin=given, stdout=subprocess.PIPE, text=True, timeout=60)
+    return alike(ran.stdout)
 
 
 def main() -> int:
