@@ -247,6 +247,27 @@ def test_a_connection_is_used_again_after_a_stream() -> None:
     assert len(server.requests) < 5  # connections: later requests came by an earlier one's (by one, on an idle machine)
 
 
+def test_a_connection_used_again_is_cut_when_time_is_up() -> None:
+    closed = threading.Event()
+
+    def play(connection: socket.socket) -> None:
+        connection.sendall(http(completion()).replace(b"connection: close\r\n", b""))
+        connection.recv(65536)  # the second request, which gets no answer
+        connection.recv(65536)
+        closed.set()
+
+    with serving(play) as server, started(server, AGENT_TIMEOUT="1.5") as process:
+        assert process.stdin and process.stdout
+        for kind in ("response", "error"):
+            process.stdin.write(request())
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["type"] == kind
+            time.sleep(0.2)
+        assert closed.wait(5)
+        process.stdin.close()
+    assert len(server.requests) == 1
+
+
 def test_a_vendor_that_never_hangs_up_does_not_keep_the_provider() -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(STREAM + event({"content": "a"}, "stop") + DONE)

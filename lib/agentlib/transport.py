@@ -30,14 +30,14 @@ STEP = 1024 * 1024  # bytes unpacked at a time, so that a gzip bomb meets the ca
 class Watch:
     """The bounds of one exchange: seconds to connect, of silence (streams only) and for the whole; 0 is none."""
 
-    __slots__ = ("connect", "silence", "whole", "started", "heard", "_socket")
+    __slots__ = ("connect", "silence", "whole", "started", "heard", "socket")
 
     def __init__(self, streams: bool) -> None:
         self.connect = seconds("AGENT_CONNECT_TIMEOUT", 5)
         self.silence = seconds("AGENT_SILENCE_TIMEOUT", 120) if streams else float("inf")
         self.whole = seconds("AGENT_TIMEOUT", 600)
         self.started = self.heard = time.monotonic()
-        self._socket: Any = None
+        self.socket: Any = None  # of the connection, once there is one
 
     def due(self) -> float:
         """The moment (of the monotonic clock) at which the exchange has taken too long."""
@@ -49,18 +49,13 @@ class Watch:
             return Fault("timeout", f"no whole answer in {self.whole:g} s (AGENT_TIMEOUT sets this bound)")
         return Fault("timeout", f"nothing said for {self.silence:g} s (AGENT_SILENCE_TIMEOUT sets this bound)")
 
-    def traced(self, name: str, info: dict[str, Any]) -> None:
-        """httpcore tells of its steps here: the connection is kept, so that `cut` can end it."""
-        if name.startswith("connection.") and name.endswith(".complete") and info.get("return_value"):
-            self._socket = info["return_value"].get_extra_info("socket")
-
     def cut(self) -> None:
         """End the exchange from another thread: whoever reads from its socket wakes up."""
         import socket
 
         try:
-            if self._socket:
-                self._socket.shutdown(socket.SHUT_RDWR)
+            if self.socket:
+                self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
 
@@ -150,11 +145,12 @@ class Reply:
 class Connection:
     """A connection to vendors that stays open between calls. Of one thread at a time."""
 
-    __slots__ = ("_client", "_secure")
+    __slots__ = ("_client", "_secure", "_socket")
 
     def __init__(self) -> None:
         self._client: httpx.Client | None = None
         self._secure = False
+        self._socket: Any = None
 
     def _open(self, secure: bool) -> httpx.Client:
         if self._client is None or secure and not self._secure:
@@ -172,6 +168,13 @@ class Connection:
         method = "GET" if data is None else "POST"
         if call.sign:
             headers = call.sign(method, call.url, headers, data or b"")
+        watch.socket = self._socket
+
+        def traced(name: str, info: dict[str, Any]) -> None:
+            """httpcore tells of its steps here: a new connection's socket is what `cut` needs."""
+            if name.startswith("connection.") and name.endswith(".complete") and info.get("return_value"):
+                self._socket = watch.socket = info["return_value"].get_extra_info("socket")
+
         try:
             client = self._open(call.url.startswith("https:"))
             request = client.build_request(
@@ -180,7 +183,7 @@ class Connection:
                 headers=headers,
                 content=data,
                 timeout=_timeout(watch),
-                extensions={"trace": watch.traced},
+                extensions={"trace": traced},
             )
             response = client.send(request, stream=True, follow_redirects=False)
             try:
