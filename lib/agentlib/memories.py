@@ -132,12 +132,28 @@ def recall(args: Namespace) -> int:
 
 
 def search(args: Namespace) -> int:
-    found = opened(args).search(
-        None if args.all else args.namespace, " ".join(args.words), args.tag, args.limit
-    )
+    found = ranked(args, opened(args), " ".join(args.words))
     for record in found:
         records.write(record)
     return 0 if found else 1
+
+
+def ranked(args: Namespace, store: Any, words: str) -> list[Record]:
+    """The memories that fit the words best; with --semantic by meaning too."""
+    space = None if args.all else args.namespace
+    if args.semantic is None:
+        return list(store.search(space, words, args.tag, args.limit))
+    from agentlib import semantic
+
+    return semantic.search(store, args.semantic, space, words, args.tag, args.limit)
+
+
+def embed(args: Namespace) -> int:
+    from agentlib import semantic
+
+    made = semantic.make(opened(args), args.semantic or "")
+    cli.warn(f"{made} vectors made")
+    return 0
 
 
 def forget(args: Namespace) -> int:
@@ -258,9 +274,9 @@ def fitting(args: Namespace, words: str) -> list[Record]:
         store = opened(args)
     except Nothing:
         return []
-    space = None if args.all else args.namespace
     if words.strip():
-        return list(store.search(space, words, args.tag, args.limit))
+        return ranked(args, store, words)
+    space = None if args.all else args.namespace
     return sorted(store.items(space, args.tag), key=lambda r: str(r["time"]), reverse=True)[: args.limit]
 
 

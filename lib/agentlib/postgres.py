@@ -32,11 +32,19 @@ CREATE UNIQUE INDEX IF NOT EXISTS latest ON agentutils.versions(namespace, key) 
 CREATE INDEX IF NOT EXISTS history ON agentutils.versions(namespace, key, id);
 CREATE INDEX IF NOT EXISTS words ON agentutils.versions USING gin(words) WHERE latest;
 """
+VECTORS = (
+    "CREATE TABLE IF NOT EXISTS vectors("
+    "id BIGINT NOT NULL REFERENCES versions ON DELETE CASCADE, model TEXT NOT NULL, vector BYTEA NOT NULL, "
+    "PRIMARY KEY(id, model))",
+)
 LOCK = 0x6167656D  # advisory lock: the tables are made by one, a key is changed by one at a time
 
 
 class Postgres:
     """One connection to a store in PostgreSQL; the methods are those of agentlib.store.Store."""
+
+    vectors = VECTORS
+    writable = True
 
     def __init__(self, url: str, wait: float = 10.0) -> None:
         packages.need("psycopg")
@@ -50,8 +58,9 @@ class Postgres:
         with self._told():
             self.db = psycopg.connect(url, connect_timeout=max(1, int(wait)), autocommit=True)
             self.db.execute(f"SET lock_timeout={int(wait * 1000)}")
+            self.db.execute("SET search_path=agentutils")
             if self.db.execute("SELECT to_regclass('agentutils.words')").fetchone() == (None,):
-                with self._writing():
+                with self.writing():
                     self._run("SELECT pg_advisory_xact_lock(%s)", LOCK)
                     self.db.execute(SCHEMA)
 
@@ -61,18 +70,18 @@ class Postgres:
 
     def remember(self, namespace: str, item: Record) -> int:
         """Keep one memory; the number of its version, once it is committed."""
-        with self._writing():
+        with self.writing():
             return self._keep(namespace, item)
 
     def remember_many(self, items: Iterable[tuple[str, Record]]) -> None:
         """Keep several in one transaction. What is there already makes no new version."""
-        with self._writing():
+        with self.writing():
             for namespace, item in items:
                 self._keep(namespace, item, again=False)
 
     def forget(self, namespace: str, key: str) -> bool:
         """End the value of a key; its history stays. False where there was none."""
-        with self._writing():
+        with self.writing():
             there = self.recall(namespace, key) is not None
             if there:
                 self._keep(namespace, {"key": key}, gone=True)
@@ -80,7 +89,7 @@ class Postgres:
 
     def undo(self, namespace: str, key: str) -> bool:
         """Take back the last version of a key, so that the one before counts. False where there is none."""
-        with self._writing():
+        with self.writing():
             rows = self._rows("namespace=%s AND key=%s ORDER BY id DESC LIMIT 2", namespace, key)
             for row in rows[:1]:
                 self._run("DELETE FROM agentutils.versions WHERE id=%s", row[0])
@@ -150,7 +159,7 @@ class Postgres:
 
     def vacuum(self) -> int:
         """Drop what is expired or forgotten with all its history; how many keys went."""
-        with self._writing():
+        with self.writing():
             gone = self._run(
                 f"SELECT namespace, key FROM agentutils.versions v WHERE latest AND NOT ({_said(ALIVE)})",
                 clock.time(),
@@ -187,6 +196,14 @@ class Postgres:
     ) -> list[tuple[Any, ...]]:
         return self._rows(f"{_said(ALIVE)} AND ({where}) {tail}", clock.time(), *values, *more)
 
+    def has(self, table: str) -> bool:
+        """Whether there is such a table."""
+        return self.sql("SELECT to_regclass(?)", table) != [(None,)]
+
+    def sql(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a statement gives; it has ? for each of the values."""
+        return self._run(_said(text), *values)
+
     def _run(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._told():
             cursor = self.db.execute(
@@ -196,7 +213,7 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         with self._told(), self.db.transaction():
             yield
 

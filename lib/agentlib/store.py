@@ -45,6 +45,11 @@ CREATE INDEX history ON versions(namespace, key, id);
 CREATE VIRTUAL TABLE words USING fts5(key, value, tags, content='versions', content_rowid='id',
     tokenize='porter unicode61');
 """
+VECTORS = (  # made when the first vector is kept (vectors.py)
+    "CREATE TABLE IF NOT EXISTS vectors("
+    "id INTEGER NOT NULL, model TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY(id, model))",
+    "CREATE TRIGGER IF NOT EXISTS vectors_gone AFTER DELETE ON versions BEGIN DELETE FROM vectors WHERE id=old.id; END",
+)
 COLUMNS = "v.id, v.namespace, v.key, v.value, v.tags, v.time, v.expires"
 ALIVE = "v.latest AND v.value IS NOT NULL AND (v.expires IS NULL OR v.expires > ?)"
 
@@ -85,6 +90,8 @@ def version(namespace: str, item: Record, gone: bool) -> tuple[Any, ...]:
 class Store:
     """One open SQLite store. Never kept over a fork."""
 
+    vectors = VECTORS
+
     def __init__(self, path: str, wait: float = 10.0, create: bool = True) -> None:
         self.path = path
         with self._told():
@@ -106,18 +113,18 @@ class Store:
 
     def remember(self, namespace: str, item: Record) -> int:
         """Keep one memory; the number of its version, once it is on the disk."""
-        with self._writing():
+        with self.writing():
             return self._keep(namespace, item)
 
     def remember_many(self, items: Iterable[tuple[str, Record]]) -> None:
         """Keep several in one transaction, or none. What is there already makes no new version."""
-        with self._writing(durable=False):
+        with self.writing(durable=False):
             for namespace, item in items:
                 self._keep(namespace, item, again=False)
 
     def forget(self, namespace: str, key: str) -> bool:
         """End the value of a key; its history stays. False where there was none."""
-        with self._writing():
+        with self.writing():
             there = self._alive(namespace, key)
             if there:
                 self._keep(namespace, {"key": key}, gone=True)
@@ -125,7 +132,7 @@ class Store:
 
     def undo(self, namespace: str, key: str) -> bool:
         """Take back the last version of a key, so that the one before counts. False where there is none."""
-        with self._writing():
+        with self.writing():
             rows = self._rows("namespace=? AND key=? ORDER BY id DESC LIMIT 2", namespace, key)
             if rows:
                 self._unindex(rows[0])
@@ -212,7 +219,7 @@ class Store:
 
     def vacuum(self) -> int:
         """Drop what is expired or forgotten, history and all, and give the room back; how many keys."""
-        with self._writing():
+        with self.writing():
             gone = self.db.execute(
                 f"SELECT namespace, key FROM versions v WHERE latest AND NOT ({ALIVE})", (clock.time(),)
             ).fetchall()
@@ -263,14 +270,22 @@ class Store:
         return rows[0] if rows else None
 
     def _rows(self, where: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self.sql(f"SELECT {COLUMNS} FROM versions v WHERE {where}", *values)
+
+    def has(self, table: str) -> bool:
+        """Whether there is such a table."""
+        return bool(self.sql("SELECT 1 FROM sqlite_master WHERE name=?", table))
+
+    def sql(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a statement gives; it has ? for each of the values."""
         with self._told():
-            return self.db.execute(f"SELECT {COLUMNS} FROM versions v WHERE {where}", values).fetchall()
+            return self.db.execute(text, values).fetchall()
 
     def _pragma(self, name: str) -> int:
         return int(self.db.execute(f"PRAGMA {name}").fetchone()[0])
 
     @contextmanager
-    def _writing(self, durable: bool = True) -> Iterator[None]:
+    def writing(self, durable: bool = True) -> Iterator[None]:
         """One write transaction, begun with the lock in hand: it cannot fail half-way for want of it."""
         if not self.writable:
             raise Fault("tool_denied", f"{self.path}: read only")
