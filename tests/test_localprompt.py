@@ -208,7 +208,7 @@ def many() -> list[dict[str, Any]]:
     ("How many words are in README.md?", "wordcount"), ("What is 3 * 4?", "calculator"),
     ("What time is it in Tokyo?", "current_time"), ("list the files in src", "list_files"),
     ("get https://example.com/ please", "fetch_url"), ("put hello into out.txt", "write_file"),
-    ("SHOUT this in capitals", "uppercase")])
+    ("SHOUT this in capitals", "uppercase"), ("cat /etc/hostname", "read_file"), ("see ./build", "list_files")])
 def test_of_many_tools_those_whose_words_meet_the_request_are_offered(request_: str, wanted: str) -> None:
     found = [tool["name"] for tool in shortlist(many(), request_)]
     assert wanted in found and len(found) == MOST

@@ -49,7 +49,7 @@ def describe(tool: Record) -> str:
 def words(text: str) -> list[str]:
     """Lower-case words, endings cut off. An address, a file's name and a sum count as what they are, too."""
     text = re.sub(r"https?://\S+", " web page address url ", text)
-    text = re.sub(r"[\w./~-]*\w\.[A-Za-z]\w{0,4}\b", lambda m: m.group() + " file path ", text)
+    text = re.sub(r"[\w./~-]*\w\.[A-Za-z]\w{0,4}\b|(?<!\S)[.~]{0,2}/[\w./-]+", r"\g<0> file path ", text)
     text = re.sub(r"\d[\d.,]*", " number ", re.sub(r"\d\s*[-+*/^%x]\s*\d", " calculate number ", text))
     found = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower())
     return [stem(w) for w in found if w not in COMMON]
