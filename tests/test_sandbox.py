@@ -132,7 +132,8 @@ def attempts(place, profile):
     """What each way out said, from inside."""
     with listeners(place) as (port, heard):
         before = (place.outside / "file").stat()
-        ran = place.run(profile, PYTHON, "-IS", str(ESCAPE), str(place.outside), str(os.getpid()), str(port))
+        ran = place.run(profile, PYTHON, "-IS", str(ESCAPE), str(place.outside), str(os.getpid()), str(port),
+                        options=("-r", str(ESCAPE)))
         assert ran.returncode == 0, ran.stderr
         after = (place.outside / "file").stat()
         told = json.loads(ran.stdout)

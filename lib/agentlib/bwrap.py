@@ -10,6 +10,7 @@ ALONE = ("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "A
 # /proc/sys once more, read-only: bwrap started by root leaves it writable, for the kernel still sees root
 MACHINE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
 MIB = 1 << 20
+NOWHERE = "/run/empty"      # the working folder of a probe
 SIZES = {"/tmp": 512 * MIB, "/dev/shm": 64 * MIB, "/run": 16 * MIB}     # bytes of memory that an empty place may fill
 SIZE = 256 * MIB                                                        # the others (a home, /var/tmp)
 
@@ -22,8 +23,8 @@ def command(program: str, view: View, network: bool, filter: int) -> list[str]:
     argv += _resolver() if network else []
     for path, action in view.ordered():         # last, since others may have been mounted inside
         argv += ["--remount-ro", path] if action == MASK and os.path.isdir(path) else []
-    where = view.folder if view.visible else "/tmp"
-    return [*argv, "--seccomp", str(filter), "--chdir", where, "--"]
+    where = [] if view.visible else ["--dir", NOWHERE]
+    return [*argv, *where, "--seccomp", str(filter), "--chdir", view.folder if view.visible else NOWHERE, "--"]
 
 
 def _mount(path: str, action: str) -> list[str]:
