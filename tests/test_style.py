@@ -37,7 +37,8 @@ def names(paths: list[Path]) -> list[str]:
 
 
 FILES = {name: text_of(path) for name, path in zip(names(listed()), listed(), strict=True)}
-PROGRAMS = [n for n in FILES if n.split("/")[0] in ("bin", "providers", "tools", "plugins") and FILES[n].startswith("#!")]
+FOLDERS = ("bin", "providers", "tools", "plugins")
+PROGRAMS = [name for name in FILES if name.split("/")[0] in FOLDERS and FILES[name].startswith("#!")]
 PYTHON = [n for n in FILES if n.endswith(".py") or "python3" in FILES[n].partition("\n")[0]]
 SOURCES = [n for n in FILES if n in PYTHON or FILES[n].startswith("#!") or n.endswith((".bats", ".bash", ".sh"))]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     ROOT: Path
 
 NAME = "agentutils"
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # the checkout, or what is installed
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # checkout or installed tree
 _XDG = {"config": ("XDG_CONFIG_HOME", ".config"), "data": ("XDG_DATA_HOME", ".local/share"),
         "state": ("XDG_STATE_HOME", ".local/state"), "cache": ("XDG_CACHE_HOME", ".cache")}
 
