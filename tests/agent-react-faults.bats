@@ -131,6 +131,44 @@ assert record["error"]["kind"] == "interrupted", out
 PY
 }
 
+@test "a second Ctrl-C while it cleans up ends at once, and no tool is left" {
+    scripted
+    tool deaf 'trap "" TERM; touch begun; while :; do sleep 7534; done' '{}'
+    python3 - <<'PY'
+import os, signal, subprocess, time
+argv = ["agent-react", "--json", "--allow", "deaf:off", "deaf {}"]
+child = subprocess.Popen(argv, stdin=open("tools.jsonl"), stdout=subprocess.PIPE)
+while not os.path.exists("begun"):
+    time.sleep(0.02)
+child.send_signal(signal.SIGINT)
+time.sleep(0.03)
+child.send_signal(signal.SIGINT)
+began = time.monotonic()
+assert child.wait(5) == 130, child.returncode
+assert time.monotonic() - began < 1
+PY
+    tree_gone 'sleep 7534'
+}
+
+@test "--json has its one result also where the stream is broken" {
+    printf 'plain text\n' >in
+    run --separate-stderr agent-react --json hi <in
+    equal 2 "$status"
+    equal invalid_input "$(jq -r .error.kind <<<"$output")"
+}
+
+@test "forty at once all end, each with its answer" {
+    scripted
+    tool t 'echo 7'
+    local pids=()
+    for n in {1..40}; do
+        agent-react 't {}' <tools.jsonl >"out$n" 2>&1 3>&- &
+        pids+=($!)
+    done
+    wait "${pids[@]}"
+    equal 7 "$(sort -u out*)"
+}
+
 @test "a tool killed by a signal is told by the signal's name" {
     scripted
     tool crash 'kill -SEGV $$'

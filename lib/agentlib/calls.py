@@ -31,7 +31,7 @@ SCHEMA_SHOWN = 2000  # characters of a schema told with an error
 class Tool:
     """One tool record, checked. reads: whether it says that it changes nothing. timeout: its own, in seconds."""
 
-    __slots__ = ("record", "name", "command", "invoke", "schema", "reads", "timeout", "validator")
+    __slots__ = ("record", "name", "command", "invoke", "schema", "reads", "timeout", "validator", "offer")
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -43,6 +43,9 @@ class Tool:
         self.reads = isinstance(notes, dict) and notes.get("readOnlyHint") is True
         self.timeout: float | None = record.get("timeout")
         self.validator: Validator | None = None
+        said: Record = {"name": self.name, "description": record.get("description", ""), "inputSchema": self.schema}
+        more: Record = {field: record[field] for field in ("title", "examples") if field in record}
+        self.offer = {**said, **more}  # what the model is told of it
         if fault := self._fault():
             raise Fault("invalid_input", f"the tool {str(self.name)[:80]!r} is left out: {fault}")
 
@@ -59,11 +62,6 @@ class Tool:
         if self.timeout is not None and (not isinstance(self.timeout, int | float) or self.timeout <= 0):
             return "its timeout is not a number of seconds"
         return ""
-
-    def offer(self) -> Record:
-        """What the model is told of it."""
-        said = {"name": self.name, "description": self.record.get("description", ""), "inputSchema": self.schema}
-        return {**said, **{field: self.record[field] for field in ("title", "examples") if field in self.record}}
 
 
 class Tools:
@@ -85,7 +83,7 @@ class Tools:
 
     def offered(self) -> list[Record]:
         """The tools as they stand in a `request`."""
-        return [tool.offer() for tool in self.table.values()]
+        return [tool.offer for tool in self.table.values()]
 
     def harmless(self, calls: list[dict[str, Any]]) -> bool:
         """Whether all these calls only read, so that they may run together."""
