@@ -10,7 +10,7 @@ import pytest
 from agentlib import chat, requests, responses
 from agentlib.faults import Fault
 from raw_server import STREAM, Said, ask, http, serving
-from vendors import failures
+from vendors import failures, shared
 
 VENDOR = chat.Vendor("openai", "https://api.openai.com/v1", "OPENAI_BASE_URL", ("OPENAI_API_KEY",))
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -33,7 +33,7 @@ TEXT = {
     "type": "message",
     "role": "assistant",
     "status": "completed",
-    "content": [{"type": "output_text", "text": "well", "annotations": []}],
+    "content": [{"type": "output_text", "text": "well", "annotations": [], "logprobs": []}],
 }
 
 
@@ -247,3 +247,27 @@ def test_what_openai_is_sent_is_what_was_recorded() -> None:
 @pytest.mark.parametrize("check", ["wire", "wire-requests"])
 def test_the_recorded_exchanges_of_azure_hold(check: str) -> None:
     assert failures(check, "azure") == {}
+
+
+def test_what_is_sent_keeps_the_vendors_specification() -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    sent = body(
+        stream=True,
+        tools=[{"name": "f", "description": "d", "inputSchema": SCHEMA}],
+        tool_choice="required",
+        max_tokens=99,
+        reasoning="low",
+        schema=SCHEMA,
+        messages=[
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": [{"type": "text", "text": "t"}]},
+            {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "name": "f", "arguments": {}}]},
+            {"role": "tool", "tool_call_id": "c", "content": "r"},
+        ],
+    )
+    answer = responses.whole("openai", {"status": "completed", "output": [REASONING, TEXT, CALL], "usage": {}})
+    sent["input"] += body(messages=[answer["message"]])["input"]
+    text = shared("specs/openai/openapi-trimmed.json").read_text()
+    components = json.loads(text.replace('"oneOf"', '"anyOf"'))["components"]  # as published, items match several
+    schema = {"$ref": "#/components/schemas/CreateResponse", "components": components}
+    assert [e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(sent)] == []

@@ -203,31 +203,20 @@ def _stop(said: Record, calls: list[Record], refusal: str) -> str:
 
 
 def _kept(output: list[Record]) -> Record:
-    """The items to bring back in their order, where there is reasoning or a phase; else the content says it all."""
-    items = []
-    for item in output:
-        kind = item.get("type")
-        if kind == "reasoning" and item.get("encrypted_content"):
-            items.append({k: v for k, v in item.items() if k in ("type", "id", "summary", "encrypted_content")})
-        elif kind == "message":
-            parts = [
-                {"type": "output_text", "text": p.get("text") or p.get("refusal") or ""}
-                for p in item.get("content") or ()
-            ]
-            phase = {"phase": item["phase"]} if item.get("phase") else {}
-            items.append({"type": "message", "role": "assistant", "content": parts, **phase})
-        elif kind == "function_call":
-            items.append(
-                {
-                    "type": kind,
-                    "call_id": item["call_id"],
-                    "name": item["name"],
-                    "arguments": item.get("arguments") or "{}",
-                }
-            )
+    """The items to bring back, where there is reasoning or a phase, in their order; else the content says it all."""
+    items = [
+        {field: item[field] for field in BACK[item["type"]] if item.get(field) is not None}
+        for item in output
+        if item.get("type") in BACK and (item["type"] != "reasoning" or item.get("encrypted_content"))
+    ]
     return {"items": items} if any(i["type"] == "reasoning" or "phase" in i for i in items) else {}
 
 
+BACK = {  # the items that are brought back, and what of them
+    "reasoning": ("type", "id", "summary", "encrypted_content"),
+    "message": ("type", "id", "role", "status", "content", "phase"),
+    "function_call": ("type", "id", "call_id", "name", "arguments", "status"),
+}
 DELTAS = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "text",
