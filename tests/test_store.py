@@ -15,7 +15,9 @@ import time
 import pytest
 
 from agentlib.faults import Fault
+from agentlib.semantic import fused
 from agentlib.store import Store
+from agentlib.vectors import Vectors, packed, products
 
 
 @pytest.fixture(scope="session")
@@ -220,3 +222,87 @@ def test_a_password_in_the_address_is_refused(server):
 
     with pytest.raises(Fault, match="password"):
         Postgres("postgresql://me:secret@/x")
+
+
+def near(store, query, namespace="default", model="m/1", tags=()):
+    vectors = Vectors(store, model, packed(query), namespace)
+    return vectors, [(m["key"], m["similarity"]) for m in vectors.nearest(set(tags), 10, 0.25)]
+
+
+@pytest.fixture
+def pointed(store):
+    """A store with three memories, whose vectors point east, north, and between."""
+    ids = [keep(store, key, key) for key in ("east", "north", "between")]
+    near(store, [1, 0])[0].keep(zip(ids, map(packed, ([2, 0], [0, 3], [1, 1])), strict=True))
+    return store
+
+
+def test_the_nearest_vectors_are_found_whatever_their_length(pointed):
+    assert near(pointed, [5, 0])[1] == [("east", 1.0), ("between", 0.707)]
+    assert near(pointed, [-1, 0])[1] == []
+
+
+def test_the_products_are_the_same_with_numpy_and_without(monkeypatch):
+    pytest.importorskip("numpy", reason="numpy is not installed")
+    made = [packed([1, i, 2 - i]) for i in range(600)]
+    monkeypatch.setattr("agentlib.vectors.FEW", 10)
+    quick = products(made, made[7])
+    monkeypatch.setattr("agentlib.vectors._numpy", lambda: None)
+    assert quick == pytest.approx(products(made, made[7]), abs=1e-6) and quick[7] == pytest.approx(1)
+
+
+def test_many_vectors_are_read_in_pages(store, monkeypatch):
+    monkeypatch.setattr("agentlib.vectors.PAGE", 3)
+    ids = [keep(store, f"k{n}", n) for n in range(9)]
+    near(store, [1, 0])[0].keep((id, packed([1, n])) for n, id in enumerate(ids))
+    assert [key for key, _ in near(store, [1, 0])[1]] == ["k0", "k1", "k2", "k3"]
+
+
+def test_only_memories_that_are_alive_are_near_and_a_vector_is_gone_with_its_version(pointed):
+    pointed.forget("default", "east")
+    assert [key for key, _ in near(pointed, [1, 0])[1]] == ["between"]
+    pointed.undo("default", "east")
+    assert [key for key, _ in near(pointed, [1, 0])[1]] == ["east", "between"]
+    pointed.undo("default", "between")
+    pointed.forget("default", "north")
+    pointed.vacuum()
+    assert pointed.sql("SELECT count(*) FROM vectors") == [(1,)]
+
+
+def test_what_has_no_vector_of_this_model_and_length_is_told_the_newest_first(pointed):
+    keep(pointed, "new", 1)
+    keep(pointed, "elsewhere", 1, "b")
+    assert near(pointed, [1, 0])[0].missing() == 1
+    other, _ = near(pointed, [1, 0], model="m/2")
+    assert [record["key"] for _, record in other.without(2)] == ["new", "between"] and other.others() == ["m/1"]
+    longer, _ = near(pointed, [1, 0, 0])
+    assert longer.missing() == 4 and longer.others() == []
+    assert near(pointed, [1, 0], None)[0].missing() == 2
+
+
+def test_models_are_kept_beside_each_other_until_the_others_are_dropped(pointed):
+    other, _ = near(pointed, [1, 0], model="m/2")
+    other.keep((id, packed([0, 1])) for id, _ in other.without(10))
+    assert [key for key, _ in near(pointed, [1, 0])[1]] == ["east", "between"]
+    other.drop_others()
+    assert near(pointed, [1, 0])[0].missing() == 3 and other.missing() == 0
+
+
+def test_tags_and_namespaces_narrow_what_is_near(pointed):
+    id = keep(pointed, "mine", 1, "b", tags=["x"])
+    near(pointed, [1, 0])[0].keep([(id, packed([1, 0])), (id + 999, packed([1, 0]))])  # the second is of no version
+    assert near(pointed, [1, 0], "b")[1] == near(pointed, [1, 0], None, tags=["x"])[1] == [("mine", 1.0)]
+    assert len(near(pointed, [1, 0], None)[1]) == 3
+
+
+def test_a_store_that_cannot_be_written_has_the_vectors_it_has(opener):
+    store = opener()
+    store.writable = False
+    vectors, found = near(store, [1, 0])
+    assert found == [] and vectors.missing() == 0 and vectors.others() == [] and not store.has("vectors")
+    store.close()
+
+
+def test_ranks_are_fused_and_what_each_list_tells_of_a_memory_is_kept():
+    a, b, c = ({"key": key} for key in "abc")
+    assert fused([a, b], [{**b, "similarity": 0.5}, c]) == [{**b, "similarity": 0.5}, a, c]

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "minilm"  # on this machine: what is remembered goes to a service only where the user names one
 MOST = 1000  # vectors that one search makes; the next one goes on
-BATCH = 64  # texts in one record
+BATCH = 50  # texts in one record
+PROGRESS = 250  # vectors after which it is told how many there are
 READ = 4000  # characters of a memory that its vector is made of
 SHORTEST = 200  # characters below which a text that is too long for a model is not cut any more
 POOL = 200  # places of each list that are fused
@@ -110,7 +111,7 @@ def _fill(vectors: Vectors, embedder: Embedder, most: int) -> int:
         texts = embedder.vectors([text(record) for _, record in batch])
         vectors.keep((id, vector) for (id, _), vector in zip(batch, texts, strict=True))
         made += len(batch)
-        if missing > 2 * BATCH:
+        if made % PROGRESS == 0 and made < missing:
             cli.warn(f"{made} of {missing} vectors made")
     if made < missing:
         cli.warn(f"{missing - made} memories have no vector yet: `agent-memory embed` makes all of them")
