@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016  # what tools and the inner shell expand stands in single quotes
 # agent-react: many tasks in one process.
 load helper
 load react

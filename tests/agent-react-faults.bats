@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016  # what tools and the inner shell expand stands in single quotes
 # agent-react: what goes wrong with tools, pipes and the machine, and what becomes of it.
 load helper
 load react
@@ -28,7 +29,7 @@ kinds() { jq -r 'select(.role == "tool") | .error.kind // "none"' <<<"$output"; 
     react --events --tool-timeout 1 $'deaf {}\n= done'
     ((SECONDS - began < 5))
     equal tool_timeout "$(kinds)"
-    equal done "$(result .output)"
+    equal "done" "$(result .output)"
 }
 
 @test "a tool whose child holds its output open gives its result at once" {
@@ -428,5 +429,5 @@ for n in range(5000):
 PY
     run --separate-stderr timeout 20 agent-react '= done' <t.jsonl
     equal 0 "$status"
-    equal done "$output"
+    equal "done" "$output"
 }

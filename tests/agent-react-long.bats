@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016  # what tools and the inner shell expand stands in single quotes
 # agent-react: long conversations, and those that were cut off.
 load helper
 load react

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016  # what tools and the inner shell expand stands in single quotes
 # agent-react: plugins at all hooks, in any language; a broken guard is never skipped.
 load helper
 load react
@@ -15,7 +16,7 @@ if "--agent-schema" in sys.argv:
 for line in sys.stdin:
     ask = json.loads(line)
     hook, record, deny = ask["hook"], ask["record"], None
-$(sed 's/^/    /' <<<"$3")
+    ${3//$'\n'/$'\n'    }
     print(json.dumps({"id": ask["id"], **({"deny": deny} if deny else {"record": record})}), flush=True)
 PY
     chmod +x "$1"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016  # what tools and the inner shell expand stands in single quotes
 # agent-react: one run, from its request to its answer.
 load helper
 load react
@@ -121,7 +122,7 @@ as_jsonl {"n":2}'
     has "$(results | sed -n 1p)" "not JSON"
     lacks "$(results)" '"ran'
     equal $'invalid_arguments\ninvalid_arguments' "$(jq -r 'select(.is_error).error.kind' <<<"$output")"
-    equal done "$(jq -r 'select(.type == "result").output' <<<"$output")"
+    equal "done" "$(jq -r 'select(.type == "result").output' <<<"$output")"
 }
 
 @test "a tool that is not read-only runs only with --allow" {
@@ -133,7 +134,7 @@ as_jsonl {"n":2}'
     equal tool_denied "$(jq -r 'select(.is_error).error.kind' <<<"$output")"
     [[ ! -e made ]]
     react 'writer {}' --allow writer
-    equal done "$output"
+    equal "done" "$output"
     equal wrote "$(cat made)"
     rm made
     react --allow all 'writer {}'

@@ -98,9 +98,10 @@ def main() -> int:
         raw = [sys.executable, str(ROOT / "tests/bench/batch_raw.py")]
         react = [str(ROOT / "bin/agent-react"), "--jobs"]
         limit = 2 * LATENCY + bare(tool, 1000) / (os.cpu_count() or 1)
-        rows = [("agent-react", [*react, "1000"], tasks(folder, 1000, tool)),
-                ("agent-react --sandbox off", [*react, "1000", "--sandbox", "off"], tasks(folder, 1000, tool)),
-                ("asyncio by hand", [*raw, "1000", env["OPENAI_BASE_URL"], str(tool)], os.devnull)]
+        rows: list[tuple[str, list[str], Path | str]] = [
+            ("agent-react", [*react, "1000"], tasks(folder, 1000, tool)),
+            ("agent-react --sandbox off", [*react, "1000", "--sandbox", "off"], tasks(folder, 1000, tool)),
+            ("asyncio by hand", [*raw, "1000", env["OPENAI_BASE_URL"], str(tool)], os.devnull)]
         good = True
         for name, argv, stdin in rows:
             wall, cpu, peak = run(argv, {**env, "TASKS": "1000"}, stdin)

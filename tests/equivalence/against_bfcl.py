@@ -48,8 +48,9 @@ def schema(told: Any) -> Any:
     """A JSON Schema out of bfcl's own words for types."""
     if not isinstance(told, dict):
         return told
-    out = {key: [schema(one) for one in value] if isinstance(value, list) else schema(value)
-           for key, value in told.items() if not (key == "type" and value == "any")}
+    kept = {key: value for key, value in told.items() if not (key == "type" and value == "any")}
+    out: dict[str, Any] = {key: [schema(one) for one in value] if isinstance(value, list) else schema(value)
+                           for key, value in kept.items()}
     if isinstance(out.get("type"), str):
         out["type"] = TYPES.get(out["type"], out["type"])
     return out
@@ -116,7 +117,7 @@ def main() -> int:
     entries = lines(archive, "BFCL_v4_multi_turn_base.json")
     fit = [one for one in entries if set(one["involved_classes"]) <= set(simulator.MODULES)]
     fit = fit[:int(sys.argv[1])] if sys.argv[1:] else fit
-    argv = [sys.executable, ROOT / "tests/model_server.py", ROOT / "tests/script_model.py", "--with-parent"]
+    argv = [sys.executable, str(ROOT / "tests/model_server.py"), str(ROOT / "tests/script_model.py"), "--with-parent"]
     with tempfile.TemporaryDirectory() as home, subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         address = server.stdout.readline().strip()

@@ -90,7 +90,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_tools(folder)
-        argv = [sys.executable, ROOT / "tests/model_server.py", ROOT / "tests/script_model.py", "--with-parent"]
+        tests = ROOT / "tests"
+        argv = [sys.executable, str(tests / "model_server.py"), str(tests / "script_model.py"), "--with-parent"]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout
             address = server.stdout.readline().strip()
