@@ -1,4 +1,4 @@
-"""Embeddings: the `embed` record to a vendor's request, its answer to vectors; OpenAI's way, which most vendors have."""
+"""Embeddings: the `embed` record to a vendor's request, its answer to vectors; OpenAI's way, which most have."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ it. What only the vendor understands goes into message["provider_data"] under th
 A vendor that makes embeddings gives two more, for `embed` records (see embedding.py):
 
     embed(record) -> http.Call      the vendor's request
-    vectors(record, body) -> Made   reads the JSON object of the answer: `vectors`, `usage`, and `model` where it is told
+    vectors(record, body) -> Made   reads the JSON object of the answer: `vectors`, `usage`, and `model` where told
 
 The runtime (desk.py) sees to the rest: one final record a request, bounds of time, ids, costs, and no key in a message.
 """
