@@ -266,6 +266,7 @@ def test_guarded_files_that_a_tool_makes_anew_are_moved_aside(place):
 def test_a_tool_that_locks_the_folder_hides_nothing_so(place):
     place.shell("work", "mkdir -p .git/hooks; echo evil >.git/hooks/new; chmod 0 .git; chmod 0 .")
     assert os.listdir(place.work) == ["refused-.git"]
+    (place.work / "refused-.git").chmod(0o700)
 
 
 @with_bwrap
