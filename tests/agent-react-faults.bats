@@ -69,6 +69,26 @@ tree_gone() {
     tree_gone 'sleep 7531'
 }
 
+@test "kill -9 of an agent ends the agents that it called, and their tools" {
+    scripted
+    tool worker 'touch begun; sleep 7535' '{}'
+    mv tools.jsonl inner.jsonl
+    cat >inner <<'SH'
+#!/bin/bash
+# inner - an agent that is called (answers --agent-schema)
+set -euo pipefail
+input=$(cat)
+cat inner.jsonl | agent-react --name inner --description Inner --allow worker "$input" "$@"
+SH
+    chmod +x inner
+    jq -cn --arg path "$PWD/inner" '{type:"tool",name:"inner",description:"x",kind:"agent",invoke:"text",command:[$path],
+        inputSchema:{type:"object"}}' >tools.jsonl
+    started --allow inner:off --env OPENAI_API_KEY --env OPENAI_BASE_URL 'inner {"input":"worker {}"}'
+    kill -9 "$PID"
+    tree_gone 'sleep 7535'
+    tree_gone 'agent-react --name inner'
+}
+
 @test "SIGTERM ends the tools, gives one result record, status 143" {
     scripted
     tool worker 'touch begun; sleep 7532' '{}'

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agentlib.records import Record
 
 DEPTH = 5  # agents that may call agents, one inside the other
+PDEATHSIG = 1  # of prctl(2)
 LEAVE = 2.0  # seconds that agent-llm gets to leave by itself at the end
 FIELDS = ("temperature", "max_tokens", "reasoning")  # of each request
 
@@ -37,6 +38,8 @@ FIELDS = ("temperature", "max_tokens", "reasoning")  # of each request
 def main(options: argparse.Namespace, folder: str) -> int:
     """Run agent-react; its exit status. folder: where agent-llm lies."""
     depth = _depth()
+    if depth:
+        _end_with_parent()
     policy = consent.policy(options)
     options.schema = options.schema and read_schema(options.schema)
     ledger = _ledger(options.budget)
@@ -195,6 +198,13 @@ def _depth() -> int:
     if depth >= DEPTH:
         raise Fault("limit_exceeded", f"agents call agents {depth} deep already: no further (AGENT_DEPTH)")
     return depth
+
+
+def _end_with_parent() -> None:
+    """TERM for an agent that another called, where what started it (a script's shell) is killed with that one."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _to_model(options: argparse.Namespace) -> list[str]:
