@@ -131,6 +131,8 @@ def end(status: int) -> NoReturn:
             sys.stdout.flush()
     except BrokenPipeError:
         status = status or closed
+    except (Interrupted, KeyboardInterrupt) as stop:
+        status = 128 + getattr(stop, "signum", signal.SIGINT)
     except OSError as bad:
         if status == 0:
             warn(f"standard output: {bad.strerror}")
