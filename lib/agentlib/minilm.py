@@ -52,7 +52,7 @@ def has_runtime() -> bool:
 
 def absent() -> Fault:
     """What to say where it is not installed."""
-    cost = "0.13 GB of download, 0.17 GB of disk, licence Apache-2.0, no key needed"
+    cost = "0.15 GB of download, 0.17 GB of disk, licence Apache-2.0, no key needed"
     return Fault(
         "not_found",
         f"{TITLE} is not on this machine; `agent-llm local install --size embeddings` fetches it: {cost}",
@@ -61,7 +61,7 @@ def absent() -> Fault:
 
 
 class Embedder:
-    """The model in memory (about 0.1 GB); may be used by several threads at once."""
+    """The model in memory (0.26 GB with its runtime); may be used by several threads at once."""
 
     def __init__(self) -> None:
         if not installed():
