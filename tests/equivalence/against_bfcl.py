@@ -28,6 +28,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PACKAGE = "bfcl-eval==2026.3.23"
 DOCS = {"TwitterAPI": "posting_api"}        # where the file of the schemas is not called like the module
+REFUSED = {"multi_turn_base_173"}    # closes ticket "ticket_001" where its own schema says integer: agent-react refuses
 TYPES = {"dict": "object", "float": "number", "tuple": "array"}
 Call = tuple[str, dict[str, Any]]
 
@@ -128,8 +129,9 @@ def main() -> int:
         finally:
             server.terminate()
     calls = sum(len(turn) for one in fit for turn in truths[one["id"]])
-    print(f"{len(fit)} conversations of {len(entries)}, {calls} calls: {len(fit) - len(wrong)} the same; not: {wrong}")
-    return 1 if wrong else 0
+    print(f"{len(fit)} conversations of {len(entries)}, {calls} calls: {len(fit) - len(wrong)} the same; not: {wrong}"
+          f" (known: {', '.join(REFUSED)}, whose ground truth breaks its schema)")
+    return 1 if set(wrong) - REFUSED else 0
 
 
 if __name__ == "__main__":
