@@ -384,3 +384,12 @@ worse:5: \"examples\": 'hm' does not fit \"inputSchema\"" "$output"
     run --separate-stderr agent-react "Go" <<<"$output"
     has "$output" "not the one that was found"
 }
+
+@test "tools, where there is no folder of that name, is the suite's tools; a folder of one's own goes first" {
+    has "$(agent-discover tools </dev/null | jq -r .name)" wordcount
+    has "$(agent-discover plugins </dev/null | jq -r .name)" redact
+    mkdir tools
+    printf '#!/bin/sh\necho %s # --agent-schema\n' "'{\"name\":\"mine\",\"description\":\"mine\"}'" >tools/mine
+    chmod +x tools/mine
+    equal mine "$(agent-discover tools </dev/null | jq -r .name)"
+}

@@ -382,3 +382,10 @@ while True: s.accept()' >port &
     equal "echo/echo-live" "$output"
     equal '{"type":"model","provider":"echo","id":"echo-live"}' "$(agent-llm --list-models --provider echo --json)"
 }
+
+@test "an operand without a word asks nothing, and that is told" {
+    model 'unheard'
+    run -2 agent-llm "" </dev/null
+    has "$output" 'nothing is asked'
+    equal 0 "$(requests | wc -l)"
+}

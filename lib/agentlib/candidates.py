@@ -33,6 +33,11 @@ def homes(kind: str) -> list[str]:
     return tools if kind == "tool" else [*tools, os.path.join(paths.TOP, "bin")]
 
 
+def homes_of_all() -> list[str]:
+    """The folders of every kind."""
+    return list(dict.fromkeys(path for kind in ("agent", "provider", "plugin") for path in homes(kind)))
+
+
 def of(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate], int]:
     """The files of all operands, each once, and 0, or NOT_FOUND where one is missing (said on stderr).
 
@@ -60,13 +65,16 @@ def expand(operand: str) -> Iterator[Candidate]:
 
     A name without a slash is looked up on the tool path, then among the suite's programs, providers and plugins,
     before the working folder: what lies where one happens to be must not take a tool's place (as with `.` in PATH).
+    Where there is neither, `tools` (or `providers`, `plugins`) is the folders of that name on the path.
     """
     if os.sep not in operand:
         try:
-            known = [folder for kind in ("agent", "provider", "plugin") for folder in homes(kind)]
-            yield Candidate(schemas.find(operand, known), True)
+            yield Candidate(schemas.find(operand, homes_of_all()), True)
             return
         except Fault:
+            if not os.path.lexists(operand) and (known := [p for p in homes_of_all() if p.endswith(f"/{operand}")]):
+                yield from everything(known)
+                return
             if not os.path.lexists(operand):
                 looked = os.pathsep.join(homes("tool"))
                 raise Fault("not_found", f"{operand}: no file here, nor a tool in {looked}") from None

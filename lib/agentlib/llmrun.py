@@ -53,7 +53,7 @@ class Run:
         stream = self.plain() if "-" in self.options.request else self.read()
         if not self.filter:
             if not stream and not self.text:
-                return _nothing()
+                return _nothing(self.options.request)
             self.dispatch.sink = answers.Whole(self.out) if self.options.json else answers.Text(self.out)
             self.submit("1", question.request(stream, self.text))
         return self.end()
@@ -147,8 +147,8 @@ def _gone() -> None:
     raise records.ClosedPipe
 
 
-def _nothing() -> int:
-    """An empty stream is a filter's quiet end; with a terminal the question was forgotten."""
-    if os.isatty(0):
+def _nothing(operands: list[str]) -> int:
+    """An empty stream is a filter's quiet end; with a terminal, or operands without a word, the question is missing."""
+    if operands or os.isatty(0):
         raise Fault("invalid_input", "nothing is asked; see 'agent-llm --help'")
     return 0
