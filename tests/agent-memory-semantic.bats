@@ -142,6 +142,21 @@ sqlite3_count() {
     equal 1 "$(wc -l <<<"$stderr")"
 }
 
+@test "vectors that are no vectors are told of" {
+    mkdir providers
+    for made in '[[1,2],[3,4]]' '[["x"]]' '"vector"'; do
+        cat >providers/liar <<EOF
+#!/bin/sh
+[ "\$1" != --agent-schema ] || exec echo '{"name":"liar","description":"lies","kind":"provider"}'
+exec jq -c --unbuffered '{type: "embedding", id, vectors: $made, model: "m"}'
+EOF
+        chmod +x providers/liar
+        run -111 env AGENT_PROVIDER_PATH="$PWD/providers" agent-memory search --semantic=liar car
+        has "$output" "vectors"
+        equal 1 "${#lines[@]}"
+    done
+}
+
 @test "one memory that cannot be embedded is told of; nothing is kept half" {
     agent-memory remember bad 'an impossible thing'
     run -100 agent-memory search --semantic car

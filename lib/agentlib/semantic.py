@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from agentlib import cli, records
 from agentlib.command import BIN
 from agentlib.coprocess import Coprocess
+from agentlib.embedding import checked
 from agentlib.faults import Fault
 from agentlib.vectors import Vectors, packed
 
@@ -55,7 +56,7 @@ class Embedder:
                 return self.vectors([text[: longest // 2] for text in texts])
             raise Fault(str(answer.get("kind")), f"--semantic={self._spec}: {answer.get('message')}")
         self.model = f"{answer.get('provider')}/{answer.get('model')}"
-        return [packed(numbers) for numbers in answer["vectors"]]
+        return [packed(numbers) for numbers in checked(answer.get("vectors"), texts)]
 
     def close(self) -> None:
         """End agent-llm."""
