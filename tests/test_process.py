@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_only_the_end_of_stderr_is_kept() -> None:
     assert len(done.err) <= process.ERR_CAP and done.err.endswith(b"line 2999\n")
 
 
-def test_a_grandchild_that_holds_the_output_is_not_waited_for_and_ends(tmp_path: object) -> None:
+def test_a_grandchild_that_holds_the_output_is_not_waited_for_and_ends() -> None:
     began = time.monotonic()
     done = run("sleep 60 & echo $!")
     assert time.monotonic() - began < 3
@@ -71,10 +72,10 @@ def test_a_pulled_leash_ends_what_runs_and_starts_nothing_more() -> None:
         process.run({"args": ["true"]}, b"", 1, 1, leash)
 
 
-def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left() -> None:
+def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
-        process.run({"args": ["/nonexistent"]}, b"", 1, 1, Leash())
+        process.run({"args": [str(tmp_path / "none")]}, b"", 1, 1, Leash())
     run("true")
     assert len(os.listdir("/proc/self/fd")) == before
 
