@@ -57,6 +57,36 @@ P
     equal 'STOPPING=1' "$(tail -1 told)"
 }
 
+@test "gives a watchdog signs of life, also while a run lasts" {
+    python3 - <<'P'
+import os, socket, subprocess
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind("notify")
+s.settimeout(10)
+env = {**os.environ, "NOTIFY_SOCKET": os.path.abspath("notify"), "WATCHDOG_USEC": "200000"}
+subprocess.run(["agent-every", "30s", "--count", "1", "--", "sleep", "0.5"], env=env, check=True)
+got = []
+while "STOPPING=1" not in got:
+    got.append(s.recv(4096).decode())
+status = next(i for i, line in enumerate(got) if line.startswith("STATUS=run 1"))
+assert got[:status].count("WATCHDOG=1") >= 3, got
+P
+}
+
+@test "stopped and continued, it does not make up for the runs that it missed" {
+    agent-every 0.5s -- sh -c 'echo run >>log' &
+    pid=$!
+    until [ -s log ]; do sleep 0.02; done
+    kill -STOP "$pid"
+    sleep 2 # the time of four runs
+    before=$(wc -l <log)
+    kill -CONT "$pid"
+    sleep 0.3 # less than the time between two
+    [ "$(wc -l <log)" -le $((before + 1)) ]
+    kill "$pid"
+    wait "$pid"
+}
+
 @test "a time that is none, a program that is none" {
     run -2 agent-every soon -- true
     run -2 agent-every 5m

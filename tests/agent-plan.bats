@@ -215,13 +215,23 @@ def reply(body):
     equal 1 "$(requests | wc -l)"
 }
 
-@test "Ctrl-C ends every step that runs" {
-    printf '#!/bin/bash\ntouch begun\nexec sleep 60\n' >step
-    chmod +x step
-    plan a >plan.jsonl
-    setsid agent-execute --quiet -- ./step <plan.jsonl &
-    pid=$!
-    until [ -e begun ]; do sleep 0.02; done
-    kill -INT "$(pgrep -f -n 'agent-execute --quiet')"
-    wait "$pid" || true
+@test "a long plan, long outputs, empty ones, any letters" {
+    jq -cn 'range(200) | {type:"step", id:"s\(.)", task:"täsk 😀 \(.)", needs:(if . > 0 then ["s\(. - 1)"] else [] end)}' >plan
+    run -0 agent-execute --quiet -- echo ä <plan
+    equal 200 "${#lines[@]}"
+    equal 'ä täsk 😀 199' "$(jq -r .output <<<"${lines[199]}")"
+    printf '#!/bin/bash\nhead -c "$(wc -c <<<"$1")"000000 /dev/zero | tr "\\0" x\n' >big # so many MB as the task has letters, and one
+    chmod +x big
+    jq -cn '{type:"step", id:("a", "b"), task:"12"}, {type:"step", id:"c", task:"123456", needs:["a"]}' >plan
+    agent-execute --quiet -- ./big <plan >out || true
+    equal '["a","done",3000000] ["b","done",3000000] ["c","failed","ended for an output of more than 4 MiB"]' \
+        "$(jq -c '[.id, .status, .error.message // (.output | length)]' out | sort | xargs -d'\n')"
+    run -0 agent-execute --quiet -- true < <(plan a b:a)
+    equal '["done",""]' "$(jq -c '[.status, .output]' <<<"${lines[1]}")"
+}
+
+@test "a reader that leaves ends the run, silently" {
+    run --separate-stderr timeout 5 bash -c 'agent-execute --quiet -- echo | head -n 0; exit "${PIPESTATUS[0]}"' < <(plan a b:a)
+    equal 141 "$status"
+    equal '' "$stderr"
 }

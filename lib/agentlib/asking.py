@@ -6,8 +6,7 @@ import io
 import os
 import subprocess
 
-from agentlib import records
-from agentlib.command import BIN
+from agentlib import command, records
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -45,9 +44,9 @@ def ask(args: Namespace, system: str, text: str, schema: Record | None = None) -
 
 def send(args: Namespace, request: Record) -> Record:
     """The `response` to a request; the Fault that an `error` says."""
-    command = [os.path.join(BIN, "agent-llm"), *words(args)]
+    argv = command.bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
     line = records.dumps(request).encode() + b"\n"
-    done = subprocess.run(command, input=line, stdout=subprocess.PIPE, timeout=ENOUGH)
+    done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=ENOUGH)
     for number, raw in records.lines(io.BytesIO(done.stdout)):
         record = records.parse(raw, number)
         if record["type"] == "response":

@@ -9,19 +9,19 @@ import fcntl
 import os
 import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import time
 
-from agentlib import cli, command, paths
+from agentlib import cli, command, paths, process
 from agentlib.faults import Fault, Interrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
+KILL = 2.0  # seconds between TERM and KILL
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -37,14 +37,14 @@ def main(args: Namespace) -> int:
     """Run until TERM (then 0), or --count runs (then the status of the last)."""
     interval, jitter = seconds(args.interval), seconds(args.jitter)
     lock = alone(args.name or " ".join(args.command))
-    status, count = 0, 0
+    status, count, leash = 0, 0, command.Leash()
     try:
         notify("READY=1")
         due = time.monotonic()
         while True:
             pause(due + random.random() * jitter)
             due = max(due + interval, time.monotonic())
-            status = once(args)
+            status = once(args, leash)
             count += 1
             notify(f"STATUS=run {count} ended with status {status}")
             if count == args.count:
@@ -67,49 +67,51 @@ def alone(name: str) -> int:
     return file
 
 
+def beat() -> float:
+    """The seconds between two signs of life, where a watchdog wants them (sd_watchdog_enabled(3)), else endless."""
+    return int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6 or float("inf")
+
+
 def pause(until: float) -> None:
-    """Sleep, telling a watchdog that we are alive (sd_watchdog_enabled(3))."""
-    beat = int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6
+    """Sleep, and give signs of life."""
     while (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, beat) if beat else left)
+        time.sleep(min(left, beat()))
         notify("WATCHDOG=1")
 
 
-def once(args: Namespace) -> int:
+def watched(child: subprocess.Popen[bytes], limit: float) -> int:
+    """The status of a run, with signs of life while it lasts; TimeoutExpired after so many seconds."""
+    until = time.monotonic() + limit
+    while True:
+        try:
+            return child.wait(min(until - time.monotonic(), beat()))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= until:
+                raise
+            notify("WATCHDOG=1")
+
+
+def once(args: Namespace, leash: command.Leash) -> int:
     """One run; its status, 124 where its time was up. TERM gives it the grace, then ends it and us."""
-    path = shutil.which(args.command[0]) or shutil.which(os.path.join(command.BIN, args.command[0]))
-    if path is None:
-        raise Fault("not_found", f"{args.command[0]}: no such program")
     began = time.monotonic()
-    child = subprocess.Popen([path, *args.command[1:]], stdin=subprocess.DEVNULL, start_new_session=True)
+    argv = command.bound([command.found(args.command[0]), *args.command[1:]])
+    child = leash.start({"args": argv, "stdin": subprocess.DEVNULL})
     try:
-        status = child.wait(seconds(args.timeout))
+        status = watched(child, seconds(args.timeout))
     except subprocess.TimeoutExpired:
         log(4, f"run ended after {args.timeout}, its time limit")
-        end(child, 2.0)
+        process.signal_group(child, signal.SIGTERM)
+        process.ended(child, KILL)
         return 124
     except (Interrupted, KeyboardInterrupt):
-        end(child, seconds(args.grace), patient=True)
+        notify("STOPPING=1")
+        process.ended(child, seconds(args.grace))
         raise
+    finally:
+        leash.drop(child)
     status = 128 - status if status < 0 else status
     log(6 if status == 0 else 4, f"run ended with status {status} after {time.monotonic() - began:.1f} s")
     return status
-
-
-def end(child: subprocess.Popen[bytes], grace: float, patient: bool = False) -> None:
-    """The run and all of its group are gone afterwards; `patient`: it may first end by itself."""
-    try:
-        if not patient:
-            os.killpg(child.pid, signal.SIGTERM)
-        child.wait(grace)
-    except (subprocess.TimeoutExpired, ProcessLookupError):
-        pass
-    finally:
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        child.wait()
 
 
 def log(priority: int, text: str) -> None:
@@ -128,5 +130,3 @@ def notify(state: str) -> None:
             channel.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
     except OSError:
         pass
-
-

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 
-from agentlib import asking, cli, command, material, process, records
+from agentlib import asking, cli, command, material, records
 from agentlib.faults import Fault
 from agentlib.steps import problems
 
@@ -47,7 +47,7 @@ class Execution:
         self.tools: list[Record] = []
         self.pieces: list[Record] = []
         self.ended: queue.SimpleQueue[Record] = queue.SimpleQueue()
-        self.leash = process.Leash()
+        self.leash = command.Leash()
         self.replanned = not args.replan
         self.began = time.monotonic()
 

@@ -6,13 +6,14 @@ import os
 import subprocess
 import time
 
-from agentlib import asking, cli, command, process, records
+from agentlib import asking, cli, command, records
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from agentlib.process import Leash
     from agentlib.records import Record
 
 SHOWN = 8000  # characters of an output or a check that a model sees
@@ -32,11 +33,11 @@ def main(args: Namespace) -> int:
     given = _standard_input(args)
     lessons = recalled(args)
     tries: list[Record] = []
-    began, leash = time.monotonic(), process.Leash()
+    began, leash = time.monotonic(), command.Leash()
     try:
         for number in range(1, max(1, args.tries) + 1):
             output, error = attempt(args, with_lessons(args, given, lessons), leash)
-            why = error or judged(args, output)
+            why = error or judged(args, output, leash)
             tries.append({"output": output, "passed": not why, **({"why": why} if why else {})})
             say(args, f"try {number}: " + ("passed" if not why else f"failed: {why.splitlines()[0]}"))
             if not why:
@@ -67,7 +68,7 @@ def with_lessons(args: Namespace, given: bytes, lessons: list[str]) -> bytes:
     return given + b"".join(records.dumps(record).encode() + b"\n" for record in made)
 
 
-def attempt(args: Namespace, given: bytes, leash: process.Leash) -> tuple[str, str]:
+def attempt(args: Namespace, given: bytes, leash: Leash) -> tuple[str, str]:
     """(output, what went wrong with the run itself or "") of one try."""
     ended = command.run(args.command, given, args.timeout, leash)
     text = ended.out.decode("utf-8", "replace")
@@ -79,30 +80,24 @@ def attempt(args: Namespace, given: bytes, leash: process.Leash) -> tuple[str, s
     return text, ""
 
 
-def judged(args: Namespace, output: str) -> str:
+def judged(args: Namespace, output: str, leash: Leash) -> str:
     """Why the output does not pass; "" where it does. Every judge that was named must agree."""
     return (
-        (args.check and by_command(args, output))
+        (args.check and by_command(args, output, leash))
         or (args.schema and by_schema(args.schema, output))
         or (args.critic and by_model(args, output))
         or ""
     )
 
 
-def by_command(args: Namespace, output: str) -> str:
+def by_command(args: Namespace, output: str, leash: Leash) -> str:
     """The user's own shell command; the output is its standard input."""
-    try:
-        done = subprocess.run(
-            ["sh", "-c", args.check],
-            input=output.encode("utf-8", "replace"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=args.timeout,
-        )
-    except subprocess.TimeoutExpired:
+    words = ["sh", "-c", f"exec 2>&1\n{args.check}"]
+    ended = command.run(words, output.encode("utf-8", "replace"), args.timeout, leash)
+    if ended.late:
         return f"the check `{args.check}` was ended after {args.timeout:g} s"
-    said = done.stdout.decode("utf-8", "replace").strip()[-SHOWN:]
-    return f"the check `{args.check}` ended with status {done.returncode}:\n{said}" if done.returncode else ""
+    said = ended.out.decode("utf-8", "replace").strip()[-SHOWN:]
+    return f"the check `{args.check}` ended with status {ended.status}:\n{said}" if ended.status else ""
 
 
 def by_schema(file: str, output: str) -> str:

@@ -64,20 +64,12 @@ def add(args: Namespace) -> int:
     """Write and enable one."""
     if not args.command or bool(args.every) == bool(args.at):
         raise Fault("invalid_input", "add: --every TIME or --at CALENDAR, and the command after --")
-    argv = [found(args.command[0]), *args.command[1:]]
+    argv = [os.path.abspath(command.found(args.command[0])), *args.command[1:]]
     if any("\n" in word or "\0" in word for word in [*argv, args.folder]):
         raise Fault("invalid_input", "add: a word of the command holds a line end")
     if args.keys:
         secret(args.keys)
     return by_systemd(args, argv) if (args.manager or manager()) == "systemd" else by_cron(args, argv)
-
-
-def found(name: str) -> str:
-    """The whole path of the program."""
-    path = shutil.which(name) or shutil.which(os.path.join(command.BIN, name))
-    if path is None:
-        raise Fault("not_found", f"{name}: no such program")
-    return os.path.abspath(path)
 
 
 def secret(file: str) -> None:

@@ -6,7 +6,7 @@ import queue
 import sys
 import threading
 
-from agentlib import asking, cli, command, process, records
+from agentlib import asking, cli, command, records
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def run(args: Namespace, given: bytes) -> tuple[list[str], list[str]]:
     for number in range(args.runs):
         todo.put(number)
     ended: dict[int, str | Fault] = {}
-    leash = process.Leash()
+    leash = command.Leash()
 
     def work() -> None:
         while not todo.empty():
