@@ -43,7 +43,8 @@ def main(args: Namespace) -> int:
         due = time.monotonic()
         while True:
             pause(due + random.random() * jitter)
-            due = max(due + interval, time.monotonic())
+            now = time.monotonic()
+            due = due + interval if due + interval > now else now + interval  # what was missed is not made up for
             status = once(args, leash)
             count += 1
             notify(f"STATUS=run {count} ended with status {status}")
