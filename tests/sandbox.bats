@@ -154,8 +154,7 @@ TOML
     tool stay "touch ready; setsid sleep 7171 & (setsid sh -c 'sleep 7171 &' &); sleep 7171" "$CHANGES"
     agent-react --allow stay 'stay {}' <tools.jsonl &
     pid=$!
-    until [[ -e ready ]]; do sleep 0.02; done
-    pgrep -f 'sleep 7171'
+    until pgrep -f 'sleep 7171' >/dev/null; do sleep 0.02; done
     kill -9 "$pid"
     ended 'sleep 7171'
 }
@@ -250,4 +249,19 @@ TOOL
     [[ ! -e marker && ! -e written && ! -e $HOME/.config && ! -e $HOME/.written ]]
     has "$output" "setuid"
     lacks "$output" '"name":"setuid"'
+}
+
+@test "where the home is the working folder, its hidden folders are hidden, but for the tool's own" {
+    needs_bwrap
+    mkdir -p ~/.local/lib/mine ~/.other
+    echo hush | tee ~/.local/secret >~/.other/secret
+    printf '#!/bin/sh\ncat ~/.local/secret ~/.other/secret 2>/dev/null; echo started\n' >~/.local/lib/mine/own
+    chmod +x ~/.local/lib/mine/own
+    cd
+    for hint in true false; do
+        jq -cn --arg file "$HOME/.local/lib/mine/own" --argjson reads "$hint" '{type:"tool", name:"own", description:"own",
+            command:[$file], annotations:{readOnlyHint:$reads}}' >tools.jsonl
+        react --allow own --events 'own {"input":""}'
+        has "$(results)" started; lacks "$(results)" hush
+    done
 }

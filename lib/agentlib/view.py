@@ -29,10 +29,10 @@ class View:
         self.write = [self._granted(one) for one in write]
         if visible:
             self._work()
-        own = [os.path.realpath(argv[0]), argv[0]]
-        self._show([*places.suite(), *places.program(argv, search), *own, *map(self._granted, read)])
         for path in self.masks:
             self._mask(path)
+        own = [os.path.realpath(argv[0]), argv[0]]
+        self._show([*places.suite(), *places.program(argv, search), *own, *map(self._granted, read)])
         for path in self.write:
             self.actions[path] = WRITE
 
@@ -83,10 +83,10 @@ class View:
     def _show(self, shown: list[str]) -> None:
         """Visible and read-only, wherever it lies."""
         for path in sorted(set(shown), key=len):
-            if self.writable and places.inside(path, self.folder):
-                self._guard(path)
-            elif self.hidden(path):
+            if self.hidden(path):
                 self.actions[path] = READ
+            elif self.writable and places.inside(path, self.folder):
+                self._guard(path)
 
     def _mask(self, path: str) -> None:
         real = os.path.realpath(path)
