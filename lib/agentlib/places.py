@@ -86,6 +86,7 @@ def _own(file: str) -> str:
     return file if _wide(folder) else folder
 
 
+@functools.lru_cache(1024)
 def _wide(folder: str) -> bool:
     return any(inside(area, os.path.realpath(folder)) for area in (*homes(), *scratch()))
 
