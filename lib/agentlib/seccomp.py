@@ -6,7 +6,6 @@ include/uapi/asm-generic/unistd.h; instructions: linux/filter.h, linux/seccomp.h
 """
 from __future__ import annotations
 
-import functools
 import os
 import struct
 
@@ -52,7 +51,6 @@ CALLS: Numbers = {"socket": (41, 198), "clone": (56, 220), "clone3": (435, 435),
          "mknod": (133, None), "mknodat": (259, 33)}
 
 
-@functools.cache
 def program(network: bool = False, unseen: bool = False, truncate: bool = False) -> bytes:
     """The filter, 8 bytes an instruction. network: internet sockets stay allowed (never Unix sockets).
 
