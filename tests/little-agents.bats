@@ -129,8 +129,7 @@ def reply(body):
     equal 'all well' "$(head -1 out)"
 }
 
-@test "coordinator breaks a task down and calls the agents of the registry, with its progress" {
-    model '
+planned='
 import json
 def reply(body):
     system, text = str(body["messages"][0]["content"]), str(body["messages"][-1]["content"])
@@ -139,17 +138,64 @@ def reply(body):
         step = lambda id, agent, task, needs: {"id": id, "agent": agent, "task": task, "needs": needs}
         return json.dumps({"steps": [step("d", "architect", "design", []), step("r", "code-reviewer", "review", ["d"])]})
     if "software architect" in system:
-        return "two modules"
+        return "two modules" + (" for SAML" if "SAML" in text else "")
     if "You review" in system:
         return "reviewed: two modules" if "two modules" in text else "lost"
     return "Auth is two modules." if "reviewed" in text else "lost"'
-    cp "$ROOT/AGENTS.md" .
-    ln -s "$ROOT/bin" bin
+
+@test "coordinator breaks a task down and calls the suite's agents, from any folder, with its progress" {
+    model "$planned"
     run -0 --separate-stderr coordinator "refactor the auth system" </dev/null
     equal 'Auth is two modules.' "$output"
     has "$stderr" '> Breaking down task…'
     has "$stderr" '> Calling architect for design'
     has "$stderr" '> Synthesis complete: Auth is two modules.'
+}
+
+@test "coordinator on a tape: no key, no network, the agents that it calls too" {
+    model "$planned"
+    coordinator --record tape.jsonl "refactor the auth system" </dev/null 2>/dev/null
+    end_model
+    equal 4 "$(jq -c 'select(.type == "exchange")' tape.jsonl | wc -l)"
+    unset OPENAI_API_KEY OPENAI_BASE_URL
+    rm -r "$HOME/.local/share/agentutils/memory" # else the reviewer would know its review
+    run -0 --separate-stderr coordinator --replay tape.jsonl "refactor the auth system" </dev/null
+    equal 'Auth is two modules.' "$output"
+    has "$stderr" '> Calling architect for design'
+    run -100 coordinator --quiet --replay tape.jsonl "refactor the door" </dev/null
+    has "$output" 'not on the tape'
+}
+
+@test "coordinator hands its standard input on to the agents, and takes it for the task where there is none" {
+    model "$planned"
+    echo 'uses SAML' | coordinator --quiet "refactor" >/dev/null
+    has "$(requests)" 'two modules for SAML'
+    echo 'refactor auth' | coordinator --quiet --json | jq -e '.output == "Auth is two modules."'
+    equal refactor\ auth "$(requests | jq -r 'select(.messages[0].content | test("You plan")).messages[-1].content' | tail -1)"
+    run -2 coordinator --quiet </dev/null
+    equal 'agent-plan: no request: give it as operands, or - and standard input' "$output"
+}
+
+@test "without a key each agent says so in one line and ends with 100; nothing is remembered or written" {
+    for agent in code-reviewer architect security-scanner commit-message monitor-agent coordinator text-processor assistant; do
+        run -100 --separate-stderr timeout 20 "$agent" "do it" </dev/null
+        equal '' "$output"
+        equal 1 "$(grep -vc '^> ' <<<"$stderr")"
+        has "$stderr" 'no provider to ask'
+    done
+    run -100 architect --update-patterns <<<x
+    [ -z "$(ls -A)" ]
+    run -1 agent-memory list --store reviews
+}
+
+@test "each agent tells its own options, and refuses others" {
+    has "$(monitor-agent --help)" --daemon
+    has "$(architect --help)" --update-patterns
+    has "$(code-reviewer --help)" '{issues,suggestions,score}'
+    lacks "$(coordinator --help)" --max-iterations
+    for agent in code-reviewer architect security-scanner commit-message monitor-agent coordinator text-processor assistant; do
+        run -2 timeout 20 "$agent" --no-such-option </dev/null
+    done
 }
 
 @test "every agent of bin/ stands in AGENTS.md, and every entry is there" {

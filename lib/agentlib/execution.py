@@ -157,14 +157,15 @@ class Execution:
             if agent is None:
                 raise Fault("not_found", f"there is no agent {step['agent']!r} on the stream")
             self.say(f"Calling {step['agent']} for {step['task']}")
-            return self.child(agent["command"], "\n\n".join([step["task"], *map(told, needed)]).encode())
-        words = [*(self.args.command or ["agent-react", *asking.words(self.args)]), step["task"]]
-        if os.path.basename(words[0]) in ("agent-react", "agent-llm"):
-            return self.child(words, self.stream(needed))
-        return self.child(words, "\n\n".join(map(told, needed)).encode())
+            task = words(material.message(step["task"], self.pieces))
+            return self.child(agent["command"], "\n\n".join([task, *map(told, needed)]).encode("utf-8", "replace"))
+        argv = [*(self.args.command or ["agent-react", *asking.words(self.args)]), step["task"]]
+        if os.path.basename(argv[0]) in ("agent-react", "agent-llm"):
+            return self.child(argv, self.stream(needed))
+        return self.child(argv, "\n\n".join(map(told, needed)).encode())
 
-    def child(self, words: list[str], given: bytes) -> str:
-        return command.text(words, given, self.args.timeout, self.leash)
+    def child(self, argv: list[str], given: bytes) -> str:
+        return command.text(argv, given, self.args.timeout, self.leash)
 
     def stream(self, needed: list[Record]) -> bytes:
         """The tools, the material and the needed outputs as records."""
@@ -224,8 +225,7 @@ class Execution:
         if missing:
             done.append({"type": "context", "source": "missing", "text": f"Not done: {', '.join(missing)}"})
         message = material.message(self.request or "Sum up the outputs of the steps.", [*self.pieces, *done])
-        content = message["content"]
-        answer = asking.ask(self.planner(), SUM_UP, content if isinstance(content, str) else content[0]["text"])
+        answer = asking.ask(self.planner(), SUM_UP, words(message))
         self.say(f"Synthesis complete: {answer.splitlines()[0] if answer.strip() else 'no answer'}")
         if not self.args.json:
             return records.put(answer.rstrip("\n").encode("utf-8", "replace") + b"\n")
@@ -237,6 +237,12 @@ def output(step: Record) -> str:
     """A step's output as text."""
     held = step.get("output", "")
     return held if isinstance(held, str) else records.dumps(held)
+
+
+def words(message: Record) -> str:
+    """The text of a message."""
+    content = message["content"]
+    return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
 
 
 def told(step: Record) -> str:

@@ -51,6 +51,8 @@ def parse(args: list[str], doc: str) -> argparse.Namespace:
     add("--list-models", action="store_true", help="print the models of --provider, or of all")
     options = parser.parse_intermixed_args(args)
     options.options = dict(options.options) if options.options else None
+    if not options.record and not options.replay:      # a tape for all that a pipeline asks
+        options.record, options.replay = os.environ.get("AGENT_RECORD"), os.environ.get("AGENT_REPLAY")
     if options.replay and (options.record or options.cache):
         parser.error("--replay asks nobody: it goes with neither --record nor --cache")
     return options

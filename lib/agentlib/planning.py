@@ -47,7 +47,9 @@ def main(args: Namespace) -> int:
             pieces.append(record)
         elif record["type"] == "tool":
             tools.append(record)
-    request = " ".join(asked) or _only_input(pieces)
+    request = (" ".join(asked) or _only_input(pieces)).strip()
+    if not request:
+        raise Fault("invalid_input", "no request: give it as operands, or - and standard input")
     steps = plan(args, request, pieces, tools)
     records.write({"type": "plan", "request": request})
     for step in steps:
@@ -61,7 +63,7 @@ def _only_input(pieces: list[Record]) -> str:
         if piece["type"] == "input":
             pieces.remove(piece)
             return str(piece.get("text", ""))
-    raise Fault("invalid_input", "no request: give it as operands, or - and standard input")
+    return ""
 
 
 def plan(
