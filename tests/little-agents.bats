@@ -106,6 +106,25 @@ def reply(body):
     equal found "$output"
 }
 
+@test "scan_security runs the scanners that are there on what they know, and says which are not" {
+    mkdir fake
+    printf '#!/bin/bash\necho "bandit saw ${*: -1}"\n' >fake/bandit
+    printf '#!/bin/bash\n[[ "$*" == *"--requirement requirements.txt"* ]] && echo "urllib3.exceptions.MaxRetryError: Max retries exceeded" && exit 1\n' >fake/pip-audit
+    chmod +x fake/*
+    export PATH=$PWD/fake:$PATH
+    echo 'x = 1' >app.py
+    run -0 "$ROOT/tools/scan_security" <<<'{"path":"."}'
+    has "$output" 'bandit: bandit saw .'
+    has "$output" 'gitleaks is not installed'
+    lacks "$output" pip-audit # there is nothing for it
+    echo 'httpx==0.1' >requirements.txt
+    run -0 "$ROOT/tools/scan_security" <<<'{"path":"."}'
+    has "$output" 'pip-audit: nothing was audited: it needs the network'
+    rm fake/pip-audit
+    run -0 "$ROOT/tools/scan_security" <<<'{"path":"."}'
+    has "$output" 'pip-audit is not installed'
+}
+
 @test "commit-message writes about the diff on standard input" {
     equal 'net: retry' "$(echo '+retry' | taped '
 def reply(body):
