@@ -55,6 +55,15 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     done <"$SOURCE/requirements.txt"
 }
 
+@test "installed agents are registered, whatever the folder, and answer by their links" {
+    local agent
+    for agent in code-reviewer architect security-scanner commit-message monitor-agent coordinator assistant text-processor; do
+        run -0 --separate-stderr "$PLACE/bin/agent-discover" --agents "$agent" </dev/null
+        equal "$(installed "$PLACE")/bin/$agent" "$(jq -r '.command[0]' <<<"$output")"
+        equal "$agent" "$("$PLACE/bin/$agent" --agent-schema | jq -r .name)"
+    done
+}
+
 @test "programs run straight from the checkout, by a link to the environment" {
     equal "$PLACE/lib/agentutils/.venv" "$(readlink "$SOURCE/.venv")"
     run "$SOURCE/bin/agent-discover" wordcount
