@@ -103,10 +103,10 @@ def test_a_long_silence_is_broken_by_empty_deltas(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_request_that_waits_for_its_turn_can_be_cancelled() -> None:
-    resident = localanswer.Resident()
+    resident, before = localanswer.Resident(), threading.active_count()      # other tests of the worker left some
     with resident._turn, pytest.raises(Cancelled):
         resident.chat("x", {}, print, lambda: False, print)
-    assert threading.active_count() == 1
+    assert threading.active_count() <= before
 
 
 def test_llama_cpps_pieces_become_text_usage_and_kind() -> None:
