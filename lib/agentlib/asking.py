@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
-import subprocess
 
-from agentlib import command, records
+from agentlib import records
 from agentlib.faults import Fault
 
 TYPE_CHECKING = False
@@ -44,6 +42,11 @@ def ask(args: Namespace, system: str, text: str, schema: Record | None = None) -
 
 def send(args: Namespace, request: Record) -> Record:
     """The `response` to a request; the Fault that an `error` says."""
+    import io  # what a question needs is not loaded for --help
+    import subprocess
+
+    from agentlib import command
+
     argv = command.bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
     line = records.dumps(request).encode() + b"\n"
     done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=ENOUGH)

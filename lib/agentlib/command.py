@@ -7,9 +7,8 @@ import shutil
 import subprocess
 import threading
 
-from agentlib import process
+from agentlib import paths, process
 from agentlib.faults import KINDS, Fault
-from agentlib.paths import ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from agentlib.process import Outcome
 
-BIN = str(ROOT / "bin")
+BIN = os.path.join(paths.TOP, "bin")
 CAP = 4 * 1024 * 1024  # bytes of its output
 # Reads lines, each all the groups that are going now; at the end of its input, which is ours, it ends those left.
 WATCH = 'while read -r now; do held=$now; done; [ -z "$held" ] || { kill -TERM $held; sleep 1; kill -KILL $held; }'
