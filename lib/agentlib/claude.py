@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 BUDGET = {"low": 1024, "medium": 4096, "high": 12288}      # tokens of thinking before 4.6; 1024 is the least
-BEFORE_4_6 = re.compile(r"claude-(v?2|3|instant|(opus|sonnet|haiku)-4-([0-5]\b|20\d{6}))")
+BEFORE_4_6 = r"claude-(v?2|3|instant|(opus|sonnet|haiku)-4-([0-5]\b|20\d{6}))"
 
 
 def thinking(model: str, effort: str, limit: int | None) -> Record:
     """The fields that make a model think: by effort since 4.6, before by a budget inside max_tokens `limit`."""
-    if not BEFORE_4_6.search(model):
+    if not re.search(BEFORE_4_6, model):
         return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
     budget, least = BUDGET[effort], BUDGET["low"]
     if limit is not None and limit < 2 * least:
