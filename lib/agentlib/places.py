@@ -50,10 +50,10 @@ def scratch() -> tuple[str, ...]:
 
 @functools.cache
 def machine_secrets() -> tuple[str, ...]:
-    """Secret files of the machine that this user could read."""
+    """Secret files of the machine that this user could read, real."""
     import glob
     found = [*OF_THE_MACHINE, *glob.glob("/etc/ssh/ssh_host_*_key")]
-    return tuple(one for one in found if os.access(one, os.R_OK))
+    return tuple(os.path.realpath(one) for one in found if os.access(one, os.R_OK))
 
 
 @functools.cache

@@ -41,6 +41,7 @@ PASSED_OVER = ("node_modules", ".venv", "venv", "__pycache__", ".git")
 ENTRIES, DEPTH, FRESH = 4000, 6, 10.0                   # how far a folder is searched; how many seconds that holds
 
 _known: dict[str, tuple[float, Found]] = {}
+_known_above: dict[str, tuple[float, list[str]]] = {}
 
 
 def _any(globs: Iterable[str]) -> re.Pattern[str]:
@@ -124,7 +125,17 @@ def absent(folder: str) -> list[str]:
 
 
 def above(folder: str) -> list[str]:
-    """Secrets that lie beside the folder's parents (the .env of a project, seen from a part of it)."""
+    """Secrets that lie beside the folder's parents (the .env of a project, seen from a part of it).
+
+    Remembered for FRESH seconds too.
+    """
+    now = time.monotonic()
+    if folder not in _known_above or now - _known_above[folder][0] > FRESH:
+        _known_above[folder] = now, _above(folder)
+    return _known_above[folder][1]
+
+
+def _above(folder: str) -> list[str]:
     found: list[str] = []
     parent = os.path.dirname(folder)
     while parent != "/":

@@ -13,6 +13,7 @@ Threads: a child dies with the thread that started it, so a thread that starts o
 """
 from __future__ import annotations
 
+import functools
 import os
 
 from agentlib import afterwards, limits, places, seccomp
@@ -161,8 +162,12 @@ def _trial() -> str:
 
 def _bwrap() -> str:
     """bwrap on our PATH, but never a project's own."""
-    here = os.getcwd()
-    folders = [one for one in os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return _bwrap_on(os.environ.get("PATH", os.defpath), os.getcwd())
+
+
+@functools.cache
+def _bwrap_on(search: str, here: str) -> str:
+    folders = [one for one in search.split(os.pathsep)
                if not places.inside(os.path.realpath(one), here) or places.inside("/usr/bin", here)]
     return places.which("bwrap", os.pathsep.join(folders))
 

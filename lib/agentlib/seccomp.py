@@ -6,6 +6,7 @@ include/uapi/asm-generic/unistd.h; instructions: linux/filter.h, linux/seccomp.h
 """
 from __future__ import annotations
 
+import functools
 import os
 import struct
 
@@ -57,7 +58,11 @@ def program(network: bool = False, unseen: bool = False, truncate: bool = False)
     unseen: refuse also what Landlock cannot (chmod and the like); truncate: refuse truncate(2) by path.
     Fault tool_denied on a machine whose call numbers are not known here.
     """
-    machine = os.uname().machine
+    return _program(os.uname().machine, network, unseen, truncate)
+
+
+@functools.cache
+def _program(machine: str, network: bool, unseen: bool, truncate: bool) -> bytes:
     if machine not in MACHINES:
         raise Fault("tool_denied", f"sandbox unavailable: no system call filter for {machine}")
     column, arch = MACHINES[machine]

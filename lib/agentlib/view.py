@@ -25,11 +25,11 @@ class View:
         """search: the tool's PATH. visible: whether it sees the folder at all. read, write: grants of the user."""
         self.folder, self.visible, self.writable, self.cannot = os.path.realpath(folder), visible, writable, ""
         self.actions: dict[str, str] = {place: EMPTY for place in (*places.homes(), *places.scratch())}
-        self.masks = [*places.machine_secrets()]
+        self.masks: list[str] = []
         self.write = [self._granted(one) for one in write]
         if visible:
             self._work()
-        for path in self.masks:
+        for path in (*places.machine_secrets(), *map(os.path.realpath, self.masks)):
             self._mask(path)
         own = [os.path.realpath(argv[0]), argv[0]]
         self._show([*places.suite(), *places.program(argv, search), *own, *map(self._granted, read)])
@@ -88,8 +88,7 @@ class View:
             elif self.writable and places.inside(path, self.folder):
                 self._guard(path)
 
-    def _mask(self, path: str) -> None:
-        real = os.path.realpath(path)
+    def _mask(self, real: str) -> None:
         if real not in self.write and os.path.exists(real) and not self.hidden(real):
             self.actions[real] = MASK
 
