@@ -100,9 +100,9 @@ def session(text: str) -> list[str]:
         script += "".join(line[2:] for line in lines) + "printf '\\036%d\\036' $?\n"
     with tempfile.TemporaryDirectory(prefix="docs-") as folder:
         scratch = Path(folder).resolve()
-        for name in ("home", "tmp", "home/work"):
+        for name in ("home", "tmp", "home/try"):
             (scratch / name).mkdir()
-        work = scratch / "home/work"
+        work = scratch / "home/try"
         for name in ("README.md", "AGENTS.md"):
             if (ROOT / name).exists():
                 shutil.copy(ROOT / name, work)

@@ -18,8 +18,8 @@ prepare() {
     SCRATCH=${BATS_TEST_TMPDIR:?}
     export SCRATCH HOME=$SCRATCH/home LANG=C.UTF-8 TMPDIR=$SCRATCH/tmp
     export PATH=$ROOT/bin:$ROOT/.venv/bin:/usr/bin:/bin
-    mkdir -p "$HOME" "$TMPDIR" "$SCRATCH/work"
-    cd "$SCRATCH/work" || return
+    mkdir -p "$HOME" "$TMPDIR" "$SCRATCH/here"
+    cd "$SCRATCH/here" || return
 }
 
 clean_up() {

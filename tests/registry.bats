@@ -70,7 +70,7 @@ END
     cd deep/er || return
     discover --agents
     equal 0 "$status"
-    equal "$SCRATCH/work/bin/mine" "$(jq -r 'select(.name=="mine").command[0]' <<<"$output")"
+    equal "$SCRATCH/here/bin/mine" "$(jq -r 'select(.name=="mine").command[0]' <<<"$output")"
     equal "$HOME/bin/theirs" "$(jq -r 'select(.name=="theirs").command[0]' <<<"$output")"
     has "$output" '"name":"text-processor"'
 }
@@ -92,10 +92,10 @@ END
     has "$stderr" "tilde: ~/x: No such file"
     [[ ! -e MARKER && ! -e ../MARKER ]]
     mkdir -p "$HOME/.config/agentutils"
-    printf '[discover]\nallow = ["%s"]\n' "$SCRATCH/work/elsewhere/tool" >"$HOME/.config/agentutils/config.toml"
+    printf '[discover]\nallow = ["%s"]\n' "$SCRATCH/here/elsewhere/tool" >"$HOME/.config/agentutils/config.toml"
     discover --agents up
     equal 0 "$status"
-    equal "$SCRATCH/work/elsewhere/tool" "$(jq -r '.command[0]' <<<"$output")"
+    equal "$SCRATCH/here/elsewhere/tool" "$(jq -r '.command[0]' <<<"$output")"
 }
 
 @test "an AGENTS.md that is a FIFO, a folder, or a link to elsewhere is not read" {

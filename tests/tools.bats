@@ -232,7 +232,7 @@ END
     ln -s ../outside/file work/filelink
     cd work || return
     local path
-    for path in ../outside/file "$SCRATCH/work/outside/file" link/file filelink link/new /etc/passwd ../../../../../../etc/passwd; do
+    for path in ../outside/file "$SCRATCH/here/outside/file" link/file filelink link/new /etc/passwd ../../../../../../etc/passwd; do
         tool write_file "$(jq -cn --arg p "$path" '{path:$p,content:"evil"}')"
         equal 100 "$status"
         has "$stderr" "not beneath the working folder"
