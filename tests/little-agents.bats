@@ -135,7 +135,8 @@ def reply(body):
     model '
 def reply(body):
     return "all well" if "cores: " in str(body["messages"]) and "Filesystem" in str(body["messages"]) else "lost"'
-    equal 'all well' "$(monitor-agent </dev/null)"
+    run -0 --separate-stderr monitor-agent </dev/null # also where no systemd answers
+    equal 'all well' "$output"
 }
 
 @test "monitor-agent --daemon goes on until it is told to end" {
@@ -205,6 +206,15 @@ def reply(body):
     run -100 architect --update-patterns <<<x
     [ -z "$(ls -A)" ]
     run -1 agent-memory list --store reviews
+}
+
+@test "where nothing is asked and nothing is given, no model is asked" {
+    model 'something'
+    for agent in code-reviewer architect security-scanner commit-message coordinator text-processor assistant; do
+        run -2 --separate-stderr timeout 20 "$agent" </dev/null
+        has "$stderr" 'no request'
+    done
+    equal 0 "$(requests | wc -l)"
 }
 
 @test "each agent tells its own options, and refuses others" {
