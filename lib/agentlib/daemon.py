@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 
 from agentlib import cli, command, paths, process
 from agentlib.faults import Fault, Interrupted
@@ -20,8 +21,10 @@ from agentlib.faults import Fault, Interrupted
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterator
 
 KILL = 2.0  # seconds between TERM and KILL
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -92,24 +95,43 @@ def watched(child: subprocess.Popen[bytes], limit: float) -> int:
             notify("WATCHDOG=1")
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """A signal that asks us to end waits until the child that is being started is in our hand."""
+    came: list[int] = []
+    before = {signum: signal.signal(signum, lambda n, _: came.append(n)) for signum in ENDING}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    if came:
+        raise Interrupted(came[0])
+
+
 def once(args: Namespace, leash: command.Leash) -> int:
     """One run; its status, 124 where its time was up. TERM gives it the grace, then ends it and us."""
     began = time.monotonic()
     argv = command.bound([command.found(args.command[0]), *args.command[1:]])
-    child = leash.start({"args": argv, "stdin": subprocess.DEVNULL})
+    child = None
     try:
+        with held():
+            child = leash.start({"args": argv, "stdin": subprocess.DEVNULL})
         status = watched(child, seconds(args.timeout))
     except subprocess.TimeoutExpired:
+        assert child
         log(4, f"run ended after {args.timeout}, its time limit")
         process.signal_group(child, signal.SIGTERM)
         process.ended(child, KILL)
         return 124
     except (Interrupted, KeyboardInterrupt):
         notify("STOPPING=1")
-        process.ended(child, seconds(args.grace))
+        if child:
+            process.ended(child, seconds(args.grace))
         raise
     finally:
-        leash.drop(child)
+        if child:
+            leash.drop(child)
     status = 128 - status if status < 0 else status
     log(6 if status == 0 else 4, f"run ended with status {status} after {time.monotonic() - began:.1f} s")
     return status
