@@ -58,11 +58,34 @@ ids() { jq -r .id <<<"$output" | paste -sd' '; }
         "$(jq -r 'select(.error) | "\(.id):\(.error.kind)"' <<<"$output" | sort | paste -sd' ')"
 }
 
-@test "tasks without ids are numbered" {
+@test "tasks without ids are numbered, an id that is null is none" {
     scripted
-    printf '{"type":"task","input":"= x"}\n{"type":"task","input":"= y"}\n' >tools.jsonl
+    printf '{"type":"task","input":"= x"}\n{"type":"task","id":null,"input":"= y"}\n' >tools.jsonl
     react --ordered
     equal '1 2' "$(ids)"
+}
+
+@test "a task whose system or model is no text is told so by its field" {
+    scripted
+    printf '{"type":"task","input":"= x",%s}\n' '"system":7' '"model":["m"]' '"system":null,"model":null' >tools.jsonl
+    react --ordered
+    equal 1 "$status"
+    equal "1:a task's \`system\` must be a string 2:a task's \`model\` must be a string 3:null" \
+        "$(jq -r '"\(.id):\(.error.message)"' <<<"$output" | paste -sd' ')"
+}
+
+@test "the service dies in the middle: every task has its result" {
+    scripted --latency 0.1
+    tool t 'echo 7'
+    tasks 30 $'t {}\nt {}\nt {}\n= end' >>tools.jsonl
+    agent-react --jobs 10 <tools.jsonl >out 2>err &
+    local pid=$! status=0
+    for _ in {1..200}; do (($(wc -l <"$SCRATCH/requests.jsonl") >= 25)) && break; sleep 0.02; done
+    end_model
+    wait "$pid" || status=$?
+    equal 1 "$status"
+    equal "$(printf 't%s\n' {1..30} | sort)" "$(jq -r .id out | sort)"
+    equal network "$(jq -r '.error.kind // empty' out | sort -u)"
 }
 
 @test "a task brings its own system and model; operands make its input the material" {

@@ -102,7 +102,8 @@ class Batch:
 
     def _take(self, task: Record) -> None:
         self.count += 1
-        task.setdefault("id", str(self.count))
+        if task.get("id") is None:
+            task["id"] = str(self.count)
         if _key(task["id"]) in self.skip:
             self.room.release()
             self.skipped += 1
@@ -117,11 +118,9 @@ class Batch:
             self._start(number, task)
 
     def _start(self, number: int, task: Record) -> None:
-        given = task.get("input")
-        if not isinstance(given, str) or not (given or self.words):
-            fault = Fault("invalid_input", "a task needs `input`, a string that is not empty")
-            self._result(number, failed(fault, task["id"]))
-            return
+        if wrong := _wrong(task, empty=bool(self.words)):
+            return self._result(number, failed(Fault("invalid_input", wrong), task["id"]))
+        given = task["input"]
         pieces = [*self.heard.material, *([{"type": "input", "text": given}] if self.words else [])]
         asked = {**task, "input": " ".join(self.words) or given, "material": pieces}
         emit = self._emitter(task["id"]) if self.session.options.events else (lambda record: None)
@@ -160,6 +159,15 @@ class Batch:
         while self.waiting:
             number, task = self.waiting.popleft()
             self._result(number, failed(fault, task["id"]))
+
+
+def _wrong(task: Record, empty: bool) -> str:
+    """What is wrong with a task, '' where nothing is. empty: whether its input may be."""
+    given = task.get("input")
+    if not isinstance(given, str) or not (given or empty):
+        return "a task needs `input`, a string that is not empty"
+    named = next((name for name in ("system", "model") if not isinstance(task.get(name), str | None)), "")
+    return f"a task's `{named}` must be a string" if named else ""
 
 
 def _key(id: Any) -> str:
