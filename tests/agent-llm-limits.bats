@@ -148,7 +148,9 @@ setup() {
 @test "a tape that is none is told by its line; one that cannot be written before anything is asked" {
     echo 'junk' >tape.jsonl
     run -2 agent-llm --replay tape.jsonl hi </dev/null
-    has "$output" "line 1"
+    has "$output" "tape.jsonl: line 1: not a tape: "
+    run -2 agent-llm --replay absent hi </dev/null
+    equal "agent-llm: --replay: absent: No such file or directory" "$output"
     run -111 agent-llm --record /nowhere/tape hi </dev/null
     equal "agent-llm: /nowhere/tape: No such file or directory" "$output"
     run -2 agent-llm --record a --replay b hi </dev/null

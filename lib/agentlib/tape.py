@@ -73,12 +73,17 @@ class Player:
     def __init__(self, path: str) -> None:
         self.path = path
         self._answers: dict[str, list[list[Record]]] = {}
-        with open(path, "rb") as file:
-            for number, raw in records.lines(file):
-                self._enter(records.parse(raw, number), number)
+        try:
+            with open(path, "rb") as file:
+                for number, raw in records.lines(file):
+                    self._enter(records.loads(raw), number)
+        except OSError as bad:
+            raise Fault("invalid_input", f"--replay: {path}: {bad.strerror}") from None
+        except ValueError as bad:
+            raise Fault("invalid_input", f"{path}: line {number}: not a tape: {bad}") from None
 
-    def _enter(self, line: Record, number: int) -> None:
-        if line["type"] != "exchange":
+    def _enter(self, line: Any, number: int) -> None:
+        if not isinstance(line, dict) or line.get("type") != "exchange":
             return
         if not isinstance(line.get("request"), dict) or not isinstance(line.get("records"), list):
             raise Fault("invalid_input", f"{self.path}: line {number}: an exchange without request or records")
