@@ -48,8 +48,11 @@ def opened(args: Namespace, create: bool = False) -> Any:
         store: Any = Postgres(args.store, args.wait)
     else:
         path = located(args.store)
-        if not create and not os.path.lexists(path):
-            raise Nothing
+        if not os.path.lexists(path):
+            if not create:
+                raise Nothing
+            if path.startswith(paths.place("data")):
+                paths.private(paths.data())  # ours alone, and so is the folder of stores in it
         store = Store(path, args.wait, create)
     _open.append(store)
     return store
@@ -61,7 +64,7 @@ def located(name: str) -> str:
         return name
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) or name.startswith("."):
         raise Fault("invalid_input", f"--store {name}: a name of letters, digits, _ . -, or a path")
-    return str(paths.private(paths.private(paths.data()) / "memory") / f"{name}.db")
+    return os.path.join(paths.place("data"), "memory", f"{name}.db")
 
 
 def item(args: Namespace, key: Any, value: Any, record: Record | None = None) -> Record:
@@ -338,7 +341,7 @@ def tools(args: Namespace) -> list[Record]:
     """The `tool` records of this store and namespace."""
     store = args.store if "://" in args.store else os.path.abspath(located(args.store))
     own = ["--store", store, "--namespace", args.namespace]
-    command = [str(paths.ROOT / "bin" / "agent-memory")]
+    command = [os.path.join(paths.TOP, "bin", "agent-memory")]
     made = [one for one in args.schema if one.get("kind") != "plugin"]
     return [{"type": "tool", **one, "command": [*command, *one["args"], *own], "invoke": "json"} for one in made]
 

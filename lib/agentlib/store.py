@@ -99,13 +99,6 @@ class Store:
                 _make(path)
             self.writable = _whole(path)
             self.db = sqlite3.connect(_uri(path, self.writable), uri=True, timeout=wait, isolation_level=None)
-            self.db.execute("PRAGMA synchronous=FULL")
-            if self._pragma("application_id") != APPLICATION:
-                raise Fault(
-                    "invalid_input", f"{path}: a database of another program, not a store of memories"
-                )
-            if self._pragma("user_version") > LAYOUT:
-                raise Fault("invalid_input", f"{path}: made by a newer agent-memory")
 
     def close(self) -> None:
         """Fold the log into the file, where no one else has it open, and let go of it."""
@@ -281,9 +274,6 @@ class Store:
         with self._told():
             return self.db.execute(text, values).fetchall()
 
-    def _pragma(self, name: str) -> int:
-        return int(self.db.execute(f"PRAGMA {name}").fetchone()[0])
-
     @contextmanager
     def writing(self, durable: bool = True) -> Iterator[None]:
         """One write transaction, begun with the lock in hand: it cannot fail half-way for want of it."""
@@ -335,7 +325,10 @@ def _uri(path: str, writable: bool) -> str:
 
 
 def _whole(path: str) -> bool:
-    """Whether the file can be written; a Fault where it is not a SQLite file as long as its header says."""
+    """Whether the file can be written; a Fault where it is no store of ours, by its header and its length.
+
+    The header: https://sqlite.org/fileformat2.html#the_database_header; our marks never change, so they are in it.
+    """
     seen = os.stat(path)
     if not stat.S_ISREG(seen.st_mode):
         raise Fault("invalid_input", f"{path}: not a file")
@@ -344,6 +337,10 @@ def _whole(path: str) -> bool:
     if not head.startswith(b"SQLite format 3\0"):
         what = "empty" if not head else "not a database"
         raise Fault("invalid_input", f"{path}: {what}, so not a store of memories; it was left as it is")
+    if int.from_bytes(head[68:72], "big") != APPLICATION:
+        raise Fault("invalid_input", f"{path}: a database of another program, not a store of memories")
+    if int.from_bytes(head[60:64], "big") > LAYOUT:
+        raise Fault("invalid_input", f"{path}: made by a newer agent-memory")
     page = int.from_bytes(head[16:18], "big")
     pages = int.from_bytes(head[28:32], "big")
     if seen.st_size < pages * (65536 if page == 1 else page) and not os.path.exists(path + "-wal"):
