@@ -373,6 +373,7 @@ while True: s.accept()' >port &
     unset TWO_KEY
     run -0 agent-llm --list-providers
     has "$output" "ONE_KEY"
+    has "$(AGENT_PROVIDER_PATH=$ROOT/providers agent-llm --list-providers)" "key optional: OLLAMA_API_KEY"
     run -0 agent-llm keys
     has "$output" "one          ONE_KEY                      set"
     has "$output" "two          TWO_KEY                      not set"

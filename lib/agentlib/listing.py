@@ -38,7 +38,8 @@ def providers(found: Providers, as_records: bool) -> int:
                            "path": provider.path, "keys": needed, "ready": found.ready(provider),
                            "default_model": provider.schema.get("default_model")})
         else:
-            missing = f"no key: {' or '.join(needed)}" if keys.required(provider.schema) else "needs no key"
+            lack = "no key" if keys.required(provider.schema) else "key optional"
+            missing = f"{lack}: {' or '.join(needed)}" if needed else "needs no key"
             state = f"key: {source}" if source else missing
             _print(f"{provider.name:12} {state:28} {provider.schema.get('description', '')}")
     return 0
