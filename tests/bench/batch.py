@@ -2,7 +2,8 @@
 """batch - 1,000 tasks with a tool call each, 4,000 without, in one agent-react; the same by hand with asyncio
 
 Bounds: with tools, wall at most 1.5 times (two latencies of 1 s, and the tools' own CPU over the cores); without, at
-most 60 kB a task over one task's, the resident memory of all processes together.
+most 60 kB a task over one task's, the resident memory of all processes together. Beside it the wall time of the same
+calls in the sandbox with nothing around them: less than that, and the latencies, no agent can take.
 """
 from __future__ import annotations
 
@@ -14,9 +15,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from measure import ROOT, model
+
+sys.path.insert(0, str(ROOT / "lib"))
+from agentlib import sandbox  # noqa: E402
 
 LATENCY = 1.0
 RULES = '''
@@ -89,6 +94,20 @@ def bare(tool: Path, count: int) -> float:
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 
+def cells(tool: Path, count: int) -> float:
+    """Seconds that so many calls take in the sandbox alone, a few at a time: no model, no agent."""
+    call = [str(tool)]
+
+    def one(_: int) -> None:
+        with sandbox.Cell(call, "read", str(tool.parent), env={"PATH": os.defpath}) as cell:
+            subprocess.run(**cell.options, input=b"{}\n", stdout=subprocess.DEVNULL, check=True)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:
+        list(pool.map(one, range(count)))
+    return time.monotonic() - began
+
+
 def main() -> int:
     with model(RULES, "--latency", str(LATENCY)) as env:
         folder = Path(env["HOME"])
@@ -103,6 +122,7 @@ def main() -> int:
             ("agent-react --sandbox off", [*react, "1000", "--sandbox", "off"], tasks(folder, 1000, tool)),
             ("asyncio by hand", [*raw, "1000", env["OPENAI_BASE_URL"], str(tool)], os.devnull)]
         good = True
+        print(f"1,000 calls in the sandbox:  nothing else                {cells(tool, 1000):6.2f} s", flush=True)
         for name, argv, stdin in rows:
             wall, cpu, peak = run(argv, {**env, "TASKS": "1000"}, stdin)
             good &= wall <= 1.5 * limit or name != "agent-react"
