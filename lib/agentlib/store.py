@@ -8,6 +8,7 @@ not a whole store of ours is an error that names it: never an empty store, never
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 import stat
@@ -51,13 +52,19 @@ VECTORS = (  # made when the first vector is kept (vectors.py)
     "CREATE TRIGGER IF NOT EXISTS vectors_gone AFTER DELETE ON versions BEGIN DELETE FROM vectors WHERE id=old.id; END",
 )
 COLUMNS = "v.id, v.namespace, v.key, v.value, v.tags, v.time, v.expires"
+LATEST = f"SELECT {COLUMNS} FROM versions v WHERE namespace=? AND key=? AND latest"
 ALIVE = "v.latest AND v.value IS NOT NULL AND (v.expires IS NULL OR v.expires > ?)"
 
 
 def now() -> str:
     """The time as records carry it."""
     seconds, fraction = divmod(clock.time(), 1)
-    return clock.strftime("%Y-%m-%dT%H:%M:%S", clock.gmtime(seconds)) + f".{int(fraction * 1000):03d}Z"
+    return f"{_second(int(seconds))}.{int(fraction * 1000):03d}Z"
+
+
+@functools.lru_cache(1)
+def _second(seconds: int) -> str:
+    return clock.strftime("%Y-%m-%dT%H:%M:%S", clock.gmtime(seconds))
 
 
 def memory(row: tuple[Any, ...]) -> Record:
@@ -232,7 +239,7 @@ class Store:
     def _keep(self, namespace: str, item: Record, gone: bool = False, again: bool = True) -> int:
         """One new version of a key, inside a transaction; `again`: also where nothing changed."""
         row = version(namespace, item, gone)
-        for old in self._rows("namespace=? AND key=? AND latest", namespace, item["key"]):
+        for old in self.db.execute(LATEST, (namespace, item["key"])).fetchall():
             if not again and old[3:5] == row[2:4] and old[6] == row[5]:
                 return int(old[0])
             self._unindex(old)
