@@ -58,14 +58,14 @@ read_options() {
         --with-local-model=*) model=${1#*=} ;;
         --with-local-model)
             model=default
-            if [[ ${2-} == @(default|small|tiny) ]]; then model=$2 && shift; fi
+            if [[ -n ${2-} && $2 != -* ]]; then model=$2 && shift; fi
             ;;
         --help | -h) usage && exit 0 ;;
         *) status=2 fail "unknown option $1; see ./install.sh --help" ;;
         esac
         shift || status=2 fail "--prefix needs a folder"
     done
-    [[ -n $prefix ]] || status=2 fail "no folder to install to: give --prefix DIR (HOME is not set)"
+    [[ -n $prefix ]] || status=2 fail "no folder to install to: give --prefix DIR"
     [[ $model == @(|default|small|tiny) ]] || status=2 fail "no model of size $model: take default, small or tiny"
     prefix=$(realpath -m -- "$prefix")
 }
