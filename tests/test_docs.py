@@ -104,5 +104,5 @@ def test_a_page_that_shows_what_does_not_happen_is_found(tmp_path: Path) -> None
 def test_a_page_has_a_private_home_and_its_hidden_setup_and_model() -> None:
     hidden = "<!-- setup\ntouch made\n-->\n<!-- model\ndef reply(body):\n    return 'well'\n-->\n"
     ask = 'curl -s "$OPENAI_BASE_URL/chat/completions" -d "{}" | jq -r ".choices[0].message.content"'
-    shown = f"```console\n$ ls made; echo ~; ls ~; {ask}\nmade\n/home/you\nwork\nwell\n```\n"
+    shown = f"```console\n$ ls made; echo ~; ls ~; {ask}\nmade\n/home/you\ntry\nwell\n```\n"
     assert docs.replayed(hidden + shown) == hidden + shown
