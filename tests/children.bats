@@ -7,7 +7,7 @@ load helper
 # A step that says when it runs, and has a child of its own.
 setup() {
     prepare
-    printf '#!/bin/bash\ntouch "$SCRATCH/begun"\nsleep 61 &\nsleep 61\n' >step
+    printf '#!/bin/bash\nsleep 0.1\ntouch "$SCRATCH/begun"\nsleep 61 &\nsleep 61\n' >step
     chmod +x step
     jq -cn '{type:"step", id:("a", "b"), task:"t"}' >plan.jsonl
 }
