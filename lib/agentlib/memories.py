@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agentlib.records import Line, Record
 
 BATCH = 1000  # records a transaction, where they come faster than they are kept
+NAMED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")  # signs of a store's name
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -42,7 +43,7 @@ _open: list[Any] = []
 
 def opened(args: Namespace, create: bool = False) -> Any:
     """The store that --store names; made where `create` says so, else Nothing where it is not there."""
-    if re.match("postgres(ql)?://", args.store):
+    if args.store.startswith(("postgres://", "postgresql://")):
         from agentlib.postgres import Postgres
 
         store: Any = Postgres(args.store, args.wait)
@@ -62,7 +63,7 @@ def located(name: str) -> str:
     """The file of a store: a path as it is, a bare name in the user's data folder."""
     if "/" in name or name.endswith(".db"):
         return name
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) or name.startswith("."):
+    if not 1 <= len(name) <= 100 or name[0] == "." or not set(name) <= NAMED:
         raise Fault("invalid_input", f"--store {name}: a name of letters, digits, _ . -, or a path")
     return os.path.join(paths.place("data"), "memory", f"{name}.db")
 
