@@ -202,3 +202,17 @@ note' "$(jq -r '[.id // empty, .type, .kind // .model // empty] | join(" ")' <<<
     run -1 --separate-stderr agent-llm <<<'{"type":"embed","id":"a","texts":["x"],"provider":"openai-sh"}'
     equal 'a invalid_request openai-sh: makes no embeddings' "$(jq -r '"\(.id) \(.kind) \(.message)"' <<<"$output")"
 }
+
+@test "agent-discover find --semantic: a tool is found by what it means" {
+    mkdir -p tools
+    printf '#!/bin/sh\necho %s # --agent-schema\n' "'{\"name\":\"roll_out\",\"description\":\"Ship the site\"}'" >tools/roll_out
+    printf '#!/bin/sh\necho %s # --agent-schema\n' "'{\"name\":\"walk\",\"description\":\"Walk a puppy\"}'" >tools/walk
+    chmod +x tools/*
+    export AGENT_TOOL_PATH=$PWD/tools
+    run -1 agent-discover find deploy </dev/null
+    run -0 agent-discover find --semantic deploy </dev/null
+    equal roll_out "$(jq -r .name <<<"${lines[0]}")"
+    lacks "$output" walk
+    run -0 agent-discover find --semantic=openai a dog </dev/null
+    equal walk "$(jq -r .name <<<"${lines[0]}")"
+}

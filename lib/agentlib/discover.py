@@ -49,6 +49,9 @@ def options(argv: list[str], doc: str) -> Plain | argparse.Namespace:
     parser.add_argument("--user", action="store_true", help="use your own AGENTS.md, in the data folder")
     parser.add_argument("--kind", action="append", default=[], choices=schemas.KINDS,
                         help="print this kind alone; may be given again")
+    parser.add_argument("--semantic", metavar="[=PROVIDER]",
+                        help="find: rank by meaning too, by vectors of this PROVIDER or PROVIDER/MODEL "
+                             "(default: $AGENT_EMBEDDINGS, else minilm, on this machine)")
     parser.add_argument("--pin", action="store_true",
                         help="add each program's sha256: agent-react refuses to run it once it has changed")
     parser.add_argument("--fresh", action="store_true", help="ask every program anew, without the cache")
@@ -57,7 +60,7 @@ def options(argv: list[str], doc: str) -> Plain | argparse.Namespace:
     parser.add_argument("--sandbox", choices=("on", "off"), default="on",
                         help="off: ask programs of others too without a sandbox, where there is none")
     parser.add_argument("-v", "--verbose", action="store_true", help="say which files were left out, and why")
-    chosen = parser.parse_intermixed_args(argv)
+    chosen = parser.parse_intermixed_args(["--semantic=" if word == "--semantic" else word for word in argv])
     if not chosen.action:
         chosen.action = "find" if chosen.operands[:1] == ["find"] else "list"
     return chosen

@@ -61,9 +61,18 @@ def _words(one: Record, query: list[str]) -> list[str]:
     return [next((q for q in stems if word.startswith(q)), word) for word in localshortlist.words(text)]
 
 
-def report(wanted: str) -> int:
-    """Print the records that fit the request, the best first; 1 where there is none."""
-    found = best(everyone(), wanted)[:FOUND]
+def near(records_: list[Record], wanted: str, spec: str) -> list[Record]:
+    """The same by words and by meaning, through vectors of a provider (see agentlib.semantic)."""
+    from agentlib import semantic
+    found = semantic.nearest(spec, wanted, [localshortlist.describe(one) for one in records_])
+    by_meaning = [{**records_[i], "similarity": round(score, 3)} for score, i in found]
+    return semantic.fused(best(records_, wanted), by_meaning, name=lambda one: one["name"])
+
+
+def report(wanted: str, spec: str | None = None) -> int:
+    """Print the records that fit the request, the best first; 1 where there is none. spec: of --semantic."""
+    them = everyone()
+    found = (best(them, wanted) if spec is None else near(them, wanted, spec))[:FOUND]
     for one in found:
         records.put(schemas.line(one) + b"\n")
     if not found:

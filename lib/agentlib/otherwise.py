@@ -22,7 +22,7 @@ def act(action: str, operands: list[str], chosen: Any) -> int:
         raise Fault("invalid_input", f"{action}: give {what}; see 'agent-discover --help'")
     if action == "find":
         from agentlib import finding
-        return finding.report(" ".join(words))
+        return finding.report(" ".join(words), getattr(chosen, "semantic", None))
     if action == "help-probe":
         from agentlib import helpprobe
         return helpprobe.report(words, chosen.timeout)

@@ -14,11 +14,11 @@ from agentlib.command import BIN
 from agentlib.coprocess import Coprocess
 from agentlib.embedding import checked
 from agentlib.faults import Fault
-from agentlib.vectors import Vectors, packed
+from agentlib.vectors import Vectors, packed, products
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from agentlib.records import Record
@@ -125,13 +125,27 @@ def text(record: Record) -> str:
     return f"{record['key']}: {value[:READ]} {' '.join(record.get('tags', ()))}".strip()
 
 
-def fused(*ranked: list[Record]) -> list[Record]:
-    """Lists of memories, each the best first, made one."""
-    scores: dict[tuple[Any, Any], float] = {}
-    found: dict[tuple[Any, Any], Record] = {}
+def nearest(spec: str, wanted: str, texts: list[str]) -> list[tuple[float, int]]:
+    """(cosine, place in `texts`) of those that are near, the nearest first; no vector is kept."""
+    with _asked(spec) as embedder:
+        pages = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
+        [query] = embedder.vectors([wanted[:READ]])
+        vectors = [vector for page in pages for vector in embedder.vectors(page)]
+    near = zip(products(vectors, query), range(len(texts)), strict=True)
+    return sorted((one for one in near if one[0] >= LEAST), reverse=True)
+
+
+def _memory_name(record: Record) -> Any:
+    return record.get("namespace"), record["key"]
+
+
+def fused(*ranked: list[Record], name: Callable[[Record], Any] = _memory_name) -> list[Record]:
+    """Lists of records, each the best first, made one; `name` tells which are the same."""
+    scores: dict[Any, float] = {}
+    found: dict[Any, Record] = {}
     for one in ranked:
         for place, record in enumerate(one, 1):
-            name = record.get("namespace"), record["key"]
-            scores[name] = scores.get(name, 0.0) + 1 / (SIXTY + place)
-            found[name] = {**found.get(name, {}), **record}
-    return [found[name] for name in sorted(scores, key=lambda name: -scores[name])]
+            key = name(record)
+            scores[key] = scores.get(key, 0.0) + 1 / (SIXTY + place)
+            found[key] = {**found.get(key, {}), **record}
+    return [found[key] for key in sorted(scores, key=lambda key: -scores[key])]
