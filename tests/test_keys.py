@@ -61,4 +61,15 @@ def test_a_short_value_is_no_secret() -> None:
 def test_optional_keys_are_not_required() -> None:
     assert keys.required(SCHEMA)
     assert not keys.required({"env": [{"name": "X", "key": True, "optional": True}]})
+
+
+def test_a_key_is_optional_where_one_of_the_variables_or_files_is_there(monkeypatch, tmp_path) -> None:
+    schema = {"env": [{"name": "X", "key": True, "optional": ["OTHER", str(tmp_path / "credentials")]}]}
+    monkeypatch.delenv("OTHER", raising=False)
+    assert keys.required(schema)
+    monkeypatch.setenv("OTHER", "1")
+    assert not keys.required(schema)
+    monkeypatch.delenv("OTHER")
+    (tmp_path / "credentials").touch()
+    assert not keys.required(schema)
     assert not keys.required({"env": [{"name": "X"}]}) and not keys.required({})

@@ -34,7 +34,15 @@ def variables(schema: Record) -> list[str]:
 def required(schema: Record) -> bool:
     """Whether the provider can do nothing without one of those."""
     keys = [entry for entry in entries(schema) if entry.get("key")]
-    return bool(keys) and not all(entry.get("optional") for entry in keys)
+    return bool(keys) and not all(_optional(entry) for entry in keys)
+
+
+def _optional(entry: Record) -> bool:
+    """Whether the provider can do without this key: always, or where one of these variables or files is there."""
+    word = entry.get("optional")
+    if not isinstance(word, list):
+        return bool(word)
+    return any(os.path.exists(os.path.expanduser(one)) if "/" in one else os.environ.get(one) for one in map(str, word))
 
 
 def entries(schema: Record) -> list[Record]:
