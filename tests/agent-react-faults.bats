@@ -69,6 +69,42 @@ tree_gone() {
     tree_gone 'sleep 7531'
 }
 
+# below PID: the numbers of all processes that it started, and those started, one a line.
+below() {
+    local child
+    for child in $(pgrep -P "$1"); do
+        echo "$child"
+        below "$child"
+    done
+}
+
+@test "kill -9 of agent-react leaves nothing of a sandbox that is kept up" {
+    scripted
+    tool quick 'echo quick' '{}'
+    tool worker 'touch begun; sleep 7532 & sleep 7532' '{}'
+    started --allow all $'quick {"n":1}\nquick {"n":2}\nquick {"n":3}\nworker {}'
+    local all
+    all=$(below "$PID")
+    has "$(ps -o args= -p "${all//$'\n'/,}")" warden.py
+    kill -9 "$PID"
+    tree_gone 'sleep 7532'
+    for _ in {1..40}; do
+        ps -p "${all//$'\n'/,}" >/dev/null || return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+@test "a tool in a kept sandbox over its time gets TERM, has a moment, and is ended with its children" {
+    scripted
+    tool quick 'echo quick' '{}'
+    tool tidy 'trap "echo tidied >tidied; exit 1" TERM; sleep 7533 & wait' '{"timeout":1}'
+    react --events --max-iterations 0 --allow all $'quick {"n":1}\nquick {"n":2}\nquick {"n":3}\ntidy {}\nquick {"n":4}'
+    equal $'none\nnone\nnone\ntool_timeout\nnone' "$(kinds)"
+    equal tidied "$(<tidied)"
+    tree_gone 'sleep 7533'
+}
+
 @test "kill -9 of an agent ends the agents that it called, and their tools" {
     scripted
     tool worker 'touch begun; sleep 7535' '{}'

@@ -1,7 +1,8 @@
 #!/usr/bin/env -S python3 -IS
-"""cell.py [-r PATH] [-w PATH] PROFILE FOLDER COMMAND... - run one command in the sandbox, as agent-react does
+"""cell.py [-k] [-r PATH] [-w PATH] PROFILE FOLDER COMMAND... - run one command in the sandbox, as agent-react does
 
-What the tool left and must not is told on standard error; a refusal to run is `refused: why` and exit 100.
+-k: in a sandbox that is kept up, after another call in it, which left its files everywhere. What the tool left and must
+not is told on standard error; a refusal to run is `refused: why` and exit 100.
 """
 from __future__ import annotations
 
@@ -10,27 +11,46 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from agentlib import sandbox  # noqa: E402
+from agentlib import sandbox, wards  # noqa: E402
 from agentlib.faults import Fault  # noqa: E402
+
+LITTER = "for one in /tmp /var/tmp /dev/shm ~; do echo mine >$one/left; done 2>/dev/null"
 
 
 def main(args):
     """The exit status of the command."""
-    granted = {"-r": [], "-w": []}
+    granted, keep = {"-r": [], "-w": []}, args[0] == "-k"
+    args = args[keep:]
     while args[0] in granted:
         granted[args[0]].append(args[1])
         args = args[2:]
     profile, folder, *argv = args
+    grants = {"env": sandbox.environment(), "read": granted["-r"], "write": granted["-w"]}
+    wards.ALONE, rooms = 0, wards.Wards()
     try:
-        with sandbox.Cell(argv, profile, folder, env=sandbox.environment(), read=granted["-r"],
-                          write=granted["-w"]) as cell:
-            status = subprocess.run(**cell.options, timeout=60).returncode
+        if keep:
+            with sandbox.Cell(["/bin/sh", "-c", LITTER], profile, folder, **grants) as cell:
+                kept(rooms, cell)
+        with sandbox.Cell(argv, profile, folder, **grants) as cell:
+            status = kept(rooms, cell) if keep else subprocess.run(**cell.options, timeout=60).returncode
     except Fault as fault:
         print(f"refused: {fault.message}", file=sys.stderr)
         return 100
+    finally:
+        rooms.close()
     for one in cell.removed:
         print(one, file=sys.stderr)
     return status
+
+
+def kept(rooms, cell):
+    """The status of one call; its output is ours."""
+    child = rooms.begin(cell, 0, 1, 2)
+    if child is None:
+        sys.exit("the sandbox could not be kept up")
+    if not child.ended(60):
+        sys.exit("the cell did not end")
+    return child.reap()
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ ESCAPE = ROOT / "tests" / "escape.py"
 USERS = {"root": 0, "user": 65534} if os.getuid() == 0 else {"user": os.getuid()}
 HAS_BWRAP = shutil.which("bwrap") is not None
 WAYS = [pytest.param((user, way), id=f"{user}-{way}",
-                     marks=[] if HAS_BWRAP or way == "landlock" else pytest.mark.skip("bubblewrap is not installed"))
-        for user in USERS for way in ("bwrap", "landlock")]
+                     marks=[] if HAS_BWRAP or "landlock" in way else pytest.mark.skip("bubblewrap is not installed"))
+        for user in USERS for way in ("bwrap", "kept-bwrap", "landlock", "kept-landlock")]
 OPEN = {"write_work", "write_tmp", "write_home"}
 UNSEEN_BY_LANDLOCK = {"chmod_outside", "utime_outside", "setxattr_outside"}
 
@@ -30,8 +30,9 @@ class Place:
     """A scratch place beside the checkout: home, work and an outside folder, all of one user, and who listens."""
 
     def __init__(self, base, user, way, without_bwrap):
-        self.base, self.uid, self.way = base, USERS[user], way
-        self.programs = "/usr/bin:/bin" if way == "bwrap" else str(without_bwrap)
+        kept, self.way = ["-k"] if way.startswith("kept-") else [], way.removeprefix("kept-")
+        self.base, self.uid, self.kept = base, USERS[user], kept
+        self.programs = "/usr/bin:/bin" if self.way == "bwrap" else str(without_bwrap)
         self.cell = None
         self.home, self.work, self.outside = base / "home", base / "work", base / "outside"
         for folder in (self.home, self.work, self.outside):
@@ -48,7 +49,7 @@ class Place:
         environment = {"PATH": self.programs, "HOME": str(self.home), "LANG": "C.UTF-8", "OPENAI_API_KEY": "PLANTED",
                        **(env or {})}
         plain = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--"]
-        cell = self.cell or [PYTHON, "-IS", str(CELL), *options, profile, str(self.work), *command]
+        cell = self.cell or [PYTHON, "-IS", str(CELL), *self.kept, *options, profile, str(self.work), *command]
         argv = [*(plain if self.uid != os.getuid() else []), *cell]
         return subprocess.run(argv, env=environment, cwd=str(self.work), stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, timeout=timeout)
@@ -382,12 +383,18 @@ def test_grants_of_the_user_are_seen_and_written(place):
     assert (place.home / "written" / "new").exists() and not (place.home / "seen" / "new").exists()
 
 
-@everywhere
+@pytest.mark.parametrize("place", [one for one in WAYS if "kept" not in one.id], indirect=True)
 def test_the_probe_works_in_an_empty_folder(place):
     ran = place.shell("probe", f"pwd; ls -A; echo x >~/.config && echo home; echo x >{place.work}/x")
     assert len(ran.stdout.split()) == 2 and str(place.work) not in ran.stdout and ran.stdout.endswith("home\n")
     assert not (place.work / "x").exists()
     assert not (place.home / ".config").exists()
+
+
+@everywhere
+def test_a_cell_holds_nothing_of_another_and_no_more_descriptors_than_three(place):
+    ran = place.shell("work", "ls -A /tmp /var/tmp /dev/shm ~ | grep left; ls /proc/self/fd 2>/dev/null; echo x >&3")
+    assert ran.stdout.split() in (["0", "1", "2", "3"], []) and "3: Bad file descriptor" in ran.stderr     # 3: ls's own
 
 
 @everywhere
@@ -403,8 +410,8 @@ def test_a_fork_bomb_meets_a_limit_and_leaves_nothing(place):
         pytest.skip("root's processes cannot be limited here: no pids control group")
     script = "import os, time\nmade = 0\ntry:\n while made < 3000:\n  if not os.fork(): time.sleep(20); os._exit(0)\n"
     script += "  made += 1\nexcept OSError: pass\nprint(made, flush=True)\nos.killpg(0, 9)\n"
-    ran = place.run("work", "/usr/bin/setsid", PYTHON, "-ISc", script)
-    assert 0 < int(ran.stdout) < 1000
+    ran = place.run("work", "/usr/bin/setsid", "-w", PYTHON, "-ISc", script)
+    assert 0 < int(ran.stdout) < 3000
 
 
 @with_bwrap
@@ -412,7 +419,7 @@ def test_a_bwrap_of_the_project_is_not_believed(place):
     (place.work / "bwrap").write_text("#!/bin/sh\ntouch fooled\n")
     (place.work / "bwrap").chmod(0o755)
     place.programs = f".:{place.work}:{place.programs}"
-    assert place.shell("work", "cat /proc/1/comm").stdout == "bwrap\n"
+    assert place.shell("work", "cat /proc/1/comm").stdout == ("python3\n" if place.kept else "bwrap\n")
     assert not (place.work / "fooled").exists()
 
 
@@ -432,13 +439,14 @@ def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
     from agentlib import confine
     asked = {}
     monkeypatch.setattr(confine.ctypes, "CDLL", lambda name: types.SimpleNamespace(prctl=lambda *words: 0))
-    monkeypatch.setattr(confine.limits, "impose", lambda limits: None)
+    monkeypatch.setattr(confine.limits, "impose", lambda *most: None)
     monkeypatch.setattr(confine.landlock, "restrict", lambda *trees: None)
     monkeypatch.setattr(confine.seccomp, "install", lambda code: None)
     monkeypatch.setattr(confine.seccomp, "program", lambda network, **options: asked.update(options))
     for version in (1, 2, 3):
         monkeypatch.setattr(confine.landlock, "abi", lambda version=version: version)
-        confine.confine({"group": "", "limits": {}, "network": False, "unseen": True, "read": [], "write": []})
+        wanted = {"group": "", "limits": {"processes": 1}, "network": False, "unseen": True, "read": [], "write": []}
+        confine.confine(wanted)
         assert asked == {"unseen": True, "truncate": version < 3}
 
 

@@ -12,9 +12,10 @@ from agentlib.faults import KINDS, Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from agentlib.process import Outcome
+    from agentlib.process import Child, Outcome
 
 BIN = os.path.join(paths.TOP, "bin")
 CAP = 4 * 1024 * 1024  # bytes of its output
@@ -30,14 +31,15 @@ class Leash(process.Leash):
         self._watch: subprocess.Popen[bytes] | None = None
         self._telling = threading.Lock()
 
-    def start(self, options: dict[str, Any]) -> subprocess.Popen[bytes]:
-        child = super().start(options)
+    def start(self, begin: Callable[[], Child]) -> Child:
+        child = super().start(begin)
         self._tell()
         return child
 
-    def drop(self, child: subprocess.Popen[bytes]) -> None:
-        super().drop(child)
+    def drop(self, child: Child) -> int:
+        status = super().drop(child)
         self._tell()
+        return status
 
     def pull(self, grace: float = 0.1) -> None:
         super().pull(grace)
@@ -50,7 +52,8 @@ class Leash(process.Leash):
                 words = ["/bin/sh", "-c", WATCH]
                 self._watch = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True, **quiet)
             assert self._watch.stdin
-            groups = "" if self.pulled else "".join(f" -{child.pid}" for child in list(self._held))
+            held = [] if self.pulled else [child for child in list(self._held) if isinstance(child, process.Own)]
+            groups = "".join(f" -{child.pid}" for child in held)
             try:
                 os.write(self._watch.stdin.fileno(), groups.encode() + b"\n")
             except BrokenPipeError:  # somebody has ended it: the leash holds as long as we live

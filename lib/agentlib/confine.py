@@ -25,9 +25,10 @@ def confine(wanted: dict[str, object]) -> None:
     libc = ctypes.CDLL(None)
     libc.prctl(PARENT_DEATH_SIGNAL, KILL, 0, 0, 0)
     if group := wanted["group"]:
-        with open(f"{group}/cgroup.procs", "w") as file:
+        with open(limits.door(str(group)), "w") as file:
             file.write("0")
-    limits.impose(wanted["limits"])                                         # type: ignore[arg-type]
+    most = wanted["limits"]
+    limits.impose(most, most["processes"] + limits.running())               # type: ignore[arg-type, index]
     code = seccomp.program(bool(wanted["network"]), unseen=bool(wanted["unseen"]), truncate=landlock.abi() < 3)
     landlock.restrict(wanted["read"], wanted["write"], bool(wanted["network"]))   # type: ignore[arg-type]
     for one in range(CAPABILITIES):         # root becomes a user who merely owns root's files

@@ -83,16 +83,14 @@ def pause(until: float) -> None:
         notify("WATCHDOG=1")
 
 
-def watched(child: subprocess.Popen[bytes], limit: float) -> int:
-    """The status of a run, with signs of life while it lasts; TimeoutExpired after so many seconds."""
+def watched(child: process.Child, limit: float) -> bool:
+    """Whether the run ends within so many seconds; with signs of life while it lasts."""
     until = time.monotonic() + limit
-    while True:
-        try:
-            return child.wait(min(until - time.monotonic(), beat()))
-        except subprocess.TimeoutExpired:
-            if time.monotonic() >= until:
-                raise
-            notify("WATCHDOG=1")
+    while not child.ended(min(until - time.monotonic(), beat())):
+        if time.monotonic() >= until:
+            return False
+        notify("WATCHDOG=1")
+    return True
 
 
 @contextmanager
@@ -113,25 +111,25 @@ def once(args: Namespace, leash: command.Leash) -> int:
     """One run; its status, 124 where its time was up. TERM gives it the grace, then ends it and us."""
     began = time.monotonic()
     argv = command.bound([command.found(args.command[0]), *args.command[1:]])
-    child = None
+    child, late, status = None, False, 0
     try:
         with held():
-            child = leash.start({"args": argv, "stdin": subprocess.DEVNULL})
-        status = watched(child, seconds(args.timeout))
-    except subprocess.TimeoutExpired:
-        assert child
-        log(4, f"run ended after {args.timeout}, its time limit")
-        process.signal_group(child, signal.SIGTERM)
-        process.ended(child, KILL)
-        return 124
+            child = leash.start(lambda: process.Own({"args": argv}, subprocess.DEVNULL))
+        late = not watched(child, seconds(args.timeout))
+        if late:
+            log(4, f"run ended after {args.timeout}, its time limit")
+            child.signal(signal.SIGTERM)
+            child.ended(KILL)
     except (Interrupted, KeyboardInterrupt):
         notify("STOPPING=1")
         if child:
-            process.ended(child, seconds(args.grace))
+            child.ended(seconds(args.grace))
         raise
     finally:
         if child:
-            leash.drop(child)
+            status = leash.drop(child)
+    if late:
+        return 124
     status = 128 - status if status < 0 else status
     log(6 if status == 0 else 4, f"run ended with status {status} after {time.monotonic() - began:.1f} s")
     return status

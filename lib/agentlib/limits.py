@@ -33,17 +33,21 @@ def command(limits: Mapping[str, int]) -> list[str]:
             f"--nofile={limits['files']}", "--core=0", "--"]
 
 
-def impose(limits: Mapping[str, int]) -> None:
-    """The same on the calling process. The kernel counts all of the user's processes here: those come on top."""
+def impose(limits: Mapping[str, int], processes: int) -> None:
+    """The same on the calling process. processes: of all that the kernel counts with the tool's."""
     import resource
-    with open("/proc/loadavg") as load:
-        there = int(load.read().split()[3].split("/")[1])
-    wanted = {resource.RLIMIT_NPROC: limits["processes"] + there, resource.RLIMIT_AS: limits["memory"],
+    wanted = {resource.RLIMIT_NPROC: processes, resource.RLIMIT_AS: limits["memory"],
               resource.RLIMIT_FSIZE: limits["file"], resource.RLIMIT_NOFILE: limits["files"], resource.RLIMIT_CORE: 0}
     for which, value in wanted.items():
         most = resource.getrlimit(which)[1]
         value = value if most == resource.RLIM_INFINITY else min(value, most)
         resource.setrlimit(which, (value, value))
+
+
+def running() -> int:
+    """How many processes and threads this machine has: without a name space of users those of the user count too."""
+    with open("/proc/loadavg") as load:
+        return int(load.read().split()[3].split("/")[1])
 
 
 def available() -> bool:
@@ -58,9 +62,26 @@ def group(processes: int) -> str:
         return ""
     made = f"{base}/{NAME}-{os.getpid()}-{os.urandom(4).hex()}"
     os.mkdir(made)
-    with open(f"{made}/pids.max", "w") as limit:
-        limit.write(str(processes))
+    widen(made, processes)
     return made
+
+
+def widen(group: str, processes: int) -> None:
+    """Let the group have so many processes."""
+    with open(f"{group}/pids.max", "w") as limit:
+        limit.write(str(processes))
+
+
+def within(group: str, argv: list[str]) -> list[str]:
+    """A command whose process moves itself into the group first; '' is none."""
+    return ["/bin/sh", "-c", 'echo 0 >"$0" && exec "$@"', door(group), *argv] if group else argv
+
+
+def door(group: str) -> str:
+    """The file by which a process of one thread moves itself in. Of version 1 the one for threads, which costs nothing:
+    for a whole process the kernel stops all others from forking, and waits until they have (10 ms)."""
+    threads = f"{group}/tasks"
+    return threads if os.path.exists(threads) else f"{group}/cgroup.procs"
 
 
 def leave(group: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 
 from agentlib import paths
 
@@ -58,9 +59,10 @@ def machine_secrets() -> tuple[str, ...]:
 
 @functools.cache
 def suite() -> tuple[str, ...]:
-    """The suite's own programs."""
+    """The suite's own programs, and the interpreter that runs them."""
     names = ("bin", "lib", "providers", "tools", "plugins", ".venv", "share")
     parts = [os.path.join(paths.TOP, name) for name in names]
+    parts += [_prefix(one) for one in {sys.executable, os.path.realpath(sys.executable)} if one]
     return tuple(part for part in parts if os.path.isdir(part))
 
 

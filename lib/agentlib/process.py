@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import subprocess
 import threading
 import time
 from collections import namedtuple
+from functools import partial
 
 from agentlib.inside import inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NamedTuple
+    from collections.abc import Callable
+    from typing import Any, NamedTuple, Protocol
+
+    class Child(Protocol):
+        """A process that runs for us: a child of ours (Own), or a warden's (ward.py)."""
+
+        handle: int
+
+        def signal(self, signum: int) -> None: ...
+        def ended(self, seconds: float) -> bool: ...
+        def reap(self) -> int: ...
+
+    Begin = Callable[[int, int, int], Child]
 
     class Outcome(NamedTuple):
         """What became of a child. status: as Popen tells it (negative: a signal). out: at most `cap` bytes of
@@ -34,29 +48,61 @@ ERR_CAP = 8 * 1024  # bytes of stderr kept, from its end
 CHUNK = 64 * 1024
 
 
+class Own:
+    """A child of ours, in a session of its own. pid: its number and its group's; handle: readable when it has ended."""
+
+    def __init__(
+        self, options: dict[str, Any], stdin: int, stdout: int | None = None, stderr: int | None = None
+    ) -> None:
+        """options: for Popen, but for the three descriptors, which stay open here; None: ours. OSError: no start."""
+        pipes = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "start_new_session": True}
+        self._popen = subprocess.Popen(**{**options, **pipes})
+        self.pid = self._popen.pid
+        self.handle = os.pidfd_open(self.pid)
+
+    def signal(self, signum: int) -> None:
+        """Signal all of its group."""
+        signal_group(self._popen, signum)
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends within these seconds."""
+        poll = select.poll()
+        if self.handle >= 0:
+            poll.register(self.handle, select.POLLIN)
+        return self.handle < 0 or bool(poll.poll(max(0.0, seconds) * 1000))
+
+    def reap(self) -> int:
+        """Wait for its end; its status as Popen tells it."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+        return self._popen.wait()
+
+
 class Leash:
     """The processes that one run has going, so that all of them end when the run does."""
 
     def __init__(self) -> None:
-        self._held: set[subprocess.Popen[bytes]] = set()
+        self._held: set[Child] = set()
         self._lock = threading.Lock()
         self.pulled = False
 
-    def start(self, options: dict[str, Any]) -> subprocess.Popen[bytes]:
-        """A child in a session of its own; InterruptedError where the leash was pulled before."""
+    def start(self, begin: Callable[[], Child]) -> Child:
+        """The child that begin() starts; InterruptedError where the leash was pulled before."""
         with self._lock:
             if self.pulled:
                 raise InterruptedError("the run has ended")
-            child = subprocess.Popen(**{"start_new_session": True, **options})
+            child = begin()
             self._held.add(child)
             return child
 
-    def drop(self, child: subprocess.Popen[bytes]) -> None:
-        """End what is left of the child's group, and reap the child."""
-        signal_group(child, signal.SIGKILL)
-        child.wait()
+    def drop(self, child: Child) -> int:
+        """End what is left of the child's group, and reap the child: its status."""
+        child.signal(signal.SIGKILL)
+        status = child.reap()
         with self._lock:
             self._held.discard(child)
+        return status
 
     def pull(self, grace: float = 0.1) -> None:
         """End every process: TERM, `grace` seconds, KILL. Nothing is started after that."""
@@ -64,17 +110,17 @@ class Leash:
             self.pulled = True
             held = list(self._held)
         for child in held:
-            signal_group(child, signal.SIGTERM)
+            child.signal(signal.SIGTERM)
         patience = time.monotonic() + grace
         for child in held:
-            ended(child, patience - time.monotonic())
-            signal_group(child, signal.SIGKILL)
+            child.ended(patience - time.monotonic())
+            child.signal(signal.SIGKILL)
 
     def kill(self) -> None:
         """KILL every process, without the lock: for a signal handler, which may have interrupted its holder."""
         self.pulled = True
         for child in list(self._held):
-            signal_group(child, signal.SIGKILL)
+            child.signal(signal.SIGKILL)
 
 
 def signal_group(child: subprocess.Popen[bytes], signum: int) -> None:
@@ -110,54 +156,72 @@ def _over(child: subprocess.Popen[bytes]) -> bool:
         return True
 
 
-def run(options: dict[str, Any], given: bytes, timeout: float, cap: int, leash: Leash) -> Outcome:
+def run(begin: Begin | dict[str, Any], given: bytes, timeout: float, cap: int, leash: Leash) -> Outcome:
     """Run a child to its end with `given` on standard input. OSError where it cannot be started.
 
-    options: for Popen. timeout: seconds, then TERM and GRACE later KILL. cap: bytes of stdout kept; a child that
-    writes more is ended. What the child leaves behind in its group is killed.
+    begin: starts it with the three descriptors that it gets; or the options for Popen. timeout: seconds, then TERM and
+    GRACE later KILL. cap: bytes of stdout kept; a child that writes more is ended. What it leaves behind is killed.
     """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
-    child = leash.start({**options, **pipes})
-    try:
-        with _Pump(child, given, cap) as pump:
+    start = partial(Own, begin) if isinstance(begin, dict) else begin
+    with _Pump(given, cap) as pump:
+        child = leash.start(lambda: start(*pump.theirs))
+        try:
+            pump.attach(child.handle)
             late = not pump.turn(time.monotonic() + timeout)
             if late or pump.over:
-                signal_group(child, signal.SIGTERM)
+                child.signal(signal.SIGTERM)
                 pump.turn(time.monotonic() + GRACE)
-    finally:
-        leash.drop(child)
-    return Outcome(child.returncode, bytes(pump.out), pump.over, bytes(pump.err), late)
+        finally:
+            status = leash.drop(child)
+    return Outcome(status, bytes(pump.out), pump.over, bytes(pump.err), late)
 
 
 class _Pump:
-    """Moves bytes between us and the child until it has ended."""
+    """Moves bytes between us and a child until it has ended. theirs: the ends of the pipes that the child gets."""
 
-    def __init__(self, child: subprocess.Popen[bytes], given: bytes, cap: int) -> None:
+    def __init__(self, given: bytes, cap: int) -> None:
         self.out, self.err, self.over = bytearray(), bytearray(), False
-        self._child, self._given, self._cap, self._gone = child, memoryview(given), cap, 0.0
-        self._selector = selectors.PollSelector()
-        self._handle = os.pidfd_open(child.pid)
-        assert child.stdin and child.stdout and child.stderr
-        self._selector.register(self._handle, selectors.EVENT_READ, self._exited)
-        self._watch(child.stdout.fileno(), self._read_out)
-        self._watch(child.stderr.fileno(), self._read_err)
-        self._stdin = child.stdin.fileno()
-        os.set_blocking(self._stdin, False)
-        self._selector.register(self._stdin, selectors.EVENT_WRITE, self._write)
+        self._given, self._cap, self._gone = memoryview(given), cap, 0.0
+        self._open: set[int] = set()
+        stdin, self._stdin = self._pipe()
+        self._stdout, stdout = self._pipe()
+        self._stderr, stderr = self._pipe()
+        self.theirs = (stdin, stdout, stderr)
 
-    def _watch(self, descriptor: int, act: Any) -> None:
-        os.set_blocking(descriptor, False)
-        self._selector.register(descriptor, selectors.EVENT_READ, act)
+    def _pipe(self) -> tuple[int, int]:
+        """(end to read, end to write)."""
+        try:
+            made = os.pipe()
+        except OSError:
+            self.__exit__()
+            raise
+        self._open.update(made)
+        return made
+
+    def attach(self, handle: int) -> None:
+        """Begin: the child, which has its ends now, is over when the handle is readable."""
+        for one in self.theirs:
+            self._close(one)
+        self._selector = selectors.PollSelector()
+        self._selector.register(handle, selectors.EVENT_READ, self._exited)
+        for descriptor, event, act in (
+            (self._stdout, selectors.EVENT_READ, self._read_out),
+            (self._stderr, selectors.EVENT_READ, self._read_err),
+            (self._stdin, selectors.EVENT_WRITE, self._write),
+        ):
+            os.set_blocking(descriptor, False)
+            self._selector.register(descriptor, event, act)
 
     def __enter__(self) -> _Pump:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._selector.close()
-        os.close(self._handle)
-        for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
-            assert pipe
-            pipe.close()
+        for one in list(self._open):
+            self._close(one)
+
+    def _close(self, descriptor: int) -> None:
+        self._open.discard(descriptor)
+        os.close(descriptor)
 
     def turn(self, until: float) -> bool:
         """Pump until the child has ended and been read to the end; False where the time is up first."""
@@ -176,14 +240,12 @@ class _Pump:
     def _exited(self, descriptor: int) -> None:
         self._gone = time.monotonic()
         self._selector.unregister(descriptor)
-        if self._stdin >= 0:
+        if self._stdin in self._open:
             self._stop_giving()
 
     def _stop_giving(self) -> None:
         self._selector.unregister(self._stdin)
-        assert self._child.stdin
-        self._child.stdin.close()
-        self._stdin = -1
+        self._close(self._stdin)
 
     def _write(self, descriptor: int) -> None:
         try:

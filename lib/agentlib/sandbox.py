@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 
-from agentlib import afterwards, limits, places, seccomp
+from agentlib import afterwards, limits, places, rules, seccomp
 from agentlib.bwrap import command
 from agentlib.faults import Fault
 from agentlib.view import View
@@ -45,7 +46,9 @@ class Held(int):
 class Cell:
     """A start that is prepared. options: for Popen (args, env, cwd, pass_fds, start_new_session).
 
-    close(), or leaving the `with`, after the child's end. removed: what it left and must not, in words.
+    way: `bubblewrap`, `landlock` or `off`. argv, env, view, network, limits: what the tool gets and what holds it, for
+    wards.py, which starts it by these in a sandbox that stands already. close(), or leaving the `with`, after the
+    child's end. removed: what it left and must not, in words.
     """
 
     def __init__(self, argv: list[str], profile: str, folder: str, *, env: Mapping[str, str],
@@ -57,11 +60,13 @@ class Cell:
         """
         self.removed: list[str] = []
         self._folder, self._group, self._scratch = os.path.realpath(folder), "", ""
-        self._limits = {**limits.defaults(), **(limit or {})}
-        argv = [self._program(argv[0], env.get("PATH", os.defpath)), *argv[1:]]
+        self.limits = {**limits.defaults(), **(limit or {})}
+        self.argv = [self._program(argv[0], env.get("PATH", os.defpath)), *argv[1:]]
+        self.env, self.way, self.network = dict(env), "off", profile in ("net", "read+net", "off")
         self._absent = afterwards.state(self._folder) if profile in ("work", "net") else {}
         try:
-            self.options = self._off(argv, env) if profile == "off" else self._on(argv, profile, env, read, write)
+            if profile != "off":
+                self._enclose(profile, read, write)
         except BaseException:
             self.close()
             raise
@@ -74,7 +79,7 @@ class Cell:
 
     def close(self) -> None:
         """After the child's end: what it left where it must leave nothing is moved aside; our own traces go."""
-        self.options = {}
+        self.__dict__.pop("options", None)
         self.removed += afterwards.restore(self._absent)
         if self._group:
             limits.leave(self._group)
@@ -90,44 +95,52 @@ class Cell:
             raise Fault("tool_not_found", f"{name}: no such program, or not executable")
         return os.path.abspath(found)
 
-    def _off(self, argv: list[str], env: Mapping[str, str]) -> dict[str, Any]:
-        leash = [SETPRIV, "--pdeathsig", "KILL", "--"] if os.access(SETPRIV, os.X_OK) else []
-        return {"args": [*leash, *argv], "env": dict(env), "cwd": self._folder, "start_new_session": True}
-
-    def _on(self, argv: list[str], profile: str, env: Mapping[str, str], read: Iterable[str],
-            write: Iterable[str]) -> dict[str, Any]:
-        way, why = verdict()
-        if not way:
+    def _enclose(self, profile: str, read: Iterable[str], write: Iterable[str]) -> None:
+        self.way, why = verdict()
+        if not self.way:
             raise Fault("tool_denied", f"sandbox unavailable: {why}")
-        network = profile in ("net", "read+net")
-        view = View(argv, env.get("PATH", os.defpath), self._folder, writable=profile in ("work", "net"),
-                    visible=profile != "probe", read=read, write=write)
-        self._group = limits.group(self._limits["processes"])
-        start = self._bwrap if way == "bubblewrap" else self._landlock
-        return {**start(argv, view, network, env), "start_new_session": True}
+        search = self.env.get("PATH", os.defpath)
+        self.view = View(self.argv, search, self._folder, writable=profile in ("work", "net"),
+                         visible=profile != "probe", read=read, write=write)
+        home, temporary = places.home(), "/tmp"
+        if self.way == "landlock":
+            self._trees = rules.of(self.view)
+            self._scratch = home = temporary = _scratch()
+        self.env.update(HOME=home, TMPDIR=temporary)
 
-    def _bwrap(self, argv: list[str], view: View, network: bool, env: Mapping[str, str]) -> dict[str, Any]:
-        filter = Held(_memory(seccomp.program(network)))
-        args = [*command(_bwrap(), view, network, filter), *limits.command(self._limits), *argv]
-        if self._group:     # a process moves itself into its group, and then becomes bwrap
-            args = ["/bin/sh", "-c", 'echo 0 >"$0" && exec "$@"', f"{self._group}/cgroup.procs", *args]
-        home = {"HOME": places.home(), "TMPDIR": "/tmp"}
-        return {"args": args, "env": {**env, **home}, "cwd": "/", "pass_fds": (filter,)}
+    @functools.cached_property
+    def options(self) -> dict[str, Any]:
+        """For Popen; each start needs options of its own."""
+        if self.way != "off":
+            self._group = limits.group(self.limits["processes"])
+        make = {"bubblewrap": self._bwrap, "landlock": self._landlock, "off": self._off}[self.way]
+        return {**make(), "start_new_session": True}
 
-    def _landlock(self, argv: list[str], view: View, network: bool, env: Mapping[str, str]) -> dict[str, Any]:
+    def _off(self) -> dict[str, Any]:
+        leash = [SETPRIV, "--pdeathsig", "KILL", "--"] if os.access(SETPRIV, os.X_OK) else []
+        return {"args": [*leash, *self.argv], "env": self.env, "cwd": self._folder}
+
+    def _bwrap(self) -> dict[str, Any]:
+        filter = Held(memory(seccomp.program(self.network)))
+        args = [*command(bubblewrap(), self.view, self.network, filter), *limits.command(self.limits), *self.argv]
+        return {"args": limits.within(self._group, args), "env": self.env, "cwd": "/", "pass_fds": (filter,)}
+
+    def _landlock(self) -> dict[str, Any]:
         import marshal
-        import sys
+        given = Held(memory(marshal.dumps({**self.confined(), "group": self._group})))
+        return {"args": [python(), "-IS", CONFINE, str(int(given)), *self.argv], "env": self.env,
+                "cwd": self.inside, "pass_fds": (given,)}
 
-        from agentlib import rules
-        readable, writable = rules.of(view)
-        self._scratch = _scratch()
-        wanted = {"read": readable, "write": [self._scratch, *writable], "network": network,
-                  "unseen": not view.writable, "limits": self._limits, "group": self._group}
-        given = Held(_memory(marshal.dumps(wanted)))
-        args = [sys.executable or "/usr/bin/python3", "-IS", CONFINE, str(int(given)), *argv]
-        home = {"HOME": self._scratch, "TMPDIR": self._scratch}
-        where = view.folder if view.visible else self._scratch
-        return {"args": args, "env": {**env, **home}, "cwd": where, "pass_fds": (given,)}
+    def confined(self) -> dict[str, Any]:
+        """What confine.py puts on a process."""
+        readable, writable = self._trees
+        return {"read": readable, "write": [self._scratch, *writable], "network": self.network,
+                "unseen": not self.view.writable, "limits": self.limits, "group": ""}
+
+    @property
+    def inside(self) -> str:
+        """The folder that the tool starts in."""
+        return self.view.folder if self.view.visible else self._scratch
 
 
 def verdict() -> tuple[str, str]:
@@ -146,11 +159,11 @@ def verdict() -> tuple[str, str]:
 def _trial() -> str:
     """Why bubblewrap does not work here, '' where it does: it runs `true` once, with all that a tool gets."""
     import subprocess
-    if not _bwrap():
+    if not bubblewrap():
         return "bubblewrap (bwrap) is not installed"
-    filter = Held(_memory(seccomp.program()))
+    filter = Held(memory(seccomp.program()))
     view = View(["/bin/true"], "", "/", writable=False, visible=False, read=(), write=())
-    args = [*command(_bwrap(), view, False, filter), "/bin/true"]
+    args = [*command(bubblewrap(), view, False, filter), "/bin/true"]
     try:
         ran = subprocess.run(args, env={}, stdin=subprocess.DEVNULL, capture_output=True, timeout=10,
                              pass_fds=(filter,))
@@ -160,7 +173,7 @@ def _trial() -> str:
     return "" if ran.returncode == 0 else f"bubblewrap does not work here: {said[-1] if said else ran.returncode}"
 
 
-def _bwrap() -> str:
+def bubblewrap() -> str:
     """bwrap on our PATH, but never a project's own."""
     return _bwrap_on(os.environ.get("PATH", os.defpath), os.getcwd())
 
@@ -182,12 +195,17 @@ def _scratch() -> str:
     return made
 
 
-def _memory(data: bytes) -> int:
+def memory(data: bytes) -> int:
     """A fresh descriptor that reads as these bytes; one for each start, since readers share its place."""
     fd = os.memfd_create("sandbox")
     os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
+
+
+def python() -> str:
+    """The interpreter for what we start ourselves."""
+    return sys.executable or "/usr/bin/python3"
 
 
 def environment(names: Iterable[str] = ()) -> dict[str, str]:

@@ -14,6 +14,8 @@ from agentlib.faults import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     Numbers = dict[str, tuple[int | None, int | None]]      # on x86_64 and on aarch64; None: there is no such call
 
 KILL, ALLOW, EPERM, ENOSYS = 0x80000000, 0x7FFF0000, 0x00050001, 0x00050026
@@ -118,6 +120,11 @@ def _sockets(network: bool) -> list[bytes]:
 
 def install(code: bytes) -> None:
     """Put the filter on the calling thread and what it starts; for good."""
+    installer(code)()
+
+
+def installer(code: bytes) -> Callable[[], None]:
+    """A function that does so; making it is the larger part of the work."""
     import ctypes
     libc = ctypes.CDLL(None, use_errno=True)
 
@@ -125,6 +132,9 @@ def install(code: bytes) -> None:
         _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
 
     NO_NEW_PRIVILEGES, SECCOMP, FILTER = 38, 22, 2
-    made = Program(len(code) // 8, code)
-    if libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.prctl(SECCOMP, FILTER, ctypes.byref(made), 0, 0):
-        raise Fault("tool_denied", f"sandbox unavailable: seccomp: {os.strerror(ctypes.get_errno())}")
+    made = ctypes.byref(Program(len(code) // 8, code))
+
+    def put() -> None:
+        if libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.prctl(SECCOMP, FILTER, made, 0, 0):
+            raise Fault("tool_denied", f"sandbox unavailable: seccomp: {os.strerror(ctypes.get_errno())}")
+    return put

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import partial
 
 from agentlib import cli, consent, output, paths, process, records, sandbox
 from agentlib.coprocess import Coprocess, told
 from agentlib.faults import Fault
+from agentlib.wards import Wards
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from agentlib.calls import Tool
     from agentlib.consent import Decision
-    from agentlib.process import Leash, Outcome
+    from agentlib.process import Child, Leash, Outcome
     from agentlib.sandbox import Cell
 
 TIMEOUT = {"agent": 600.0}  # seconds by kind, where neither the tool nor the user says
@@ -29,6 +31,7 @@ class Runner:
     def __init__(self, timeout: float | None, depth: int) -> None:
         self._timeout, self._depth = timeout, depth
         self._kept: dict[tuple[str, ...], tuple[Coprocess, Cell]] = {}
+        self._wards = Wards()
         self._lock = threading.Lock()
         self._count = 0
 
@@ -44,19 +47,24 @@ class Runner:
             raise Fault("tool_error", f"{tool.name} could not be started: {why}.") from None
 
     def close(self, grace: float) -> None:
-        """End the coprocesses."""
+        """End the coprocesses, and the sandboxes that are kept up."""
         for filter, cell in self._kept.values():
             filter.close(grace)
             cell.close()
+        self._wards.close()
 
     def _once(self, tool: Tool, arguments: Any, granted: Decision, leash: Leash) -> str:
         words, given = _handed(tool, arguments)
         limit = self._limit(tool)
         with self._cell(tool, words, granted) as cell:
-            done = process.run(cell.options, given, limit, output.KEPT, leash)
+            done = process.run(partial(self._begin, cell), given, limit, output.KEPT, leash)
         for one in cell.removed:
             cli.warn(f"{tool.name}: {one}")
         return _judged(tool, done, limit) + "".join(f"\n[{one}]" for one in cell.removed)
+
+    def _begin(self, cell: Cell, *given: int) -> Child:
+        """Start the tool, with these three descriptors, in a sandbox that stands already or in one of its own."""
+        return self._wards.begin(cell, *given) or process.Own(cell.options, *given)
 
     def _cell(self, tool: Tool, words: list[str], granted: Decision) -> Cell:
         kept = output.folder()

@@ -1,0 +1,83 @@
+"""Sandboxes that are kept up: from the third call with the same view on, a cell starts in one that stands already.
+
+A sandbox of its own costs a call 8 ms, most of them the kernel's, a cell in a kept one 2 (tests/bench/sandbox.py).
+Where Landlock is the wall every call is kept: there it is the start of an interpreter that costs. What a cell has of
+its own: see warden.py.
+"""
+from __future__ import annotations
+
+import os
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agentlib.sandbox import Cell
+    from agentlib.ward import Lodger, Ward
+
+ALONE = 2               # calls that have a bubblewrap of their own before one is kept up
+MOST = 8                # kept up at once; what is shown changes seldom
+
+
+class Wards:
+    """The sandboxes that this process keeps up, by what they show. From any thread."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, Ward | None] = {}     # None where one cannot be kept up
+        self._calls: dict[Any, int] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, cell: Cell, *given: int) -> Lodger | None:
+        """Start the cell's tool in a kept sandbox; None where it needs one of its own."""
+        if cell.way == "off" or not cell.view.visible:
+            return None
+        key = _key(cell)
+        try:
+            ward = self._ward(key, cell)
+            return ward.begin(cell, *given) if ward else None
+        except OSError:
+            self._give_up(key)
+            return None
+
+    def close(self) -> None:
+        """End all of them."""
+        with self._lock:
+            for ward in self._kept.values():
+                if ward:
+                    ward.close()
+            self._kept.clear()
+
+    def _give_up(self, key: Any) -> None:
+        with self._lock:
+            ward, self._kept[key] = self._kept.get(key), None
+        if ward:
+            ward.close()
+
+    def _ward(self, key: Any, cell: Cell) -> Ward | None:
+        with self._lock:
+            if key not in self._kept:
+                self._calls[key] = self._calls.get(key, 0) + 1
+                if self._calls[key] <= ALONE and cell.way == "bubblewrap" or len(self._kept) >= MOST:
+                    return None
+                self._kept[key] = None
+                from agentlib.ward import Ward
+
+                self._kept[key] = Ward(cell)
+            return self._kept[key]
+
+
+def _key(cell: Cell) -> Any:
+    """What tells one sandbox from another: what it shows of which files, and whether it has a network."""
+    if cell.way == "landlock":
+        return cell.way
+    return cell.network, tuple((path, action, *_identity(path)) for path, action in cell.view.ordered())
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Another file of the same name is another one: a mount does not follow it."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
