@@ -86,7 +86,7 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     local before
     before=$(installed "$PLACE")
     source_copy
-    echo "httpx==0.0.0.0.1" >"$SCRATCH/source/requirements.txt"
+    echo "jq==0.0.0.0.1" >"$SCRATCH/source/requirements.txt"
     run "$SCRATCH/source/install.sh" --prefix "$PLACE"
     equal 1 "$status"
     has "$output" "install.sh: pip: ERROR"

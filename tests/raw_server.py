@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -20,12 +21,13 @@ Play = Callable[[socket.socket], None]
 class Server:
     """Plays `play(connection)` after each request; keeps what came in `requests` (heads and bodies)."""
 
-    def __init__(self, play: Play | bytes, family: int = socket.AF_INET) -> None:
+    def __init__(self, play: Play | bytes, family: int = socket.AF_INET, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.play: Play = (lambda connection: connection.sendall(play)) if isinstance(play, bytes) else play
         self.requests: list[tuple[str, bytes]] = []
         self.listener = socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family)
         self.port = self.listener.getsockname()[1]
-        self.address = f"http://{'[::1]' if family == socket.AF_INET6 else '127.0.0.1'}:{self.port}"
+        self.address = f"http{'s' if tls else ''}://{'[::1]' if family == socket.AF_INET6 else '127.0.0.1'}:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -37,6 +39,11 @@ class Server:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self.tls:
+            try:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                return  # the client does not trust us, as some tests want
         with connection:
             data = b""
             while b"\r\n\r\n" not in data:
@@ -57,9 +64,9 @@ class Server:
 
 
 @contextmanager
-def serving(play: Play | bytes, family: int = socket.AF_INET) -> Iterator[Server]:
+def serving(play: Play | bytes, family: int = socket.AF_INET, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     """The server, until the end of the `with`."""
-    server = Server(play, family)
+    server = Server(play, family, tls)
     try:
         yield server
     finally:

@@ -69,11 +69,11 @@ r2 auth' "$(jq -r '"\(.id) \(.kind)"' <<<"$output" | sort)"
     equal "gemini: no key: set GEMINI_API_KEY or GOOGLE_API_KEY" "$stderr"
 }
 
-@test "a schema and a help text load neither httpx nor botocore nor asyncio" {
+@test "a schema and a help text load neither socket nor botocore nor asyncio" {
     for name in anthropic bedrock gemini ollama; do
         for option in --agent-schema --help; do
             python3 -IS -X importtime "$ROOT/providers/$name" "$option" >/dev/null 2>loaded
-            run grep -E '\| +(httpx|botocore|asyncio|ssl|typing|dataclasses)$' loaded
+            run grep -E '\| +(socket|botocore|asyncio|ssl|typing|dataclasses)$' loaded
             equal 1 "$status"
         done
     done

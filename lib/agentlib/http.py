@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 from agentlib import records
 from agentlib.faults import RETRYABLE, Fault
@@ -38,6 +39,7 @@ class Call:
         self.url, self.headers, self.body, self.frames, self.sign = url, headers, body, frames, sign
 
 
+@lru_cache(maxsize=16)
 def base(value: str, variable: str) -> str:
     """A base address, checked, without the slash at its end; `invalid_request` names the variable it came from."""
     from urllib.parse import urlsplit

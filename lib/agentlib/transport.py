@@ -1,25 +1,28 @@
-"""HTTP on httpx: one connection a thread, every wait bounded, every body capped, every failure a Fault.
+"""Calls to vendors: one connection a thread, every wait bounded, every body capped, every failure a Fault.
 
-Threads and blocking calls, for they start fastest and read plainly: 1,000 posts in flight cost 1 ms of CPU and 30 kB
-each (tests/bench/concurrency.py). httpx is imported when the first call is sent.
+Threads and blocking calls, for they start fastest and read plainly: 1,000 posts in flight cost 0.6 ms of CPU and 27 kB
+each (tests/bench/concurrency.py). reach.py finds the way to an address, dial.py opens it, wire.py speaks HTTP on it.
 """
 
 from __future__ import annotations
 
 import os
+import select
+import socket
 import time
-from _thread import allocate_lock
 
-from agentlib import records
+from agentlib import records, wire
+from agentlib.dial import connected
 from agentlib.faults import Fault
 from agentlib.http import Call, excerpt
+from agentlib.reach import way, without_password
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    import httpx
+    from agentlib.reach import Way
 
 BODY_CAP = 64 * 1024 * 1024  # bytes of one whole answer, unpacked
 ERROR_CAP = 64 * 1024  # bytes of an error's body that are read
@@ -37,7 +40,7 @@ class Watch:
         self.silence = seconds("AGENT_SILENCE_TIMEOUT", 120) if streams else float("inf")
         self.whole = seconds("AGENT_TIMEOUT", 600)
         self.started = self.heard = time.monotonic()
-        self.socket: Any = None  # of the connection, once there is one
+        self.socket: socket.socket | None = None  # of the connection, once there is one
 
     def due(self) -> float:
         """The moment (of the monotonic clock) at which the exchange has taken too long."""
@@ -51,13 +54,16 @@ class Watch:
 
     def cut(self) -> None:
         """End the exchange from another thread: whoever reads from its socket wakes up."""
-        import socket
-
         try:
             if self.socket:
                 self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+
+    def left(self) -> float | None:
+        """Seconds until the whole is due, at least a few moments; None without a bound."""
+        left = self.started + self.whole - time.monotonic()
+        return None if left == float("inf") else max(0.01, left)
 
 
 def seconds(variable: str, default: float) -> float:
@@ -74,10 +80,8 @@ class Reply:
 
     __slots__ = ("status", "headers", "_raw")
 
-    def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
-        self.headers: dict[str, str] = dict(response.headers)
-        self._raw = response.iter_raw()
+    def __init__(self, answer: wire.Answer) -> None:
+        self.status, self.headers, self._raw = answer.status, answer.headers, answer.body()
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it arrives, unpacked."""
@@ -111,16 +115,15 @@ class Reply:
 
     def rest(self, watch: Watch) -> None:
         """Read the end of a body of which all that counts has been read: only then can the connection be used again."""
-        import threading
-
-        timer = threading.Timer(LINGER, watch.cut)
-        timer.daemon = True
-        timer.start()
+        until = time.monotonic() + LINGER
+        if watch.socket:
+            watch.socket.settimeout(LINGER)
         try:
             for _ in self._raw:
-                pass
-        finally:
-            timer.cancel()
+                if time.monotonic() > until:
+                    return
+        except (OSError, wire.Broken):
+            pass  # it cannot, then
 
     def media(self) -> str:
         """The media type without its parameters, in lower case."""
@@ -145,140 +148,100 @@ class Reply:
 class Connection:
     """A connection to vendors that stays open between calls. Of one thread at a time."""
 
-    __slots__ = ("_client", "_secure", "_socket")
+    __slots__ = ("_socket", "_end")
 
     def __init__(self) -> None:
-        self._client: httpx.Client | None = None
-        self._secure = False
-        self._socket: Any = None
+        self._socket: socket.socket | None = None
+        self._end: tuple[Any, ...] = ()  # to whom: TLS, host, port, proxy
 
-    def _open(self, secure: bool) -> httpx.Client:
-        if self._client is None or secure and not self._secure:
-            self._client, self._secure = _client(secure), secure
-        return self._client
+    def close(self) -> None:
+        """Close it; the next call opens another."""
+        if self._socket:
+            self._socket.close()
+            self._socket = None
 
     def send(self, call: Call, watch: Watch, read: Callable[[Reply], Any]) -> Any:
-        """Send the call; what `read` makes of the answer. Redirects are not followed."""
-        import_httpx()
-        headers = {"accept-encoding": "identity" if call.frames else "gzip", "user-agent": "agentutils", **call.headers}
-        data = None
-        if call.body is not None:
-            data = records.dumps(call.body).encode()
-            headers["content-type"] = "application/json"
-        method = "GET" if data is None else "POST"
-        if call.sign:
-            headers = call.sign(method, call.url, headers, data or b"")
-        watch.socket = self._socket
-
-        def traced(name: str, info: dict[str, Any]) -> None:
-            """httpcore tells of its steps here: a new connection's socket is what `cut` needs."""
-            if name.startswith("connection.") and name.endswith(".complete") and info.get("return_value"):
-                self._socket = watch.socket = info["return_value"].get_extra_info("socket")
-
+        """Send the call; what `read` makes of the answer. Redirects are not followed, and nothing is sent twice."""
+        there = way(call.url)
+        message = _message(call, there)
+        connection = self._open(there, watch)
+        sent, answer = False, None
         try:
-            client = self._open(call.url.startswith("https:"))
-            request = client.build_request(
-                method,
-                call.url,
-                headers=headers,
-                content=data,
-                timeout=_timeout(watch),
-                extensions={"trace": traced},
-            )
-            response = client.send(request, stream=True, follow_redirects=False)
-            try:
-                return read(Reply(response))
-            finally:
-                response.close()
-        except httpx.HTTPError as bad:
-            raise _broken(bad, call.url, watch) from None
-        except (httpx.InvalidURL, UnicodeError) as bad:
-            raise Fault(
-                "invalid_request", f"the address {call.url[:100]!r} or a header cannot be sent: {bad}"
-            ) from None
-        except httpx.StreamError as bad:
-            raise Fault("network", f"the connection broke off: {bad}") from None
+            connection.settimeout(watch.left())
+            sent = _sent(connection, message)
+            answer = wire.Answer(connection)
+            return read(Reply(answer))
+        except TimeoutError:
+            raise watch.fault() from None
+        except wire.Broken as bad:
+            raise Fault("network", f"{there.shown} {bad}") from None
+        except OSError as bad:
+            raise Fault("network", f"{there.shown} broke off the connection: {_reason(bad)}") from None
+        finally:
+            watch.socket = None
+            if not (sent and answer and answer.reusable()):
+                self.close()
+
+    def _open(self, there: Way, watch: Watch) -> socket.socket:
+        """The connection as it is, where the other side has kept it, else a new one; `watch` can cut it from now on."""
+        if self._socket is None or self._end != there[:4] or _readable(self._socket):
+            self.close()
+            self._socket, self._end = _connected(there, watch), there[:4]
+        watch.socket = self._socket
+        if watch.due() <= time.monotonic():  # it came too late to be cut
+            self.close()
+            raise watch.fault()
+        return self._socket
 
 
-_importing = allocate_lock()
-_contexts: dict[bool, Any] = {}
-
-
-def import_httpx() -> None:
-    """Make `httpx` a name of this module, once."""
-    with _importing:
-        if "httpx" not in globals():
-            from agentlib.packages import need
-
-            need("httpx")
-            import httpx
-
-            globals()["httpx"] = httpx
-
-
-def _client(secure: bool) -> httpx.Client:
-    """A client of one connection. All share one TLS context, which is costly (30 ms) and so made only for https."""
-    import ssl
-
-    with _importing:
-        if secure not in _contexts:
-            _contexts[secure] = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def _message(call: Call, there: Way) -> bytes:
+    """The bytes of a call."""
+    headers = {"accept-encoding": "identity" if call.frames else "gzip", "user-agent": "agentutils", **call.headers}
+    data = None
+    if call.body is not None:
+        data = records.dumps(call.body).encode()
+        headers["content-type"] = "application/json"
+    method = "GET" if data is None else "POST"
+    if call.sign:
+        headers = call.sign(method, call.url, headers, data or b"")
     try:
-        return httpx.Client(
-            verify=_contexts[secure],
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
-        )
-    except (ValueError, ImportError) as bad:
+        return wire.request(method, there.target, {**headers, **there.headers}, data)
+    except ValueError as bad:
+        raise Fault("invalid_request", f"this cannot be sent to {there.shown}: {bad}") from None
+
+
+def _sent(connection: socket.socket, message: bytes) -> bool:
+    """Send a request; whether it went out whole. Who closes before that has often said why, so the answer is read."""
+    try:
+        connection.sendall(message)
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
+
+
+def _readable(connection: socket.socket) -> bool:
+    """Whether something comes from a connection on which nothing is due: its end, that is, or what has no place."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _connected(there: Way, watch: Watch) -> socket.socket:
+    """A new connection; the fault that says why there is none."""
+    try:
+        return connected(there, time.monotonic() + min(watch.connect, watch.left() or float("inf")))
+    except TimeoutError:
         raise Fault(
-            "invalid_request", f"a proxy variable of the environment cannot be used: {without_password(str(bad))}"
+            "timeout", f"no connection to {there.shown} in {watch.connect:g} s (AGENT_CONNECT_TIMEOUT sets this bound)"
         ) from None
-
-
-def _timeout(watch: Watch) -> httpx.Timeout:
-    whole = None if watch.whole == float("inf") else watch.whole
-    return httpx.Timeout(whole, connect=min(watch.connect, watch.whole) if watch.connect != float("inf") else whole)
-
-
-def _broken(bad: httpx.HTTPError, url: str, watch: Watch) -> Fault:
-    """The fault of a transport that failed."""
-    place = _place(url)
-    if isinstance(bad, httpx.ConnectTimeout):
-        return Fault(
-            "timeout", f"no connection to {place} in {watch.connect:g} s (AGENT_CONNECT_TIMEOUT sets this bound)"
-        )
-    if isinstance(bad, httpx.TimeoutException):
-        return Fault("timeout", f"{place} did not answer in time")
-    if isinstance(bad, (httpx.ConnectError, httpx.ProxyError)):
+    except (OSError, wire.Broken) as bad:
         fields = {"retryable": False} if "CERTIFICATE_VERIFY" in str(bad) else {}
-        return Fault("network", f"cannot connect to {place}: {_reason(bad)}", **fields)
-    if isinstance(bad, (httpx.UnsupportedProtocol, httpx.LocalProtocolError)):
-        return Fault("invalid_request", f"this cannot be sent to {place}: {_reason(bad)}")
-    return Fault("network", f"{place} broke off the connection: {_reason(bad)}")
+        raise Fault("network", f"cannot connect to {there.shown}: {_reason(bad)}", **fields) from None
 
 
 def _reason(bad: Exception) -> str:
-    text = str(bad) or type(bad).__name__
-    return text.rpartition("] ")[2] if text.startswith("[Errno") else without_password(text)
-
-
-def _place(url: str) -> str:
-    """Host and port of an address, and the proxy on the way to it."""
-    from urllib.parse import urlsplit
-    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
-
-    parts, proxies = urlsplit(url), getproxies_environment()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if proxy and not proxy_bypass_environment(parts.hostname or "", proxies):
-        return f"{parts.netloc} through the proxy {without_password(proxy)}"
-    return parts.netloc
-
-
-def without_password(text: str) -> str:
-    """The text with the password (and user) of any address in it made `***`."""
-    import re
-
-    return re.sub(r"//[^/@\s]+@", "//***@", text)
+    text = getattr(bad, "strerror", None) or str(bad) or type(bad).__name__
+    return without_password(text)
 
 
 def inflate(chunks: Iterable[bytes]) -> Iterator[bytes]:

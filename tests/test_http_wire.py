@@ -1,0 +1,275 @@
+"""What a provider takes for an answer of HTTP/1.1, and what it does not; when a connection carries another request."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from agentlib.faults import Fault
+from agentlib.http import Call
+from agentlib.transport import Connection, Reply, Watch
+from agentlib.wire import Answer, Broken
+from raw_server import DONE, ROOT, Server, ask, completion, event, http, serving
+from test_provider import request, started
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
+BODY = completion().encode()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 +20 OK\r\n\r\n",
+        OK + b"no colon\r\n\r\n",
+        OK + b"a name: x\r\n\r\n",
+        OK + b": x\r\n\r\n",
+        OK + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{} ",
+        OK + b"content-length: -2\r\n\r\n{}",
+        OK + b"content-length: 0x2\r\n\r\n{}",
+        OK + b"content-length:\r\n\r\n{}",
+        OK + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        *(CHUNKED + size + b"\r\n{}\r\n0\r\n\r\n" for size in (b"-2", b"+2", b"0x2", b"0_2", b" 2", b"", b"two")),
+        CHUNKED + b"2\r\n{}x\r\n0\r\n\r\n",
+        CHUNKED + b"2;" + b"x" * 10_000,
+    ],
+)
+def test_what_is_no_http_is_told_at_once(answer: bytes) -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(answer)
+        connection.recv(1)  # until the provider leaves
+
+    with serving(play) as server:
+        said = ask(server.address, env={"AGENT_TIMEOUT": "10"})
+    assert (said.final["kind"], said.final["retryable"], len(server.requests)) == ("network", True, 1)
+    assert f"127.0.0.1:{server.port}" in said.final["message"] and said.seconds < 5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 20",
+        OK,
+        OK + b"content-length: %d\r\n\r\n%s" % (len(BODY) + 1, BODY),
+        CHUNKED,
+        CHUNKED + b"%x\r\n%s" % (len(BODY) + 1, BODY),
+        CHUNKED + b"%x\r\n%s" % (len(BODY), BODY),
+        CHUNKED + b"%x\r\n%s\r\n" % (len(BODY), BODY),
+        CHUNKED + b"%x\r\n%s\r\n0\r\n" % (len(BODY), BODY),
+    ],
+)
+def test_an_answer_that_ends_early_is_none(answer: bytes) -> None:
+    with serving(answer) as server:
+        said = ask(server.address).final
+    assert (said["kind"], len(server.requests)) == ("network", 1) and "broke off the connection" in said["message"]
+
+
+@pytest.mark.parametrize("part", [b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000, b"x" * 100_000])
+def test_a_head_without_end_meets_the_cap(part: bytes) -> None:
+    def play(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(part)
+
+    with serving(play) as server:
+        said = ask(server.address)
+    assert said.final["kind"] == "network" and "64 KiB" in said.final["message"] and said.seconds < 5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CHUNKED + b"%x;name=value\r\n%s\r\n00\r\nx-trailer: y\r\n\r\n" % (len(BODY), BODY),
+        b"HTTP/1.1 200\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY),
+        OK + b"content-length: %d\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), len(BODY), BODY),
+        b"HTTP/1.0 200 OK\nContent-Type: application/json\n\n" + BODY,
+        OK + b"x-folded: one\r\n two\r\n\r\n" + BODY,
+        b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" * 8 + http(BODY),
+    ],
+)
+def test_what_http_allows_is_read(answer: bytes) -> None:
+    with serving(answer) as server:
+        assert ask(server.address).final["message"]["content"] == "well"
+
+
+def test_interim_answers_are_skipped_within_a_bound() -> None:
+    def play(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+    with serving(play) as server:
+        said = ask(server.address).final
+    assert said["kind"] == "network" and "interim" in said["message"]
+
+
+class Cut:
+    """A socket that gives these bytes in these pieces, and then ends."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+
+    def recv(self, size: int) -> bytes:
+        return self.pieces.pop(0) if self.pieces else b""
+
+
+def read(*pieces: bytes) -> tuple[bytes, bool]:
+    answer = Answer(Cut(*pieces))  # type: ignore[arg-type]
+    return b"".join(answer.body()), answer.reusable()
+
+
+def test_an_answer_is_the_same_wherever_it_was_cut() -> None:
+    whole = b"HTTP/1.1 103 x\r\n\r\n" + CHUNKED + b"3;a=b\r\nabc\r\n1\r\n\n\r\n000a\r\n0123456789\r\n0\r\nx: y\r\n\r\n"
+    for at in range(1, len(whole)):
+        assert read(whole[:at], whole[at:]) == (b"abc\n0123456789", True)
+        with pytest.raises(Broken):
+            read(whole[:at])
+    assert read(*(bytes([one]) for one in whole)) == (b"abc\n0123456789", True)
+
+
+def test_a_connection_with_something_left_on_it_is_not_used_again() -> None:
+    for answer in (OK + b"content-length: 2\r\n\r\n{}", CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"):
+        assert read(answer) == (b"{}", True)
+        assert read(answer + b"HTTP/1.1 200 OK\r\n\r\n") == (b"{}", False)
+        assert read(answer, b"x") == (b"{}", True)  # which is seen when the next request is to be sent
+        assert read(answer.replace(b"OK\r\n", b"OK\r\nConnection: Close\r\n")) == (b"{}", False)
+        assert read(answer.replace(b"1.1", b"1.0")) == (b"{}", False)
+    assert read(OK + b"\r\n{}") == (b"{}", False)
+
+
+def two(server: Server) -> Iterator[dict[str, Any]]:
+    """The answers to two requests, one after the other."""
+    with started(server) as process:
+        assert process.stdin and process.stdout
+        for _ in range(2):
+            process.stdin.write(request())
+            process.stdin.flush()
+            yield json.loads(process.stdout.readline())
+            time.sleep(0.2)
+        process.stdin.close()
+
+
+def test_a_connection_that_the_vendor_has_closed_is_opened_anew() -> None:
+    with serving(http(BODY).replace(b"connection: close\r\n", b"")) as server:
+        assert [said["type"] for said in two(server)] == ["response", "response"]
+    assert len(server.requests) == 2
+
+
+def test_a_request_that_may_have_arrived_is_not_sent_again() -> None:
+    came: list[bytes] = []
+
+    def play(connection: socket.socket) -> None:
+        connection.sendall(http(BODY).replace(b"connection: close\r\n", b""))
+        came.append(connection.recv(65536))
+
+    with serving(play) as server:
+        first, second = two(server)
+    assert (first["type"], second["kind"], len(server.requests), len(came)) == ("response", "network", 1, 1)
+    assert b"POST" in came[0]
+
+
+def test_a_refusal_before_the_request_has_come_whole_is_read() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(http('{"error":{"message":"Too much."}}', "413 Too Large"))
+                connection.shutdown(socket.SHUT_WR)
+                time.sleep(0.5)
+
+        threading.Thread(target=refuse, daemon=True).start()
+        long = [{"role": "user", "content": "x" * (16 << 20)}]
+        said = ask(f"http://127.0.0.1:{listener.getsockname()[1]}", messages=long).final
+    assert (said["kind"], said["status"], said["message"]) == ("invalid_request", 413, "Too much.")
+
+
+def status(reply: Reply) -> int:
+    return len(reply.body()) and reply.status
+
+
+@pytest.mark.parametrize("header", [{"x-key": "5ecre7\r\nx: y"}, {"x-key": "5ecre7\u00fc"}, {"x\r\nkey": "5ecre7"}])
+def test_a_header_that_cannot_be_sent_is_refused_without_its_value(header: dict[str, str]) -> None:
+    with serving(http(BODY)) as server, pytest.raises(Fault) as told:
+        Connection().send(Call(server.address, header, {}), Watch(False), status)
+    assert told.value.kind == "invalid_request" and "5ecre7" not in told.value.message and not server.requests
+
+
+def test_what_is_written_leaves_at_once() -> None:
+    watch = Watch(False)
+
+    def read(reply: Reply) -> int:
+        assert watch.socket
+        return watch.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    with serving(http(BODY)) as server:
+        assert Connection().send(Call(server.address, {}, {}), watch, read)
+
+
+def test_the_addresses_of_a_name_are_tried_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, serving(http(BODY)) as server:
+        waiting = []
+        for _ in range(3):  # more than it takes: the next one gets no answer
+            waiting.append(socket.socket())
+            waiting[-1].setblocking(False)
+            waiting[-1].connect_ex(full.getsockname())
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            closed = listener.getsockname()
+        ends = [closed, full.getsockname(), ("127.0.0.1", server.port)]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", end) for end in ends]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setenv("AGENT_CONNECT_TIMEOUT", "2")
+        assert Connection().send(Call("http://name.example", {}, {}), Watch(False), status) == 200
+        found.pop()
+        with pytest.raises(Fault, match="AGENT_CONNECT_TIMEOUT") as told:
+            Connection().send(Call("http://name.example", {}, {}), Watch(False), status)
+    assert told.value.kind == "timeout"
+    for one in waiting:
+        one.close()
+
+
+def test_deltas_of_a_chunk_that_has_not_come_whole_are_written() -> None:
+    gate = threading.Event()
+
+    def play(connection: socket.socket) -> None:
+        data = event({"content": "first"}) + event({}, "stop") + DONE
+        connection.sendall(CHUNKED.replace(b"application/json", b"text/event-stream") + b"%x\r\n" % len(data))
+        connection.sendall(data[: data.index(b"\n\n") + 2])
+        assert gate.wait(20)
+        connection.sendall(data[data.index(b"\n\n") + 2 :] + b"\r\n0\r\n\r\n")
+
+    with serving(play) as server, started(server) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(request(stream=True))
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["text"] == "first"
+        gate.set()
+        assert json.loads(process.stdout.readline())["type"] == "response"
+        process.stdin.close()
+
+
+def test_a_thousand_are_in_flight_at_once() -> None:
+    vendor = subprocess.Popen(
+        ["python3", ROOT / "tests/bench/fast_vendor.py", "1", "0"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert vendor.stdin and vendor.stdout
+    with vendor:
+        said = ask(vendor.stdout.readline().strip(), lines="".join(request(str(n)) for n in range(1000)))
+        vendor.stdin.close()
+    assert sorted(int(r["id"]) for r in said.records) == list(range(1000)) and said.seconds < 20
+    assert {r["type"] for r in said.records} == {"response"}
