@@ -369,3 +369,27 @@ def test_a_message_is_text_or_parts() -> None:
 
 def test_usage_leaves_out_what_was_not_counted() -> None:
     assert provider.usage(3, 2, None, "x") == {"input_tokens": 3, "output_tokens": 2}
+
+
+def test_no_request_is_lost_to_a_thread_that_leaves() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'lib')\n"
+        "from importlib.machinery import SourceFileLoader\n"
+        "from agentlib import desk\n"
+        "desk.IDLE = 0.001\n"
+        "sys.argv = ['providers/openai']\n"
+        "SourceFileLoader('__main__', 'providers/openai').load_module()\n"
+    )
+    with serving(http(completion())) as server:
+        env = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY}
+        with subprocess.Popen(
+            ["python3", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT
+        ) as process:
+            assert process.stdin and process.stdout
+            for number in range(300):
+                process.stdin.write(request(str(number)))
+                process.stdin.flush()
+                assert json.loads(process.stdout.readline())["id"] == str(number)
+                time.sleep(number % 5 * 0.0005)  # more or less than a thread waits
+            process.stdin.close()
+    assert len(server.requests) == 300

@@ -6,6 +6,8 @@ import os
 import sys
 import threading
 import time
+from _thread import start_new_thread  # threading.Thread waits until the thread has begun: 0.05 ms each
+from queue import Empty, SimpleQueue
 
 from agentlib import http, records, requests
 from agentlib.exchange import Exchange, ending, streamed
@@ -24,6 +26,7 @@ IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is d
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
 SPARE_FILES = 16  # open files that are no connections
 DEFAULTS = {"request": "default_model", "embed": "embedding_model"}  # what is asked: the model in the schema
+IDLE = 10.0  # seconds that a thread and its connection wait for another request
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
 
 
@@ -46,7 +49,8 @@ class Desk:
         ]
         self.running: set[Exchange] = set()
         self.changed = threading.Condition()
-        self.spare: list[Connection] = []
+        self.waiting: SimpleQueue[Exchange] = SimpleQueue()  # for a worker that is idle
+        self.idle = 0  # workers that nothing waits for
         self.watched = False
 
     def run(self) -> int:
@@ -93,26 +97,46 @@ class Desk:
         saying.join(PATIENCE)
 
     def _begin(self, exchange: Exchange, limit: int) -> None:
+        """Give the request to a worker that is idle, else to a new one."""
         self._wait(limit)
         with self.changed:
             self.running.add(exchange)
+            if self.idle:
+                self.idle -= 1
+                self.waiting.put(exchange)
+                return
         try:
             if not self.watched:
-                threading.Thread(target=ending, args=(self._watch,), daemon=True).start()
+                start_new_thread(ending, (self._watch,))
                 self.watched = True
-            threading.Thread(target=ending, args=(self._thread, exchange), daemon=True).start()
+            start_new_thread(ending, (self._work, exchange))
         except RuntimeError:
             exchange.final(self._error(exchange, Fault("limit_exceeded", "the system gives no more threads")))
             self._leave(exchange)
 
-    def _thread(self, exchange: Exchange) -> None:
+    def _work(self, exchange: Exchange | None) -> None:
+        """Answer a request, and those that come within IDLE seconds of the last, by the same connection."""
+        connection = Connection()
+        while exchange:
+            self._answer(exchange, connection)
+            exchange = self._next(exchange)
+        connection.close()
+
+    def _next(self, done: Exchange) -> Exchange | None:
+        """The next request for a worker that has answered one; None when it has waited long enough."""
+        with self.changed:
+            self.idle += 1
+            self._leave(done)
         try:
-            connection = self.spare.pop() if self.spare else Connection()
-        except IndexError:  # another thread was quicker
-            connection = Connection()
-        self._answer(exchange, connection)
-        self.spare.append(connection)
-        self._leave(exchange)
+            return self.waiting.get(timeout=IDLE)
+        except Empty:
+            pass
+        with self.changed:
+            try:
+                return self.waiting.get_nowait()  # given at the last moment
+            except Empty:
+                self.idle -= 1
+                return None
 
     def _leave(self, exchange: Exchange) -> None:
         with self.changed:
