@@ -1,6 +1,6 @@
 """What the provider's transport was chosen from: N posts at once by one of them, in a process of its own.
 
-python3 transports.py NAME N ADDRESS        NAME: threads, asyncio, asyncio10, none (imports alone)
+python3 transports.py NAME N ADDRESS        NAME: http.client, threads, asyncio, asyncio10, none (imports alone)
 """
 
 from __future__ import annotations
@@ -20,14 +20,36 @@ def threads(count: int, url: str) -> None:
 
     import httpx
 
-    context, done = ssl.create_default_context(), []
-    threading.stack_size(1 << 20)
+    context = ssl.create_default_context()
 
-    def one() -> None:
+    def post() -> Any:
         with httpx.Client(verify=context, timeout=60) as client:
-            done.append(client.post(url, json=BODY).json())
+            return client.post(url, json=BODY).json()
 
-    crew = [threading.Thread(target=one) for _ in range(count)]
+    each(count, post)
+
+
+def library(count: int, url: str) -> None:
+    """A thread a request, each with a connection of http.client."""
+    import http.client
+    import json
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+
+    def post() -> Any:
+        connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+        connection.request("POST", parts.path, json.dumps(BODY), {"content-type": "application/json"})
+        return json.loads(connection.getresponse().read())
+
+    each(count, post)
+
+
+def each(count: int, post: Callable[[], Any]) -> None:
+    """Post so often, from a thread each."""
+    done: list[Any] = []
+    threading.stack_size(1 << 20)
+    crew = [threading.Thread(target=lambda: done.append(post())) for _ in range(count)]
     for thread in crew:
         thread.start()
     for thread in crew:
@@ -68,6 +90,7 @@ def none(count: int, url: str) -> None:
 
 
 NAMES: dict[str, Callable[[int, str], None]] = {
+    "http.client": library,
     "threads": threads,
     "asyncio": asynchronous(0),
     "asyncio10": asynchronous(10),
