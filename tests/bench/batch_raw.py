@@ -18,9 +18,10 @@ async def post(address: str, body: dict[str, Any]) -> dict[str, Any]:
     data = json.dumps(body).encode()
     head = f"POST {url.path}/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n"
     writer.write(f"{head}connection: close\r\n\r\n".encode() + data)
-    answer = await reader.read()
+    answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(answer.partition(b"content-length:")[2].split(b"\r\n")[0])
+    said: dict[str, Any] = json.loads(await reader.readexactly(length))["choices"][0]["message"]
     writer.close()
-    said: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])["choices"][0]["message"]
     return said
 
 

@@ -1,5 +1,7 @@
 """A vendor on loopback that costs next to nothing: fixed chat completions, late by `latency`, or streamed in `deltas`.
 
+Where a request brings tools and no result of one, the answer calls the tool `three`.
+
 python3 fast_vendor.py LATENCY DELTAS       prints its address, serves until its standard input ends
 """
 
@@ -9,14 +11,22 @@ import asyncio
 import json
 import sys
 
-SAID = json.dumps(
-    {
-        "model": "m",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 1, "completion_tokens": 1},
-    }
-).encode()
-WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(SAID), SAID)
+CALL = {"id": "call_1", "type": "function", "function": {"name": "three", "arguments": "{}"}}
+
+
+def whole(message: dict[str, object], finish: str) -> bytes:
+    said = json.dumps(
+        {
+            "model": "m",
+            "choices": [{"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+        }
+    ).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(said), said)
+
+
+WHOLE = whole({"content": "hello"}, "stop")
+CALLS = whole({"content": None, "tool_calls": [CALL]}, "tool_calls")
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 CHUNK = {
     "id": "chatcmpl-ASv9gROIIAvRs9QnmLP8Nzs3PGMCX",
@@ -50,14 +60,12 @@ class Vendor(asyncio.Protocol):
         )
         if end and len(body) >= length:
             self.data = body[length:]
-            asyncio.get_running_loop().call_later(
-                self.latency, self.answer, b'"stream":true' in body.replace(b" ", b"")
-            )
+            asyncio.get_running_loop().call_later(self.latency, self.answer, body.replace(b" ", b""))
 
-    def answer(self, stream: bool) -> None:
+    def answer(self, body: bytes) -> None:
         write = self.transport.write  # type: ignore[attr-defined]
-        if not stream:
-            write(WHOLE)
+        if b'"stream":true' not in body:
+            write(CALLS if b'"tools":' in body and b'"tool_call_id":' not in body else WHOLE)
             return
         one = chunk(json.dumps(CHUNK))
         write(HEAD)

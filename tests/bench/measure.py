@@ -73,13 +73,17 @@ def model(rules: str, *options: str) -> Iterator[dict[str, str]]:
         argv = [sys.executable, str(ROOT / "tests/model_server.py"), f"{home}/rules.py", "--with-parent", *options]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout
-            path = f"{ROOT}/bin:{ROOT}/.venv/bin:/usr/bin:/bin"
-            address = server.stdout.readline().strip()
             try:
-                yield {"HOME": home, "PATH": path, "LANG": "C.UTF-8", "LLM_USER_PATH": home, "AGENT_PROVIDER": "openai",
-                       "AGENT_MODEL": "test-model", "OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": address}
+                yield surroundings(home, server.stdout.readline().strip())
             finally:
                 server.terminate()
+
+
+def surroundings(home: str, address: str) -> dict[str, str]:
+    """An environment with this home, whose model is at this address."""
+    path = f"{ROOT}/bin:{ROOT}/.venv/bin:/usr/bin:/bin"
+    return {"HOME": home, "PATH": path, "LANG": "C.UTF-8", "LLM_USER_PATH": home, "AGENT_PROVIDER": "openai",
+            "AGENT_MODEL": "test-model", "OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": address}
 
 
 LLM = "llm==0.36"
