@@ -55,6 +55,27 @@ def test_a_guarded_file_that_was_replaced_is_guarded_anew(rooms: wards.Wards, tm
     assert guarded.read_text() == "mine too"
 
 
+def test_a_guarded_folder_that_was_moved_or_made_anew_is_guarded_anew(rooms: wards.Wards, tmp_path: Path) -> None:
+    hooks = tmp_path / ".git" / "hooks"
+    hooks.mkdir(parents=True)
+    assert call(rooms, tmp_path, "echo evil >.git/hooks/pre-commit") != 0
+    hooks.rename(tmp_path / "old")
+    hooks.mkdir()
+    assert call(rooms, tmp_path, "echo evil >.git/hooks/pre-commit") != 0
+    hooks.rmdir()
+    hooks.mkdir()       # often with the number of the one before
+    assert call(rooms, tmp_path, "echo evil >.git/hooks/pre-commit") != 0
+    assert not os.listdir(hooks)
+
+
+def test_a_secret_that_was_written_anew_is_masked_anew(rooms: wards.Wards, tmp_path: Path) -> None:
+    secret = tmp_path / ".env"
+    for _ in range(2 * wards.MOST):
+        secret.write_text("SECRET")
+        assert call(rooms, tmp_path, "grep SECRET .env && exit 1; exit 0") == 0
+        secret.unlink()
+
+
 def test_a_warden_that_is_gone_ends_its_calls_and_the_next_have_their_own(rooms: wards.Wards, tmp_path: Path) -> None:
     with sandbox.Cell(["/bin/sleep", "60"], "work", str(tmp_path), env={"PATH": os.defpath}) as cell:
         child = rooms.begin(cell, 0, 1, 2)

@@ -70,6 +70,7 @@ class Ward:
     def __init__(self, cell: Cell) -> None:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
+        self._table: list[int] = []     # the warden's mount table
         walled = cell.way == "bubblewrap"
         argv = bwrap.kept(sandbox.bubblewrap(), cell.view, cell.network) if walled else []
         self._processes, self._cells, self._most = cell.limits["processes"], 0, 1
@@ -82,11 +83,27 @@ class Ward:
         try:
             self._orders.settimeout(PATIENCE)
             self._orders.send(marshal.dumps(_setup(cell)))
-            if why := marshal.loads(self._orders.recv(PACKET)):
+            said, fds, _, _ = socket.recv_fds(self._orders, PACKET, 1)
+            for one in fds:
+                os.set_inheritable(one, False)
+                self._table.append(one)
+            if why := marshal.loads(said):
                 raise OSError(why)
         except (OSError, EOFError) as bad:
             self.close()
             raise OSError(f"no warden: {bad}") from None
+
+    def stale(self) -> bool:
+        """Whether a mount has gone since: a file that is taken away takes the mounts on it along, in our view too."""
+        poll = select.poll()
+        for one in self._table:
+            poll.register(one, select.POLLPRI)
+        return bool(poll.poll(0))
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has no cells."""
+        return self._cells == 0
 
     def begin(self, cell: Cell, *given: int) -> Lodger | None:
         """Start the cell's tool with these descriptors; None for too long an order. OSError: the warden is gone."""
@@ -116,6 +133,8 @@ class Ward:
     def close(self) -> None:
         """No more orders: the warden ends, and with it all that it started."""
         self._orders.close()
+        while self._table:
+            os.close(self._table.pop())
         try:
             self._child.wait(PATIENCE)
         except subprocess.TimeoutExpired:

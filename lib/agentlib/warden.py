@@ -274,7 +274,7 @@ def check(result: int, what: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """0 at the end of the orders. The answer to the setup is why there can be no cells, or ''."""
+    """0 at the end of the orders. The answer to the setup is why there can be no cells, or ''; and our mount table."""
     with socket.socket(fileno=int(argv[0])) as orders:
         orders.set_inheritable(False)
         try:
@@ -282,7 +282,9 @@ def main(argv: list[str]) -> int:
         except (OSError, Fault, EOFError, ValueError) as bad:
             warden, why = None, str(bad)
         gc.disable()        # it would write to every page that we share with a cell, and so copy it
-        orders.send(marshal.dumps(why))
+        with open("/proc/self/mountinfo", "rb") as table:
+            table.read()
+            socket.send_fds(orders, [marshal.dumps(why)], [table.fileno()])
         return warden.serve(orders) if warden else 1
 
 

@@ -26,45 +26,59 @@ class Wards:
     def __init__(self) -> None:
         self._kept: dict[Any, Ward | None] = {}     # None where one cannot be kept up
         self._calls: dict[Any, int] = {}
+        self._old: list[Ward] = []                  # of no use for more calls
         self._lock = threading.Lock()
 
     def begin(self, cell: Cell, *given: int) -> Lodger | None:
         """Start the cell's tool in a kept sandbox; None where it needs one of its own."""
         if cell.way == "off" or not cell.view.visible:
             return None
-        key = _key(cell)
+        key, ward = _key(cell), None
         try:
             ward = self._ward(key, cell)
             return ward.begin(cell, *given) if ward else None
         except OSError:
-            self._give_up(key)
+            self._give_up(key, ward)
             return None
 
     def close(self) -> None:
         """End all of them."""
         with self._lock:
-            for ward in self._kept.values():
+            for ward in (*self._kept.values(), *self._old):
                 if ward:
                     ward.close()
             self._kept.clear()
+            self._old.clear()
 
-    def _give_up(self, key: Any) -> None:
+    def _give_up(self, key: Any, ward: Ward | None) -> None:
+        """One that failed; another thread may have seen to that."""
         with self._lock:
-            ward, self._kept[key] = self._kept.get(key), None
-        if ward:
-            ward.close()
+            if ward and self._kept.get(key) is ward:
+                self._kept[key] = None
+                ward.close()
 
     def _ward(self, key: Any, cell: Cell) -> Ward | None:
         with self._lock:
+            if (ward := self._kept.get(key)) and ward.stale():
+                self._old.append(ward)
+                del self._kept[key]
+                self._tidy()
             if key not in self._kept:
                 self._calls[key] = self._calls.get(key, 0) + 1
-                if self._calls[key] <= ALONE and cell.way == "bubblewrap" or len(self._kept) >= MOST:
+                early = self._calls[key] <= ALONE and cell.way == "bubblewrap"
+                if early or len(self._kept) + len(self._old) >= MOST:
                     return None
                 self._kept[key] = None
                 from agentlib.ward import Ward
 
                 self._kept[key] = Ward(cell)
             return self._kept[key]
+
+    def _tidy(self) -> None:
+        """End those that are of no use and have no calls any more."""
+        for ward in [one for one in self._old if one.idle]:
+            ward.close()
+            self._old.remove(ward)
 
 
 def _key(cell: Cell) -> Any:
@@ -75,7 +89,8 @@ def _key(cell: Cell) -> Any:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    """Another file of the same name is another one: a mount does not follow it."""
+    """A mount stays with its file where that is moved away and another takes its name. (If it is taken away, and the
+    other gets its number too, the ward is stale.)"""
     try:
         found = os.stat(path)
     except OSError:
