@@ -81,24 +81,24 @@ below() {
 @test "kill -9 of agent-react leaves nothing of a sandbox that is kept up" {
     scripted
     tool quick 'echo quick' '{}'
-    tool worker 'touch begun; sleep 7532 & sleep 7532' '{}'
+    tool worker 'touch begun; sleep 7550 & sleep 7550' '{}'
     started --allow all $'quick {"n":1}\nquick {"n":2}\nquick {"n":3}\nworker {}'
     local all
     all=$(below "$PID")
     has "$(ps -o args= -p "${all//$'\n'/,}")" warden.py
     kill -9 "$PID"
-    tree_gone 'sleep 7532'
+    tree_gone 'sleep 7550'
     timeout 3 sh -c 'while ps -p "$0" >/dev/null; do sleep 0.05; done' "${all//$'\n'/,}"
 }
 
 @test "a tool in a kept sandbox over its time gets TERM, has a moment, and is ended with its children" {
     scripted
     tool quick 'echo quick' '{}'
-    tool tidy 'trap "echo tidied >tidied; exit 1" TERM; sleep 7533 & wait' '{"timeout":1}'
+    tool tidy 'trap "echo tidied >tidied; exit 1" TERM; sleep 7549 & wait' '{"timeout":1}'
     react --events --max-iterations 0 --allow all $'quick {"n":1}\nquick {"n":2}\nquick {"n":3}\ntidy {}\nquick {"n":4}'
     equal $'none\nnone\nnone\ntool_timeout\nnone' "$(kinds)"
     equal tidied "$(<tidied)"
-    tree_gone 'sleep 7533'
+    tree_gone 'sleep 7549'
 }
 
 @test "kill -9 of an agent ends the agents that it called, and their tools" {
@@ -134,12 +134,12 @@ SH
     tree_gone 'sleep 7532'
 }
 
-@test "Ctrl-C ends the tools, gives one result record, status 130, in a moment" {
-    scripted
-    tool worker 'touch begun; sleep 7533' '{}'
-    python3 - <<'PY'
-import json, os, signal, subprocess, time
-child = subprocess.Popen(["agent-react", "--json", "--allow", "worker", "worker {}"], stdin=open("tools.jsonl"), stdout=subprocess.PIPE)
+# interrupted REQUEST: agent-react gets a Ctrl-C once its tool has made the file `begun`.
+interrupted() {
+    python3 - "$1" <<'PY'
+import json, os, signal, subprocess, sys, time
+argv = ["agent-react", "--json", "--max-iterations", "0", "--allow", "all", sys.argv[1]]
+child = subprocess.Popen(argv, stdin=open("tools.jsonl"), stdout=subprocess.PIPE)
 while not os.path.exists("begun"):
     time.sleep(0.02)
 began = time.monotonic()
@@ -150,7 +150,21 @@ assert time.monotonic() - began < 1, time.monotonic() - began
 record, = map(json.loads, out.splitlines())
 assert record["error"]["kind"] == "interrupted", out
 PY
+}
+
+@test "Ctrl-C ends the tools, gives one result record, status 130, in a moment" {
+    scripted
+    tool worker 'touch begun; sleep 7533' '{}'
+    interrupted 'worker {}'
     tree_gone 'sleep 7533'
+}
+
+@test "Ctrl-C ends a tool in a sandbox that is kept up as well" {
+    scripted
+    tool quick 'echo quick' '{}'
+    tool worker 'touch begun; sleep 7548 & sleep 7548' '{}'
+    interrupted $'quick {"n":1}\nquick {"n":2}\nquick {"n":3}\nworker {}'
+    tree_gone 'sleep 7548'
 }
 
 @test "Ctrl-C while it still reads gives the result record too" {
