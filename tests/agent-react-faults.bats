@@ -88,7 +88,7 @@ below() {
     has "$(ps -o args= -p "${all//$'\n'/,}")" warden.py
     kill -9 "$PID"
     tree_gone 'sleep 7550'
-    timeout 3 sh -c 'while ps -p "$0" >/dev/null; do sleep 0.05; done' "${all//$'\n'/,}"
+    timeout 3 sh -c 'while ps -o stat= -p "$0" | grep -qv Z; do sleep 0.05; done' "${all//$'\n'/,}"
 }
 
 @test "a tool in a kept sandbox over its time gets TERM, has a moment, and is ended with its children" {
