@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentlib import sandbox, wards
+from agentlib import sandbox, warden, wards
 from agentlib.ward import KILLED, PACKET
 
 pytestmark = pytest.mark.skipif(sandbox.verdict()[0] != "bubblewrap", reason="bubblewrap does not work here")
@@ -84,6 +84,18 @@ def test_a_warden_that_is_gone_ends_its_calls_and_the_next_have_their_own(rooms:
         assert ward
         ward._child.kill()
         assert child.ended(5) and child.reap() == KILLED
+    assert call(rooms, tmp_path, "exit 0") is None
+
+
+def test_where_no_cell_can_be_made_each_call_has_its_own(rooms: wards.Wards, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentlib.ward.WARDEN", str(tmp_path / "warden.py"))
+    text = Path(warden.__file__).read_text().replace("os.path.dirname(os.path.dirname(os.path.abspath(__file__)))",
+                                                     repr(os.path.dirname(os.path.dirname(warden.__file__))))
+    (tmp_path / "warden.py").write_text(text)
+    assert call(rooms, tmp_path, "exit 3", "read") == 3
+    (tmp_path / "warden.py").write_text(text.replace('mount("devpts", "/dev/pts"', 'mount("devpts", "/no/such/place"'))
+    assert call(rooms, tmp_path, "exit 0") is None
     assert call(rooms, tmp_path, "exit 0") is None
 
 

@@ -89,9 +89,17 @@ class Ward:
                 self._table.append(one)
             if why := marshal.loads(said):
                 raise OSError(why)
+            self._try(cell)
         except (OSError, EOFError) as bad:
             self.close()
             raise OSError(f"no warden: {bad}") from None
+
+    def _try(self, cell: Cell) -> None:
+        """One cell, before a tool is trusted to another: what works for bubblewrap may not work in it."""
+        with open(os.devnull, "r+b") as null:
+            trial = self._start(cell, ["/bin/true"], *[null.fileno()] * 3)
+        if trial is None or trial.reap():
+            raise OSError("no cell can be made in it")
 
     def stale(self) -> bool:
         """Whether a mount has gone since: a file that is taken away takes the mounts on it along, in our view too."""
@@ -107,7 +115,10 @@ class Ward:
 
     def begin(self, cell: Cell, *given: int) -> Lodger | None:
         """Start the cell's tool with these descriptors; None for too long an order. OSError: the warden is gone."""
-        order = {"argv": cell.argv, "env": cell.env, "cwd": cell.inside, "limits": cell.limits}
+        return self._start(cell, cell.argv, *given)
+
+    def _start(self, cell: Cell, argv: list[str], *given: int) -> Lodger | None:
+        order = {"argv": argv, "env": cell.env, "cwd": cell.inside, "limits": cell.limits}
         if cell.way == "landlock":
             order["confined"] = cell.confined()
         if len(packet := marshal.dumps(order)) > PACKET:
