@@ -89,7 +89,8 @@ class Ward:
                 self._table.append(one)
             if why := marshal.loads(said):
                 raise OSError(why)
-            self._try(cell)
+            if walled:
+                self._try(cell)
         except (OSError, EOFError) as bad:
             self.close()
             raise OSError(f"no warden: {bad}") from None
