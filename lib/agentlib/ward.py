@@ -63,8 +63,8 @@ class Lodger:
 class Ward:
     """One sandbox that is kept up, and its warden. OSError where it cannot be.
 
-    Of root's processes, a control group counts those of all cells together: moving each cell into one of its own would
-    cost 5 ms (the kernel waits for all its readers).
+    Of root's processes, a control group counts those of all cells together: to move each cell into one of its own can
+    cost 10 ms (limits.door).
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -126,10 +126,11 @@ class Ward:
             return None
         line, theirs = socket.socketpair()
         with theirs:
+            self._count(1)
             try:
-                self._count(1)
                 socket.send_fds(self._orders, [packet], [*given, theirs.fileno()])
             except OSError:
+                self._count(-1)
                 line.close()
                 raise
         return Lodger(line, lambda: self._count(-1))
