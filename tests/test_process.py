@@ -112,6 +112,16 @@ def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left(run
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_without_a_descriptor_to_spare_nothing_is_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(pid: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", none)
+    with pytest.raises(OSError, match="Too many"):
+        process.run({"args": ["sleep", "60.1234"]}, b"", 1, 1, Leash())
+    assert not running("60.1234")
+
+
 def test_ended_does_not_reap() -> None:
     child = subprocess.Popen(["true"])
     assert process.ended(child, 5)

@@ -57,8 +57,13 @@ class Own:
         """options: for Popen, but for the three descriptors, which stay open here; None: ours. OSError: no start."""
         pipes = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "start_new_session": True}
         self._popen = subprocess.Popen(**{**options, **pipes})
-        self.pid = self._popen.pid
-        self.handle = os.pidfd_open(self.pid)
+        self.pid, self.handle = self._popen.pid, -1
+        try:
+            self.handle = os.pidfd_open(self.pid)
+        except OSError:  # no more descriptors to be had
+            self.signal(signal.SIGKILL)
+            self.reap()
+            raise
 
     def signal(self, signum: int) -> None:
         """Signal all of its group."""
@@ -73,9 +78,9 @@ class Own:
 
     def reap(self) -> int:
         """Wait for its end; its status as Popen tells it."""
-        if self.handle >= 0:
-            os.close(self.handle)
-            self.handle = -1
+        handle, self.handle = self.handle, -1
+        if handle >= 0:
+            os.close(handle)
         return self._popen.wait()
 
 
