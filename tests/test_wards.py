@@ -99,6 +99,23 @@ def test_where_no_cell_can_be_made_each_call_has_its_own(rooms: wards.Wards, tmp
     assert call(rooms, tmp_path, "exit 0") is None
 
 
+def test_a_call_that_gets_no_descriptors_is_no_harm_to_the_others(rooms: wards.Wards, tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise OSError(24, "Too many open files")
+
+    with sandbox.Cell(["/bin/sleep", "60"], "work", str(tmp_path), env={"PATH": os.defpath}) as cell:
+        child = rooms.begin(cell, 0, 1, 2)
+        assert child
+        with monkeypatch.context() as patch:
+            patch.setattr("socket.socketpair", none)
+            with pytest.raises(OSError, match="Too many"):
+                call(rooms, tmp_path, "exit 0")
+        assert not child.ended(0.1) and call(rooms, tmp_path, "exit 5") == 5
+        child.signal(9)
+        assert child.reap() == KILLED
+
+
 def test_more_arguments_than_an_order_holds(rooms: wards.Wards, tmp_path: Path) -> None:
     assert call(rooms, tmp_path, "exit 0 # " + "x" * PACKET) is None
     assert call(rooms, tmp_path, "exit 4") == 4

@@ -1,6 +1,7 @@
 """A sandbox that is kept up, seen from outside: its warden (warden.py), and the processes in its cells."""
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import select
@@ -23,6 +24,7 @@ PACKET = 128 * 1024     # bytes of an order at most
 PATIENCE = 5.0          # seconds that a sandbox has to stand, and a killed cell to end
 WARDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "warden.py")
 KILLED = -int(signal.SIGKILL)
+GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)     # of a warden: ended, or closed by another thread
 
 
 class Lodger:
@@ -115,7 +117,7 @@ class Ward:
         return self._cells == 0
 
     def begin(self, cell: Cell, *given: int) -> Lodger | None:
-        """Start the cell's tool with these descriptors; None for too long an order. OSError: the warden is gone."""
+        """Start the cell's tool with these descriptors; None for too long an order. BrokenPipeError: no more warden."""
         return self._start(cell, cell.argv, *given)
 
     def _start(self, cell: Cell, argv: list[str], *given: int) -> Lodger | None:
@@ -126,12 +128,14 @@ class Ward:
             return None
         line, theirs = socket.socketpair()
         with theirs:
-            self._count(1)
             try:
+                self._count(1)
                 socket.send_fds(self._orders, [packet], [*given, theirs.fileno()])
-            except OSError:
+            except OSError as bad:
                 self._count(-1)
                 line.close()
+                if bad.errno in GONE:
+                    raise BrokenPipeError(bad.errno, "the warden is gone") from None
                 raise
         return Lodger(line, lambda: self._count(-1))
 

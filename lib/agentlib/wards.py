@@ -30,14 +30,14 @@ class Wards:
         self._lock = threading.Lock()
 
     def begin(self, cell: Cell, *given: int) -> Lodger | None:
-        """Start the cell's tool in a kept sandbox; None where it needs one of its own."""
+        """Start the cell's tool in a kept sandbox; None where it needs one of its own. OSError: it cannot start."""
         if cell.way == "off" or not cell.view.visible:
             return None
-        key, ward = _key(cell), None
+        key = _key(cell)
+        ward = self._ward(key, cell)
         try:
-            ward = self._ward(key, cell)
             return ward.begin(cell, *given) if ward else None
-        except OSError:
+        except BrokenPipeError:
             self._give_up(key, ward)
             return None
 
@@ -68,10 +68,7 @@ class Wards:
                 early = self._calls[key] <= ALONE and cell.way == "bubblewrap"
                 if early or len(self._kept) + len(self._old) >= MOST:
                     return None
-                self._kept[key] = None
-                from agentlib.ward import Ward
-
-                self._kept[key] = Ward(cell)
+                self._kept[key] = _put_up(cell)
             return self._kept[key]
 
     def _tidy(self) -> None:
@@ -79,6 +76,15 @@ class Wards:
         for ward in [one for one in self._old if one.idle]:
             ward.close()
             self._old.remove(ward)
+
+
+def _put_up(cell: Cell) -> Ward | None:
+    from agentlib.ward import Ward
+
+    try:
+        return Ward(cell)
+    except OSError:
+        return None
 
 
 def _key(cell: Cell) -> Any:
