@@ -13,6 +13,7 @@ import pytest
 
 from agentlib.wordpiece import WordPiece, words
 from raw_server import ROOT
+from weights import installed
 
 Record = dict[str, Any]
 
@@ -55,23 +56,7 @@ def test_a_long_text_is_cut_at_the_cap_and_still_ends_as_it_should() -> None:
 @pytest.fixture(scope="module")
 def folder() -> Path:
     """A data folder with the model, fetched once into the user's cache; skipped where it cannot be had."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentutils-tests"
-    for _ in range(100):
-        done = subprocess.run(
-            [ROOT / "bin/agent-llm", "local", "install", "--size", "embeddings"],
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=240,
-            env={**os.environ, "XDG_DATA_HOME": str(cache)},
-        )
-        if "is running" not in done.stderr:  # another test's: it fetches the same
-            break
-        time.sleep(1)
-    if done.returncode:
-        pytest.skip(f"the weights of all-MiniLM-L6-v2 cannot be had: {done.stderr[-200:]}")
-    return cache
+    return installed("embeddings")
 
 
 def ask(folder: Path, *sent: Record, **env: str) -> dict[Any, Record]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from raw_server import ROOT, ask
+from weights import installed
 
 Record = dict[str, Any]
 
@@ -23,20 +24,7 @@ Record = dict[str, Any]
 def model() -> Path:
     """The tiny model, fetched once into the user's cache; skipped where it, or the engine, cannot be had."""
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentutils-tests"
-    done = subprocess.run(
-        [ROOT / "bin/agent-llm", "local", "install", "--size", "tiny"],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        timeout=240,
-        env={**os.environ, "XDG_DATA_HOME": str(cache)},
-    )
-    found = sorted(cache.glob("agentutils/models/*.gguf"))
-    if done.returncode or not found:
-        pytest.skip(f"the tiny model cannot be fetched: {done.stderr[-200:]}")
-    return found[0]
+    return next(installed("tiny").glob("agentutils/models/*.gguf"))
 
 
 @pytest.fixture(scope="module")
