@@ -314,6 +314,20 @@ def test_a_tool_in_a_home_does_not_open_that_home(place):
 
 
 @everywhere
+def test_the_lib_beside_a_tool_is_seen_and_what_else_lies_there_is_not(place):
+    folder = place.home / "suite" / "tools"
+    folder.mkdir(parents=True)
+    (place.home / "suite" / "lib").mkdir()
+    (place.home / "suite" / "lib" / "part").write_text("seen\n")
+    (place.home / "suite" / "secret").write_text("DECOY")
+    script = 'cd "${0%/*}/.." && cat lib/part secret; echo x >lib/new\n'
+    (folder / "tool").write_text(f"#!/bin/sh\n{script}")
+    (folder / "tool").chmod(0o755)
+    assert place.run("read", str(folder / "tool")).stdout == "seen\n"
+    assert not (place.home / "suite" / "lib" / "new").exists()
+
+
+@everywhere
 def test_an_interpreter_of_an_environment_in_a_home_is_seen(place):
     folder = place.home / "env" / "bin"
     folder.mkdir(parents=True)

@@ -76,6 +76,13 @@ def program(argv: list[str], search: str) -> list[str]:
     return [*found, *_installed(search)]
 
 
+def beside(program: str) -> list[str]:
+    """The folder `lib` beside a program's own, from which one in tools/ or bin/ loads its parts; not one in a home."""
+    above = {os.path.dirname(os.path.dirname(one)) for one in (os.path.abspath(program), os.path.realpath(program))}
+    found = [os.path.join(one, "lib") for one in sorted(above) if not _wide(one)]
+    return [one for one in found if os.path.isdir(one) and not os.path.islink(one)]
+
+
 @functools.cache
 def _installed(search: str) -> tuple[str, ...]:
     folders = [folder for folder in search.split(os.pathsep) if os.path.isabs(folder) and os.path.isdir(folder)]

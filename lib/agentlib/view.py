@@ -33,6 +33,9 @@ class View:
             self._mask(path)
         own = [os.path.realpath(argv[0]), argv[0]]
         self._show([*places.suite(), *places.program(argv, search), *own, *map(self._granted, read)])
+        for path in places.beside(argv[0]):     # to be seen; what is written there is not the tool's affair
+            if self.hidden(path):
+                self.actions[path] = READ
         for path in self.write:
             self.actions[path] = WRITE
 
