@@ -12,6 +12,11 @@ fails() {
     equal "" "$output"
 }
 
+@test "every tool holds the mark by which it may be asked, wherever it is copied to" {
+    run grep -L -- --agent-schema "$ROOT"/tools/*
+    equal "" "$output"
+}
+
 @test "wordcount counts as wc does" {
     local text
     for text in '' 'one' $'one two\n\tthree\v four\f' $'caf\xc3\xa9 \xe2\x80\x83 nbsp\xc2\xa0x\n' $'\xff\xfe bad \x01\n' $'a\0b c\n' '   '; do
