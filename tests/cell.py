@@ -4,6 +4,7 @@
 -k: in a sandbox that is kept up, after another call in it, which left its files everywhere. What the tool left and must
 not is told on standard error; a refusal to run is `refused: why` and exit 100.
 """
+
 from __future__ import annotations
 
 import os
@@ -32,7 +33,9 @@ def main(args):
             with sandbox.Cell(["/bin/sh", "-c", LITTER], profile, folder, **grants) as cell:
                 kept(rooms, cell)
         with sandbox.Cell(argv, profile, folder, **grants) as cell:
-            status = kept(rooms, cell) if keep else subprocess.run(**cell.options, timeout=60).returncode
+            status = (
+                kept(rooms, cell) if keep else subprocess.run(**cell.options, timeout=60).returncode
+            )
     except Fault as fault:
         print(f"refused: {fault.message}", file=sys.stderr)
         return 100

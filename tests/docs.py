@@ -16,6 +16,7 @@ is called /opt/agentutils and the home /home/you. A page may hold two comments t
     commands that are run first      def reply(body): ...     # rules of tests/model_server.py, which then answers
     -->                              -->
 """
+
 from __future__ import annotations
 
 import argparse
@@ -35,7 +36,7 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 HELP = re.compile(r"(<!-- help: (.+?) -->\n)(.*?)(<!-- /help -->)", re.S)
 PROGRAMS = re.compile(r"(<!-- programs(?:: (\w+))? -->\n)(.*?)(<!-- /programs -->)", re.S)
 HIDDEN = r"^<!-- %s\n(.*?)^-->$"
-DEADLINE = 120      # seconds for all commands of a page
+DEADLINE = 120  # seconds for all commands of a page
 
 
 def pages() -> list[Path]:
@@ -64,9 +65,18 @@ def commands(block: str) -> list[tuple[list[str], str]]:
 def environment(scratch: Path) -> dict[str, str]:
     """Nothing of the caller's: a private home, the checkout's programs, no way to the network but loopback."""
     path = [ROOT / "bin", ROOT / "tools", ROOT / ".venv/bin", Path("/usr/bin"), Path("/bin")]
-    return {"HOME": str(scratch / "home"), "PATH": ":".join(map(str, path)), "LANG": "C.UTF-8", "ROOT": str(ROOT),
-            "TMPDIR": str(scratch / "tmp"), "TERM": "dumb", "TZ": "UTC", "http_proxy": "http://127.0.0.1:9",
-            "https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1,localhost"}
+    return {
+        "HOME": str(scratch / "home"),
+        "PATH": ":".join(map(str, path)),
+        "LANG": "C.UTF-8",
+        "ROOT": str(ROOT),
+        "TMPDIR": str(scratch / "tmp"),
+        "TERM": "dumb",
+        "TZ": "UTC",
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "no_proxy": "127.0.0.1,localhost",
+    }
 
 
 @contextmanager
@@ -76,11 +86,20 @@ def model(rules: str | None, scratch: Path, env: dict[str, str]) -> Iterator[Non
         yield
         return
     (scratch / "rules.py").write_text(rules)
-    argv = [sys.executable, str(ROOT / "tests/model_server.py"), str(scratch / "rules.py"), "--with-parent"]
+    argv = [
+        sys.executable,
+        str(ROOT / "tests/model_server.py"),
+        str(scratch / "rules.py"),
+        "--with-parent",
+    ]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
-        env.update(OPENAI_BASE_URL=server.stdout.readline().strip(), OPENAI_API_KEY="test-key",
-                   AGENT_PROVIDER="openai", AGENT_MODEL="test-model")
+        env.update(
+            OPENAI_BASE_URL=server.stdout.readline().strip(),
+            OPENAI_API_KEY="test-key",
+            AGENT_PROVIDER="openai",
+            AGENT_MODEL="test-model",
+        )
         try:
             yield
         finally:
@@ -95,7 +114,9 @@ def hidden(kind: str, text: str) -> str | None:
 def session(text: str) -> list[str]:
     """What each command of a page prints, in order, with `[N]` where the status is not 0."""
     wanted = [c for block in BLOCK.findall(text) for c in commands(block)]
-    script = f"set -o pipefail\n{{ :\n{hidden('setup', text) or ''}\n}} >&2\nexec 2>&1\nprintf '\\036'\n"
+    script = (
+        f"set -o pipefail\n{{ :\n{hidden('setup', text) or ''}\n}} >&2\nexec 2>&1\nprintf '\\036'\n"
+    )
     for lines, _ in wanted:
         script += "".join(line[2:] for line in lines) + "printf '\\036%d\\036' $?\n"
     with tempfile.TemporaryDirectory(prefix="docs-") as folder:
@@ -110,14 +131,26 @@ def session(text: str) -> list[str]:
             (work / name).symlink_to(ROOT / name)
         env = environment(scratch)
         with model(hidden("model", text), scratch, env):
-            ran = subprocess.run(["bash", "-c", script, "docs"], cwd=work, env=env, stdin=subprocess.DEVNULL,
-                                 capture_output=True, timeout=DEADLINE, text=True, errors="replace")
-        printed = ran.stdout.replace(str(scratch / "home"), "/home/you").replace(str(ROOT), "/opt/agentutils")
+            ran = subprocess.run(
+                ["bash", "-c", script, "docs"],
+                cwd=work,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=DEADLINE,
+                text=True,
+                errors="replace",
+            )
+        printed = ran.stdout.replace(str(scratch / "home"), "/home/you").replace(
+            str(ROOT), "/opt/agentutils"
+        )
     start, *parts = printed.split("\036")
     if not parts:
         raise ValueError(f"the setup failed: {start}{ran.stderr}")
-    outputs = [ended(said) + (f"[{status}]\n" if status != "0" else "")
-               for said, status in zip(parts[0::2], parts[1::2], strict=False)]
+    outputs = [
+        ended(said) + (f"[{status}]\n" if status != "0" else "")
+        for said, status in zip(parts[0::2], parts[1::2], strict=False)
+    ]
     if len(outputs) < len(wanted):
         outputs.append(f"(the session ended here) {ran.stderr}\n")
     return outputs
@@ -132,8 +165,11 @@ def replayed(text: str) -> str:
     printed = iter(session(text))
 
     def block(found: re.Match[str]) -> str:
-        told = ["".join(lines) + next(printed, "(not reached)\n") for lines, _ in commands(found[1])]
+        told = [
+            "".join(lines) + next(printed, "(not reached)\n") for lines, _ in commands(found[1])
+        ]
         return "```console\n" + "".join(told) + "```"
+
     return BLOCK.sub(block, text)
 
 
@@ -142,8 +178,15 @@ def help_of(name: str) -> str:
     argv = name.split()
     for folder in ("bin", "providers", "tools"):
         if (ROOT / folder / argv[0]).exists():
-            ran = subprocess.run([str(ROOT / folder / argv[0]), *argv[1:], "--help"], check=True, timeout=20, text=True,
-                                 env=environment(Path("/nonexistent")), stdin=subprocess.DEVNULL, capture_output=True)
+            ran = subprocess.run(
+                [str(ROOT / folder / argv[0]), *argv[1:], "--help"],
+                check=True,
+                timeout=20,
+                text=True,
+                env=environment(Path("/nonexistent")),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+            )
             return ran.stdout
     raise ValueError(f"help: there is no program {name}")
 
@@ -183,13 +226,18 @@ def written(page: Path) -> str:
 
 def difference(page: Path, old: str, new: str) -> str:
     name = page.name
-    return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, f"{name}, as it happens"))
+    return "".join(
+        difflib.unified_diff(
+            old.splitlines(True), new.splitlines(True), name, f"{name}, as it happens"
+        )
+    )
 
 
 def main() -> int:
     about = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(description=about[0], epilog=about[2],
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=about[0], epilog=about[2], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("pages", nargs="*", type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--accept", action="store_true")

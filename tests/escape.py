@@ -5,6 +5,7 @@ Run as a tool. OUTSIDE: a folder of the user's beside the working folder, with a
 PID: the starter's. PORT: of a listener on 127.0.0.1, TCP and UDP. Prints one JSON object: each attempt with "done"
 or the name of what refused it. Kernel and device files are opened only, never written.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -272,8 +273,17 @@ def kernel_log():
 
 @attempt
 def disk():
-    opened(next((f"/dev/{one}" for one in ("vda", "sda", "nvme0n1", "xvda") if os.path.exists(f"/dev/{one}")),
-                "/dev/no-disk"), os.O_RDONLY)
+    opened(
+        next(
+            (
+                f"/dev/{one}"
+                for one in ("vda", "sda", "nvme0n1", "xvda")
+                if os.path.exists(f"/dev/{one}")
+            ),
+            "/dev/no-disk",
+        ),
+        os.O_RDONLY,
+    )
 
 
 @attempt
@@ -291,7 +301,11 @@ def shadow():
 def capabilities():
     with open("/proc/self/status") as file:
         told = dict(line.split(":", 1) for line in file)
-    if not int(told["CapEff"], 16) and told["NoNewPrivs"].strip() == "1" and told["Seccomp"].strip() == "2":
+    if (
+        not int(told["CapEff"], 16)
+        and told["NoNewPrivs"].strip() == "1"
+        and told["Seccomp"].strip() == "2"
+    ):
         raise PermissionError(errno.EPERM, "")
 
 

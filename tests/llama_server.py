@@ -1,4 +1,5 @@
 """llama.cpp's own server (of the package xllamacpp), one thread: llama_server.py MODEL.gguf PORT, until stdin ends."""
+
 import os
 import sys
 

@@ -20,7 +20,12 @@ ABOUT = (
 
 def row(model: dict[str, Any]) -> list[float | None]:
     """The four prices of one model, without unknown ones at the end."""
-    prices = [model["input"], model["output"], model.get("cache_read") or None, model.get("cache_write") or None]
+    prices = [
+        model["input"],
+        model["output"],
+        model.get("cache_read") or None,
+        model.get("cache_write") or None,
+    ]
     while prices[-1] is None:
         prices.pop()
     return [int(p) if p is not None and p == int(p) else p for p in prices]
@@ -31,7 +36,9 @@ def table(source: dict[str, Any], date: str) -> str:
     head = json.dumps({"about": ABOUT, "date": date, "sources": source["sources"]}, indent=1)[:-2]
     vendors = []
     for vendor, models in source["providers"].items():
-        rows = {m["id"]: row(m) for m in models if m["input"] is not None and m["output"] is not None}
+        rows = {
+            m["id"]: row(m) for m in models if m["input"] is not None and m["output"] is not None
+        }
         lines = (f"{json.dumps(name)}: {json.dumps(rows[name])}" for name in sorted(rows))
         if rows:
             vendors.append(f"{json.dumps(vendor)}: {{\n" + ",\n".join(lines) + "\n}")

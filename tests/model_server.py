@@ -17,6 +17,7 @@ Each of the two objects may have "delay" (seconds before the answer starts), "pa
 and "cut" (the connection breaks after so many deltas, or in the middle of a body). A rule that raises: 500.
 The rules may keep state in globals; they run one at a time. `MODELS`, a list of names, is what GET answers.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -32,8 +33,15 @@ import time
 import traceback
 from typing import Any
 
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests",
-           500: "Internal Server Error", 503: "Service Unavailable"}
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 
 
 class Broken(Exception):
@@ -61,8 +69,11 @@ def call(number: int, wanted: dict[str, Any]) -> dict[str, Any]:
     arguments = wanted.get("arguments", {})
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
     call.count += 1  # type: ignore[attr-defined]
-    return {"id": wanted.get("id", f"call_{call.count}"), "type": "function",  # type: ignore[attr-defined]
-            "function": {"name": wanted["name"], "arguments": text}}
+    return {
+        "id": wanted.get("id", f"call_{call.count}"),
+        "type": "function",  # type: ignore[attr-defined]
+        "function": {"name": wanted["name"], "arguments": text},
+    }
 
 
 call.count = 0  # type: ignore[attr-defined]
@@ -76,7 +87,9 @@ def deltas(said: dict[str, Any]) -> list[dict[str, Any]]:
     for index, one in enumerate(said.get("tool_calls", ())):
         name, text = one["function"]["name"], one["function"]["arguments"]
         half = len(text) // 2
-        out.append({"tool_calls": [{"index": index, **one, "function": {"name": name, "arguments": ""}}]})
+        out.append(
+            {"tool_calls": [{"index": index, **one, "function": {"name": name, "arguments": ""}}]}
+        )
         for part in (text[:half], text[half:]):
             out.append({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
     return out
@@ -103,7 +116,9 @@ class Server:
         """Read one request, answer it; whether the connection stays."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, target, _ = head[0].split(" ", 2)
-        headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
+        headers = {
+            k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)
+        }
         if headers.get("expect", "").lower() == "100-continue":
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         data = await body_of(reader, headers)
@@ -112,19 +127,29 @@ class Server:
         except ValueError:
             body = None
         self.count += 1
-        self.note(method, target, headers, body if body is not None else data.decode("utf-8", "replace"))
+        self.note(
+            method, target, headers, body if body is not None else data.decode("utf-8", "replace")
+        )
         await self.answer(writer, method, target.partition("?")[0], body)
         return headers.get("connection", "").lower() != "close"
 
     def note(self, method: str, path: str, headers: dict[str, str], body: Any) -> None:
         """One line to the log: the request as it came."""
         if self.log is not None:
-            line = {"time": time.time(), "method": method, "path": path, "headers": headers, "body": body}
+            line = {
+                "time": time.time(),
+                "method": method,
+                "path": path,
+                "headers": headers,
+                "body": body,
+            }
             os.write(self.log, json.dumps(line).encode() + b"\n")
 
     async def answer(self, writer: asyncio.StreamWriter, method: str, path: str, body: Any) -> None:
         if method == "GET" and path.endswith("/models"):
-            models = [{"id": name, "object": "model"} for name in self.rules.get("MODELS", ["test-model"])]
+            models = [
+                {"id": name, "object": "model"} for name in self.rules.get("MODELS", ["test-model"])
+            ]
             return await whole(writer, 200, {"object": "list", "data": models})
         embeds = path.endswith("/embeddings") and "embed" in self.rules
         if method != "POST" or not (path.endswith("/chat/completions") or embeds):
@@ -136,8 +161,13 @@ class Server:
         answer = self.reply(body)
         await asyncio.sleep(self.latency + answer.get("delay", 0))
         if "status" in answer:
-            return await whole(writer, answer["status"], answer.get("body", ""), answer.get("headers"),
-                               answer.get("cut"))
+            return await whole(
+                writer,
+                answer["status"],
+                answer.get("body", ""),
+                answer.get("headers"),
+                answer.get("cut"),
+            )
         said = message(answer)
         model = answer.get("model", body.get("model"))
         base = {"id": f"chatcmpl-{self.count}", "created": int(time.time()), "model": model}
@@ -158,7 +188,11 @@ class Server:
         rows = [{"object": "embedding", "index": n, "embedding": one} for n, one in enumerate(made)]
         count = sum(len(text.split()) for text in body["input"])
         spent = {"prompt_tokens": count, "total_tokens": count}
-        await whole(writer, 200, {"object": "list", "data": rows[::-1], "model": body["model"], "usage": spent})
+        await whole(
+            writer,
+            200,
+            {"object": "list", "data": rows[::-1], "model": body["model"], "usage": spent},
+        )
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
         """What the rules say, as an object; a rule that fails is told to whoever runs the test."""
@@ -175,7 +209,9 @@ class Server:
 
 
 def error(text: str) -> dict[str, Any]:
-    return {"error": {"message": text, "type": "invalid_request_error", "param": None, "code": None}}
+    return {
+        "error": {"message": text, "type": "invalid_request_error", "param": None, "code": None}
+    }
 
 
 async def body_of(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
@@ -191,30 +227,48 @@ async def body_of(reader: asyncio.StreamReader, headers: dict[str, str]) -> byte
 
 
 def head(status: int, headers: dict[str, Any]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}", *(f"{k}: {v}" for k, v in headers.items())]
+    lines = [
+        f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}",
+        *(f"{k}: {v}" for k, v in headers.items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-async def whole(writer: asyncio.StreamWriter, status: int, body: Any, headers: dict[str, str] | None = None,
-                cut: int | None = None) -> None:
+async def whole(
+    writer: asyncio.StreamWriter,
+    status: int,
+    body: Any,
+    headers: dict[str, str] | None = None,
+    cut: int | None = None,
+) -> None:
     """An answer with its length; with `cut` the connection breaks in the middle of the body."""
     data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
     kind = "application/json" if not isinstance(body, str) else "text/html"
-    writer.write(head(status, {"content-type": kind, "content-length": len(data), **(headers or {})}))
-    writer.write(data if cut is None else data[:len(data) // 2])
+    writer.write(
+        head(status, {"content-type": kind, "content-length": len(data), **(headers or {})})
+    )
+    writer.write(data if cut is None else data[: len(data) // 2])
     await writer.drain()
     if cut is not None:
-        await asyncio.sleep(0.05)       # what is written goes out before the reset
+        await asyncio.sleep(0.05)  # what is written goes out before the reset
         raise Broken
 
 
-async def stream(writer: asyncio.StreamWriter, body: dict[str, Any], answer: dict[str, Any],
-                 base: dict[str, Any], pieces: list[dict[str, Any]], finish: str,
-                 spent: dict[str, int]) -> None:
+async def stream(
+    writer: asyncio.StreamWriter,
+    body: dict[str, Any],
+    answer: dict[str, Any],
+    base: dict[str, Any],
+    pieces: list[dict[str, Any]],
+    finish: str,
+    spent: dict[str, int],
+) -> None:
     """Server-sent events: the deltas, the finish, the usage where it was asked for, [DONE]."""
     writer.write(head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
     base = {**base, "object": "chat.completion.chunk"}
-    choices: list[dict[str, Any]] = [{"index": 0, "delta": piece, "finish_reason": None} for piece in pieces]
+    choices: list[dict[str, Any]] = [
+        {"index": 0, "delta": piece, "finish_reason": None} for piece in pieces
+    ]
     events: list[dict[str, Any]] = [{**base, "choices": [one]} for one in choices]
     events.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     if (body.get("stream_options") or {}).get("include_usage"):
@@ -258,8 +312,12 @@ async def serve(args: argparse.Namespace) -> None:
 
 def main() -> None:
     about = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(prog="model_server", description=about[0], epilog=about[2],
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="model_server",
+        description=about[0],
+        epilog=about[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("rules")
     parser.add_argument("--log", help="append each request to this file, one JSON object a line")
     parser.add_argument("--latency", type=float, default=0, help="seconds before each answer")

@@ -21,11 +21,17 @@ Play = Callable[[socket.socket], None]
 class Server:
     """Plays `play(connection)` after each request; keeps what came in `requests` (heads and bodies)."""
 
-    def __init__(self, play: Play | bytes, family: int = socket.AF_INET, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, play: Play | bytes, family: int = socket.AF_INET, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.tls = tls
-        self.play: Play = (lambda connection: connection.sendall(play)) if isinstance(play, bytes) else play
+        self.play: Play = (
+            (lambda connection: connection.sendall(play)) if isinstance(play, bytes) else play
+        )
         self.requests: list[tuple[str, bytes]] = []
-        self.listener = socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family)
+        self.listener = socket.create_server(
+            ("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family
+        )
         self.port = self.listener.getsockname()[1]
         self.address = f"http{'s' if tls else ''}://{'[::1]' if family == socket.AF_INET6 else '127.0.0.1'}:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -52,7 +58,9 @@ class Server:
                 data += piece
             head, _, body = data.partition(b"\r\n\r\n")
             lengths = [
-                line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
+                line.partition(b":")[2]
+                for line in head.lower().split(b"\r\n")
+                if line.startswith(b"content-length")
             ]
             while len(body) < int(lengths[0] if lengths else 0):
                 body += connection.recv(65536)
@@ -64,7 +72,9 @@ class Server:
 
 
 @contextmanager
-def serving(play: Play | bytes, family: int = socket.AF_INET, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+def serving(
+    play: Play | bytes, family: int = socket.AF_INET, tls: ssl.SSLContext | None = None
+) -> Iterator[Server]:
     """The server, until the end of the `with`."""
     server = Server(play, family, tls)
     try:
@@ -73,7 +83,9 @@ def serving(play: Play | bytes, family: int = socket.AF_INET, tls: ssl.SSLContex
         server.listener.close()
 
 
-def http(body: bytes | str, status: str = "200 OK", media: str = "application/json", **headers: str) -> bytes:
+def http(
+    body: bytes | str, status: str = "200 OK", media: str = "application/json", **headers: str
+) -> bytes:
     """A whole HTTP answer."""
     data = body.encode() if isinstance(body, str) else body
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
@@ -109,8 +121,15 @@ class Said:
     """What a provider said: its records, exit status, standard error, the seconds it took, its memory's peak in MiB."""
 
     def __init__(self, done: subprocess.CompletedProcess[str], seconds: float) -> None:
-        self.status, self.stderr, self.seconds, self.stdout = done.returncode, done.stderr, seconds, done.stdout
-        self.records: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
+        self.status, self.stderr, self.seconds, self.stdout = (
+            done.returncode,
+            done.stderr,
+            seconds,
+            done.stdout,
+        )
+        self.records: list[dict[str, Any]] = [
+            json.loads(line) for line in done.stdout.split("\n")[:-1]
+        ]
         self.text = "".join(r.get("text", "") for r in self.records if r["type"] == "delta")
 
     @property
@@ -122,10 +141,20 @@ class Said:
 
 
 def ask(
-    address: str, name: str = "openai", lines: str | None = None, env: dict[str, str] | None = None, **request: Any
+    address: str,
+    name: str = "openai",
+    lines: str | None = None,
+    env: dict[str, str] | None = None,
+    **request: Any,
 ) -> Said:
     """Start providers/NAME, give it one request (or these lines) and wait for its end."""
-    asked = {"type": "request", "id": "1", "model": "m", "messages": [{"role": "user", "content": "hi"}], **request}
+    asked = {
+        "type": "request",
+        "id": "1",
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        **request,
+    }
     clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     known = {
         **clean,

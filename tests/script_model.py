@@ -6,6 +6,7 @@
 
 What follows the first empty line (material) is not script. After its last line the model answers with all results.
 """
+
 from __future__ import annotations
 
 import re
@@ -15,7 +16,9 @@ from typing import Any
 def text(message: dict[str, Any]) -> str:
     """The text of a message in either form."""
     content = message.get("content") or ""
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    return (
+        content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    )
 
 
 def reply(body: dict[str, Any]) -> Any:
@@ -24,7 +27,9 @@ def reply(body: dict[str, Any]) -> Any:
     asked = max(number for number, message in enumerate(messages) if message["role"] == "user")
     script = text(messages[asked]).partition("\n\n")[0].splitlines()
     turn = sum(message["role"] == "assistant" for message in messages[asked:])
-    results = "|".join(text(message).rstrip("\n") for message in messages if message["role"] == "tool")
+    results = "|".join(
+        text(message).rstrip("\n") for message in messages if message["role"] == "tool"
+    )
     line = script[turn] if turn < len(script) else "= {results}"
     if line.startswith("! "):
         _, status, said = line.split(" ", 2)
@@ -32,5 +37,8 @@ def reply(body: dict[str, Any]) -> Any:
     if line.startswith("= "):
         return line[2:].replace("{results}", results).replace("{messages}", str(len(messages)))
     calls = [part.partition(" ") for part in re.split(r" & (?=[\w-]+ \{)", line)]
-    return {"tool_calls": [{"name": name, "arguments": arguments or "{}"} for name, _, arguments in calls]}
-
+    return {
+        "tool_calls": [
+            {"name": name, "arguments": arguments or "{}"} for name, _, arguments in calls
+        ]
+    }

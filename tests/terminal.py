@@ -4,6 +4,7 @@
 The terminal is the command's controlling one and its standard error; standard input and output stay ours. What the
 terminal showed goes to standard error at the end. ANSWER is typed as it is, with \\n for Enter.
 """
+
 from __future__ import annotations
 
 import fcntl
@@ -22,20 +23,23 @@ def main(args):
     def seize():
         os.setsid()
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
     child = subprocess.Popen(args[2:], stderr=slave, preexec_fn=seize, pass_fds=(slave,))
     os.close(slave)
     shown, answered = b"", 0
     while True:
         try:
             data = os.read(master, 65536)
-        except OSError:         # the command has ended and hung up
+        except OSError:  # the command has ended and hung up
             break
         shown += data
         if shown.count(question) > answered:
             answered += 1
             os.set_blocking(master, True)
             termios.tcdrain(master)
-            subprocess.run(["sleep", "0.1"], check=True)     # the question forgets what was typed before it was there
+            subprocess.run(
+                ["sleep", "0.1"], check=True
+            )  # the question forgets what was typed before it was there
             os.write(master, answer)
     os.write(2, shown)
     return child.wait()

@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from vendors import HI, Record, asked, checked, failures, heard, listed, provider, recorded, shared, vendor
+from vendors import (
+    HI,
+    Record,
+    asked,
+    checked,
+    failures,
+    heard,
+    listed,
+    provider,
+    recorded,
+    shared,
+    vendor,
+)
 
 NEW, OLD = "claude-sonnet-4-6", "claude-sonnet-4-5"
 TOOL = {
@@ -17,7 +29,11 @@ TOOL = {
     "description": "Look",
     "inputSchema": {"type": "object", "properties": {"at": {"type": "string"}}},
 }
-CALL = {"role": "assistant", "content": "", "tool_calls": [{"id": "a", "name": "look", "arguments": {"at": "x"}}]}
+CALL = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"id": "a", "name": "look", "arguments": {"at": "x"}}],
+}
 LONG = "word " * 2000
 
 anthropic = provider("anthropic")
@@ -34,7 +50,12 @@ def events(*said: Record) -> list[Any]:
 
 def streamed(*said: Record) -> tuple[list[Record], Record]:
     return heard(
-        anthropic.stream({}, iter(events({"type": "message_start", "message": {"usage": {"input_tokens": 3}}}, *said)))
+        anthropic.stream(
+            {},
+            iter(
+                events({"type": "message_start", "message": {"usage": {"input_tokens": 3}}}, *said)
+            ),
+        )
     )
 
 
@@ -48,7 +69,11 @@ def delta(index: int, **more: Any) -> Record:
 
 def end(reason: str, output: int = 7) -> list[Record]:
     return [
-        {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": output}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": reason},
+            "usage": {"output_tokens": output},
+        },
         {"type": "message_stop"},
     ]
 
@@ -63,7 +88,9 @@ def test_every_recorded_request_is_said_as_it_was_meant() -> None:
 
 def test_its_bodies_hold_against_the_vendors_own_types() -> None:
     jsonschema_rs = pytest.importorskip("jsonschema_rs")
-    spec = jsonschema_rs.validator_for(json.loads(shared("specs/anthropic/messages-request.schema.json").read_text()))
+    spec = jsonschema_rs.validator_for(
+        json.loads(shared("specs/anthropic/messages-request.schema.json").read_text())
+    )
     picture = {"type": "image", "media_type": "image/png", "data": "aGk="}
     results = [
         {
@@ -78,20 +105,44 @@ def test_its_bodies_hold_against_the_vendors_own_types() -> None:
         assert list(spec.iter_errors(anthropic.body_of(request))) == [], case
     for made in (
         body(),
-        body({"role": "system", "content": LONG}, HI, CALL, *results, tools=[TOOL], stop=["x"], temperature=0),
+        body(
+            {"role": "system", "content": LONG},
+            HI,
+            CALL,
+            *results,
+            tools=[TOOL],
+            stop=["x"],
+            temperature=0,
+        ),
         body(reasoning="high", schema={"type": "object"}),
         body(model=OLD, reasoning="low", stream=True),
-        body({"role": "user", "content": [{"type": "document", "url": "https://x/y.pdf", "name": "y"}]}),
-        *(body(tools=[TOOL], tool_choice=choice) for choice in ("auto", "none", "required", {"name": "look"})),
+        body(
+            {
+                "role": "user",
+                "content": [{"type": "document", "url": "https://x/y.pdf", "name": "y"}],
+            }
+        ),
+        *(
+            body(tools=[TOOL], tool_choice=choice)
+            for choice in ("auto", "none", "required", {"name": "look"})
+        ),
     ):
         assert list(spec.iter_errors(made)) == []
 
 
 def test_results_of_one_round_stand_in_one_turn_before_the_users_text() -> None:
     results = [
-        {"role": "tool", "tool_call_id": i, "content": i, **({"is_error": True} if i == "b" else {})} for i in "ab"
+        {
+            "role": "tool",
+            "tool_call_id": i,
+            "content": i,
+            **({"is_error": True} if i == "b" else {}),
+        }
+        for i in "ab"
     ]
-    turn = body(HI, CALL, results[0], {"role": "user", "content": "and now?"}, results[1])["messages"][2]
+    turn = body(HI, CALL, results[0], {"role": "user", "content": "and now?"}, results[1])[
+        "messages"
+    ][2]
     assert turn["role"] == "user"
     assert [block["type"] for block in turn["content"]] == ["tool_result", "tool_result", "text"]
     assert [block.get("is_error") for block in turn["content"][:2]] == [None, True]
@@ -117,7 +168,9 @@ def test_a_request_without_limit_gets_the_one_its_model_takes() -> None:
     assert body(max_tokens=5)["max_tokens"] == 5
 
 
-@pytest.mark.parametrize("model", ["claude-sonnet-4-6", "claude-opus-4-8", "claude-sonnet-5", "claude-unheard-of"])
+@pytest.mark.parametrize(
+    "model", ["claude-sonnet-4-6", "claude-opus-4-8", "claude-sonnet-5", "claude-unheard-of"]
+)
 def test_models_since_4_6_think_by_effort(model: str) -> None:
     made = body(model=model, reasoning="medium", schema={"type": "object"})
     assert made["thinking"] == {"type": "adaptive"}
@@ -125,10 +178,19 @@ def test_models_since_4_6_think_by_effort(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["claude-3-7-sonnet-20250219", "claude-sonnet-4-20250514", "claude-opus-4-1", "claude-haiku-4-5-20251001"]
+    "model",
+    [
+        "claude-3-7-sonnet-20250219",
+        "claude-sonnet-4-20250514",
+        "claude-opus-4-1",
+        "claude-haiku-4-5-20251001",
+    ],
 )
 def test_older_models_think_by_a_budget_inside_the_limit(model: str) -> None:
-    assert body(model=model, reasoning="low")["thinking"] == {"type": "enabled", "budget_tokens": 1024}
+    assert body(model=model, reasoning="low")["thinking"] == {
+        "type": "enabled",
+        "budget_tokens": 1024,
+    }
     tight = body(model=model, reasoning="high", max_tokens=3000)
     assert tight["thinking"]["budget_tokens"] == 3000 - 1024
     with pytest.raises(Fault, match="reasoning.*max_tokens") as caught:
@@ -137,10 +199,14 @@ def test_older_models_think_by_a_budget_inside_the_limit(model: str) -> None:
 
 
 def test_a_schema_is_closed_where_it_does_not_say_and_left_where_it_does() -> None:
-    inner = {"type": "object", "additionalProperties": True, "properties": {"default": {"type": "object"}}}
-    form = body(schema={"type": "object", "properties": {"a": inner}, "default": {"type": "object"}})["output_config"][
-        "format"
-    ]
+    inner = {
+        "type": "object",
+        "additionalProperties": True,
+        "properties": {"default": {"type": "object"}},
+    }
+    form = body(
+        schema={"type": "object", "properties": {"a": inner}, "default": {"type": "object"}}
+    )["output_config"]["format"]
     assert form["schema"]["additionalProperties"] is False
     assert form["schema"]["properties"]["a"]["additionalProperties"] is True
     assert form["schema"]["default"] == {"type": "object"}
@@ -161,19 +227,30 @@ def test_the_cache_is_used_for_a_long_series_and_not_for_a_single_question() -> 
     assert marks(made) == 2
     assert marks(body(*series[:2], tools=[TOOL])) == 2
     assert marks(body(*series[:2])) == 0, "a single question is never read again"
-    assert marks(body({"role": "system", "content": "short"}, *series[1:])) == 0, "too short to be cached"
-    assert marks(body(*series, options={"cache_control": {"type": "ephemeral", "ttl": "1h"}})) == 1, (
-        "the user's own goes alone"
+    assert marks(body({"role": "system", "content": "short"}, *series[1:])) == 0, (
+        "too short to be cached"
     )
+    assert (
+        marks(body(*series, options={"cache_control": {"type": "ephemeral", "ttl": "1h"}})) == 1
+    ), "the user's own goes alone"
 
 
 def test_signed_thinking_comes_back_unchanged_and_in_its_place_though_the_text_was_edited() -> None:
     signed = {"type": "thinking", "thinking": "hm", "signature": "s"}
     hidden = {"type": "thinking", "thinking": "", "signature": "t"}
     use = {"type": "tool_use", "id": "a", "name": "look", "input": {}}
-    blocks = [signed, {"type": "text", "text": "secret 123"}, hidden, use, {"type": "redacted_thinking", "data": "x"}]
+    blocks = [
+        signed,
+        {"type": "text", "text": "secret 123"},
+        hidden,
+        use,
+        {"type": "redacted_thinking", "data": "x"},
+    ]
     said = anthropic.whole({}, {"content": blocks, "stop_reason": "tool_use"})["message"]
-    assert said["content"] == [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "secret 123"}]
+    assert said["content"] == [
+        {"type": "thinking", "thinking": "hm"},
+        {"type": "text", "text": "secret 123"},
+    ]
     said["content"][1]["text"] = "secret ***"
     sent = body(HI, said)["messages"][1]["content"]
     assert sent == [signed, {"type": "text", "text": "secret ***"}, hidden, use, blocks[4]]
@@ -209,19 +286,32 @@ def test_text_files_go_as_text_and_pdf_as_it_is() -> None:
         ({"api": "chat"}, "api"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"messages": [{**HI, "name": "bob"}]}, r"messages\[0\].name"),
-        ({"messages": [{"role": "system", "content": [{"type": "image", "data": "aGk="}]}, HI]}, "system message"),
-        ({"messages": [{"role": "assistant", "content": [{"type": "image", "data": "aGk="}]}]}, "assistant message"),
+        (
+            {"messages": [{"role": "system", "content": [{"type": "image", "data": "aGk="}]}, HI]},
+            "system message",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": [{"type": "image", "data": "aGk="}]}]},
+            "assistant message",
+        ),
         (
             {
                 "messages": [
-                    {"role": "user", "content": [{"type": "document", "media_type": "application/zip", "data": "aGk="}]}
+                    {
+                        "role": "user",
+                        "content": [
+                            {"type": "document", "media_type": "application/zip", "data": "aGk="}
+                        ],
+                    }
                 ]
             },
             "document",
         ),
     ],
 )
-def test_what_it_cannot_carry_is_refused_by_name(fields: Record, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_cannot_carry_is_refused_by_name(
+    fields: Record, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
     with pytest.raises(Fault, match=named) as caught:
         anthropic.prepare(checked(NEW, **fields))
@@ -230,9 +320,18 @@ def test_what_it_cannot_carry_is_refused_by_name(fields: Record, named: str, mon
 
 def test_options_win_over_what_was_built() -> None:
     made = body(
-        reasoning="low", options={"output_config": {"effort": "max"}, "metadata": {"user_id": "u"}, "thinking": None}
+        reasoning="low",
+        options={
+            "output_config": {"effort": "max"},
+            "metadata": {"user_id": "u"},
+            "thinking": None,
+        },
     )
-    assert made["output_config"]["effort"] == "max" and made["metadata"] == {"user_id": "u"} and "thinking" not in made
+    assert (
+        made["output_config"]["effort"] == "max"
+        and made["metadata"] == {"user_id": "u"}
+        and "thinking" not in made
+    )
 
 
 def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
@@ -257,7 +356,9 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
         {"type": "tool_use", "id": "a", "name": "look", "input": {}},
     ]
     usage = {"input_tokens": 3, "output_tokens": 7}
-    assert answer == anthropic.whole({}, {"content": blocks, "stop_reason": "tool_use", "usage": usage})
+    assert answer == anthropic.whole(
+        {}, {"content": blocks, "stop_reason": "tool_use", "usage": usage}
+    )
 
 
 def test_arguments_that_the_limit_cut_are_told_raw_and_never_guessed() -> None:
@@ -303,7 +404,12 @@ def test_usage_counts_the_cache_in_and_keeps_what_was_written() -> None:
         (401, "authentication_error", "bad key", "auth"),
         (403, "permission_error", "no", "auth"),
         (404, "not_found_error", "model: x", "not_found"),
-        (400, "invalid_request_error", "prompt is too long: 3 tokens > 2 maximum", "context_length"),
+        (
+            400,
+            "invalid_request_error",
+            "prompt is too long: 3 tokens > 2 maximum",
+            "context_length",
+        ),
         (413, "request_too_large", "big", "invalid_request"),
         (429, "rate_limit_error", "slow", "rate_limit"),
         (529, "overloaded_error", "Overloaded", "overloaded"),
@@ -312,7 +418,9 @@ def test_usage_counts_the_cache_in_and_keeps_what_was_written() -> None:
         (0, "unheard_of", "x", "server"),
     ],
 )
-def test_each_error_has_its_kind_and_the_vendors_words(status: int, kind: str, message: str, want: str) -> None:
+def test_each_error_has_its_kind_and_the_vendors_words(
+    status: int, kind: str, message: str, want: str
+) -> None:
     said = json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
     fault = anthropic.explain(status, {"retry-after": "7"}, said)
     assert (fault.kind, fault.message, fault.fields["retry_after"]) == (want, message, 7.0)
@@ -344,16 +452,27 @@ def test_all_pages_of_models_are_listed() -> None:
         return (
             200,
             {},
-            json.dumps({"data": [{"id": "b" if last else "a"}], "has_more": not last, "last_id": "a"}).encode(),
+            json.dumps(
+                {"data": [{"id": "b" if last else "a"}], "has_more": not last, "last_id": "a"}
+            ).encode(),
         )
 
     with vendor(page) as (url, seen):
-        assert listed("anthropic", {"ANTHROPIC_BASE_URL": url + "/", "ANTHROPIC_API_KEY": "k"}) == ["a", "b"]
+        assert listed("anthropic", {"ANTHROPIC_BASE_URL": url + "/", "ANTHROPIC_API_KEY": "k"}) == [
+            "a",
+            "b",
+        ]
     assert {headers["x-api-key"] for _, headers, _ in seen} == {"k"}
 
 
 def test_a_base_address_may_have_a_path_and_a_version() -> None:
-    answer = (200, {}, json.dumps({"content": [{"type": "text", "text": "yo"}], "stop_reason": "end_turn"}).encode())
+    answer = (
+        200,
+        {},
+        json.dumps(
+            {"content": [{"type": "text", "text": "yo"}], "stop_reason": "end_turn"}
+        ).encode(),
+    )
     with vendor(answer) as (url, seen):
         for end in ("/proxy", "/proxy/v1/"):
             out = asked("anthropic", {"ANTHROPIC_BASE_URL": url + end, "ANTHROPIC_API_KEY": "k"})

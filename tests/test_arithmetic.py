@@ -1,4 +1,5 @@
 """agentlib.arithmetic: against Python's own arithmetic, and bounded on any input."""
+
 from __future__ import annotations
 
 from fractions import Fraction
@@ -11,14 +12,19 @@ from agentlib.arithmetic import shown, value
 from agentlib.faults import Fault
 
 whole = st.integers(-999, 999).map(lambda n: f"({n})" if n < 0 else str(n))
-expressions = st.recursive(whole, lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner).map(
-    lambda parts: f"({parts[0]} {parts[1]} {parts[2]})"), max_leaves=12)
+expressions = st.recursive(
+    whole,
+    lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner).map(
+        lambda parts: f"({parts[0]} {parts[1]} {parts[2]})"
+    ),
+    max_leaves=12,
+)
 
 
 @given(expressions)
 @settings(max_examples=100, deadline=None)
 def test_sums_and_products_are_those_of_python(expression: str) -> None:
-    assert value(expression) == eval(expression)   # our own expressions, made above
+    assert value(expression) == eval(expression)  # our own expressions, made above
 
 
 @given(st.text(alphabet="0123456789.+-*/%^!(), epimaxsqrtln", max_size=40))
@@ -30,9 +36,18 @@ def test_any_text_gives_a_number_or_a_fault_in_time(text: str) -> None:
         pass
 
 
-@pytest.mark.parametrize(("number", "text"), [
-    (Fraction(1, 3), "0.333333333333333"), (Fraction(1, 8), "0.125"), (Fraction(-1, 8), "-0.125"), (Fraction(7), "7"),
-    (Fraction(1, 10**30), "0." + "0" * 29 + "1"), (2.0, "2"), (1e300, "1e+300"), (Fraction(-3, 2), "-1.5"),
-])
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (Fraction(1, 3), "0.333333333333333"),
+        (Fraction(1, 8), "0.125"),
+        (Fraction(-1, 8), "-0.125"),
+        (Fraction(7), "7"),
+        (Fraction(1, 10**30), "0." + "0" * 29 + "1"),
+        (2.0, "2"),
+        (1e300, "1e+300"),
+        (Fraction(-3, 2), "-1.5"),
+    ],
+)
 def test_numbers_are_shown_exactly_where_they_can_be(number: Fraction | float, text: str) -> None:
     assert shown(number) == text

@@ -19,11 +19,28 @@ import pytest
 from agentlib import aws
 from agentlib.eventstream import Frame
 from agentlib.faults import Fault
-from vendors import HI, Record, asked, checked, failures, heard, listed, provider, recorded, run, shared, vendor
+from vendors import (
+    HI,
+    Record,
+    asked,
+    checked,
+    failures,
+    heard,
+    listed,
+    provider,
+    recorded,
+    run,
+    shared,
+    vendor,
+)
 
 CLAUDE, NOVA = "us.anthropic.claude-sonnet-4-6", "us.amazon.nova-2-lite-v1:0"
 TOOL = {"name": "look", "inputSchema": {"type": "object", "properties": {"at": {"type": "string"}}}}
-CALL = {"role": "assistant", "content": "", "tool_calls": [{"id": "a", "name": "look", "arguments": {"at": "x"}}]}
+CALL = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"id": "a", "name": "look", "arguments": {"at": "x"}}],
+}
 RESULT = {"role": "tool", "tool_call_id": "a", "name": "look", "content": "found"}
 PDF = {"type": "document", "media_type": "application/pdf", "data": "aGk="}
 REGION = {"AWS_REGION": "us-east-1"}
@@ -56,7 +73,10 @@ def body(*messages: Record, model: str = CLAUDE, **fields: Any) -> Record:
 
 
 def event(kind: str, **payload: Any) -> Frame:
-    return Frame({":message-type": "event", ":event-type": kind}, json.dumps({**payload, "p": "abcdef"}).encode())
+    return Frame(
+        {":message-type": "event", ":event-type": kind},
+        json.dumps({**payload, "p": "abcdef"}).encode(),
+    )
 
 
 def delta(index: int, **said: Any) -> Frame:
@@ -112,14 +132,26 @@ def test_its_bodies_hold_against_awss_own_service_model() -> None:
             model=NOVA,
         ),
         body(
-            {"role": "user", "content": [{"type": "document", "url": "s3://b/k.pdf", "media_type": "application/pdf"}]}
+            {
+                "role": "user",
+                "content": [
+                    {"type": "document", "url": "s3://b/k.pdf", "media_type": "application/pdf"}
+                ],
+            }
         ),
         body(HI, CALL, {**RESULT, "content": ""}),
         body(schema={"type": "object"}, reasoning="high"),
-        *(body(tools=[TOOL], tool_choice=choice) for choice in ("auto", "required", {"name": "look"})),
+        *(
+            body(tools=[TOOL], tool_choice=choice)
+            for choice in ("auto", "required", {"name": "look"})
+        ),
     ]
     for case, request in recorded("bedrock"):
-        report = ParamValidator().validate({"modelId": CLAUDE, **bedrock.body_of(request)}, shape).generate_report()
+        report = (
+            ParamValidator()
+            .validate({"modelId": CLAUDE, **bedrock.body_of(request)}, shape)
+            .generate_report()
+        )
         assert report == "", case
     for made in bodies:
         assert ParamValidator().validate({"modelId": CLAUDE, **made}, shape).generate_report() == ""
@@ -128,10 +160,14 @@ def test_its_bodies_hold_against_awss_own_service_model() -> None:
 def test_aws_signs_every_case_of_its_own_suite(monkeypatch: pytest.MonkeyPatch) -> None:
     auth = pytest.importorskip("botocore.auth")
     suite = shared("vectors/aws-sigv4/aws4_testsuite")
-    monkeypatch.setattr(auth, "get_current_datetime", lambda: datetime.datetime(2015, 8, 30, 12, 36))
+    monkeypatch.setattr(
+        auth, "get_current_datetime", lambda: datetime.datetime(2015, 8, 30, 12, 36)
+    )
     cases = sorted(suite.rglob("*.req"))
     assert len(cases) == 34
-    assert [case.stem for case in cases if signed(case) != case.with_suffix(".authz").read_text()] == []
+    assert [
+        case.stem for case in cases if signed(case) != case.with_suffix(".authz").read_text()
+    ] == []
 
 
 def signed(case: Path) -> str:
@@ -153,15 +189,21 @@ def signed(case: Path) -> str:
             headers[name] = value
     token = re.search("x-amz-security-token:(.*)", case.with_suffix(".creq").read_text())
     keys = SimpleNamespace(
-        access_key="AKIDEXAMPLE", secret_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token=token and token[1]
+        access_key="AKIDEXAMPLE",
+        secret_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+        token=token and token[1],
     )
     path, mark, query = target.partition("?")
     url = f"https://example.amazonaws.com{path}{mark}{quote(query, safe='=&%')}"  # the signer itself encodes the path
-    made: str = aws.signature(keys, "service", "us-east-1", method, url, headers, data.encode())["Authorization"]
+    made: str = aws.signature(keys, "service", "us-east-1", method, url, headers, data.encode())[
+        "Authorization"
+    ]
     return made
 
 
-def test_a_request_is_signed_with_the_users_own_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_request_is_signed_with_the_users_own_credentials(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pytest.importorskip("botocore")
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / "credentials").write_text(
@@ -174,7 +216,11 @@ def test_a_request_is_signed_with_the_users_own_credentials(monkeypatch: pytest.
         "usage": {"inputTokens": 1, "outputTokens": 1},
     }
     with vendor((200, {}, json.dumps(said).encode())) as (url, seen):
-        env = {"HOME": str(tmp_path), "AWS_PROFILE": "work", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url}
+        env = {
+            "HOME": str(tmp_path),
+            "AWS_PROFILE": "work",
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url,
+        }
         (out,) = asked("bedrock", env, model="arn:aws:bedrock:eu-west-1:1:inference-profile/x:0")
     assert out["message"]["content"] == "yo"
     ((path, headers, data),) = seen
@@ -188,18 +234,27 @@ def test_a_request_is_signed_with_the_users_own_credentials(monkeypatch: pytest.
     monkeypatch.setattr(auth, "get_current_datetime", lambda: when)
     keys = SimpleNamespace(access_key="AKIDWORK", secret_key="s3cr3t", token="t")
     own = aws.signature(
-        keys, "bedrock", "eu-west-1", "POST", url + path, {"content-type": headers["content-type"]}, data
+        keys,
+        "bedrock",
+        "eu-west-1",
+        "POST",
+        url + path,
+        {"content-type": headers["content-type"]},
+        data,
     )
     assert headers["authorization"] == own["Authorization"], "the signature is of what was sent"
 
 
-def test_an_api_key_goes_before_credentials_and_needs_no_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_key_goes_before_credentials_and_needs_no_botocore(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "k")
     monkeypatch.setenv("AWS_PROFILE", "work")
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     call = bedrock.prepare(checked("us.amazon.nova-2-lite-v1:0", stream=True))
     assert (
-        call.url == "https://bedrock-runtime.us-west-2.amazonaws.com/model/us.amazon.nova-2-lite-v1%3A0/converse-stream"
+        call.url
+        == "https://bedrock-runtime.us-west-2.amazonaws.com/model/us.amazon.nova-2-lite-v1%3A0/converse-stream"
     )
     assert (call.headers, call.sign) == ({"authorization": "Bearer k"}, None)
 
@@ -221,7 +276,9 @@ def test_credentials_without_botocore_name_the_package(monkeypatch: pytest.Monke
         bedrock.prepare(checked(CLAUDE))
 
 
-def test_a_profile_that_is_not_there_is_an_auth_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_that_is_not_there_is_an_auth_error_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pytest.importorskip("botocore")
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
@@ -237,9 +294,9 @@ def test_a_region_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_results_of_one_round_stand_before_the_text_and_say_their_error() -> None:
-    turn = body(HI, CALL, {"role": "user", "content": "and?"}, {**RESULT, "is_error": True}, tools=[TOOL])["messages"][
-        2
-    ]
+    turn = body(
+        HI, CALL, {"role": "user", "content": "and?"}, {**RESULT, "is_error": True}, tools=[TOOL]
+    )["messages"][2]
     assert turn["content"] == [
         {"toolResult": {"toolUseId": "a", "content": [{"text": "found"}], "status": "error"}},
         {"text": "and?"},
@@ -248,7 +305,14 @@ def test_results_of_one_round_stand_before_the_text_and_say_their_error() -> Non
 
 def test_tools_are_told_again_where_the_history_holds_calls() -> None:
     assert body(HI, CALL, RESULT)["toolConfig"] == {
-        "tools": [{"toolSpec": {"name": "look", "inputSchema": {"json": {"type": "object", "properties": {}}}}}]
+        "tools": [
+            {
+                "toolSpec": {
+                    "name": "look",
+                    "inputSchema": {"json": {"type": "object", "properties": {}}},
+                }
+            }
+        ]
     }
     assert "toolConfig" not in body(HI)
     assert "toolConfig" not in body(HI, tools=[TOOL], tool_choice="none")
@@ -258,7 +322,10 @@ def test_tools_are_told_again_where_the_history_holds_calls() -> None:
 
 def test_documents_have_names_that_aws_takes() -> None:
     parts = [PDF, PDF, {**PDF, "name": "report_v1.2 (final).pdf"}]
-    names = [block["document"]["name"] for block in body({"role": "user", "content": parts})["messages"][0]["content"]]
+    names = [
+        block["document"]["name"]
+        for block in body({"role": "user", "content": parts})["messages"][0]["content"]
+    ]
     assert names == ["document 1-1", "document 1-2", "report v1 2 (final) pdf"]
 
 
@@ -266,7 +333,10 @@ def test_documents_have_names_that_aws_takes() -> None:
     "model, fields",
     [
         (CLAUDE, {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
-        ("anthropic.claude-haiku-4-5-20251001-v1:0", {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        (
+            "anthropic.claude-haiku-4-5-20251001-v1:0",
+            {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+        ),
         (NOVA, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
         ("openai.gpt-oss-120b-1:0", {"reasoning_effort": "low"}),
         ("qwen.qwen3-32b-v1:0", {"reasoning_config": "low"}),
@@ -274,13 +344,18 @@ def test_documents_have_names_that_aws_takes() -> None:
         ("moonshotai.kimi-k2.5", {"reasoning_config": "low"}),
     ],
 )
-def test_each_family_of_models_is_told_to_think_in_its_own_words(model: str, fields: Record) -> None:
+def test_each_family_of_models_is_told_to_think_in_its_own_words(
+    model: str, fields: Record
+) -> None:
     assert body(model=model, reasoning="low")["additionalModelRequestFields"] == fields
 
 
 def test_a_schema_is_a_string_of_json() -> None:
     form = body(schema={"type": "object"})["outputConfig"]["textFormat"]
-    assert json.loads(form["structure"]["jsonSchema"]["schema"]) == {"type": "object", "additionalProperties": False}
+    assert json.loads(form["structure"]["jsonSchema"]["schema"]) == {
+        "type": "object",
+        "additionalProperties": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -288,13 +363,25 @@ def test_a_schema_is_a_string_of_json() -> None:
     [
         ({"reasoning": "low", "model": "meta.llama3-1-8b-instruct-v1:0"}, "reasoning"),
         ({"api": "chat"}, "api"),
-        ({"messages": [{"role": "user", "content": [{"type": "image", "url": "https://x/y.png"}]}]}, "url"),
-        ({"messages": [{"role": "user", "content": [{**PDF, "media_type": "application/zip"}]}]}, "document"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "image", "url": "https://x/y.png"}]}
+                ]
+            },
+            "url",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{**PDF, "media_type": "application/zip"}]}]},
+            "document",
+        ),
         ({"messages": [{**HI, "name": "bob"}]}, "name"),
         ({"tool_choice": "required"}, "tool_choice"),
     ],
 )
-def test_what_it_cannot_carry_is_refused_by_name(fields: Record, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_cannot_carry_is_refused_by_name(
+    fields: Record, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "k")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     with pytest.raises(Fault, match=named) as caught:
@@ -315,8 +402,16 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
         delta(2, text="ye"),
         delta(2, text="s"),
         event("somethingNew"),
-        event("contentBlockStart", contentBlockIndex=3, start={"toolUse": {"toolUseId": "a", "name": "look"}}),
-        event("contentBlockStart", contentBlockIndex=4, start={"toolUse": {"toolUseId": "b", "name": "look"}}),
+        event(
+            "contentBlockStart",
+            contentBlockIndex=3,
+            start={"toolUse": {"toolUseId": "a", "name": "look"}},
+        ),
+        event(
+            "contentBlockStart",
+            contentBlockIndex=4,
+            start={"toolUse": {"toolUseId": "b", "name": "look"}},
+        ),
         delta(4, toolUse={"input": '{"at"'}),
         delta(3, toolUse={"input": ""}),
         delta(4, toolUse={"input": ':"x"}'}),
@@ -337,7 +432,9 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
         {}, {"output": {"message": {"content": content}}, "stopReason": "tool_use", "usage": usage}
     )
     assert answer["usage"] == {"input_tokens": 23, "output_tokens": 4, "cached_input_tokens": 20}
-    assert body(HI, answer["message"])["messages"][1]["content"] == content, "and it is given back as it came"
+    assert body(HI, answer["message"])["messages"][1]["content"] == content, (
+        "and it is given back as it came"
+    )
 
 
 @pytest.mark.parametrize(
@@ -356,7 +453,11 @@ def test_each_reason_to_stop_has_its_word(reason: str, stop: str) -> None:
 
 
 def test_an_answer_that_the_model_broke_and_a_stream_without_end_are_errors() -> None:
-    for frames in ([event("messageStop", stopReason="malformed_tool_use")], [delta(0, text="x")], []):
+    for frames in (
+        [event("messageStop", stopReason="malformed_tool_use")],
+        [delta(0, text="x")],
+        [],
+    ):
         with pytest.raises(Fault) as caught:
             heard(bedrock.stream({}, iter(frames)))
         assert caught.value.kind == "bad_response"
@@ -374,10 +475,14 @@ def test_an_answer_that_the_model_broke_and_a_stream_without_end_are_errors() ->
 )
 def test_an_exception_in_the_stream_comes_after_the_partial_text(name: str, want: str) -> None:
     bad = Frame({":message-type": "exception", ":exception-type": name}, b'{"message":"because"}')
-    data = b"".join(map(packed, (event("messageStart", role="assistant"), delta(0, text="ye"), bad)))
+    data = b"".join(
+        map(packed, (event("messageStart", role="assistant"), delta(0, text="ye"), bad))
+    )
     with vendor((200, {"content-type": "application/vnd.amazon.eventstream"}, data)) as (url, _):
         out = asked(
-            "bedrock", {**REGION, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url, "AWS_BEARER_TOKEN_BEDROCK": "k"}, stream=True
+            "bedrock",
+            {**REGION, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url, "AWS_BEARER_TOKEN_BEDROCK": "k"},
+            stream=True,
         )
     assert [(r["type"], r.get("text"), r.get("kind"), r.get("message")) for r in out] == [
         ("delta", "ye", None, None),
@@ -386,14 +491,21 @@ def test_an_exception_in_the_stream_comes_after_the_partial_text(name: str, want
 
 
 def test_every_stream_that_does_not_hold_is_a_bad_response() -> None:
-    lines = map(json.loads, shared("vectors/aws-eventstream/vectors.jsonl").read_text().splitlines())
+    lines = map(
+        json.loads, shared("vectors/aws-eventstream/vectors.jsonl").read_text().splitlines()
+    )
     bad = [bytes.fromhex(vector["frame_hex"]) for vector in lines if vector["kind"] == "negative"]
-    with vendor(*((200, {"content-type": "application/vnd.amazon.eventstream"}, data) for data in bad)) as (url, _):
+    with vendor(
+        *((200, {"content-type": "application/vnd.amazon.eventstream"}, data) for data in bad)
+    ) as (url, _):
         env = {**REGION, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url, "AWS_BEARER_TOKEN_BEDROCK": "k"}
         out = run(
             "bedrock",
             env,
-            [{"type": "request", "id": str(n), "messages": [HI], "stream": True} for n in range(len(bad))],
+            [
+                {"type": "request", "id": str(n), "messages": [HI], "stream": True}
+                for n in range(len(bad))
+            ],
         )
     assert len(bad) > 10 and len(out) == len(bad)
     assert {record["kind"] for record in out} == {"bad_response"}
@@ -413,7 +525,9 @@ def test_every_stream_that_does_not_hold_is_a_bad_response() -> None:
         (408, "ModelTimeoutException", "late", "timeout"),
     ],
 )
-def test_each_error_has_its_kind_by_header_or_body_or_status(status: int, name: str, message: str, want: str) -> None:
+def test_each_error_has_its_kind_by_header_or_body_or_status(
+    status: int, name: str, message: str, want: str
+) -> None:
     body = {"message": message}
     told = {**body, "__type": f"com.amazon#{name.partition(':')[0]}"} if name else body
     for headers, said in (({"x-amzn-errortype": name}, body), ({}, told)):
@@ -431,7 +545,9 @@ def test_models_and_inference_profiles_are_listed() -> None:
         return 200, {}, json.dumps(said).encode()
 
     with vendor(lists) as (url, _):
-        assert listed("bedrock", {**REGION, "AWS_ENDPOINT_URL_BEDROCK": url, "AWS_BEARER_TOKEN_BEDROCK": "k"}) == [
+        assert listed(
+            "bedrock", {**REGION, "AWS_ENDPOINT_URL_BEDROCK": url, "AWS_BEARER_TOKEN_BEDROCK": "k"}
+        ) == [
             "a",
             "us.b",
         ]

@@ -18,7 +18,12 @@ def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def response(cost: float | None = 0.01, tokens: int = 10) -> dict[str, Any]:
-    return {"type": "response", "model": "m", "cost_usd": cost, "usage": {"input_tokens": tokens, "output_tokens": 0}}
+    return {
+        "type": "response",
+        "model": "m",
+        "cost_usd": cost,
+        "usage": {"input_tokens": tokens, "output_tokens": 0},
+    }
 
 
 def test_while_nothing_is_known_one_call_goes_at_a_time() -> None:
@@ -62,11 +67,17 @@ def test_a_ledger_loses_no_entry_of_many_writers() -> None:
     for worker in workers:
         worker.join()
     book = budget.ledger(path)
-    assert book["spent_usd"] == pytest.approx(1.0) and book["spent_tokens"] == 1000 and book["largest_usd"] == 0.01
+    assert (
+        book["spent_usd"] == pytest.approx(1.0)
+        and book["spent_tokens"] == 1000
+        and book["largest_usd"] == 0.01
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"[]", None])
-def test_a_damaged_ledger_is_refused_not_taken_for_no_budget(content: bytes | None, tmp_path: Path) -> None:
+def test_a_damaged_ledger_is_refused_not_taken_for_no_budget(
+    content: bytes | None, tmp_path: Path
+) -> None:
     path = tmp_path / "ledger"
     if content is not None:
         path.write_bytes(content)

@@ -14,8 +14,20 @@ from raw_server import Said, ask, completion, http, serving
 from vendors import failures, shared
 
 VENDORS = ("groq", "together", "mistral", "openrouter", "deepseek")
-SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
-TOOL = {"name": "f", "description": "d", "inputSchema": SCHEMA, "command": ["/x"], "annotations": {}, "timeout": 3}
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+TOOL = {
+    "name": "f",
+    "description": "d",
+    "inputSchema": SCHEMA,
+    "command": ["/x"],
+    "annotations": {},
+    "timeout": 3,
+}
 
 
 def vendor(**quirks: Any) -> chat.Vendor:
@@ -54,7 +66,12 @@ def test_every_field_finds_its_place() -> None:
         "messages": [{"role": "user", "content": "hi"}],
         "stream": True,
         "stream_options": {"include_usage": True},
-        "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": SCHEMA}}],
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": "f", "description": "d", "parameters": SCHEMA},
+            }
+        ],
         "tool_choice": {"type": "function", "function": {"name": "f"}},
         "max_tokens": 9,
         "temperature": 0,
@@ -62,7 +79,10 @@ def test_every_field_finds_its_place() -> None:
         "reasoning_effort": "low",
         "seed": 7,
         "top_p": 0.5,
-        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}},
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True},
+        },
     }
 
 
@@ -73,8 +93,14 @@ def test_quirks_are_obeyed() -> None:
         "usage_asked": False,
         "limit": lambda model: f"limit_of_{model}",
     }
-    out = body(quirks, stream=True, tools=[TOOL], tool_choice="required", reasoning="high", max_tokens=1)
-    assert out["tool_choice"] == "any" and out["reasoning"] == {"effort": "high"} and out["limit_of_m"] == 1
+    out = body(
+        quirks, stream=True, tools=[TOOL], tool_choice="required", reasoning="high", max_tokens=1
+    )
+    assert (
+        out["tool_choice"] == "any"
+        and out["reasoning"] == {"effort": "high"}
+        and out["limit_of_m"] == 1
+    )
     assert "stream_options" not in out
 
 
@@ -82,7 +108,11 @@ def test_options_are_merged_deeply_and_win() -> None:
     out = body(
         max_tokens=9,
         schema=SCHEMA,
-        options={"max_tokens": 3, "response_format": {"json_schema": {"name": "other"}}, "temperature": None},
+        options={
+            "max_tokens": 3,
+            "response_format": {"json_schema": {"name": "other"}},
+            "temperature": None,
+        },
     )
     assert out["max_tokens"] == 3 and out["response_format"]["json_schema"]["name"] == "other"
     assert out["response_format"]["json_schema"]["schema"] == SCHEMA and "temperature" not in out
@@ -130,12 +160,18 @@ def test_parts_are_said_in_the_vendors_way(tmp_path: Any) -> None:
     ("message", "quirks", "word"),
     [
         ({"role": "user", "content": [{"type": "document", "data": "eA=="}]}, {}, "document"),
-        ({"role": "tool", "tool_call_id": "1", "content": [{"type": "image", "data": "eA=="}]}, {}, "image"),
+        (
+            {"role": "tool", "tool_call_id": "1", "content": [{"type": "image", "data": "eA=="}]},
+            {},
+            "image",
+        ),
         ({"role": "user", "name": "ann", "content": "hi"}, {"names": False}, "name"),
         ({"role": "user", "content": [{"type": "image", "path": "/no/such"}]}, {}, "/no/such"),
     ],
 )
-def test_what_the_vendor_cannot_carry_is_named(message: dict[str, Any], quirks: dict[str, Any], word: str) -> None:
+def test_what_the_vendor_cannot_carry_is_named(
+    message: dict[str, Any], quirks: dict[str, Any], word: str
+) -> None:
     with pytest.raises(Fault) as told:
         said(message, quirks)
     assert told.value.kind == "invalid_request" and word in told.value.message
@@ -176,7 +212,12 @@ def test_thinking_goes_back_only_where_it_is_wanted() -> None:
         "provider_data": {"x": {"reasoning_content": "hm"}},
     }
     assert said(turn) == {"role": "assistant", "content": "t"}
-    assert said({**turn, "tool_calls": [{"id": "1", "name": "f", "arguments": {}}]})["reasoning_content"] == "hm"
+    assert (
+        said({**turn, "tool_calls": [{"id": "1", "name": "f", "arguments": {}}]})[
+            "reasoning_content"
+        ]
+        == "hm"
+    )
     assert "reasoning_content" not in said(
         {
             **turn,
@@ -184,7 +225,9 @@ def test_thinking_goes_back_only_where_it_is_wanted() -> None:
             "provider_data": {"other": {"reasoning_content": "hm"}},
         }
     )
-    assert said({**turn, "provider_data": {"x": {"reasoning_details": [{"a": 1}]}}})["reasoning_details"] == [{"a": 1}]
+    assert said({**turn, "provider_data": {"x": {"reasoning_details": [{"a": 1}]}}})[
+        "reasoning_details"
+    ] == [{"a": 1}]
 
 
 def answered(text: str, **message: Any) -> Said:
@@ -209,7 +252,10 @@ def test_a_whole_answer_becomes_a_response() -> None:
 
 def test_visible_reasoning_is_thinking() -> None:
     message = answered("well", reasoning_content="hm").final["message"]
-    assert message["content"] == [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "well"}]
+    assert message["content"] == [
+        {"type": "thinking", "thinking": "hm"},
+        {"type": "text", "text": "well"},
+    ]
     assert message["provider_data"] == {"openai": {"reasoning_content": "hm"}}
 
 
@@ -234,17 +280,17 @@ def test_a_refusal_is_told_as_one() -> None:
 )
 def test_arguments_are_an_object_or_told_raw(raw: Any, wanted: Any) -> None:
     function = {"name": "f", "arguments": raw}
-    call = answered("", tool_calls=[{"id": "c", "type": "function", "function": function}]).final["message"][
-        "tool_calls"
-    ][0]
+    call = answered("", tool_calls=[{"id": "c", "type": "function", "function": function}]).final[
+        "message"
+    ]["tool_calls"][0]
     assert call["arguments"] == wanted and ("arguments_raw" in call) is (wanted is None)
     assert call.get("arguments_raw", raw) == raw
 
 
 def test_a_call_without_an_id_gets_one() -> None:
-    calls = answered("", tool_calls=[{"function": {"name": n, "arguments": "{}"}} for n in "ab"]).final["message"][
-        "tool_calls"
-    ]
+    calls = answered(
+        "", tool_calls=[{"function": {"name": n, "arguments": "{}"}} for n in "ab"]
+    ).final["message"]["tool_calls"]
     assert [c["name"] for c in calls] == ["a", "b"] and len({c["id"] for c in calls}) == 2
 
 
@@ -276,7 +322,12 @@ def test_an_error_in_a_success_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("status", "told", "kind", "retryable"),
     [
-        (400, {"error": {"code": "context_length_exceeded", "message": "m"}}, "context_length", False),
+        (
+            400,
+            {"error": {"code": "context_length_exceeded", "message": "m"}},
+            "context_length",
+            False,
+        ),
         (400, {"error": {"code": "model_not_found", "message": "m"}}, "not_found", False),
         (429, {"error": {"code": "insufficient_quota", "message": "m"}}, "rate_limit", False),
         (402, {"error": {"message": "m"}}, "rate_limit", False),
@@ -289,7 +340,9 @@ def test_an_error_in_a_success_is_an_error() -> None:
         (400, {"object": "error", "message": "m", "code": "1500"}, "invalid_request", False),
     ],
 )
-def test_the_vendors_word_decides_the_kind(status: int, told: Any, kind: str, retryable: bool) -> None:
+def test_the_vendors_word_decides_the_kind(
+    status: int, told: Any, kind: str, retryable: bool
+) -> None:
     fault = explain(status, {}, json.dumps(told).encode())
     assert (fault.kind, fault.fields["retryable"], fault.fields["status"]) == (
         kind,
@@ -317,13 +370,20 @@ def test_what_is_sent_keeps_the_vendors_specification() -> None:
     messages = [
         {"role": "system", "content": "s"},
         {"role": "user", "content": [{"type": "text", "text": "t"}]},
-        {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "name": "f", "arguments": {}}]},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "c", "name": "f", "arguments": {}}],
+        },
         {"role": "tool", "tool_call_id": "c", "content": "r"},
     ]
     sent = {**body(messages=messages, **everything), "model": "gpt-4o"}
     whole = json.loads(shared("specs/openai/openapi-trimmed.json").read_text())
     schemas = [
-        {"$ref": "#/components/schemas/CreateChatCompletionRequest", "components": whole["components"]},
+        {
+            "$ref": "#/components/schemas/CreateChatCompletionRequest",
+            "components": whole["components"],
+        },
         json.loads(shared("specs/groq/chat-completions-request.schema.json").read_text()),
     ]
     for schema in schemas:

@@ -120,9 +120,15 @@ def test_the_kernel_ends_the_child_with_its_starter() -> None:
 
 @pytest.mark.parametrize(
     "content, mode, kind",
-    [(None, 0, "not_found"), ("#!/no/such\n", 0o755, "invalid_request"), ("echo\n", 0o644, "invalid_request")],
+    [
+        (None, 0, "not_found"),
+        ("#!/no/such\n", 0o755, "invalid_request"),
+        ("echo\n", 0o644, "invalid_request"),
+    ],
 )
-def test_what_cannot_be_run_is_told(content: str | None, mode: int, kind: str, tmp_path: Path) -> None:
+def test_what_cannot_be_run_is_told(
+    content: str | None, mode: int, kind: str, tmp_path: Path
+) -> None:
     file = tmp_path / "program"
     if content is not None:
         file.write_text(content)

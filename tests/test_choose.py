@@ -70,7 +70,9 @@ def test_the_first_key_chooses_unless_a_provider_lists_the_model(
     assert chosen(providers, Wish(None, "unknown")) == ("other", "unknown")
 
 
-def test_nobody_to_ask_names_the_keys(providers: choose.Providers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_to_ask_names_the_keys(
+    providers: choose.Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Fault, match="OTHER_KEY, PLAIN_KEY, SLASH_KEY") as told:
         chosen(providers)
     assert told.value.status == 100
@@ -109,8 +111,11 @@ def test_a_provider_without_a_schema_can_be_asked_by_name(providers: choose.Prov
 
 
 @pytest.mark.parametrize(
-    "host, here", [("127.0.0.1:1", False), ("http://127.0.0.1:1/", False), ("x y:z", False), ("", None)]
+    "host, here",
+    [("127.0.0.1:1", False), ("http://127.0.0.1:1/", False), ("x y:z", False), ("", None)],
 )
-def test_ollamas_address_may_be_written_in_any_way(host: str, here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ollamas_address_may_be_written_in_any_way(
+    host: str, here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OLLAMA_HOST", host)
     assert choose.listening() in ((here,) if here is not None else (True, False))

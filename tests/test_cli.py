@@ -1,4 +1,5 @@
 """Start and stop of a program: help, version, schema, faults, signals, closed pipes; never a traceback."""
+
 from __future__ import annotations
 
 import json
@@ -36,11 +37,16 @@ def run(tmp_path: Path, body: str, *argv: str, **how: Any) -> subprocess.Complet
     file = tmp_path / "probe"
     file.write_text(PROGRAM % body.replace("\n", "\n    "))
     how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
-    return subprocess.run([sys.executable, "-IS", str(file), *argv], text=True, timeout=30, check=False, **how)
+    return subprocess.run(
+        [sys.executable, "-IS", str(file), *argv], text=True, timeout=30, check=False, **how
+    )
 
 
 def test_line_two_makes_name_description_and_help(tmp_path: Path) -> None:
-    assert cli.headline("probe - try what a program can do\n\nMore.") == ("probe", "try what a program can do")
+    assert cli.headline("probe - try what a program can do\n\nMore.") == (
+        "probe",
+        "try what a program can do",
+    )
     ran = run(tmp_path, "cli.parser(__doc__).parse_args(argv)", "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("usage: probe ")
@@ -51,7 +57,11 @@ def test_line_two_makes_name_description_and_help(tmp_path: Path) -> None:
 def test_the_schema_and_the_version_are_told_before_main_runs(tmp_path: Path) -> None:
     told = run(tmp_path, "raise SystemExit(9)", "anything", "--agent-schema")
     assert (told.returncode, told.stderr) == (0, "")
-    assert json.loads(told.stdout) == {"name": "probe", "description": "Try what a program can do", "kind": "plugin"}
+    assert json.loads(told.stdout) == {
+        "name": "probe",
+        "description": "Try what a program can do",
+        "kind": "plugin",
+    }
     assert run(tmp_path, "raise SystemExit(9)", "--version").stdout == f"probe {__version__}\n"
 
 
@@ -59,19 +69,32 @@ def test_what_stands_after_two_dashes_is_not_an_option_of_ours(tmp_path: Path) -
     assert run(tmp_path, "return 7", "--", "--agent-schema").returncode == 7
 
 
-@pytest.mark.parametrize("body, status, said", [
-    ("pass", 0, ""), ("return 1", 1, ""), ("raise SystemExit(3)", 3, ""), ("raise SystemExit('x')", 1, ""),
-    ("raise Fault('invalid_input', 'line 3: why')", 2, "probe: line 3: why\n"),
-    ("raise Fault('auth', 'no key')", 100, "probe: no key\n"),
-    ("raise Fault('network', 'gone')", 111, "probe: gone\n"),
-    ("raise Fault('tool_error', 'no')", 1, "probe: no\n"),
-    ("open('/no/such')", 111, "probe: /no/such: No such file or directory\n"),
-    ("raise MemoryError", 1, "probe: out of memory\n"),
-    ("raise KeyboardInterrupt", 130, ""), ("raise Interrupted(15)", 143, ""),
-    ("{}['x']", 100, "probe: internal error: KeyError: 'x' (AGENT_DEBUG=1 shows where)\n"),
-    ("cli.parser(__doc__).parse_args(argv)", 2, "probe: unrecognized arguments: x; see 'probe --help'\n"),
-])
-def test_every_end_has_its_status_and_at_most_one_line(tmp_path: Path, body: str, status: int, said: str) -> None:
+@pytest.mark.parametrize(
+    "body, status, said",
+    [
+        ("pass", 0, ""),
+        ("return 1", 1, ""),
+        ("raise SystemExit(3)", 3, ""),
+        ("raise SystemExit('x')", 1, ""),
+        ("raise Fault('invalid_input', 'line 3: why')", 2, "probe: line 3: why\n"),
+        ("raise Fault('auth', 'no key')", 100, "probe: no key\n"),
+        ("raise Fault('network', 'gone')", 111, "probe: gone\n"),
+        ("raise Fault('tool_error', 'no')", 1, "probe: no\n"),
+        ("open('/no/such')", 111, "probe: /no/such: No such file or directory\n"),
+        ("raise MemoryError", 1, "probe: out of memory\n"),
+        ("raise KeyboardInterrupt", 130, ""),
+        ("raise Interrupted(15)", 143, ""),
+        ("{}['x']", 100, "probe: internal error: KeyError: 'x' (AGENT_DEBUG=1 shows where)\n"),
+        (
+            "cli.parser(__doc__).parse_args(argv)",
+            2,
+            "probe: unrecognized arguments: x; see 'probe --help'\n",
+        ),
+    ],
+)
+def test_every_end_has_its_status_and_at_most_one_line(
+    tmp_path: Path, body: str, status: int, said: str
+) -> None:
     ran = run(tmp_path, body, "x")
     assert (ran.returncode, ran.stdout, ran.stderr) == (status, "", said)
 
@@ -86,7 +109,9 @@ def test_a_message_is_one_line_without_control_characters(tmp_path: Path) -> Non
     assert ran.stderr == "probe: a b\ufffd[31mc\ufffd\ufffd\n"
 
 
-@pytest.mark.parametrize("body", ["print('x')", "records.write({'type': 'x'})", "print('x' * 100_000)"])
+@pytest.mark.parametrize(
+    "body", ["print('x')", "records.write({'type': 'x'})", "print('x' * 100_000)"]
+)
 def test_a_closed_pipe_ends_in_silence_by_the_signal(tmp_path: Path, body: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -95,7 +120,9 @@ def test_a_closed_pipe_ends_in_silence_by_the_signal(tmp_path: Path, body: str) 
     assert (ran.returncode, ran.stderr) == (-signal.SIGPIPE, "")
 
 
-@pytest.mark.parametrize("body", ["print('x')", "records.write({'type': 'x'})", "print('x' * 100_000)"])
+@pytest.mark.parametrize(
+    "body", ["print('x')", "records.write({'type': 'x'})", "print('x' * 100_000)"]
+)
 def test_a_full_disk_is_told_and_is_no_success(tmp_path: Path, body: str) -> None:
     with open("/dev/full", "w") as full:
         ran = run(tmp_path, body, stdout=full)
@@ -123,8 +150,12 @@ def test_a_signal_ends_by_way_of_the_clean_up(tmp_path: Path, signum: signal.Sig
     file = tmp_path / "probe"
     body = f"try:\n    print('up', flush=True); time.sleep(30)\nfinally:\n    open({str(mark)!r}, 'w').close()"
     file.write_text(PROGRAM % body.replace("\n", "\n    "))
-    with subprocess.Popen([sys.executable, "-IS", str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True) as ran:
+    with subprocess.Popen(
+        [sys.executable, "-IS", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as ran:
         assert ran.stdout and ran.stderr and ran.stdout.readline() == "up\n"
         begun = time.monotonic()
         ran.send_signal(signum)

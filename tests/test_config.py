@@ -1,4 +1,5 @@
 """The user's configuration: none is nothing, a wrong one is named with line and column."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -30,9 +31,17 @@ def test_the_tables_of_the_file(file: Path) -> None:
     assert config.load() == {"model": "m", "keys": {"openai": ["pass", "show", "é"]}}
 
 
-@pytest.mark.parametrize("data, where", [(b"a = 1\nb = = 2\n", "line 2, column 5"), (b"a = 1\na = 2\n", "line 2"),
-                                         (b"a = '\xff'\n", "utf-8")])
-def test_a_file_that_is_not_toml_is_a_fault_that_says_where(file: Path, data: bytes, where: str) -> None:
+@pytest.mark.parametrize(
+    "data, where",
+    [
+        (b"a = 1\nb = = 2\n", "line 2, column 5"),
+        (b"a = 1\na = 2\n", "line 2"),
+        (b"a = '\xff'\n", "utf-8"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_a_fault_that_says_where(
+    file: Path, data: bytes, where: str
+) -> None:
     file.write_bytes(data)
     with pytest.raises(Fault, match=where) as caught:
         config.load()

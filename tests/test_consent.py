@@ -1,4 +1,5 @@
 """Who decides whether a tool runs: the user's flags and policy file, and nobody else."""
+
 from __future__ import annotations
 
 import argparse
@@ -41,40 +42,45 @@ def decide(name, *flags, arguments=None, rules=""):
     """(verdict, profile) for one of TOOLS."""
     made = policy(*flags)
     made.rules += policyfile.parse(rules, "rules").rules
-    return made.decide({"name": name, "command": ["/usr/bin/true"], **TOOLS[name]}, arguments or {})[:2]
+    return made.decide(
+        {"name": name, "command": ["/usr/bin/true"], **TOOLS[name]}, arguments or {}
+    )[:2]
 
 
-@pytest.mark.parametrize(("name", "flags", "verdict"), [
-    ("look", "", ("allow", "read")),
-    ("look", "--allow look", ("allow", "read")),
-    ("look", "--allow look:work", ("allow", "work")),
-    ("look", "--sandbox net", ("allow", "read")),
-    ("look", "--sandbox off", ("allow", "off")),
-    ("look", "--deny look", ("deny", "")),
-    ("look", "--deny lo*", ("deny", "")),
-    ("change", "", ("deny", "work")),
-    ("change", "--allow change", ("allow", "work")),
-    ("change", "--allow all", ("allow", "work")),
-    ("change", "--allow other", ("deny", "work")),
-    ("change", "--allow change --deny change", ("deny", "")),
-    ("change", "--deny change --allow all", ("deny", "")),
-    ("change", "--allow all --sandbox read", ("allow", "read")),
-    ("change", "--allow all --sandbox net", ("allow", "net")),
-    ("change", "--sandbox off", ("deny", "off")),
-    ("change", "--allow change:off", ("allow", "off")),
-    ("fetch", "", ("deny", "read+net")),
-    ("fetch", "--allow fetch", ("deny", "read+net")),
-    ("fetch", "--allow all", ("deny", "read+net")),
-    ("fetch", "--allow fetch:net", ("allow", "read+net")),
-    ("fetch", "--allow fetch:read", ("allow", "read")),
-    ("fetch", "--sandbox net", ("deny", "read+net")),
-    ("fetch", "--sandbox net --allow fetch", ("allow", "read+net")),
-    ("fetch", "--sandbox work --allow fetch", ("allow", "work")),
-    ("bare", "--allow all", ("deny", "off")),
-    ("bare", "--sandbox net --allow all", ("allow", "net")),
-    ("bare", "--allow bare:off", ("allow", "off")),
-    ("careful", "--allow careful", ("allow", "read")),
-])
+@pytest.mark.parametrize(
+    ("name", "flags", "verdict"),
+    [
+        ("look", "", ("allow", "read")),
+        ("look", "--allow look", ("allow", "read")),
+        ("look", "--allow look:work", ("allow", "work")),
+        ("look", "--sandbox net", ("allow", "read")),
+        ("look", "--sandbox off", ("allow", "off")),
+        ("look", "--deny look", ("deny", "")),
+        ("look", "--deny lo*", ("deny", "")),
+        ("change", "", ("deny", "work")),
+        ("change", "--allow change", ("allow", "work")),
+        ("change", "--allow all", ("allow", "work")),
+        ("change", "--allow other", ("deny", "work")),
+        ("change", "--allow change --deny change", ("deny", "")),
+        ("change", "--deny change --allow all", ("deny", "")),
+        ("change", "--allow all --sandbox read", ("allow", "read")),
+        ("change", "--allow all --sandbox net", ("allow", "net")),
+        ("change", "--sandbox off", ("deny", "off")),
+        ("change", "--allow change:off", ("allow", "off")),
+        ("fetch", "", ("deny", "read+net")),
+        ("fetch", "--allow fetch", ("deny", "read+net")),
+        ("fetch", "--allow all", ("deny", "read+net")),
+        ("fetch", "--allow fetch:net", ("allow", "read+net")),
+        ("fetch", "--allow fetch:read", ("allow", "read")),
+        ("fetch", "--sandbox net", ("deny", "read+net")),
+        ("fetch", "--sandbox net --allow fetch", ("allow", "read+net")),
+        ("fetch", "--sandbox work --allow fetch", ("allow", "work")),
+        ("bare", "--allow all", ("deny", "off")),
+        ("bare", "--sandbox net --allow all", ("allow", "net")),
+        ("bare", "--allow bare:off", ("allow", "off")),
+        ("careful", "--allow careful", ("allow", "read")),
+    ],
+)
 def test_flags_decide(name, flags, verdict):
     assert decide(name, *flags.split()) == verdict
 
@@ -88,7 +94,12 @@ def test_consent_to_run_never_widens_the_sandbox():
 
 def test_what_a_schema_asks_for_is_not_granted(monkeypatch):
     monkeypatch.setenv("MY_TOKEN", "x")
-    tool = {"name": "t", "command": ["/usr/bin/true"], "env": ["MY_TOKEN"], "sandbox": TOOLS["careful"]["sandbox"]}
+    tool = {
+        "name": "t",
+        "command": ["/usr/bin/true"],
+        "env": ["MY_TOKEN"],
+        "sandbox": TOOLS["careful"]["sandbox"],
+    }
     decision = policy("--allow=t").decide(tool, {})
     assert (decision.read, decision.write, decision.env) == ((), (), frozenset())
     assert policy("--allow=t", "--env=MY_TOKEN").decide(tool, {}).env == {"MY_TOKEN"}
@@ -96,21 +107,33 @@ def test_what_a_schema_asks_for_is_not_granted(monkeypatch):
 
 def test_the_suites_own_programs_get_their_own_data_folders_only(home):
     from agentlib import paths
+
     store = paths.place("data") + "/memory"
-    tool = {"name": "remember", "command": [f"{paths.TOP}/bin/agent-memory"],
-            "sandbox": {"profile": "work", "write": [store, str(home), f"{store}/../../../secret"]}}
+    tool = {
+        "name": "remember",
+        "command": [f"{paths.TOP}/bin/agent-memory"],
+        "sandbox": {"profile": "work", "write": [store, str(home), f"{store}/../../../secret"]},
+    }
     assert policy("--allow=remember").decide(tool, {}).write == (store,)
     assert policy("--allow=remember").decide({**tool, "command": ["/usr/bin/true"]}, {}).write == ()
 
 
-def test_an_agent_of_the_suite_starts_bare_after_consent_and_never_wider_than_the_user_says(monkeypatch):
+def test_an_agent_of_the_suite_starts_bare_after_consent_and_never_wider_than_the_user_says(
+    monkeypatch,
+):
     from agentlib import paths
+
     monkeypatch.setenv("SOME_KEY", "x")
     ours = {"name": "helper", "kind": "agent", "command": [f"{paths.TOP}/bin/agent-react"]}
     theirs = {**ours, "command": ["/usr/bin/true"]}
-    seen = {(tool, flags): policy(*flags.split()).decide({"ours": ours, "theirs": theirs}[tool], {})
-            for tool in ("ours", "theirs") for flags in ("", "--allow=helper", "--allow=helper --sandbox=read")}
-    assert {key: (one.verdict, one.profile, "SOME_KEY" in one.env) for key, one in seen.items()} == {
+    seen = {
+        (tool, flags): policy(*flags.split()).decide({"ours": ours, "theirs": theirs}[tool], {})
+        for tool in ("ours", "theirs")
+        for flags in ("", "--allow=helper", "--allow=helper --sandbox=read")
+    }
+    assert {
+        key: (one.verdict, one.profile, "SOME_KEY" in one.env) for key, one in seen.items()
+    } == {
         ("ours", ""): ("deny", "off", True),
         ("ours", "--allow=helper"): ("allow", "off", True),
         ("ours", "--allow=helper --sandbox=read"): ("allow", "read", False),
@@ -127,7 +150,7 @@ def test_a_denial_tells_the_model_what_to_do():
     assert "(--allow change)" in told.value.message and "Do not try it again" in told.value.message
 
 
-RULES = '''
+RULES = """
 [[rule]]
 tool = "change"
 arguments = { path = "docs/*" }
@@ -144,14 +167,26 @@ tool = "fe*"
 verdict = "allow"
 profile = "net"
 env = ["GH_TOKEN"]
-'''
+"""
 
 
-@pytest.mark.parametrize(("path", "verdict"), [
-    ("docs/a", "allow"), ("docs/b/c", "allow"), ("docs/../../etc", "deny"), ("src/a", "deny"), ("docs/secret", "deny"),
-    (["docs/a", "docs/b"], "allow"), (["docs/a", "src/b"], "deny"), (["docs/a", "docs/secret"], "deny"),
-    (7, "deny"), (None, "deny"), ("Docs/a", "deny"), ("docs/[x]", "allow"),
-])
+@pytest.mark.parametrize(
+    ("path", "verdict"),
+    [
+        ("docs/a", "allow"),
+        ("docs/b/c", "allow"),
+        ("docs/../../etc", "deny"),
+        ("src/a", "deny"),
+        ("docs/secret", "deny"),
+        (["docs/a", "docs/b"], "allow"),
+        (["docs/a", "src/b"], "deny"),
+        (["docs/a", "docs/secret"], "deny"),
+        (7, "deny"),
+        (None, "deny"),
+        ("Docs/a", "deny"),
+        ("docs/[x]", "allow"),
+    ],
+)
 def test_rules_look_at_arguments(path, verdict):
     assert decide("change", arguments={"path": path}, rules=RULES)[0] == verdict
 
@@ -163,19 +198,32 @@ def test_rules_grant_profiles_and_variables():
 
 
 def test_the_example_of_the_page_is_a_policy():
-    page = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "safety.md")
+    page = os.path.join(
+        os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "safety.md"
+    )
     with open(page) as file:
         made = policyfile.parse(file.read().partition("```toml")[2].partition("```")[0], "page")
     made.ask = False
-    verdicts = [made.decide({"name": name, "command": ["/x"]}, arguments).verdict for name, arguments in (
-        ("fetch_url", {}), ("write_file", {"path": "docs/x"}), ("run_command", {"command": "x; sudo y"}))]
+    verdicts = [
+        made.decide({"name": name, "command": ["/x"]}, arguments).verdict
+        for name, arguments in (
+            ("fetch_url", {}),
+            ("write_file", {"path": "docs/x"}),
+            ("run_command", {"command": "x; sudo y"}),
+        )
+    ]
     assert verdicts == ["allow", "allow", "deny"]
 
 
 def test_deny_beats_ask_beats_allow_in_any_order():
-    rules = {verdict: f'[[rule]]\ntool = "change"\nverdict = "{verdict}"\n' for verdict in ("allow", "ask", "deny")}
+    rules = {
+        verdict: f'[[rule]]\ntool = "change"\nverdict = "{verdict}"\n'
+        for verdict in ("allow", "ask", "deny")
+    }
     for order in (("allow", "deny"), ("deny", "allow"), ("allow", "ask"), ("ask", "allow")):
-        assert decide("change", rules="".join(rules[one] for one in order))[0] == "deny"      # nobody can be asked
+        assert (
+            decide("change", rules="".join(rules[one] for one in order))[0] == "deny"
+        )  # nobody can be asked
 
 
 def test_the_policy_file_of_the_user_counts_and_the_flags_narrow_it(home, monkeypatch):
@@ -193,17 +241,37 @@ def test_the_policy_file_of_the_user_counts_and_the_flags_narrow_it(home, monkey
 
 def test_files_of_the_project_say_nothing(home, monkeypatch):
     monkeypatch.chdir(home)
-    for name in ("policy.toml", "AGENTS.md", ".agentutils/policy.toml", "agentutils/policy.toml", ".config/x.toml"):
+    for name in (
+        "policy.toml",
+        "AGENTS.md",
+        ".agentutils/policy.toml",
+        "agentutils/policy.toml",
+        ".config/x.toml",
+    ):
         (home / name).parent.mkdir(exist_ok=True)
-        (home / name).write_text('sandbox = "off"\n[[rule]]\ntool = "*"\nverdict = "allow"\nprofile = "off"\n')
+        (home / name).write_text(
+            'sandbox = "off"\n[[rule]]\ntool = "*"\nverdict = "allow"\nprofile = "off"\n'
+        )
     assert decide("change") == ("deny", "work")
 
 
-@pytest.mark.parametrize("text", [
-    "tool = 1", '[[rule]]\nverdict = "allow"', '[[rule]]\ntool = "x"\nverdict = "maybe"', '[[rule]]\ntol = "x"',
-    '[[rule]]\ntool = "x"\nprofile = "all"', '[[rule]]\ntool = [1]', '[[rule]]\ntool = "x"\narguments = "y"',
-    'sandbox = "none"', 'ask = "yes"', "[[rule]", 'rule = "x"', 'env = 1',
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tool = 1",
+        '[[rule]]\nverdict = "allow"',
+        '[[rule]]\ntool = "x"\nverdict = "maybe"',
+        '[[rule]]\ntol = "x"',
+        '[[rule]]\ntool = "x"\nprofile = "all"',
+        "[[rule]]\ntool = [1]",
+        '[[rule]]\ntool = "x"\narguments = "y"',
+        'sandbox = "none"',
+        'ask = "yes"',
+        "[[rule]",
+        'rule = "x"',
+        "env = 1",
+    ],
+)
 def test_a_policy_file_that_is_not_understood_is_refused_whole(text):
     with pytest.raises(Fault) as told:
         policyfile.parse(text, "/some/policy.toml")
@@ -233,9 +301,9 @@ class Terminal:
                 return
             if self.seen.endswith(b": ") and self.answers:
                 answer = self.answers.pop(0)
-                time.sleep(0.05)        # after the question, which forgets what was typed before
+                time.sleep(0.05)  # after the question, which forgets what was typed before
                 while answer:
-                    answer = answer[os.write(self.master, answer[:1024]):]
+                    answer = answer[os.write(self.master, answer[:1024]) :]
 
     def close(self):
         """Hang up, and see the person leave, before the number of the descriptor is another's."""
@@ -255,16 +323,32 @@ def terminal(monkeypatch):
         path = made[-1].path
         monkeypatch.setattr(ask, "question", lambda lines, prompt: asked(lines, prompt, 2.0, path))
         return made[-1]
+
     yield sit
     for one in made:
         one.close()
 
 
-@pytest.mark.parametrize(("typed", "verdict"), [
-    (b"y\n", "allow"), (b"yes\n", "allow"), (b"a\n", "allow"), (b"always\n", "allow"),
-    (b"\n", "deny"), (b"Y \n", "deny"), (b"Y\n", "deny"), (b"y \n", "deny"), (b" y\n", "deny"), (b"yess\n", "deny"),
-    (b"n\n", "deny"), (b"\x04", "deny"), (b"", "deny"), (b"y" * 70000 + b"\n", "deny"), (b"\xff\xfe\n", "deny"),
-])
+@pytest.mark.parametrize(
+    ("typed", "verdict"),
+    [
+        (b"y\n", "allow"),
+        (b"yes\n", "allow"),
+        (b"a\n", "allow"),
+        (b"always\n", "allow"),
+        (b"\n", "deny"),
+        (b"Y \n", "deny"),
+        (b"Y\n", "deny"),
+        (b"y \n", "deny"),
+        (b" y\n", "deny"),
+        (b"yess\n", "deny"),
+        (b"n\n", "deny"),
+        (b"\x04", "deny"),
+        (b"", "deny"),
+        (b"y" * 70000 + b"\n", "deny"),
+        (b"\xff\xfe\n", "deny"),
+    ],
+)
 def test_only_an_explicit_yes_is_one(terminal, typed, verdict):
     terminal(typed)
     assert decide("change", "--ask")[0] == verdict
@@ -272,10 +356,19 @@ def test_only_an_explicit_yes_is_one(terminal, typed, verdict):
 
 def test_the_question_shows_what_would_run_with_every_character_visible(terminal):
     screen = terminal(b"n\n")
-    decide("change", "--ask", arguments={"path": "a\x1b[2Kb", "text": "line\nline \u202egnp.exe \x07"})
+    decide(
+        "change", "--ask", arguments={"path": "a\x1b[2Kb", "text": "line\nline \u202egnp.exe \x07"}
+    )
     shown = screen.seen.decode()
-    assert "change wants to run: /usr/bin/true" in shown and "sandbox: work (may change files" in shown
-    assert "\\u001b[2K" in shown and "\\u202e" in shown and "\\u0007" in shown and "line\\nline" in shown
+    assert (
+        "change wants to run: /usr/bin/true" in shown and "sandbox: work (may change files" in shown
+    )
+    assert (
+        "\\u001b[2K" in shown
+        and "\\u202e" in shown
+        and "\\u0007" in shown
+        and "line\\nline" in shown
+    )
     assert not {"\x1b", "\u202e", "\x07"} & set(shown)
 
 
@@ -283,7 +376,12 @@ def test_a_long_argument_is_cut_in_the_middle_and_it_is_said(terminal):
     screen = terminal(b"n\n")
     decide("change", "--ask", arguments={"text": "BEGIN" + "x" * 100000 + "END"})
     shown = screen.seen.decode()
-    assert "BEGIN" in shown and "END" in shown and "characters are not shown" in shown and len(shown) < 6000
+    assert (
+        "BEGIN" in shown
+        and "END" in shown
+        and "characters are not shown" in shown
+        and len(shown) < 6000
+    )
 
 
 def test_a_yes_is_for_this_call_and_always_is_for_the_tool_in_this_run(terminal):
@@ -291,10 +389,12 @@ def test_a_yes_is_for_this_call_and_always_is_for_the_tool_in_this_run(terminal)
     made = policy("--ask")
     tool = {"name": "change", "command": ["/x"]}
     assert made.decide(tool, {"n": 1}).verdict == "allow"
-    assert made.decide(tool, {"n": 2}).verdict == "allow"           # asked again, and this time it is `always`
-    assert made.decide(tool, {"n": 3}).verdict == "allow"           # not asked
+    assert (
+        made.decide(tool, {"n": 2}).verdict == "allow"
+    )  # asked again, and this time it is `always`
+    assert made.decide(tool, {"n": 3}).verdict == "allow"  # not asked
     assert made.decide({**tool, "name": "other"}, {}).verdict == "deny"
-    assert policy().decide(tool, {}).verdict == "deny"              # another run
+    assert policy().decide(tool, {}).verdict == "deny"  # another run
 
 
 def test_always_does_not_silence_a_rule_that_asks(terminal):
@@ -332,6 +432,7 @@ def test_what_was_typed_before_the_question_does_not_count():
 
 def test_a_program_that_is_replaced_has_another_fingerprint(tmp_path):
     from agentlib.fingerprint import fingerprint
+
     file = tmp_path / "tool"
     file.write_text("one")
     before = fingerprint(str(file))

@@ -1,4 +1,5 @@
 """The pages say what is so: every console block is run, every list is compared with what it lists."""
+
 from __future__ import annotations
 
 import re
@@ -9,11 +10,25 @@ import pytest
 import docs
 from docs import ROOT
 
-SECTIONS = ["Name", "Synopsis", "Description", "Options", "Input", "Output", "Input and output", "Exit status",
-            "Environment", "Files", "Examples", "See also"]
+SECTIONS = [
+    "Name",
+    "Synopsis",
+    "Description",
+    "Options",
+    "Input",
+    "Output",
+    "Input and output",
+    "Exit status",
+    "Environment",
+    "Files",
+    "Examples",
+    "See also",
+]
 PROGRAMS = {p.name: p for folder in ("bin", "providers") for p in docs.executables(folder)}
 PAGES = {p.stem.removeprefix("provider-"): p.read_text() for p in docs.pages() if p.exists()}
-MANUAL = {name: text for name, text in PAGES.items() if "\n## Synopsis\n" in text}      # the pages of programs
+MANUAL = {
+    name: text for name, text in PAGES.items() if "\n## Synopsis\n" in text
+}  # the pages of programs
 
 
 def section(text: str, title: str) -> str:
@@ -40,7 +55,9 @@ def test_the_console_blocks_show_what_happens(page: Path) -> None:
 @pytest.mark.parametrize("page", docs.pages(), ids=lambda p: p.name)
 def test_what_a_machine_writes_is_current(page: Path) -> None:
     text = page.read_text()
-    assert docs.difference(page, text, docs.written(page)) == "", "tests/docs.py --write brings it up to date"
+    assert docs.difference(page, text, docs.written(page)) == "", (
+        "tests/docs.py --write brings it up to date"
+    )
 
 
 def test_the_readme_has_a_table_of_the_programs() -> None:
@@ -50,7 +67,7 @@ def test_the_readme_has_a_table_of_the_programs() -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_program_has_a_page_with_its_purpose_and_help(program: str) -> None:
     if program not in MANUAL and b"bash" in PROGRAMS[program].read_bytes().partition(b"\n")[0]:
-        assert f"| `{program}` |" in PAGES["agents"]    # a small agent; its options are agent-react's
+        assert f"| `{program}` |" in PAGES["agents"]  # a small agent; its options are agent-react's
         return
     assert program in MANUAL, f"docs/{program}.md, with a section Synopsis, is not there"
     text = MANUAL[program]
@@ -61,7 +78,9 @@ def test_every_program_has_a_page_with_its_purpose_and_help(program: str) -> Non
 @pytest.mark.parametrize("page", MANUAL)
 def test_every_manual_page_has_a_program_and_its_sections_in_order(page: str) -> None:
     assert page in PROGRAMS
-    titles = re.findall(r"^## (.*)$", re.sub(r"^```.*?^```", "", MANUAL[page], flags=re.M | re.S), re.M)
+    titles = re.findall(
+        r"^## (.*)$", re.sub(r"^```.*?^```", "", MANUAL[page], flags=re.M | re.S), re.M
+    )
     known = [t for t in titles if t in SECTIONS]
     assert known == sorted(known, key=SECTIONS.index)
     assert {"Name", "Synopsis", "Description", "Options", "Exit status", "See also"} <= set(titles)
@@ -69,22 +88,29 @@ def test_every_manual_page_has_a_program_and_its_sections_in_order(page: str) ->
 
 @pytest.mark.parametrize("page", MANUAL)
 def test_the_exit_codes_of_a_page_are_those_of_the_protocol(page: str) -> None:
-    told = {code for code in codes(MANUAL[page]) if int(code) <= 128}      # 128+N: ended by signal N
+    told = {code for code in codes(MANUAL[page]) if int(code) <= 128}  # 128+N: ended by signal N
     assert told, "no exit code is told"
     assert told <= codes(PAGES["protocol"])
 
 
 def test_the_error_kinds_of_the_protocol_end_with_the_codes_it_says() -> None:
     from agentlib.faults import KINDS
-    rows = re.findall(r"^\| (\d+) \|.*?\|([^|]*)\|$", section(PAGES["protocol"], "Exit status"), re.M)
-    assert {kind: int(code) for code, kinds in rows for kind in re.findall(r"`(\w+)`", kinds)} == KINDS
+
+    rows = re.findall(
+        r"^\| (\d+) \|.*?\|([^|]*)\|$", section(PAGES["protocol"], "Exit status"), re.M
+    )
+    assert {
+        kind: int(code) for code, kinds in rows for kind in re.findall(r"`(\w+)`", kinds)
+    } == KINDS
 
 
 def test_the_environment_of_the_protocol_is_what_the_sources_read() -> None:
     folders = ("bin", "lib/agentlib", "plugins", "providers", "tools")
     sources = [p for folder in folders for p in (ROOT / folder).iterdir()]
     sources.append(ROOT / "install.sh")
-    read = set().union(*(names(p.read_text()) for p in sources if p.is_file() and p.suffix != ".json"))
+    read = set().union(
+        *(names(p.read_text()) for p in sources if p.is_file() and p.suffix != ".json")
+    )
     assert names(section(PAGES["protocol"], "Environment")) == read
 
 
@@ -103,6 +129,8 @@ def test_a_page_that_shows_what_does_not_happen_is_found(tmp_path: Path) -> None
 
 def test_a_page_has_a_private_home_and_its_hidden_setup_and_model() -> None:
     hidden = "<!-- setup\ntouch made\n-->\n<!-- model\ndef reply(body):\n    return 'well'\n-->\n"
-    ask = 'curl -s "$OPENAI_BASE_URL/chat/completions" -d "{}" | jq -r ".choices[0].message.content"'
+    ask = (
+        'curl -s "$OPENAI_BASE_URL/chat/completions" -d "{}" | jq -r ".choices[0].message.content"'
+    )
     shown = f"```console\n$ ls made; echo ~; ls ~; {ask}\nmade\n/home/you\ntry\nwell\n```\n"
     assert docs.replayed(hidden + shown) == hidden + shown

@@ -15,7 +15,11 @@ EMBED: Record = {"type": "embed", "id": "1", "texts": ["a", "b"]}
 
 
 def rows(*vectors: Any) -> Record:
-    return {"data": [{"index": n, "embedding": v} for n, v in enumerate(vectors)], "model": "m", "usage": {}}
+    return {
+        "data": [{"index": n, "embedding": v} for n, v in enumerate(vectors)],
+        "model": "m",
+        "usage": {},
+    }
 
 
 def answer(body: Record, status: int = 200) -> tuple[int, dict[str, str], bytes]:
@@ -35,8 +39,12 @@ def test_the_vectors_come_in_the_order_of_the_texts_with_usage_and_model() -> No
     }
 
 
-@pytest.mark.parametrize("vectors", [([1.0],), ([1.0], [1.0, 2.0]), ([1.0], "x"), ([], []), ([1.0], [None])])
-def test_vectors_that_are_too_few_or_of_several_lengths_or_no_numbers_are_refused(vectors: Any) -> None:
+@pytest.mark.parametrize(
+    "vectors", [([1.0],), ([1.0], [1.0, 2.0]), ([1.0], "x"), ([], []), ([1.0], [None])]
+)
+def test_vectors_that_are_too_few_or_of_several_lengths_or_no_numbers_are_refused(
+    vectors: Any,
+) -> None:
     with pytest.raises(Fault) as caught:
         embedding.read(EMBED, rows(*vectors))
     assert caught.value.kind == "bad_response"
@@ -52,11 +60,25 @@ def test_texts_that_no_vendor_takes_are_refused_by_their_field(texts: Any) -> No
 @pytest.mark.parametrize(
     "name, env, where, model",
     [
-        ("openai", {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "{}/v1"}, "/v1/embeddings", "text-embedding-3-small"),
-        ("mistral", {"MISTRAL_API_KEY": "k", "MISTRAL_BASE_URL": "{}/v1"}, "/v1/embeddings", "mistral-embed"),
+        (
+            "openai",
+            {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "{}/v1"},
+            "/v1/embeddings",
+            "text-embedding-3-small",
+        ),
+        (
+            "mistral",
+            {"MISTRAL_API_KEY": "k", "MISTRAL_BASE_URL": "{}/v1"},
+            "/v1/embeddings",
+            "mistral-embed",
+        ),
         (
             "azure",
-            {"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": "{}", "OPENAI_API_VERSION": "2024-10-21"},
+            {
+                "AZURE_OPENAI_API_KEY": "k",
+                "AZURE_OPENAI_ENDPOINT": "{}",
+                "OPENAI_API_VERSION": "2024-10-21",
+            },
             "/openai/deployments/text-embedding-3-small/embeddings?api-version=2024-10-21",
             "text-embedding-3-small",
         ),
@@ -88,23 +110,44 @@ def test_a_vendors_refusal_is_an_error_of_its_kind() -> None:
 def test_ollama_is_asked_not_to_cut_and_its_answer_is_read() -> None:
     body = {"model": "all-minilm", "embeddings": [[0.5, 1], [1, 0]], "prompt_eval_count": 6}
     with vendor(answer(body)) as (address, seen):
-        [said] = run("ollama", {"OLLAMA_HOST": address}, [{**EMBED, "options": {"keep_alive": "1h"}}])
+        [said] = run(
+            "ollama", {"OLLAMA_HOST": address}, [{**EMBED, "options": {"keep_alive": "1h"}}]
+        )
     sent = json.loads(seen[0][2])
-    assert (seen[0][0], said["vectors"], said["usage"]) == ("/api/embed", body["embeddings"], {"input_tokens": 6})
-    assert sent == {"model": "embeddinggemma", "input": ["a", "b"], "truncate": False, "keep_alive": "1h"}
+    assert (seen[0][0], said["vectors"], said["usage"]) == (
+        "/api/embed",
+        body["embeddings"],
+        {"input_tokens": 6},
+    )
+    assert sent == {
+        "model": "embeddinggemma",
+        "input": ["a", "b"],
+        "truncate": False,
+        "keep_alive": "1h",
+    }
     jsonschema_rs = pytest.importorskip("jsonschema_rs")
     spec = json.loads(shared("specs/ollama/openapi.json").read_text())
-    valid = jsonschema_rs.validator_for({"$ref": "#/components/schemas/EmbedRequest", "components": spec["components"]})
+    valid = jsonschema_rs.validator_for(
+        {"$ref": "#/components/schemas/EmbedRequest", "components": spec["components"]}
+    )
     assert list(valid.iter_errors(sent)) == []
 
 
 def test_what_is_too_long_for_a_model_of_ollamas_is_told_as_that() -> None:
-    with vendor(answer({"error": "the input length exceeds the context length"}, 400)) as (address, _):
+    with vendor(answer({"error": "the input length exceeds the context length"}, 400)) as (
+        address,
+        _,
+    ):
         [said] = run("ollama", {"OLLAMA_HOST": address}, [EMBED])
     assert said["kind"] == "context_length"
 
 
-@pytest.mark.parametrize("name, key", [("anthropic", "ANTHROPIC_API_KEY"), ("groq", "GROQ_API_KEY")])
+@pytest.mark.parametrize(
+    "name, key", [("anthropic", "ANTHROPIC_API_KEY"), ("groq", "GROQ_API_KEY")]
+)
 def test_a_vendor_that_makes_no_embeddings_says_so(name: str, key: str) -> None:
     [said] = run(name, {key: "k"}, [EMBED])
-    assert (said["kind"], said["message"]) == ("invalid_request", f"embed: {name} makes no embeddings")
+    assert (said["kind"], said["message"]) == (
+        "invalid_request",
+        f"embed: {name} makes no embeddings",
+    )

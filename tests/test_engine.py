@@ -1,4 +1,5 @@
 """Many runs on one queue: each ends in one result, whatever happens; late answers are for nobody."""
+
 from __future__ import annotations
 
 import queue
@@ -52,7 +53,9 @@ def test_answers_reach_the_run_that_asked_in_any_order() -> None:
         def steps() -> Any:
             answer = yield Ask({"name": name})
             return f"{name} got {answer['text']}"
+
         return steps
+
     made, model, results = started(run("a"), run("b"))
     for request, key in reversed(model.asked):
         model.events.put((key, {"type": "response", "text": request["name"]}))
@@ -67,6 +70,7 @@ def test_error_records_are_thrown_into_the_run() -> None:
             yield Ask({})
         except Fault as fault:
             return fault.kind
+
     made, model, results = started(steps)
     model.events.put((model.asked[0][1], {"type": "error", "kind": "auth", "message": "no"}))
     made.turn()
@@ -85,10 +89,12 @@ def test_work_is_done_together_up_to_a_bound_and_answered_in_order() -> None:
             with lock:
                 running[0] -= 1
             return n
+
         return do
 
     def steps() -> Any:
         return (yield Act([work(n) for n in range(7)], 3))
+
     made, _, results = started(steps)
     while made:
         made.turn()
@@ -102,6 +108,7 @@ def test_a_late_answer_is_for_nobody() -> None:
             yield Ask({})
         except Fault:
             return (yield Act([lambda: "work"]))
+
     made, model, results = started(steps)
     key = model.asked[0][1]
     made._throw(key[0], Fault("timeout", "late"))
@@ -135,6 +142,7 @@ def test_a_bug_in_one_run_is_its_result_and_not_the_end_of_the_others() -> None:
     def good() -> Any:
         yield Ask({})
         return "good"
+
     made, model, results = started(broken, good)
     for _, key in model.asked:
         model.events.put((key, {"type": "response"}))
@@ -155,7 +163,9 @@ def test_more_work_than_threads_is_all_done() -> None:
     workers = Workers(events)
     for n in range(engine.THREADS * 4):
         workers.submit(n, lambda: time.sleep(0.001))
-    assert sorted(events.get(timeout=5)[0] for _ in range(engine.THREADS * 4)) == list(range(engine.THREADS * 4))
+    assert sorted(events.get(timeout=5)[0] for _ in range(engine.THREADS * 4)) == list(
+        range(engine.THREADS * 4)
+    )
     assert workers._count <= engine.THREADS
 
 

@@ -41,7 +41,10 @@ def plain(value: Any) -> Any:
 
 
 def as_vector(frame: Frame) -> dict[str, Any]:
-    return {"headers": {name: plain(value) for name, value in frame.headers.items()}, "payload": frame.payload.hex()}
+    return {
+        "headers": {name: plain(value) for name, value in frame.headers.items()},
+        "payload": frame.payload.hex(),
+    }
 
 
 def vectors(kind: str) -> list[dict[str, Any]]:
@@ -51,13 +54,20 @@ def vectors(kind: str) -> list[dict[str, Any]]:
 
 def cuts(data: bytes) -> list[list[int]]:
     dice = random.Random(len(data))
-    return [[len(data)], [dice.randint(1, 40) for _ in range(200)], [1] if len(data) < 5000 else [1000]]
+    return [
+        [len(data)],
+        [dice.randint(1, 40) for _ in range(200)],
+        [1] if len(data) < 5000 else [1000],
+    ]
 
 
 def test_every_positive_vector_decodes_however_it_is_cut() -> None:
     for vector in vectors("positive"):
         data = bytes.fromhex(vector["frame_hex"])
-        want = {"headers": {h["name"]: h["value"] for h in vector["headers"]}, "payload": vector["payload_hex"]}
+        want = {
+            "headers": {h["name"]: h["value"] for h in vector["headers"]},
+            "payload": vector["payload_hex"],
+        }
         for sizes in cuts(data):
             assert [as_vector(f) for f in decoded(data, sizes)] == [want], vector["id"]
 

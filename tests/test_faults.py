@@ -1,4 +1,5 @@
 """Faults: every kind has an exit status and says the same as a record."""
+
 from __future__ import annotations
 
 import pytest
@@ -16,8 +17,14 @@ def test_a_fault_says_the_same_as_its_record(kind: str) -> None:
     fault = Fault(kind, "what: why", provider="p", status=418)
     assert str(fault) == "what: why"
     assert fault.status == KINDS[kind]
-    assert fault.record("7") == {"type": "error", "id": "7", "kind": kind, "message": "what: why", "provider": "p",
-                                 "status": 418}
+    assert fault.record("7") == {
+        "type": "error",
+        "id": "7",
+        "kind": kind,
+        "message": "what: why",
+        "provider": "p",
+        "status": 418,
+    }
     assert "id" not in fault.record()
 
 

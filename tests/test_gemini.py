@@ -11,12 +11,20 @@ from agentlib.faults import Fault
 from vendors import HI, Record, asked, checked, failures, heard, listed, provider, vendor
 
 M20, M25, M3 = "gemini-2.0-flash", "gemini-2.5-flash", "gemini-3-flash-preview"
-SCHEMA = {"$schema": "x", "type": "object", "additionalProperties": False, "properties": {"at": {"type": "string"}}}
+SCHEMA = {
+    "$schema": "x",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"at": {"type": "string"}},
+}
 TOOL = {"name": "look", "description": "Look", "inputSchema": SCHEMA}
 CALL = {
     "role": "assistant",
     "content": "",
-    "tool_calls": [{"id": "a", "name": "look", "arguments": {"at": "x"}}, {"id": "b", "name": "look", "arguments": {}}],
+    "tool_calls": [
+        {"id": "a", "name": "look", "arguments": {"at": "x"}},
+        {"id": "b", "name": "look", "arguments": {}},
+    ],
 }
 
 gemini = provider("gemini")
@@ -32,7 +40,10 @@ def result(content: Any, **more: Any) -> Record:
 
 
 def said(*parts: Record, reason: str | None = "STOP", **more: Any) -> Record:
-    candidate = {"content": {"role": "model", "parts": list(parts)}, **({"finishReason": reason} if reason else {})}
+    candidate = {
+        "content": {"role": "model", "parts": list(parts)},
+        **({"finishReason": reason} if reason else {}),
+    }
     return {"candidates": [candidate], **more}
 
 
@@ -50,9 +61,17 @@ def test_every_recorded_request_is_said_as_it_was_meant() -> None:
 
 @pytest.mark.parametrize(
     "base, path",
-    [("", "/v1beta/"), ("/", "/v1beta/"), ("/proxy", "/proxy/v1beta/"), ("/v1", "/v1/"), ("/v1beta/", "/v1beta/")],
+    [
+        ("", "/v1beta/"),
+        ("/", "/v1beta/"),
+        ("/proxy", "/proxy/v1beta/"),
+        ("/v1", "/v1/"),
+        ("/v1beta/", "/v1beta/"),
+    ],
 )
-def test_the_address_has_one_version_however_it_is_given(base: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_has_one_version_however_it_is_given(
+    base: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GEMINI_API_KEY", "k")
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "https://h" + base)
     for model in (M25, f"models/{M25}"):
@@ -76,7 +95,9 @@ def test_the_address_has_one_version_however_it_is_given(base: str, path: str, m
         ("{}", True, {"error": "{}"}),
     ],
 )
-def test_a_result_is_the_object_itself_else_under_result_or_error(content: str, error: bool, response: Record) -> None:
+def test_a_result_is_the_object_itself_else_under_result_or_error(
+    content: str, error: bool, response: Record
+) -> None:
     made = body(HI, CALL, result(content, is_error=error))["contents"][2]["parts"]
     assert made == [{"functionResponse": {"id": "a", "name": "look", "response": response}}]
 
@@ -102,7 +123,12 @@ def test_a_result_may_hold_an_image() -> None:
     made = body(
         HI,
         CALL,
-        result([{"type": "text", "text": "see"}, {"type": "image", "media_type": "image/png", "data": "aGk="}]),
+        result(
+            [
+                {"type": "text", "text": "see"},
+                {"type": "image", "media_type": "image/png", "data": "aGk="},
+            ]
+        ),
     )
     told = made["contents"][2]["parts"][0]["functionResponse"]
     assert told["response"] == {"result": "see"} and told["parts"] == [
@@ -119,15 +145,22 @@ def test_signatures_come_back_on_the_parts_that_had_them() -> None:
         {"text": "", "thoughtSignature": "t"},
     ]
     turn = gemini.whole({}, said(*parts))["message"]
-    assert turn["content"] == [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yes"}]
+    assert turn["content"] == [
+        {"type": "thinking", "thinking": "hm"},
+        {"type": "text", "text": "yes"},
+    ]
     sent = body(HI, turn, model=M3)["contents"][1]["parts"]
     assert [part.get("thoughtSignature") for part in sent] == [None, "s", None, "t"]
-    assert sent[1]["functionCall"]["id"] == turn["tool_calls"][0]["id"] and sent[2]["functionCall"]["id"] == "b"
+    assert (
+        sent[1]["functionCall"]["id"] == turn["tool_calls"][0]["id"]
+        and sent[2]["functionCall"]["id"] == "b"
+    )
 
 
 def test_calls_of_another_model_pass_where_a_signature_is_asked_for() -> None:
     signatures = [
-        [p.get("thoughtSignature") for p in body(HI, CALL, model=m)["contents"][1]["parts"]] for m in (M25, M3)
+        [p.get("thoughtSignature") for p in body(HI, CALL, model=m)["contents"][1]["parts"]]
+        for m in (M25, M3)
     ]
     assert signatures == [[None, None], ["skip_thought_signature_validator", None]]
 
@@ -135,11 +168,16 @@ def test_calls_of_another_model_pass_where_a_signature_is_asked_for() -> None:
 def test_a_schema_goes_as_json_schema_or_to_old_models_as_the_subset_they_know() -> None:
     new = body(HI, tools=[TOOL], schema=SCHEMA)
     assert new["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == SCHEMA
-    assert new["generationConfig"] == {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA}
+    assert new["generationConfig"] == {
+        "responseMimeType": "application/json",
+        "responseJsonSchema": SCHEMA,
+    }
     old = body(HI, tools=[TOOL], schema=SCHEMA, model=M20)
     plain = {"type": "object", "properties": {"at": {"type": "string"}}}
     assert (
-        old["tools"][0]["functionDeclarations"][0]["parameters"] == plain == old["generationConfig"]["responseSchema"]
+        old["tools"][0]["functionDeclarations"][0]["parameters"]
+        == plain
+        == old["generationConfig"]["responseSchema"]
     )
     assert (
         "responseJsonSchema"
@@ -148,7 +186,9 @@ def test_a_schema_goes_as_json_schema_or_to_old_models_as_the_subset_they_know()
 
 
 def test_thinking_is_asked_for_by_level_and_of_older_models_by_budget() -> None:
-    asked_for = [body(reasoning="low", model=m)["generationConfig"]["thinkingConfig"] for m in (M25, M3)]
+    asked_for = [
+        body(reasoning="low", model=m)["generationConfig"]["thinkingConfig"] for m in (M25, M3)
+    ]
     assert asked_for == [
         {"thinkingBudget": 1024, "includeThoughts": True},
         {"thinkingLevel": "low", "includeThoughts": True},
@@ -213,9 +253,19 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
     ]
     deltas, answer = heard(gemini.stream({}, events(*pieces)))
     assert deltas == [{"thinking": "h"}, {"thinking": "m"}, {"text": "ye"}, {"text": "s"}]
-    parts = [{"text": "hm", "thought": True}, {"text": "yes"}, {"text": "", "thoughtSignature": "t"}, call]
+    parts = [
+        {"text": "hm", "thought": True},
+        {"text": "yes"},
+        {"text": "", "thoughtSignature": "t"},
+        call,
+    ]
     assert answer == gemini.whole({}, said(*parts, **usage)) == gemini.whole({}, pieces)
-    assert answer["usage"] == {"input_tokens": 9, "output_tokens": 7, "cached_input_tokens": 2, "reasoning_tokens": 3}
+    assert answer["usage"] == {
+        "input_tokens": 9,
+        "output_tokens": 7,
+        "cached_input_tokens": 2,
+        "reasoning_tokens": 3,
+    }
     assert answer["stop_reason"] == "tool_use"
 
 
@@ -234,12 +284,16 @@ def test_each_reason_to_stop_has_its_word(reason: str, stop: str) -> None:
 
 
 def test_a_blocked_prompt_is_an_answer_that_was_filtered() -> None:
-    answer = gemini.whole({}, {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 3}})
+    answer = gemini.whole(
+        {}, {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 3}}
+    )
     assert (answer["stop_reason"], answer["message"]["content"]) == ("content_filter", "")
 
 
 def test_a_call_that_the_model_broke_and_an_answer_without_end_are_errors() -> None:
-    broken = {"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "look(at=)"}]}
+    broken = {
+        "candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "look(at=)"}]
+    }
     for pieces, words in (
         ([broken], "look"),
         ([said({"text": "x"}, reason=None)], "finishReason"),
@@ -270,7 +324,9 @@ def test_a_call_that_the_model_broke_and_an_answer_without_end_are_errors() -> N
         (0, "UNAVAILABLE", "x", "overloaded"),
     ],
 )
-def test_each_error_has_its_kind_and_googles_words(status: int, word: str, message: str, want: str) -> None:
+def test_each_error_has_its_kind_and_googles_words(
+    status: int, word: str, message: str, want: str
+) -> None:
     error = {"error": {"code": status, "status": word, "message": message}}
     for form in (error, [error]):  # a list, where a stream was asked for
         fault = gemini.explain(status, {}, json.dumps(form).encode())
@@ -284,7 +340,9 @@ def test_the_wait_that_google_asks_for_is_told() -> None:
         "message": "slow",
         "details": [{"@type": "RetryInfo", "retryDelay": "33.5s"}],
     }
-    assert gemini.explain(429, {}, json.dumps({"error": error}).encode()).fields["retry_after"] == 33.5
+    assert (
+        gemini.explain(429, {}, json.dumps({"error": error}).encode()).fields["retry_after"] == 33.5
+    )
 
 
 def test_an_error_in_the_stream_comes_after_the_partial_text() -> None:

@@ -34,13 +34,18 @@ from raw_server import DONE, STREAM, ask, completion, event, http, serving
 def test_a_status_has_its_kind(status: str, kind: str, retryable: bool) -> None:
     with serving(http('{"error":{"message":"The vendor\'s words."}}', status)) as server:
         said = ask(server.address)
-    assert (said.final["kind"], said.final["retryable"], said.final["status"]) == (kind, retryable, int(status[:3]))
+    assert (said.final["kind"], said.final["retryable"], said.final["status"]) == (
+        kind,
+        retryable,
+        int(status[:3]),
+    )
     assert said.final["message"] == "The vendor's words."
     assert (said.status, len(server.requests), said.final["partial"]) == (0, 1, False)
 
 
 @pytest.mark.parametrize(
-    ("told", "status", "retryable"), [("true", "400 Bad", True), ("false", "503 Unavailable", False)]
+    ("told", "status", "retryable"),
+    [("true", "400 Bad", True), ("false", "503 Unavailable", False)],
 )
 def test_a_vendor_says_whether_to_try_again(told: str, status: str, retryable: bool) -> None:
     with serving(http('{"error":{"message":"m"}}', status, x_should_retry=told)) as server:
@@ -57,25 +62,39 @@ def test_the_wait_is_told_in_seconds() -> None:
 
 
 def test_a_web_page_is_cut_to_its_words() -> None:
-    page = "<html><style>body {color: red}</style><h1>Proxy</h1>" + "<p>denied</p>" * 5000 + "</html>"
+    page = (
+        "<html><style>body {color: red}</style><h1>Proxy</h1>" + "<p>denied</p>" * 5000 + "</html>"
+    )
     with serving(http(page, "403 Forbidden", "text/html")) as server:
         said = ask(server.address).final
-    assert said["kind"] == "auth" and "Proxy denied" in said["message"] and len(said["message"]) < 500
+    assert (
+        said["kind"] == "auth" and "Proxy denied" in said["message"] and len(said["message"]) < 500
+    )
     assert "<" not in said["message"] and "color" not in said["message"]
     with serving(http(page, "200 OK", "text/html")) as server:
         said = ask(server.address, stream=True).final
-    assert said["kind"] == "bad_response" and "Proxy denied" in said["message"] and len(said["message"]) < 500
+    assert (
+        said["kind"] == "bad_response"
+        and "Proxy denied" in said["message"]
+        and len(said["message"]) < 500
+    )
 
 
 def test_no_answer_ends_at_the_bound_for_the_whole() -> None:
     with serving(lambda connection: time.sleep(30)) as server:
         said = ask(server.address, env={"AGENT_TIMEOUT": "1"})
-    assert said.final["kind"] == "timeout" and "AGENT_TIMEOUT" in said.final["message"] and 1 <= said.seconds < 5
+    assert (
+        said.final["kind"] == "timeout"
+        and "AGENT_TIMEOUT" in said.final["message"]
+        and 1 <= said.seconds < 5
+    )
 
 
 def test_a_body_that_trickles_ends_at_the_bound_for_the_whole() -> None:
     def play(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n")
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n"
+        )
         while True:
             connection.sendall(b" ")
             time.sleep(0.1)
@@ -105,7 +124,11 @@ def test_comments_do_not_break_the_silence() -> None:
 
     with serving(play) as server:
         said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
-    assert (said.final["kind"], said.final["partial"], said.text) == ("timeout", True, "a") and 1 <= said.seconds < 5
+    assert (said.final["kind"], said.final["partial"], said.text) == (
+        "timeout",
+        True,
+        "a",
+    ) and 1 <= said.seconds < 5
 
 
 def test_a_slow_stream_is_not_silent() -> None:
@@ -125,7 +148,9 @@ def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     said = ask(f"http://127.0.0.1:{port}/v1").final
-    assert (said["kind"], said["retryable"]) == ("network", True) and f"127.0.0.1:{port}" in said["message"]
+    assert (said["kind"], said["retryable"]) == ("network", True) and f"127.0.0.1:{port}" in said[
+        "message"
+    ]
 
 
 def test_a_name_that_is_none() -> None:
@@ -144,9 +169,15 @@ def test_half_a_body_is_no_answer() -> None:
 
 def test_a_redirect_is_not_followed_so_the_key_stays() -> None:
     with serving(http(completion())) as other:
-        with serving(http("", "302 Found", location=f"{other.address}/v1/chat/completions")) as server:
+        with serving(
+            http("", "302 Found", location=f"{other.address}/v1/chat/completions")
+        ) as server:
             said = ask(server.address).final
-        assert said["kind"] == "bad_response" and other.address in said["message"] and not other.requests
+        assert (
+            said["kind"] == "bad_response"
+            and other.address in said["message"]
+            and not other.requests
+        )
 
 
 def test_gzip_is_unpacked_in_steps() -> None:
@@ -176,7 +207,9 @@ def test_deltas_of_a_packed_stream_appear_as_they_arrive() -> None:
     def play(connection: socket.socket) -> None:
         pack = zlib.compressobj(wbits=31)
         connection.sendall(STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n"))
-        connection.sendall(pack.compress(event({"content": "first"})) + pack.flush(zlib.Z_SYNC_FLUSH))
+        connection.sendall(
+            pack.compress(event({"content": "first"})) + pack.flush(zlib.Z_SYNC_FLUSH)
+        )
         time.sleep(30)
 
     with serving(play) as server:
@@ -188,9 +221,15 @@ def test_a_dead_proxy_is_named_without_its_password() -> None:
     proxy = {"HTTP_PROXY": "http://me:pa55word@127.0.0.1:1"}
     with serving(http(completion())) as server:
         said = ask(server.address, env=proxy).final
-        assert said["kind"] == "network" and "proxy" in said["message"] and "127.0.0.1:1" in said["message"]
+        assert (
+            said["kind"] == "network"
+            and "proxy" in said["message"]
+            and "127.0.0.1:1" in said["message"]
+        )
         assert "pa55word" not in said["message"]
-        assert ask(server.address, env={**proxy, "NO_PROXY": "127.0.0.1"}).final["type"] == "response"
+        assert (
+            ask(server.address, env={**proxy, "NO_PROXY": "127.0.0.1"}).final["type"] == "response"
+        )
 
 
 @pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/", "/a/prefix"])
@@ -237,7 +276,12 @@ def test_a_reset_in_the_stream_keeps_what_came() -> None:
 
     with serving(play) as server:
         said = ask(server.address, stream=True)
-    assert (said.final["kind"], said.final["partial"], said.text, len(server.requests)) == ("network", True, "aaa", 1)
+    assert (said.final["kind"], said.final["partial"], said.text, len(server.requests)) == (
+        "network",
+        True,
+        "aaa",
+        1,
+    )
 
 
 def test_a_line_without_end_meets_the_cap() -> None:
@@ -254,7 +298,9 @@ def test_a_line_without_end_meets_the_cap() -> None:
 
 def test_an_answer_too_large_meets_the_cap() -> None:
     def play(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n")
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+        )
         while True:
             connection.sendall(b" " * (1 << 20))
 

@@ -57,7 +57,9 @@ def secure(certificate: Path) -> Iterator[Server]:
         yield server
 
 
-def test_a_certificate_of_the_users_own_is_trusted_where_it_is_named(secure: Server, certificate: Path) -> None:
+def test_a_certificate_of_the_users_own_is_trusted_where_it_is_named(
+    secure: Server, certificate: Path
+) -> None:
     assert ask(secure.address, env={"SSL_CERT_FILE": str(certificate)}).final["type"] == "response"
     said = ask(secure.address, stream=True, env={"SSL_CERT_FILE": str(certificate)}).final
     assert said["message"]["content"] == "well"
@@ -70,7 +72,10 @@ def test_a_connection_by_tls_is_used_again(certificate: Path) -> None:
         while connection.recv(65536):
             connection.sendall(answer)
 
-    with serving(play, tls=identity(certificate)) as server, started(server, SSL_CERT_FILE=str(certificate)) as process:
+    with (
+        serving(play, tls=identity(certificate)) as server,
+        started(server, SSL_CERT_FILE=str(certificate)) as process,
+    ):
         assert process.stdin and process.stdout
         for _ in range(3):
             process.stdin.write(request())
@@ -81,9 +86,14 @@ def test_a_connection_by_tls_is_used_again(certificate: Path) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_folder_of_certificates_is_trusted_where_it_is_named(secure: Server, certificate: Path) -> None:
+def test_a_folder_of_certificates_is_trusted_where_it_is_named(
+    secure: Server, certificate: Path
+) -> None:
     made = subprocess.run(
-        ["openssl", "x509", "-hash", "-noout", "-in", certificate], check=True, capture_output=True, text=True
+        ["openssl", "x509", "-hash", "-noout", "-in", certificate],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     folder = certificate.with_name("trusted")
     folder.mkdir(exist_ok=True)
@@ -91,14 +101,18 @@ def test_a_folder_of_certificates_is_trusted_where_it_is_named(secure: Server, c
     assert ask(secure.address, env={"SSL_CERT_DIR": str(folder)}).final["type"] == "response"
 
 
-def test_a_certificate_that_nobody_trusts_ends_the_call_for_good(secure: Server, certificate: Path) -> None:
+def test_a_certificate_that_nobody_trusts_ends_the_call_for_good(
+    secure: Server, certificate: Path
+) -> None:
     for address, env in (
         (secure.address, {}),
         (secure.address, {"SSL_CERT_FILE": "/nonexistent"}),
         (secure.address.replace("127.0.0.1", "localhost"), {"SSL_CERT_FILE": str(certificate)}),
     ):
         said = ask(address, env=env).final
-        assert (said["kind"], said["retryable"]) == ("network", False) and "certificate" in said["message"]
+        assert (said["kind"], said["retryable"]) == ("network", False) and "certificate" in said[
+            "message"
+        ]
     assert not secure.requests
 
 
@@ -111,7 +125,14 @@ def test_where_the_system_trusts_nobody_certifi_is_asked(tmp_path: Path) -> None
         "print(dial._context().cert_store_stats()['x509_ca'], 'certifi' in sys.modules)"
     )
     env = {k: v for k, v in os.environ.items() if not k.startswith("SSL_")}
-    done = subprocess.run(["python3", "-IS", "-c", code], check=True, capture_output=True, text=True, env=env, cwd=ROOT)
+    done = subprocess.run(
+        ["python3", "-IS", "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd=ROOT,
+    )
     count, certifi = done.stdout.split()
     assert int(count) > 50 and certifi == "True"
 
@@ -119,19 +140,32 @@ def test_where_the_system_trusts_nobody_certifi_is_asked(tmp_path: Path) -> None
 def test_tls_that_is_none_and_none_that_is_tls_are_told(secure: Server) -> None:
     assert ask(secure.address.replace("https:", "http:")).final["kind"] == "network"
     with serving(WELL) as plain:
-        said = ask(plain.address.replace("http:", "https:"), env={"AGENT_CONNECT_TIMEOUT": "1"}).final
+        said = ask(
+            plain.address.replace("http:", "https:"), env={"AGENT_CONNECT_TIMEOUT": "1"}
+        ).final
     assert said["kind"] in ("network", "timeout")
 
 
 def test_an_http_proxy_is_asked_for_the_whole_address() -> None:
     with serving(WELL) as proxy:
         there = f"http://me:pa%2Fss%20word@127.0.0.1:{proxy.port}"
-        assert ask("http://vendor.example/v1", env={"HTTP_PROXY": there}).final["type"] == "response"
-        assert ask("http://vendor.example:81/v1", env={"all_proxy": there[7:]}).final["type"] == "response"
+        assert (
+            ask("http://vendor.example/v1", env={"HTTP_PROXY": there}).final["type"] == "response"
+        )
+        assert (
+            ask("http://vendor.example:81/v1", env={"all_proxy": there[7:]}).final["type"]
+            == "response"
+        )
     first, second = (head.lower() for head, _ in proxy.requests)
     assert first.startswith("post http://vendor.example/v1/chat/completions http/1.1\r\n")
-    assert "\r\nhost: vendor.example\r\n" in first and f"\r\nproxy-authorization: {SECRET}\r\n".lower() in first
-    assert second.startswith("post http://vendor.example:81/v1/") and "\r\nhost: vendor.example:81\r\n" in second
+    assert (
+        "\r\nhost: vendor.example\r\n" in first
+        and f"\r\nproxy-authorization: {SECRET}\r\n".lower() in first
+    )
+    assert (
+        second.startswith("post http://vendor.example:81/v1/")
+        and "\r\nhost: vendor.example:81\r\n" in second
+    )
 
 
 def test_a_proxy_is_a_tunnel_for_https(certificate: Path) -> None:
@@ -144,31 +178,55 @@ def test_a_proxy_is_a_tunnel_for_https(certificate: Path) -> None:
             inner.sendall(WELL)
 
     with serving(play) as proxy:
-        env = {"HTTPS_PROXY": f"http://me:pa%2Fss%20word@127.0.0.1:{proxy.port}", "SSL_CERT_FILE": str(certificate)}
+        env = {
+            "HTTPS_PROXY": f"http://me:pa%2Fss%20word@127.0.0.1:{proxy.port}",
+            "SSL_CERT_FILE": str(certificate),
+        }
         assert ask("https://vendor.example/v1", env=env).final["type"] == "response"
-        assert ask("https://other.example/v1", env=env).final["retryable"] is False  # it is not vendor.example's
-    assert proxy.requests[0][0].startswith("CONNECT vendor.example:443 HTTP/1.1\r\nhost: vendor.example:443")
+        assert (
+            ask("https://other.example/v1", env=env).final["retryable"] is False
+        )  # it is not vendor.example's
+    assert proxy.requests[0][0].startswith(
+        "CONNECT vendor.example:443 HTTP/1.1\r\nhost: vendor.example:443"
+    )
     assert SECRET in proxy.requests[0][0] and "key-5ecre7" not in proxy.requests[0][0]
-    assert heads[0].startswith(b"POST /v1/chat/completions ") and b"proxy-auth" not in heads[0].lower()
+    assert (
+        heads[0].startswith(b"POST /v1/chat/completions ") and b"proxy-auth" not in heads[0].lower()
+    )
 
 
 def test_a_proxy_that_refuses_is_named() -> None:
     with serving(http("no", "407 Proxy Authentication Required")) as proxy:
-        said = ask("https://vendor.example/v1", env={"HTTPS_PROXY": f"http://u:pa55word@127.0.0.1:{proxy.port}"}).final
-    assert said["kind"] == "network" and "407" in said["message"] and "through the proxy" in said["message"]
+        said = ask(
+            "https://vendor.example/v1",
+            env={"HTTPS_PROXY": f"http://u:pa55word@127.0.0.1:{proxy.port}"},
+        ).final
+    assert (
+        said["kind"] == "network"
+        and "407" in said["message"]
+        and "through the proxy" in said["message"]
+    )
     assert "pa55word" not in said["message"]
 
 
-@pytest.mark.parametrize("proxy", ["socks5://u:pa55word@127.0.0.1:1", "https://127.0.0.1:1", "http://", "http://h:x"])
+@pytest.mark.parametrize(
+    "proxy", ["socks5://u:pa55word@127.0.0.1:1", "https://127.0.0.1:1", "http://", "http://h:x"]
+)
 def test_a_proxy_that_cannot_be_spoken_to_is_told(proxy: str) -> None:
     said = ask("http://vendor.example/v1", env={"HTTP_PROXY": proxy}).final
-    assert said["kind"] == "invalid_request" and "proxy" in said["message"] and "pa55word" not in said["message"]
+    assert (
+        said["kind"] == "invalid_request"
+        and "proxy" in said["message"]
+        and "pa55word" not in said["message"]
+    )
 
 
 def test_a_password_in_the_address_goes_into_its_header() -> None:
     with serving(WELL) as server:
         ask(server.address.replace("//", "//me:pa%2Fss%20word@"))
-    assert f"authorization: {SECRET}\r\n" in server.requests[0][0] and "@" not in server.requests[0][0]
+    assert (
+        f"authorization: {SECRET}\r\n" in server.requests[0][0] and "@" not in server.requests[0][0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,7 +252,11 @@ def test_a_password_in_the_address_goes_into_its_header() -> None:
         ({"ALL_PROXY": "a:1", "NO_PROXY": "127.0.0.1"}, "http://127.0.0.1:80", None),
         ({"ALL_PROXY": "a:1", "NO_PROXY": "::1"}, "http://[::1]:80", None),
         ({"ALL_PROXY": "a:1", "NO_PROXY": "[::1]:80"}, "http://[::1]:81", "a"),
-        ({"ALL_PROXY": "a:1", "NO_PROXY": "y.example", "no_proxy": "x.example"}, "http://x.example", None),
+        (
+            {"ALL_PROXY": "a:1", "NO_PROXY": "y.example", "no_proxy": "x.example"},
+            "http://x.example",
+            None,
+        ),
     ],
 )
 def test_the_environment_says_which_proxy(

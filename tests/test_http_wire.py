@@ -41,7 +41,10 @@ BODY = completion().encode()
         OK + b"content-length: 0x2\r\n\r\n{}",
         OK + b"content-length:\r\n\r\n{}",
         OK + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        *(CHUNKED + size + b"\r\n{}\r\n0\r\n\r\n" for size in (b"-2", b"+2", b"0x2", b"0_2", b" 2", b"", b"two")),
+        *(
+            CHUNKED + size + b"\r\n{}\r\n0\r\n\r\n"
+            for size in (b"-2", b"+2", b"0x2", b"0_2", b" 2", b"", b"two")
+        ),
         CHUNKED + b"2\r\n{}x\r\n0\r\n\r\n",
         CHUNKED + b"2;" + b"x" * 10_000,
     ],
@@ -53,7 +56,11 @@ def test_what_is_no_http_is_told_at_once(answer: bytes) -> None:
 
     with serving(play) as server:
         said = ask(server.address, env={"AGENT_TIMEOUT": "10"})
-    assert (said.final["kind"], said.final["retryable"], len(server.requests)) == ("network", True, 1)
+    assert (said.final["kind"], said.final["retryable"], len(server.requests)) == (
+        "network",
+        True,
+        1,
+    )
     assert f"127.0.0.1:{server.port}" in said.final["message"] and said.seconds < 5
 
 
@@ -74,7 +81,10 @@ def test_what_is_no_http_is_told_at_once(answer: bytes) -> None:
 def test_an_answer_that_ends_early_is_none(answer: bytes) -> None:
     with serving(answer) as server:
         said = ask(server.address).final
-    assert (said["kind"], len(server.requests)) == ("network", 1) and "broke off the connection" in said["message"]
+    assert (said["kind"], len(server.requests)) == (
+        "network",
+        1,
+    ) and "broke off the connection" in said["message"]
 
 
 @pytest.mark.parametrize("part", [b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000, b"x" * 100_000])
@@ -85,18 +95,22 @@ def test_a_head_without_end_meets_the_cap(part: bytes) -> None:
 
     with serving(play) as server:
         said = ask(server.address)
-    assert said.final["kind"] == "network" and "64 KiB" in said.final["message"] and said.seconds < 5
+    assert (
+        said.final["kind"] == "network" and "64 KiB" in said.final["message"] and said.seconds < 5
+    )
 
 
 @pytest.mark.parametrize(
     "answer",
     [
         CHUNKED + b"%x;name=value\r\n%s\r\n00\r\nx-trailer: y\r\n\r\n" % (len(BODY), BODY),
-        b"HTTP/1.1 200\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY),
+        b"HTTP/1.1 200\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+        % (len(BODY), BODY),
         OK + b"content-length: %d\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), len(BODY), BODY),
         b"HTTP/1.0 200 OK\nContent-Type: application/json\n\n" + BODY,
         OK + b"x-folded: one\r\n two\r\n\r\n" + BODY,
-        b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" * 8 + http(BODY),
+        b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" * 8
+        + http(BODY),
     ],
 )
 def test_what_http_allows_is_read(answer: bytes) -> None:
@@ -130,7 +144,11 @@ def read(*pieces: bytes) -> tuple[bytes, bool]:
 
 
 def test_an_answer_is_the_same_wherever_it_was_cut() -> None:
-    whole = b"HTTP/1.1 103 x\r\n\r\n" + CHUNKED + b"3;a=b\r\nabc\r\n1\r\n\n\r\n000a\r\n0123456789\r\n0\r\nx: y\r\n\r\n"
+    whole = (
+        b"HTTP/1.1 103 x\r\n\r\n"
+        + CHUNKED
+        + b"3;a=b\r\nabc\r\n1\r\n\n\r\n000a\r\n0123456789\r\n0\r\nx: y\r\n\r\n"
+    )
     for at in range(1, len(whole)):
         assert read(whole[:at], whole[at:]) == (b"abc\n0123456789", True)
         with pytest.raises(Broken):
@@ -142,7 +160,10 @@ def test_a_connection_with_something_left_on_it_is_not_used_again() -> None:
     for answer in (OK + b"content-length: 2\r\n\r\n{}", CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"):
         assert read(answer) == (b"{}", True)
         assert read(answer + b"HTTP/1.1 200 OK\r\n\r\n") == (b"{}", False)
-        assert read(answer, b"x") == (b"{}", True)  # which is seen when the next request is to be sent
+        assert read(answer, b"x") == (
+            b"{}",
+            True,
+        )  # which is seen when the next request is to be sent
         assert read(answer.replace(b"OK\r\n", b"OK\r\nConnection: Close\r\n")) == (b"{}", False)
         assert read(answer.replace(b"1.1", b"1.0")) == (b"{}", False)
     assert read(OK + b"\r\n{}") == (b"{}", False)
@@ -175,7 +196,12 @@ def test_a_request_that_may_have_arrived_is_not_sent_again() -> None:
 
     with serving(play) as server:
         first, second = two(server)
-    assert (first["type"], second["kind"], len(server.requests), len(came)) == ("response", "network", 1, 1)
+    assert (first["type"], second["kind"], len(server.requests), len(came)) == (
+        "response",
+        "network",
+        1,
+        1,
+    )
     assert b"POST" in came[0]
 
 
@@ -200,11 +226,17 @@ def status(reply: Reply) -> int:
     return len(reply.body()) and reply.status
 
 
-@pytest.mark.parametrize("header", [{"x-key": "5ecre7\r\nx: y"}, {"x-key": "5ecre7\u00fc"}, {"x\r\nkey": "5ecre7"}])
+@pytest.mark.parametrize(
+    "header", [{"x-key": "5ecre7\r\nx: y"}, {"x-key": "5ecre7\u00fc"}, {"x\r\nkey": "5ecre7"}]
+)
 def test_a_header_that_cannot_be_sent_is_refused_without_its_value(header: dict[str, str]) -> None:
     with serving(http(BODY)) as server, pytest.raises(Fault) as told:
         Connection().send(Call(server.address, header, {}), Watch(False), status)
-    assert told.value.kind == "invalid_request" and "5ecre7" not in told.value.message and not server.requests
+    assert (
+        told.value.kind == "invalid_request"
+        and "5ecre7" not in told.value.message
+        and not server.requests
+    )
 
 
 def test_what_is_written_leaves_at_once() -> None:
@@ -245,7 +277,9 @@ def test_deltas_of_a_chunk_that_has_not_come_whole_are_written() -> None:
 
     def play(connection: socket.socket) -> None:
         data = event({"content": "first"}) + event({}, "stop") + DONE
-        connection.sendall(CHUNKED.replace(b"application/json", b"text/event-stream") + b"%x\r\n" % len(data))
+        connection.sendall(
+            CHUNKED.replace(b"application/json", b"text/event-stream") + b"%x\r\n" % len(data)
+        )
         connection.sendall(data[: data.index(b"\n\n") + 2])
         assert gate.wait(20)
         connection.sendall(data[data.index(b"\n\n") + 2 :] + b"\r\n0\r\n\r\n")
@@ -269,7 +303,9 @@ def test_a_thousand_are_in_flight_at_once() -> None:
     )
     assert vendor.stdin and vendor.stdout
     with vendor:
-        said = ask(vendor.stdout.readline().strip(), lines="".join(request(str(n)) for n in range(1000)))
+        said = ask(
+            vendor.stdout.readline().strip(), lines="".join(request(str(n)) for n in range(1000))
+        )
         vendor.stdin.close()
     assert sorted(int(r["id"]) for r in said.records) == list(range(1000)) and said.seconds < 20
     assert {r["type"] for r in said.records} == {"response"}

@@ -1,4 +1,5 @@
 """lib/json.awk: strict JSON in awk, for the tools in shell and awk."""
+
 from __future__ import annotations
 
 import json
@@ -30,11 +31,37 @@ def test_any_string_comes_back_as_it_was(text: str, ascii_only: bool) -> None:
     assert (told.returncode, told.stdout.decode()) == (0, text)
 
 
-@pytest.mark.parametrize("text", [
-    "", "[]", "null", "{", '{"a"}', '{"a":}', '{"a":1,}', '{,}', '{"a":1}}', '{"a":01}', '{"a":+1}', '{"a":.5}',
-    '{"a":NaN}', '{"a":"\t"}', '{"a":"\\x"}', '{"a":"\\u00g0"}', '{"a":"', '{"a":1 "b":2}', "{a:1}", '{"a":1,"a":2}',
-    '{"a":[1,]}', '{"a":tru}', '{"a":"\\u0000"}', "{'a':1}", '{"a":1}x', '{"a":[' + "[" * 100,
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        '{"a"}',
+        '{"a":}',
+        '{"a":1,}',
+        "{,}",
+        '{"a":1}}',
+        '{"a":01}',
+        '{"a":+1}',
+        '{"a":.5}',
+        '{"a":NaN}',
+        '{"a":"\t"}',
+        '{"a":"\\x"}',
+        '{"a":"\\u00g0"}',
+        '{"a":"',
+        '{"a":1 "b":2}',
+        "{a:1}",
+        '{"a":1,"a":2}',
+        '{"a":[1,]}',
+        '{"a":tru}',
+        '{"a":"\\u0000"}',
+        "{'a':1}",
+        '{"a":1}x',
+        '{"a":[' + "[" * 100,
+    ],
+)
 def test_what_is_no_object_of_json_is_refused(text: str) -> None:
     told = awk(text.encode())
     assert (told.returncode, told.stdout) == (2, b"")
@@ -42,7 +69,7 @@ def test_what_is_no_object_of_json_is_refused(text: str) -> None:
 
 
 def test_a_long_string_with_many_escapes_takes_no_quadratic_time() -> None:
-    text = "line\n\"quoted\"\\\n" * 20_000
+    text = 'line\n"quoted"\\\n' * 20_000
     assert awk(json.dumps({"a": text}).encode()).stdout.decode() == text
 
 
@@ -52,7 +79,7 @@ def test_the_json_test_suite() -> None:
     for file in sorted(SUITE.rglob("*.json")):
         data = file.read_bytes()
         if file.name[:2] not in ("y_", "n_") or b"\0" in data or b"\\u0000" in data:
-            continue        # no awk can hold a NUL
+            continue  # no awk can hold a NUL
         told = awk(b'{"a":' + data + b"}")
         well = told.returncode == 0
         if file.name[0] == "n":

@@ -9,7 +9,9 @@ import pytest
 from agentlib import keys
 from agentlib.faults import Fault
 
-SCHEMA: dict[str, Any] = {"env": [{"name": "A_KEY", "key": True}, {"name": "A_URL"}, "odd", {"key": True}]}
+SCHEMA: dict[str, Any] = {
+    "env": [{"name": "A_KEY", "key": True}, {"name": "A_URL"}, "odd", {"key": True}]
+}
 
 
 @pytest.fixture(autouse=True)
@@ -19,14 +21,22 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"A_KEY": "k", "OTHER_KEY": "o", "LD_PRELOAD": "x", "AGENT_X": "1", "HTTPS_PROXY": "p"}.items():
+    for name, value in {
+        "A_KEY": "k",
+        "OTHER_KEY": "o",
+        "LD_PRELOAD": "x",
+        "AGENT_X": "1",
+        "HTTPS_PROXY": "p",
+    }.items():
         monkeypatch.setenv(name, value)
     env = keys.environment("a", SCHEMA, {})
     assert {"A_KEY", "AGENT_X", "HTTPS_PROXY", "PATH"} <= set(env)
     assert not {"OTHER_KEY", "LD_PRELOAD"} & set(env)
 
 
-def test_a_command_is_asked_only_where_no_variable_has_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_is_asked_only_where_no_variable_has_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     config = {"keys": {"a": ["printf", "from-command\nrest"]}}
     assert keys.environment("a", SCHEMA, config)["A_KEY"] == "from-command"
     assert keys.source("a", SCHEMA, config) == "config.toml"
@@ -50,7 +60,12 @@ def test_secrets_are_keys_passwords_of_proxies_and_what_is_named_so() -> None:
         "AWS_REGION": "eu-west-1",
         "http_proxy": "http://me:password@proxy:1",
     }
-    assert keys.secrets(schema, env) == {b'key"quoted', b'key\\"quoted', b"very-secret", b"password"}
+    assert keys.secrets(schema, env) == {
+        b'key"quoted',
+        b'key\\"quoted',
+        b"very-secret",
+        b"password",
+    }
     assert keys.scrub(b'a "key\\"quoted" password', keys.secrets(schema, env)) == b'a "***" ***'
 
 
@@ -63,8 +78,12 @@ def test_optional_keys_are_not_required() -> None:
     assert not keys.required({"env": [{"name": "X", "key": True, "optional": True}]})
 
 
-def test_a_key_is_optional_where_one_of_the_variables_or_files_is_there(monkeypatch, tmp_path) -> None:
-    schema = {"env": [{"name": "X", "key": True, "optional": ["OTHER", str(tmp_path / "credentials")]}]}
+def test_a_key_is_optional_where_one_of_the_variables_or_files_is_there(
+    monkeypatch, tmp_path
+) -> None:
+    schema = {
+        "env": [{"name": "X", "key": True, "optional": ["OTHER", str(tmp_path / "credentials")]}]
+    }
     monkeypatch.delenv("OTHER", raising=False)
     assert keys.required(schema)
     monkeypatch.setenv("OTHER", "1")

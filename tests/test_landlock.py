@@ -1,4 +1,5 @@
 """Landlock by ctypes: on this kernel as it is, and in what is asked of older ones."""
+
 from __future__ import annotations
 
 import json
@@ -18,11 +19,21 @@ needs_kernel = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no
 
 def confined(readable, writable, script):
     """Run a piece of Python that may use only these trees; what it printed."""
-    head = ("import json, os, sys; sys.path.insert(0, sys.argv[1]); from agentlib import landlock\n"
-            "landlock.restrict(json.loads(sys.argv[2]), json.loads(sys.argv[3]), False)\n"
-            "def tried(act):\n    try: act(); print('done')\n    except OSError as bad: print(bad.strerror)\n")
+    head = (
+        "import json, os, sys; sys.path.insert(0, sys.argv[1]); from agentlib import landlock\n"
+        "landlock.restrict(json.loads(sys.argv[2]), json.loads(sys.argv[3]), False)\n"
+        "def tried(act):\n    try: act(); print('done')\n    except OSError as bad: print(bad.strerror)\n"
+    )
     lib = os.path.dirname(os.path.dirname(landlock.__file__))
-    argv = [sys.executable, "-IS", "-c", head + script, lib, json.dumps(readable), json.dumps(writable)]
+    argv = [
+        sys.executable,
+        "-IS",
+        "-c",
+        head + script,
+        lib,
+        json.dumps(readable),
+        json.dumps(writable),
+    ]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
@@ -31,7 +42,10 @@ def test_only_what_is_listed_can_be_read_or_written(tmp_path):
     for name in ("seen", "written", "hidden"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    told = confined([str(tmp_path / "seen")], [str(tmp_path / "written")], f"""
+    told = confined(
+        [str(tmp_path / "seen")],
+        [str(tmp_path / "written")],
+        f"""
 os.chdir({str(tmp_path)!r})
 tried(lambda: open("seen/file").read())
 tried(lambda: open("written/file").read())
@@ -42,7 +56,8 @@ tried(lambda: os.rename("written/new", "written/other"))
 tried(lambda: os.unlink("seen/file"))
 tried(lambda: os.listdir("hidden"))
 tried(lambda: os.link("hidden/file", "written/link"))
-""")
+""",
+    )
     closed = "Permission denied"
     assert told[:8] == ["done", "done", closed, closed, "done", "done", closed, closed]
     assert told[8] != "done"
@@ -52,10 +67,14 @@ tried(lambda: os.link("hidden/file", "written/link"))
 def test_a_file_can_be_listed_alone(tmp_path):
     (tmp_path / "one").write_text("1")
     (tmp_path / "two").write_text("2")
-    assert confined([str(tmp_path / "one")], [], f"""
-tried(lambda: open({str(tmp_path / 'one')!r}).read())
-tried(lambda: open({str(tmp_path / 'two')!r}).read())
-""") == ["done", "Permission denied"]
+    assert confined(
+        [str(tmp_path / "one")],
+        [],
+        f"""
+tried(lambda: open({str(tmp_path / "one")!r}).read())
+tried(lambda: open({str(tmp_path / "two")!r}).read())
+""",
+    ) == ["done", "Permission denied"]
 
 
 @needs_kernel
@@ -63,14 +82,18 @@ def test_what_is_gone_is_left_out(tmp_path):
     assert confined([str(tmp_path / "gone")], [], "print('fine')") == ["fine"]
 
 
-@pytest.mark.parametrize(("version", "bits"), [(1, 13), (2, 14), (3, 15), (4, 15), (5, 16), (6, 16), (9, 16)])
+@pytest.mark.parametrize(
+    ("version", "bits"), [(1, 13), (2, 14), (3, 15), (4, 15), (5, 16), (6, 16), (9, 16)]
+)
 def test_no_version_is_asked_for_more_than_it_knows(version, bits, monkeypatch):
     assert landlock.handled(version) == (1 << bits) - 1
     asked = []
-    monkeypatch.setattr(landlock._libc, "syscall", lambda number, attributes, *_: asked.append(attributes) or 3)
+    monkeypatch.setattr(
+        landlock._libc, "syscall", lambda number, attributes, *_: asked.append(attributes) or 3
+    )
     landlock._ruleset(landlock.handled(version), version, False)
     words = struct.unpack(f"={len(asked[0]) // 8}Q", asked[0])
-    assert words == ((1 << bits) - 1, 3, 3)[:1 if version < 4 else 2 if version < 6 else 3]
+    assert words == ((1 << bits) - 1, 3, 3)[: 1 if version < 4 else 2 if version < 6 else 3]
 
 
 def test_a_kernel_without_it_is_refused(monkeypatch):
@@ -81,7 +104,9 @@ def test_a_kernel_without_it_is_refused(monkeypatch):
 
 def view(folder, writable):
     """A view of a folder, for /bin/true."""
-    return View(["/bin/true"], "/usr/bin", str(folder), writable=writable, visible=True, read=(), write=())
+    return View(
+        ["/bin/true"], "/usr/bin", str(folder), writable=writable, visible=True, read=(), write=()
+    )
 
 
 def test_a_view_leaves_out_what_is_hidden(tmp_path, monkeypatch):
@@ -92,8 +117,15 @@ def test_a_view_leaves_out_what_is_hidden(tmp_path, monkeypatch):
     (tmp_path / "work" / "notes").write_text("notes")
     readable, writable = rules.of(view(tmp_path / "work", False))
     assert str(tmp_path / "work" / "notes") in readable
-    for hidden in ("/", "/proc", "/dev", "/tmp", str(tmp_path / "home"), str(tmp_path / "work"),
-                   str(tmp_path / "work" / ".env")):
+    for hidden in (
+        "/",
+        "/proc",
+        "/dev",
+        "/tmp",
+        str(tmp_path / "home"),
+        str(tmp_path / "work"),
+        str(tmp_path / "work" / ".env"),
+    ):
         assert hidden not in readable
     assert not any(path.startswith(("/proc/self", f"/proc/{os.getpid()}")) for path in readable)
     assert writable == list(rules.DEVICES)

@@ -1,4 +1,5 @@
 """The answers of the process that holds the local model, with a model that says what the test wants."""
+
 from __future__ import annotations
 
 import json
@@ -11,7 +12,10 @@ from agentlib import localanswer
 from agentlib.faults import Fault
 from agentlib.localengine import Cancelled, Reply, _Answer
 
-TOOL = {"name": "reverse", "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}}}
+TOOL = {
+    "name": "reverse",
+    "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
+}
 CALL = json.dumps({"tool": "reverse", "args": {"text": "x"}})
 USAGE = {"input_tokens": 10, "output_tokens": 2, "cached_input_tokens": 0}
 
@@ -46,8 +50,15 @@ def answer(model: Model, wanted: bool = True, **request: Any) -> tuple[dict[str,
 
 def test_a_plain_answer_is_a_response_and_its_deltas_are_its_text() -> None:
     final, deltas = answer(Model("Hello"), stream=True)
-    assert final["message"] == {"role": "assistant", "content": "Hello"} and "".join(deltas) == "Hello"
-    assert (final["stop_reason"], final["usage"], final["model"], final["cost_usd"]) == ("end_turn", USAGE, "toy", 0.0)
+    assert (
+        final["message"] == {"role": "assistant", "content": "Hello"} and "".join(deltas) == "Hello"
+    )
+    assert (final["stop_reason"], final["usage"], final["model"], final["cost_usd"]) == (
+        "end_turn",
+        USAGE,
+        "toy",
+        0.0,
+    )
 
 
 def test_without_stream_there_are_no_deltas() -> None:
@@ -61,9 +72,14 @@ def test_a_call_has_no_deltas_and_ends_for_tool_use() -> None:
 
 
 def test_a_call_that_repeats_the_last_one_is_asked_again_as_an_answer() -> None:
-    before = [{"role": "user", "content": "hi"},
-              {"role": "assistant", "tool_calls": [{"id": "c", "name": "reverse", "arguments": {"text": "x"}}]},
-              {"role": "tool", "name": "reverse", "content": "x"}]
+    before = [
+        {"role": "user", "content": "hi"},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "c", "name": "reverse", "arguments": {"text": "x"}}],
+        },
+        {"role": "tool", "name": "reverse", "content": "x"},
+    ]
     model = Model(CALL, json.dumps({"tool": "answer", "args": {"text": "It is x."}}))
     final, _ = answer(model, messages=before, tools=[TOOL])
     assert final["message"]["content"] == "It is x."
@@ -75,16 +91,30 @@ def test_an_answer_that_was_cut_keeps_what_there_is() -> None:
     cut = '{"tool": "answer", "args": {"text": "The first half'
     final, _ = answer(Model(cut, stop_reason="max_tokens"), tools=[TOOL])
     assert (final["type"], final["stop_reason"], final["message"]["content"]) == (
-        "response", "max_tokens", "The first half")
+        "response",
+        "max_tokens",
+        "The first half",
+    )
 
 
-@pytest.mark.parametrize("bad,kind,retryable", [
-    (Fault("context_length", "too long"), "context_length", False), (Cancelled(), "interrupted", False),
-    (Fault("server", "gone"), "server", True), (KeyError("x"), "server", False),
-    ("no JSON at all", "bad_response", False)])
+@pytest.mark.parametrize(
+    "bad,kind,retryable",
+    [
+        (Fault("context_length", "too long"), "context_length", False),
+        (Cancelled(), "interrupted", False),
+        (Fault("server", "gone"), "server", True),
+        (KeyError("x"), "server", False),
+        ("no JSON at all", "bad_response", False),
+    ],
+)
 def test_whatever_goes_wrong_is_one_error_record(bad: Any, kind: str, retryable: bool) -> None:
     final, _ = answer(Model(bad), tools=[TOOL])
-    assert (final["type"], final["kind"], final["retryable"], final["provider"]) == ("error", kind, retryable, "local")
+    assert (final["type"], final["kind"], final["retryable"], final["provider"]) == (
+        "error",
+        kind,
+        retryable,
+        "local",
+    )
 
 
 def test_an_error_after_deltas_is_partial() -> None:
@@ -92,6 +122,7 @@ def test_an_error_after_deltas_is_partial() -> None:
         def chat(self, path: str, body: Any, see: Any, wanted: Any, emit: Any) -> Reply:
             see("Hel")
             raise Fault("server", "gone")
+
     assert answer(Breaks(), stream=True)[0]["partial"] is True
 
 
@@ -103,7 +134,10 @@ def test_a_long_silence_is_broken_by_empty_deltas(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_request_that_waits_for_its_turn_can_be_cancelled() -> None:
-    resident, before = localanswer.Resident(), threading.active_count()      # other tests of the worker left some
+    resident, before = (
+        localanswer.Resident(),
+        threading.active_count(),
+    )  # other tests of the worker left some
     with resident._turn, pytest.raises(Cancelled):
         resident.chat("x", {}, print, lambda: False, print)
     assert threading.active_count() <= before
@@ -112,18 +146,29 @@ def test_a_request_that_waits_for_its_turn_can_be_cancelled() -> None:
 def test_llama_cpps_pieces_become_text_usage_and_kind() -> None:
     seen: list[str] = []
     gathered = _Answer(seen.append, lambda: True)
-    for piece in ({"choices": [{"delta": {"role": "assistant", "content": None}}], "prompt_progress": {}},
-                  {"choices": [{"delta": {"content": "a"}}]},
-                  {"choices": [{"delta": {"content": "b"}, "finish_reason": None}]},
-                  {"choices": [{"delta": {}, "finish_reason": "length"}]},
-                  {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2,
-                                            "prompt_tokens_details": {"cached_tokens": 4}}}):
+    for piece in (
+        {"choices": [{"delta": {"role": "assistant", "content": None}}], "prompt_progress": {}},
+        {"choices": [{"delta": {"content": "a"}}]},
+        {"choices": [{"delta": {"content": "b"}, "finish_reason": None}]},
+        {"choices": [{"delta": {}, "finish_reason": "length"}]},
+        {
+            "choices": [],
+            "usage": {
+                "prompt_tokens": 9,
+                "completion_tokens": 2,
+                "prompt_tokens_details": {"cached_tokens": 4},
+            },
+        },
+    ):
         assert gathered.take(json.dumps(piece)) is False
     assert seen == ["a", "ab"]
-    assert gathered.reply() == Reply("ab", "max_tokens", {"input_tokens": 9, "output_tokens": 2,
-                                                          "cached_input_tokens": 4})
+    assert gathered.reply() == Reply(
+        "ab", "max_tokens", {"input_tokens": 9, "output_tokens": 2, "cached_input_tokens": 4}
+    )
     failed = _Answer(seen.append, lambda: True)
-    assert failed.take('{"error":{"type":"exceed_context_size_error","message":"too long"}}') is True
+    assert (
+        failed.take('{"error":{"type":"exceed_context_size_error","message":"too long"}}') is True
+    )
     with pytest.raises(Fault, match="too long"):
         failed.reply()
 

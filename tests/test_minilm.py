@@ -31,7 +31,9 @@ VOCABULARY = ["[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able", "aff", "able",
         ("", []),
     ],
 )
-def test_words_are_in_lower_case_without_accents_and_signs_stand_alone(text: str, wanted: list[str]) -> None:
+def test_words_are_in_lower_case_without_accents_and_signs_stand_alone(
+    text: str, wanted: list[str]
+) -> None:
     assert words(text) == wanted
 
 
@@ -45,7 +47,9 @@ def test_words_are_in_lower_case_without_accents_and_signs_stand_alone(text: str
         ("", [1, 2]),
     ],
 )
-def test_a_word_is_its_longest_known_pieces_or_unknown_as_a_whole(text: str, wanted: list[int]) -> None:
+def test_a_word_is_its_longest_known_pieces_or_unknown_as_a_whole(
+    text: str, wanted: list[int]
+) -> None:
     assert WordPiece(VOCABULARY).encode(text, 10) == wanted
 
 
@@ -68,7 +72,12 @@ def ask(folder: Path, *sent: Record, **env: str) -> dict[Any, Record]:
         text=True,
         timeout=60,
         check=True,
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "XDG_DATA_HOME": str(folder), **env},
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": "/nonexistent",
+            "XDG_DATA_HOME": str(folder),
+            **env,
+        },
     )
     return {record.get("id"): record for record in map(json.loads, done.stdout.splitlines())}
 
@@ -84,7 +93,12 @@ def near(one: list[float], other: list[float]) -> float:
 @pytest.fixture(scope="module")
 def made(folder: Path) -> dict[Any, Record]:
     """The answers to several records in one run, without a warm process."""
-    texts = ("A man is eating food.", "A man is eating a piece of bread.", "The girl is carrying a baby.", "car")
+    texts = (
+        "A man is eating food.",
+        "A man is eating a piece of bread.",
+        "The girl is carrying a baby.",
+        "car",
+    )
     return ask(
         folder,
         embed("a", *texts),
@@ -104,7 +118,9 @@ def test_a_vector_has_384_numbers_and_length_1(made: dict[Any, Record]) -> None:
     assert answer["usage"] == {"input_tokens": 8 + 11 + 9 + 3} and answer["provider"] == "minilm"
 
 
-def test_the_vectors_are_those_of_the_model_as_its_makers_publish_it(made: dict[Any, Record]) -> None:
+def test_the_vectors_are_those_of_the_model_as_its_makers_publish_it(
+    made: dict[Any, Record],
+) -> None:
     """Their examples' similarities (sbert.net, semantic search), to what int8 leaves of them."""
     first, bread, girl, car = made["a"]["vectors"]
     assert near(first, bread) == pytest.approx(0.755, abs=0.05)
@@ -113,23 +129,40 @@ def test_the_vectors_are_those_of_the_model_as_its_makers_publish_it(made: dict[
     assert near(car, automobile) > 0.8 > 0.5 > near(car, banana)
 
 
-def test_a_text_has_one_vector_whatever_it_comes_with_and_its_end_is_not_read(made: dict[Any, Record]) -> None:
+def test_a_text_has_one_vector_whatever_it_comes_with_and_its_end_is_not_read(
+    made: dict[Any, Record],
+) -> None:
     assert made["alone"]["vectors"][0] == made["a"]["vectors"][0]
     assert made["alone"]["usage"]["input_tokens"] == 8 + 3 + 3 + 256
 
 
-def test_what_it_cannot_do_is_one_error_each_and_other_records_pass(made: dict[Any, Record]) -> None:
-    assert [made[id]["kind"] for id in ("empty", "other", "talk")] == ["invalid_input", "not_found", "invalid_request"]
+def test_what_it_cannot_do_is_one_error_each_and_other_records_pass(
+    made: dict[Any, Record],
+) -> None:
+    assert [made[id]["kind"] for id in ("empty", "other", "talk")] == [
+        "invalid_input",
+        "not_found",
+        "invalid_request",
+    ]
     assert made["note"] == {"type": "note", "id": "note"}
 
 
 def test_without_the_weights_the_cure_is_named(tmp_path: Path) -> None:
     answer = ask(tmp_path, embed("a", "x"))["a"]
-    assert answer["kind"] == "not_found" and "agent-llm local install --size embeddings" in answer["message"]
+    assert (
+        answer["kind"] == "not_found"
+        and "agent-llm local install --size embeddings" in answer["message"]
+    )
 
 
-def test_the_model_stays_in_memory_and_answers_the_same(folder: Path, made: dict[Any, Record], tmp_path: Path) -> None:
-    env = {"XDG_RUNTIME_DIR": str(tmp_path), "AGENT_WARM_MINUTES": "0.03", "XDG_STATE_HOME": str(tmp_path)}
+def test_the_model_stays_in_memory_and_answers_the_same(
+    folder: Path, made: dict[Any, Record], tmp_path: Path
+) -> None:
+    env = {
+        "XDG_RUNTIME_DIR": str(tmp_path),
+        "AGENT_WARM_MINUTES": "0.03",
+        "XDG_STATE_HOME": str(tmp_path),
+    }
     answers = [ask(folder, embed("a", "A man is eating food."), **env)["a"] for _ in range(2)]
     assert [answer["vectors"][0] for answer in answers] == [made["a"]["vectors"][0]] * 2
     sockets = list((tmp_path / "agentutils").glob("minilm-*.sock"))

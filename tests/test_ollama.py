@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from vendors import HI, Record, asked, checked, failures, heard, listed, provider, recorded, shared, vendor
+from vendors import (
+    HI,
+    Record,
+    asked,
+    checked,
+    failures,
+    heard,
+    listed,
+    provider,
+    recorded,
+    shared,
+    vendor,
+)
 
 TOOL = {
     "name": "look",
@@ -45,17 +57,31 @@ def test_every_recorded_request_is_said_as_it_was_meant() -> None:
 def test_its_bodies_hold_against_the_vendors_own_types() -> None:
     jsonschema_rs = pytest.importorskip("jsonschema_rs")
     spec = json.loads(shared("specs/ollama/openapi.json").read_text())
-    valid = jsonschema_rs.validator_for({"$ref": "#/components/schemas/ChatRequest", "components": spec["components"]})
-    call = {"role": "assistant", "content": "", "tool_calls": [{"id": "a", "name": "look", "arguments": {}}]}
+    valid = jsonschema_rs.validator_for(
+        {"$ref": "#/components/schemas/ChatRequest", "components": spec["components"]}
+    )
+    call = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "a", "name": "look", "arguments": {}}],
+    }
     picture = {
         "role": "user",
-        "content": [{"type": "text", "text": "see"}, {"type": "image", "media_type": "image/png", "data": "aGk="}],
+        "content": [
+            {"type": "text", "text": "see"},
+            {"type": "image", "media_type": "image/png", "data": "aGk="},
+        ],
     }
     for case, request in recorded("ollama"):
         assert list(valid.iter_errors(ollama.body_of(request))) == [], case
     for made in (
         body(),
-        body(HI, call, {"role": "tool", "tool_call_id": "a", "name": "look", "content": "x"}, tools=[TOOL]),
+        body(
+            HI,
+            call,
+            {"role": "tool", "tool_call_id": "a", "name": "look", "content": "x"},
+            tools=[TOOL],
+        ),
         body(picture, stream=True, reasoning="high"),
         body(schema={"type": "object"}, stop=["x"], temperature=0, max_tokens=3),
     ):
@@ -90,7 +116,9 @@ def test_every_form_of_the_hosts_variable_is_understood(
 
 
 @pytest.mark.parametrize("given", ["ftp://box", "a b"])
-def test_a_host_that_is_none_is_refused_by_the_variables_name(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_is_none_is_refused_by_the_variables_name(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OLLAMA_HOST", given)
     with pytest.raises(Fault, match="OLLAMA_HOST"):
         ollama.host()
@@ -100,7 +128,9 @@ def test_the_context_grows_with_the_prompt_by_powers_of_two() -> None:
     assert "num_ctx" not in body(user("x" * 3000))["options"]
     sizes = [body(user("x" * size))["options"]["num_ctx"] for size in (9_000, 30_000, 60_000)]
     assert sizes == [8192, 16384, 32768]
-    assert body(user("x"), max_tokens=5000)["options"]["num_ctx"] == 8192, "the answer needs room too"
+    assert body(user("x"), max_tokens=5000)["options"]["num_ctx"] == 8192, (
+        "the answer needs room too"
+    )
     assert (
         body(user("ü" * 9_000))["options"]["num_ctx"] == 8192
         and "num_ctx" in body(HI, tools=[{**TOOL, "description": "x" * 9000}])["options"]
@@ -108,7 +138,10 @@ def test_the_context_grows_with_the_prompt_by_powers_of_two() -> None:
 
 
 def test_a_context_that_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert body(user("x" * 30_000), options={"options": {"num_ctx": 9999}})["options"]["num_ctx"] == 9999
+    assert (
+        body(user("x" * 30_000), options={"options": {"num_ctx": 9999}})["options"]["num_ctx"]
+        == 9999
+    )
     monkeypatch.setenv("OLLAMA_CONTEXT_LENGTH", "65536")
     assert "num_ctx" not in body(user("x" * 60_000))["options"]
 
@@ -127,7 +160,13 @@ def test_a_result_names_its_tool_and_says_its_error_unchanged() -> None:
         "content": [{"type": "thinking", "thinking": "hm"}],
         "tool_calls": [{"id": "a", "name": "look", "arguments": {}}],
     }
-    result = {"role": "tool", "tool_call_id": "a", "name": "look", "content": "no such file", "is_error": True}
+    result = {
+        "role": "tool",
+        "tool_call_id": "a",
+        "name": "look",
+        "content": "no such file",
+        "is_error": True,
+    }
     _, called, told = body(HI, call, result)["messages"]
     assert called == {
         "role": "assistant",
@@ -135,7 +174,12 @@ def test_a_result_names_its_tool_and_says_its_error_unchanged() -> None:
         "thinking": "hm",
         "tool_calls": [{"id": "a", "function": {"name": "look", "arguments": {}}}],
     }
-    assert told == {"role": "tool", "content": "no such file", "tool_call_id": "a", "tool_name": "look"}
+    assert told == {
+        "role": "tool",
+        "content": "no such file",
+        "tool_call_id": "a",
+        "tool_name": "look",
+    }
 
 
 def test_images_are_bare_base64() -> None:
@@ -156,11 +200,23 @@ def test_images_are_bare_base64() -> None:
     [
         ({"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"name": "look"}}, "tool_choice"),
-        ({"messages": [{"role": "user", "content": [{"type": "image", "url": "https://x/y.png"}]}]}, "url"),
         (
             {
                 "messages": [
-                    {"role": "user", "content": [{"type": "document", "media_type": "application/pdf", "data": "aGk="}]}
+                    {"role": "user", "content": [{"type": "image", "url": "https://x/y.png"}]}
+                ]
+            },
+            "url",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [
+                            {"type": "document", "media_type": "application/pdf", "data": "aGk="}
+                        ],
+                    }
                 ]
             },
             "document",
@@ -182,7 +238,13 @@ def test_no_tools_are_offered_where_none_may_be_called() -> None:
 
 def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
     call = {"function": {"name": "look", "arguments": {"at": "x"}}, "id": "a"}
-    done = {"done": True, "done_reason": "stop", "eval_count": 4, "prompt_eval_count": 9, "model": "m"}
+    done = {
+        "done": True,
+        "done_reason": "stop",
+        "eval_count": 4,
+        "prompt_eval_count": 9,
+        "model": "m",
+    }
     pieces = [
         {"message": {"thinking": "h", "content": ""}},
         {"message": {"thinking": "m"}},
@@ -196,14 +258,17 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
     assert answer == ollama.whole(
         {}, {**done, "message": {"content": "yes", "thinking": "hm", "tool_calls": [call, call]}}
     )
-    assert answer["stop_reason"] == "tool_use" and answer["usage"] == {"input_tokens": 9, "output_tokens": 4}
+    assert answer["stop_reason"] == "tool_use" and answer["usage"] == {
+        "input_tokens": 9,
+        "output_tokens": 4,
+    }
 
 
 def test_calls_without_ids_get_ids_of_their_own() -> None:
     calls = [{"function": {"name": "look", "arguments": {}}}] * 2
-    made = ollama.whole({}, {"message": {"content": "", "tool_calls": calls}, "done_reason": "stop"})["message"][
-        "tool_calls"
-    ]
+    made = ollama.whole(
+        {}, {"message": {"content": "", "tool_calls": calls}, "done_reason": "stop"}
+    )["message"]["tool_calls"]
     assert made[0]["id"] and made[1]["id"] and made[0]["id"] != made[1]["id"]
 
 
@@ -227,7 +292,11 @@ def test_a_stream_without_its_end_is_an_error_and_so_is_an_error_line() -> None:
     [
         (404, {"error": "model 'm' not found"}, "not_found"),
         (400, {"error": "m does not support tools"}, "invalid_request"),
-        (400, {"error": "prompt too long; exceeded max context length by 3 tokens"}, "context_length"),
+        (
+            400,
+            {"error": "prompt too long; exceeded max context length by 3 tokens"},
+            "context_length",
+        ),
         (500, {"error": "x"}, "server"),
         (401, {"error": {"message": "Unauthorized"}}, "auth"),
         (503, {"error": "server busy"}, "server"),
@@ -241,7 +310,10 @@ def test_each_error_has_its_kind(status: int, said: Record, want: str) -> None:
 def test_the_servers_models_are_listed_and_a_key_is_sent_where_one_is_set() -> None:
     said = json.dumps({"models": [{"name": "qwen3:4b"}, {"name": "gemma3:4b"}]}).encode()
     with vendor((200, {}, said)) as (url, seen):
-        assert listed("ollama", {"OLLAMA_HOST": url.removeprefix("http://")}) == ["qwen3:4b", "gemma3:4b"]
+        assert listed("ollama", {"OLLAMA_HOST": url.removeprefix("http://")}) == [
+            "qwen3:4b",
+            "gemma3:4b",
+        ]
         listed("ollama", {"OLLAMA_HOST": url, "OLLAMA_API_KEY": "k"})
     assert [path for path, _, _ in seen] == ["/api/tags"] * 2
     assert [headers["authorization"] for _, headers, _ in seen] == [None, "Bearer k"]

@@ -1,4 +1,5 @@
 """What the model sees of an output, and the fence around foreign text."""
+
 from __future__ import annotations
 
 import os
@@ -52,7 +53,9 @@ def test_old_outputs_are_removed() -> None:
     assert not os.path.exists(old)
 
 
-def test_a_folder_that_cannot_be_written_is_said_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_said_not_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     assert "could not be kept" in output.told(b"x" * 40_000)
 

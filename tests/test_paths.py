@@ -1,4 +1,5 @@
 """Paths: the user's XDG folders, the search paths, a runtime folder of the user alone."""
+
 from __future__ import annotations
 
 import os
@@ -24,8 +25,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_a_folder_is_where_xdg_says_and_a_relative_value_is_ignored(kind: str, home: Path,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_where_xdg_says_and_a_relative_value_is_ignored(
+    kind: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     variable = f"XDG_{kind.upper()}_HOME"
     default = home / FOLDERS[kind] / "agentutils"
     assert getattr(paths, kind)() == default
@@ -45,15 +47,20 @@ def test_the_checkout_is_the_root() -> None:
     assert paths.ROOT == ROOT
 
 
-@pytest.mark.parametrize("kind, variable", [("tools", "AGENT_TOOL_PATH"), ("providers", "AGENT_PROVIDER_PATH")])
-def test_a_search_path_is_the_variables_else_the_users_then_the_suites(kind: str, variable: str, home: Path,
-                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "kind, variable", [("tools", "AGENT_TOOL_PATH"), ("providers", "AGENT_PROVIDER_PATH")]
+)
+def test_a_search_path_is_the_variables_else_the_users_then_the_suites(
+    kind: str, variable: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert getattr(paths, kind)() == [home / ".local/share/agentutils" / kind, ROOT / kind]
     monkeypatch.setenv(variable, "/a::/b c:")
     assert getattr(paths, kind)() == [Path("/a"), Path("/b c")]
 
 
-def test_the_runtime_folder_is_made_for_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runtime_folder_is_made_for_the_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     made = paths.runtime()
     assert made == tmp_path / "agentutils"
@@ -62,8 +69,9 @@ def test_the_runtime_folder_is_made_for_the_user_alone(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
-def test_a_runtime_folder_that_others_reach_is_refused(mode: int, tmp_path: Path,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_folder_that_others_reach_is_refused(
+    mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "agentutils").mkdir()
     (tmp_path / "agentutils").chmod(mode)
@@ -71,7 +79,9 @@ def test_a_runtime_folder_that_others_reach_is_refused(mode: int, tmp_path: Path
         paths.runtime()
 
 
-def test_a_link_in_place_of_the_runtime_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_in_place_of_the_runtime_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "theirs").mkdir(mode=0o700)
     (tmp_path / "agentutils").symlink_to("theirs")

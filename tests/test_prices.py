@@ -46,7 +46,9 @@ def test_cached_input_is_priced_as_cached_and_not_counted_twice() -> None:
         "cache_write_input_tokens": 100_000,
         "output_tokens": 0,
     }
-    assert prices.cost("anthropic", "claude-sonnet-4-6", usage) == pytest.approx(0.5 * 3 + 0.4 * 0.3 + 0.1 * 3.75)
+    assert prices.cost("anthropic", "claude-sonnet-4-6", usage) == pytest.approx(
+        0.5 * 3 + 0.4 * 0.3 + 0.1 * 3.75
+    )
 
 
 def test_usage_that_is_missing_counts_as_nothing() -> None:
@@ -69,8 +71,12 @@ def test_usage_that_is_missing_counts_as_nothing() -> None:
         ("anthropic", "claude-sonnet-4-6-20261224", "claude-sonnet-4-6"),
     ],
 )
-def test_a_dated_regional_or_qualified_name_has_its_models_price(provider: str, model: str, known: str) -> None:
-    assert prices.cost(provider, model, MILLION) == prices.cost(provider, known, MILLION) is not None
+def test_a_dated_regional_or_qualified_name_has_its_models_price(
+    provider: str, model: str, known: str
+) -> None:
+    assert (
+        prices.cost(provider, model, MILLION) == prices.cost(provider, known, MILLION) is not None
+    )
 
 
 def test_the_users_own_price_goes_first(own: Path) -> None:
@@ -79,7 +85,10 @@ def test_the_users_own_price_goes_first(own: Path) -> None:
         '[prices."ollama/qwen3"]\ninput = 0.5\noutput = 0\ncached = 0.1\n'
     )
     assert prices.cost("anthropic", "claude-sonnet-4-6", MILLION) == 3
-    assert prices.cost("ollama", "qwen3", {"input_tokens": 1_000_000, "cached_input_tokens": 500_000}) == 0.25 + 0.05
+    assert (
+        prices.cost("ollama", "qwen3", {"input_tokens": 1_000_000, "cached_input_tokens": 500_000})
+        == 0.25 + 0.05
+    )
     assert prices.cost("together", "qwen3", MILLION) is None
 
 
@@ -105,13 +114,17 @@ def test_the_table_is_dated_and_says_where_it_comes_from() -> None:
     told = json.loads(Path(prices.FILE).read_text())
     assert told["date"] > "2026" and told["sources"]
     for rows in told["prices"].values():
-        assert rows and all(2 <= len(row) <= 4 and row[0] >= 0 and row[1] >= 0 for row in rows.values())
+        assert rows and all(
+            2 <= len(row) <= 4 and row[0] >= 0 and row[1] >= 0 for row in rows.values()
+        )
 
 
 def test_the_table_is_what_its_tool_makes_of_the_source() -> None:
     source = shared("specs/model-prices.json")
     date = json.loads(Path(prices.FILE).read_text())["date"]
     made = subprocess.run(
-        [sys.executable, ROOT / "tests" / "make_prices.py", source, date], check=True, capture_output=True
+        [sys.executable, ROOT / "tests" / "make_prices.py", source, date],
+        check=True,
+        capture_output=True,
     )
     assert made.stdout == Path(prices.FILE).read_bytes()

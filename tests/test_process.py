@@ -1,4 +1,5 @@
 """One child process: pumped both ways, bounded in time and output, ended with all of its group."""
+
 from __future__ import annotations
 
 import os
@@ -18,7 +19,9 @@ Run = Callable[..., Outcome]
 
 
 @pytest.fixture(params=["a process of ours", "a cell of a sandbox that is kept up"])
-def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Run]:
     """A function that runs a piece of shell, either way."""
     monkeypatch.setattr(wards, "ALONE", 0)
     kept = wards.Wards()
@@ -43,7 +46,11 @@ def started(kept: wards.Wards, cell: sandbox.Cell, *given: int) -> process.Child
 
 
 def test_a_megabyte_each_way_at_once_does_not_lock_up(run: Run) -> None:
-    done = run("head -c 1000000 /dev/zero; cat >/dev/null; head -c 1000000 /dev/zero", b"x" * 1_000_000, cap=4_000_000)
+    done = run(
+        "head -c 1000000 /dev/zero; cat >/dev/null; head -c 1000000 /dev/zero",
+        b"x" * 1_000_000,
+        cap=4_000_000,
+    )
     assert (done.status, len(done.out)) == (0, 2_000_000)
 
 
@@ -85,14 +92,18 @@ def test_a_grandchild_that_holds_the_output_is_not_waited_for_and_ends(run: Run)
 
 def running(word: str) -> bool:
     """Whether a process has this word in its command."""
-    return any(word in file.read_text() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists())
+    return any(
+        word in file.read_text() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists()
+    )
 
 
 def test_a_pulled_leash_ends_what_runs_and_starts_nothing_more() -> None:
     leash = Leash()
     outcomes: list[Outcome] = []
     sleep = {"args": ["sleep", "60"]}
-    thread = threading.Thread(target=lambda: outcomes.append(process.run(sleep, b"", 60, 10, leash)))
+    thread = threading.Thread(
+        target=lambda: outcomes.append(process.run(sleep, b"", 60, 10, leash))
+    )
     thread.start()
     while not leash._held:
         time.sleep(0.01)
@@ -103,7 +114,9 @@ def test_a_pulled_leash_ends_what_runs_and_starts_nothing_more() -> None:
         process.run({"args": ["true"]}, b"", 1, 1, leash)
 
 
-def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left(run: Run, tmp_path: Path) -> None:
+def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left(
+    run: Run, tmp_path: Path
+) -> None:
     run("true")
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
@@ -112,7 +125,9 @@ def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left(run
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_without_a_descriptor_to_spare_nothing_is_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_descriptor_to_spare_nothing_is_left_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def none(pid: int) -> int:
         raise OSError(24, "Too many open files")
 

@@ -21,7 +21,13 @@ KEY = "key-5ecre7-5ecre7"
 
 
 def request(id: Any = "1", **fields: Any) -> str:
-    asked = {"type": "request", "id": id, "model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}
+    asked = {
+        "type": "request",
+        "id": id,
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        **fields,
+    }
     return json.dumps({k: v for k, v in asked.items() if v is not ...}) + "\n"
 
 
@@ -127,13 +133,24 @@ def test_no_key_is_told_with_the_variable_before_anything_slow_is_loaded() -> No
     said = json.loads(done.stdout)
     assert said["kind"] == "auth" and "OPENAI_API_KEY" in said["message"]
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "json" in loaded and not loaded & {"http.client", "ssl", "urllib.request", "asyncio", "typing", "pathlib"}
+    assert "json" in loaded and not loaded & {
+        "http.client",
+        "ssl",
+        "urllib.request",
+        "asyncio",
+        "typing",
+        "pathlib",
+    }
 
 
 @pytest.mark.parametrize("key", ["key with\nnewline", "schl\u00fcssel", "tab\tkey"])
 def test_a_key_that_no_header_can_carry_is_told(key: str) -> None:
     said = ask("http://127.0.0.1:1", env={"OPENAI_API_KEY": key}).final
-    assert said["kind"] == "auth" and "OPENAI_API_KEY" in said["message"] and key not in said["message"]
+    assert (
+        said["kind"] == "auth"
+        and "OPENAI_API_KEY" in said["message"]
+        and key not in said["message"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,14 +185,22 @@ def test_the_key_is_never_in_argv() -> None:
         if file.name not in ("openai", "openai-sh"):
             continue  # the others are of the same cloth
         with serving(play) as server:
-            ask(server.address, file.name, env={"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.address})
+            ask(
+                server.address,
+                file.name,
+                env={"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.address},
+            )
         assert seen and not any(KEY in line for line in seen)
 
 
 def started(server: Server, **env: str) -> subprocess.Popen[str]:
     known = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY, **env}
     return subprocess.Popen(
-        [ROOT / "providers" / "openai"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=known
+        [ROOT / "providers" / "openai"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=known,
     )
 
 
@@ -194,7 +219,10 @@ def test_a_signal_ends_what_is_in_flight_with_a_record_each() -> None:
         came.acquire()
         process.send_signal(signal.SIGTERM)
         records = [json.loads(line) for line in process.stdout]
-    assert sorted((r["id"], r["kind"]) for r in records) == [("a", "interrupted"), ("b", "interrupted")]
+    assert sorted((r["id"], r["kind"]) for r in records) == [
+        ("a", "interrupted"),
+        ("b", "interrupted"),
+    ]
     assert process.returncode == 143
 
 
@@ -221,14 +249,20 @@ def test_a_delta_is_written_on_the_moment_it_arrives() -> None:
         assert process.stdin and process.stdout
         process.stdin.write(request(stream=True))
         process.stdin.flush()
-        assert json.loads(process.stdout.readline()) == {"type": "delta", "id": "1", "text": "first"}
+        assert json.loads(process.stdout.readline()) == {
+            "type": "delta",
+            "id": "1",
+            "text": "first",
+        }
         gate.set()
         process.stdin.close()
 
 
 def test_a_connection_is_used_again_after_a_stream() -> None:
     data = event({"content": "a"}, "stop") + DONE
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    head = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
     answer = head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data)
 
     def play(connection: socket.socket) -> None:
@@ -241,10 +275,17 @@ def test_a_connection_is_used_again_after_a_stream() -> None:
         for _ in range(5):
             process.stdin.write(request(stream=True))
             process.stdin.flush()
-            assert [json.loads(process.stdout.readline())["type"] for _ in range(2)] == ["delta", "response"]
-            time.sleep(0.2)  # as any agent would need; the end of the body is read after the answer is out
+            assert [json.loads(process.stdout.readline())["type"] for _ in range(2)] == [
+                "delta",
+                "response",
+            ]
+            time.sleep(
+                0.2
+            )  # as any agent would need; the end of the body is read after the answer is out
         process.stdin.close()
-    assert len(server.requests) < 5  # connections: later requests came by an earlier one's (by one, on an idle machine)
+    assert (
+        len(server.requests) < 5
+    )  # connections: later requests came by an earlier one's (by one, on an idle machine)
 
 
 def test_a_connection_used_again_is_cut_when_time_is_up() -> None:
@@ -330,7 +371,9 @@ def test_json_nested_as_deep_as_the_decoder_allows_ends_no_thread() -> None:
     for depth in (900, 100_000):
         deep = "[" * depth + "]" * depth
         function = {"name": "f", "arguments": '{"x":' + deep + "}"}
-        with serving(http(completion("", tool_calls=[{"id": "c", "function": function}]))) as server:
+        with serving(
+            http(completion("", tool_calls=[{"id": "c", "function": function}]))
+        ) as server:
             call = ask(server.address).final["message"]["tool_calls"][0]
         assert (call["arguments"] is None) is (depth > 1000)
         with serving(http(deep)) as server:
@@ -341,7 +384,11 @@ def test_the_vendor_is_asked_for_its_models() -> None:
     with serving(http('{"data":[{"id":"a","owned_by":"x"},{"id":"b"},{"odd":1}]}')) as server:
         env = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY}
         done = subprocess.run(
-            [ROOT / "providers/openai", "--list-models"], capture_output=True, text=True, check=True, env=env
+            [ROOT / "providers/openai", "--list-models"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=env,
         )
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
         {"type": "model", "id": "a", "owned_by": "x"},
@@ -354,7 +401,11 @@ def test_models_that_cannot_be_listed_are_a_failure() -> None:
     with serving(http('{"error":{"message":"no"}}', "401 No")) as server:
         env = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY}
         done = subprocess.run(
-            [ROOT / "providers/openai", "--list-models"], capture_output=True, text=True, check=False, env=env
+            [ROOT / "providers/openai", "--list-models"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=env,
         )
     assert (done.returncode, done.stdout, done.stderr) == (100, "", "openai: no\n")
 
@@ -362,7 +413,10 @@ def test_models_that_cannot_be_listed_are_a_failure() -> None:
 def test_a_message_is_text_or_parts() -> None:
     assert provider.message("t") == {"role": "assistant", "content": "t"}
     said = provider.message("t", [{"id": "1"}], "hm", {"raw": 1}, "x")
-    assert said["content"] == [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "t"}]
+    assert said["content"] == [
+        {"type": "thinking", "thinking": "hm"},
+        {"type": "text", "text": "t"},
+    ]
     assert provider.kept(said, "x") == {"raw": 1} and provider.kept(said, "y") is None
     assert provider.text_of(said) == "t" and provider.text_of(said, "thinking") == "hm"
 
@@ -383,7 +437,12 @@ def test_no_request_is_lost_to_a_thread_that_leaves() -> None:
     with serving(http(completion())) as server:
         env = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY}
         with subprocess.Popen(
-            ["python3", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT
+            ["python3", "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+            cwd=ROOT,
         ) as process:
             assert process.stdin and process.stdout
             for number in range(300):

@@ -11,7 +11,9 @@ from agentlib.faults import Fault
 
 
 def contents(*stream: dict[str, Any], operands: str = "") -> list[Any]:
-    return [(said["role"], said["content"]) for said in question.request(stream, operands)["messages"]]
+    return [
+        (said["role"], said["content"]) for said in question.request(stream, operands)["messages"]
+    ]
 
 
 def test_operands_alone_are_the_user() -> None:
@@ -20,7 +22,9 @@ def test_operands_alone_are_the_user() -> None:
 
 def test_without_operands_the_input_asks_and_the_rest_is_material() -> None:
     assert contents({"type": "input", "text": "hi\n"}) == [("user", "hi")]
-    [(role, text)] = contents({"type": "context", "source": "f", "text": "stuff"}, {"type": "input", "text": "What?"})
+    [(role, text)] = contents(
+        {"type": "context", "source": "f", "text": "stuff"}, {"type": "input", "text": "What?"}
+    )
     assert role == "user" and text.startswith("What?\n") and "stuff" in text
 
 
@@ -44,18 +48,28 @@ def test_nothing_asked_is_refused(stream: list[dict[str, Any]]) -> None:
 
 
 def test_a_picture_is_a_part_of_the_message() -> None:
-    [(_, parts)] = contents({"type": "context", "media_type": "image/png", "data": "QQ=="}, operands="What is it?")
+    [(_, parts)] = contents(
+        {"type": "context", "media_type": "image/png", "data": "QQ=="}, operands="What is it?"
+    )
     assert [part["type"] for part in parts] == ["text", "image"] and parts[1]["data"] == "QQ=="
 
 
 def test_an_answer_is_material_by_its_text_and_anything_unknown_as_it_is() -> None:
     response = {"type": "response", "message": {"role": "assistant", "content": "the answer"}}
-    [(_, text)] = contents(response, {"type": "step", "id": "a", "output": "done"}, operands="Sum up")
+    [(_, text)] = contents(
+        response, {"type": "step", "id": "a", "output": "done"}, operands="Sum up"
+    )
     assert "the answer" in text and '{"type":"step","id":"a","output":"done"}' in text
 
 
 def test_filling_says_nothing_that_the_request_says_itself() -> None:
-    values = {"temperature": 1, "max_tokens": 5, "system": "S", "options": {"a": 1, "b": 1}, "unknown": 1}
+    values = {
+        "temperature": 1,
+        "max_tokens": 5,
+        "system": "S",
+        "options": {"a": 1, "b": 1},
+        "unknown": 1,
+    }
     asked = {"messages": [{"role": "user", "content": "x"}], "temperature": 0, "options": {"b": 2}}
     assert question.filled(asked, values) == {
         "temperature": 0,

@@ -56,7 +56,9 @@ def test_a_file_that_cannot_be_used_leaves_each_process_its_own_pace(
     assert capfd.readouterr().err.count("alone") == 1
 
 
-@pytest.mark.parametrize("text, interval", [("5/s", 0.2), ("30", 2.0), ("30/m", 2.0), ("3600/h", 1.0), ("0.5/s", 2.0)])
+@pytest.mark.parametrize(
+    "text, interval", [("5/s", 0.2), ("30", 2.0), ("30/m", 2.0), ("3600/h", 1.0), ("0.5/s", 2.0)]
+)
 def test_a_limit_is_a_number_and_a_unit(text: str, interval: float) -> None:
     assert ratelimit.parse(text).interval == pytest.approx(interval)
 

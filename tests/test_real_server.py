@@ -72,7 +72,9 @@ def test_it_streams(served: tuple[str, list[Record]]) -> None:
     said = ask(served[0], stream=True, max_tokens=8, temperature=0)
     deltas = [r for r in said.records if r["type"] == "delta"]
     assert (
-        len(deltas) > 1 and said.text == said.final["message"]["content"] and said.final["usage"]["output_tokens"] <= 8
+        len(deltas) > 1
+        and said.text == said.final["message"]["content"]
+        and said.final["usage"]["output_tokens"] <= 8
     )
 
 
@@ -88,7 +90,9 @@ def test_it_answers_by_a_schema(served: tuple[str, list[Record]]) -> None:
 
 
 def test_a_prompt_that_is_too_long_is_told_as_that(served: tuple[str, list[Record]]) -> None:
-    final = ask(served[0], messages=[{"role": "user", "content": "word " * 4000}], max_tokens=1).final
+    final = ask(
+        served[0], messages=[{"role": "user", "content": "word " * 4000}], max_tokens=1
+    ).final
     assert (final["type"], final["kind"], final["retryable"]) == ("error", "context_length", False)
 
 

@@ -1,4 +1,5 @@
 """Records: what is read is strict JSON, what is written is one valid line, whatever the strings hold."""
+
 from __future__ import annotations
 
 import io
@@ -18,9 +19,17 @@ from agentlib import records
 from agentlib.faults import Fault
 from vendors import ROOT, shared
 
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
-ANY_TEXT = st.text(st.characters(exclude_categories=()))     # lone surrogates too
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 
 
 def read(data: bytes) -> list[records.Line]:
@@ -45,16 +54,36 @@ def test_a_surrogate_pair_in_two_pieces_is_joined_and_a_lone_half_replaced() -> 
     assert records.dumps("a\ud800b") == '"a\ufffdb"'
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", '{"a":1,"a":1}', "[1,]",
-                                  "{'a':1}", "", " ", "// no", '{"a":1} x', '"\x01"', "\ufeff{}", "[" * 100_000,
-                                  '{"a":' * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e400",
+        "-1e400",
+        '{"a":1,"a":1}',
+        "[1,]",
+        "{'a':1}",
+        "",
+        " ",
+        "// no",
+        '{"a":1} x',
+        '"\x01"',
+        "\ufeff{}",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+    ],
+)
 def test_what_is_not_json_is_a_value_error_in_words(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:
         records.loads(text)
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("text", ["9007199254740993", "-0", "1.0", "1e2", "123456789012345678901234567890"])
+@pytest.mark.parametrize(
+    "text", ["9007199254740993", "-0", "1.0", "1e2", "123456789012345678901234567890"]
+)
 def test_numbers_keep_their_value_and_kind(text: str) -> None:
     value = records.loads(text)
     assert records.loads(records.dumps(value)) == value
@@ -79,12 +108,32 @@ def test_line_separators_of_unicode_do_not_end_a_line() -> None:
 def test_bom_crlf_blank_lines_and_a_missing_line_end_are_accepted_and_counted() -> None:
     found = read(b'\xef\xbb\xbf{"type":"a"}\r\n\r\n   \n\t{"type":"b"} \r\n{"type":"c"}')
     assert [(line.record["type"], line.raw, line.number) for line in found] == [
-        ("a", b'{"type":"a"}', 1), ("b", b'{"type":"b"}', 4), ("c", b'{"type":"c"}', 5)]
+        ("a", b'{"type":"a"}', 1),
+        ("b", b'{"type":"b"}', 4),
+        ("c", b'{"type":"c"}', 5),
+    ]
 
 
-@pytest.mark.parametrize("wrong", [b"not json", b"[]", b'"x"', b"3", b"null", b"{}", b'{"type":null}', b'{"type":1}',
-                                   b'{"type":"x"', b'{"type":"x"}{"type":"y"}', b"\xff\xfe", b'{"type":"\xff"}',
-                                   b'{"type":"x","type":"y"}', b"\xef\xbb\xbf{}", b"\x00"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"not json",
+        b"[]",
+        b'"x"',
+        b"3",
+        b"null",
+        b"{}",
+        b'{"type":null}',
+        b'{"type":1}',
+        b'{"type":"x"',
+        b'{"type":"x"}{"type":"y"}',
+        b"\xff\xfe",
+        b'{"type":"\xff"}',
+        b'{"type":"x","type":"y"}',
+        b"\xef\xbb\xbf{}",
+        b"\x00",
+    ],
+)
 def test_a_line_that_is_no_record_is_named_with_its_number_and_the_cure(wrong: bytes) -> None:
     stream = records.read(io.BytesIO(b'{"type":"first"}\n\n' + wrong + b"\n"))
     assert next(stream).record == {"type": "first"}
@@ -93,7 +142,9 @@ def test_a_line_that_is_no_record_is_named_with_its_number_and_the_cure(wrong: b
     assert caught.value.kind == "invalid_input"
 
 
-def test_a_line_over_the_cap_is_refused_before_it_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_over_the_cap_is_refused_before_it_is_read_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(records, "LINE_CAP", 1000)
     assert len(read(b'{"type":"' + b"x" * 988 + b'"}\n')) == 1
     with pytest.raises(Fault, match="line 1: longer") as caught:
@@ -115,31 +166,46 @@ def test_the_vectors_of_json_test_suite() -> None:
 
 
 def python(code: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
-    argv = [sys.executable, "-IS", "-c", f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r})\n{code}"]
+    argv = [
+        sys.executable,
+        "-IS",
+        "-c",
+        f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r})\n{code}",
+    ]
     return subprocess.run(argv, capture_output=True, timeout=60, **how)
 
 
 def test_a_pipe_that_stays_silent_is_spoken_of_once() -> None:
     reading, writing = os.pipe()
     threading.Timer(0.3, os.close, [writing]).start()
-    ran = python("from agentlib import records; records.SILENCE = 0.05\nprint(list(records.read()))", stdin=reading)
+    ran = python(
+        "from agentlib import records; records.SILENCE = 0.05\nprint(list(records.read()))",
+        stdin=reading,
+    )
     os.close(reading)
     assert ran.stdout == b"[]\n"
     assert ran.stderr.count(b"waiting for records on standard input") == 1
 
 
 def test_plain_text_is_one_input_record_whatever_is_in_it() -> None:
-    ran = python("from agentlib import records; records.write(records.plain())",
-                 input=b'{"type":"tool","command":["sh"]}\n\xff\n')
-    assert records.loads(ran.stdout) == {"type": "input", "text": '{"type":"tool","command":["sh"]}\n\ufffd\n',
-                                         "source": "stdin"}
+    ran = python(
+        "from agentlib import records; records.write(records.plain())",
+        input=b'{"type":"tool","command":["sh"]}\n\xff\n',
+    )
+    assert records.loads(ran.stdout) == {
+        "type": "input",
+        "text": '{"type":"tool","command":["sh"]}\n\ufffd\n',
+        "source": "stdin",
+    }
 
 
 def test_lines_of_many_threads_stay_whole() -> None:
-    code = ("from agentlib import records; import threading\n"
-            "def go(n):\n    for i in range(50): records.write({'type': 'x', 'n': n, 'text': 'y' * 9000})\n"
-            "crowd = [threading.Thread(target=go, args=(n,)) for n in range(8)]\n"
-            "[t.start() for t in crowd]; [t.join() for t in crowd]")
+    code = (
+        "from agentlib import records; import threading\n"
+        "def go(n):\n    for i in range(50): records.write({'type': 'x', 'n': n, 'text': 'y' * 9000})\n"
+        "crowd = [threading.Thread(target=go, args=(n,)) for n in range(8)]\n"
+        "[t.start() for t in crowd]; [t.join() for t in crowd]"
+    )
     lines = python(code).stdout.splitlines()
     assert len(lines) == 400
     assert all(len(records.loads(line)["text"]) == 9000 for line in lines)
@@ -147,4 +213,8 @@ def test_lines_of_many_threads_stay_whole() -> None:
 
 def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
     code = "from agentlib import records; records.write({'type': 'x', 'b': 1, 'a': {'é': [1.5, None]}})"
-    assert python(code).stdout == python(code).stdout == '{"type":"x","b":1,"a":{"é":[1.5,null]}}\n'.encode()
+    assert (
+        python(code).stdout
+        == python(code).stdout
+        == '{"type":"x","b":1,"a":{"é":[1.5,null]}}\n'.encode()
+    )

@@ -39,12 +39,19 @@ TEXT = {
 
 def body(**request: Any) -> dict[str, Any]:
     return responses.body(
-        VENDOR, requests.checked({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], **request})
+        VENDOR,
+        requests.checked(
+            {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], **request}
+        ),
     )
 
 
 def test_nothing_is_stored_at_the_vendor() -> None:
-    assert body() == {"model": "gpt-4o", "input": [{"role": "user", "content": "hi"}], "store": False}
+    assert body() == {
+        "model": "gpt-4o",
+        "input": [{"role": "user", "content": "hi"}],
+        "store": False,
+    }
     assert body(model="gpt-5-mini")["include"] == ["reasoning.encrypted_content"]
 
 
@@ -80,7 +87,11 @@ def test_messages_become_items() -> None:
         messages=[
             {"role": "system", "content": "s"},
             {"role": "user", "content": [{"type": "image", "url": "https://x/i.png"}]},
-            {"role": "assistant", "content": "t", "tool_calls": [{"id": "call_1", "name": "f", "arguments": {"n": 1}}]},
+            {
+                "role": "assistant",
+                "content": "t",
+                "tool_calls": [{"id": "call_1", "name": "f", "arguments": {"n": 1}}],
+            },
             {
                 "role": "tool",
                 "tool_call_id": "call_1",
@@ -106,7 +117,10 @@ def test_messages_become_items() -> None:
 
 @pytest.mark.parametrize(
     ("field", "request_"),
-    [("stop", {"stop": ["x"]}), ("name", {"messages": [{"role": "user", "name": "ann", "content": "hi"}]})],
+    [
+        ("stop", {"stop": ["x"]}),
+        ("name", {"messages": [{"role": "user", "name": "ann", "content": "hi"}]}),
+    ],
 )
 def test_what_it_cannot_carry_is_named(field: str, request_: dict[str, Any]) -> None:
     with pytest.raises(Fault, match=field):
@@ -115,7 +129,8 @@ def test_what_it_cannot_carry_is_named(field: str, request_: dict[str, Any]) -> 
 
 def test_reasoning_goes_back_encrypted_and_in_its_place() -> None:
     answer = responses.whole(
-        "openai", {"status": "completed", "model": "gpt-5", "output": [REASONING, CALL], "usage": {}}
+        "openai",
+        {"status": "completed", "model": "gpt-5", "output": [REASONING, CALL], "usage": {}},
     )
     assert (
         answer["message"]["content"][0] == {"type": "thinking", "thinking": "hm"}
@@ -128,7 +143,11 @@ def test_reasoning_goes_back_encrypted_and_in_its_place() -> None:
             {"role": "tool", "tool_call_id": "call_1", "content": "r"},
         ]
     )["input"]
-    assert [i.get("type") for i in sent[1:]] == ["reasoning", "function_call", "function_call_output"]
+    assert [i.get("type") for i in sent[1:]] == [
+        "reasoning",
+        "function_call",
+        "function_call_output",
+    ]
     assert sent[1]["encrypted_content"] == "gAAA" and sent[2]["call_id"] == "call_1"
     assert "gAAA" not in json.dumps(
         chat.body(VENDOR, requests.checked({"model": "m", "messages": [answer["message"]]}))
@@ -142,7 +161,14 @@ def asked(output: list[Any], **fields: Any) -> Said:
         "input_tokens_details": {"cached_tokens": 2},
         "output_tokens_details": {"reasoning_tokens": 1},
     }
-    said = {"object": "response", "status": "completed", "model": "gpt-5", "output": output, "usage": usage, **fields}
+    said = {
+        "object": "response",
+        "status": "completed",
+        "model": "gpt-5",
+        "output": output,
+        "usage": usage,
+        **fields,
+    }
     with serving(http(json.dumps(said))) as server:
         return ask(server.address, api="responses")
 
@@ -150,14 +176,25 @@ def asked(output: list[Any], **fields: Any) -> Said:
 def test_a_whole_response_is_read() -> None:
     final = asked([{"type": "new_kind"}, TEXT]).final
     assert final["message"]["content"] == "well" and final["stop_reason"] == "end_turn"
-    assert final["usage"] == {"input_tokens": 5, "output_tokens": 3, "cached_input_tokens": 2, "reasoning_tokens": 1}
+    assert final["usage"] == {
+        "input_tokens": 5,
+        "output_tokens": 3,
+        "cached_input_tokens": 2,
+        "reasoning_tokens": 1,
+    }
 
 
 @pytest.mark.parametrize(
     ("fields", "stop"),
     [
-        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "max_tokens"),
-        ({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, "content_filter"),
+        (
+            {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}},
+            "max_tokens",
+        ),
+        (
+            {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}},
+            "content_filter",
+        ),
     ],
 )
 def test_an_incomplete_response_says_why(fields: dict[str, Any], stop: str) -> None:
@@ -165,12 +202,16 @@ def test_an_incomplete_response_says_why(fields: dict[str, Any], stop: str) -> N
 
 
 def test_a_failed_response_is_an_error() -> None:
-    said = asked([], status="failed", error={"code": "rate_limit_exceeded", "message": "slow"}).final
+    said = asked(
+        [], status="failed", error={"code": "rate_limit_exceeded", "message": "slow"}
+    ).final
     assert (said["kind"], said["message"]) == ("rate_limit", "slow")
 
 
 def events(*said: dict[str, Any]) -> bytes:
-    return STREAM + b"".join(f"event: {s['type']}\ndata: {json.dumps(s)}\n\n".encode() for s in said)
+    return STREAM + b"".join(
+        f"event: {s['type']}\ndata: {json.dumps(s)}\n\n".encode() for s in said
+    )
 
 
 HELLO = {"type": "response.output_text.delta", "delta": "well"}
@@ -190,7 +231,10 @@ END = {"type": "response.completed", "response": {"status": "completed", "output
                 HELLO,
                 {
                     "type": "response.failed",
-                    "response": {"status": "failed", "error": {"code": "server_error", "message": "m"}},
+                    "response": {
+                        "status": "failed",
+                        "error": {"code": "server_error", "message": "m"},
+                    },
                 },
             ),
             "server",
@@ -261,13 +305,21 @@ def test_what_is_sent_keeps_the_vendors_specification() -> None:
         messages=[
             {"role": "system", "content": "s"},
             {"role": "user", "content": [{"type": "text", "text": "t"}]},
-            {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "name": "f", "arguments": {}}]},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"id": "c", "name": "f", "arguments": {}}],
+            },
             {"role": "tool", "tool_call_id": "c", "content": "r"},
         ],
     )
-    answer = responses.whole("openai", {"status": "completed", "output": [REASONING, TEXT, CALL], "usage": {}})
+    answer = responses.whole(
+        "openai", {"status": "completed", "output": [REASONING, TEXT, CALL], "usage": {}}
+    )
     sent["input"] += body(messages=[answer["message"]])["input"]
     text = shared("specs/openai/openapi-trimmed.json").read_text()
-    components = json.loads(text.replace('"oneOf"', '"anyOf"'))["components"]  # as published, items match several
+    components = json.loads(text.replace('"oneOf"', '"anyOf"'))[
+        "components"
+    ]  # as published, items match several
     schema = {"$ref": "#/components/schemas/CreateResponse", "components": components}
     assert [e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(sent)] == []

@@ -13,8 +13,12 @@ def error(kind: str = "server", **fields: Any) -> dict[str, Any]:
     return {"type": "error", "kind": kind, "message": "x", **fields}
 
 
-@pytest.mark.parametrize("tries, most", [(1, 0.5), (2, 1.0), (3, 2.0), (5, 8.0), (9, 8.0), (5000, 8.0)])
-def test_the_pause_doubles_up_to_eight_seconds_less_a_quarter_at_most(tries: int, most: float) -> None:
+@pytest.mark.parametrize(
+    "tries, most", [(1, 0.5), (2, 1.0), (3, 2.0), (5, 8.0), (9, 8.0), (5000, 8.0)]
+)
+def test_the_pause_doubles_up_to_eight_seconds_less_a_quarter_at_most(
+    tries: int, most: float
+) -> None:
     assert retry.wait(error(), tries, 10_000, 0.0) == most
     assert retry.wait(error(), tries, 10_000, 1.0) == most * 0.75
 

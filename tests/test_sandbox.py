@@ -1,4 +1,5 @@
 """The sandbox, told from inside: as root and as a plain user, with bubblewrap and with bubblewrap hidden."""
+
 from __future__ import annotations
 
 import contextlib
@@ -19,9 +20,17 @@ CELL = ROOT / "tests" / "cell.py"
 ESCAPE = ROOT / "tests" / "escape.py"
 USERS = {"root": 0, "user": 65534} if os.getuid() == 0 else {"user": os.getuid()}
 HAS_BWRAP = shutil.which("bwrap") is not None
-WAYS = [pytest.param((user, way), id=f"{user}-{way}",
-                     marks=[] if HAS_BWRAP or "landlock" in way else pytest.mark.skip("bubblewrap is not installed"))
-        for user in USERS for way in ("bwrap", "kept-bwrap", "landlock", "kept-landlock")]
+WAYS = [
+    pytest.param(
+        (user, way),
+        id=f"{user}-{way}",
+        marks=[]
+        if HAS_BWRAP or "landlock" in way
+        else pytest.mark.skip("bubblewrap is not installed"),
+    )
+    for user in USERS
+    for way in ("bwrap", "kept-bwrap", "landlock", "kept-landlock")
+]
 OPEN = {"write_work", "write_tmp", "write_home"}
 UNSEEN_BY_LANDLOCK = {"chmod_outside", "utime_outside", "setxattr_outside"}
 
@@ -46,13 +55,34 @@ class Place:
         """Run a command in the sandbox from the working folder."""
         for path in (self.base, *self.base.rglob("*")):
             os.chown(path, self.uid, self.uid, follow_symlinks=False)
-        environment = {"PATH": self.programs, "HOME": str(self.home), "LANG": "C.UTF-8", "OPENAI_API_KEY": "PLANTED",
-                       **(env or {})}
+        environment = {
+            "PATH": self.programs,
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "OPENAI_API_KEY": "PLANTED",
+            **(env or {}),
+        }
         plain = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--"]
-        cell = self.cell or [PYTHON, "-IS", str(CELL), *self.kept, *options, profile, str(self.work), *command]
+        cell = self.cell or [
+            PYTHON,
+            "-IS",
+            str(CELL),
+            *self.kept,
+            *options,
+            profile,
+            str(self.work),
+            *command,
+        ]
         argv = [*(plain if self.uid != os.getuid() else []), *cell]
-        return subprocess.run(argv, env=environment, cwd=str(self.work), stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=timeout)
+        return subprocess.run(
+            argv,
+            env=environment,
+            cwd=str(self.work),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
 
     def shell(self, profile, script, **more):
         """The same for a piece of shell."""
@@ -96,16 +126,24 @@ def everywhere(function):
 
 def with_bwrap(function):
     """Run the test as each user, with bubblewrap only: Landlock refuses what it is about."""
-    return pytest.mark.parametrize("place", [one for one in WAYS if one.id.endswith("bwrap")], indirect=True)(function)
+    return pytest.mark.parametrize(
+        "place", [one for one in WAYS if one.id.endswith("bwrap")], indirect=True
+    )(function)
 
 
 @contextlib.contextmanager
 def listeners(place):
     """Everyone who would hear of a leak; yields the port, and a function that tells what was heard."""
     with contextlib.ExitStack() as open_ones:
-        tcp, udp, named, abstract = (open_ones.enter_context(socket.socket(family, kind)) for family, kind in (
-            (socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_DGRAM),
-            (socket.AF_UNIX, socket.SOCK_STREAM), (socket.AF_UNIX, socket.SOCK_STREAM)))
+        tcp, udp, named, abstract = (
+            open_ones.enter_context(socket.socket(family, kind))
+            for family, kind in (
+                (socket.AF_INET, socket.SOCK_STREAM),
+                (socket.AF_INET, socket.SOCK_DGRAM),
+                (socket.AF_UNIX, socket.SOCK_STREAM),
+                (socket.AF_UNIX, socket.SOCK_STREAM),
+            )
+        )
         tcp.bind(("127.0.0.1", 0))
         port = tcp.getsockname()[1]
         udp.bind(("127.0.0.1", port))
@@ -126,6 +164,7 @@ def listeners(place):
             with contextlib.suppress(BlockingIOError):
                 found.append(udp.recv(10))
             return found
+
         yield port, heard
 
 
@@ -133,8 +172,16 @@ def attempts(place, profile):
     """What each way out said, from inside."""
     with listeners(place) as (port, heard):
         before = (place.outside / "file").stat()
-        ran = place.run(profile, PYTHON, "-IS", str(ESCAPE), str(place.outside), str(os.getpid()), str(port),
-                        options=("-r", str(ESCAPE)))
+        ran = place.run(
+            profile,
+            PYTHON,
+            "-IS",
+            str(ESCAPE),
+            str(place.outside),
+            str(os.getpid()),
+            str(port),
+            options=("-r", str(ESCAPE)),
+        )
         assert ran.returncode == 0, ran.stderr
         after = (place.outside / "file").stat()
         told = json.loads(ran.stdout)
@@ -172,22 +219,48 @@ def test_net_opens_the_internet_and_no_socket_of_this_machine_by_path(place):
 @everywhere
 def test_a_networked_tool_that_only_reads_cannot_write_either(place):
     told, heard, same = attempts(place, "read+net")
-    assert {name for name, what in told.items() if what == "done"} == OPEN - {"write_work"} | {"tcp", "udp"}
+    assert {name for name, what in told.items() if what == "done"} == OPEN - {"write_work"} | {
+        "tcp",
+        "udp",
+    }
     assert heard == ["tcp", b"udp"] and same
 
 
 @everywhere
 def test_system_calls_that_lead_out_are_refused_with_eperm(place):
     told, _, _ = attempts(place, "work")
-    for name in ("io_uring", "ptrace_me", "process_vm_readv", "unshare_user", "clone_user", "mount", "mknod", "chroot",
-                 "keyring", "tcp", "udp", "unix_socket", "abstract_socket"):
+    for name in (
+        "io_uring",
+        "ptrace_me",
+        "process_vm_readv",
+        "unshare_user",
+        "clone_user",
+        "mount",
+        "mknod",
+        "chroot",
+        "keyring",
+        "tcp",
+        "udp",
+        "unix_socket",
+        "abstract_socket",
+    ):
         assert told[name] == "EPERM", name
 
 
 @everywhere
 def test_the_environment_holds_no_key(place):
-    ran = place.shell("work", "env", env={"AWS_SECRET_ACCESS_KEY": "PLANTED", "BASH_ENV": "/x", "LD_PRELOAD": "",
-                                          "PYTHONPATH": "/x", "AGENT_DEPTH": "1", "AGENT_TOKEN": "PLANTED"})
+    ran = place.shell(
+        "work",
+        "env",
+        env={
+            "AWS_SECRET_ACCESS_KEY": "PLANTED",
+            "BASH_ENV": "/x",
+            "LD_PRELOAD": "",
+            "PYTHONPATH": "/x",
+            "AGENT_DEPTH": "1",
+            "AGENT_TOKEN": "PLANTED",
+        },
+    )
     names = {line.partition("=")[0] for line in ran.stdout.splitlines()}
     assert names <= {"PATH", "HOME", "LANG", "TMPDIR", "PWD", "SHLVL", "_", "OLDPWD", "AGENT_DEPTH"}
     assert "AGENT_DEPTH" in names and "PLANTED" not in ran.stdout
@@ -202,7 +275,15 @@ def test_homes_are_empty_and_their_secrets_not_there(place):
 @with_bwrap
 def test_secrets_of_the_working_folder_cannot_be_read(place):
     (place.work / "sub").mkdir()
-    for name in (".env", ".env.local", "id_rsa", "sub/.env", "sub/credentials.json", "server.key", "sub/linked"):
+    for name in (
+        ".env",
+        ".env.local",
+        "id_rsa",
+        "sub/.env",
+        "sub/credentials.json",
+        "server.key",
+        "sub/linked",
+    ):
         (place.work / name).write_text("-----BEGIN PRIVATE KEY-----\nDECOY")
     (place.work / "sub" / "linked").unlink()
     (place.work / "sub" / "store").mkdir()
@@ -212,8 +293,11 @@ def test_secrets_of_the_working_folder_cannot_be_read(place):
     (place.work / ".env.example").write_text("KEY=yours")
     (place.work / "public.key").write_text("no secret")
     for profile in ("read", "work"):
-        ran = place.shell(profile, "cat .env .env.* id_rsa sub/.env* sub/*.json *.key sub/store/real ../.env; cp .env "
-                                   "copy; mv sub other; cat other/.env; ln .env hard && cat hard; grep -r DECOY .")
+        ran = place.shell(
+            profile,
+            "cat .env .env.* id_rsa sub/.env* sub/*.json *.key sub/store/real ../.env; cp .env "
+            "copy; mv sub other; cat other/.env; ln .env hard && cat hard; grep -r DECOY .",
+        )
         assert "DECOY" not in ran.stdout
         assert "KEY=yours" in ran.stdout and "no secret" in ran.stdout
 
@@ -231,7 +315,13 @@ def repository(folder):
     hooks = folder / ".git" / "hooks"
     hooks.mkdir(parents=True)
     (folder / ".git" / "modules" / "sub").mkdir(parents=True)
-    for path in (".git/config", ".git/HEAD", ".git/hooks/pre-commit", ".git/modules/sub/config", "AGENTS.md"):
+    for path in (
+        ".git/config",
+        ".git/HEAD",
+        ".git/hooks/pre-commit",
+        ".git/modules/sub/config",
+        "AGENTS.md",
+    ):
         (folder / path).write_text("mine")
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "deep" / "er" / "AGENTS.md").write_text("mine")
@@ -241,14 +331,19 @@ def repository(folder):
 def test_what_runs_or_is_believed_later_stays_as_it_is(place):
     repository(place.work)
     before = snapshot(place.work)
-    ran = place.shell("work", """
+    ran = place.shell(
+        "work",
+        """
         for f in .git/config .git/hooks/{pre-commit,new} .git/modules/sub/config AGENTS.md deep/er/AGENTS.md
         do echo evil >"$f"; echo evil >>"$f"; rm -f "$f"; mv "$f" x; ln -sf /dev/null "$f"; done
         mv .git git; mv deep shallow; mv deep/er deep/x; rm -rf .git; mkdir -p .git/hooks; echo evil >.git/hooks/new
-        chmod 777 AGENTS.md; cp x AGENTS.md; echo x >.git/COMMIT_EDITMSG""")
+        chmod 777 AGENTS.md; cp x AGENTS.md; echo x >.git/COMMIT_EDITMSG""",
+    )
     after = snapshot(place.work)
     assert after.pop(".git/COMMIT_EDITMSG") == "x\n", ran.stderr
-    assert after.pop(".git/HEAD", "gone") == "gone"     # rm -rf .git took what is not guarded: a work tree may be lost
+    assert (
+        after.pop(".git/HEAD", "gone") == "gone"
+    )  # rm -rf .git took what is not guarded: a work tree may be lost
     before.pop(".git/HEAD")
     assert {name: text for name, text in after.items() if name in before} == before
     assert "evil" not in "".join(after.values())
@@ -258,7 +353,10 @@ def test_what_runs_or_is_believed_later_stays_as_it_is(place):
 
 @everywhere
 def test_guarded_files_that_a_tool_makes_anew_are_moved_aside(place):
-    ran = place.shell("work", "mkdir -p .git/hooks; echo evil >.git/hooks/new; echo evil >AGENTS.md; ln -s x .envrc")
+    ran = place.shell(
+        "work",
+        "mkdir -p .git/hooks; echo evil >.git/hooks/new; echo evil >AGENTS.md; ln -s x .envrc",
+    )
     assert sorted(os.listdir(place.work)) == ["refused-.envrc", "refused-.git", "refused-AGENTS.md"]
     assert "AGENTS.md: a tool may not make this: moved to refused-AGENTS.md" in ran.stderr
 
@@ -280,7 +378,9 @@ def test_a_guarded_link_is_put_back(place):
 
 
 @pytest.mark.parametrize("name", [".git/hooks", "AGENTS.md", ".env"])
-@pytest.mark.parametrize("place", [pytest.param((user, "landlock"), id=user) for user in USERS], indirect=True)
+@pytest.mark.parametrize(
+    "place", [pytest.param((user, "landlock"), id=user) for user in USERS], indirect=True
+)
 def test_without_bubblewrap_a_folder_that_needs_guarding_is_refused_not_opened(place, name):
     (place.work / name).mkdir(parents=True)
     ran = place.shell("work", "echo ran")
@@ -333,7 +433,9 @@ def test_an_interpreter_of_an_environment_in_a_home_is_seen(place):
     folder.mkdir(parents=True)
     (place.home / "env" / "lib").mkdir()
     (place.home / "env" / "lib" / "word").write_text("seen")
-    (folder / "speak").write_text(f"#!/bin/sh\ncat {place.home}/env/lib/word; echo; exec /bin/sh \"$@\"\n")
+    (folder / "speak").write_text(
+        f'#!/bin/sh\ncat {place.home}/env/lib/word; echo; exec /bin/sh "$@"\n'
+    )
     (folder / "speak").chmod(0o755)
     tool = place.work / "tool"
     tool.write_text(f"#!{folder}/speak\necho ran\n")
@@ -348,10 +450,14 @@ def test_the_home_itself_as_working_folder_shows_nothing_of_what_is_hidden(place
     ran = place.shell("read", "cat notes.txt .ssh/id_rsa .bashrc; echo evil >.bashrc")
     assert ran.stdout == "notes"
     if place.way == "bwrap":
-        place.shell("work", "echo evil >.bashrc; rm .bashrc; mv .ssh x; echo evil >.profile; echo fine >new")
+        place.shell(
+            "work", "echo evil >.bashrc; rm .bashrc; mv .ssh x; echo evil >.profile; echo fine >new"
+        )
         assert (place.home / ".bashrc").read_text() == "# mine"
         assert (place.home / ".ssh" / "id_rsa").read_text() == "DECOY"
-        assert not (place.home / ".profile").exists() and (place.home / "new").read_text() == "fine\n"
+        assert (
+            not (place.home / ".profile").exists() and (place.home / "new").read_text() == "fine\n"
+        )
 
 
 @with_bwrap
@@ -359,8 +465,11 @@ def test_a_home_inside_the_working_folder_stays_hidden_and_in_its_place(place):
     place.work = place.base
     (place.base / "deep").mkdir()
     place.home = place.home.rename(place.base / "deep" / "home")
-    ran = place.shell("work", f"""cat {place.home}/.ssh/id_rsa; mv deep other; mv deep/home deep/x; echo evil >~/.bashrc
-        mkdir -p deep/home; echo fine >new""")
+    ran = place.shell(
+        "work",
+        f"""cat {place.home}/.ssh/id_rsa; mv deep other; mv deep/home deep/x; echo evil >~/.bashrc
+        mkdir -p deep/home; echo fine >new""",
+    )
     assert ran.stdout == "" and (place.base / "new").read_text() == "fine\n"
     assert (place.home / ".bashrc").read_text() == "# mine"
 
@@ -368,7 +477,9 @@ def test_a_home_inside_the_working_folder_stays_hidden_and_in_its_place(place):
 @everywhere
 def test_a_folder_that_holds_more_than_a_project_is_never_written(place):
     place.work = Path("/")
-    ran = place.shell("work", f"cat {place.home}/.ssh/id_rsa; echo x >{place.outside}/new; echo x >/new; echo ran")
+    ran = place.shell(
+        "work", f"cat {place.home}/.ssh/id_rsa; echo x >{place.outside}/new; echo x >/new; echo ran"
+    )
     assert ran.stdout == "ran\n"
     assert not (place.outside / "new").exists() and not os.path.exists("/new")
 
@@ -391,31 +502,53 @@ def test_grants_of_the_user_are_seen_and_written(place):
         (place.home / name).mkdir()
         (place.home / name / "file").write_text(name)
     options = ("-r", str(place.home / "seen"), "-w", str(place.home / "written"))
-    ran = place.shell("read", f"cd {place.home}; cat seen/file written/file; echo x >written/new; echo x >seen/new",
-                      options=options)
+    ran = place.shell(
+        "read",
+        f"cd {place.home}; cat seen/file written/file; echo x >written/new; echo x >seen/new",
+        options=options,
+    )
     assert ran.stdout == "seenwritten"
     assert (place.home / "written" / "new").exists() and not (place.home / "seen" / "new").exists()
 
 
 @pytest.mark.parametrize("place", [one for one in WAYS if "kept" not in one.id], indirect=True)
 def test_the_probe_works_in_an_empty_folder(place):
-    ran = place.shell("probe", f"pwd; ls -A; echo x >~/.config && echo home; echo x >{place.work}/x")
-    assert len(ran.stdout.split()) == 2 and str(place.work) not in ran.stdout and ran.stdout.endswith("home\n")
+    ran = place.shell(
+        "probe", f"pwd; ls -A; echo x >~/.config && echo home; echo x >{place.work}/x"
+    )
+    assert (
+        len(ran.stdout.split()) == 2
+        and str(place.work) not in ran.stdout
+        and ran.stdout.endswith("home\n")
+    )
     assert not (place.work / "x").exists()
     assert not (place.home / ".config").exists()
 
 
 @everywhere
 def test_a_cell_holds_nothing_of_another_and_no_more_descriptors_than_three(place):
-    ran = place.shell("work", "ls -A /tmp /var/tmp /dev/shm ~ | grep left; ls /proc/self/fd 2>/dev/null; echo x >&3")
-    assert ran.stdout.split() in (["0", "1", "2", "3"], []) and "3: Bad file descriptor" in ran.stderr     # 3: ls's own
+    ran = place.shell(
+        "work",
+        "ls -A /tmp /var/tmp /dev/shm ~ | grep left; ls /proc/self/fd 2>/dev/null; echo x >&3",
+    )
+    assert (
+        ran.stdout.split() in (["0", "1", "2", "3"], []) and "3: Bad file descriptor" in ran.stderr
+    )  # 3: ls's own
 
 
 @everywhere
 def test_processes_memory_files_and_cores_are_limited(place):
     ran = place.shell("work", "ulimit -c; ulimit -v; ulimit -f; ulimit -n; ulimit -u")
-    core, memory, file, files, processes = (0 if word == "unlimited" else int(word) for word in ran.stdout.split())
-    assert core == 0 and memory >= 4 << 20 and file == 1 << 20 and files == 1024 and 0 < processes < 5000
+    core, memory, file, files, processes = (
+        0 if word == "unlimited" else int(word) for word in ran.stdout.split()
+    )
+    assert (
+        core == 0
+        and memory >= 4 << 20
+        and file == 1 << 20
+        and files == 1024
+        and 0 < processes < 5000
+    )
 
 
 @everywhere
@@ -433,7 +566,9 @@ def test_a_bwrap_of_the_project_is_not_believed(place):
     (place.work / "bwrap").write_text("#!/bin/sh\ntouch fooled\n")
     (place.work / "bwrap").chmod(0o755)
     place.programs = f".:{place.work}:{place.programs}"
-    assert place.shell("work", "cat /proc/1/comm").stdout == ("python3\n" if place.kept else "bwrap\n")
+    assert place.shell("work", "cat /proc/1/comm").stdout == (
+        "python3\n" if place.kept else "bwrap\n"
+    )
     assert not (place.work / "fooled").exists()
 
 
@@ -442,24 +577,47 @@ ONE_WAY = [pytest.param((user, "bwrap"), id=user) for user in USERS if HAS_BWRAP
 
 @pytest.mark.parametrize("place", ONE_WAY, indirect=True)
 def test_where_no_name_space_can_be_made_landlock_takes_over(place):
-    inner = ["bwrap", "--unshare-user", "--disable-userns", "--dev-bind", "/", "/", "--", PYTHON, "-IS", str(CELL)]
+    inner = [
+        "bwrap",
+        "--unshare-user",
+        "--disable-userns",
+        "--dev-bind",
+        "/",
+        "/",
+        "--",
+        PYTHON,
+        "-IS",
+        str(CELL),
+    ]
     script = "cat ~/.ssh/id_rsa; echo x >made && echo ran; grep -c . /proc/self/status"
     place.cell = [*inner, "work", str(place.work), "/bin/sh", "-c", script]
     ran = place.run("unused")
-    assert ran.stdout == "ran\n", ran.stderr       # and /proc/self cannot be read, as with Landlock only
+    assert ran.stdout == "ran\n", ran.stderr  # and /proc/self cannot be read, as with Landlock only
 
 
 def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
     from agentlib import confine
+
     asked = {}
-    monkeypatch.setattr(confine.ctypes, "CDLL", lambda name: types.SimpleNamespace(prctl=lambda *words: 0))
+    monkeypatch.setattr(
+        confine.ctypes, "CDLL", lambda name: types.SimpleNamespace(prctl=lambda *words: 0)
+    )
     monkeypatch.setattr(confine.limits, "impose", lambda *most: None)
     monkeypatch.setattr(confine.landlock, "restrict", lambda *trees: None)
     monkeypatch.setattr(confine.seccomp, "install", lambda code: None)
-    monkeypatch.setattr(confine.seccomp, "program", lambda network, **options: asked.update(options))
+    monkeypatch.setattr(
+        confine.seccomp, "program", lambda network, **options: asked.update(options)
+    )
     for version in (1, 2, 3):
         monkeypatch.setattr(confine.landlock, "abi", lambda version=version: version)
-        wanted = {"group": "", "limits": {"processes": 1}, "network": False, "unseen": True, "read": [], "write": []}
+        wanted = {
+            "group": "",
+            "limits": {"processes": 1},
+            "network": False,
+            "unseen": True,
+            "read": [],
+            "write": [],
+        }
         confine.confine(wanted)
         assert asked == {"unseen": True, "truncate": version < 3}
 
@@ -467,6 +625,7 @@ def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
 def test_a_tool_that_is_not_there_is_told_so(tmp_path):
     from agentlib import sandbox
     from agentlib.faults import Fault
+
     with pytest.raises(Fault) as told:
         sandbox.Cell([str(tmp_path / "none")], "read", str(tmp_path), env={"PATH": "/usr/bin"})
     assert told.value.kind == "tool_not_found"
@@ -475,17 +634,23 @@ def test_a_tool_that_is_not_there_is_told_so(tmp_path):
 def test_without_bubblewrap_and_landlock_nothing_runs(monkeypatch, tmp_path):
     from agentlib import landlock, sandbox
     from agentlib.faults import Fault
+
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sandbox, "_verdict", None)
     monkeypatch.setattr(landlock, "abi", lambda: 0)
     with pytest.raises(Fault) as told:
         sandbox.Cell(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"})
-    assert told.value.kind == "tool_denied" and told.value.message.startswith("sandbox unavailable: ")
-    assert sandbox.Cell(["/bin/true"], "off", str(tmp_path), env={}).options["args"][-1] == "/bin/true"
+    assert told.value.kind == "tool_denied" and told.value.message.startswith(
+        "sandbox unavailable: "
+    )
+    assert (
+        sandbox.Cell(["/bin/true"], "off", str(tmp_path), env={}).options["args"][-1] == "/bin/true"
+    )
 
 
 def test_a_filter_descriptor_is_closed_when_the_cell_is(tmp_path):
     from agentlib import sandbox
+
     count = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         with sandbox.Cell(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"}) as cell:
@@ -495,4 +660,8 @@ def test_a_filter_descriptor_is_closed_when_the_cell_is(tmp_path):
 
 def snapshot(folder):
     """Every file's text, by its path below the folder."""
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

@@ -1,4 +1,5 @@
 """agentlib.schemas: reading what executables answer, and the cache of it."""
+
 from __future__ import annotations
 
 import os
@@ -32,13 +33,26 @@ def said(path: Path, name: str = "t", description: str = "Does") -> str:
 LEAST: dict[str, Any] = {"name": "t", "description": "Does"}
 
 
-@pytest.mark.parametrize(("more", "word"), [
-    ({"name": ""}, "name"), ({"name": "ä"}, "name"), ({"name": "x" * 65}, "name"), ({"name": 1}, "name"),
-    ({"description": " "}, "description"), ({"description": None}, "description"),
-    ({"inputSchema": []}, "inputSchema"), ({"parameters": {"type": "array"}}, "inputSchema"),
-    ({"kind": "thing"}, "kind"), ({"invoke": "shell"}, "invoke"), ({"args": "x"}, "args"), ({"args": ["\0"]}, "args"),
-    ({"timeout": 0}, "timeout"), ({"timeout": True}, "timeout"), ({"timeout": "9"}, "timeout"),
-])
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "ä"}, "name"),
+        ({"name": "x" * 65}, "name"),
+        ({"name": 1}, "name"),
+        ({"description": " "}, "description"),
+        ({"description": None}, "description"),
+        ({"inputSchema": []}, "inputSchema"),
+        ({"parameters": {"type": "array"}}, "inputSchema"),
+        ({"kind": "thing"}, "kind"),
+        ({"invoke": "shell"}, "invoke"),
+        ({"args": "x"}, "args"),
+        ({"args": ["\0"]}, "args"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": True}, "timeout"),
+        ({"timeout": "9"}, "timeout"),
+    ],
+)
 def test_a_field_that_is_wrong_is_named(more: dict[str, Any], word: str) -> None:
     assert [wrong for wrong in schemas.faults({**LEAST, **more}) if word in wrong]
     with pytest.raises(Fault, match=word):
@@ -57,18 +71,26 @@ def test_a_record_made_of_a_record_is_the_same() -> None:
 
 
 def test_the_head_of_a_line_tells_name_and_kind(tmp_path: Path) -> None:
-    file = script(tmp_path / "a", """echo '{"description":"\\"quoted\\"","kind":"agent","name":"a-1"}'""")
+    file = script(
+        tmp_path / "a", """echo '{"description":"\\"quoted\\"","kind":"agent","name":"a-1"}'"""
+    )
     [line] = schemas.ask_raw([file])[file]  # type: ignore[misc]
     assert schemas.head(line) == ("a-1", "agent")
 
 
-@pytest.mark.parametrize(("outcome", "word"), [
-    (Outcome(None, b"", b"", 3.0, "no answer within 3 s"), "no answer"),
-    (Outcome(1, b"{}", b"first\nlast\n", 0.1, ""), "status 1: last"),
-    (Outcome(-9, b"", b"", 0.1, ""), "signal 9"), (Outcome(139, b"", b"", 0.1, ""), "signal 11"),
-    (Outcome(0, b"", b"", 0.1, ""), "prints nothing"), (Outcome(0, b"\n \n", b"", 0.1, ""), "prints nothing"),
-    (Outcome(0, b"usage: x", b"", 0.1, ""), "not print JSON"), (Outcome(0, b"\xff", b"", 0.1, ""), "not print JSON"),
-])
+@pytest.mark.parametrize(
+    ("outcome", "word"),
+    [
+        (Outcome(None, b"", b"", 3.0, "no answer within 3 s"), "no answer"),
+        (Outcome(1, b"{}", b"first\nlast\n", 0.1, ""), "status 1: last"),
+        (Outcome(-9, b"", b"", 0.1, ""), "signal 9"),
+        (Outcome(139, b"", b"", 0.1, ""), "signal 11"),
+        (Outcome(0, b"", b"", 0.1, ""), "prints nothing"),
+        (Outcome(0, b"\n \n", b"", 0.1, ""), "prints nothing"),
+        (Outcome(0, b"usage: x", b"", 0.1, ""), "not print JSON"),
+        (Outcome(0, b"\xff", b"", 0.1, ""), "not print JSON"),
+    ],
+)
 def test_no_answer_is_a_fault_that_says_why(outcome: Outcome, word: str) -> None:
     with pytest.raises(Fault, match=word):
         schemas.answer(outcome)
@@ -80,7 +102,11 @@ def test_an_answer_may_be_one_document_over_lines_or_a_line_a_tool() -> None:
 
 
 def test_each_file_gets_its_answer_and_a_fault_is_not_raised(tmp_path: Path) -> None:
-    well, broken, missing = said(tmp_path / "a"), script(tmp_path / "b", "echo no"), str(tmp_path / "c")
+    well, broken, missing = (
+        said(tmp_path / "a"),
+        script(tmp_path / "b", "echo no"),
+        str(tmp_path / "c"),
+    )
     told = schemas.ask([broken, well, missing])
     assert list(told) == [broken, well, missing]
     assert isinstance(told[well], list) and told[well][0]["command"] == [well]
@@ -144,7 +170,9 @@ def test_find_looks_in_the_folders_in_order(tmp_path: Path) -> None:
             schemas.find(name, [tmp_path / "a", tmp_path / "b"])
 
 
-def test_the_mark_is_found_across_blocks_up_to_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mark_is_found_across_blocks_up_to_the_cap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "t"
     file.write_bytes(b"x" * ((1 << 20) - 5) + marks.MARK)
     assert marks.marked(str(file))

@@ -1,4 +1,5 @@
 """The system call filter, run by a small BPF machine of our own, and by the kernel."""
+
 from __future__ import annotations
 
 import errno
@@ -30,8 +31,11 @@ def verdict(code, number, *arguments, arch=X86):
         elif operation == seccomp.AND:
             value &= operand
         else:
-            true = {seccomp.EQUAL: value == operand, seccomp.ANY_BIT: bool(value & operand),
-                    seccomp.AT_LEAST: value >= operand}[operation]
+            true = {
+                seccomp.EQUAL: value == operand,
+                seccomp.ANY_BIT: bool(value & operand),
+                seccomp.AT_LEAST: value >= operand,
+            }[operation]
             at += yes if true else no
 
 
@@ -47,8 +51,11 @@ def machine(request, monkeypatch):
 def test_every_call_has_the_verdict_of_the_tables_whatever_its_arguments(machine, options):
     column, arch = machine
     code = seccomp.program(**options)
-    refused = {**seccomp.REFUSED, **(seccomp.UNSEEN if options.get("unseen") else {}),
-               **(seccomp.TRUNCATE if options.get("truncate") else {})}
+    refused = {
+        **seccomp.REFUSED,
+        **(seccomp.UNSEEN if options.get("unseen") else {}),
+        **(seccomp.TRUNCATE if options.get("truncate") else {}),
+    }
     numbers = {pair[column] for pair in refused.values()} - {None}
     special = {pair[column] for pair in seccomp.CALLS.values()} - {None}
     for number in range(600):
@@ -62,7 +69,9 @@ def test_every_call_has_the_verdict_of_the_tables_whatever_its_arguments(machine
 def test_another_architecture_and_x32_end_the_process(machine):
     _, arch = machine
     code = seccomp.program()
-    assert verdict(code, 0, arch=0x40000003) == verdict(code, 0, arch=X86 + ARM - arch) == seccomp.KILL
+    assert (
+        verdict(code, 0, arch=0x40000003) == verdict(code, 0, arch=X86 + ARM - arch) == seccomp.KILL
+    )
     if arch == X86:
         assert verdict(code, 0x40000000) == verdict(code, 0x40000000 + 41) == seccomp.KILL
 
@@ -73,16 +82,24 @@ def test_sockets_of_the_internet_need_the_network_and_others_are_never_there(mac
     for family in range(50):
         for kind in range(8):
             for flags in (0, 0o2000000):
-                assert verdict(seccomp.program(), socket, family, kind | flags, arch=arch) == seccomp.EPERM
+                assert (
+                    verdict(seccomp.program(), socket, family, kind | flags, arch=arch)
+                    == seccomp.EPERM
+                )
                 fine = family in (2, 10) and kind != 3
-                assert verdict(seccomp.program(network=True), socket, family, kind | flags, arch=arch) == (
-                    seccomp.ALLOW if fine else seccomp.EPERM)
+                assert verdict(
+                    seccomp.program(network=True), socket, family, kind | flags, arch=arch
+                ) == (seccomp.ALLOW if fine else seccomp.EPERM)
 
 
 def test_processes_are_made_and_name_spaces_are_not(machine):
     column, arch = machine
     code, clone = seccomp.program(), seccomp.CALLS["clone"][column]
-    assert verdict(code, clone, 17, arch=arch) == verdict(code, clone, 0x3D0F00, arch=arch) == seccomp.ALLOW
+    assert (
+        verdict(code, clone, 17, arch=arch)
+        == verdict(code, clone, 0x3D0F00, arch=arch)
+        == seccomp.ALLOW
+    )
     for bit in (17, 25, 26, 27, 28, 29, 30):
         assert verdict(code, clone, 1 << bit | 17, arch=arch) == seccomp.EPERM
     assert verdict(code, seccomp.CALLS["clone3"][column], arch=arch) == seccomp.ENOSYS
@@ -91,16 +108,27 @@ def test_processes_are_made_and_name_spaces_are_not(machine):
 def test_pipes_are_made_and_devices_are_not(machine):
     column, arch = machine
     code, mknodat = seccomp.program(), seccomp.CALLS["mknodat"][column]
-    for kind, told in ((0x1000, seccomp.ALLOW), (0x8000, seccomp.ALLOW), (0xC000, seccomp.ALLOW),
-                       (0x2000, seccomp.EPERM), (0x6000, seccomp.EPERM)):
+    for kind, told in (
+        (0x1000, seccomp.ALLOW),
+        (0x8000, seccomp.ALLOW),
+        (0xC000, seccomp.ALLOW),
+        (0x2000, seccomp.EPERM),
+        (0x6000, seccomp.EPERM),
+    ):
         assert verdict(code, mknodat, 3, 0, kind | 0o644, arch=arch) == told
 
 
 def test_nothing_is_typed_into_a_terminal(machine):
     column, arch = machine
     code, ioctl = seccomp.program(), seccomp.CALLS["ioctl"][column]
-    assert verdict(code, ioctl, 0, 0x5412, arch=arch) == verdict(code, ioctl, 0, 0x541C, arch=arch) == seccomp.EPERM
-    assert verdict(code, ioctl, 0, 1 << 32 | 0x5412, arch=arch) == seccomp.EPERM     # the kernel looks at 32 bits
+    assert (
+        verdict(code, ioctl, 0, 0x5412, arch=arch)
+        == verdict(code, ioctl, 0, 0x541C, arch=arch)
+        == seccomp.EPERM
+    )
+    assert (
+        verdict(code, ioctl, 0, 1 << 32 | 0x5412, arch=arch) == seccomp.EPERM
+    )  # the kernel looks at 32 bits
     assert verdict(code, ioctl, 0, 0x5401, arch=arch) == seccomp.ALLOW
 
 
@@ -118,14 +146,20 @@ def test_an_unknown_machine_is_refused(monkeypatch):
 
 
 def test_the_kernel_takes_it():
-    script = ("import os, sys; sys.path.insert(0, sys.argv[1]); from agentlib import seccomp\n"
-              "seccomp.install(seccomp.program(unseen=True))\n"
-              "import socket\n"
-              "for act in (lambda: socket.socket(), lambda: os.chmod('.', 0o755), lambda: os.chroot('/')):\n"
-              "    try: act(); print('done')\n"
-              "    except OSError as bad: print(bad.errno)\n"
-              "a, b = socket.socketpair(); a.send(b'pair'); print(b.recv(9))\n"
-              "print(os.waitpid(os.fork() or os._exit(3), 0)[1])")
-    ran = subprocess.run([sys.executable, "-IS", "-c", script, os.path.dirname(os.path.dirname(seccomp.__file__))],
-                         capture_output=True, text=True, check=True)
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from agentlib import seccomp\n"
+        "seccomp.install(seccomp.program(unseen=True))\n"
+        "import socket\n"
+        "for act in (lambda: socket.socket(), lambda: os.chmod('.', 0o755), lambda: os.chroot('/')):\n"
+        "    try: act(); print('done')\n"
+        "    except OSError as bad: print(bad.errno)\n"
+        "a, b = socket.socketpair(); a.send(b'pair'); print(b.recv(9))\n"
+        "print(os.waitpid(os.fork() or os._exit(3), 0)[1])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-IS", "-c", script, os.path.dirname(os.path.dirname(seccomp.__file__))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert ran.stdout.split() == [str(errno.EPERM)] * 3 + ["b'pair'", "768"]

@@ -22,7 +22,9 @@ def test_the_pieces_do_not_matter(pieces: list[bytes]) -> None:
     assert split(pieces) == list(records.lines(io.BytesIO(b"".join(pieces))))
 
 
-def test_a_line_that_never_ends_is_refused_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_never_ends_is_refused_before_memory_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(splitter, "LINE_CAP", 1000)
     one = splitter.Splitter()
     with pytest.raises(Fault) as told:

@@ -28,13 +28,19 @@ def parsed(chunks: list[bytes]) -> list[tuple[str, str, str]]:
 
 
 def test_the_vectors_hold_wherever_the_stream_is_cut() -> None:
-    vectors = [json.loads(line) for line in shared("vectors/sse/vectors.jsonl").read_text().splitlines()]
+    vectors = [
+        json.loads(line) for line in shared("vectors/sse/vectors.jsonl").read_text().splitlines()
+    ]
     assert len(vectors) == 89
     for vector in vectors:
         data = base64.b64decode(vector["input_b64"])
         wanted = [(e["event"], e["data"], e["id"]) for e in vector["events"]]
         cuts = range(len(data)) if len(data) < 5000 else (0,)
-        for chunks in ([data], [data[i : i + 1] for i in range(len(data))], *([data[:i], data[i:]] for i in cuts)):
+        for chunks in (
+            [data],
+            [data[i : i + 1] for i in range(len(data))],
+            *([data[:i], data[i:]] for i in cuts),
+        ):
             assert parsed(chunks) == wanted, vector["id"]
 
 
@@ -76,7 +82,10 @@ def test_deltas_are_the_text_and_the_usage_is_counted() -> None:
     )
     deltas = [r for r in said.records if r["type"] == "delta"]
     assert [d["text"] for d in deltas] == ["a", "b"] and said.final["message"]["content"] == "ab"
-    assert said.final["usage"] == {"input_tokens": 3, "output_tokens": 2} and said.final["stop_reason"] == "end_turn"
+    assert (
+        said.final["usage"] == {"input_tokens": 3, "output_tokens": 2}
+        and said.final["stop_reason"] == "end_turn"
+    )
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\u0085", "\0", "\U0001f600", "\r\n", "\\"])
@@ -100,7 +109,9 @@ def test_half_a_character_is_replaced() -> None:
 def test_interleaved_calls_are_put_together_by_index() -> None:
     def piece(index: int, arguments: str, **more: object) -> bytes:
         name = {"name": more.pop("name")} if "name" in more else {}
-        return event({"tool_calls": [{"index": index, **more, "function": {**name, "arguments": arguments}}]})
+        return event(
+            {"tool_calls": [{"index": index, **more, "function": {**name, "arguments": arguments}}]}
+        )
 
     said = streamed(
         piece(0, "", id="a", name="one"),
@@ -131,14 +142,18 @@ def test_interleaved_calls_are_put_together_by_index() -> None:
     ],
 )
 def test_an_error_in_the_stream_keeps_the_text_before_it(error: object, kind: str) -> None:
-    said = streamed(event({"content": "a"}), b"data: " + json.dumps({"error": error}).encode() + b"\n\n", DONE)
+    said = streamed(
+        event({"content": "a"}), b"data: " + json.dumps({"error": error}).encode() + b"\n\n", DONE
+    )
     assert (said.text, said.final["kind"], said.final["partial"]) == ("a", kind, True)
     assert said.final["retryable"] is (kind != "context_length" and "quota" not in str(error))
 
 
 def test_an_event_that_is_not_json_is_never_skipped() -> None:
     said = streamed(event({"content": "a"}), b"data: {nonsense\n\n", event({"content": "b"}), END)
-    assert (said.text, said.final["kind"]) == ("a", "bad_response") and "{nonsense" in said.final["message"]
+    assert (said.text, said.final["kind"]) == ("a", "bad_response") and "{nonsense" in said.final[
+        "message"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +188,9 @@ REQUEST = b'{"type":"request","id":"1","stream":true,"messages":[{"role":"user",
 def started(server: Server) -> subprocess.Popen[bytes]:
     """A provider that has got a request; its standard output is for the test to read."""
     env = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": "key"}
-    provider = subprocess.Popen([ROOT / "providers" / "openai"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    provider = subprocess.Popen(
+        [ROOT / "providers" / "openai"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
+    )
     assert provider.stdin
     provider.stdin.write(REQUEST)
     provider.stdin.flush()
@@ -187,7 +204,12 @@ def test_many_small_deltas_take_no_memory() -> None:
             assert provider.stdin and provider.stdout
             for _ in range(count + 1):
                 last = provider.stdout.readline()
-            peak = (Path("/proc") / str(provider.pid) / "status").read_text().partition("VmHWM:")[2].split()[0]
+            peak = (
+                (Path("/proc") / str(provider.pid) / "status")
+                .read_text()
+                .partition("VmHWM:")[2]
+                .split()[0]
+            )
             provider.stdin.close()
     assert json.loads(last)["type"] == "response" and int(peak) < 60 * 1024  # kB
 

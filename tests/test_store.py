@@ -35,7 +35,7 @@ def server():
             time.sleep(0.05)
         yield f"postgresql://tester@/postgres?host={folder}"
     finally:
-        run.send_signal(signal.SIGINT)      # "fast": clients are cut off
+        run.send_signal(signal.SIGINT)  # "fast": clients are cut off
         run.wait(20)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -47,9 +47,29 @@ def started(binaries, folder):
     os.chown(folder, user.pw_uid, user.pw_gid)
     plain = {"user": user.pw_uid, "group": user.pw_gid} if root else {}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **plain}
-    data = [f"{binaries}/initdb", "-D", f"{folder}/data", "-A", "trust", "-N", "--no-instructions", "-U", "tester"]
+    data = [
+        f"{binaries}/initdb",
+        "-D",
+        f"{folder}/data",
+        "-A",
+        "trust",
+        "-N",
+        "--no-instructions",
+        "-U",
+        "tester",
+    ]
     subprocess.run(data, check=True, **quiet)
-    argv = [f"{binaries}/postgres", "-D", f"{folder}/data", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+    argv = [
+        f"{binaries}/postgres",
+        "-D",
+        f"{folder}/data",
+        "-k",
+        folder,
+        "-c",
+        "listen_addresses=",
+        "-c",
+        "fsync=off",
+    ]
     return subprocess.Popen(argv, **quiet)
 
 
@@ -134,7 +154,9 @@ def test_namespaces_are_kept_apart(store):
     keep(store, "k", "yours", "b")
     assert store.recall("a", "k")["value"] == "mine" and store.recall("default", "k") is None
     assert [m["value"] for m in store.items(None)] == ["mine", "yours"]
-    assert [m["value"] for m in store.search("b", "yours")] == ["yours"] and not store.search("a", "yours")
+    assert [m["value"] for m in store.search("b", "yours")] == ["yours"] and not store.search(
+        "a", "yours"
+    )
 
 
 def test_what_is_expired_is_gone_and_vacuum_drops_it(store):
@@ -248,7 +270,9 @@ def test_the_products_are_the_same_with_numpy_and_without(monkeypatch):
     monkeypatch.setattr("agentlib.vectors.FEW", 10)
     quick = products(made, made[7])
     monkeypatch.setattr("agentlib.vectors._numpy", lambda: None)
-    assert quick == pytest.approx(products(made, made[7]), abs=1e-6) and quick[7] == pytest.approx(1)
+    assert quick == pytest.approx(products(made, made[7]), abs=1e-6) and quick[7] == pytest.approx(
+        1
+    )
 
 
 def test_many_vectors_are_read_in_pages(store, monkeypatch):
@@ -274,7 +298,10 @@ def test_what_has_no_vector_of_this_model_and_length_is_told_the_newest_first(po
     keep(pointed, "elsewhere", 1, "b")
     assert near(pointed, [1, 0])[0].missing() == 1
     other, _ = near(pointed, [1, 0], model="m/2")
-    assert [record["key"] for _, record in other.without(2)] == ["new", "between"] and other.others() == ["m/1"]
+    assert [record["key"] for _, record in other.without(2)] == [
+        "new",
+        "between",
+    ] and other.others() == ["m/1"]
     longer, _ = near(pointed, [1, 0, 0])
     assert longer.missing() == 4 and longer.others() == []
     assert near(pointed, [1, 0], None)[0].missing() == 2
@@ -290,8 +317,14 @@ def test_models_are_kept_beside_each_other_until_the_others_are_dropped(pointed)
 
 def test_tags_and_namespaces_narrow_what_is_near(pointed):
     id = keep(pointed, "mine", 1, "b", tags=["x"])
-    near(pointed, [1, 0])[0].keep([(id, packed([1, 0])), (id + 999, packed([1, 0]))])  # the second is of no version
-    assert near(pointed, [1, 0], "b")[1] == near(pointed, [1, 0], None, tags=["x"])[1] == [("mine", 1.0)]
+    near(pointed, [1, 0])[0].keep(
+        [(id, packed([1, 0])), (id + 999, packed([1, 0]))]
+    )  # the second is of no version
+    assert (
+        near(pointed, [1, 0], "b")[1]
+        == near(pointed, [1, 0], None, tags=["x"])[1]
+        == [("mine", 1.0)]
+    )
     assert len(near(pointed, [1, 0], None)[1]) == 3
 
 
@@ -299,7 +332,12 @@ def test_a_store_that_cannot_be_written_has_the_vectors_it_has(opener):
     store = opener()
     store.writable = False
     vectors, found = near(store, [1, 0])
-    assert found == [] and vectors.missing() == 0 and vectors.others() == [] and not store.has("vectors")
+    assert (
+        found == []
+        and vectors.missing() == 0
+        and vectors.others() == []
+        and not store.has("vectors")
+    )
     store.close()
 
 

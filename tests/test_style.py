@@ -1,4 +1,5 @@
 """What the rules of AGENTS.md can be held to by a machine; tests/exceptions.txt lists what is not there yet."""
+
 from __future__ import annotations
 
 import ast
@@ -12,7 +13,9 @@ import pytest
 from agentlib import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
-INSERT = 'sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))'
+INSERT = (
+    'sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))'
+)
 SHEBANG = "#!/usr/bin/env -S python3 -IS"
 
 
@@ -38,14 +41,24 @@ def names(paths: list[Path]) -> list[str]:
 
 FILES = {name: text_of(path) for name, path in zip(names(listed()), listed(), strict=True)}
 FOLDERS = ("bin", "providers", "tools", "plugins")
-PROGRAMS = [name for name in FILES if name.split("/")[0] in FOLDERS and FILES[name].startswith("#!")]
+PROGRAMS = [
+    name for name in FILES if name.split("/")[0] in FOLDERS and FILES[name].startswith("#!")
+]
 PYTHON = [n for n in FILES if n.endswith(".py") or "python3" in FILES[n].partition("\n")[0]]
-SOURCES = [n for n in FILES if n in PYTHON or FILES[n].startswith("#!") or n.endswith((".bats", ".bash", ".sh"))]
+SOURCES = [
+    n
+    for n in FILES
+    if n in PYTHON or FILES[n].startswith("#!") or n.endswith((".bats", ".bash", ".sh"))
+]
 
 
 def exceptions() -> dict[str, str]:
     """tests/exceptions.txt: `RULE FILE [NAME]`, two spaces, the reason; sorted; the list may only shrink."""
-    rows = [line for line in FILES.get("tests/exceptions.txt", "").splitlines() if line and line[0] != "#"]
+    rows = [
+        line
+        for line in FILES.get("tests/exceptions.txt", "").splitlines()
+        if line and line[0] != "#"
+    ]
     assert rows == sorted(rows)
     return {key.strip(): reason.strip() for key, _, reason in (row.partition("  ") for row in rows)}
 
@@ -89,8 +102,15 @@ def test_no_source_file_is_longer_than_500_lines() -> None:
 
 def test_no_function_is_longer_than_50_lines() -> None:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    against("long-function", [f"{name} {node.name}" for name in PYTHON for node in ast.walk(ast.parse(FILES[name]))
-                              if isinstance(node, kinds) and node.end_lineno and node.end_lineno - node.lineno >= 50])
+    against(
+        "long-function",
+        [
+            f"{name} {node.name}"
+            for name in PYTHON
+            for node in ast.walk(ast.parse(FILES[name]))
+            if isinstance(node, kinds) and node.end_lineno and node.end_lineno - node.lineno >= 50
+        ],
+    )
 
 
 def test_no_code_is_built_from_data() -> None:
@@ -99,8 +119,12 @@ def test_no_code_is_built_from_data() -> None:
     for name in [n for n in SOURCES if not n.startswith("tests/")]:
         if name in PYTHON:
             for node in ast.walk(ast.parse(FILES[name])):
-                if isinstance(node, ast.keyword) and node.arg == "shell" or isinstance(node, ast.Call) and ast.unparse(
-                        node.func) in ("eval", "exec", "os.system", "os.popen"):
+                if (
+                    isinstance(node, ast.keyword)
+                    and node.arg == "shell"
+                    or isinstance(node, ast.Call)
+                    and ast.unparse(node.func) in ("eval", "exec", "os.system", "os.popen")
+                ):
                     found.append(name)
         elif re.search(r"^\s*eval\b|[;&|(]\s*eval\b", FILES[name], re.M):
             found.append(name)
@@ -115,7 +139,13 @@ def test_the_version_is_that_of_the_changelog() -> None:
 
 def test_no_file_names_a_machine() -> None:
     """Paths and hosts of one machine, which mean nothing on another."""
-    words = [r"(?<![\w.])/wo" + r"rk/", "/ro" + "ot/", "bash_" + "jobs", "pypi" + "-more", r"/home/(?!you\b|user\b)\w"]
+    words = [
+        r"(?<![\w.])/wo" + r"rk/",
+        "/ro" + "ot/",
+        "bash_" + "jobs",
+        "pypi" + "-more",
+        r"/home/(?!you\b|user\b)\w",
+    ]
     assert [n for n, text in FILES.items() if re.search("|".join(words), text)] == []
 
 
@@ -128,5 +158,8 @@ def test_every_package_is_pinned() -> None:
 
 def test_the_registry_names_every_agent_and_its_binary() -> None:
     told = set(re.findall(r"^- \*\*Binary\*\*: `?([\w./-]+)`?", FILES["AGENTS.md"], re.M))
-    assert {Path(t).name for t in told} == {n.removeprefix("bin/") for n in PROGRAMS
-                                            if n.startswith("bin/") and not n.startswith("bin/agent-")}
+    assert {Path(t).name for t in told} == {
+        n.removeprefix("bin/")
+        for n in PROGRAMS
+        if n.startswith("bin/") and not n.startswith("bin/agent-")
+    }

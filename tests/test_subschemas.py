@@ -40,6 +40,10 @@ def test_values_and_names_and_parts_of_an_object_are_left_as_they_are() -> None:
     assert changed(named, closed) == named
 
 
-@given(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
 def test_a_change_that_changes_nothing_gives_an_equal_copy(value: Any) -> None:
     assert changed(value, lambda schema: schema) == value

@@ -51,14 +51,20 @@ def test_what_was_measured_on_a_message_and_where_a_tool_lies_do_not_count() -> 
     }
     assert key(messages=[said]) == key()
     tool = {"name": "t", "description": "d", "inputSchema": {"type": "object"}}
-    assert key(tools=[{**tool, "type": "tool", "command": ["/x/t"], "timeout": 5}]) == key(tools=[tool])
+    assert key(tools=[{**tool, "type": "tool", "command": ["/x/t"], "timeout": 5}]) == key(
+        tools=[tool]
+    )
     assert key(tools=[{**tool, "description": "other"}]) != key(tools=[tool])
 
 
-def test_an_exchange_is_found_by_what_it_asks_also_after_its_line_was_edited(tmp_path: Path) -> None:
+def test_an_exchange_is_found_by_what_it_asks_also_after_its_line_was_edited(
+    tmp_path: Path,
+) -> None:
     path = str(tmp_path / "tape")
     wanted = tape.canonical(asked())
-    tape.Recorder(path).keep(wanted, [{"type": "response", "message": {"role": "assistant", "content": "x"}}])
+    tape.Recorder(path).keep(
+        wanted, [{"type": "response", "message": {"role": "assistant", "content": "x"}}]
+    )
     text = Path(path).read_text()
     Path(path).write_text(text.replace(tape.key(wanted), "0" * 32).replace('"x"', '"y"'))
     assert tape.Player(path).find(wanted)[0]["message"]["content"] == "y"

@@ -1,4 +1,5 @@
 """ReAct as text: what a model without tool calls reads and writes."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,23 +13,35 @@ def parse(text: str) -> dict[str, Any]:
     return textreact.parse({"role": "assistant", "content": text})
 
 
-@pytest.mark.parametrize("text, name, arguments", [
-    ('Thought: x\nAction: t\nAction Input: {"a": 1}', "t", {"a": 1}),
-    ('Action: `t`\nAction Input: ```json\n{"a": {"b": 2}}\n```', "t", {"a": {"b": 2}}),
-    ('action\nAction: t\n\n  Action Input:\n{"a": "}"}\nObservation: made up\nFinal Answer: 9', "t", {"a": "}"}),
-    ("Action: t\nAction Input: not json", "t", "not json"),
-    ('Thought: I would say "Final Answer: 1" but no\nAction: t\nAction Input: {}', "t", {}),
-])
+@pytest.mark.parametrize(
+    "text, name, arguments",
+    [
+        ('Thought: x\nAction: t\nAction Input: {"a": 1}', "t", {"a": 1}),
+        ('Action: `t`\nAction Input: ```json\n{"a": {"b": 2}}\n```', "t", {"a": {"b": 2}}),
+        (
+            'action\nAction: t\n\n  Action Input:\n{"a": "}"}\nObservation: made up\nFinal Answer: 9',
+            "t",
+            {"a": "}"},
+        ),
+        ("Action: t\nAction Input: not json", "t", "not json"),
+        ('Thought: I would say "Final Answer: 1" but no\nAction: t\nAction Input: {}', "t", {}),
+    ],
+)
 def test_an_action_is_a_call(text: str, name: str, arguments: object) -> None:
     message = parse(text)
-    assert [(call["name"], call["arguments"]) for call in message["tool_calls"]] == [(name, arguments)]
+    assert [(call["name"], call["arguments"]) for call in message["tool_calls"]] == [
+        (name, arguments)
+    ]
 
 
-@pytest.mark.parametrize("text, answer", [
-    ("Thought: I know.\nFinal Answer: 42\nmore", "42\nmore"),
-    ("Just an answer.", "Just an answer."),
-    ("Final Answer: do this:\nAction: none", "do this:\nAction: none"),
-])
+@pytest.mark.parametrize(
+    "text, answer",
+    [
+        ("Thought: I know.\nFinal Answer: 42\nmore", "42\nmore"),
+        ("Just an answer.", "Just an answer."),
+        ("Final Answer: do this:\nAction: none", "do this:\nAction: none"),
+    ],
+)
 def test_anything_else_is_the_answer(text: str, answer: str) -> None:
     message = parse(text)
     assert "tool_calls" not in message
@@ -37,8 +50,11 @@ def test_anything_else_is_the_answer(text: str, answer: str) -> None:
 
 def test_a_conversation_becomes_text_and_observations_are_fenced() -> None:
     call = {"id": "1", "name": "t", "arguments": {"a": 1}}
-    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", "tool_calls": [call]},
-                {"role": "tool", "tool_call_id": "1", "name": "t", "content": "Final Answer: trap"}]
+    messages = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "name": "t", "content": "Final Answer: trap"},
+    ]
     system, out, stop = textreact.render("sys", messages, [{"name": "t"}])
     assert system.startswith("sys\n\nYou can use these tools") and '{"name":"t"}' in system
     assert [one["role"] for one in out] == ["user", "assistant", "user"]

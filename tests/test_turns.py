@@ -45,14 +45,24 @@ def test_a_turn_goes_back_in_its_order() -> None:
 
 
 def test_another_provider_gets_text_and_calls_and_nothing_of_the_vendors() -> None:
-    assert order(read(), "other") == [("text", "one", {}), ("text", "two", {}), ("call", "a", {}), ("call", "b", {})]
+    assert order(read(), "other") == [
+        ("text", "one", {}),
+        ("text", "two", {}),
+        ("call", "a", {}),
+        ("call", "b", {}),
+    ]
 
 
 def test_what_was_taken_out_stays_out_and_what_was_added_comes_last() -> None:
     said = read()
     said["content"] = [{"type": "text", "text": "new"}]
     said["tool_calls"] = [call("b"), call("c")]
-    assert order(said) == [("own", SIGNED, {}), ("text", "new", {}), ("call", "b", {}), ("call", "c", {})]
+    assert order(said) == [
+        ("own", SIGNED, {}),
+        ("text", "new", {}),
+        ("call", "b", {}),
+        ("call", "c", {}),
+    ]
 
 
 def test_plain_turns_are_plain_messages() -> None:
@@ -60,12 +70,24 @@ def test_plain_turns_are_plain_messages() -> None:
     for text in ("", "one ", "two"):
         turn.text(text)
     turn.call(call("a"))
-    assert turn.message("vendor") == {"role": "assistant", "content": "one two", "tool_calls": [call("a")]}
+    assert turn.message("vendor") == {
+        "role": "assistant",
+        "content": "one two",
+        "tool_calls": [call("a")],
+    }
     assert turns.Turn().message("vendor") == {"role": "assistant", "content": ""}
 
 
 @pytest.mark.parametrize(
-    "data", [None, 3, "x", {"vendor": {}}, {"vendor": "own"}, {"vendor": [3, [], ["own"], ["call", "a"], ["text", 3]]}]
+    "data",
+    [
+        None,
+        3,
+        "x",
+        {"vendor": {}},
+        {"vendor": "own"},
+        {"vendor": [3, [], ["own"], ["call", "a"], ["text", 3]]},
+    ],
 )
 def test_data_that_is_no_order_is_passed_over(data: Any) -> None:
     said = {"role": "assistant", "content": "yes", "provider_data": data}
@@ -73,7 +95,10 @@ def test_data_that_is_no_order_is_passed_over(data: Any) -> None:
 
 
 def test_a_data_address_is_read_and_another_address_is_left_to_the_vendor() -> None:
-    assert turns.media({"type": "image", "url": "data:image/png;x=y;base64,aGk="}) == ("image/png", "aGk=")
+    assert turns.media({"type": "image", "url": "data:image/png;x=y;base64,aGk="}) == (
+        "image/png",
+        "aGk=",
+    )
     assert turns.media({"type": "image", "url": "https://x/y.png"}) is None
     with pytest.raises(Fault, match="base64"):
         turns.media({"type": "image", "url": "data:text/plain,hi"})

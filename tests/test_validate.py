@@ -1,4 +1,5 @@
 """Arguments against schemas: the official suite, nothing fetched, no pattern without a bound."""
+
 from __future__ import annotations
 
 import json
@@ -16,14 +17,29 @@ from agentlib.validate import Validator
 
 DATA = os.environ.get("SHARED", Path(__file__).parents[2] / "shared")
 SUITE = Path(DATA, "vectors/JSON-Schema-Test-Suite/tests/draft2020-12")
-KNOWN = {"no validation: invalid number, but it still validates"}     # wants a vocabulary that is not 2020-12's
+KNOWN = {
+    "no validation: invalid number, but it still validates"
+}  # wants a vocabulary that is not 2020-12's
 
 
 def cases() -> list[tuple[Any, Any, bool, str]]:
     """(schema, value, whether it fits, what it is) of every test of the suite."""
-    groups = [(file.stem, group) for file in sorted(SUITE.glob("*.json")) for group in json.loads(file.read_text())]
-    return [(group["schema"], test["data"], test["valid"], f"{name}: {group['description']}: {test['description']}")
-            for name, group in groups for test in group["tests"] if test["description"] not in KNOWN]
+    groups = [
+        (file.stem, group)
+        for file in sorted(SUITE.glob("*.json"))
+        for group in json.loads(file.read_text())
+    ]
+    return [
+        (
+            group["schema"],
+            test["data"],
+            test["valid"],
+            f"{name}: {group['description']}: {test['description']}",
+        )
+        for name, group in groups
+        for test in group["tests"]
+        if test["description"] not in KNOWN
+    ]
 
 
 def reaches_out(schema: Any) -> bool:
@@ -47,7 +63,9 @@ def test_the_official_suite_is_passed_but_for_what_needs_the_network() -> None:
     assert outside == 44
 
 
-@pytest.mark.parametrize("target", ["http://127.0.0.1:{port}/x", "file:///etc/passwd", "//127.0.0.1:{port}/x"])
+@pytest.mark.parametrize(
+    "target", ["http://127.0.0.1:{port}/x", "file:///etc/passwd", "//127.0.0.1:{port}/x"]
+)
 def test_nothing_outside_the_schema_is_fetched(target: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.3)
@@ -58,6 +76,7 @@ def test_nothing_outside_the_schema_is_fetched(target: str) -> None:
                 seen.append(server.accept())
             except TimeoutError:
                 pass
+
         thread = threading.Thread(target=wait)
         thread.start()
         with pytest.raises(Fault) as fault:
@@ -67,14 +86,18 @@ def test_nothing_outside_the_schema_is_fetched(target: str) -> None:
     assert seen == []
 
 
-@pytest.mark.parametrize("pattern", [r"^(a+)+$", r"^(?=a)(a|aa)*\1$", r"^(a|aa)+(?<!b)$", r"(.*)*x\1"])
+@pytest.mark.parametrize(
+    "pattern", [r"^(a+)+$", r"^(?=a)(a|aa)*\1$", r"^(a|aa)+(?<!b)$", r"(.*)*x\1"]
+)
 def test_a_pattern_ends(pattern: str) -> None:
     began = time.monotonic()
     assert Validator({"pattern": pattern}).problems("a" * 20000 + "b") != []
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("schema", ["text", 7, None, [], {"type": "objekt"}, {"pattern": "("}, {"$ref": "#/$defs/no"}])
+@pytest.mark.parametrize(
+    "schema", ["text", 7, None, [], {"type": "objekt"}, {"pattern": "("}, {"$ref": "#/$defs/no"}]
+)
 def test_what_is_no_schema_is_a_fault_in_words(schema: Any) -> None:
     with pytest.raises(Fault) as fault:
         Validator(schema)

@@ -25,7 +25,10 @@ ANSWERS = {
 }
 VARIABLES = {
     "anthropic": ("ANTHROPIC_BASE_URL", {"ANTHROPIC_API_KEY": KEY}),
-    "bedrock": ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", {"AWS_BEARER_TOKEN_BEDROCK": KEY, "AWS_REGION": "us-east-1"}),
+    "bedrock": (
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+        {"AWS_BEARER_TOKEN_BEDROCK": KEY, "AWS_REGION": "us-east-1"},
+    ),
     "gemini": ("GOOGLE_GEMINI_BASE_URL", {"GEMINI_API_KEY": KEY}),
     "ollama": ("OLLAMA_HOST", {"OLLAMA_API_KEY": KEY}),
 }
@@ -40,12 +43,19 @@ def env(name: str, url: str) -> dict[str, str]:
 def questions(count: int, **fields: object) -> list[Record]:
     """That many requests."""
     return [
-        {"type": "request", "id": f"r{n}", "messages": [{"role": "user", "content": "hi"}], **fields}
+        {
+            "type": "request",
+            "id": f"r{n}",
+            "messages": [{"role": "user", "content": "hi"}],
+            **fields,
+        }
         for n in range(count)
     ]
 
 
-def told(name: str, status: int, data: bytes, headers: dict[str, str] | None = None, **fields: object) -> list[Record]:
+def told(
+    name: str, status: int, data: bytes, headers: dict[str, str] | None = None, **fields: object
+) -> list[Record]:
     """The records that a provider gives to one request that its vendor answers so."""
     with vendor((status, headers or {}, data)) as (url, _):
         return asked(name, env(name, url), **fields)
@@ -54,7 +64,10 @@ def told(name: str, status: int, data: bytes, headers: dict[str, str] | None = N
 @FOUR
 def test_a_key_that_the_vendor_says_back_is_in_no_record(name: str) -> None:
     said = {"error": f"the key {KEY} is bad", "message": f"bad {KEY}"}
-    with vendor((401, {}, json.dumps(said).encode()), (500, {}, f"<p>{KEY}</p>".encode())) as (url, _):
+    with vendor((401, {}, json.dumps(said).encode()), (500, {}, f"<p>{KEY}</p>".encode())) as (
+        url,
+        _,
+    ):
         out = run(name, env(name, url), questions(2))
     assert [record["type"] for record in out] == ["error", "error"] and KEY not in json.dumps(out)
 
@@ -77,12 +90,24 @@ def test_a_redirect_is_not_followed_so_that_the_key_stays(name: str) -> None:
 
 @FOUR
 def test_what_is_no_answer_is_a_bad_response(name: str) -> None:
-    bodies = (b"", b"{}", b"[]", b"3", b'{"content":3,"message":3,"output":3,"candidates":3}', b"<html>log in</html>")
-    answers = [(200, {"content-type": "text/html" if b"<" in data else "application/json"}, data) for data in bodies]
+    bodies = (
+        b"",
+        b"{}",
+        b"[]",
+        b"3",
+        b'{"content":3,"message":3,"output":3,"candidates":3}',
+        b"<html>log in</html>",
+    )
+    answers = [
+        (200, {"content-type": "text/html" if b"<" in data else "application/json"}, data)
+        for data in bodies
+    ]
     for stream in (False, True):
         with vendor(*answers) as (url, _):
             out = run(name, env(name, url), questions(len(bodies), stream=stream))
-        assert [(r["type"], r.get("kind")) for r in out] == [("error", "bad_response")] * len(bodies), out
+        assert [(r["type"], r.get("kind")) for r in out] == [("error", "bad_response")] * len(
+            bodies
+        ), out
 
 
 @FOUR

@@ -1,4 +1,5 @@
 """Sandboxes that are kept up: which call starts in which, and what becomes of one whose warden is gone."""
+
 from __future__ import annotations
 
 import os
@@ -10,7 +11,9 @@ import pytest
 from agentlib import sandbox, warden, wards
 from agentlib.ward import KILLED, PACKET
 
-pytestmark = pytest.mark.skipif(sandbox.verdict()[0] != "bubblewrap", reason="bubblewrap does not work here")
+pytestmark = pytest.mark.skipif(
+    sandbox.verdict()[0] != "bubblewrap", reason="bubblewrap does not work here"
+)
 
 
 @pytest.fixture
@@ -24,7 +27,9 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> Iterator[wards.Wards]:
 
 def call(rooms: wards.Wards, folder: Path, script: str, profile: str = "work") -> int | None:
     """The status of a call; None for one that needs a sandbox of its own."""
-    with sandbox.Cell(["/bin/sh", "-c", script], profile, str(folder), env={"PATH": os.defpath}) as cell:
+    with sandbox.Cell(
+        ["/bin/sh", "-c", script], profile, str(folder), env={"PATH": os.defpath}
+    ) as cell:
         child = rooms.begin(cell, 0, 1, 2)
         return child.reap() if child else None
 
@@ -36,7 +41,9 @@ def test_two_calls_have_their_own_and_the_others_share_one(tmp_path: Path) -> No
     rooms.close()
 
 
-def test_another_view_is_another_sandbox(rooms: wards.Wards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_view_is_another_sandbox(
+    rooms: wards.Wards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agentlib.project.FRESH", 0.0)
     assert call(rooms, tmp_path, "exit 0") == call(rooms, tmp_path, "exit 0", "read") == 0
     assert len(rooms._kept) == 2
@@ -45,7 +52,9 @@ def test_another_view_is_another_sandbox(rooms: wards.Wards, tmp_path: Path, mon
     assert len(rooms._kept) == 3
 
 
-def test_a_guarded_file_that_was_replaced_is_guarded_anew(rooms: wards.Wards, tmp_path: Path) -> None:
+def test_a_guarded_file_that_was_replaced_is_guarded_anew(
+    rooms: wards.Wards, tmp_path: Path
+) -> None:
     guarded, new = tmp_path / "AGENTS.md", tmp_path / "new"
     guarded.write_text("mine")
     assert call(rooms, tmp_path, "echo evil >>AGENTS.md") != 0
@@ -55,7 +64,9 @@ def test_a_guarded_file_that_was_replaced_is_guarded_anew(rooms: wards.Wards, tm
     assert guarded.read_text() == "mine too"
 
 
-def test_a_guarded_folder_that_was_moved_or_made_anew_is_guarded_anew(rooms: wards.Wards, tmp_path: Path) -> None:
+def test_a_guarded_folder_that_was_moved_or_made_anew_is_guarded_anew(
+    rooms: wards.Wards, tmp_path: Path
+) -> None:
     hooks = tmp_path / ".git" / "hooks"
     hooks.mkdir(parents=True)
     assert call(rooms, tmp_path, "echo evil >.git/hooks/pre-commit") != 0
@@ -63,7 +74,7 @@ def test_a_guarded_folder_that_was_moved_or_made_anew_is_guarded_anew(rooms: war
     hooks.mkdir()
     assert call(rooms, tmp_path, "echo evil >.git/hooks/pre-commit") != 0
     hooks.rmdir()
-    hooks.mkdir()       # often with the number of the one before
+    hooks.mkdir()  # often with the number of the one before
     assert call(rooms, tmp_path, "echo evil >.git/hooks/pre-commit") != 0
     assert not os.listdir(hooks)
 
@@ -76,8 +87,12 @@ def test_a_secret_that_was_written_anew_is_masked_anew(rooms: wards.Wards, tmp_p
         secret.unlink()
 
 
-def test_a_warden_that_is_gone_ends_its_calls_and_the_next_have_their_own(rooms: wards.Wards, tmp_path: Path) -> None:
-    with sandbox.Cell(["/bin/sleep", "60"], "work", str(tmp_path), env={"PATH": os.defpath}) as cell:
+def test_a_warden_that_is_gone_ends_its_calls_and_the_next_have_their_own(
+    rooms: wards.Wards, tmp_path: Path
+) -> None:
+    with sandbox.Cell(
+        ["/bin/sleep", "60"], "work", str(tmp_path), env={"PATH": os.defpath}
+    ) as cell:
         child = rooms.begin(cell, 0, 1, 2)
         assert child and not child.ended(0.1)
         ward = next(iter(rooms._kept.values()))
@@ -87,24 +102,36 @@ def test_a_warden_that_is_gone_ends_its_calls_and_the_next_have_their_own(rooms:
     assert call(rooms, tmp_path, "exit 0") is None
 
 
-def test_where_no_cell_can_be_made_each_call_has_its_own(rooms: wards.Wards, tmp_path: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_cell_can_be_made_each_call_has_its_own(
+    rooms: wards.Wards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agentlib.ward.WARDEN", str(tmp_path / "warden.py"))
-    text = Path(warden.__file__).read_text().replace("os.path.dirname(os.path.dirname(os.path.abspath(__file__)))",
-                                                     repr(os.path.dirname(os.path.dirname(warden.__file__))))
+    text = (
+        Path(warden.__file__)
+        .read_text()
+        .replace(
+            "os.path.dirname(os.path.dirname(os.path.abspath(__file__)))",
+            repr(os.path.dirname(os.path.dirname(warden.__file__))),
+        )
+    )
     (tmp_path / "warden.py").write_text(text)
     assert call(rooms, tmp_path, "exit 3", "read") == 3
-    (tmp_path / "warden.py").write_text(text.replace('mount("devpts", "/dev/pts"', 'mount("devpts", "/no/such/place"'))
+    (tmp_path / "warden.py").write_text(
+        text.replace('mount("devpts", "/dev/pts"', 'mount("devpts", "/no/such/place"')
+    )
     assert call(rooms, tmp_path, "exit 0") is None
     assert call(rooms, tmp_path, "exit 0") is None
 
 
-def test_a_call_that_gets_no_descriptors_is_no_harm_to_the_others(rooms: wards.Wards, tmp_path: Path,
-                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_gets_no_descriptors_is_no_harm_to_the_others(
+    rooms: wards.Wards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none() -> None:
         raise OSError(24, "Too many open files")
 
-    with sandbox.Cell(["/bin/sleep", "60"], "work", str(tmp_path), env={"PATH": os.defpath}) as cell:
+    with sandbox.Cell(
+        ["/bin/sleep", "60"], "work", str(tmp_path), env={"PATH": os.defpath}
+    ) as cell:
         child = rooms.begin(cell, 0, 1, 2)
         assert child
         with monkeypatch.context() as patch:
@@ -121,11 +148,14 @@ def test_more_arguments_than_an_order_holds(rooms: wards.Wards, tmp_path: Path) 
     assert call(rooms, tmp_path, "exit 4") == 4
 
 
-def test_a_program_that_cannot_be_started_is_told(rooms: wards.Wards, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-                                                  ) -> None:
+def test_a_program_that_cannot_be_started_is_told(
+    rooms: wards.Wards, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "odd").write_text("#!/no/such/interpreter\n")
     (tmp_path / "odd").chmod(0o755)
-    with sandbox.Cell([str(tmp_path / "odd")], "read", str(tmp_path), env={"PATH": os.defpath}) as cell:
+    with sandbox.Cell(
+        [str(tmp_path / "odd")], "read", str(tmp_path), env={"PATH": os.defpath}
+    ) as cell:
         child = rooms.begin(cell, 0, 1, 2)
         assert child and child.reap() == 126
     assert "odd" in capfd.readouterr().err

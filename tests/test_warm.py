@@ -1,4 +1,5 @@
 """A filter kept warm: one process whoever starts it, private, cancelled with its client, gone when idle or killed."""
+
 from __future__ import annotations
 
 import contextlib
@@ -31,13 +32,24 @@ class Warm:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.started = folder, list[subprocess.Popen[bytes]]()
-        self.env = {"HOME": str(folder), "PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(folder),
-                    "AGENT_WARM_MINUTES": "1"}
+        self.env = {
+            "HOME": str(folder),
+            "PATH": os.environ["PATH"],
+            "XDG_RUNTIME_DIR": str(folder),
+            "AGENT_WARM_MINUTES": "1",
+        }
 
     def start(self, *args: str, **options: Any) -> subprocess.Popen[bytes]:
-        self.started.append(subprocess.Popen(
-            [sys.executable, "-IS", ECHO, "echo", *args], env=self.env,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options))
+        self.started.append(
+            subprocess.Popen(
+                [sys.executable, "-IS", ECHO, "echo", *args],
+                env=self.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                **options,
+            )
+        )
         return self.started[-1]
 
     def end(self) -> None:
@@ -80,7 +92,10 @@ class Warm:
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"--serve" in words and f"HOME={self.folder}".encode() in (entry / "environ").read_bytes():
+                if (
+                    b"--serve" in words
+                    and f"HOME={self.folder}".encode() in (entry / "environ").read_bytes()
+                ):
                     found.append(int(entry.name))
         return found
 
@@ -150,7 +165,9 @@ def test_records_that_are_not_requests_pass_byte_for_byte(echo: Warm) -> None:
 
 
 def test_a_malformed_line_ends_the_reading_but_not_the_answers(echo: Warm) -> None:
-    records, err, status = echo.raw(b'{"type":"request","id":"a","wait":0.2}\nwhat?\n{"type":"request","id":"b"}\n')
+    records, err, status = echo.raw(
+        b'{"type":"request","id":"a","wait":0.2}\nwhat?\n{"type":"request","id":"b"}\n'
+    )
     assert [r["id"] for r in records] == ["a"]
     assert status == 2
     assert "line 2: not JSON" in err
@@ -175,15 +192,19 @@ def test_another_user_is_refused(echo: Warm) -> None:
     echo.pid()
     for path in (echo.folder, echo.socket.parent):
         path.chmod(0o711)
-    echo.socket.chmod(0o666)        # as if the modes had failed: the peer's user is checked as well
-    code = (f"import os, socket; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.connect({str(echo.socket)!r});"
-            "s.settimeout(5); print(s.recv(100))")
+    echo.socket.chmod(0o666)  # as if the modes had failed: the peer's user is checked as well
+    code = (
+        f"import os, socket; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.connect({str(echo.socket)!r});"
+        "s.settimeout(5); print(s.recv(100))"
+    )
     run = subprocess.run([sys.executable, "-IS", "-c", code], capture_output=True, timeout=20)
     assert run.stdout == b"b''\n", run
     assert echo.noted("begun") == 1
 
 
-def test_a_server_of_another_user_is_not_spoken_to(echo: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_of_another_user_is_not_spoken_to(
+    echo: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     echo.pid()
     monkeypatch.setattr(warm, "peer", lambda sock: os.getuid() + 1)
     with pytest.raises(Fault, match="another user"):
@@ -220,7 +241,10 @@ def test_a_stopped_process_keeps_its_socket_and_goes_on_afterwards(echo: Warm) -
     assert second.wait(10) == 100
     client = echo.start()
     os.kill(first, signal.SIGCONT)
-    assert json.loads(client.communicate(b'{"type":"request","id":"a"}\n', timeout=20)[0])["pid"] == first
+    assert (
+        json.loads(client.communicate(b'{"type":"request","id":"a"}\n', timeout=20)[0])["pid"]
+        == first
+    )
 
 
 def test_a_client_that_disconnects_has_cancelled(echo: Warm) -> None:
@@ -266,8 +290,13 @@ def test_kill_nine_of_the_process_gives_an_error_that_may_be_tried_again(echo: W
     soon(lambda: echo.noted("begun") == 2)
     os.kill(pid, signal.SIGKILL)
     error = json.loads(client.stdout.readline())
-    assert (error["type"], error["id"], error["kind"], error["retryable"]) == ("error", "a", "server", True)
-    client.stdin.write(b'{"type":"request","id":"b"}\n')       # the same client starts it again
+    assert (error["type"], error["id"], error["kind"], error["retryable"]) == (
+        "error",
+        "a",
+        "server",
+        True,
+    )
+    client.stdin.write(b'{"type":"request","id":"b"}\n')  # the same client starts it again
     client.stdin.flush()
     again = json.loads(client.stdout.readline())
     assert again["id"] == "b" and again["pid"] != pid
@@ -292,10 +321,14 @@ def test_term_lets_requests_in_flight_finish_and_removes_the_socket(echo: Warm) 
 
 def test_term_cancels_what_takes_too_long_with_a_final_record(echo: Warm) -> None:
     tests = Path(ECHO).parent
-    code = (f"import sys; sys.argv = [{ECHO!r}]; sys.path[:0] = [{str(tests)!r}, {str(tests.parent / 'lib')!r}];"
-            "import warm_echo; from agentlib import warmserver;"
-            "warmserver.DRAIN = 0.3; warmserver.serve('echo', lambda: warm_echo.prepare('echo', ''))")
-    server = subprocess.Popen([sys.executable, "-IS", "-c", code], env=echo.env, stdin=subprocess.DEVNULL)
+    code = (
+        f"import sys; sys.argv = [{ECHO!r}]; sys.path[:0] = [{str(tests)!r}, {str(tests.parent / 'lib')!r}];"
+        "import warm_echo; from agentlib import warmserver;"
+        "warmserver.DRAIN = 0.3; warmserver.serve('echo', lambda: warm_echo.prepare('echo', ''))"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-IS", "-c", code], env=echo.env, stdin=subprocess.DEVNULL
+    )
     soon(echo.socket.exists)
     client = echo.start()
     assert client.stdin
@@ -330,25 +363,33 @@ def test_an_open_connection_is_not_idle(echo: Warm) -> None:
     assert pids[0] == pids[1]
 
 
-def test_the_process_outlives_its_starters_process_group_and_holds_none_of_its_files(echo: Warm) -> None:
+def test_the_process_outlives_its_starters_process_group_and_holds_none_of_its_files(
+    echo: Warm,
+) -> None:
     reader, writer = os.pipe()
     client = echo.start(start_new_session=True, pass_fds=(writer,))
     os.close(writer)
-    client.communicate(b'{"type":"request","id":"a"}\n', timeout=20)   # ends: nobody else holds its standard output
+    client.communicate(
+        b'{"type":"request","id":"a"}\n', timeout=20
+    )  # ends: nobody else holds its standard output
     with contextlib.suppress(ProcessLookupError):
         os.killpg(client.pid, signal.SIGKILL)
     assert os.read(reader, 1) == b""
     os.close(reader)
-    pid, = echo.servers()
+    (pid,) = echo.servers()
     files = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    assert not [f for f in files if f.startswith("pipe:") or f.startswith("/dev/") and f != "/dev/null"]
+    assert not [
+        f for f in files if f.startswith("pipe:") or f.startswith("/dev/") and f != "/dev/null"
+    ]
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
 
 
 def test_a_filter_that_cannot_start_tells_every_client_why(echo: Warm) -> None:
     records, _, _ = echo.ask({"id": "a"}, {"id": "b"}, args=("no", "model", "here"))
     assert [(r["type"], r["id"], r["kind"], r["message"]) for r in records] == [
-        ("error", "a", "not_found", "no model here"), ("error", "b", "not_found", "no model here")]
+        ("error", "a", "not_found", "no model here"),
+        ("error", "b", "not_found", "no model here"),
+    ]
     soon(lambda: not echo.socket.exists())
 
 
@@ -359,13 +400,17 @@ def test_a_filter_that_crashes_at_its_start_is_an_error_with_its_last_words(echo
 
 
 def test_more_clients_than_descriptors_are_queued_not_lost(echo: Warm) -> None:
-    server = echo.start("--serve", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24)))
+    server = echo.start(
+        "--serve", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+    )
     soon(echo.socket.exists)
     socks = [s for _ in range(80) if (s := warm.dial(str(echo.socket)))]
     cpu = Path(f"/proc/{server.pid}/stat")
     before = sum(map(int, cpu.read_text().split()[13:15]))
     time.sleep(0.5)
-    assert sum(map(int, cpu.read_text().split()[13:15])) - before < 25      # of 50 ticks: it does not spin
+    assert (
+        sum(map(int, cpu.read_text().split()[13:15])) - before < 25
+    )  # of 50 ticks: it does not spin
     for sock in socks:
         sock.settimeout(10)
         sock.sendall(b'{"type":"request","id":"a"}\n')
@@ -393,6 +438,7 @@ def test_a_thousand_connections_leave_no_descriptor_thread_or_memory_behind(echo
         status = Path(f"/proc/{pid}/status").read_text().split()
         threads, memory = (int(status[status.index(name) + 1]) for name in ("Threads:", "VmRSS:"))
         return len(os.listdir(f"/proc/{pid}/fd")), threads, memory
+
     connections(200)
     soon(lambda: size()[1] == 1)
     before = size()

@@ -14,7 +14,9 @@ from raw_server import ROOT, Server, completion, http, serving
 
 FILES = dict(
     re.findall(
-        r"<!-- file: (\w+) -->\n```python\n(.*?)```\n", (ROOT / "docs/write-a-provider.md").read_text(), re.DOTALL
+        r"<!-- file: (\w+) -->\n```python\n(.*?)```\n",
+        (ROOT / "docs/write-a-provider.md").read_text(),
+        re.DOTALL,
     )
 )
 NDJSON = '{"word":"Well"}\n{"word":", well"}\n{"words":[3,2]}\n'
@@ -38,9 +40,18 @@ def llm(folder: Path, server: Server, *args: str) -> subprocess.CompletedProcess
         "NO_PROXY": "127.0.0.1",
     }
     for name in FILES:
-        env |= {f"{name.upper()}_API_KEY": "key-5ecre7-5ecre7", f"{name.upper()}_BASE_URL": server.address}
+        env |= {
+            f"{name.upper()}_API_KEY": "key-5ecre7-5ecre7",
+            f"{name.upper()}_BASE_URL": server.address,
+        }
     return subprocess.run(
-        ["agent-llm", *args], capture_output=True, text=True, timeout=60, check=False, env=env, stdin=subprocess.DEVNULL
+        ["agent-llm", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=env,
+        stdin=subprocess.DEVNULL,
     )
 
 
@@ -53,7 +64,10 @@ def test_a_vendor_of_openais_dialect_is_used(folder: Path) -> None:
     with serving(http(completion("Well, well"))) as server:
         done = llm(folder, server, "--provider", "corner", "hi")
     assert (done.stdout, done.returncode) == ("Well, well\n", 0), done.stderr
-    assert "Bearer key-5ecre7" in server.requests[0][0] and json.loads(server.requests[0][1])["model"] == "corner-1"
+    assert (
+        "Bearer key-5ecre7" in server.requests[0][0]
+        and json.loads(server.requests[0][1])["model"] == "corner-1"
+    )
 
 
 def test_a_vendor_with_a_dialect_of_its_own_is_used_whole_and_streamed(folder: Path) -> None:
@@ -62,7 +76,10 @@ def test_a_vendor_with_a_dialect_of_its_own_is_used_whole_and_streamed(folder: P
         assert (done.stdout, done.returncode) == ("Well, well\n", 0), done.stderr
     with serving(http('{"said":"Well, well","words":[3,2]}')) as server:
         done = llm(folder, server, "--provider", "acme", "--json", "hi")
-    assert json.loads(done.stdout.splitlines()[-1])["usage"] == {"input_tokens": 3, "output_tokens": 2}, done.stdout
+    assert json.loads(done.stdout.splitlines()[-1])["usage"] == {
+        "input_tokens": 3,
+        "output_tokens": 2,
+    }, done.stdout
 
 
 def test_its_errors_are_told(folder: Path) -> None:

@@ -48,7 +48,10 @@ def recorded(name: str) -> Iterator[tuple[str, Record]]:
         case = json.loads(path.read_text())
         record, _ = reader.plan(case) if case["response"]["status"] == 200 else (None, "")
         if record:
-            said = [{word: value for word, value in m.items() if word[0] != "_"} for m in record["messages"]]
+            said = [
+                {word: value for word, value in m.items() if word[0] != "_"}
+                for m in record["messages"]
+            ]
             yield path.stem, requests.checked({**record, "messages": said})
 
 
@@ -93,7 +96,9 @@ def heard(deltas: Any) -> tuple[list[Record], Record]:
 
 
 @contextmanager
-def vendor(*answers: Answer | Callable[[str], Answer]) -> Iterator[tuple[str, list[tuple[str, Any, bytes]]]]:
+def vendor(
+    *answers: Answer | Callable[[str], Answer],
+) -> Iterator[tuple[str, list[tuple[str, Any, bytes]]]]:
     """(address, what it saw) of a vendor on loopback that gives these answers in turn, the last one for ever."""
     seen: list[tuple[str, Any, bytes]] = []
     left = list(answers)

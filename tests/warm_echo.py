@@ -4,6 +4,7 @@
 A request may say `wait` (seconds, in which it can be cancelled), `deltas` (how many to send first). What happens
 to it is noted in the file $HOME/NAME.log, one word a line: begun, cancelled, done.
 """
+
 import os
 import sys
 import time
@@ -30,6 +31,7 @@ def prepare(name, fault):
     def work(lines, emit, wanted):
         for request in lines:
             emit(answer(name, request, emit, wanted))
+
     return work
 
 
@@ -53,7 +55,9 @@ def main(args):
         warmserver.serve(name, lambda: prepare(name, " ".join(rest[1:])))
         return
     command = [sys.executable, "-IS", os.path.realpath(__file__), name, "--serve", *rest]
-    env = {key: os.environ[key] for key in ("PATH", "HOME", "XDG_RUNTIME_DIR", "AGENT_WARM_MINUTES")}
+    env = {
+        key: os.environ[key] for key in ("PATH", "HOME", "XDG_RUNTIME_DIR", "AGENT_WARM_MINUTES")
+    }
     warmclient.through(name, command, env, lambda request: request)
 
 

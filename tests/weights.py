@@ -1,4 +1,5 @@
 """The weights of small models that tests run for real, fetched once into the user's cache."""
+
 from __future__ import annotations
 
 import os
@@ -16,9 +17,16 @@ def installed(size: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentutils-tests"
     for _ in range(100):
         argv = [ROOT / "bin/agent-llm", "local", "install", "--size", size]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=240,
-                              env={**os.environ, "XDG_DATA_HOME": str(cache)})
-        if "is running" not in done.stderr:     # another test's: it fetches the same
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=240,
+            env={**os.environ, "XDG_DATA_HOME": str(cache)},
+        )
+        if "is running" not in done.stderr:  # another test's: it fetches the same
             break
         time.sleep(1)
     if done.returncode:

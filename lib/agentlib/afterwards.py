@@ -2,6 +2,7 @@
 
 What does not exist cannot be mounted read-only, and a link can be replaced; so these are looked at before and after.
 """
+
 from __future__ import annotations
 
 import os
@@ -12,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-THERE = ""              # neither missing (None) nor a link (its target)
+THERE = ""  # neither missing (None) nor a link (its target)
 
 
 def state(folder: str) -> dict[str, str | None]:

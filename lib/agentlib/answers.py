@@ -1,4 +1,5 @@
 """Where answers go: as records for a filter, as text for a person, as one record; nothing secret on the way out."""
+
 from __future__ import annotations
 
 import os
@@ -11,10 +12,12 @@ if TYPE_CHECKING:
     from agentlib.dispatch import Call
     from agentlib.records import Record
 
-FULL = 64 * 1024        # bytes that are written without waiting for the turn's end
-CUT = {"max_tokens": "the answer is cut: it reached the limit of tokens (--max-tokens)",
-       "content_filter": "the answer was stopped by the provider's content filter",
-       "refusal": "the model refused"}
+FULL = 64 * 1024  # bytes that are written without waiting for the turn's end
+CUT = {
+    "max_tokens": "the answer is cut: it reached the limit of tokens (--max-tokens)",
+    "content_filter": "the answer was stopped by the provider's content filter",
+    "refusal": "the model refused",
+}
 
 
 class Out:
@@ -23,7 +26,9 @@ class Out:
     def __init__(self) -> None:
         self._data = bytearray()
         self.secrets: set[bytes] = set()
-        self.whole = True       # False while a write is under way, which a signal may end in the middle of a line
+        self.whole = (
+            True  # False while a write is under way, which a signal may end in the middle of a line
+        )
 
     def put(self, data: bytes) -> None:
         """Write these bytes, at the latest when the turn ends."""
@@ -101,7 +106,7 @@ class Text(Whole):
 
     def __init__(self, out: Out) -> None:
         super().__init__(out)
-        self._last = ""         # the last character written
+        self._last = ""  # the last character written
         self._shown = os.isatty(1)
 
     def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
@@ -123,7 +128,9 @@ class Text(Whole):
             raise Fault(str(self.record.get("kind")), told(self.record))
         if calls := transcript.calls(self.record["message"]):
             names = ", ".join(str(call.get("name")) for call in calls)
-            cli.warn(f"the model asks for a tool ({names}): agent-react runs tools, --json shows the call")
+            cli.warn(
+                f"the model asks for a tool ({names}): agent-react runs tools, --json shows the call"
+            )
         if why := CUT.get(str(self.record.get("stop_reason"))):
             cli.warn(why)
         return super().status()
@@ -131,7 +138,11 @@ class Text(Whole):
     def _say(self, text: str) -> bool:
         if text:
             self._last = text[-1]
-            self.out.put(printable(text).encode("utf-8", "replace") if self._shown else text.encode("utf-8", "replace"))
+            self.out.put(
+                printable(text).encode("utf-8", "replace")
+                if self._shown
+                else text.encode("utf-8", "replace")
+            )
         return bool(text)
 
 
@@ -139,7 +150,10 @@ def printable(text: str) -> str:
     """Text for a terminal, which obeys control characters: a model's are made visible."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in "\n\t" or c > "\x9f" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" or c > "\x9f" else "\N{REPLACEMENT CHARACTER}"
+        for c in text
+    )
 
 
 def told(error: Record) -> str:
@@ -147,5 +161,8 @@ def told(error: Record) -> str:
     message = str(error.get("message") or error.get("kind"))
     provider = str(error.get("provider") or "")
     more = len(error.get("attempts") or ()) - 1
-    return (f"{provider}: " if provider and not message.startswith(f"{provider}:") else "") + message + (
-        f" (after {more + 1} tries)" if more > 0 else "")
+    return (
+        (f"{provider}: " if provider and not message.startswith(f"{provider}:") else "")
+        + message
+        + (f" (after {more + 1} tries)" if more > 0 else "")
+    )

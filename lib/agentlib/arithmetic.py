@@ -1,11 +1,12 @@
 """Arithmetic expressions: a small parser and exact numbers (fractions), no eval.
 
-    sum     = product (("+" | "-") product)*
-    product = signed (("*" | "/" | "//" | "%") signed)*
-    signed  = ("-" | "+") signed | power
-    power   = atom "!"* (("^" | "**") signed)?
-    atom    = NUMBER | NAME | NAME "(" sum ("," sum)* ")" | "(" sum ")"
+sum     = product (("+" | "-") product)*
+product = signed (("*" | "/" | "//" | "%") signed)*
+signed  = ("-" | "+") signed | power
+power   = atom "!"* (("^" | "**") signed)?
+atom    = NUMBER | NAME | NAME "(" sum ("," sum)* ")" | "(" sum ")"
 """
+
 from __future__ import annotations
 
 import math
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
 
     Number = Fraction | float
 
-LENGTH = 1_000          # characters of an expression
-DEPTH = 100             # brackets within brackets
-BITS = 100_000          # of a number: about 30,000 digits
-DIGITS = 15             # of what is not exact
-_TOKEN = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[A-Za-zπ]\w*|\*\*|//|[-+*/%^!(),])", re.ASCII)
-_WRITTEN = str.maketrans({"×": "*", "·": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")"})
+LENGTH = 1_000  # characters of an expression
+DEPTH = 100  # brackets within brackets
+BITS = 100_000  # of a number: about 30,000 digits
+DIGITS = 15  # of what is not exact
+_TOKEN = re.compile(
+    r"\s*((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[A-Za-zπ]\w*|\*\*|//|[-+*/%^!(),])", re.ASCII
+)
+_WRITTEN = str.maketrans(
+    {"×": "*", "·": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")"}
+)
 _NAMES: dict[str, float] = {"pi": math.pi, "e": math.e, "π": math.pi}
 
 
@@ -111,18 +116,33 @@ def _sqrt(number: Number) -> Number:
     return math.sqrt(number)
 
 
-_FUNCTIONS: dict[str, tuple[int, int, Callable[..., Number]]] = {     # name: fewest, most arguments, function
-    "abs": (1, 1, abs), "sqrt": (1, 1, _sqrt), "round": (1, 2, _round), "factorial": (1, 1, _factorial),
-    "floor": (1, 1, lambda x: Fraction(math.floor(x))), "ceil": (1, 1, lambda x: Fraction(math.ceil(x))),
-    "min": (1, 99, min), "max": (1, 99, max), "exp": (1, 1, math.exp), "ln": (1, 1, math.log),
+_FUNCTIONS: dict[
+    str, tuple[int, int, Callable[..., Number]]
+] = {  # name: fewest, most arguments, function
+    "abs": (1, 1, abs),
+    "sqrt": (1, 1, _sqrt),
+    "round": (1, 2, _round),
+    "factorial": (1, 1, _factorial),
+    "floor": (1, 1, lambda x: Fraction(math.floor(x))),
+    "ceil": (1, 1, lambda x: Fraction(math.ceil(x))),
+    "min": (1, 99, min),
+    "max": (1, 99, max),
+    "exp": (1, 1, math.exp),
+    "ln": (1, 1, math.log),
     "log": (1, 2, lambda x, base=10: math.log10(x) if base == 10 else math.log(x, base)),
-    "log10": (1, 1, math.log10), "log2": (1, 1, math.log2),
-    "sin": (1, 1, math.sin), "cos": (1, 1, math.cos), "tan": (1, 1, math.tan),
+    "log10": (1, 1, math.log10),
+    "log2": (1, 1, math.log2),
+    "sin": (1, 1, math.sin),
+    "cos": (1, 1, math.cos),
+    "tan": (1, 1, math.tan),
 }
 
 
 def _bounded(number: Number) -> Number:
-    if isinstance(number, Fraction) and max(number.numerator.bit_length(), number.denominator.bit_length()) > BITS:
+    if (
+        isinstance(number, Fraction)
+        and max(number.numerator.bit_length(), number.denominator.bit_length()) > BITS
+    ):
         raise Fault("limit_exceeded", "the result is too large")
     return number
 
@@ -135,7 +155,7 @@ def _power(base: Number, exponent: Number) -> Number:
             raise Fault("limit_exceeded", "the result is too large")
         if abs(base) == 1:
             return base if exponent.numerator % 2 else abs(base)
-        return Fraction(base ** exponent.numerator)
+        return Fraction(base**exponent.numerator)
     result = float(base) ** float(exponent)
     if isinstance(result, complex):
         raise Fault("tool_error", "the root of a negative number")
@@ -157,12 +177,16 @@ class _Parser:
 
     def end(self) -> None:
         if self._at < len(self._tokens):
-            raise Fault("invalid_arguments", f"unexpected {self._tokens[self._at]!r} in the expression")
+            raise Fault(
+                "invalid_arguments", f"unexpected {self._tokens[self._at]!r} in the expression"
+            )
 
     def _need(self, token: str) -> None:
         if not self._next(token):
             here = self._tokens[self._at] if self._at < len(self._tokens) else "the end"
-            raise Fault("invalid_arguments", f"expected {token!r}, found {here!r} in the expression")
+            raise Fault(
+                "invalid_arguments", f"expected {token!r}, found {here!r} in the expression"
+            )
 
     def sum(self) -> Number:
         left = self._product()
@@ -217,7 +241,10 @@ class _Parser:
         if name not in _FUNCTIONS:
             if name in _NAMES:
                 return _NAMES[name]
-            raise Fault("invalid_arguments", f"unknown name {name!r}; known: {' '.join([*_FUNCTIONS, 'pi', 'e'])}")
+            raise Fault(
+                "invalid_arguments",
+                f"unknown name {name!r}; known: {' '.join([*_FUNCTIONS, 'pi', 'e'])}",
+            )
         self._need("(")
         given = [self.sum()]
         while self._next(","):
@@ -225,7 +252,10 @@ class _Parser:
         self._need(")")
         fewest, most, function = _FUNCTIONS[name]
         if not fewest <= len(given) <= most:
-            raise Fault("invalid_arguments", f"{name} takes {fewest}{f' to {most}' if most > fewest else ''} numbers")
+            raise Fault(
+                "invalid_arguments",
+                f"{name} takes {fewest}{f' to {most}' if most > fewest else ''} numbers",
+            )
         found = function(*given)
         return Fraction(found) if isinstance(found, int) else found
 

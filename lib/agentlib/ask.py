@@ -1,4 +1,5 @@
 """Ask the person at the terminal, never the pipe: /dev/tty, no default yes, every doubt is a no."""
+
 from __future__ import annotations
 
 import os
@@ -6,16 +7,24 @@ import select
 import threading
 import time
 
-LINE = 1 << 20          # bytes of one answer; a longer one is a no
-SECONDS = 300.0         # an unanswered question is a no
-SHOWN = 4000            # characters of a text; more is cut in the middle, and said so
+LINE = 1 << 20  # bytes of one answer; a longer one is a no
+SECONDS = 300.0  # an unanswered question is a no
+SHOWN = 4000  # characters of a text; more is cut in the middle, and said so
 _one_at_a_time = threading.Lock()
 
 
 def visible(text: str) -> str:
     """The text with every character shown that would move the cursor, colour or reorder what a person reads."""
-    return "".join(c if c.isprintable() else "\\n" if c == "\n" else f"\\x{ord(c):02x}" if ord(c) < 256
-                   else f"\\u{ord(c):04x}" for c in text)
+    return "".join(
+        c
+        if c.isprintable()
+        else "\\n"
+        if c == "\n"
+        else f"\\x{ord(c):02x}"
+        if ord(c) < 256
+        else f"\\u{ord(c):04x}"
+        for c in text
+    )
 
 
 def shortened(text: str) -> str:
@@ -26,7 +35,9 @@ def shortened(text: str) -> str:
     return f"{text[:half]} [… {len(text) - SHOWN} characters are not shown …] {text[-half:]}"
 
 
-def question(lines: list[str], prompt: str, seconds: float = SECONDS, terminal: str = "/dev/tty") -> str | None:
+def question(
+    lines: list[str], prompt: str, seconds: float = SECONDS, terminal: str = "/dev/tty"
+) -> str | None:
     """The line that the person typed, without its line end, as it is; None where there is no terminal or no line.
 
     What was typed before the question was on the screen does not count.
@@ -37,8 +48,10 @@ def question(lines: list[str], prompt: str, seconds: float = SECONDS, terminal: 
         except OSError:
             return None
         try:
-            return _asked(fd, "".join(f"{visible(line)}\n" for line in lines) + visible(prompt), seconds)
-        except OSError:     # hung up, or we are in the background
+            return _asked(
+                fd, "".join(f"{visible(line)}\n" for line in lines) + visible(prompt), seconds
+            )
+        except OSError:  # hung up, or we are in the background
             return None
         finally:
             os.close(fd)
@@ -47,12 +60,15 @@ def question(lines: list[str], prompt: str, seconds: float = SECONDS, terminal: 
 def _asked(fd: int, text: str, seconds: float) -> str | None:
     import signal
     import termios
+
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTTIN, signal.SIG_IGN)       # in the background: an error instead of a stop
+        signal.signal(
+            signal.SIGTTIN, signal.SIG_IGN
+        )  # in the background: an error instead of a stop
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     data = text.encode("utf-8", "replace")
     while data:
-        data = data[os.write(fd, data):]
+        data = data[os.write(fd, data) :]
     termios.tcflush(fd, termios.TCIFLUSH)
     return _line(fd, time.monotonic() + seconds)
 
@@ -60,7 +76,10 @@ def _asked(fd: int, text: str, seconds: float) -> str | None:
 def _line(fd: int, until: float) -> str | None:
     got = b""
     while b"\n" not in got:
-        if len(got) > LINE or not select.select([fd], [], [], max(0.0, until - time.monotonic()))[0]:
+        if (
+            len(got) > LINE
+            or not select.select([fd], [], [], max(0.0, until - time.monotonic()))[0]
+        ):
             return None
         data = os.read(fd, 65536)
         if not data:

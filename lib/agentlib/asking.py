@@ -36,7 +36,9 @@ def ask(args: Namespace, system: str, text: str, schema: Record | None = None) -
     if schema is not None:
         request["schema"] = schema
     content = send(args, request)["message"].get("content") or ""
-    said = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    said = (
+        content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    )
     return said if schema is None else value(said)
 
 
@@ -67,4 +69,6 @@ def value(text: str) -> Any:
     try:
         return records.loads(bare)
     except ValueError as bad:
-        raise Fault("bad_response", f"the model's answer is not JSON: {bad}: {text[:200]!r}") from None
+        raise Fault(
+            "bad_response", f"the model's answer is not JSON: {bad}: {text[:200]!r}"
+        ) from None

@@ -1,4 +1,5 @@
 """AWS credentials and signatures (Signature Version 4), by botocore, which is imported only where they are needed."""
+
 from __future__ import annotations
 
 import os
@@ -13,20 +14,32 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Where credentials can come from; with none of these, asking botocore costs seconds and ends in nothing.
-VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
-             "AWS_DEFAULT_PROFILE",
-             "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME",
-             "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-             "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+)
 FILES = ("~/.aws/credentials", "~/.aws/config")
 _asking = allocate_lock()
-VENDOR = "/sys/class/dmi/id/sys_vendor"     # of this machine; EC2's have credentials of their own role
+VENDOR = "/sys/class/dmi/id/sys_vendor"  # of this machine; EC2's have credentials of their own role
 
 
 def likely() -> bool:
     """Whether there may be credentials here at all."""
-    if any(map(os.environ.get, VARIABLES)) or any(os.path.exists(os.path.expanduser(file)) for file in FILES):
+    if any(map(os.environ.get, VARIABLES)) or any(
+        os.path.exists(os.path.expanduser(file)) for file in FILES
+    ):
         return True
     try:
         with open(VENDOR, encoding="utf-8") as file:
@@ -39,13 +52,18 @@ def likely() -> bool:
 def session() -> Any:
     """botocore's session: the profile, the region and the chain of credentials."""
     from agentlib.packages import need
+
     try:
         need("botocore")
     except Fault:
         pip = os.path.join(TOP, ".venv", "bin", "python")
-        raise Fault("auth", f"AWS credentials need the package botocore: {pip} -m pip install botocore; "
-                            "or set AWS_BEARER_TOKEN_BEDROCK") from None
+        raise Fault(
+            "auth",
+            f"AWS credentials need the package botocore: {pip} -m pip install botocore; "
+            "or set AWS_BEARER_TOKEN_BEDROCK",
+        ) from None
     import botocore.session
+
     return botocore.session.Session()
 
 
@@ -54,7 +72,9 @@ def region() -> str:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if found := os.environ.get(name, "").strip():
             return found
-    if any(os.environ.get(name) for name in VARIABLES) or os.path.exists(os.path.expanduser("~/.aws/config")):
+    if any(os.environ.get(name) for name in VARIABLES) or os.path.exists(
+        os.path.expanduser("~/.aws/config")
+    ):
         if found := session().get_config_variable("region"):
             return str(found)
     raise Fault("invalid_request", "no region: set AWS_REGION")
@@ -70,14 +90,21 @@ def credentials() -> Any:
 def _credentials() -> Any:
     try:
         found = session().get_credentials()
-    except Exception as bad:        # a profile that is not there, a login that is over: botocore's own words
+    except (
+        Exception
+    ) as bad:  # a profile that is not there, a login that is over: botocore's own words
         raise Fault("auth", f"AWS credentials: {bad}") from None
     if found is None:
-        raise Fault("auth", "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        raise Fault(
+            "auth",
+            "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
     return found
 
 
-def signed(service: str, place: str, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
+def signed(
+    service: str, place: str, method: str, url: str, headers: dict[str, str], body: bytes
+) -> dict[str, str]:
     """The headers with a signature for this service in the region `place`. Proxies may change any header but these."""
     try:
         keys = credentials().get_frozen_credentials()
@@ -85,15 +112,19 @@ def signed(service: str, place: str, method: str, url: str, headers: dict[str, s
         raise
     except Exception as bad:
         raise Fault("auth", f"AWS credentials: {bad}") from None
-    own = {name: value for name, value in headers.items() if name.lower() in ("content-type", "host")}
+    own = {
+        name: value for name, value in headers.items() if name.lower() in ("content-type", "host")
+    }
     return {**headers, **signature(keys, service, place, method, url, own, body)}
 
 
-def signature(keys: Any, service: str, place: str, method: str, url: str, headers: dict[str, str],
-              body: bytes) -> dict[str, str]:
+def signature(
+    keys: Any, service: str, place: str, method: str, url: str, headers: dict[str, str], body: bytes
+) -> dict[str, str]:
     """These headers and those that sign them."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
+
     request = AWSRequest(method=method, url=url, headers=headers, data=body)
     SigV4Auth(keys, service, place).add_auth(request)
     return dict(request.headers.items())

@@ -24,10 +24,15 @@ AHEAD = 10_000  # tasks read before they can be begun, so that the time left can
 JOBS = 16  # a core: they wait for the model, most of the time
 
 
-def run(session: Session, heard: Heard, words: list[str], first: Record, stream: Iterator[Line]) -> int:
+def run(
+    session: Session, heard: Heard, words: list[str], first: Record, stream: Iterator[Line]
+) -> int:
     """Run the tasks of the stream; the exit status: 0, 1 where a task failed, 2 where the stream broke off."""
     if session.file:
-        raise Fault("invalid_input", "--transcript keeps one conversation: it does not go with `task` records")
+        raise Fault(
+            "invalid_input",
+            "--transcript keeps one conversation: it does not go with `task` records",
+        )
     return Batch(session, heard, words).run(first, stream)
 
 
@@ -125,7 +130,8 @@ class Batch:
         asked = {**task, "input": " ".join(self.words) or given, "material": pieces}
         emit = self._emitter(task["id"]) if self.session.options.events else (lambda record: None)
         self.session.engine.start(
-            Run(self.setting, list(self.heard.messages), asked, emit), lambda result: self._result(number, result)
+            Run(self.setting, list(self.heard.messages), asked, emit),
+            lambda result: self._result(number, result),
         )
 
     def _emitter(self, id: Any) -> Any:
@@ -166,7 +172,9 @@ def _wrong(task: Record, empty: bool) -> str:
     given = task.get("input")
     if not isinstance(given, str) or not (given or empty):
         return "a task needs `input`, a string that is not empty"
-    named = next((name for name in ("system", "model") if not isinstance(task.get(name), str | None)), "")
+    named = next(
+        (name for name in ("system", "model") if not isinstance(task.get(name), str | None)), ""
+    )
     return f"a task's `{named}` must be a string" if named else ""
 
 
@@ -184,7 +192,11 @@ def _done_before(path: str) -> set[str]:
                     record = records.loads(raw)
                 except ValueError:
                     continue
-                if isinstance(record, dict) and record.get("type") == "result" and "error" not in record:
+                if (
+                    isinstance(record, dict)
+                    and record.get("type") == "result"
+                    and "error" not in record
+                ):
                     found.add(_key(record.get("id")))
     except OSError as bad:
         raise Fault("invalid_input", f"--skip-done {path}: {bad.strerror}") from None

@@ -5,6 +5,7 @@ The ledger is a small file whose path is in AGENT_BUDGET: {"usd":limit,"tokens":
 is let go only where the largest call so far, once more for each call in flight, still fits: so a budget is passed by
 one call at most, however many run at once.
 """
+
 from __future__ import annotations
 
 import os
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 VARIABLE = "AGENT_BUDGET"
 WORDS = {"usd": "{:g} USD", "tokens": "{:g} tokens"}
 CURE = f"make a ledger: export {VARIABLE}=$(agent-llm budget USD)"
-PRICE = "give its price in config.toml ([prices.\"MODEL\"]) or bound the tokens instead"
+PRICE = 'give its price in config.toml ([prices."MODEL"]) or bound the tokens instead'
 
 
 class Budget:
     """One budget: kept in memory for one run, or in the ledger at `path`."""
 
-    def __init__(self, usd: float | None = None, tokens: int | None = None, path: str | None = None) -> None:
+    def __init__(
+        self, usd: float | None = None, tokens: int | None = None, path: str | None = None
+    ) -> None:
         self.path = path
         self.book: dict[str, Any] = ledger(path) if path else {"usd": usd, "tokens": tokens}
 
@@ -42,10 +45,16 @@ class Budget:
             if limit is None:
                 continue
             if unit == "usd" and (model := self.book.get("unpriced")):
-                raise Fault("limit_exceeded", f"the budget of {word.format(limit)} cannot be kept: "
-                                              f"the price of {model} is not known; {PRICE}")
+                raise Fault(
+                    "limit_exceeded",
+                    f"the budget of {word.format(limit)} cannot be kept: "
+                    f"the price of {model} is not known; {PRICE}",
+                )
             if spent >= limit:
-                raise Fault("limit_exceeded", f"the budget of {word.format(limit)} is spent ({word.format(spent)})")
+                raise Fault(
+                    "limit_exceeded",
+                    f"the budget of {word.format(limit)} is spent ({word.format(spent)})",
+                )
             if in_flight and spent + in_flight * self.book.get(f"largest_{unit}", limit) >= limit:
                 return False
         return True

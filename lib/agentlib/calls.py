@@ -31,7 +31,17 @@ SCHEMA_SHOWN = 2000  # characters of a schema told with an error
 class Tool:
     """One tool record, checked. reads: whether it says that it changes nothing. timeout: its own, in seconds."""
 
-    __slots__ = ("record", "name", "command", "invoke", "schema", "reads", "timeout", "validator", "offer")
+    __slots__ = (
+        "record",
+        "name",
+        "command",
+        "invoke",
+        "schema",
+        "reads",
+        "timeout",
+        "validator",
+        "offer",
+    )
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -43,7 +53,11 @@ class Tool:
         self.reads = isinstance(notes, dict) and notes.get("readOnlyHint") is True
         self.timeout: float | None = record.get("timeout")
         self.validator: Validator | None = None
-        said: Record = {"name": self.name, "description": record.get("description", ""), "inputSchema": self.schema}
+        said: Record = {
+            "name": self.name,
+            "description": record.get("description", ""),
+            "inputSchema": self.schema,
+        }
         more: Record = {field: record[field] for field in ("title", "examples") if field in record}
         self.offer = {**said, **more}  # what the model is told of it
         if fault := self._fault():
@@ -53,13 +67,19 @@ class Tool:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             return "its name must be 1 to 64 of A-Z a-z 0-9 _ -"
         command = self.command
-        if not isinstance(command, list) or not command or not all(isinstance(word, str) for word in command):
+        if (
+            not isinstance(command, list)
+            or not command
+            or not all(isinstance(word, str) for word in command)
+        ):
             return "it has no `command` (a list of strings); agent-discover makes one"
         if any("\0" in word for word in command):
             return "its command holds a NUL"
         if self.invoke not in INVOKE:
             return f"its invoke is {self.invoke!r}, not one of {', '.join(INVOKE)}"
-        if self.timeout is not None and (not isinstance(self.timeout, int | float) or self.timeout <= 0):
+        if self.timeout is not None and (
+            not isinstance(self.timeout, int | float) or self.timeout <= 0
+        ):
             return "its timeout is not a number of seconds"
         return ""
 
@@ -79,7 +99,9 @@ class Tools:
             return cli.warn(fault.message)
         known = self.table.setdefault(tool.name, tool)
         if known.command != tool.command:
-            cli.warn(f"the tool {tool.name!r} is there twice; the first is used: {known.command[0]}")
+            cli.warn(
+                f"the tool {tool.name!r} is there twice; the first is used: {known.command[0]}"
+            )
 
     def offered(self) -> list[Record]:
         """The tools as they stand in a `request`."""
@@ -87,7 +109,10 @@ class Tools:
 
     def harmless(self, calls: list[dict[str, Any]]) -> bool:
         """Whether all these calls only read, so that they may run together."""
-        return all((tool := self.table.get(str(call.get("name")))) is not None and tool.reads for call in calls)
+        return all(
+            (tool := self.table.get(str(call.get("name")))) is not None and tool.reads
+            for call in calls
+        )
 
     def perform(self, call: dict[str, Any], leash: Leash) -> Record:
         """Make one call; the message of its result, or of what went wrong in words the model can act on."""
@@ -102,17 +127,23 @@ class Tools:
         try:
             return work()
         except Fault as fault:
-            if fault.fields.get("plugin"):  # a broken plugin is never the model's affair: it stops the run
+            if fault.fields.get(
+                "plugin"
+            ):  # a broken plugin is never the model's affair: it stops the run
                 raise
             return transcript.result(call, fault.message, fault.kind)
         except MemoryError:
-            return transcript.result(call, "There was not enough memory for this call.", "limit_exceeded")
+            return transcript.result(
+                call, "There was not enough memory for this call.", "limit_exceeded"
+            )
 
     def _run(self, call: dict[str, Any], leash: Leash) -> str:
         tool = self._find(call.get("name"))
         arguments = _arguments(tool, call)
         if self.plugins:
-            arguments = self.plugins.apply("before_tool", _seen(tool, call, arguments)).get("arguments")
+            arguments = self.plugins.apply("before_tool", _seen(tool, call, arguments)).get(
+                "arguments"
+            )
         self._check(tool, arguments)
         return self._runner.run(tool, arguments, self._policy.allow(tool.record, arguments), leash)
 
@@ -120,13 +151,18 @@ class Tools:
         if tool := self.table.get(str(name)):
             return tool
         if not self.table:
-            raise Fault("tool_not_found", f"There is no tool {name!r}; there are no tools at all. Answer without.")
+            raise Fault(
+                "tool_not_found",
+                f"There is no tool {name!r}; there are no tools at all. Answer without.",
+            )
         import difflib
 
         near = difflib.get_close_matches(str(name), self.table, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         there = ", ".join(self.table)
-        raise Fault("tool_not_found", f"There is no tool {str(name)[:80]!r}.{hint} The tools are: {there}.")
+        raise Fault(
+            "tool_not_found", f"There is no tool {str(name)[:80]!r}.{hint} The tools are: {there}."
+        )
 
     def _check(self, tool: Tool, arguments: Any) -> None:
         try:
@@ -150,7 +186,13 @@ def _schema(record: Record, invoke: str) -> Any:
 def _seen(tool: Tool, call: dict[str, Any], arguments: Any) -> Record:
     """What a plugin sees before a call."""
     notes = tool.record.get("annotations", {})
-    return {"type": "call", "id": call.get("id"), "name": tool.name, "arguments": arguments, "annotations": notes}
+    return {
+        "type": "call",
+        "id": call.get("id"),
+        "name": tool.name,
+        "arguments": arguments,
+        "annotations": notes,
+    }
 
 
 def _arguments(tool: Tool, call: dict[str, Any]) -> Any:
@@ -162,5 +204,7 @@ def _arguments(tool: Tool, call: dict[str, Any]) -> Any:
         try:
             return records.loads(given) if given.strip() else {}
         except ValueError as bad:
-            raise Fault("invalid_arguments", f"{tool.name} was not run: its arguments are not JSON: {bad}.") from None
+            raise Fault(
+                "invalid_arguments", f"{tool.name} was not run: its arguments are not JSON: {bad}."
+            ) from None
     return {} if given is None else given

@@ -1,4 +1,5 @@
 """Which files the operands of agent-discover mean: files, folders, and names looked up on the tool path."""
+
 from __future__ import annotations
 
 import os
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 
     class Candidate(NamedTuple):
         """A file to ask. named: the user named this very file, so that a failure of it is worth a word."""
+
         path: str
         named: bool
 else:
     Candidate = namedtuple("Candidate", "path named")
 
 
-NOT_FOUND = 127         # exit status
+NOT_FOUND = 127  # exit status
 
 
 def homes(kind: str) -> list[str]:
@@ -35,7 +37,9 @@ def homes(kind: str) -> list[str]:
 
 def homes_of_all() -> list[str]:
     """The folders of every kind."""
-    return list(dict.fromkeys(path for kind in ("agent", "provider", "plugin") for path in homes(kind)))
+    return list(
+        dict.fromkeys(path for kind in ("agent", "provider", "plugin") for path in homes(kind))
+    )
 
 
 def of(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate], int]:
@@ -72,12 +76,16 @@ def expand(operand: str) -> Iterator[Candidate]:
             yield Candidate(schemas.find(operand, homes_of_all()), True)
             return
         except Fault:
-            if not os.path.lexists(operand) and (known := [p for p in homes_of_all() if p.endswith(f"/{operand}")]):
+            if not os.path.lexists(operand) and (
+                known := [p for p in homes_of_all() if p.endswith(f"/{operand}")]
+            ):
                 yield from everything(known)
                 return
             if not os.path.lexists(operand):
                 looked = os.pathsep.join(homes("tool"))
-                raise Fault("not_found", f"{operand}: no file here, nor a tool in {looked}") from None
+                raise Fault(
+                    "not_found", f"{operand}: no file here, nor a tool in {looked}"
+                ) from None
     if os.path.isdir(operand):
         yield from folder(operand)
     else:

@@ -43,7 +43,13 @@ class Vendor:
         usage_asked: bool = True,
         headers: Record | None = None,
     ) -> None:
-        self.name, self.base, self.base_variable, self.keys, self.prefix = name, base, base_variable, keys, prefix
+        self.name, self.base, self.base_variable, self.keys, self.prefix = (
+            name,
+            base,
+            base_variable,
+            keys,
+            prefix,
+        )
         self.limit, self.effort, self.document, self.required = limit, effort, document, required
         self.names, self.schemas, self.usage_asked = names, schemas, usage_asked
         self.headers = headers or {}
@@ -63,7 +69,9 @@ class Vendor:
 
     def models(self) -> Iterator[Record]:
         """The vendor's list of models."""
-        yield from listed(provider.fetch(f"{self.address()}/models", self.authorization(), completion.explain))
+        yield from listed(
+            provider.fetch(f"{self.address()}/models", self.authorization(), completion.explain)
+        )
 
 
 def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
@@ -100,13 +108,21 @@ def listed(body: Record) -> Iterator[Record]:
 
 def call(vendor: Vendor, request: Record, url: str) -> http.Call:
     """The vendor's request."""
-    return http.Call(url, vendor.authorization(), body(vendor, request), sse.events if request.get("stream") else None)
+    return http.Call(
+        url,
+        vendor.authorization(),
+        body(vendor, request),
+        sse.events if request.get("stream") else None,
+    )
 
 
 def body(vendor: Vendor, request: Record) -> Record:
     """The JSON of a chat completion; `invalid_request` names what the vendor cannot carry."""
     model = request["model"]
-    out: Record = {"model": model, "messages": [_message(vendor, said) for said in request["messages"]]}
+    out: Record = {
+        "model": model,
+        "messages": [_message(vendor, said) for said in request["messages"]],
+    }
     if request.get("stream"):
         out["stream"] = True
         if vendor.usage_asked:
@@ -118,7 +134,9 @@ def body(vendor: Vendor, request: Record) -> Record:
             choice = {"type": "function", "function": {"name": choice["name"]}}
         out["tool_choice"] = vendor.required if choice == "required" else choice
     if "max_tokens" in request:
-        out[vendor.limit if isinstance(vendor.limit, str) else vendor.limit(model)] = request["max_tokens"]
+        out[vendor.limit if isinstance(vendor.limit, str) else vendor.limit(model)] = request[
+            "max_tokens"
+        ]
     for name in ("temperature", "stop"):
         if name in request:
             out[name] = request[name]
@@ -126,7 +144,9 @@ def body(vendor: Vendor, request: Record) -> Record:
         out[vendor.effort] = {"effort": effort} if vendor.effort == "reasoning" else effort
     if schema := request.get("schema"):
         if not vendor.schemas:
-            raise Fault("invalid_request", f"schema: {vendor.name} has no structured output by a schema")
+            raise Fault(
+                "invalid_request", f"schema: {vendor.name} has no structured output by a schema"
+            )
         out["response_format"] = {"type": "json_schema", "json_schema": named(schema)}
     return requests.merged(out, request.get("options"))
 
@@ -145,14 +165,23 @@ def is_strict(schema: Any) -> bool:
         return True
     if schema.get("type") == "object" or "properties" in schema:
         properties = schema.get("properties") or {}
-        if schema.get("additionalProperties") is not False or set(schema.get("required") or []) != set(properties):
+        if schema.get("additionalProperties") is not False or set(
+            schema.get("required") or []
+        ) != set(properties):
             return False
-    return all(is_strict(s) for key, s in schema.items() if key not in ("enum", "const", "default", "examples"))
+    return all(
+        is_strict(s)
+        for key, s in schema.items()
+        if key not in ("enum", "const", "default", "examples")
+    )
 
 
 def _tool(tool: Record) -> Record:
     described = {"description": tool["description"]} if tool.get("description") else {}
-    return {"type": "function", "function": {"name": tool["name"], **described, "parameters": requests.schema_of(tool)}}
+    return {
+        "type": "function",
+        "function": {"name": tool["name"], **described, "parameters": requests.schema_of(tool)},
+    }
 
 
 def _message(vendor: Vendor, said: Record) -> Record:
@@ -165,7 +194,9 @@ def _message(vendor: Vendor, said: Record) -> Record:
     if role == "tool":
         out["tool_call_id"] = said["tool_call_id"]
     if role != "user":
-        out["content"] = requests.only_text(said, f"{vendor.name} takes text alone in messages of the role {role}")
+        out["content"] = requests.only_text(
+            said, f"{vendor.name} takes text alone in messages of the role {role}"
+        )
     elif isinstance(said.get("content"), str):
         out["content"] = said["content"]
     else:
@@ -179,12 +210,22 @@ def _assistant(vendor: Vendor, said: Record, out: Record) -> None:
     calls = said.get("tool_calls")
     if calls:
         out["tool_calls"] = [
-            {"id": c["id"], "type": "function", "function": {"name": c["name"], "arguments": arguments_text(c)}}
+            {
+                "id": c["id"],
+                "type": "function",
+                "function": {"name": c["name"], "arguments": arguments_text(c)},
+            }
             for c in calls
         ]
     data = provider.kept(said, vendor.name)
-    if isinstance(data, dict):  # reasoning is wanted back where calls hang on it, signed reasoning always
-        back = ("reasoning_details", "content", *(("reasoning_content", "reasoning") if calls else ()))
+    if isinstance(
+        data, dict
+    ):  # reasoning is wanted back where calls hang on it, signed reasoning always
+        back = (
+            "reasoning_details",
+            "content",
+            *(("reasoning_content", "reasoning") if calls else ()),
+        )
         out.update((k, v) for k, v in data.items() if k in back)
 
 
@@ -204,7 +245,10 @@ def _part(vendor: Vendor, part: Record) -> Record:
     if kind == "document" and vendor.document == "file":
         return {
             "type": "file",
-            "file": {"filename": requests.file_name(part) or "document", "file_data": requests.address(part)},
+            "file": {
+                "filename": requests.file_name(part) or "document",
+                "file_data": requests.address(part),
+            },
         }
     if kind == "document" and vendor.document:
         name = {"document_name": requests.file_name(part)} if requests.file_name(part) else {}

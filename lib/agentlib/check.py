@@ -1,4 +1,5 @@
 """Hold executables against the rules of `--agent-schema`, and say for each fault which line to mend, and how."""
+
 from __future__ import annotations
 
 import os
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from agentlib.candidates import Candidate
     from agentlib.probe import Outcome
 
-PROMPT = 1.0        # seconds within which a program has to answer
+PROMPT = 1.0  # seconds within which a program has to answer
 _LINE_TWO = re.compile(r'^(?:"""|#|//|--|;)\s*(?P<name>\S+) - (?P<purpose>.+?)(?:""")?$')
 
 
@@ -54,8 +55,10 @@ def faults(path: str, timeout: float) -> Iterator[str]:
         if broken := shebang.fault(path):
             raise Fault("invalid_input", broken)
         if not marks.marked(path):
-            yield ("does not hold the bytes agent-schema, so it is never asked; add a comment that names "
-                   "--agent-schema")
+            yield (
+                "does not hold the bytes agent-schema, so it is never asked; add a comment that names "
+                "--agent-schema"
+            )
             return
         patient, first, made = _ask_twice(path, timeout)
         told = schemas.answer(first)
@@ -80,9 +83,14 @@ def _ask_twice(path: str, timeout: float) -> tuple[Outcome, Outcome, list[str]]:
     """Two answers to --agent-schema, on an open pipe that stays silent and on /dev/null, and what files it left."""
     silent, held = os.pipe()
     try:
-        with tempfile.TemporaryDirectory(prefix="agent-check-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="agent-check-", ignore_cleanup_errors=True
+        ) as folder:
             ask = ([path], [f"--{marks.flag(path)}"], timeout, folder, "work")
-            patient, first = schemas.question(*ask, stdin=silent)[path], schemas.question(*ask)[path]
+            patient, first = (
+                schemas.question(*ask, stdin=silent)[path],
+                schemas.question(*ask)[path],
+            )
             return patient, first, sorted(set(os.listdir(folder)) - {".cache"})
     finally:
         os.close(silent)
@@ -102,7 +110,9 @@ def _manners(patient: Outcome, first: Outcome, made: list[str]) -> Iterator[str]
 
 def _arguments(schema: dict[str, object]) -> Iterator[str]:
     """What is wrong inside of inputSchema, and with the examples."""
-    rules = next((schema[f] for f in ("inputSchema", "parameters", "input_schema") if f in schema), {})
+    rules = next(
+        (schema[f] for f in ("inputSchema", "parameters", "input_schema") if f in schema), {}
+    )
     assert isinstance(rules, dict)
     known, needed = rules.get("properties", {}), rules.get("required", [])
     if not isinstance(known, dict) or not isinstance(needed, list):
@@ -113,8 +123,11 @@ def _arguments(schema: dict[str, object]) -> Iterator[str]:
             yield f'"required" names {name!r}, which "properties" does not have'
     examples = schema.get("examples", [])
     for one in examples if isinstance(examples, list) else [None]:
-        if not isinstance(one, dict) or not isinstance(one.get("request"), str) \
-                or not isinstance(one.get("arguments"), dict):
+        if (
+            not isinstance(one, dict)
+            or not isinstance(one.get("request"), str)
+            or not isinstance(one.get("arguments"), dict)
+        ):
             yield '"examples" is no list of {"request":…,"arguments":{…}}'
         elif known and not set(needed) <= set(one["arguments"]) <= set(known):
             yield f'"examples": {one["request"]!r} does not fit "inputSchema"'
@@ -127,8 +140,11 @@ def _house_rules(path: str, told: list[dict[str, object]], timeout: float) -> It
     if not found:
         yield 'line two is not "name - purpose" in a comment'
     elif found["name"] != os.path.basename(path):
-        yield f'line two names {found["name"]!r}, not the file'
-    elif len(told) == 1 and told[0].get("description") != found["purpose"][:1].upper() + found["purpose"][1:]:
+        yield f"line two names {found['name']!r}, not the file"
+    elif (
+        len(told) == 1
+        and told[0].get("description") != found["purpose"][:1].upper() + found["purpose"][1:]
+    ):
         yield f'"description" is not the purpose of line two, {found["purpose"]!r}'
     outcome = schemas.questions([path], ["--no-such-flag"], timeout)[path]
     if outcome.status != 2 or outcome.out or not outcome.err:

@@ -1,4 +1,5 @@
 """A provider's process: in a session of its own, spoken to in lines both ways, ended with us whatever happens."""
+
 from __future__ import annotations
 
 import fcntl
@@ -15,23 +16,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
 
-CHUNK = 256 * 1024      # bytes of one read
-TAIL = 2048             # bytes of a child's stderr that an error message shows
-GRACE = 0.5             # seconds that a child has to end by itself after the end of its input
-HARD = 2.0              # seconds between TERM and KILL
-PDEATHSIG = 1           # PR_SET_PDEATHSIG of prctl(2)
+CHUNK = 256 * 1024  # bytes of one read
+TAIL = 2048  # bytes of a child's stderr that an error message shows
+GRACE = 0.5  # seconds that a child has to end by itself after the end of its input
+HARD = 2.0  # seconds between TERM and KILL
+PDEATHSIG = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class Child:
     """One process. hear(line) gets each line of its stdout, complain(line) of its stderr; over(status) comes once."""
 
-    def __init__(self, loop: events.Loop, argv: list[str], env: Mapping[str, str], *,
-                 hear: Callable[[bytes], None], complain: Callable[[bytes], None], over: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        loop: events.Loop,
+        argv: list[str],
+        env: Mapping[str, str],
+        *,
+        hear: Callable[[bytes], None],
+        complain: Callable[[bytes], None],
+        over: Callable[[int], None],
+    ) -> None:
         self._loop, self._hear, self._complain, self._over = loop, hear, complain, over
         self._out, self._err = Splitter(), Splitter()
         self._outbox = bytearray()
-        self.tail = b""         # the end of what it wrote to stderr
-        self.deaf = False       # it has closed its standard input
+        self.tail = b""  # the end of what it wrote to stderr
+        self.deaf = False  # it has closed its standard input
         self.alive = True
         self.pid, self._stdin, self._stdout, self._stderr = spawn(argv, env)
         self._end = _handle(self.pid)
@@ -66,7 +75,9 @@ class Child:
         if self.alive:
             self._signal(signal.SIGKILL)
             self._leave()
-            for _ in range(200):        # a killed process is gone in no time, but for one stuck in the kernel
+            for _ in range(
+                200
+            ):  # a killed process is gone in no time, but for one stuck in the kernel
                 if os.waitpid(self.pid, os.WNOHANG)[0]:
                     break
                 time.sleep(0.005)
@@ -87,7 +98,7 @@ class Child:
         except BlockingIOError:
             self._loop.watch(self._stdin, events.OUT, self._write)
             return
-        except OSError:             # it need not read what it is given: its answer, or its end, tells
+        except OSError:  # it need not read what it is given: its answer, or its end, tells
             self.deaf = True
             self._outbox.clear()
         self._loop.forget(self._stdin)
@@ -106,7 +117,7 @@ class Child:
             return False
         try:
             lines = self._out.feed(data) if data else self._out.rest()
-        except Fault as fault:      # a line without end
+        except Fault as fault:  # a line without end
             self.tail = fault.message.encode()
             self._signal(signal.SIGKILL)
             data, lines = b"", []
@@ -152,9 +163,9 @@ class Child:
             while self.alive and read():
                 pass
             self._loop.forget(file)
-        if not self.alive:          # killed while we listened
+        if not self.alive:  # killed while we listened
             return
-        self._signal(signal.SIGKILL)        # what it leaves behind in its group
+        self._signal(signal.SIGKILL)  # what it leaves behind in its group
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self._leave()
         self._over(status)
@@ -183,7 +194,7 @@ def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int]:
         _become(argv, env, (theirs_in, theirs_out, theirs_err), report, parent)
     for file in (theirs_in, theirs_out, theirs_err, report):
         os.close(file)
-    why = os.read(failed, 16)           # empty when the exec has closed it
+    why = os.read(failed, 16)  # empty when the exec has closed it
     os.close(failed)
     if why:
         os.waitpid(pid, 0)
@@ -195,7 +206,9 @@ def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int]:
     return pid, stdin, stdout, stderr
 
 
-def _become(argv: list[str], env: Mapping[str, str], files: Sequence[int], report: int, parent: int) -> NoReturn:
+def _become(
+    argv: list[str], env: Mapping[str, str], files: Sequence[int], report: int, parent: int
+) -> NoReturn:
     """In the new process: be the program. Its errno goes to `report` where that fails."""
     try:
         os.setsid()
@@ -215,6 +228,7 @@ def _die_with(parent: int) -> None:
     """The kernel kills this process when its starter is gone, also after kill -9."""
     try:
         import ctypes
+
         ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     except (ImportError, OSError, AttributeError):
         return

@@ -1,4 +1,5 @@
 """Which provider and which model a request goes to, and why (docs/agent-llm.md, "Choice of the provider")."""
+
 from __future__ import annotations
 
 import os
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from agentlib.records import Record
 
 LOCAL, OLLAMA = "local", "ollama"
-PROBE = 0.3             # seconds for the question whether Ollama is there
+PROBE = 0.3  # seconds for the question whether Ollama is there
 
 
 class Provider:
     """An executable of a providers folder. schema: what it answers to --agent-schema, {} where it does not."""
+
     __slots__ = ("name", "path", "schema")
 
     def __init__(self, name: str, path: str, schema: Record) -> None:
@@ -28,8 +30,11 @@ class Provider:
     def models(self) -> list[str]:
         """The models that its schema lists."""
         listed = self.schema.get("models")
-        return [str(model.get("id")) if isinstance(model, dict) else str(model) for model in listed
-                ] if isinstance(listed, list) else []
+        return (
+            [str(model.get("id")) if isinstance(model, dict) else str(model) for model in listed]
+            if isinstance(listed, list)
+            else []
+        )
 
     @property
     def talks(self) -> bool:
@@ -44,6 +49,7 @@ class Provider:
 
 class Wish:
     """What one source says: a provider, a model, or both. firm: a flag or the request itself says so."""
+
     __slots__ = ("provider", "model", "firm")
 
     def __init__(self, provider: str | None, model: str | None, firm: bool = False) -> None:
@@ -52,6 +58,7 @@ class Wish:
 
 class Target:
     """Where to send: the provider, the model (None: the provider's own default), and why, if nobody asked for it."""
+
     __slots__ = ("provider", "model", "why")
 
     def __init__(self, provider: Provider, model: str | None, why: str = "") -> None:
@@ -77,19 +84,32 @@ class Providers:
         return self._known[name]
 
     def _path(self, name: str) -> str:
-        candidates = [os.path.abspath(name)] if "/" in name else [os.path.join(f, name) for f in self.folders]
+        candidates = (
+            [os.path.abspath(name)]
+            if "/" in name
+            else [os.path.join(f, name) for f in self.folders]
+        )
         for path in candidates:
             if name not in (".", "..") and os.path.isfile(path):
                 if not os.access(path, os.X_OK):
-                    raise Fault("invalid_request", f"{path}: not executable (chmod +x)", provider=name)
+                    raise Fault(
+                        "invalid_request", f"{path}: not executable (chmod +x)", provider=name
+                    )
                 return os.path.abspath(path)
-        raise Fault("not_found", f"no provider {name!r} in {os.pathsep.join(self.folders)}; "
-                                 "agent-llm --list-providers lists them", provider=name)
+        raise Fault(
+            "not_found",
+            f"no provider {name!r} in {os.pathsep.join(self.folders)}; "
+            "agent-llm --list-providers lists them",
+            provider=name,
+        )
 
     def named(self, word: str) -> bool:
         """Whether there is a provider of this name; nothing is asked or run for that."""
-        return bool(word) and any(os.access(os.path.join(folder, word), os.X_OK) and
-                                  os.path.isfile(os.path.join(folder, word)) for folder in self.folders)
+        return bool(word) and any(
+            os.access(os.path.join(folder, word), os.X_OK)
+            and os.path.isfile(os.path.join(folder, word))
+            for folder in self.folders
+        )
 
     def all(self) -> dict[str, Provider]:
         """Every provider that answers, by name; the first folder that has a name wins."""
@@ -101,13 +121,20 @@ class Providers:
                     if os.path.isfile(path) and os.access(path, os.X_OK):
                         files.setdefault(name, path)
             told = schemas.ask(files.values())
-            self._all = {name: Provider(name, path, answer[0]) for name, path in files.items()
-                         if isinstance(answer := told[path], list) and answer and answer[0].get("kind") == "provider"}
+            self._all = {
+                name: Provider(name, path, answer[0])
+                for name, path in files.items()
+                if isinstance(answer := told[path], list)
+                and answer
+                and answer[0].get("kind") == "provider"
+            }
         return self._all
 
     def ready(self, provider: Provider) -> bool:
         """Whether the key is there, if one is needed; where the key is optional, the provider sees for itself."""
-        return not keys.required(provider.schema) or bool(keys.source(provider.name, provider.schema, self.config))
+        return not keys.required(provider.schema) or bool(
+            keys.source(provider.name, provider.schema, self.config)
+        )
 
 
 def _names(folder: str) -> list[str]:
@@ -124,7 +151,9 @@ def target(providers: Providers, wishes: list[Wish]) -> Target:
     if asked is None:
         return _by_prefix(providers, model) or _first(providers, model)
     if model is not None and not asked.firm and wishes.index(model) <= wishes.index(asked):
-        if not providers.get(str(asked.provider)).slashes and (other := _by_prefix(providers, model)):
+        if not providers.get(str(asked.provider)).slashes and (
+            other := _by_prefix(providers, model)
+        ):
             return other
     provider = providers.get(str(asked.provider))
     mine = next((w.model for w in wishes if w.model and w.provider in (None, asked.provider)), None)
@@ -152,7 +181,9 @@ def _first(providers: Providers, wish: Wish | None) -> Target:
     model = wish.model if wish else None
     every = [provider for provider in providers.all().values() if provider.talks]
     usable = list(_usable(providers, every))
-    for provider, why in sorted(usable, key=lambda found: model is not None and model not in found[0].models):
+    for provider, why in sorted(
+        usable, key=lambda found: model is not None and model not in found[0].models
+    ):
         return Target(provider, own_name(provider, model), why)
     for provider in every:
         if provider.name == OLLAMA and listening():
@@ -168,8 +199,13 @@ def _first(providers: Providers, wish: Wish | None) -> Target:
 
 def _usable(providers: Providers, every: list[Provider]) -> Iterator[tuple[Provider, str]]:
     for provider in every:
-        if keys.variables(provider.schema) and (found := keys.source(provider.name, provider.schema, providers.config)):
-            yield provider, f"{found} is set" if found != "config.toml" else "config.toml names its key"
+        if keys.variables(provider.schema) and (
+            found := keys.source(provider.name, provider.schema, providers.config)
+        ):
+            yield (
+                provider,
+                f"{found} is set" if found != "config.toml" else "config.toml names its key",
+            )
 
 
 def nobody(every: list[Provider]) -> str:
@@ -182,10 +218,13 @@ def nobody(every: list[Provider]) -> str:
 def listening() -> bool:
     """Whether something answers at Ollama's address (OLLAMA_HOST, else 127.0.0.1:11434) within PROBE seconds."""
     import socket
+
     given = os.environ.get("OLLAMA_HOST", "").partition("://")
     host, _, port = (given[2] or given[0]).rstrip("/").rpartition("/")[2].partition(":")
     try:
-        with socket.create_connection((host.replace("0.0.0.0", "") or "127.0.0.1", int(port or 11434)), PROBE):
+        with socket.create_connection(
+            (host.replace("0.0.0.0", "") or "127.0.0.1", int(port or 11434)), PROBE
+        ):
             return True
     except (OSError, ValueError, UnicodeError):
         return False
@@ -194,4 +233,5 @@ def listening() -> bool:
 def installed() -> bool:
     """Whether the embedded model is on this machine."""
     from agentlib import localmodel
+
     return bool(localmodel.installed()) and localmodel.has_runtime()

@@ -1,4 +1,5 @@
 """Start and stop of every program: help, version, schema, signals, exit status. A function you pass yours to."""
+
 from __future__ import annotations
 
 import os
@@ -31,7 +32,10 @@ def warn(message: str) -> None:
 
 def say(line: str) -> None:
     """One line on standard error as it is; control characters of foreign text are made visible."""
-    shown = (c if c.isprintable() or c == "\t" else " " if c in "\r\n" else "\N{REPLACEMENT CHARACTER}" for c in line)
+    shown = (
+        c if c.isprintable() or c == "\t" else " " if c in "\r\n" else "\N{REPLACEMENT CHARACTER}"
+        for c in line
+    )
     clean = "".join(shown)
     try:
         os.write(2, clean.encode("utf-8", "replace") + b"\n")
@@ -54,7 +58,8 @@ def schema(doc: str, **fields: Any) -> Schema:
 def parser(doc: str, usage: str | None = None) -> argparse.ArgumentParser:
     """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
     import argparse
-    argparse._ = str        # type: ignore[attr-defined]  # no translation: gettext would load locale, 1.3 ms
+
+    argparse._ = str  # type: ignore[attr-defined]  # no translation: gettext would load locale, 1.3 ms
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
@@ -62,15 +67,26 @@ def parser(doc: str, usage: str | None = None) -> argparse.ArgumentParser:
 
     name, purpose = headline(doc)
     rest = doc.strip().partition("\n")[2].strip("\n")
-    made = Parser(prog=name, usage=usage, description=f"{name} - {purpose}", epilog=rest, allow_abbrev=False,
-                  formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, 2, 28, 100))
+    made = Parser(
+        prog=name,
+        usage=usage,
+        description=f"{name} - {purpose}",
+        epilog=rest,
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, 2, 28, 100),
+    )
     made.add_argument("--version", action="version", version=f"{name} {__version__}")
-    made.add_argument("--agent-schema", action="store_true", help="describe this program as JSON and exit")
+    made.add_argument(
+        "--agent-schema", action="store_true", help="describe this program as JSON and exit"
+    )
     return made
 
 
-def start(main: Callable[[list[str]], int | None], doc: str,
-          describe: Told | Callable[[list[str]], Told] | None = None) -> NoReturn:
+def start(
+    main: Callable[[list[str]], int | None],
+    doc: str,
+    describe: Told | Callable[[list[str]], Told] | None = None,
+) -> NoReturn:
     """Run main(arguments) and end with its exit status.
 
     Answers --agent-schema (from `describe`) and --version before anything is imported or read; turns a Fault into
@@ -81,7 +97,7 @@ def start(main: Callable[[list[str]], int | None], doc: str,
     status: int | None = 100
     try:
         _catch_signals()
-        own = args[:args.index("--")] if "--" in args else args
+        own = args[: args.index("--")] if "--" in args else args
         if "--agent-schema" in own and describe is not None:
             status = _describe(describe(own) if callable(describe) else describe)
         elif own == ["--version"]:
@@ -137,7 +153,7 @@ def end(status: int) -> NoReturn:
         if status == 0:
             warn(f"standard output: {bad.strerror}")
             status = 111
-    if status == closed:    # end as the shell expects of a writer without reader
+    if status == closed:  # end as the shell expects of a writer without reader
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
     os._exit(status)
@@ -158,8 +174,10 @@ def _open_standard_files() -> None:
 
 def _catch_signals() -> None:
     """TERM and HUP end the program by way of its clean-up; SIGCHLD is ours again where the caller ignored it."""
+
     def stop(signum: int, _frame: Any) -> None:
         raise Interrupted(signum)
+
     for signum in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, stop)

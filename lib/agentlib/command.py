@@ -48,11 +48,21 @@ class Leash(process.Leash):
     def _tell(self) -> None:
         with self._telling:
             if self._watch is None:
-                quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+                quiet: dict[str, Any] = {
+                    "stdout": subprocess.DEVNULL,
+                    "stderr": subprocess.DEVNULL,
+                    "cwd": "/",
+                }
                 words = ["/bin/sh", "-c", WATCH]
-                self._watch = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True, **quiet)
+                self._watch = subprocess.Popen(
+                    words, stdin=subprocess.PIPE, start_new_session=True, **quiet
+                )
             assert self._watch.stdin
-            held = [] if self.pulled else [child for child in list(self._held) if isinstance(child, process.Own)]
+            held = (
+                []
+                if self.pulled
+                else [child for child in list(self._held) if isinstance(child, process.Own)]
+            )
             groups = "".join(f" -{child.pid}" for child in held)
             try:
                 os.write(self._watch.stdin.fileno(), groups.encode() + b"\n")
@@ -77,7 +87,9 @@ def bound(argv: list[str]) -> list[str]:
 def run(words: list[str], given: bytes, timeout: float, leash: process.Leash) -> Outcome:
     """What became of the program; a Fault `not_found` where there is none of that name on PATH or in the suite."""
     try:
-        return process.run({"args": bound([found(words[0]), *words[1:]])}, given, timeout, CAP, leash)
+        return process.run(
+            {"args": bound([found(words[0]), *words[1:]])}, given, timeout, CAP, leash
+        )
     except OSError as bad:
         raise Fault("not_found", f"{words[0]}: {bad.strerror}") from None
 

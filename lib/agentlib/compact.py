@@ -90,13 +90,19 @@ def mechanical(gone: list[Record]) -> str:
 
 def message(summary: str, count: int) -> Record:
     """The `message` record that stands for `count` others; a reader of the transcript does the same replacement."""
-    return {"type": "message", "role": "user", "content": LEAD + summary.removeprefix(LEAD), "replaces": count}
+    return {
+        "type": "message",
+        "role": "user",
+        "content": LEAD + summary.removeprefix(LEAD),
+        "replaces": count,
+    }
 
 
 def _told(one: Record, limit: int) -> str:
     text = transcript.text(one)
     calls = "".join(
-        f" [calls {call.get('name')} {records.dumps(call.get('arguments'))[:limit]}]" for call in transcript.calls(one)
+        f" [calls {call.get('name')} {records.dumps(call.get('arguments'))[:limit]}]"
+        for call in transcript.calls(one)
     )
     cut = text if len(text) <= limit else f"{text[: limit * 2 // 3]} … {text[-limit // 3 :]}"
     return f"{one.get('role')}{' ' + str(one['name']) if one.get('name') else ''}: {cut}{calls}"

@@ -33,7 +33,9 @@ class Gathered:
     def __init__(self, name: str) -> None:
         self.name = name  # the provider's
         self.text, self.thinking, self.refusal = io.StringIO(), io.StringIO(), io.StringIO()
-        self.calls: list[Record] = []  # {"index", "id", "name", "arguments": pieces of text, or an object, "type"}
+        self.calls: list[
+            Record
+        ] = []  # {"index", "id", "name", "arguments": pieces of text, or an object, "type"}
         self.details: list[Record] = []  # reasoning_details, to be brought back
         self.parts: list[Record] = []  # content that came as parts, Mistral's, to be brought back
         self.field = ""  # by which name thinking came
@@ -97,7 +99,9 @@ class Gathered:
         last = self.parts[-1] if self.parts else {}
         if last.get("type") != part.get("type"):
             self.parts.append(
-                {**part, "thinking": list(part["thinking"])} if isinstance(part.get("thinking"), list) else dict(part)
+                {**part, "thinking": list(part["thinking"])}
+                if isinstance(part.get("thinking"), list)
+                else dict(part)
             )
         elif isinstance(part.get("thinking"), list):
             merge_thinking(last["thinking"], part["thinking"])
@@ -107,11 +111,19 @@ class Gathered:
     def _detail(self, detail: Record) -> None:
         """OpenRouter streams a detail in pieces that share type and index."""
         last = self.details[-1] if self.details else {}
-        if last.get("type") != detail.get("type") or "index" not in detail or last.get("index") != detail["index"]:
+        if (
+            last.get("type") != detail.get("type")
+            or "index" not in detail
+            or last.get("index") != detail["index"]
+        ):
             self.details.append(dict(detail))
             return
         for name, value in detail.items():
-            if name in ("text", "summary", "data") and isinstance(value, str) and isinstance(last.get(name), str):
+            if (
+                name in ("text", "summary", "data")
+                and isinstance(value, str)
+                and isinstance(last.get(name), str)
+            ):
                 last[name] += value
             elif value is not None:
                 last[name] = value
@@ -120,7 +132,13 @@ class Gathered:
         function, index = fragment.get("function") or {}, fragment.get("index", position)
         mine = next((c for c in reversed(self.calls) if c["index"] == index), None)
         if mine is None or fragment.get("id") and mine["id"] and fragment["id"] != mine["id"]:
-            mine = {"index": index, "id": None, "name": "", "arguments": [], "type": fragment.get("type") or "function"}
+            mine = {
+                "index": index,
+                "id": None,
+                "name": "",
+                "arguments": [],
+                "type": fragment.get("type") or "function",
+            }
             self.calls.append(mine)
         mine["id"] = mine["id"] or fragment.get("id")
         mine["name"] = mine["name"] or function.get("name") or ""
@@ -137,12 +155,24 @@ class Gathered:
         self.calls.sort(key=lambda c: c["index"] if isinstance(c["index"], int) else 0)
         calls = [_made(call) for call in self.calls if call["type"] == "function"]
         refusal, text = self.refusal.getvalue(), self.text.getvalue()
-        said = provider.message(text or refusal, calls, self.thinking.getvalue(), self._kept(), self.name)
+        said = provider.message(
+            text or refusal, calls, self.thinking.getvalue(), self._kept(), self.name
+        )
         stop = "refusal" if refusal else STOPS.get(self.stop or "stop", "end_turn")
         if calls and stop == "end_turn":
             stop = "tool_use"
-        cost = {"cost_usd": self.usage["cost"]} if isinstance(self.usage.get("cost"), (int, float)) else {}
-        return {"message": said, "stop_reason": stop, "usage": counted(self.usage), "model": self.model, **cost}
+        cost = (
+            {"cost_usd": self.usage["cost"]}
+            if isinstance(self.usage.get("cost"), (int, float))
+            else {}
+        )
+        return {
+            "message": said,
+            "stop_reason": stop,
+            "usage": counted(self.usage),
+            "model": self.model,
+            **cost,
+        }
 
     def _kept(self) -> Record:
         """What the vendor wants back with this turn."""
@@ -178,7 +208,10 @@ def whole(name: str, body: Record) -> Record:
     for _ in turn.take(body):
         pass
     if not body.get("choices"):
-        raise Fault("bad_response", f"the answer has no choices: {http.excerpt(records.dumps(body).encode())!r}")
+        raise Fault(
+            "bad_response",
+            f"the answer has no choices: {http.excerpt(records.dumps(body).encode())!r}",
+        )
     return turn.answer()
 
 
@@ -202,10 +235,18 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
 
 def counted(told: Record) -> Record:
     """Our usage out of the dialect's."""
-    inputs, outputs = told.get("prompt_tokens_details") or {}, told.get("completion_tokens_details") or {}
-    cached = inputs.get("cached_tokens", told.get("cached_tokens", told.get("prompt_cache_hit_tokens")))
+    inputs, outputs = (
+        told.get("prompt_tokens_details") or {},
+        told.get("completion_tokens_details") or {},
+    )
+    cached = inputs.get(
+        "cached_tokens", told.get("cached_tokens", told.get("prompt_cache_hit_tokens"))
+    )
     return provider.usage(
-        told.get("prompt_tokens"), told.get("completion_tokens"), cached, outputs.get("reasoning_tokens")
+        told.get("prompt_tokens"),
+        told.get("completion_tokens"),
+        cached,
+        outputs.get("reasoning_tokens"),
     )
 
 
@@ -226,12 +267,19 @@ def failed(error: Any, status: int | None = None, headers: http.Headers | None =
     message = error.get("message") or error.get("detail") or error.get("msg")
     message = message if isinstance(message, str) else records.dumps(message or error)
     told = [str(error.get(name) or "") for name in ("code", "type", "status_code")]
-    number = status or next((int(word) for word in (told[2], told[0]) if word.isdigit() and len(word) == 3), 0)
+    number = status or next(
+        (int(word) for word in (told[2], told[0]) if word.isdigit() and len(word) == 3), 0
+    )
     text = " ".join([*told, message]).lower()
-    kind = next((kind for kind, words in WORDS.items() if any(word in text for word in words.split("|"))), None)
+    kind = next(
+        (kind for kind, words in WORDS.items() if any(word in text for word in words.split("|"))),
+        None,
+    )
     if number in (401, 403) and kind != "context_length" or number == 413 and kind == "rate_limit":
         kind = None  # the status says it better
-    elif kind is None and status is None and number in (0, 400):  # in a stream: the request was accepted
+    elif (
+        kind is None and status is None and number in (0, 400)
+    ):  # in a stream: the request was accepted
         kind = "invalid_request" if "invalid_request" in text else "server"
     fault = http.refusal(number, headers or {}, message, kind)
     if not number:
@@ -248,5 +296,7 @@ def explain(status: int, headers: http.Headers, body: bytes) -> Fault:
     except ValueError:
         told = None
     if 300 <= status < 400 or not isinstance(told, dict):
-        return http.refusal(status, headers, f"HTTP {status}: {http.excerpt(body)}" if body.strip() else "")
+        return http.refusal(
+            status, headers, f"HTTP {status}: {http.excerpt(body)}" if body.strip() else ""
+        )
     return failed(told.get("error") or told, status, headers)

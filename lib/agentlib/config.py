@@ -1,4 +1,5 @@
 """The user's configuration, $XDG_CONFIG_HOME/agentutils/config.toml: the only file that can loosen anything."""
+
 from __future__ import annotations
 
 import os
@@ -22,6 +23,7 @@ def load() -> dict[str, Any]:
     except OSError as bad:
         raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
     import tomllib
+
     try:
         return tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as bad:

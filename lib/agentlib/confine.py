@@ -4,6 +4,7 @@ The way without bubblewrap. FD is a descriptor of one object (marshal, which nee
 read and write (lists of paths), network, unseen, limits, group. What cannot be put on ends it with status 126: a
 tool is never run with less.
 """
+
 from __future__ import annotations
 
 import marshal
@@ -28,10 +29,12 @@ def confine(wanted: dict[str, object]) -> None:
         with open(limits.door(str(group)), "w") as file:
             file.write("0")
     most = wanted["limits"]
-    limits.impose(most, most["processes"] + limits.running())               # type: ignore[arg-type, index]
-    code = seccomp.program(bool(wanted["network"]), unseen=bool(wanted["unseen"]), truncate=landlock.abi() < 3)
-    landlock.restrict(wanted["read"], wanted["write"], bool(wanted["network"]))   # type: ignore[arg-type]
-    for one in range(CAPABILITIES):         # root becomes a user who merely owns root's files
+    limits.impose(most, most["processes"] + limits.running())  # type: ignore[arg-type, index]
+    code = seccomp.program(
+        bool(wanted["network"]), unseen=bool(wanted["unseen"]), truncate=landlock.abi() < 3
+    )
+    landlock.restrict(wanted["read"], wanted["write"], bool(wanted["network"]))  # type: ignore[arg-type]
+    for one in range(CAPABILITIES):  # root becomes a user who merely owns root's files
         libc.prctl(DROP_FROM_BOUND, one, 0, 0, 0)
     seccomp.install(code)
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from agentlib.records import Record
 
 IMAGES = {
-    b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF87a": "image/gif", b"GIF89a": "image/gif",
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
 }
 CAP = 20 * 1024 * 1024  # bytes of one file
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from agentlib.records import Record
 
-IMAGE_TOKENS = 1500  # what an image costs of the budget, roughly what vendors charge for a large one
+IMAGE_TOKENS = (
+    1500  # what an image costs of the budget, roughly what vendors charge for a large one
+)
 FETCH_SECONDS = 60
 
 
@@ -39,7 +41,13 @@ def main(args: Namespace) -> int:
     if args.wanted:
         found = ranked(found, args.wanted)
     if args.tree and found:
-        records.write({"type": "context", "source": "tree", "text": "\n".join(sorted(r["source"] for r in found))})
+        records.write(
+            {
+                "type": "context",
+                "source": "tree",
+                "text": "\n".join(sorted(r["source"] for r in found)),
+            }
+        )
     for record in fitted(found, args, left):
         records.write(record)
     if left and not args.quiet:
@@ -146,7 +154,9 @@ def counter() -> tuple[Callable[[str], int], str]:
         encoding = tiktoken.get_encoding("o200k_base")
         return (lambda text: len(encoding.encode_ordinary(text))), "counted by tiktoken"
     except (Fault, Exception):  # not installed, or its data cannot be fetched here
-        return (lambda text: (len(text.encode("utf-8", "replace")) + 3) // 4), "estimated at 4 bytes each"
+        return (
+            lambda text: (len(text.encode("utf-8", "replace")) + 3) // 4
+        ), "estimated at 4 bytes each"
 
 
 def tell(left: list[str]) -> None:
@@ -161,13 +171,20 @@ def instructions() -> Iterator[Record]:
     """The AGENTS.md files from the top of the project (the nearest .git upward) down to the working folder."""
     here = os.getcwd()
     chain = [here]
-    while not os.path.exists(os.path.join(chain[-1], ".git")) and os.path.dirname(chain[-1]) != chain[-1]:
+    while (
+        not os.path.exists(os.path.join(chain[-1], ".git"))
+        and os.path.dirname(chain[-1]) != chain[-1]
+    ):
         chain.append(os.path.dirname(chain[-1]))
     top = chain if os.path.exists(os.path.join(chain[-1], ".git")) else [here]
     for folder in reversed(top):
         file = os.path.join(folder, "AGENTS.md")
-        if os.path.isfile(file) and os.path.realpath(file).startswith(os.path.realpath(top[-1]) + os.sep):
+        if os.path.isfile(file) and os.path.realpath(file).startswith(
+            os.path.realpath(top[-1]) + os.sep
+        ):
             text = content.load(file)["text"]
-            yield {"type": "message", "role": "system", "content": f"Instructions of {os.path.relpath(file)}:\n{text}"}
-
-
+            yield {
+                "type": "message",
+                "role": "system",
+                "content": f"Instructions of {os.path.relpath(file)}:\n{text}",
+            }

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
     Answer = Record | Fault
 
-KINDS = {2: "invalid_input", 100: "invalid_request", 111: "network", 127: "not_found"}  # by its exit status
+KINDS = {
+    2: "invalid_input",
+    100: "invalid_request",
+    111: "network",
+    127: "not_found",
+}  # by its exit status
 
 
 class Coprocess:
@@ -42,7 +47,9 @@ class Coprocess:
         self._over: Fault | None = None
         self._lock = threading.Lock()
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._child = subprocess.Popen(**{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options})
+        self._child = subprocess.Popen(
+            **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options}
+        )
         for work in (self._write, self._read):
             threading.Thread(target=work, daemon=True).start()
 
@@ -143,7 +150,10 @@ class Coprocess:
         if fault is None:
             ended(self._child, 1.0)
             status = self._status()
-            fault = Fault(KINDS.get(status or 0, self._kind), f"{self.name}: ended {told(status)} before it answered")
+            fault = Fault(
+                KINDS.get(status or 0, self._kind),
+                f"{self.name}: ended {told(status)} before it answered",
+            )
         with self._lock:
             self._over = fault
             waiting = list(self._open.values())

@@ -32,7 +32,9 @@ def seconds(text: str) -> float:
     """30s, 10m, 2h, 1d in seconds."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not found:
-        raise Fault("invalid_input", f"{text!r} is not a time: a number and one of s m h d, such as 10m")
+        raise Fault(
+            "invalid_input", f"{text!r} is not a time: a number and one of s m h d, such as 10m"
+        )
     return float(found[1]) * UNITS[found[2]]
 
 
@@ -47,7 +49,9 @@ def main(args: Namespace) -> int:
         while True:
             pause(due + random.random() * jitter)
             now = time.monotonic()
-            due = due + interval if due + interval > now else now + interval  # what was missed is not made up for
+            due = (
+                due + interval if due + interval > now else now + interval
+            )  # what was missed is not made up for
             status = once(args, leash)
             count += 1
             notify(f"STATUS=run {count} ended with status {status}")
@@ -63,7 +67,9 @@ def main(args: Namespace) -> int:
 def alone(name: str) -> int:
     """The lock of that name, ours as long as we live; a Fault where another has it."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:100] or "command"
-    file = os.open(paths.runtime() / f"every-{safe}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(
+        paths.runtime() / f"every-{safe}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -131,7 +137,10 @@ def once(args: Namespace, leash: command.Leash) -> int:
     if late:
         return 124
     status = 128 - status if status < 0 else status
-    log(6 if status == 0 else 4, f"run ended with status {status} after {time.monotonic() - began:.1f} s")
+    log(
+        6 if status == 0 else 4,
+        f"run ended with status {status} after {time.monotonic() - began:.1f} s",
+    )
     return status
 
 

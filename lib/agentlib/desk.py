@@ -6,7 +6,9 @@ import os
 import sys
 import threading
 import time
-from _thread import start_new_thread  # threading.Thread waits until the thread has begun: 0.05 ms each
+from _thread import (
+    start_new_thread,
+)  # threading.Thread waits until the thread has begun: 0.05 ms each
 from queue import Empty, SimpleQueue
 
 from agentlib import http, records, requests
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
 SPARE_FILES = 16  # open files that are no connections
-DEFAULTS = {"request": "default_model", "embed": "embedding_model"}  # what is asked: the model in the schema
+DEFAULTS = {
+    "request": "default_model",
+    "embed": "embedding_model",
+}  # what is asked: the model in the schema
 IDLE = 10.0  # seconds that a thread and its connection wait for another request
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
 
@@ -45,7 +50,9 @@ class Desk:
         self.schema, self.name, self.embedding = schema, schema["name"], embedding
         self.prepare, self.whole, self.stream, self.explain = prepare, whole, stream, explain
         self.secrets = [
-            v for e in schema.get("env") or [] if e.get("key") and len(v := os.environ.get(e["name"], "").strip()) >= 8
+            v
+            for e in schema.get("env") or []
+            if e.get("key") and len(v := os.environ.get(e["name"], "").strip()) >= 8
         ]
         self.running: set[Exchange] = set()
         self.changed = threading.Condition()
@@ -63,7 +70,9 @@ class Desk:
             for line in records.read(sys.stdin.buffer):
                 if line.record["type"] in DEFAULTS:
                     id = line.record.get("id")
-                    self._begin(Exchange(line.record, str(line.number) if id is None else id), limit)
+                    self._begin(
+                        Exchange(line.record, str(line.number) if id is None else id), limit
+                    )
                 else:
                     records.put(line.raw + b"\n")
         except Fault:
@@ -90,7 +99,9 @@ class Desk:
 
         def say() -> None:
             for exchange in list(self.running):
-                exchange.final(self._error(exchange, Fault("interrupted", "a signal ended the provider")))
+                exchange.final(
+                    self._error(exchange, Fault("interrupted", "a signal ended the provider"))
+                )
 
         saying = threading.Thread(target=ending, args=(say,), daemon=True)
         saying.start()
@@ -111,7 +122,9 @@ class Desk:
                 self.watched = True
             start_new_thread(ending, (self._work, exchange))
         except RuntimeError:
-            exchange.final(self._error(exchange, Fault("limit_exceeded", "the system gives no more threads")))
+            exchange.final(
+                self._error(exchange, Fault("limit_exceeded", "the system gives no more threads"))
+            )
             self._leave(exchange)
 
     def _work(self, exchange: Exchange | None) -> None:
@@ -146,7 +159,9 @@ class Desk:
     def _watch(self) -> None:
         """End what is overdue. Nothing that begins while this sleeps is due before it wakes: it has all its time."""
         while True:
-            due = min([Watch(True).due(), *(exchange.watch.due() for exchange in list(self.running))])
+            due = min(
+                [Watch(True).due(), *(exchange.watch.due() for exchange in list(self.running))]
+            )
             time.sleep(min(max(0.01, due - time.monotonic()), 3600))
             for exchange in list(self.running):
                 if exchange.watch.due() <= time.monotonic():
@@ -207,7 +222,10 @@ class Desk:
         return {
             "type": "embedding" if embeds else "response",
             "id": exchange.id,
-            **{name: answer[name] for name in (("vectors",) if embeds else ("message", "stop_reason"))},
+            **{
+                name: answer[name]
+                for name in (("vectors",) if embeds else ("message", "stop_reason"))
+            },
             "usage": told,
             "model": model,
             "provider": self.name,
@@ -234,7 +252,9 @@ def _fault(bad: Exception) -> Fault:
         import traceback
 
         traceback.print_exception(bad)
-    return Fault("bad_response", f"the answer is not of the vendor's form: {type(bad).__name__}: {bad}")
+    return Fault(
+        "bad_response", f"the answer is not of the vendor's form: {type(bad).__name__}: {bad}"
+    )
 
 
 def _room() -> int:

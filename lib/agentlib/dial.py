@@ -46,7 +46,9 @@ def _left(moment: float) -> float | None:
 
 def _dialled(host: str, port: int, until: float) -> socket.socket:
     """A connection to the first address of a host that takes one; each has its share of the time."""
-    found = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM)  # bytes: a str loads the codec idna
+    found = socket.getaddrinfo(
+        host.encode(), port, type=socket.SOCK_STREAM
+    )  # bytes: a str loads the codec idna
     for number, (family, kind, protocol, _, address) in enumerate(found, 1):
         plain = socket.socket(family, kind, protocol)
         try:

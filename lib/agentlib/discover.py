@@ -1,4 +1,5 @@
 """agent-discover: its options, the listing, and standard input behind it."""
+
 from __future__ import annotations
 
 import select
@@ -11,14 +12,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-MISSING, UNUSABLE = 127, 126    # exit status for an operand that is not there, that cannot be asked
+MISSING, UNUSABLE = 127, 126  # exit status for an operand that is not there, that cannot be asked
 USAGE = "agent-discover [OPTION]... [FILE|FOLDER|NAME|-]...\n       agent-discover find WORD..."
-ARGUMENTS = {"type": "object", "properties": {"args": {"type": "array", "items": {"type": "string"}},
-                                              "stdin": {"type": "string"}}}
+ARGUMENTS = {
+    "type": "object",
+    "properties": {
+        "args": {"type": "array", "items": {"type": "string"}},
+        "stdin": {"type": "string"},
+    },
+}
 
 
 class Plain:
     """The options of a call without any: these need no argparse, which costs half a listing."""
+
     fresh = verbose = user = pin = False
     timeout, sandbox, lang = 3.0, "on", "sh"
 
@@ -33,34 +40,74 @@ def options(argv: list[str], doc: str) -> Plain | argparse.Namespace:
     if not any(arg[:1] == "-" and arg != "-" for arg in argv):
         return Plain("find" if argv[:1] == ["find"] else "list", argv)
     parser = cli.parser(doc, USAGE)
-    parser.add_argument("operands", nargs="*", metavar="FILE|FOLDER|NAME|-", help="what to list (see below)")
+    parser.add_argument(
+        "operands", nargs="*", metavar="FILE|FOLDER|NAME|-", help="what to list (see below)"
+    )
     actions = parser.add_mutually_exclusive_group()
     for flag, help in (
-            ("check", "hold each file against the rules of --agent-schema, and say how to mend it"),
-            ("agents", "list the agents of the registry, all or those named"),
-            ("register", "enter each FILE in the nearest AGENTS.md"),
-            ("unregister", "take each NAME out of the nearest AGENTS.md"),
-            ("path", "describe every program on PATH, by its man page or package"),
-            ("help-probe", "run NAME --help in a sandbox, and print NAME as a tool that takes arguments"),
-            ("new-tool", "write a first version of a tool to each FILE")):
-        actions.add_argument(f"--{flag}", dest="action", action="store_const", const=flag, help=help)
-    parser.add_argument("--lang", choices=("sh", "python", "js", "perl"), default="sh",
-                        help="the language of --new-tool (default sh)")
-    parser.add_argument("--user", action="store_true", help="use your own AGENTS.md, in the data folder")
-    parser.add_argument("--kind", action="append", default=[], choices=schemas.KINDS,
-                        help="print this kind alone; may be given again")
-    parser.add_argument("--semantic", metavar="[=PROVIDER]",
-                        help="find: rank by meaning too, by vectors of this PROVIDER or PROVIDER/MODEL "
-                             "(default: $AGENT_EMBEDDINGS, else minilm, on this machine)")
-    parser.add_argument("--pin", action="store_true",
-                        help="add each program's sha256: agent-react refuses to run it once it has changed")
-    parser.add_argument("--fresh", action="store_true", help="ask every program anew, without the cache")
-    parser.add_argument("--timeout", type=float, default=3.0, metavar="SECONDS",
-                        help="how long a program may take to answer (default 3)")
-    parser.add_argument("--sandbox", choices=("on", "off"), default="on",
-                        help="off: ask programs of others too without a sandbox, where there is none")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say which files were left out, and why")
-    chosen = parser.parse_intermixed_args(["--semantic=" if word == "--semantic" else word for word in argv])
+        ("check", "hold each file against the rules of --agent-schema, and say how to mend it"),
+        ("agents", "list the agents of the registry, all or those named"),
+        ("register", "enter each FILE in the nearest AGENTS.md"),
+        ("unregister", "take each NAME out of the nearest AGENTS.md"),
+        ("path", "describe every program on PATH, by its man page or package"),
+        (
+            "help-probe",
+            "run NAME --help in a sandbox, and print NAME as a tool that takes arguments",
+        ),
+        ("new-tool", "write a first version of a tool to each FILE"),
+    ):
+        actions.add_argument(
+            f"--{flag}", dest="action", action="store_const", const=flag, help=help
+        )
+    parser.add_argument(
+        "--lang",
+        choices=("sh", "python", "js", "perl"),
+        default="sh",
+        help="the language of --new-tool (default sh)",
+    )
+    parser.add_argument(
+        "--user", action="store_true", help="use your own AGENTS.md, in the data folder"
+    )
+    parser.add_argument(
+        "--kind",
+        action="append",
+        default=[],
+        choices=schemas.KINDS,
+        help="print this kind alone; may be given again",
+    )
+    parser.add_argument(
+        "--semantic",
+        metavar="[=PROVIDER]",
+        help="find: rank by meaning too, by vectors of this PROVIDER or PROVIDER/MODEL "
+        "(default: $AGENT_EMBEDDINGS, else minilm, on this machine)",
+    )
+    parser.add_argument(
+        "--pin",
+        action="store_true",
+        help="add each program's sha256: agent-react refuses to run it once it has changed",
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="ask every program anew, without the cache"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=3.0,
+        metavar="SECONDS",
+        help="how long a program may take to answer (default 3)",
+    )
+    parser.add_argument(
+        "--sandbox",
+        choices=("on", "off"),
+        default="on",
+        help="off: ask programs of others too without a sandbox, where there is none",
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="say which files were left out, and why"
+    )
+    chosen = parser.parse_intermixed_args(
+        ["--semantic=" if word == "--semantic" else word for word in argv]
+    )
     if not chosen.action:
         chosen.action = "find" if chosen.operands[:1] == ["find"] else "list"
     return chosen
@@ -74,13 +121,16 @@ def main(argv: list[str], doc: str) -> int:
         return stage(chosen.operands, max(status, show(found, chosen)))
     if chosen.action == "check":
         from agentlib import check
+
         found, status = candidates.of(chosen.operands)
         return max(check.report(found, chosen.timeout), status)
     if chosen.action == "path":
         from agentlib import pathinfo
+
         records.put(pathinfo.listing())
         return 0
     from agentlib import otherwise
+
     return otherwise.act(chosen.action, chosen.operands, chosen)
 
 
@@ -140,6 +190,7 @@ def show(found: list[candidates.Candidate], chosen: Plain | argparse.Namespace) 
 def pinned(raw: bytes, path: str) -> bytes:
     """The record with the digest of the program that was found."""
     import hashlib
+
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return schemas.line({**records.loads(raw), "sha256": digest})

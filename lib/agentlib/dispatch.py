@@ -2,6 +2,7 @@
 
 What may keep a request waiting, in this order: the budget, the pace, the provider.
 """
+
 from __future__ import annotations
 
 import random
@@ -27,25 +28,40 @@ if TYPE_CHECKING:
     from agentlib.route import Router
     from agentlib.tape import Cache, Player, Recorder
 
-IN_FLIGHT = 1000        # requests at once
-START = 2.0             # seconds that, at a pace, the second request waits at most for a sign of the provider
-LASTING = ("invalid_input", "limit_exceeded", "interrupted")    # no other model would help
+IN_FLIGHT = 1000  # requests at once
+START = 2.0  # seconds that, at a pace, the second request waits at most for a sign of the provider
+LASTING = ("invalid_input", "limit_exceeded", "interrupted")  # no other model would help
 
 
 class Call:
     """One request on its way. id: the user's. request: what to ask, without id. due: when all tries are over."""
-    __slots__ = ("id", "request", "failed", "at", "tries", "due", "heard", "spoken", "kept", "deltas", "flying",
-                 "target")
+
+    __slots__ = (
+        "id",
+        "request",
+        "failed",
+        "at",
+        "tries",
+        "due",
+        "heard",
+        "spoken",
+        "kept",
+        "deltas",
+        "flying",
+        "target",
+    )
 
     def __init__(self, id: Any, request: Record) -> None:
         self.id, self.request = id, request
-        self.failed: list[Record] = []      # the attempts that failed
-        self.at = self.tries = 0            # which target; how often it was tried
+        self.failed: list[Record] = []  # the attempts that failed
+        self.at = self.tries = 0  # which target; how often it was tried
         self.due = self.heard = 0.0
-        self.spoken = self.flying = False   # a delta went out; it counts as in flight
-        self.kept: dict[Recorder | Cache, Record] = {}      # where its answer is to be kept, and as what request
-        self.deltas: list[Record] = []      # for that
-        self.target: Target | None = None   # where it was sent last
+        self.spoken = self.flying = False  # a delta went out; it counts as in flight
+        self.kept: dict[
+            Recorder | Cache, Record
+        ] = {}  # where its answer is to be kept, and as what request
+        self.deltas: list[Record] = []  # for that
+        self.target: Target | None = None  # where it was sent last
 
     @property
     def embeds(self) -> bool:
@@ -56,27 +72,49 @@ class Call:
 class Limits:
     """What bounds the calls and keeps their answers. timeout, silence: seconds, inf for none."""
 
-    def __init__(self, timeout: float, silence: float, retries: int, pace: Pace | None = None,
-                 budgets: Sequence[Budget] = (), player: Player | None = None, cache: Cache | None = None,
-                 recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        silence: float,
+        retries: int,
+        pace: Pace | None = None,
+        budgets: Sequence[Budget] = (),
+        player: Player | None = None,
+        cache: Cache | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.timeout, self.silence, self.retries = timeout, silence, retries
-        self.pace, self.budgets, self.player, self.cache, self.recorder = pace, budgets, player, cache, recorder
+        self.pace, self.budgets, self.player, self.cache, self.recorder = (
+            pace,
+            budgets,
+            player,
+            cache,
+            recorder,
+        )
 
 
 class Dispatch:
     """Takes requests with submit(); everything else happens in the loop. defaults: fill what a request leaves open."""
 
-    def __init__(self, loop: events.Loop, router: Router, limits: Limits, sink: Lines | Whole, out: Out,
-                 defaults: Record, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        loop: events.Loop,
+        router: Router,
+        limits: Limits,
+        sink: Lines | Whole,
+        out: Out,
+        defaults: Record,
+        quiet: bool = False,
+    ) -> None:
         self.loop, self.router, self.limits, self.defaults = loop, router, limits, defaults
         self.sink, self.out = sink, out
         self.pool = Pool(loop, self, out, router.providers.config, limits.silence, quiet)
         self.open: set[Call] = set()
         self._flying = 0
-        self._held: deque[Call] = deque()           # wait for the budget
-        self._paced: deque[Call] = deque()          # wait for their turn
-        self._begun = 0.0       # when the first turn came
-        self._warm = False      # a provider has shown that it runs
+        self._held: deque[Call] = deque()  # wait for the budget
+        self._paced: deque[Call] = deque()  # wait for their turn
+        self._begun = 0.0  # when the first turn came
+        self._warm = False  # a provider has shown that it runs
 
     @property
     def room(self) -> bool:
@@ -99,6 +137,7 @@ class Dispatch:
         if not (limits.player or limits.recorder or limits.cache):
             return False
         from agentlib import tape
+
         if limits.player:
             found = limits.player.find(tape.canonical(call.request))
         if limits.recorder:
@@ -117,7 +156,11 @@ class Dispatch:
     def _resolved(self, call: Call) -> Record:
         """The request as it goes out, and to whom: for the cache, another model's answer is another answer."""
         target = self.router.target(call.request)
-        return {**question.filled(call.request, self.defaults), "model": target.model, "provider": target.provider.name}
+        return {
+            **question.filled(call.request, self.defaults),
+            "model": target.model,
+            "provider": target.provider.name,
+        }
 
     # -- out
 
@@ -141,6 +184,7 @@ class Dispatch:
 
     def _take_turn(self, pace: Pace) -> None:
         """Send the next of those that wait when its turn comes, and so on."""
+
         def come() -> None:
             if not self._begun:
                 self._begun = time.monotonic()
@@ -149,6 +193,7 @@ class Dispatch:
             self._send(self._paced.popleft())
             if self._paced and warm:
                 self._take_turn(pace)
+
         self.loop.at(time.monotonic() + pace.turn(), come)
 
     def _started(self) -> None:
@@ -228,9 +273,11 @@ class Dispatch:
 
     def _attempt(self, call: Call, error: Record) -> Record:
         """What is told of a failed try."""
-        found = {"provider": call.target.provider.name if call.target else error.get("provider"),
-                 "model": call.target.model if call.target else None,
-                 **{name: error.get(name) for name in ("kind", "status", "message")}}
+        found = {
+            "provider": call.target.provider.name if call.target else error.get("provider"),
+            "model": call.target.model if call.target else None,
+            **{name: error.get(name) for name in ("kind", "status", "message")},
+        }
         return {name: value for name, value in found.items() if value is not None}
 
     # -- the end
@@ -265,13 +312,19 @@ class Dispatch:
             self._go(self._held.popleft())
 
     def _keep(self, call: Call, answer: list[Record]) -> None:
-        kept = [{name: value for name, value in record.items() if name != "id"} for record in answer]
+        kept = [
+            {name: value for name, value in record.items() if name != "id"} for record in answer
+        ]
         for store, asked in call.kept.items():
-            asked, kept = records.loads(keys.scrub(records.dumps([asked, kept]).encode(), self.out.secrets))
+            asked, kept = records.loads(
+                keys.scrub(records.dumps([asked, kept]).encode(), self.out.secrets)
+            )
             try:
                 store.keep(asked, kept)
             except OSError as bad:
-                cli.warn(f"this answer is not kept: {bad.filename or 'the file'}: {bad.strerror or bad}")
+                cli.warn(
+                    f"this answer is not kept: {bad.filename or 'the file'}: {bad.strerror or bad}"
+                )
 
     def interrupt(self) -> None:
         """Write `interrupted` errors for what is open, as far as standard output takes them without waiting."""
@@ -280,7 +333,7 @@ class Dispatch:
         for call in list(self.open):
             if not any(event & select.POLLOUT for _, event in ready.poll(0)):
                 break
-            if not self.out.whole:          # the signal may have cut a line: end it
+            if not self.out.whole:  # the signal may have cut a line: end it
                 self.sink.other(b"")
             fault = Fault("interrupted", "ended by a signal", partial=call.spoken)
             self.sink.final(call, {"type": "error", "id": call.id, **fault.record()}, None)
@@ -293,5 +346,8 @@ def priced(response: Record, provider: Provider) -> Record:
     if response.get("cost_usd") is not None or not isinstance(rates, dict):
         return response
     usage = response.get("usage") or {}
-    cost = sum((usage.get(f"{side}_tokens") or 0) * (rates.get(side) or 0) / 1000 for side in ("input", "output"))
+    cost = sum(
+        (usage.get(f"{side}_tokens") or 0) * (rates.get(side) or 0) / 1000
+        for side in ("input", "output")
+    )
     return {**response, "cost_usd": cost}

@@ -23,7 +23,9 @@ def functions(
 
     def embed(record: Record) -> http.Call:
         where = url("embeddings", record["model"]) if url else f"{vendor.address()}/embeddings"
-        body = requests.merged({"model": record["model"], "input": record["texts"]}, record.get("options"))
+        body = requests.merged(
+            {"model": record["model"], "input": record["texts"]}, record.get("options")
+        )
         return http.Call(where, vendor.authorization(), body)
 
     return (embed, read) if schema.get("embedding_model") else None

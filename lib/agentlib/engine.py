@@ -84,7 +84,10 @@ class Live:
         self.works: list[tuple[int, Callable[[], Any]]] = []
         self.results: list[Any] = []
         self.left = 0
-        self.asked, self.since = "", 0.0  # id of the request that it waits for, and the moment it was sent
+        self.asked, self.since = (
+            "",
+            0.0,
+        )  # id of the request that it waits for, and the moment it was sent
 
 
 class Engine:
@@ -110,7 +113,9 @@ class Engine:
 
     def turn(self) -> tuple[Any, Any] | None:
         """Wait for one thing and go on with the run it is for; what is not for a run is returned."""
-        wait = LOOK if not self._clock else min(LOOK, max(0.0, self._clock[0][0] - time.monotonic()))
+        wait = (
+            LOOK if not self._clock else min(LOOK, max(0.0, self._clock[0][0] - time.monotonic()))
+        )
         try:
             key, value = self._events.get(timeout=wait)
         except queue.Empty:
@@ -143,8 +148,15 @@ class Engine:
         while self._clock and self._clock[0][0] <= now:
             _, number = heapq.heappop(self._clock)
             if number in self._live:
-                self._throw(number, Fault("timeout", f"the run was not done within {self._timeout:g} s (--timeout)"))
-        for number in [one for one, live in self._live.items() if live.asked and now - live.since > PATIENCE]:
+                self._throw(
+                    number,
+                    Fault(
+                        "timeout", f"the run was not done within {self._timeout:g} s (--timeout)"
+                    ),
+                )
+        for number in [
+            one for one, live in self._live.items() if live.asked and now - live.since > PATIENCE
+        ]:
             self._throw(number, Fault("timeout", f"no answer of the model within {PATIENCE:g} s"))
 
     def _throw(self, number: int, fault: Fault) -> None:
@@ -159,10 +171,16 @@ class Engine:
         live.step += 1
         live.asked = ""
         try:
-            step = live.steps.throw(value) if isinstance(value, BaseException) else live.steps.send(value)
+            step = (
+                live.steps.throw(value)
+                if isinstance(value, BaseException)
+                else live.steps.send(value)
+            )
         except StopIteration as end:
             return self._done(number, live, end.value)
-        except Exception as bug:  # of ours, or a plugin's odd record: it ends this run and not the others
+        except (
+            Exception
+        ) as bug:  # of ours, or a plugin's odd record: it ends this run and not the others
             if os.environ.get("AGENT_DEBUG"):
                 raise
             return self._done(number, live, live.run.result(_known(bug)))
@@ -207,8 +225,16 @@ def _fault(answer: Record | Fault) -> Record | Fault:
     """An `error` record as the Fault it tells of; a response as it is."""
     if isinstance(answer, Fault) or answer.get("type") != "error":
         return answer
-    fields = {name: value for name, value in answer.items() if name not in ("type", "id", "kind", "message")}
-    return Fault(str(answer.get("kind") or "server"), str(answer.get("message") or "the model failed"), **fields)
+    fields = {
+        name: value
+        for name, value in answer.items()
+        if name not in ("type", "id", "kind", "message")
+    }
+    return Fault(
+        str(answer.get("kind") or "server"),
+        str(answer.get("message") or "the model failed"),
+        **fields,
+    )
 
 
 def _known(bad: BaseException) -> Fault:

@@ -1,4 +1,5 @@
 """Wait for files and for moments, in one thread: what agent-llm turns in."""
+
 from __future__ import annotations
 
 import heapq
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 IN = select.POLLIN | select.POLLHUP | select.POLLERR
 OUT = select.POLLOUT
-GONE = 0                # watch for nothing but the other side's end (POLLERR, POLLHUP)
+GONE = 0  # watch for nothing but the other side's end (POLLERR, POLLHUP)
 
 
 class Loop:
@@ -44,7 +45,7 @@ class Loop:
         if self._moments:
             wait = max(0.0, (self._moments[0][0] - time.monotonic()) * 1000)
         for file, _ in self._poll.poll(wait):
-            if act := self._files.get(file):        # else forgotten a moment ago
+            if act := self._files.get(file):  # else forgotten a moment ago
                 act()
         now = time.monotonic()
         while self._moments and self._moments[0][0] <= now:

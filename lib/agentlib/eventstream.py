@@ -3,6 +3,7 @@
 A frame is, big-endian: its length (4 bytes), the length of its headers (4), the CRC-32 of those 8, headers, payload,
 the CRC-32 of all before. What does not hold is a Fault `bad_response`: after one wrong length nothing is in step.
 """
+
 from __future__ import annotations
 
 import struct
@@ -20,16 +21,24 @@ if TYPE_CHECKING:
 
     class Frame(NamedTuple):
         """One message: its headers by name, and its payload."""
+
         headers: dict[str, Value]
         payload: bytes
 else:
     Frame = namedtuple("Frame", "headers payload")
 
-PRELUDE, TAIL = 12, 4               # bytes before the headers, and after the payload
-HEADER_CAP = 128 * 1024             # bytes; the limits of AWS's own library
+PRELUDE, TAIL = 12, 4  # bytes before the headers, and after the payload
+HEADER_CAP = 128 * 1024  # bytes; the limits of AWS's own library
 PAYLOAD_CAP = 24 * 1024 * 1024
-BYTES, STRING = 6, 7                # the header types with a length of their own
-FIXED = {2: ">b", 3: ">h", 4: ">i", 5: ">q", 8: ">q", 9: "16s"}     # byte, short, int, long, timestamp in ms, uuid
+BYTES, STRING = 6, 7  # the header types with a length of their own
+FIXED = {
+    2: ">b",
+    3: ">h",
+    4: ">i",
+    5: ">q",
+    8: ">q",
+    9: "16s",
+}  # byte, short, int, long, timestamp in ms, uuid
 
 
 def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:
@@ -73,7 +82,7 @@ def frame(whole: bytes, header_size: int) -> Frame:
     body, (checksum,) = whole[:-TAIL], struct.unpack(">I", whole[-TAIL:])
     if crc32(body) != checksum:
         raise wrong("message checksum")
-    return Frame(headers(body[PRELUDE:PRELUDE + header_size]), body[PRELUDE + header_size:])
+    return Frame(headers(body[PRELUDE : PRELUDE + header_size]), body[PRELUDE + header_size :])
 
 
 def headers(block: bytes) -> dict[str, Value]:
@@ -110,7 +119,7 @@ def cut(block: bytes, at: int, size: int) -> bytes:
     """These bytes of a header block; a fault where it is too short."""
     if at + size > len(block):
         raise wrong("header value overruns the header block")
-    return block[at:at + size]
+    return block[at : at + size]
 
 
 def text(raw: bytes) -> str:

@@ -72,7 +72,9 @@ def _put(line: str) -> None:
         raise Unwritable(bad.strerror) from None
 
 
-def streamed(exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]) -> Answer:
+def streamed(
+    exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]
+) -> Answer:
     """The answer at the end of the deltas, which are written as they come; a character cut in two is joined."""
     wanted, held = request.get("stream"), {"text": "", "thinking": ""}
     while True:
@@ -84,7 +86,9 @@ def streamed(exchange: Exchange, request: Record, deltas: Generator[Record, None
         for kind, text in delta.items():
             if held[kind]:
                 text, held[kind] = joined(held[kind] + text), ""
-            if text and "\ud800" <= text[-1] <= "\udbff":  # half a character: the rest is in the next delta
+            if (
+                text and "\ud800" <= text[-1] <= "\udbff"
+            ):  # half a character: the rest is in the next delta
                 text, held[kind] = text[:-1], text[-1]
             if text and wanted:
                 exchange.delta(kind, text)

@@ -98,7 +98,9 @@ class Execution:
 
     def ready(self, running: set[str]) -> list[Record]:
         """The open steps whose needs are all done; those that never can be are told as skipped."""
-        while lost := [s for s in self.open(running) if any(self.over(n) for n in s.get("needs", []))]:
+        while lost := [
+            s for s in self.open(running) if any(self.over(n) for n in s.get("needs", []))
+        ]:
             if not self.replanned:
                 break
             for step in lost:
@@ -106,7 +108,11 @@ class Execution:
         return [s for s in self.open(running) if all(self.done(n) for n in s.get("needs", []))]
 
     def open(self, running: set[str]) -> list[Record]:
-        return [s for s in self.steps.values() if s.get("status") not in ENDED and s["id"] not in running]
+        return [
+            s
+            for s in self.steps.values()
+            if s.get("status") not in ENDED and s["id"] not in running
+        ]
 
     def done(self, id: str) -> bool:
         return self.steps[id].get("status") == "done"
@@ -142,7 +148,10 @@ class Execution:
                 if bad.kind in ("tool_denied", "not_found", "invalid_input"):
                     break
             except Exception as bug:  # a step must end, or the run never would
-                step |= {"status": "failed", "error": {"kind": "server", "message": f"{type(bug).__name__}: {bug}"}}
+                step |= {
+                    "status": "failed",
+                    "error": {"kind": "server", "message": f"{type(bug).__name__}: {bug}"},
+                }
                 break
         step["duration_ms"] = round((time.monotonic() - began) * 1000)
         self.ended.put(step)
@@ -158,7 +167,9 @@ class Execution:
                 raise Fault("not_found", f"there is no agent {step['agent']!r} on the stream")
             self.say(f"Calling {step['agent']} for {step['task']}")
             task = words(material.message(step["task"], self.pieces))
-            return self.child(agent["command"], "\n\n".join([task, *map(told, needed)]).encode("utf-8", "replace"))
+            return self.child(
+                agent["command"], "\n\n".join([task, *map(told, needed)]).encode("utf-8", "replace")
+            )
         argv = [*(self.args.command or ["agent-react", *asking.words(self.args)]), step["task"]]
         if os.path.basename(argv[0]) in ("agent-react", "agent-llm"):
             return self.child(argv, self.stream(needed))
@@ -169,17 +180,26 @@ class Execution:
 
     def stream(self, needed: list[Record]) -> bytes:
         """The tools, the material and the needed outputs as records."""
-        outputs = [{"type": "context", "source": f"step {s['id']}: {s['task']}", "text": output(s)} for s in needed]
+        outputs = [
+            {"type": "context", "source": f"step {s['id']}: {s['task']}", "text": output(s)}
+            for s in needed
+        ]
         hands = [t for t in self.tools if t.get("kind") != "agent"]
         return b"".join(records.dumps(r).encode() + b"\n" for r in (*hands, *self.pieces, *outputs))
 
     def call(self, step: Record) -> str:
         """The one tool call that a step is (ReWOO), its #ID replaced by the results they stand for."""
         outputs = {id: output(s) for id, s in self.steps.items() if s.get("status") == "done"}
-        call = {"id": step["id"], "name": step["tool"], "arguments": filled(step.get("arguments", {}), outputs)}
+        call = {
+            "id": step["id"],
+            "name": step["tool"],
+            "arguments": filled(step.get("arguments", {}), outputs),
+        }
         message = self.hands.perform(call, self.leash)
         if message.get("is_error"):
-            raise Fault(str((message.get("error") or {}).get("kind", "tool_error")), str(message["content"]))
+            raise Fault(
+                str((message.get("error") or {}).get("kind", "tool_error")), str(message["content"])
+            )
         return str(message["content"])
 
     @functools.cached_property
@@ -190,7 +210,10 @@ class Execution:
         from agentlib.toolrun import Runner
 
         sandbox.undumpable()
-        made = Tools(consent.policy(self.args), Runner(self.args.timeout, int(os.environ.get("AGENT_DEPTH") or 0) + 1))
+        made = Tools(
+            consent.policy(self.args),
+            Runner(self.args.timeout, int(os.environ.get("AGENT_DEPTH") or 0) + 1),
+        )
         for record in self.tools:
             made.add(record)
         return made
@@ -216,21 +239,37 @@ class Execution:
     def planner(self, **more: Any) -> Namespace:
         from argparse import Namespace
 
-        return Namespace(model=self.args.planner or self.args.model, provider=self.args.provider, **more)
+        return Namespace(
+            model=self.args.planner or self.args.model, provider=self.args.provider, **more
+        )
 
     def synthesize(self, missing: list[str]) -> None:
         """Print the answer made of the outputs."""
-        done = [{"type": "context", "source": f"step {s['id']}: {s['task']}", "text": output(s)}
-                for s in self.steps.values() if s.get("status") == "done"]
+        done = [
+            {"type": "context", "source": f"step {s['id']}: {s['task']}", "text": output(s)}
+            for s in self.steps.values()
+            if s.get("status") == "done"
+        ]
         if missing:
-            done.append({"type": "context", "source": "missing", "text": f"Not done: {', '.join(missing)}"})
-        message = material.message(self.request or "Sum up the outputs of the steps.", [*self.pieces, *done])
+            done.append(
+                {"type": "context", "source": "missing", "text": f"Not done: {', '.join(missing)}"}
+            )
+        message = material.message(
+            self.request or "Sum up the outputs of the steps.", [*self.pieces, *done]
+        )
         answer = asking.ask(self.planner(), SUM_UP, words(message))
         self.say(f"Synthesis complete: {answer.splitlines()[0] if answer.strip() else 'no answer'}")
         if not self.args.json:
             return records.put(answer.rstrip("\n").encode("utf-8", "replace") + b"\n")
-        result = {"type": "result", "output": answer, "incomplete": bool(missing), "iterations": len(self.steps)}
-        return records.write({**result, "duration_ms": round((time.monotonic() - self.began) * 1000)})
+        result = {
+            "type": "result",
+            "output": answer,
+            "incomplete": bool(missing),
+            "iterations": len(self.steps),
+        }
+        return records.write(
+            {**result, "duration_ms": round((time.monotonic() - self.began) * 1000)}
+        )
 
 
 def output(step: Record) -> str:
@@ -242,7 +281,9 @@ def output(step: Record) -> str:
 def words(message: Record) -> str:
     """The text of a message."""
     content = message["content"]
-    return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
+    return (
+        content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
+    )
 
 
 def told(step: Record) -> str:
@@ -253,7 +294,11 @@ def told(step: Record) -> str:
 def filled(value: Any, outputs: dict[str, str]) -> Any:
     """The value with each #ID in its texts replaced by that step's output."""
     if isinstance(value, str):
-        return re.sub(r"#([A-Za-z0-9_-]+)", lambda m: outputs[m[1]].strip() if m[1] in outputs else m[0], value)
+        return re.sub(
+            r"#([A-Za-z0-9_-]+)",
+            lambda m: outputs[m[1]].strip() if m[1] in outputs else m[0],
+            value,
+        )
     if isinstance(value, list):
         return [filled(v, outputs) for v in value]
     return {k: filled(v, outputs) for k, v in value.items()} if isinstance(value, dict) else value

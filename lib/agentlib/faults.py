@@ -1,4 +1,5 @@
 """What can go wrong, by kind, and the exit status of each kind (docs/protocol.md, "Exit status")."""
+
 from __future__ import annotations
 
 TYPE_CHECKING = False
@@ -6,11 +7,24 @@ if TYPE_CHECKING:
     from typing import Any
 
 KINDS: dict[str, int] = {
-    "auth": 100, "invalid_request": 100, "context_length": 100, "not_found": 100, "tool_denied": 100,
+    "auth": 100,
+    "invalid_request": 100,
+    "context_length": 100,
+    "not_found": 100,
+    "tool_denied": 100,
     "invalid_arguments": 100,
-    "rate_limit": 111, "overloaded": 111, "timeout": 111, "network": 111, "server": 111, "bad_response": 111,
-    "tool_error": 1, "tool_timeout": 1, "tool_not_found": 1, "limit_exceeded": 1,
-    "invalid_input": 2, "interrupted": 130,
+    "rate_limit": 111,
+    "overloaded": 111,
+    "timeout": 111,
+    "network": 111,
+    "server": 111,
+    "bad_response": 111,
+    "tool_error": 1,
+    "tool_timeout": 1,
+    "tool_not_found": 1,
+    "limit_exceeded": 1,
+    "invalid_input": 2,
+    "interrupted": 130,
 }
 RETRYABLE = {"rate_limit", "overloaded", "timeout", "network", "server"}
 

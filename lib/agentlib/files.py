@@ -3,6 +3,7 @@
 What is checked is what was opened (fstat of the descriptor, folders opened one by one without following links), so
 nothing can be put in its place between the check and the use.
 """
+
 from __future__ import annotations
 
 import os
@@ -14,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-SIZE = 10 << 20     # bytes of a file that is read whole
+SIZE = 10 << 20  # bytes of a file that is read whole
 
 
 def reading(path: str) -> BinaryIO:
@@ -27,7 +28,10 @@ def reading(path: str) -> BinaryIO:
         raise Fault("invalid_arguments", f"{path!r} is no file name") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise Fault("tool_error", f"{path}: {'is a folder' if os.path.isdir(path) else 'not a regular file'}")
+        raise Fault(
+            "tool_error",
+            f"{path}: {'is a folder' if os.path.isdir(path) else 'not a regular file'}",
+        )
     return os.fdopen(fd, "rb")
 
 
@@ -54,7 +58,9 @@ def replace(path: str, data: bytes) -> bool:
     try:
         old = _regular(path, name, folder)
         mine = f".agent-write-{os.urandom(4).hex()}"
-        fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+        fd = os.open(
+            mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder
+        )
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(data)

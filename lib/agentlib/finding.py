@@ -1,4 +1,5 @@
 """Find agents and tools by what they can do: the words of a request against name, tags and description."""
+
 from __future__ import annotations
 
 from agentlib import candidates, cli, localshortlist, paths, records, registry, schemas
@@ -10,8 +11,8 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-FEW = 4             # letters that a word of the request needs to stand for the words that begin with it
-FOUND = 20          # records printed at most
+FEW = 4  # letters that a word of the request needs to stand for the words that begin with it
+FOUND = 20  # records printed at most
 
 
 def everyone() -> list[Record]:
@@ -58,12 +59,15 @@ def _words(one: Record, query: list[str]) -> list[str]:
     tags = " ".join(one.get("tags", []) if isinstance(one.get("tags"), list) else [])
     text = f"{localshortlist.describe(one)} {tags} {tags}".replace("_", " ").replace("-", " ")
     stems = [q for q in query if len(q) >= FEW]
-    return [next((q for q in stems if word.startswith(q)), word) for word in localshortlist.words(text)]
+    return [
+        next((q for q in stems if word.startswith(q)), word) for word in localshortlist.words(text)
+    ]
 
 
 def near(records_: list[Record], wanted: str, spec: str) -> list[Record]:
     """The same by words and by meaning, through vectors of a provider (see agentlib.semantic)."""
     from agentlib import semantic
+
     found = semantic.nearest(spec, wanted, [localshortlist.describe(one) for one in records_])
     by_meaning = [{**records_[i], "similarity": round(score, 3)} for score, i in found]
     return semantic.fused(best(records_, wanted), by_meaning, name=lambda one: one["name"])

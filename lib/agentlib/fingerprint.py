@@ -1,4 +1,5 @@
 """Tell whether a tool's program is still the one that was found before."""
+
 from __future__ import annotations
 
 import hashlib

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 GIT_SECONDS = 30
 # A repository of others must not run its programs through our questions to git (git-config(1): core.fsmonitor).
-GIT = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false"]
+GIT = [
+    "git",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.quotePath=false",
+]
 
 
 def git(*args: str, folder: str = ".") -> bytes | None:
@@ -22,7 +30,12 @@ def git(*args: str, folder: str = ".") -> bytes | None:
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(
-            [*GIT, *args], cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=GIT_SECONDS
+            [*GIT, *args],
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=GIT_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -64,7 +77,9 @@ def folder(path: str) -> Iterator[str]:
 
 def _leads_out(file: str, path: str) -> bool:
     """Whether a link in the folder points outside of it."""
-    return os.path.islink(file) and not os.path.realpath(file).startswith(os.path.realpath(path) + os.sep)
+    return os.path.islink(file) and not os.path.realpath(file).startswith(
+        os.path.realpath(path) + os.sep
+    )
 
 
 def _walk(path: str) -> Iterator[str]:

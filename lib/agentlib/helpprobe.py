@@ -3,6 +3,7 @@
 Only for programs that the user names, in the strict sandbox, and with `--help` alone: `-h` and `help` make some
 programs work on standard input, power off, or create a file of that name.
 """
+
 from __future__ import annotations
 
 import os
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from agentlib.probe import Outcome
 
-HELP = 4_000        # characters of a help that the model gets to read
+HELP = 4_000  # characters of a help that the model gets to read
 
 
 def report(names: Sequence[str], timeout: float) -> int:
@@ -30,7 +31,9 @@ def report(names: Sequence[str], timeout: float) -> int:
     for name, path in found.items():
         text = _text(outcomes[path])
         if not text:
-            cli.warn(f"{name}: --help says nothing ({outcomes[path].why or 'no output'}); it cannot be made a tool so")
+            cli.warn(
+                f"{name}: --help says nothing ({outcomes[path].why or 'no output'}); it cannot be made a tool so"
+            )
             status = 1
             continue
         about = described.of(path)[0] or text.splitlines()[0].strip()[:200]
@@ -62,10 +65,19 @@ def _text(outcome: Outcome) -> str:
 
 def _record(name: str, path: str, about: str, text: str) -> dict[str, object]:
     cut = text if len(text) <= HELP else text[:HELP] + " [cut]"
-    properties = {"args": {"type": "array", "items": {"type": "string"},
-                           "description": f"its arguments, one string each, without a shell. Its own help: {cut}"},
-                  "stdin": {"type": "string", "description": "what it reads on standard input"}}
+    properties = {
+        "args": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": f"its arguments, one string each, without a shell. Its own help: {cut}",
+        },
+        "stdin": {"type": "string", "description": "what it reads on standard input"},
+    }
     called = re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(name))[:64]
-    schema = {"name": called, "description": about, "invoke": "argv",
-              "inputSchema": {"type": "object", "properties": properties, "required": ["args"]}}
+    schema = {
+        "name": called,
+        "description": about,
+        "invoke": "argv",
+        "inputSchema": {"type": "object", "properties": properties, "required": ["args"]},
+    }
     return schemas.tool(schema, path)

@@ -49,8 +49,16 @@ def base(value: str, variable: str) -> str:
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         good = False
-    if not good or any(c.isspace() or not c.isprintable() for c in value) or parts.query or parts.fragment:
-        raise Fault("invalid_request", f"{variable}: {value[:100]!r} is not an address such as https://host/v1")
+    if (
+        not good
+        or any(c.isspace() or not c.isprintable() for c in value)
+        or parts.query
+        or parts.fragment
+    ):
+        raise Fault(
+            "invalid_request",
+            f"{variable}: {value[:100]!r} is not an address such as https://host/v1",
+        )
     return value.rstrip("/")
 
 
@@ -70,7 +78,10 @@ def decoded(text: str, what: str) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise Fault("bad_response", f"{what} is not a JSON object: {excerpt(text.encode('utf-8', 'replace'), 100)!r}")
+        raise Fault(
+            "bad_response",
+            f"{what} is not a JSON object: {excerpt(text.encode('utf-8', 'replace'), 100)!r}",
+        )
     return value
 
 

@@ -1,4 +1,5 @@
 """Find the processes that a bubblewrap of ours runs, so that they can be asked to end before it is ended with them."""
+
 from __future__ import annotations
 
 

@@ -1,4 +1,5 @@
 """Standard input inside a loop: its records one by one, as they come and as there is room for them."""
+
 from __future__ import annotations
 
 import os
@@ -21,13 +22,15 @@ CHUNK = 64 * 1024
 class Intake:
     """take(line) gets each record, while room() says yes. Once `done` no more come; `fault` says what was malformed."""
 
-    def __init__(self, loop: events.Loop, take: Callable[[Line], None], room: Callable[[], bool]) -> None:
+    def __init__(
+        self, loop: events.Loop, take: Callable[[Line], None], room: Callable[[], bool]
+    ) -> None:
         self._loop, self._take, self._room = loop, take, room
         self._splitter = Splitter()
         self._lines: deque[tuple[int, bytes]] = deque()
-        self._ended, self._watched = True, False        # nothing is read before start()
+        self._ended, self._watched = True, False  # nothing is read before start()
         self.fault: Fault | None = None
-        self.heard = False          # whether anything came at all
+        self.heard = False  # whether anything came at all
 
     @property
     def done(self) -> bool:
@@ -70,7 +73,7 @@ class Intake:
     def _read(self) -> None:
         try:
             data = os.read(0, CHUNK)
-        except BlockingIOError:     # another process set our input so: poll told too early
+        except BlockingIOError:  # another process set our input so: poll told too early
             return
         except OSError as bad:
             self._stop(Fault("invalid_input", f"standard input: {bad.strerror}"))

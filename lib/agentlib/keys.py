@@ -3,6 +3,7 @@
 A key comes from the variable that the provider's schema marks with `"key":true`, else from a command of the user's
 config.toml, `[keys]`, by the provider's or the variable's name: `openai = "pass show openai"` or a list of words.
 """
+
 from __future__ import annotations
 
 import os
@@ -17,12 +18,25 @@ if TYPE_CHECKING:
 
     from agentlib.records import Record
 
-PLAIN = ("PATH", "HOME", "LANG", "LANGUAGE", "TMPDIR", "TERM", "USER", "LOGNAME", "TZ",
-         "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+PLAIN = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "TMPDIR",
+    "TERM",
+    "USER",
+    "LOGNAME",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+)
 FAMILIES = ("LC_", "XDG_", "AGENT_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-SHORTEST = 6            # characters: a shorter value is no secret, and removing it would garble all text
-PATIENCE = 60.0         # seconds that a key's command has, for it may ask a person for a passphrase
+SHORTEST = 6  # characters: a shorter value is no secret, and removing it would garble all text
+PATIENCE = 60.0  # seconds that a key's command has, for it may ask a person for a passphrase
 WORDLESS = b"***"
 
 
@@ -42,14 +56,24 @@ def _optional(entry: Record) -> bool:
     word = entry.get("optional")
     if not isinstance(word, list):
         return bool(word)
-    return any(os.path.exists(os.path.expanduser(one)) if "/" in one else os.environ.get(one) for one in map(str, word))
+    return any(
+        os.path.exists(os.path.expanduser(one)) if "/" in one else os.environ.get(one)
+        for one in map(str, word)
+    )
 
 
 def entries(schema: Record) -> list[Record]:
     """The schema's `env`, without what is malformed in it."""
     listed = schema.get("env")
-    return [entry for entry in listed if isinstance(entry, dict) and isinstance(entry.get("name"), str)
-            ] if isinstance(listed, list) else []
+    return (
+        [
+            entry
+            for entry in listed
+            if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        ]
+        if isinstance(listed, list)
+        else []
+    )
 
 
 def source(name: str, schema: Record, config: Mapping[str, Any]) -> str:
@@ -72,15 +96,25 @@ def command(name: str, needed: Iterable[str], config: Mapping[str, Any]) -> tupl
 
 def absent(name: str, schema: Record) -> Fault:
     """What to say where the key is not there."""
-    return Fault("auth", f"{name}: no key: set {' or '.join(variables(schema))} "
-                         f"(or in config.toml: [keys] {name} = \"a command that prints it\")", provider=name)
+    return Fault(
+        "auth",
+        f"{name}: no key: set {' or '.join(variables(schema))} "
+        f'(or in config.toml: [keys] {name} = "a command that prints it")',
+        provider=name,
+    )
 
 
 def environment(name: str, schema: Record, config: Mapping[str, Any]) -> dict[str, str]:
     """The whole environment of the provider: what programs need, what its schema lists, and its key."""
     listed = {entry["name"] for entry in entries(schema)}
-    env = {variable: value for variable, value in os.environ.items()
-           if variable in PLAIN or variable in listed or variable.startswith(FAMILIES) or variable.lower() in PROXIES}
+    env = {
+        variable: value
+        for variable, value in os.environ.items()
+        if variable in PLAIN
+        or variable in listed
+        or variable.startswith(FAMILIES)
+        or variable.lower() in PROXIES
+    }
     needed = variables(schema)
     if needed and not any(env.get(variable, "").strip() for variable in needed):
         if found := command(name, needed, config):
@@ -92,36 +126,48 @@ def environment(name: str, schema: Record, config: Mapping[str, Any]) -> dict[st
 def fetch(word: str, argv: Any) -> str:
     """The key that a command of the user's prints. Its output is a secret: no message shows it."""
     import subprocess
+
     if isinstance(argv, str):
         import shlex
+
         try:
             argv = shlex.split(argv)
-        except ValueError as bad:       # a quotation that does not end
+        except ValueError as bad:  # a quotation that does not end
             raise Fault("invalid_input", f"config.toml: [keys] {word}: {bad}") from None
     if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
         raise Fault("invalid_input", f"config.toml: [keys] {word}: a command or a list of words")
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PATIENCE, check=False)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PATIENCE, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]} gave no key within {PATIENCE:g} s") from None
+        raise Fault(
+            "auth", f"config.toml: [keys] {word}: {argv[0]} gave no key within {PATIENCE:g} s"
+        ) from None
     except OSError as bad:
         raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]}: {bad.strerror}") from None
     key = done.stdout.decode("utf-8", "replace").split("\n", 1)[0].strip()
     if done.returncode or not key:
-        raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]} ended with status {done.returncode} and "
-                            f"{'a' if key else 'no'} first line")
+        raise Fault(
+            "auth",
+            f"config.toml: [keys] {word}: {argv[0]} ended with status {done.returncode} and "
+            f"{'a' if key else 'no'} first line",
+        )
     return key
 
 
 def secrets(schema: Record, env: Mapping[str, str]) -> set[bytes]:
     """What must never be written: the keys in a provider's environment, and passwords of proxies."""
-    found = [env[name] for entry in entries(schema)
-             if (name := entry["name"]) in env and (entry.get("key") or _private(name))]
+    found = [
+        env[name]
+        for entry in entries(schema)
+        if (name := entry["name"]) in env and (entry.get("key") or _private(name))
+    ]
     for variable in env:
         if variable.lower() in PROXIES and "@" in env[variable]:
             found.append(env[variable].rpartition("@")[0].rpartition("/")[2].partition(":")[2])
     spelled = {word.strip() for word in found if len(word.strip()) >= SHORTEST}
-    spelled |= {records.dumps(word)[1:-1] for word in spelled}      # as it stands inside JSON
+    spelled |= {records.dumps(word)[1:-1] for word in spelled}  # as it stands inside JSON
     return {word.encode("utf-8", "surrogateescape") for word in spelled}
 
 

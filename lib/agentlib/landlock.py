@@ -3,6 +3,7 @@
 The kernel's version of it (ABI) decides how much: 1 files, 2 links between folders, 3 truncate, 4 TCP, 5 device
 ioctl, 6 signals and abstract sockets. None of them sees chmod, chown, times and extended attributes.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -12,7 +13,7 @@ import struct
 
 from agentlib.faults import Fault
 
-CREATE, ADD, RESTRICT = 444, 445, 446                # the same numbers on every machine
+CREATE, ADD, RESTRICT = 444, 445, 446  # the same numbers on every machine
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 TRUNCATE, IOCTL_DEVICE = 1 << 14, 1 << 15
 LOOK = EXECUTE | READ_FILE | READ_DIR
@@ -57,9 +58,13 @@ def restrict(readable: list[str], writable: list[str], network: bool) -> None:
 
 def _ruleset(files: int, version: int, network: bool) -> int:
     tcp = 0 if network or version < 4 else 0b11
-    scope = 0b11 if version >= 6 else 0              # no signals, no abstract sockets, out of here
-    attributes = struct.pack("=QQQ", files, tcp, scope)[:8 if version < 4 else 16 if version < 6 else 24]
-    made = int(_libc.syscall(CREATE, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint(0)))
+    scope = 0b11 if version >= 6 else 0  # no signals, no abstract sockets, out of here
+    attributes = struct.pack("=QQQ", files, tcp, scope)[
+        : 8 if version < 4 else 16 if version < 6 else 24
+    ]
+    made = int(
+        _libc.syscall(CREATE, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint(0))
+    )
     if made < 0:
         raise _refused("ruleset")
     return made
@@ -80,4 +85,6 @@ def _allow(ruleset: int, path: str, access: int) -> None:
 
 
 def _refused(what: str) -> Fault:
-    return Fault("tool_denied", f"sandbox unavailable: landlock: {what}: {os.strerror(ctypes.get_errno())}")
+    return Fault(
+        "tool_denied", f"sandbox unavailable: landlock: {what}: {os.strerror(ctypes.get_errno())}"
+    )

@@ -3,6 +3,7 @@
 A user namespace counts its own processes, so the limit holds inside bubblewrap; only root's are never counted by
 the kernel, and get a control group (pids) where the machine has one that we may use.
 """
+
 from __future__ import annotations
 
 import functools
@@ -29,15 +30,28 @@ def command(limits: Mapping[str, int]) -> list[str]:
     """What to put before a tool's argv; nothing on a machine without prlimit."""
     if not os.access(PRLIMIT, os.X_OK):
         return []
-    return [PRLIMIT, f"--nproc={limits['processes']}", f"--as={limits['memory']}", f"--fsize={limits['file']}",
-            f"--nofile={limits['files']}", "--core=0", "--"]
+    return [
+        PRLIMIT,
+        f"--nproc={limits['processes']}",
+        f"--as={limits['memory']}",
+        f"--fsize={limits['file']}",
+        f"--nofile={limits['files']}",
+        "--core=0",
+        "--",
+    ]
 
 
 def impose(limits: Mapping[str, int], processes: int) -> None:
     """The same on the calling process. processes: of all that the kernel counts with the tool's."""
     import resource
-    wanted = {resource.RLIMIT_NPROC: processes, resource.RLIMIT_AS: limits["memory"],
-              resource.RLIMIT_FSIZE: limits["file"], resource.RLIMIT_NOFILE: limits["files"], resource.RLIMIT_CORE: 0}
+
+    wanted = {
+        resource.RLIMIT_NPROC: processes,
+        resource.RLIMIT_AS: limits["memory"],
+        resource.RLIMIT_FSIZE: limits["file"],
+        resource.RLIMIT_NOFILE: limits["files"],
+        resource.RLIMIT_CORE: 0,
+    }
     for which, value in wanted.items():
         most = resource.getrlimit(which)[1]
         value = value if most == resource.RLIM_INFINITY else min(value, most)

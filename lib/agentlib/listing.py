@@ -1,4 +1,5 @@
 """What agent-llm lists: the providers, their models, the keys; and the ledgers of budgets."""
+
 from __future__ import annotations
 
 import os
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from agentlib.records import Record
 
-PATIENCE = 30.0         # seconds for a vendor's list of models
+PATIENCE = 30.0  # seconds for a vendor's list of models
 
 
 def show(options: argparse.Namespace, found: Providers, only_keys: bool) -> int:
@@ -25,7 +26,9 @@ def show(options: argparse.Namespace, found: Providers, only_keys: bool) -> int:
         return key_states(found)
     if options.list_providers:
         return providers(found, options.json)
-    return models(found, [options.provider] if options.provider else list(found.all()), options.json)
+    return models(
+        found, [options.provider] if options.provider else list(found.all()), options.json
+    )
 
 
 def providers(found: Providers, as_records: bool) -> int:
@@ -34,9 +37,17 @@ def providers(found: Providers, as_records: bool) -> int:
         needed = keys.variables(provider.schema)
         source = keys.source(provider.name, provider.schema, found.config)
         if as_records:
-            records.write({"type": "provider", "name": provider.name, "description": provider.schema.get("description"),
-                           "path": provider.path, "keys": needed, "ready": found.ready(provider),
-                           "default_model": provider.schema.get("default_model")})
+            records.write(
+                {
+                    "type": "provider",
+                    "name": provider.name,
+                    "description": provider.schema.get("description"),
+                    "path": provider.path,
+                    "keys": needed,
+                    "ready": found.ready(provider),
+                    "default_model": provider.schema.get("default_model"),
+                }
+            )
         else:
             lack = "no key" if keys.required(provider.schema) else "key optional"
             missing = f"{lack}: {' or '.join(needed)}" if needed else "needs no key"
@@ -49,7 +60,9 @@ def models(found: Providers, names: Iterable[str], as_records: bool) -> int:
     """Print the models of these providers; the vendor is asked where it can be, else its schema's are printed."""
     for name in names:
         provider = found.get(name)
-        for model in asked(provider, found.config) if found.ready(provider) else schema_models(provider):
+        for model in (
+            asked(provider, found.config) if found.ready(provider) else schema_models(provider)
+        ):
             if as_records:
                 records.write({"type": "model", "provider": provider.name, **model})
             else:
@@ -66,16 +79,30 @@ def asked(provider: Provider, config: Any) -> list[Record]:
     """What `PROVIDER --list-models` prints, in the private environment of a provider; the schema's where that fails."""
     env = keys.environment(provider.name, provider.schema, config)
     try:
-        done = subprocess.run([provider.path, "--list-models"], stdin=subprocess.DEVNULL, capture_output=True,
-                              timeout=PATIENCE, env=env, check=False, start_new_session=True)
+        done = subprocess.run(
+            [provider.path, "--list-models"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE,
+            env=env,
+            check=False,
+            start_new_session=True,
+        )
         told = list(_models(done.stdout))
         if done.returncode == 0 and told:
             return told
         said = done.stderr
     except (OSError, subprocess.TimeoutExpired) as bad:
         said = str(bad).encode()
-    last = keys.scrub(said, keys.secrets(provider.schema, env)).decode("utf-8", "replace").strip().splitlines()[-1:]
-    cli.warn(f"{provider.name} did not tell its models, so these are those of its schema: {''.join(last)}")
+    last = (
+        keys.scrub(said, keys.secrets(provider.schema, env))
+        .decode("utf-8", "replace")
+        .strip()
+        .splitlines()[-1:]
+    )
+    cli.warn(
+        f"{provider.name} did not tell its models, so these are those of its schema: {''.join(last)}"
+    )
     return schema_models(provider)
 
 
@@ -113,10 +140,19 @@ def ledger(args: list[str]) -> int:
     try:
         usd = float(args[0])
         tokens = int(args[1]) if args[1:] else None
-        if usd <= 0 or usd != usd or usd == float("inf") or len(args) > 2 or tokens is not None and tokens <= 0:
+        if (
+            usd <= 0
+            or usd != usd
+            or usd == float("inf")
+            or len(args) > 2
+            or tokens is not None
+            and tokens <= 0
+        ):
             raise ValueError
     except ValueError:
-        raise Fault("invalid_input", "usage: agent-llm budget [USD [TOKENS]], both above 0") from None
+        raise Fault(
+            "invalid_input", "usage: agent-llm budget [USD [TOKENS]], both above 0"
+        ) from None
     _print(budget.create(usd, tokens))
     return 0
 

@@ -1,4 +1,5 @@
 """A run of agent-llm: a question answered as text or as one record, or a stream of requests answered as records."""
+
 from __future__ import annotations
 
 import os
@@ -36,14 +37,23 @@ class Run:
     def __init__(self, asked: argparse.Namespace, router: Router, told: Mapping[str, Any]) -> None:
         self.options, self.router = asked, router
         self.text = " ".join(word for word in asked.request if word != "-")
-        self.flags = {name: value for name in SETTINGS if (value := getattr(asked, name)) is not None}
-        self.said: Record = {}              # what `config` records say
-        self.held: list[Line] = []          # what was read while no request has come
-        self.size = 0                       # bytes of that
-        self.filter = False                 # a request has come
+        self.flags = {
+            name: value for name in SETTINGS if (value := getattr(asked, name)) is not None
+        }
+        self.said: Record = {}  # what `config` records say
+        self.held: list[Line] = []  # what was read while no request has come
+        self.size = 0  # bytes of that
+        self.filter = False  # a request has come
         self.loop, self.out = events.Loop(), answers.Out()
-        self.dispatch = dispatch.Dispatch(self.loop, router, llmargs.limits(asked), answers.Lines(self.out), self.out,
-                                          dict(told), asked.quiet)
+        self.dispatch = dispatch.Dispatch(
+            self.loop,
+            router,
+            llmargs.limits(asked),
+            answers.Lines(self.out),
+            self.out,
+            dict(told),
+            asked.quiet,
+        )
         self.intake = intake.Intake(self.loop, self.take, lambda: self.dispatch.room)
 
     def run(self) -> int:
@@ -54,7 +64,9 @@ class Run:
         if not self.filter:
             if not stream and not self.text:
                 return _nothing(self.options.request)
-            self.dispatch.sink = answers.Whole(self.out) if self.options.json else answers.Text(self.out)
+            self.dispatch.sink = (
+                answers.Whole(self.out) if self.options.json else answers.Text(self.out)
+            )
             self.submit("1", question.request(stream, self.text))
         return self.end()
 
@@ -64,7 +76,9 @@ class Run:
             try:
                 self.dispatch.pool.process(self.router.target({}).provider)
             except Fault:
-                if self.text and os.isatty(0):      # else a record on standard input may still name another
+                if self.text and os.isatty(
+                    0
+                ):  # else a record on standard input may still name another
                     raise
 
     def plain(self) -> list[Record]:
@@ -86,7 +100,9 @@ class Run:
         """One record."""
         kind = line.record["type"]
         if kind == "config":
-            self.said.update({name: value for name, value in line.record.items() if value is not None})
+            self.said.update(
+                {name: value for name, value in line.record.items() if value is not None}
+            )
         if kind in ("request", "embed"):
             self.request(line)
         elif self.filter:
@@ -94,14 +110,20 @@ class Run:
         else:
             self.size += len(line.raw)
             if self.size > records.LINE_CAP:
-                raise Fault("limit_exceeded", f"line {line.number}: over {records.LINE_CAP >> 20} MiB and no request")
+                raise Fault(
+                    "limit_exceeded",
+                    f"line {line.number}: over {records.LINE_CAP >> 20} MiB and no request",
+                )
             self.held.append(line)
 
     def request(self, line: Line) -> None:
         """A `request` or `embed` record; with the first, what came before it is passed on."""
         kind = line.record["type"]
         if self.text:
-            raise Fault("invalid_input", f"line {line.number}: `{kind}` records, and operands: use one of the two")
+            raise Fault(
+                "invalid_input",
+                f"line {line.number}: `{kind}` records, and operands: use one of the two",
+            )
         if not self.filter:
             self.filter = True
             for held in self.held:
@@ -118,7 +140,9 @@ class Run:
         asked = question.filled(asked, {**self.said, **self.flags})
         own, theirs = self.options.provider, self.said.get("provider")
         provider = own or theirs
-        model = self.options.model or (self.said.get("model") if theirs in (None, provider) else None)
+        model = self.options.model or (
+            self.said.get("model") if theirs in (None, provider) else None
+        )
         for name, value in (("provider", provider), ("model", model)):
             if value:
                 asked.setdefault(name, value)

@@ -1,4 +1,5 @@
 """The work of the process that holds the local model: a request in, deltas and one final record out."""
+
 from __future__ import annotations
 
 import threading
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     Emit = Callable[[Record], None]
     Wanted = Callable[[], bool]
 
-ALIVE = 10.0        # seconds without a delta, after which an empty one is sent
+ALIVE = 10.0  # seconds without a delta, after which an empty one is sent
 
 
 class Resident:
@@ -31,7 +32,9 @@ class Resident:
 
     _engine: Engine | None
 
-    def chat(self, path: str, body: Record, see: Callable[[str], None], wanted: Wanted, emit: Emit) -> Reply:
+    def chat(
+        self, path: str, body: Record, see: Callable[[str], None], wanted: Wanted, emit: Emit
+    ) -> Reply:
         """Engine.chat with the model of this file, which is loaded where it is not."""
         while not self._turn.acquire(timeout=1.0):
             if not wanted():
@@ -39,7 +42,10 @@ class Resident:
         try:
             if path != self._path or self._engine is None:
                 emit({"warm": "note", "message": "loading the model into memory, once"})
-                self._path, self._engine = "", None     # the old one goes first: there may be no room for both
+                self._path, self._engine = (
+                    "",
+                    None,
+                )  # the old one goes first: there may be no room for both
                 self._engine = Engine(path)
                 self._path = path
             return self._engine.chat(body, see, wanted)
@@ -54,6 +60,7 @@ def filter() -> Callable[[Iterable[Record], Emit, Wanted], None]:
     def work(lines: Iterable[Record], emit: Emit, wanted: Wanted) -> None:
         for request in lines:
             emit(answer(request, resident, emit, wanted))
+
     return work
 
 
@@ -68,23 +75,38 @@ def answer(request: Record, resident: Resident, emit: Emit, wanted: Wanted) -> R
     except Cancelled:
         return told.error(Fault("interrupted", "the process that answers is ending"))
     except Exception as bug:
-        return told.error(Fault("server", f"internal error: {type(bug).__name__}: {bug}", retryable=False))
-    return {"type": "response", "id": request.get("id"), "message": said, "stop_reason": stop_reason, "usage": usage,
-            "model": request.get("model"), "provider": "local", "cost_usd": 0.0,
-            "duration_ms": round((time.monotonic() - started) * 1000)}
+        return told.error(
+            Fault("server", f"internal error: {type(bug).__name__}: {bug}", retryable=False)
+        )
+    return {
+        "type": "response",
+        "id": request.get("id"),
+        "message": said,
+        "stop_reason": stop_reason,
+        "usage": usage,
+        "model": request.get("model"),
+        "provider": "local",
+        "cost_usd": 0.0,
+        "duration_ms": round((time.monotonic() - started) * 1000),
+    }
 
 
 class Told:
     """What of an answer went out already."""
 
     def __init__(self, request: Record, emit: Emit, wanted: Wanted) -> None:
-        self._id, self._stream, self.emit, self._wanted = request.get("id"), bool(request.get("stream")), emit, wanted
+        self._id, self._stream, self.emit, self._wanted = (
+            request.get("id"),
+            bool(request.get("stream")),
+            emit,
+            wanted,
+        )
         self.text, self._last = "", time.monotonic()
 
     def upto(self, text: str) -> None:
         """Send as a `delta` what is new in the text so far."""
         if self._stream and len(text) > len(self.text):
-            self._delta(text[len(self.text):])
+            self._delta(text[len(self.text) :])
             self.text = text
 
     def _delta(self, text: str) -> None:
@@ -117,10 +139,14 @@ def ask(request: Record, resident: Resident, told: Told) -> tuple[Record, str, R
     return said, "tool_use" if said.get("tool_calls") else reply.stop_reason, usage
 
 
-def one(plan: localprompt.Plan, request: Record, resident: Resident, told: Told) -> tuple[Record, Reply]:
+def one(
+    plan: localprompt.Plan, request: Record, resident: Resident, told: Told
+) -> tuple[Record, Reply]:
     """One answer of the model to one plan. JSON that was cut at max_tokens gives what text there is."""
+
     def see(raw: str) -> None:
         told.upto(localreply.answered(raw, plan))
+
     reply = resident.chat(request["model_file"], plan.body, see, told.wanted, told.emit)
     try:
         return localreply.message(reply.text, plan), reply

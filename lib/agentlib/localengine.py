@@ -1,4 +1,5 @@
 """llama.cpp in this process, by way of the package xllamacpp: load a GGUF file, answer one chat at a time."""
+
 from __future__ import annotations
 
 import contextlib
@@ -20,17 +21,21 @@ if TYPE_CHECKING:
 
     class Reply(NamedTuple):
         """text; stop_reason as in a `response` record; usage likewise."""
+
         text: str
         stop_reason: str
         usage: Record
 else:
     Reply = namedtuple("Reply", "text stop_reason usage")
 
-CONTEXT = 8192          # tokens; 28 KiB of memory each with the default model
-BATCH = 128             # tokens read at a time: a cancelled request ends after one batch, so within seconds
+CONTEXT = 8192  # tokens; 28 KiB of memory each with the default model
+BATCH = 128  # tokens read at a time: a cancelled request ends after one batch, so within seconds
 PROMPT_CACHE_MIB = 128  # for the beginnings of other conversations
-KINDS = {"exceed_context_size_error": "context_length", "invalid_request_error": "invalid_request",
-         "unavailable_error": "overloaded"}
+KINDS = {
+    "exceed_context_size_error": "context_length",
+    "invalid_request_error": "invalid_request",
+    "unavailable_error": "overloaded",
+}
 
 
 def threads() -> int:
@@ -43,7 +48,9 @@ def _own_signals() -> Iterator[None]:
     """llama.cpp takes INT and TERM for itself when it starts; give them back. By the C library, since Python lets only
     the main thread set a handler. A sigaction is opaque here, and smaller than 512 bytes on every Linux."""
     library = ctypes.CDLL(None)
-    before = {signum: ctypes.create_string_buffer(512) for signum in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        signum: ctypes.create_string_buffer(512) for signum in (signal.SIGINT, signal.SIGTERM)
+    }
     for signum, action in before.items():
         library.sigaction(int(signum), None, action)
     try:
@@ -66,13 +73,21 @@ class Engine:
         try:
             packages.need("xllamacpp")
         except Fault:
-            raise Fault("not_found", "llama.cpp is not installed: `agent-llm local install` does it") from None
+            raise Fault(
+                "not_found", "llama.cpp is not installed: `agent-llm local install` does it"
+            ) from None
         import xllamacpp
+
         params = xllamacpp.CommonParams()
         params.model.path = model
         params.n_threads_http, params.ui, params.endpoint_slots = 1, False, False
         params.n_ctx, params.n_batch, params.n_ubatch, params.n_parallel = CONTEXT, BATCH, BATCH, 1
-        params.n_gpu_layers, params.no_extra_bufts, params.fit_params, params.warmup = 0, True, False, False
+        params.n_gpu_layers, params.no_extra_bufts, params.fit_params, params.warmup = (
+            0,
+            True,
+            False,
+            False,
+        )
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
         params.cache_ram_mib, params.verbosity = PROMPT_CACHE_MIB, -1
         with _own_signals(), tempfile.TemporaryDirectory(dir="/tmp") as folder:
@@ -81,7 +96,9 @@ class Engine:
             try:
                 self._server = xllamacpp.Server(params)
             except RuntimeError:
-                raise Fault("invalid_input", f"{model}: not a model that llama.cpp can load") from None
+                raise Fault(
+                    "invalid_input", f"{model}: not a model that llama.cpp can load"
+                ) from None
 
     def chat(self, body: Record, see: Callable[[str], None], wanted: Callable[[], bool]) -> Reply:
         """Answer a chat-completions body.
@@ -90,11 +107,18 @@ class Engine:
         piece; Cancelled where not. Fault with the kind of llama.cpp's own error.
         """
         answer = _Answer(see, wanted)
-        asked = {**body, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
+        asked = {
+            **body,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "return_progress": True,
+        }
         try:
             self._server.handle_chat_completions(records.dumps(asked), answer.take)
         except ValueError as bad:
-            raise Fault("invalid_request", f"the output cannot be held to this schema: {bad}") from None
+            raise Fault(
+                "invalid_request", f"the output cannot be held to this schema: {bad}"
+            ) from None
         return answer.reply()
 
 
@@ -121,8 +145,11 @@ class _Answer:
             raise Fault(KINDS.get(problem.get("type"), "server"), str(problem.get("message")))
         if counted := piece.get("usage"):
             cached = (counted.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
-            self._usage = {"input_tokens": counted["prompt_tokens"],
-                           "output_tokens": counted["completion_tokens"], "cached_input_tokens": cached}
+            self._usage = {
+                "input_tokens": counted["prompt_tokens"],
+                "output_tokens": counted["completion_tokens"],
+                "cached_input_tokens": cached,
+            }
         for choice in piece.get("choices") or []:
             if more := (choice.get("delta") or {}).get("content"):
                 self._text += more
@@ -135,4 +162,6 @@ class _Answer:
             raise self._failed
         if not self._stop:
             raise Fault("server", "the model stopped before its answer was whole")
-        return Reply(self._text, "max_tokens" if self._stop == "length" else "end_turn", self._usage)
+        return Reply(
+            self._text, "max_tokens" if self._stop == "length" else "end_turn", self._usage
+        )

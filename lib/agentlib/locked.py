@@ -1,4 +1,5 @@
 """A small file that many processes change in turn. The kernel drops the lock of a process that dies."""
+
 from __future__ import annotations
 
 import fcntl
@@ -10,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE = 2.0          # seconds: whoever holds the lock needs it for less than a millisecond
+PATIENCE = 2.0  # seconds: whoever holds the lock needs it for less than a millisecond
 
 
 @contextmanager
@@ -25,7 +26,9 @@ def locked(path: str | os.PathLike[str], flags: int = os.O_RDWR | os.O_CREAT) ->
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
-                    raise TimeoutError(f"{os.fspath(path)}: locked for more than {PATIENCE:g} s") from None
+                    raise TimeoutError(
+                        f"{os.fspath(path)}: locked for more than {PATIENCE:g} s"
+                    ) from None
                 time.sleep(0.002)
         yield file
     finally:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 TOLD_AFTER = 3  # the very same call, one after another, with the same result
 ENDED_AFTER = 10
 AGAIN = (
-    "\n\n[You have made this very call {n} times and got the same. Do something else, or answer with what you have.]"
+    "\n\n[You have made this very call {n} times and got the same. "
+    "Do something else, or answer with what you have.]"
 )
 
 
@@ -120,7 +121,10 @@ class Run:
     def result(self, fault: Fault | None = None) -> Record:
         """The `result` record as things stand."""
         known = {"id": self.task.get("id") if self.task else None, "name": self.setting.name}
-        made: Record = {"type": "result", **{name: value for name, value in known.items() if value is not None}}
+        made: Record = {
+            "type": "result",
+            **{name: value for name, value in known.items() if value is not None},
+        }
         made["output"] = self._output()
         if self.incomplete:
             made["incomplete"] = True
@@ -136,7 +140,11 @@ class Run:
             return self.setting.bare(transcript.text(self.messages[-1]))
         if not self.incomplete:
             return None
-        words = (transcript.text(one) for one in reversed(self.messages) if one.get("role") == "assistant")
+        words = (
+            transcript.text(one)
+            for one in reversed(self.messages)
+            if one.get("role") == "assistant"
+        )
         return next((said for said in words if said), None)
 
     def add(self, message: Record) -> None:
@@ -166,7 +174,9 @@ class Run:
                 if not self._repair():
                     return self._weigh()
             elif limit and self.tally.iterations >= limit:
-                self.incomplete = f"stopped after {limit} iterations without an answer (--max-iterations)"
+                self.incomplete = (
+                    f"stopped after {limit} iterations without an answer (--max-iterations)"
+                )
                 return None
             else:
                 yield from self._ask()
@@ -182,7 +192,9 @@ class Run:
         if window and compact.due(self.messages, window, self.said):
             yield from self._compact(window)
         try:
-            response = yield from self._answer(self.setting.request(self.messages, self.system, self.model))
+            response = yield from self._answer(
+                self.setting.request(self.messages, self.system, self.model)
+            )
         except Fault as fault:
             if fault.kind != "context_length" or self.squeezed:
                 raise
@@ -197,14 +209,18 @@ class Run:
     def _answer(self, request: Record) -> Steps:
         """The response to one request, counted; seen by the plugins before and after."""
         request = yield from self._hook("before_model", request)
-        self.said = yield Ask({name: value for name, value in request.items() if name not in ("type", "id")})
+        self.said = yield Ask(
+            {name: value for name, value in request.items() if name not in ("type", "id")}
+        )
         self.tally.add(self.said)
         return (yield from self._hook("after_model", self.said))
 
     def _act(self, calls: list[dict[str, Any]]) -> Steps:
         """Make the calls, together where all only read; results are added in the order of the calls."""
         tools = self.setting.tools
-        works: list[Callable[[], Any]] = [partial(tools.perform, call, self.leash) for call in calls]
+        works: list[Callable[[], Any]] = [
+            partial(tools.perform, call, self.leash) for call in calls
+        ]
         groups = [works] if tools.harmless(calls) else [[work] for work in works]
         waiting = iter(calls)
         for group in groups:
@@ -212,7 +228,10 @@ class Run:
                 count = self._again(next(waiting), message)
                 self.add(message)
                 if count >= ENDED_AFTER:
-                    raise Fault("limit_exceeded", f"the same call was made {count} times with the same result")
+                    raise Fault(
+                        "limit_exceeded",
+                        f"the same call was made {count} times with the same result",
+                    )
 
     def _again(self, call: dict[str, Any], message: Record) -> int:
         """How often this very call gave this very result, one after another; the model is told of it."""
@@ -253,7 +272,9 @@ class Run:
         try:
             response = yield from self._answer(request)
         except Fault as fault:
-            if fault.kind in ("interrupted", "limit_exceeded", "timeout") or fault.fields.get("plugin"):
+            if fault.kind in ("interrupted", "limit_exceeded", "timeout") or fault.fields.get(
+                "plugin"
+            ):
                 raise
             return compact.mechanical(gone)
         return transcript.text(response.get("message") or {}) or compact.mechanical(gone)

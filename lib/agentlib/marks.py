@@ -1,4 +1,5 @@
 """Which files may be run to be asked what they are: marked ones, that nobody but their owner may change."""
+
 from __future__ import annotations
 
 import os
@@ -8,7 +9,7 @@ from agentlib import paths
 from agentlib.faults import Fault
 
 MARK = b"agent-schema"
-SCAN = 64 << 20         # bytes of a file that are searched for the mark
+SCAN = 64 << 20  # bytes of a file that are searched for the mark
 
 
 class Skipped(Fault):
@@ -26,7 +27,9 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
     try:
         seen = os.stat(path)
     except OSError as bad:
-        raise (Skipped if os.path.islink(path) else Fault)("not_found", bad.strerror or str(bad)) from None
+        raise (Skipped if os.path.islink(path) else Fault)(
+            "not_found", bad.strerror or str(bad)
+        ) from None
     except ValueError:
         raise Fault("invalid_input", "no file name: it holds a NUL") from None
     if not stat.S_ISREG(seen.st_mode):
@@ -48,14 +51,18 @@ def _open_to_all(folder: str) -> str:
     try:
         mode = os.stat(folder or ".").st_mode
     except (OSError, ValueError):
-        return ""       # the file's own stat says it
+        return ""  # the file's own stat says it
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         return f"anyone may write to the folder {folder or '.'}: not asked (chmod o-w)"
     return ""
 
 
 def _file_type(mode: int) -> str:
-    for test, word in ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket")):
+    for test, word in (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+    ):
         if test(mode):
             return word
     return "a device"
@@ -72,7 +79,7 @@ def marked(path: str) -> bool:
             while left > 0 and (block := file.read(1 << 20)):
                 if mark in tail + block:
                     return True
-                tail, left = block[-len(mark):], left - len(block)
+                tail, left = block[-len(mark) :], left - len(block)
     except OSError:
         pass
     return False
@@ -86,10 +93,15 @@ def flag(path: str) -> str:
 def own(path: str) -> bool:
     """Whether the file is one of the suite's own programs."""
     real = os.path.realpath(path)
-    return os.path.dirname(real) in {os.path.join(paths.TOP, part) for part in ("bin", "tools", "providers", "plugins")}
+    return os.path.dirname(real) in {
+        os.path.join(paths.TOP, part) for part in ("bin", "tools", "providers", "plugins")
+    }
 
 
 def unmarked(path: str) -> Skipped:
     """The fault of a file without its mark."""
-    return Skipped("invalid_input", "does not hold the mark agent-schema: not run (a comment that names "
-                                    "--agent-schema is enough, where the program answers it)")
+    return Skipped(
+        "invalid_input",
+        "does not hold the mark agent-schema: not run (a comment that names "
+        "--agent-schema is enough, where the program answers it)",
+    )

@@ -50,7 +50,13 @@ def _part(piece: Record) -> dict[str, Any] | None:
     if not isinstance(part, dict) or not any(field in part for field in ("data", "path", "url")):
         return None
     media = str(part.get("media_type") or piece.get("media_type") or "application/octet-stream")
-    kind = part.get("type") if part is not piece else "image" if media.startswith("image/") else "document"
+    kind = (
+        part.get("type")
+        if part is not piece
+        else "image"
+        if media.startswith("image/")
+        else "document"
+    )
     fields = {name: part[name] for name in ("data", "path", "url", "name") if name in part}
     return {"type": kind, "media_type": media, **fields}
 
@@ -65,6 +71,8 @@ def _label(piece: Record) -> str:
 def _text(piece: Record) -> str:
     part = piece.get("part")
     held = (
-        piece["value"] if "value" in piece else piece.get("text", part.get("text") if isinstance(part, dict) else None)
+        piece["value"]
+        if "value" in piece
+        else piece.get("text", part.get("text") if isinstance(part, dict) else None)
     )
     return held if isinstance(held, str) else records.dumps(held)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from agentlib.records import Line, Record
 
 BATCH = 1000  # records a transaction, where they come faster than they are kept
-NAMED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")  # signs of a store's name
+NAMED = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
+)  # signs of a store's name
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -77,7 +79,13 @@ def item(args: Namespace, key: Any, value: Any, record: Record | None = None) ->
     if not all(isinstance(t, str) and t and not re.search(r"\s", t) for t in tags):
         raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
     expires = time.time() + seconds(args.ttl) if args.ttl else moment(record.get("expires"))
-    return {"key": key, "value": value, "tags": tags, "time": record.get("time"), "expires": expires}
+    return {
+        "key": key,
+        "value": value,
+        "tags": tags,
+        "time": record.get("time"),
+        "expires": expires,
+    }
 
 
 def seconds(text: str) -> float:
@@ -97,7 +105,9 @@ def moment(text: Any) -> float | None:
     try:
         return datetime.fromisoformat(text).timestamp()
     except (TypeError, ValueError):
-        raise Fault("invalid_input", f"expires: {text!r} is not a time like 2026-01-31T12:00:00Z") from None
+        raise Fault(
+            "invalid_input", f"expires: {text!r} is not a time like 2026-01-31T12:00:00Z"
+        ) from None
 
 
 def value_of(text: str) -> Any:
@@ -110,7 +120,9 @@ def value_of(text: str) -> Any:
 
 def shown(value: Any) -> bytes:
     """A value for people and pipes: text as it is, anything else as JSON."""
-    return (value if isinstance(value, str) else records.dumps(value)).encode("utf-8", "replace") + b"\n"
+    return (value if isinstance(value, str) else records.dumps(value)).encode(
+        "utf-8", "replace"
+    ) + b"\n"
 
 
 def remember(args: Namespace) -> int:
@@ -177,7 +189,9 @@ def listing(args: Namespace) -> int:
 def export(args: Namespace) -> int:
     if not args.flat:
         return listing(args)
-    flat = {record["key"]: record["value"] for record in opened(args).items(args.namespace, args.tag)}
+    flat = {
+        record["key"]: record["value"] for record in opened(args).items(args.namespace, args.tag)
+    }
     records.put(records.dumps(flat).encode() + b"\n")
     return 0
 
@@ -188,9 +202,12 @@ def bring(args: Namespace) -> int:
         flat = value_of(records.plain()["text"])
         if not isinstance(flat, dict):
             raise Fault(
-                "invalid_input", "import --flat: one JSON object of key to value is due on standard input"
+                "invalid_input",
+                "import --flat: one JSON object of key to value is due on standard input",
             )
-        opened(args, create=True).remember_many((args.namespace, item(args, k, v)) for k, v in flat.items())
+        opened(args, create=True).remember_many(
+            (args.namespace, item(args, k, v)) for k, v in flat.items()
+        )
         records.write({"type": "imported", "count": len(flat)})
         return 0
     return Keeper(args, passing=False).run()
@@ -235,7 +252,10 @@ class Keeper:
         except Fault as bad:
             self.failed += 1
             self.held.append(
-                records.dumps(Fault(bad.kind, f"line {line.number}: {bad.message}").record()).encode() + b"\n"
+                records.dumps(
+                    Fault(bad.kind, f"line {line.number}: {bad.message}").record()
+                ).encode()
+                + b"\n"
             )
 
     def flush(self) -> None:
@@ -281,7 +301,9 @@ def fitting(args: Namespace, words: str) -> list[Record]:
     if words.strip():
         return ranked(args, store, words)
     space = None if args.all else args.namespace
-    return sorted(store.items(space, args.tag), key=lambda r: str(r["time"]), reverse=True)[: args.limit]
+    return sorted(store.items(space, args.tag), key=lambda r: str(r["time"]), reverse=True)[
+        : args.limit
+    ]
 
 
 def stats(args: Namespace) -> int:
@@ -309,7 +331,9 @@ def tool(args: Namespace) -> int:
     name = args.words[0]
     if name == "remember":
         args.tag = given.get("tags") or []
-        opened(args, create=True).remember(args.namespace, item(args, given.get("key"), given.get("value")))
+        opened(args, create=True).remember(
+            args.namespace, item(args, given.get("key"), given.get("value"))
+        )
         return _said(0, "", "remembered")
     if name == "search_memory":
         args.words, args.limit = [str(given.get("words", ""))], int(given.get("limit") or 10)
@@ -330,7 +354,13 @@ def plugin(args: Namespace) -> int:
 
     def see(hook: str, record: Record) -> Record:
         if hook == "install":
-            return {**record, "tools": [*(t for t in record.get("tools") or [] if isinstance(t, dict)), *tools(args)]}
+            return {
+                **record,
+                "tools": [
+                    *(t for t in record.get("tools") or [] if isinstance(t, dict)),
+                    *tools(args),
+                ],
+            }
         asked = record.get("input")
         found = fitting(args, asked if isinstance(asked, str) else records.dumps(asked))
         return {**record, "material": [*(record.get("material") or []), *found]}
@@ -344,7 +374,10 @@ def tools(args: Namespace) -> list[Record]:
     own = ["--store", store, "--namespace", args.namespace]
     command = [os.path.join(paths.TOP, "bin", "agent-memory")]
     made = [one for one in args.schema if one.get("kind") != "plugin"]
-    return [{"type": "tool", **one, "command": [*command, *one["args"], *own], "invoke": "json"} for one in made]
+    return [
+        {"type": "tool", **one, "command": [*command, *one["args"], *own], "invoke": "json"}
+        for one in made
+    ]
 
 
 def _said(status: int, without: str, with_: str = "") -> int:

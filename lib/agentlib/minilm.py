@@ -18,7 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RUNTIME = ("onnxruntime==1.32.0", "numpy==2.4.6")  # wheels that need no others for this; 151 MB unpacked
+RUNTIME = (
+    "onnxruntime==1.32.0",
+    "numpy==2.4.6",
+)  # wheels that need no others for this; 151 MB unpacked
 PINS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "minilm.json")
 TITLE = "all-MiniLM-L6-v2"
 TOKENS = 256  # of a text; the model was trained for no more, what is beyond them is not seen
@@ -75,7 +78,9 @@ class Embedder:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._numpy = numpy
-        self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            weights, options, providers=["CPUExecutionProvider"]
+        )
 
     def vector(self, text: str) -> tuple[list[float], int]:
         """(384 numbers of length 1, how many tokens were read): the mean of what the model says of each token."""

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from agentlib.records import Record
 
-PATIENCE = 1800.0  # seconds for an answer, where the run has no limit of its own and agent-llm keeps none
+PATIENCE = (
+    1800.0  # seconds for an answer, where the run has no limit of its own and agent-llm keeps none
+)
 
 
 class Model:
@@ -32,11 +34,15 @@ class Model:
         command = [os.path.join(folder, "agent-llm"), *words]
         self._events, self._asked = events, False
         try:
-            self._filter = Coprocess("agent-llm", {"args": command, "env": env}, _final, passing, "server")
+            self._filter = Coprocess(
+                "agent-llm", {"args": command, "env": env}, _final, passing, "server"
+            )
         except OSError as bad:
             raise Fault("not_found", f"{command[0]}: {bad.strerror}") from None
 
-        self.hear({})  # so that it does not wonder about a silent standard input: we may wait for ours
+        self.hear(
+            {}
+        )  # so that it does not wonder about a silent standard input: we may wait for ours
 
     def hear(self, config: Record) -> None:
         """What the `config` records said; it holds for all requests after it."""
@@ -45,7 +51,11 @@ class Model:
     def ask(self, id: str, request: Record, key: Any) -> None:
         """Send a request; its end comes on the queue as (key, record or Fault)."""
         self._asked = True
-        self._filter.send(id, {"type": "request", "id": id, **request}, lambda answer: self._events.put((key, answer)))
+        self._filter.send(
+            id,
+            {"type": "request", "id": id, **request},
+            lambda answer: self._events.put((key, answer)),
+        )
 
     def forget(self, id: str) -> None:
         """Nobody waits for this answer any more."""

@@ -1,4 +1,5 @@
 """Write a first version of a tool, in a language of the author's choice, that passes `agent-discover --check`."""
+
 from __future__ import annotations
 
 import os
@@ -24,4 +25,6 @@ def write(path: str, language: str) -> None:
     except OSError as bad:
         raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
     shown = path if os.sep in path else f"./{path}"
-    records.put(f"{shown}: made; change what it says and does, then: agent-discover --check {shown}\n".encode())
+    records.put(
+        f"{shown}: made; change what it says and does, then: agent-discover --check {shown}\n".encode()
+    )

@@ -1,4 +1,5 @@
 """What agent-discover does beside listing files: the registry, help, new tools. None of it is a stage."""
+
 from __future__ import annotations
 
 import os
@@ -18,16 +19,25 @@ def act(action: str, operands: list[str], chosen: Any) -> int:
         return agents(operands)
     words = operands[1:] if action == "find" else operands
     if not words:
-        what = "words" if action == "find" else "a file" if action in ("register", "new-tool") else "a name"
+        what = (
+            "words"
+            if action == "find"
+            else "a file"
+            if action in ("register", "new-tool")
+            else "a name"
+        )
         raise Fault("invalid_input", f"{action}: give {what}; see 'agent-discover --help'")
     if action == "find":
         from agentlib import finding
+
         return finding.report(" ".join(words), getattr(chosen, "semantic", None))
     if action == "help-probe":
         from agentlib import helpprobe
+
         return helpprobe.report(words, chosen.timeout)
     if action == "new-tool":
         from agentlib import newtool
+
         for path in words:
             newtool.write(path, chosen.lang)
         return 0
@@ -38,6 +48,7 @@ def act(action: str, operands: list[str], chosen: Any) -> int:
 def agents(names: list[str]) -> int:
     """Print the agents of the registries, all or those named; 1 where there is none, or one is missing."""
     from agentlib import finding
+
     found = {one["name"]: one for one in finding.agents(warn=True)}
     for name in names:
         if name not in found:
@@ -57,7 +68,10 @@ def register(files: list[str], file: str) -> int:
         name, description = answer[0]["name"], answer[0]["description"]
         inside = os.path.relpath(path, os.path.dirname(os.path.abspath(file)))
         if inside.startswith(os.pardir) and file != registry.users():
-            raise Fault("invalid_input", f"{path}: not beneath the folder of {file}; --user enters it in your own")
+            raise Fault(
+                "invalid_input",
+                f"{path}: not beneath the folder of {file}; --user enters it in your own",
+            )
         binary = path if inside.startswith(os.pardir) else inside
         _change(file, registry.add, name, description, binary)
         cli.warn(f"{name}: entered in {file}")
@@ -75,6 +89,7 @@ def unregister(names: list[str], file: str) -> int:
 def _change(file: str, change: Callable[..., str], *about: str) -> None:
     """Read, change and write under a lock on the folder, so that two at once both count."""
     import fcntl
+
     folder = os.path.dirname(os.path.abspath(file))
     os.makedirs(folder, mode=0o700, exist_ok=True)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -90,4 +105,6 @@ def _nearest() -> str:
     first = next(iter(registry.sources()), "")
     usual = (registry.users(), os.path.join(paths.TOP, registry.FILE))
     here = os.path.join(os.getcwd(), registry.FILE)
-    return first if first and (first not in usual or os.path.dirname(first) == os.getcwd()) else here
+    return (
+        first if first and (first not in usual or os.path.dirname(first) == os.getcwd()) else here
+    )

@@ -52,7 +52,9 @@ def _keep(data: bytes) -> str:
     try:
         paths.private(paths.cache() / "outputs")
         _tidy()
-        with open(os.open(f"{name}.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        with open(
+            os.open(f"{name}.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+        ) as stream:
             stream.write(data)
         os.replace(f"{name}.{os.getpid()}", name)
     except Exception as bad:

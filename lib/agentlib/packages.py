@@ -1,4 +1,5 @@
 """The run-time packages: found when they are needed, in the suite's own environment, without a site scan."""
+
 from __future__ import annotations
 
 import os
@@ -14,6 +15,7 @@ def need(*names: str) -> None:
     Programs start with `-I -S`, so nothing is on sys.path but the standard library and ours; .pth files are never run.
     """
     from importlib.util import find_spec
+
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     folder = os.path.join(TOP, ".venv", "lib", version, "site-packages")
     if folder not in sys.path:
@@ -21,4 +23,6 @@ def need(*names: str) -> None:
     for name in names:
         if find_spec(name) is None:
             cure = os.path.join(TOP, "install.sh")
-            raise Fault("not_found", f"the package {name} for {version} is not installed: run {cure}")
+            raise Fault(
+                "not_found", f"the package {name} for {version} is not installed: run {cure}"
+            )

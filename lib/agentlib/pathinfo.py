@@ -2,6 +2,7 @@
 
 A warm listing is one file in the user's cache folder, valid while no folder of programs or man pages changed.
 """
+
 from __future__ import annotations
 
 import os
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-SECTIONS = ("1", "8", "6")      # of the manual: commands, administration, games
-PAGE = 8 * 1024         # bytes of a page that are read: its NAME stands at the top
+SECTIONS = ("1", "8", "6")  # of the manual: commands, administration, games
+PAGE = 8 * 1024  # bytes of a page that are read: its NAME stands at the top
 STATUS = "/var/lib/dpkg/status"
 INFO = "/var/lib/dpkg/info"
 
@@ -71,7 +72,13 @@ def programs(folders: list[str]) -> Iterator[Record]:
             if not stat.S_ISREG(mode) or not mode & 0o111:
                 continue
             text, source = described.of(path)
-            one: Record = {"type": "program", "name": name, "description": text, "path": path, "source": source}
+            one: Record = {
+                "type": "program",
+                "name": name,
+                "description": text,
+                "path": path,
+                "source": source,
+            }
             if mode & (stat.S_ISUID | stat.S_ISGID):
                 one["setuid"] = True
             if first.setdefault(name, path) != path:
@@ -93,7 +100,9 @@ class Descriptions:
     def _index(self, folder: str) -> None:
         try:
             for name in os.listdir(folder):
-                self._pages.setdefault(name.removesuffix(".gz").rpartition(".")[0], os.path.join(folder, name))
+                self._pages.setdefault(
+                    name.removesuffix(".gz").rpartition(".")[0], os.path.join(folder, name)
+                )
         except OSError:
             pass
 
@@ -113,13 +122,18 @@ class Descriptions:
 
 def man_folders() -> list[str]:
     """Where man pages are: MANPATH, else the usual folders."""
-    given = [folder for folder in os.environ.get("MANPATH", "").split(os.pathsep) if os.path.isabs(folder)]
+    given = [
+        folder
+        for folder in os.environ.get("MANPATH", "").split(os.pathsep)
+        if os.path.isabs(folder)
+    ]
     return given or ["/usr/local/share/man", "/usr/local/man", "/usr/share/man"]
 
 
 def name_line(page: str) -> str:
     """What the NAME section of a man page says behind the dash; "" where there is none to be found."""
     import zlib
+
     try:
         fd = os.open(page, os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -131,18 +145,27 @@ def name_line(page: str) -> str:
     except (OSError, zlib.error):
         return ""
     text = data.decode("utf-8", "replace")
-    if text.startswith(".so ") and "\n" in text:        # the page is another one
-        other = os.path.join(os.path.dirname(os.path.dirname(page)), text[4:text.index("\n")].strip())
-        return name_line(f"{other}.gz" if os.path.exists(f"{other}.gz") else other) if other != page else ""
+    if text.startswith(".so ") and "\n" in text:  # the page is another one
+        other = os.path.join(
+            os.path.dirname(os.path.dirname(page)), text[4 : text.index("\n")].strip()
+        )
+        return (
+            name_line(f"{other}.gz" if os.path.exists(f"{other}.gz") else other)
+            if other != page
+            else ""
+        )
     return plain(_name_section(text))
 
 
 def _name_section(text: str) -> str:
     import re
-    section = re.search(r'^\.S[Hh]\s+"?NAME"?[^\n]*\n(.*?)(?=^\.S[Hh]\b|\Z)', text, re.M | re.S | re.I)
+
+    section = re.search(
+        r'^\.S[Hh]\s+"?NAME"?[^\n]*\n(.*?)(?=^\.S[Hh]\b|\Z)', text, re.M | re.S | re.I
+    )
     if not section:
         return ""
-    if words := re.search(r"^\.Nd\s+(.*)$", section[1], re.M):      # pages of the BSD kind
+    if words := re.search(r"^\.Nd\s+(.*)$", section[1], re.M):  # pages of the BSD kind
         return words[1]
     lines = [re.sub(r"^\.(?:[BIR]+|SM|Nm)\s+", "", line) for line in section[1].splitlines()]
     joined = " ".join(line for line in lines if line and line[0] not in ".'")
@@ -153,6 +176,7 @@ def _name_section(text: str) -> str:
 def plain(text: str) -> str:
     """A line of roff without its fonts and signs; 200 characters at most."""
     import re
+
     text = re.sub(r"\\f(?:[A-Z0-9]|\([A-Z]{2}|\[[^]]*\])|\\[&/,|^%]|\\s[-+]?\d+", "", text)
     text = re.sub(r"\\\((?:aq|cq|oq|rq|lq|dq)|\\\[(?:aq|cq|oq|rq|lq|dq)\]", "'", text)
     text = re.sub(r"\\\(\w\w|\\\[\w+\]|\\\*\(\w\w", "", text)
@@ -163,6 +187,7 @@ def plain(text: str) -> str:
 def _owners() -> dict[str, str]:
     """The package of each file in a folder of programs, from dpkg's lists."""
     import re
+
     found = {}
     wanted = re.compile(rb"^/(?:usr/)?(?:local/)?(?:s?bin|games)/[^/\n]+$", re.M)
     try:
@@ -180,6 +205,7 @@ def _owners() -> dict[str, str]:
 def _packages() -> dict[str, str]:
     """The short description of each package that is installed."""
     import re
+
     try:
         with open(STATUS, encoding="utf-8", errors="replace") as stream:
             text = stream.read()
@@ -187,7 +213,9 @@ def _packages() -> dict[str, str]:
         return {}
     found = {}
     for block in text.split("\n\n"):
-        name, about = (re.search(rf"^{field}: (.*)$", block, re.M) for field in ("Package", "Description"))
+        name, about = (
+            re.search(rf"^{field}: (.*)$", block, re.M) for field in ("Package", "Description")
+        )
         if name and about:
             found[name[1]] = about[1]
     return found
@@ -199,7 +227,10 @@ def _stamp(folders: list[str]) -> bytes:
     for path in [*folders, STATUS, *(f"{f}/man{s}" for f in man_folders() for s in SECTIONS)]:
         try:
             about = os.stat(path)
-            seen.append(b"%s %d %d" % (os.fsencode(path).replace(b"\n", b"?"), about.st_ino, about.st_mtime_ns))
+            seen.append(
+                b"%s %d %d"
+                % (os.fsencode(path).replace(b"\n", b"?"), about.st_ino, about.st_mtime_ns)
+            )
         except OSError:
             pass
     return b"\t".join(seen)

@@ -1,4 +1,5 @@
 """Where things are: the suite's own folders, the user's XDG folders, the search paths (docs/protocol.md)."""
+
 from __future__ import annotations
 
 import os
@@ -13,9 +14,15 @@ if TYPE_CHECKING:
     ROOT: Path
 
 NAME = "agentutils"
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # checkout or installed tree
-_XDG = {"config": ("XDG_CONFIG_HOME", ".config"), "data": ("XDG_DATA_HOME", ".local/share"),
-        "state": ("XDG_STATE_HOME", ".local/state"), "cache": ("XDG_CACHE_HOME", ".cache")}
+TOP = os.path.dirname(
+    os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+)  # checkout or installed tree
+_XDG = {
+    "config": ("XDG_CONFIG_HOME", ".config"),
+    "data": ("XDG_DATA_HOME", ".local/share"),
+    "state": ("XDG_STATE_HOME", ".local/state"),
+    "cache": ("XDG_CACHE_HOME", ".cache"),
+}
 
 
 def __getattr__(name: str) -> Path:
@@ -23,6 +30,7 @@ def __getattr__(name: str) -> Path:
     if name != "ROOT":
         raise AttributeError(name)
     from pathlib import Path
+
     return Path(TOP)
 
 
@@ -30,6 +38,7 @@ def _home() -> str:
     if there := os.environ.get("HOME"):
         return there
     import pwd
+
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
@@ -39,7 +48,7 @@ def _home() -> str:
 def place(kind: str) -> str:
     """The user's folder for `config`, `data`, `state` or `cache`, as a string (no pathlib)."""
     variable, default = _XDG[kind]
-    given = os.environ.get(variable, "")     # a relative XDG path is invalid: ignored
+    given = os.environ.get(variable, "")  # a relative XDG path is invalid: ignored
     return os.path.join(given if os.path.isabs(given) else os.path.join(_home(), default), NAME)
 
 
@@ -56,6 +65,7 @@ def expand(path: str) -> str:
 
 def _path(text: str) -> Path:
     from pathlib import Path
+
     return Path(text)
 
 
@@ -87,12 +97,20 @@ def cache() -> Path:
 def runtime() -> Path:
     """$XDG_RUNTIME_DIR/agentutils, else a folder of the user's own under /tmp; made 0700, owner checked."""
     from pathlib import Path
+
     given = os.environ.get("XDG_RUNTIME_DIR", "")
-    base = Path(given) / NAME if os.path.isabs(given) and os.path.isdir(given) else Path(f"/tmp/{NAME}-{os.getuid()}")
+    base = (
+        Path(given) / NAME
+        if os.path.isabs(given) and os.path.isdir(given)
+        else Path(f"/tmp/{NAME}-{os.getuid()}")
+    )
     made = private(base)
     seen = os.lstat(made)
     if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
-        raise Fault("invalid_input", f"{made}: not a folder of yours alone (it must be mode 0700 and your own)")
+        raise Fault(
+            "invalid_input",
+            f"{made}: not a folder of yours alone (it must be mode 0700 and your own)",
+        )
     return made
 
 

@@ -1,4 +1,5 @@
 """The places of this machine that a sandboxed tool sees empty, or must see in order to start (docs/sandbox.md)."""
+
 from __future__ import annotations
 
 import functools
@@ -7,9 +8,18 @@ import sys
 
 from agentlib import paths
 
-SCRATCH = ("/tmp", "/run", "/dev/shm", "/var/tmp")      # an empty one of each for every call
-OF_THE_MACHINE = ("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d",
-                  "/etc/ssl/private", "/etc/krb5.keytab", "/etc/wireguard")
+SCRATCH = ("/tmp", "/run", "/dev/shm", "/var/tmp")  # an empty one of each for every call
+OF_THE_MACHINE = (
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/ssl/private",
+    "/etc/krb5.keytab",
+    "/etc/wireguard",
+)
 
 
 def inside(path: str, folder: str) -> bool:
@@ -20,6 +30,7 @@ def inside(path: str, folder: str) -> bool:
 def home() -> str:
     """The user's home, real."""
     import pwd
+
     try:
         return os.path.realpath(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
@@ -30,6 +41,7 @@ def home() -> str:
 def homes() -> tuple[str, ...]:
     """The real folders that hold people's own things: HOME, the user's entry in passwd, /home, /root."""
     import pwd
+
     found = [home(), "/home", "/root"]
     try:
         found.append(pwd.getpwuid(os.getuid()).pw_dir)
@@ -53,6 +65,7 @@ def scratch() -> tuple[str, ...]:
 def machine_secrets() -> tuple[str, ...]:
     """Secret files of the machine that this user could read, real."""
     import glob
+
     found = [*OF_THE_MACHINE, *glob.glob("/etc/ssh/ssh_host_*_key")]
     return tuple(os.path.realpath(one) for one in found if os.access(one, os.R_OK))
 
@@ -78,14 +91,21 @@ def program(argv: list[str], search: str) -> list[str]:
 
 def beside(program: str) -> list[str]:
     """The folder `lib` beside a program's own, from which one in tools/ or bin/ loads its parts; not one in a home."""
-    above = {os.path.dirname(os.path.dirname(one)) for one in (os.path.abspath(program), os.path.realpath(program))}
+    above = {
+        os.path.dirname(os.path.dirname(one))
+        for one in (os.path.abspath(program), os.path.realpath(program))
+    }
     found = [os.path.join(one, "lib") for one in sorted(above) if not _wide(one)]
     return [one for one in found if os.path.isdir(one) and not os.path.islink(one)]
 
 
 @functools.cache
 def _installed(search: str) -> tuple[str, ...]:
-    folders = [folder for folder in search.split(os.pathsep) if os.path.isabs(folder) and os.path.isdir(folder)]
+    folders = [
+        folder
+        for folder in search.split(os.pathsep)
+        if os.path.isabs(folder) and os.path.isdir(folder)
+    ]
     return tuple(_prefix(os.path.join(folder, "any")) for folder in folders if not _wide(folder))
 
 
@@ -104,8 +124,14 @@ def _prefix(file: str) -> str:
     """The tree that a program in .../bin belongs to (an environment, a language's installation), else its folder."""
     folder = os.path.dirname(file)
     above = os.path.dirname(folder)
-    tree = any(os.path.isdir(os.path.join(above, part)) for part in ("lib", "libexec"))     # .cargo has none, but keys
-    if tree and os.path.basename(folder) in ("bin", "sbin", "shims") and above != os.path.join(home(), ".local"):
+    tree = any(
+        os.path.isdir(os.path.join(above, part)) for part in ("lib", "libexec")
+    )  # .cargo has none, but keys
+    if (
+        tree
+        and os.path.basename(folder) in ("bin", "sbin", "shims")
+        and above != os.path.join(home(), ".local")
+    ):
         return above if not _wide(above) else folder
     return _own(file)
 
@@ -128,5 +154,9 @@ def which(name: str, search: str) -> str:
 
     A name with a slash is one already.
     """
-    tried = [name] if "/" in name else [f"{folder}/{name}" for folder in search.split(os.pathsep) if folder[:1] == "/"]
+    tried = (
+        [name]
+        if "/" in name
+        else [f"{folder}/{name}" for folder in search.split(os.pathsep) if folder[:1] == "/"]
+    )
     return next((one for one in tried if os.path.isfile(one) and os.access(one, os.X_OK)), "")

@@ -42,7 +42,9 @@ def main(args: Namespace) -> int:
     stream = [records.plain()] if "-" in args.request else (line for line in records.read())
     for one in stream:
         record = one if isinstance(one, dict) else one.record
-        records.put(records.dumps(record).encode() + b"\n" if isinstance(one, dict) else one.raw + b"\n")
+        records.put(
+            records.dumps(record).encode() + b"\n" if isinstance(one, dict) else one.raw + b"\n"
+        )
         if record["type"] in material.KINDS:
             pieces.append(record)
         elif record["type"] == "tool":
@@ -67,15 +69,25 @@ def _only_input(pieces: list[Record]) -> str:
 
 
 def plan(
-    args: Namespace, request: str, pieces: list[Record], tools: list[Record], known: frozenset[str] = frozenset()
+    args: Namespace,
+    request: str,
+    pieces: list[Record],
+    tools: list[Record],
+    known: frozenset[str] = frozenset(),
 ) -> list[Record]:
     """The steps for a request; asked again once, with what was wrong, where they break the rules."""
     system, text = brief(args, tools), _text(material.message(request, pieces))
     wrong: list[str] = []
     for _ in range(2):
-        mend = f"\n\nYour last plan was refused: {'; '.join(wrong)}. Answer with a whole, mended plan." if wrong else ""
+        mend = (
+            f"\n\nYour last plan was refused: {'; '.join(wrong)}. Answer with a whole, mended plan."
+            if wrong
+            else ""
+        )
         steps = read(asking.ask(args, system, text + mend, shape(args, tools)))
-        wrong = problems(steps, args.max_steps, {tool["name"] for tool in tools} if args.rewoo else None, known)
+        wrong = problems(
+            steps, args.max_steps, {tool["name"] for tool in tools} if args.rewoo else None, known
+        )
         if not wrong:
             return steps
         cli.warn(f"the plan was refused: {'; '.join(wrong)}")
@@ -84,13 +96,26 @@ def plan(
 
 def brief(args: Namespace, tools: list[Record]) -> str:
     """The planner's instructions."""
-    lines = [(t.get("kind") == "agent", f"- {t['name']}: {t.get('description', '')}{_schema(args, t)}") for t in tools]
-    agents, hands = ("\n".join(line for is_agent, line in lines if is_agent is wanted) for wanted in (True, False))
+    lines = [
+        (t.get("kind") == "agent", f"- {t['name']}: {t.get('description', '')}{_schema(args, t)}")
+        for t in tools
+    ]
+    agents, hands = (
+        "\n".join(line for is_agent, line in lines if is_agent is wanted)
+        for wanted in (True, False)
+    )
     if args.rewoo:
         if not hands:
-            raise Fault("invalid_input", "--rewoo: there are no tools on the stream; begin with agent-discover")
+            raise Fault(
+                "invalid_input",
+                "--rewoo: there are no tools on the stream; begin with agent-discover",
+            )
         return REWOO % (args.max_steps, hands)
-    return str(PLAN % args.max_steps + (AGENTS % agents if agents else "") + (TOOLS % hands if hands else ""))
+    return str(
+        PLAN % args.max_steps
+        + (AGENTS % agents if agents else "")
+        + (TOOLS % hands if hands else "")
+    )
 
 
 def _schema(args: Namespace, tool: Record) -> str:
@@ -105,7 +130,12 @@ def shape(args: Namespace, tools: list[Record]) -> Record:
         fields |= {"tool": text, "arguments": text}
     elif any(t.get("kind") == "agent" for t in tools):
         fields |= {"agent": text}
-    step = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    step = {
+        "type": "object",
+        "properties": fields,
+        "required": list(fields),
+        "additionalProperties": False,
+    }
     return {
         "type": "object",
         "properties": {"steps": {"type": "array", "items": step}},

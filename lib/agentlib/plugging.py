@@ -18,8 +18,15 @@ def serve(see: Callable[[str, Record], Record]) -> int:
     """see(hook, record) gives the record back, changed or not; a Fault from it is a refusal, told to the model."""
     for number, raw in records.lines(sys.stdin.buffer):
         ask = records.loads(raw)
-        if not isinstance(ask, dict) or not isinstance(ask.get("hook"), str) or not isinstance(ask.get("record"), dict):
-            raise Fault("invalid_input", f"line {number}: not a plugin's question (an object with `hook` and `record`)")
+        if (
+            not isinstance(ask, dict)
+            or not isinstance(ask.get("hook"), str)
+            or not isinstance(ask.get("record"), dict)
+        ):
+            raise Fault(
+                "invalid_input",
+                f"line {number}: not a plugin's question (an object with `hook` and `record`)",
+            )
         try:
             records.write({"id": ask.get("id"), "record": see(ask["hook"], ask["record"])})
         except Fault as fault:

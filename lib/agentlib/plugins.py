@@ -21,7 +21,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agentlib.records import Record
 
-HOOKS = ("install", "before_run", "before_model", "after_model", "before_tool", "after_tool", "after_run")
+HOOKS = (
+    "install",
+    "before_run",
+    "before_model",
+    "after_model",
+    "before_tool",
+    "after_tool",
+    "after_run",
+)
 SCHEMA_TIME = 5.0  # seconds for --agent-schema
 
 
@@ -51,12 +59,15 @@ class Plugin:
         changed = answer.get("record")
         if not isinstance(changed, dict):
             raise self._broken(
-                f"plugin {self.name}: its answer at {hook} has neither `record` nor `deny`", "bad_response"
+                f"plugin {self.name}: its answer at {hook} has neither `record` nor `deny`",
+                "bad_response",
             )
         return changed
 
     def _broken(self, message: str, kind: str) -> Fault:
-        return Fault("tool_timeout" if kind == "tool_timeout" else "tool_error", message, plugin=self.name)
+        return Fault(
+            "tool_timeout" if kind == "tool_timeout" else "tool_error", message, plugin=self.name
+        )
 
     def close(self, grace: float) -> None:
         """End it; it sees the end of its input first."""
@@ -102,9 +113,15 @@ def _command(line: str) -> list[str]:
         raise Fault("invalid_input", "--plugin: an empty command")
     folders = [
         os.path.join(top, part)
-        for top, part in ((paths.place("data"), "plugins"), (paths.TOP, "plugins"), (paths.TOP, "bin"))
+        for top, part in (
+            (paths.place("data"), "plugins"),
+            (paths.TOP, "plugins"),
+            (paths.TOP, "bin"),
+        )
     ]
-    found = shutil.which(words[0], path=os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]))
+    found = shutil.which(
+        words[0], path=os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
+    )
     if not found:
         raise Fault("not_found", f"--plugin {line!r}: no program {words[0]!r}")
     return [found, *words[1:]]
@@ -122,15 +139,23 @@ def _schema(line: str, command: list[str], env: dict[str, str]) -> Record:
         )
         lines = [records.loads(one) for one in asked.stdout.splitlines() if one.strip()]
     except (OSError, ValueError, subprocess.SubprocessError) as bad:
-        raise Fault("tool_error", f"--plugin {line!r}: no --agent-schema: {bad}", plugin=line) from None
+        raise Fault(
+            "tool_error", f"--plugin {line!r}: no --agent-schema: {bad}", plugin=line
+        ) from None
     for schema in lines:
         if isinstance(schema, dict) and schema.get("kind") == "plugin":
             return schema
-    raise Fault("tool_error", f'--plugin {line!r}: its --agent-schema has no line with "kind":"plugin"', plugin=line)
+    raise Fault(
+        "tool_error",
+        f'--plugin {line!r}: its --agent-schema has no line with "kind":"plugin"',
+        plugin=line,
+    )
 
 
 def _hooks(name: str, schema: Record) -> list[str]:
     hooks = schema.get("hooks")
     if not isinstance(hooks, list) or not hooks or any(hook not in HOOKS for hook in hooks):
-        raise Fault("tool_error", f"plugin {name}: `hooks` must be some of {', '.join(HOOKS)}", plugin=name)
+        raise Fault(
+            "tool_error", f"plugin {name}: `hooks` must be some of {', '.join(HOOKS)}", plugin=name
+        )
     return hooks

@@ -1,4 +1,5 @@
 """The user's policy file, $XDG_CONFIG_HOME/agentutils/policy.toml: rules on tools and arguments (docs/safety.md)."""
+
 from __future__ import annotations
 
 import os
@@ -26,13 +27,16 @@ def load() -> Policy:
     with os.fdopen(fd, "rb") as file:
         seen = os.fstat(fd)
         if seen.st_uid not in (os.getuid(), 0) or seen.st_mode & 0o022:
-            raise Fault("invalid_input", f"{path}: others may write to it (it must be your own, chmod go-w)")
+            raise Fault(
+                "invalid_input", f"{path}: others may write to it (it must be your own, chmod go-w)"
+            )
         return parse(file.read().decode("utf-8", "replace"), path)
 
 
 def parse(text: str, path: str) -> Policy:
     """The policy that a TOML text states (docs/safety.md, "The policy file"); every word of it must be known."""
     import tomllib
+
     try:
         told = tomllib.loads(text)
     except tomllib.TOMLDecodeError as bad:
@@ -40,12 +44,18 @@ def parse(text: str, path: str) -> Policy:
     _known(path, told, {"rule", "sandbox", "ask", "env"})
     sandbox = told.get("sandbox", "")
     if sandbox and sandbox not in WIDTH or not isinstance(told.get("ask", False), bool):
-        raise Fault("invalid_input", f"{path}: sandbox is one of {', '.join(WIDTH)}, ask is true or false")
+        raise Fault(
+            "invalid_input", f"{path}: sandbox is one of {', '.join(WIDTH)}, ask is true or false"
+        )
     rules = told.get("rule", [])
     if not isinstance(rules, list):
         raise Fault("invalid_input", f"{path}: rules begin with [[rule]]")
-    return Policy([_rule(path, number, rule) for number, rule in enumerate(rules, 1)], sandbox=sandbox,
-                  ask=told.get("ask", False), env=_words(path, told.get("env", [])))
+    return Policy(
+        [_rule(path, number, rule) for number, rule in enumerate(rules, 1)],
+        sandbox=sandbox,
+        ask=told.get("ask", False),
+        env=_words(path, told.get("env", [])),
+    )
 
 
 def _rule(path: str, number: int, told: dict[str, Any]) -> Rule:
@@ -54,23 +64,38 @@ def _rule(path: str, number: int, told: dict[str, Any]) -> Rule:
     if not told.get("tool"):
         raise Fault("invalid_input", f"{where}: it names no `tool`")
     if told.get("verdict", "allow") not in VERDICTS or told.get("profile", "read") not in WIDTH:
-        raise Fault("invalid_input", f"{where}: verdict is one of {', '.join(VERDICTS)}, profile of {', '.join(WIDTH)}")
+        raise Fault(
+            "invalid_input",
+            f"{where}: verdict is one of {', '.join(VERDICTS)}, profile of {', '.join(WIDTH)}",
+        )
     arguments = told.get("arguments", {})
     if not isinstance(arguments, dict):
         raise Fault("invalid_input", f"{where}: arguments is a table of globs")
     read, write, env = (_words(where, told.get(part, [])) for part in ("read", "write", "env"))
-    return Rule(_words(where, told["tool"]), {name: _words(where, globs) for name, globs in arguments.items()},
-                told.get("verdict", ""), told.get("profile", ""), read, write, env,
-                str(told.get("reason") or f"rule {number} of {os.path.basename(path)}"))
+    return Rule(
+        _words(where, told["tool"]),
+        {name: _words(where, globs) for name, globs in arguments.items()},
+        told.get("verdict", ""),
+        told.get("profile", ""),
+        read,
+        write,
+        env,
+        str(told.get("reason") or f"rule {number} of {os.path.basename(path)}"),
+    )
 
 
 def _known(where: str, told: dict[str, Any], words: set[str]) -> None:
     if unknown := sorted(set(told) - words):
-        raise Fault("invalid_input", f"{where}: unknown: {', '.join(unknown)} (known are {', '.join(sorted(words))})")
+        raise Fault(
+            "invalid_input",
+            f"{where}: unknown: {', '.join(unknown)} (known are {', '.join(sorted(words))})",
+        )
 
 
 def _words(where: str, value: Any) -> tuple[str, ...]:
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise Fault("invalid_input", f"{where}: {value!r} is neither a string nor a list of strings")
+        raise Fault(
+            "invalid_input", f"{where}: {value!r} is neither a string nor a list of strings"
+        )
     return tuple(words)

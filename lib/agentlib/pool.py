@@ -2,6 +2,7 @@
 
 Nothing that a provider writes is believed: another's id, no JSON, silence and a sudden end are failures of its calls.
 """
+
 from __future__ import annotations
 
 import time
@@ -29,10 +30,16 @@ if TYPE_CHECKING:
         def failed(self, call: Call, error: Record) -> None: ...
         def other(self, raw: bytes) -> None: ...
 
-BACKLOG = 1 << 20       # bytes that wait for a slow provider before no more requests are read
-MARGIN = 1.0            # seconds that a provider has to report its own timeout before we do
-EARLY = 100             # answers that are kept for requests which are yet to come
-FINAL = ("response", "embedding", "error", "embed")     # the last: it passed through one that makes no embeddings
+
+BACKLOG = 1 << 20  # bytes that wait for a slow provider before no more requests are read
+MARGIN = 1.0  # seconds that a provider has to report its own timeout before we do
+EARLY = 100  # answers that are kept for requests which are yet to come
+FINAL = (
+    "response",
+    "embedding",
+    "error",
+    "embed",
+)  # the last: it passed through one that makes no embeddings
 STATUSES = {126: "invalid_request", 127: "not_found"}
 
 
@@ -41,15 +48,23 @@ class Process(Child):
 
     def __init__(self, pool: Pool, provider: Provider) -> None:
         self.provider = provider
-        self.calls: dict[str, Call] = {}    # by the id on the wire
-        self.late: set[str] = set()         # ids of calls that were given up: what still comes is dropped
-        self.strays = 0                     # finals that belong to no call
-        self.early: dict[str, bytes] = {}   # finals that came before any request was given, by their ids
-        self.asked = False                  # a request was given
+        self.calls: dict[str, Call] = {}  # by the id on the wire
+        self.late: set[str] = set()  # ids of calls that were given up: what still comes is dropped
+        self.strays = 0  # finals that belong to no call
+        self.early: dict[
+            str, bytes
+        ] = {}  # finals that came before any request was given, by their ids
+        self.asked = False  # a request was given
         env = keys.environment(provider.name, provider.schema, pool.config)
         pool.out.secrets |= keys.secrets(provider.schema, env)
-        super().__init__(pool.loop, [provider.path], env, hear=lambda raw: pool.hear(self, raw),
-                         complain=pool.complain, over=lambda status: pool.over(self, status))
+        super().__init__(
+            pool.loop,
+            [provider.path],
+            env,
+            hear=lambda raw: pool.hear(self, raw),
+            complain=pool.complain,
+            over=lambda status: pool.over(self, status),
+        )
 
     def fault(self, kind: str, what: str) -> Fault:
         """A failure of this provider's."""
@@ -59,13 +74,20 @@ class Process(Child):
 class Pool:
     """One process for each provider. silence: seconds without a word in a stream, after which a call is given up."""
 
-    def __init__(self, loop: events.Loop, owner: Owner, out: Out, config: Mapping[str, Any], silence: float,
-                 quiet: bool) -> None:
+    def __init__(
+        self,
+        loop: events.Loop,
+        owner: Owner,
+        out: Out,
+        config: Mapping[str, Any],
+        silence: float,
+        quiet: bool,
+    ) -> None:
         self.loop, self.owner, self.out, self.config, self.quiet = loop, owner, out, config, quiet
         self.silence = silence + MARGIN
-        self._current: dict[str, Process] = {}      # by the provider's path
+        self._current: dict[str, Process] = {}  # by the provider's path
         self._alive: set[Process] = set()
-        self._swept = float("inf")                  # when the next look at the clocks is due
+        self._swept = float("inf")  # when the next look at the clocks is due
         self._count = 0
 
     @property
@@ -87,7 +109,7 @@ class Pool:
         """Give the provider this request, for the call. Fault where it cannot be run."""
         child = self.process(provider)
         wire = call.id if isinstance(call.id, str) else records.dumps(call.id)
-        if wire in child.calls or wire in child.late:       # the user's own id, unless it is taken
+        if wire in child.calls or wire in child.late:  # the user's own id, unless it is taken
             self._count += 1
             wire = f"{wire}#{self._count}"
         child.calls[wire], child.asked = call, True
@@ -127,8 +149,12 @@ class Pool:
         elif isinstance(wire, str) and wire in child.late:
             if kind in FINAL:
                 child.late.discard(wire)
-        elif kind in FINAL and isinstance(wire, str) and not child.asked and len(child.early) < EARLY:
-            child.early[wire] = raw         # it does not read what it is asked: the request is still on its way
+        elif (
+            kind in FINAL and isinstance(wire, str) and not child.asked and len(child.early) < EARLY
+        ):
+            child.early[wire] = (
+                raw  # it does not read what it is asked: the request is still on its way
+            )
         elif kind in FINAL:
             self._stray(child, f"answered a request that it was not given: {excerpt(raw)}")
         elif kind != "delta":
@@ -148,7 +174,9 @@ class Pool:
         elif record["type"] == "embed":
             self.owner.failed(call, child.fault("invalid_request", "makes no embeddings").record())
         elif not isinstance(record.get(field), shape):
-            self.owner.failed(call, child.fault("bad_response", f"its {record['type']} has no {field}").record())
+            self.owner.failed(
+                call, child.fault("bad_response", f"its {record['type']} has no {field}").record()
+            )
         else:
             self.owner.answered(call, record, raw)
 
@@ -201,8 +229,11 @@ class Pool:
 
     def _late(self, child: Process, call: Call, now: float) -> None:
         """A call that got no answer in time; its process is not trusted with another one."""
-        what = ("no whole answer in time (--timeout)" if call.due <= now else
-                f"nothing said for {now - call.heard:.0f} s (--silence-timeout)")
+        what = (
+            "no whole answer in time (--timeout)"
+            if call.due <= now
+            else f"nothing said for {now - call.heard:.0f} s (--silence-timeout)"
+        )
         self._retire(child)
         self.owner.failed(call, child.fault("timeout", what).record())
 

@@ -52,7 +52,8 @@ class Postgres:
 
         if re.search(r"://[^/@]*:[^/@]*@", url) or "password=" in url:
             raise Fault(
-                "invalid_input", "--store: an address must not hold a password: use ~/.pgpass or PGPASSWORD"
+                "invalid_input",
+                "--store: an address must not hold a password: use ~/.pgpass or PGPASSWORD",
             )
         self.path, self.errors = url, psycopg
         with self._told():
@@ -104,7 +105,9 @@ class Postgres:
 
     def history(self, namespace: str, key: str) -> list[Record]:
         """All versions of a key, the oldest first."""
-        return [memory(row) for row in self._rows("namespace=%s AND key=%s ORDER BY id", namespace, key)]
+        return [
+            memory(row) for row in self._rows("namespace=%s AND key=%s ORDER BY id", namespace, key)
+        ]
 
     def items(self, namespace: str | None, tags: Iterable[str] = ()) -> Iterator[Record]:
         """The memories of a namespace (None: of all), by key, that carry every one of the tags."""
@@ -146,7 +149,10 @@ class Postgres:
             "SELECT count(*) FILTER (WHERE latest), count(*), "
             "pg_total_relation_size('agentutils.versions') FROM agentutils.versions"
         )[0]
-        names = [row[0] for row in self._run("SELECT DISTINCT namespace FROM agentutils.versions ORDER BY 1")]
+        names = [
+            row[0]
+            for row in self._run("SELECT DISTINCT namespace FROM agentutils.versions ORDER BY 1")
+        ]
         return {
             "type": "stats",
             "store": self.path,
@@ -165,7 +171,9 @@ class Postgres:
                 clock.time(),
             )
             for namespace, key in gone:
-                self._run("DELETE FROM agentutils.versions WHERE namespace=%s AND key=%s", namespace, key)
+                self._run(
+                    "DELETE FROM agentutils.versions WHERE namespace=%s AND key=%s", namespace, key
+                )
         return len(gone)
 
     def check(self) -> str:
@@ -174,7 +182,9 @@ class Postgres:
 
     def _keep(self, namespace: str, item: Record, gone: bool = False, again: bool = True) -> int:
         """One new version of a key, inside a transaction; writers of one key wait for each other."""
-        self._run("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", LOCK, namespace + "\x1f" + item["key"])
+        self._run(
+            "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", LOCK, namespace + "\x1f" + item["key"]
+        )
         row = version(namespace, item, gone)
         for old in self._rows("namespace=%s AND key=%s AND latest", namespace, item["key"]):
             if not again and old[3:5] == row[2:4] and old[6] == row[5]:
@@ -208,7 +218,10 @@ class Postgres:
         with self._told():
             cursor = self.db.execute(
                 sql.encode(),
-                [v.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(v, str) else v for v in values],
+                [
+                    v.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(v, str) else v
+                    for v in values
+                ],
             )
             return cursor.fetchall() if cursor.description else []
 
@@ -223,7 +236,9 @@ class Postgres:
         try:
             yield
         except self.errors.errors.LockNotAvailable:
-            raise Fault("timeout", f"{self.path}: another program is writing; waited and gave up") from None
+            raise Fault(
+                "timeout", f"{self.path}: another program is writing; waited and gave up"
+            ) from None
         except self.errors.errors.DiskFull:
             raise Fault("limit_exceeded", f"{self.path}: the server's disk is full") from None
         except self.errors.OperationalError as bad:

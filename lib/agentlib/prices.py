@@ -8,6 +8,7 @@ The user's go first, in config.toml, in US dollars per million tokens:
     cached = 0.025              # optional: input read from the vendor's cache; else as input
     cache_write = 0.3125        # optional: input written to it; else as input
 """
+
 from __future__ import annotations
 
 import os
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 FILE = os.path.join(os.path.dirname(__file__), "prices.json")
 NAMES = ("input", "output", "cached", "cache_write")
-REGION = re.compile(r"^(us|eu|apac|jp|au|ca|sa|us-gov|global)\.")      # of Bedrock's inference profiles
-SNAPSHOT = re.compile(r"(-20\d{6}|-20\d\d-\d\d-\d\d|-00\d|-latest)$")   # a dated name has its model's price
+REGION = re.compile(r"^(us|eu|apac|jp|au|ca|sa|us-gov|global)\.")  # of Bedrock's inference profiles
+SNAPSHOT = re.compile(
+    r"(-20\d{6}|-20\d\d-\d\d-\d\d|-00\d|-latest)$"
+)  # a dated name has its model's price
 
 
 def cost(provider: str, model: str, usage: Mapping[str, Any]) -> float | None:
@@ -39,7 +42,10 @@ def cost(provider: str, model: str, usage: Mapping[str, Any]) -> float | None:
     found = prices(provider, model)
     if found is None:
         return None
-    counts = [usage.get(f"{name}_tokens") or 0 for name in ("input", "output", "cached_input", "cache_write_input")]
+    counts = [
+        usage.get(f"{name}_tokens") or 0
+        for name in ("input", "output", "cached_input", "cache_write_input")
+    ]
     fresh = max(0, counts[0] - counts[2] - counts[3])
     total = sum(count * price for count, price in zip([fresh, *counts[1:]], found, strict=True))
     return round(total / 1_000_000, 10)
@@ -61,7 +67,12 @@ def filled(given: Sequence[float | None]) -> Prices:
     """All four prices, where the last two may be missing: such input costs what other input costs."""
     fresh, output, cached, written = (*given, None, None)[:4]
     base = fresh or 0.0
-    return base, output or 0.0, base if cached is None else cached, base if written is None else written
+    return (
+        base,
+        output or 0.0,
+        base if cached is None else cached,
+        base if written is None else written,
+    )
 
 
 def spellings(model: str) -> Iterator[str]:
@@ -93,9 +104,15 @@ def own_price(model: str, said: Any) -> Prices:
     """One entry of the user's prices, checked."""
     where = f'config.toml: [prices."{model}"]'
     if not isinstance(said, dict) or not {"input", "output"} <= said.keys() <= set(NAMES):
-        raise Fault("invalid_input",
-                    f"{where}: needs input and output; cached and cache_write may be there, nothing else")
+        raise Fault(
+            "invalid_input",
+            f"{where}: needs input and output; cached and cache_write may be there, nothing else",
+        )
     for name, price in said.items():
-        if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < float("inf"):
+        if (
+            isinstance(price, bool)
+            or not isinstance(price, int | float)
+            or not 0 <= price < float("inf")
+        ):
             raise Fault("invalid_input", f"{where}: {name} is not a price: {price!r}")
     return filled([said.get(name) for name in NAMES])

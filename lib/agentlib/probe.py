@@ -1,4 +1,5 @@
 """Run foreign programs briefly and at once: no shell, no input, little output, an end for sure."""
+
 from __future__ import annotations
 
 import os
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         status: its exit status, -N after signal N, None where `why` says what stopped it. out, err: what it
         wrote, up to the cap. seconds: wall time. why: "", or one phrase ("no answer within 3 s").
         """
+
         status: int | None
         out: bytes
         err: bytes
@@ -32,13 +34,17 @@ if TYPE_CHECKING:
 else:
     Outcome = namedtuple("Outcome", "status out err seconds why")
 
-OUTPUT = 64 * 1024      # bytes of standard output; more ends the program
-MESSAGES = 4 * 1024     # bytes of standard error that are kept; more is read and dropped
-AT_ONCE = 8             # programs: more only wait for each other on a small machine
+OUTPUT = 64 * 1024  # bytes of standard output; more ends the program
+MESSAGES = 4 * 1024  # bytes of standard error that are kept; more is read and dropped
+AT_ONCE = 8  # programs: more only wait for each other on a small machine
 
 
-def run(keys: Sequence[str], prepare: Callable[[str], Cell], timeout: float,
-        stdin: int = subprocess.DEVNULL) -> dict[str, Outcome]:
+def run(
+    keys: Sequence[str],
+    prepare: Callable[[str], Cell],
+    timeout: float,
+    stdin: int = subprocess.DEVNULL,
+) -> dict[str, Outcome]:
     """Run a program for each key, AT_ONCE at a time; how each ended, by its key. Each has `timeout` seconds.
 
     prepare: makes the start of a key's program ready, when its turn comes; a Fault of it is an Outcome too.
@@ -64,7 +70,7 @@ def run(keys: Sequence[str], prepare: Callable[[str], Cell], timeout: float,
             worker.start()
         for worker in workers:
             worker.join()
-    finally:                # also after Ctrl-C: nothing that we started outlives us
+    finally:  # also after Ctrl-C: nothing that we started outlives us
         todo.clear()
         for pid in list(alive):
             _kill(pid)
@@ -74,7 +80,9 @@ def run(keys: Sequence[str], prepare: Callable[[str], Cell], timeout: float,
 def _one(options: dict[str, Any], timeout: float, alive: set[int]) -> Outcome:
     start = time.monotonic()
     try:
-        child = subprocess.Popen(stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, **options)
+        child = subprocess.Popen(
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, **options
+        )
     except OSError as bad:
         return Outcome(None, b"", b"", 0.0, f"cannot be run: {bad.strerror}")
     alive.add(child.pid)
@@ -82,7 +90,7 @@ def _one(options: dict[str, Any], timeout: float, alive: set[int]) -> Outcome:
     try:
         why = _listen(child, out, err, start + timeout)
     finally:
-        _kill(child.pid)    # and whatever it started in its session
+        _kill(child.pid)  # and whatever it started in its session
         status = child.wait()
         alive.discard(child.pid)
         for stream in (child.stdout, child.stderr):
@@ -125,7 +133,7 @@ def _take(fd: int, kept: bytearray, cap: int) -> bool:
         data = os.read(fd, 1 << 20)
     except BlockingIOError:
         return True
-    kept += data[:max(0, cap + 1 - len(kept))]
+    kept += data[: max(0, cap + 1 - len(kept))]
     return bool(data)
 
 

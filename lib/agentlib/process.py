@@ -52,7 +52,11 @@ class Own:
     """A child of ours, in a session of its own. pid: its number and its group's; handle: readable when it has ended."""
 
     def __init__(
-        self, options: dict[str, Any], stdin: int, stdout: int | None = None, stderr: int | None = None
+        self,
+        options: dict[str, Any],
+        stdin: int,
+        stdout: int | None = None,
+        stderr: int | None = None,
     ) -> None:
         """options: for Popen, but for the three descriptors, which stay open here; None: ours. OSError: no start."""
         pipes = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "start_new_session": True}
@@ -161,7 +165,9 @@ def _over(child: subprocess.Popen[bytes]) -> bool:
         return True
 
 
-def run(begin: Begin | dict[str, Any], given: bytes, timeout: float, cap: int, leash: Leash) -> Outcome:
+def run(
+    begin: Begin | dict[str, Any], given: bytes, timeout: float, cap: int, leash: Leash
+) -> Outcome:
     """Run a child to its end with `given` on standard input. OSError where it cannot be started.
 
     begin: starts it with the three descriptors that it gets; or the options for Popen. timeout: seconds, then TERM and
@@ -237,7 +243,9 @@ class _Pump:
             if left <= 0:
                 return False
             for key, _ in self._selector.select(left):
-                if key.fd in self._selector.get_map():  # else closed a moment ago, by another's turn
+                if (
+                    key.fd in self._selector.get_map()
+                ):  # else closed a moment ago, by another's turn
                     key.data(key.fd)
             if self.over and not self._gone:
                 return True

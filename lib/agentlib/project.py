@@ -2,6 +2,7 @@
 
 Whatever the folder holds, it can only take away: nothing in it grants anything.
 """
+
 from __future__ import annotations
 
 import fnmatch
@@ -19,26 +20,92 @@ if TYPE_CHECKING:
 
     class Found(NamedTuple):
         """What a folder holds, in absolute paths; whole: whether all of it was looked at."""
+
         secrets: list[str]
         guarded: list[str]
         whole: bool
 else:
     Found = namedtuple("Found", "secrets guarded whole")
 
-SECRETS = (".env", ".env.*", ".envrc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", ".netrc", "_netrc", ".pgpass",
-           ".pypirc", ".git-credentials", ".htpasswd", "credentials.json", "client_secret*.json",
-           "service-account*.json", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "secrets.json",
-           "secrets.toml", "secrets.y*ml", ".ssh", ".aws", ".azure", ".gnupg", ".kube", ".vault-token")
+SECRETS = (
+    ".env",
+    ".env.*",
+    ".envrc",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    ".netrc",
+    "_netrc",
+    ".pgpass",
+    ".pypirc",
+    ".git-credentials",
+    ".htpasswd",
+    "credentials.json",
+    "client_secret*.json",
+    "service-account*.json",
+    "*.p12",
+    "*.pfx",
+    "*.jks",
+    "*.keystore",
+    "*.kdbx",
+    "secrets.json",
+    "secrets.toml",
+    "secrets.y*ml",
+    ".ssh",
+    ".aws",
+    ".azure",
+    ".gnupg",
+    ".kube",
+    ".vault-token",
+)
 SECRET_INSIDE = {"*.pem": b"PRIVATE KEY", "*.key": b"PRIVATE KEY", ".npmrc": b"_auth"}
 EXAMPLES = ("*.example", "*.sample", "*.template", "*.dist")
-GUARDED = ("AGENTS.md", "CLAUDE.md", "GEMINI.md", ".git", ".gitmodules", ".mcp.json", ".vscode", ".idea", ".envrc",
-           ".claude", ".codex", ".cursor")               # what a person's programs run or believe at the next start
+GUARDED = (
+    "AGENTS.md",
+    "CLAUDE.md",
+    "GEMINI.md",
+    ".git",
+    ".gitmodules",
+    ".mcp.json",
+    ".vscode",
+    ".idea",
+    ".envrc",
+    ".claude",
+    ".codex",
+    ".cursor",
+)  # what a person's programs run or believe at the next start
 GUARDED_GIT = ("hooks", "config", "config.worktree", "commondir")
-SHELL = (".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile", ".zshrc", ".zshenv", ".zprofile",
-         ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc", ".login", ".inputrc", ".gitconfig", ".ssh", ".config",
-         ".local", ".vimrc", ".tmux.conf", ".pam_environment", ".xprofile", ".xinitrc", ".xsession", ".npmrc")
+SHELL = (
+    ".bashrc",
+    ".bash_profile",
+    ".bash_login",
+    ".bash_logout",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".zlogin",
+    ".zlogout",
+    ".kshrc",
+    ".cshrc",
+    ".tcshrc",
+    ".login",
+    ".inputrc",
+    ".gitconfig",
+    ".ssh",
+    ".config",
+    ".local",
+    ".vimrc",
+    ".tmux.conf",
+    ".pam_environment",
+    ".xprofile",
+    ".xinitrc",
+    ".xsession",
+    ".npmrc",
+)
 PASSED_OVER = ("node_modules", ".venv", "venv", "__pycache__", ".git")
-ENTRIES, DEPTH, FRESH = 4000, 6, 10.0                   # how far a folder is searched; how many seconds that holds
+ENTRIES, DEPTH, FRESH = 4000, 6, 10.0  # how far a folder is searched; how many seconds that holds
 
 _known: dict[str, tuple[float, Found]] = {}
 _known_above: dict[str, tuple[float, list[str]]] = {}
@@ -120,8 +187,12 @@ def absent(folder: str) -> list[str]:
     if folder in homes():
         names += SHELL
     whole = [os.path.join(folder, name) for name in names]
-    return [path for path in whole if os.path.isdir(os.path.dirname(path))
-            and (os.path.islink(path) or not os.path.lexists(path))]
+    return [
+        path
+        for path in whole
+        if os.path.isdir(os.path.dirname(path))
+        and (os.path.islink(path) or not os.path.lexists(path))
+    ]
 
 
 def above(folder: str) -> list[str]:

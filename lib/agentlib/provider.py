@@ -67,7 +67,9 @@ def serve(
 def _options(args: list[str], doc: str, models: Callable[[], Iterable[Record]] | None) -> int:
     parser = cli.parser(doc, usage=f"{cli.headline(doc)[0]} [--list-models] < requests > answers")
     parser.add_argument(
-        "--list-models", action="store_true", help="ask the vendor for its models, print one `model` record each"
+        "--list-models",
+        action="store_true",
+        help="ask the vendor for its models, print one `model` record each",
     )
     if parser.parse_args(args).list_models:
         if models is None:
@@ -101,10 +103,17 @@ def fetch(url: str, headers: dict[str, str], explain: Explain) -> Record:
 
 
 def message(
-    text: str, calls: list[Record] | None = None, thinking: str = "", data: Any = None, name: str = ""
+    text: str,
+    calls: list[Record] | None = None,
+    thinking: str = "",
+    data: Any = None,
+    name: str = "",
 ) -> Record:
     """The assistant's message: a string, or parts where thinking is shown; `data` is kept for the provider `name`."""
-    parts = [{"type": "thinking", "thinking": thinking}, *([{"type": "text", "text": text}] if text else [])]
+    parts = [
+        {"type": "thinking", "thinking": thinking},
+        *([{"type": "text", "text": text}] if text else []),
+    ]
     said: Record = {"role": "assistant", "content": parts if thinking else text}
     if calls:
         said["tool_calls"] = calls
@@ -128,7 +137,11 @@ def text_of(said: Record, kind: str = "text") -> str:
 
 
 def usage(
-    input: Any = None, output: Any = None, cached: Any = None, reasoning: Any = None, cache_write: Any = None
+    input: Any = None,
+    output: Any = None,
+    cached: Any = None,
+    reasoning: Any = None,
+    cache_write: Any = None,
 ) -> Record:
     """The `usage` of an answer; input includes what was read from and written to a cache, output includes reasoning.
 

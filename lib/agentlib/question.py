@@ -1,4 +1,5 @@
 """One request out of standard input and the command line; the filling of what a request leaves open."""
+
 from __future__ import annotations
 
 from agentlib import records, transcript
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 
 FIELDS = ("temperature", "max_tokens", "stop", "schema", "reasoning")
 MATERIAL = ("input", "context", "memory")
-SILENT = ("config", "delta", "task")    # no material: settings, pieces of what comes whole, orders for agent-react
+SILENT = (
+    "config",
+    "delta",
+    "task",
+)  # no material: settings, pieces of what comes whole, orders for agent-react
 OF_A_TOOL = ("name", "description", "inputSchema")
 
 
@@ -40,12 +45,18 @@ def request(stream: Iterable[Record], operands: str) -> Record:
 
 def _asked(messages: list[Record], pieces: list[Record]) -> tuple[str, list[Record]]:
     """(the request, the material) where no operand asks: the text of the `input` records does, or the conversation."""
-    inputs = [record for record in pieces if record["type"] == "input" and isinstance(record.get("text"), str)]
+    inputs = [
+        record
+        for record in pieces
+        if record["type"] == "input" and isinstance(record.get("text"), str)
+    ]
     if text := "\n".join(record["text"] for record in inputs).strip("\n"):
         return text, [record for record in pieces if record not in inputs]
     if messages and messages[-1]["role"] in ("user", "tool") and not pieces:
         return "", []
-    raise Fault("invalid_input", "nothing is asked: give the request as an operand, or `request` records")
+    raise Fault(
+        "invalid_input", "nothing is asked: give the request as an operand, or `request` records"
+    )
 
 
 def user(text: str, pieces: list[Record]) -> Record:
@@ -53,6 +64,7 @@ def user(text: str, pieces: list[Record]) -> Record:
     if not pieces:
         return {"role": "user", "content": text}
     from agentlib import material
+
     return transcript.wire([material.message(text, pieces)])[0]
 
 
@@ -72,6 +84,8 @@ def filled(asked: Record, values: Mapping[str, Any]) -> Record:
     if options := values.get("options"):
         out["options"] = {**options, **(asked.get("options") or {})}
     if (system := values.get("system")) and isinstance(messages := out.get("messages"), list):
-        if not any(isinstance(message, dict) and message.get("role") == "system" for message in messages):
+        if not any(
+            isinstance(message, dict) and message.get("role") == "system" for message in messages
+        ):
             out["messages"] = [{"role": "system", "content": system}, *messages]
     return out

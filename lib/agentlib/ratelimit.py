@@ -4,6 +4,7 @@ The file holds one number, the moment of the next free turn (seconds of the syst
 processes share and which starts anew at boot). Taking a turn moves it on by one interval, so turns are handed out in
 the order of asking. The kernel drops a dead process's lock; all that it leaves is a turn nobody used.
 """
+
 from __future__ import annotations
 
 import os
@@ -14,7 +15,7 @@ from agentlib.faults import Fault
 from agentlib.locked import locked, rewrite
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-BURST = 5               # a fifth of a limit may go out at once, one at least
+BURST = 5  # a fifth of a limit may go out at once, one at least
 
 
 class Pace:
@@ -24,7 +25,7 @@ class Pace:
         self.interval = seconds / count
         self.slack = max(0, int(count) // BURST - 1) * self.interval
         self.name = name
-        self._own = 0.0         # where the file cannot be used: this process's own next turn
+        self._own = 0.0  # where the file cannot be used: this process's own next turn
         self._told = False
 
     def turn(self) -> float:
@@ -33,7 +34,9 @@ class Pace:
         try:
             at = self._shared(now)
         except (OSError, Fault) as bad:
-            self._warn(f"the rate limit's file cannot be used ({bad}): this process keeps to the limit alone")
+            self._warn(
+                f"the rate limit's file cannot be used ({bad}): this process keeps to the limit alone"
+            )
             at, self._own = self._next(now, self._own)
         return max(0.0, at - now)
 

@@ -55,11 +55,18 @@ def way(url: str) -> Way:
         parts = urlsplit(url)
         host, port = ascii_host(parts), parts.port or PORTS[parts.scheme]
     except (ValueError, KeyError):
-        raise Fault("invalid_request", f"the address {without_password(url[:100])!r} cannot be sent to") from None
+        raise Fault(
+            "invalid_request", f"the address {without_password(url[:100])!r} cannot be sent to"
+        ) from None
     place = f"[{host}]" if ":" in host else host
     place += "" if port == PORTS[parts.scheme] else f":{port}"
-    target = quote(parts.path or "/", safe=SAFE) + (f"?{quote(parts.query, safe=SAFE + '?')}" if parts.query else "")
-    headers, proxy = {"host": place, **password(parts, "authorization")}, proxy_for(parts.scheme, host, port)
+    target = quote(parts.path or "/", safe=SAFE) + (
+        f"?{quote(parts.query, safe=SAFE + '?')}" if parts.query else ""
+    )
+    headers, proxy = (
+        {"host": place, **password(parts, "authorization")},
+        proxy_for(parts.scheme, host, port),
+    )
     shown = f"{place} through the proxy {proxy.shown}" if proxy else place
     if proxy and parts.scheme == "http":  # it is the proxy that is asked
         target, headers = f"http://{place}{target}", {**headers, **proxy.headers}
@@ -89,7 +96,11 @@ def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
     """The proxy for a host, by the environment."""
     found, without = proxies()
     proxy = found.get(scheme) or found.get("all")
-    return None if proxy is None or any(spared(one, scheme, host, port) for one in without) else parsed(proxy)
+    return (
+        None
+        if proxy is None or any(spared(one, scheme, host, port) for one in without)
+        else parsed(proxy)
+    )
 
 
 @cache
@@ -138,7 +149,8 @@ def parsed(proxy: str) -> Proxy:
 def unusable(proxy: str, why: str) -> Fault:
     """The fault of a proxy that cannot be used."""
     return Fault(
-        "invalid_request", f"a proxy variable of the environment cannot be used: {without_password(proxy[:200])}: {why}"
+        "invalid_request",
+        f"a proxy variable of the environment cannot be used: {without_password(proxy[:200])}: {why}",
     )
 
 

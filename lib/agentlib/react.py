@@ -57,11 +57,15 @@ def main(options: argparse.Namespace, folder: str) -> int:
 class Session:
     """Everything that one agent-react has: options, model, tools, plugins, runs."""
 
-    def __init__(self, options: argparse.Namespace, folder: str, policy: Policy, depth: int) -> None:
+    def __init__(
+        self, options: argparse.Namespace, folder: str, policy: Policy, depth: int
+    ) -> None:
         sandbox.undumpable()
         self.options = options
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.model = Model(folder, _to_model(options), dict(os.environ), self.events)  # first: it is the slow one
+        self.model = Model(
+            folder, _to_model(options), dict(os.environ), self.events
+        )  # first: it is the slow one
         self.runner = Runner(options.tool_timeout, depth + 1)
         self.tools = Tools(policy, self.runner)
         self.engine = Engine(self.model, self.events, options.timeout)
@@ -95,7 +99,9 @@ class Session:
         if options.plugin:
             from agentlib.plugins import Plugins
 
-            self.plugins = self.tools.plugins = Plugins(options.plugin, dict(os.environ), options.plugin_timeout)
+            self.plugins = self.tools.plugins = Plugins(
+                options.plugin, dict(os.environ), options.plugin_timeout
+            )
         if options.transcript:
             self.file = File(options.transcript)
         words = [word for word in options.request if word != "-"]
@@ -113,13 +119,16 @@ class Session:
         if task is None and not messages:
             name = self.options.name or cli.program()
             raise Fault(
-                "invalid_input", f"no request: give it as an operand, or on standard input; see '{name} --help'"
+                "invalid_input",
+                f"no request: give it as an operand, or on standard input; see '{name} --help'",
             )
         if self.options.events:
             self.pass_on()
         if task and same(messages, task):
             task = None
-        self.engine.start(Run(self.setting(heard.config), messages, task, self._message), self._done)
+        self.engine.start(
+            Run(self.setting(heard.config), messages, task, self._message), self._done
+        )
         while self.engine:
             self.engine.turn()
         error = (self.result or {}).get("error")
@@ -129,16 +138,30 @@ class Session:
     def setting(self, config: Record) -> Setting:
         """What all runs share: an option goes before a `config` record."""
         options = self.options
-        self.model.hear({field: config[field] for field in ("provider", "model") if field in config})
-        given = {field: getattr(options, field, None) for field in (*FIELDS, "name", "description", "system")}
-        said = {field: config.get(field) if value is None else value for field, value in given.items()}
-        introduced = f"You are {said['name']}. {said['description']}" if said["name"] and said["description"] else None
+        self.model.hear(
+            {field: config[field] for field in ("provider", "model") if field in config}
+        )
+        given = {
+            field: getattr(options, field, None)
+            for field in (*FIELDS, "name", "description", "system")
+        }
+        said = {
+            field: config.get(field) if value is None else value for field, value in given.items()
+        }
+        introduced = (
+            f"You are {said['name']}. {said['description']}"
+            if said["name"] and said["description"]
+            else None
+        )
         return Setting(
             self.tools,
             plugins=self.plugins,
             name=said["name"],
             system=said["system"] or introduced,
-            options={**{field: said[field] for field in FIELDS if said[field] is not None}, "stream": False},
+            options={
+                **{field: said[field] for field in FIELDS if said[field] is not None},
+                "stream": False,
+            },
             max_iterations=options.max_iterations,
             together=options.max_parallel_tools,
             schema=options.schema,
@@ -196,7 +219,9 @@ def _depth() -> int:
     text = os.environ.get("AGENT_DEPTH", "0")
     depth = int(text) if text.isdecimal() else 0
     if depth >= DEPTH:
-        raise Fault("limit_exceeded", f"agents call agents {depth} deep already: no further (AGENT_DEPTH)")
+        raise Fault(
+            "limit_exceeded", f"agents call agents {depth} deep already: no further (AGENT_DEPTH)"
+        )
     return depth
 
 
@@ -220,6 +245,9 @@ def _ledger(usd: float | None) -> str:
     from agentlib import budget
 
     if budget.VARIABLE in os.environ:
-        raise Fault("invalid_input", f"--budget: {budget.VARIABLE} is set already, its ledger is what may be spent")
+        raise Fault(
+            "invalid_input",
+            f"--budget: {budget.VARIABLE} is set already, its ledger is what may be spent",
+        )
     os.environ[budget.VARIABLE] = path = budget.create(usd, None)
     return path

@@ -35,7 +35,12 @@ def parser(doc: str) -> argparse.ArgumentParser:
     from agentlib import consent
 
     made = cli.parser(doc, USAGE)
-    made.add_argument("request", nargs="*", metavar="REQUEST", help="the request; - for: standard input is plain text")
+    made.add_argument(
+        "request",
+        nargs="*",
+        metavar="REQUEST",
+        help="the request; - for: standard input is plain text",
+    )
     _agent(made.add_argument_group("the agent"))
     _model(made.add_argument_group("the model (handed to agent-llm)"))
     _run(made.add_argument_group("the run"))
@@ -46,14 +51,28 @@ def parser(doc: str) -> argparse.ArgumentParser:
 
 
 def _agent(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--name", help="speak for the agent of this name: in help, schema and results")
+    group.add_argument(
+        "--name", help="speak for the agent of this name: in help, schema and results"
+    )
     group.add_argument("--description", metavar="TEXT", help="what the agent does, in one line")
     group.add_argument("--system", metavar="TEXT", help="instructions for the model")
-    group.add_argument("--schema", metavar="JSON|FILE", help="JSON Schema that the final answer must fit")
     group.add_argument(
-        "--plugin", action="append", default=[], metavar="'COMMAND ARGS'", help="a plugin; may be repeated"
+        "--schema", metavar="JSON|FILE", help="JSON Schema that the final answer must fit"
     )
-    group.add_argument("--plugin-timeout", type=_amount, default=30.0, metavar="S", help="seconds for its answer (30)")
+    group.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="'COMMAND ARGS'",
+        help="a plugin; may be repeated",
+    )
+    group.add_argument(
+        "--plugin-timeout",
+        type=_amount,
+        default=30.0,
+        metavar="S",
+        help="seconds for its answer (30)",
+    )
 
 
 def _model(group: argparse._ArgumentGroup) -> None:
@@ -61,10 +80,14 @@ def _model(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model", help="which model")
     group.add_argument("--temperature", type=float, metavar="T", help="randomness of the answers")
     group.add_argument("--max-tokens", type=int, metavar="N", help="length of one answer")
-    group.add_argument("--reasoning", choices=("low", "medium", "high"), help="how hard the model thinks")
+    group.add_argument(
+        "--reasoning", choices=("low", "medium", "high"), help="how hard the model thinks"
+    )
     group.add_argument("--rate-limit", metavar="N", help="requests a minute")
     group.add_argument("--retry", metavar="N", help="tries after a passing failure")
-    group.add_argument("--budget", type=_amount, metavar="USD", help="most to spend, by the agents it calls too")
+    group.add_argument(
+        "--budget", type=_amount, metavar="USD", help="most to spend, by the agents it calls too"
+    )
     group.add_argument("--max-total-tokens", metavar="N", help="most tokens to use")
     group.add_argument("--fallback", metavar="MODEL,…", help="models to try when this one fails")
     group.add_argument("--record", metavar="FILE", help="keep requests and answers on a tape")
@@ -87,26 +110,43 @@ def _run(group: argparse._ArgumentGroup) -> None:
         help="seconds for a call (120, an agent 600; or what the tool says)",
     )
     group.add_argument(
-        "--max-parallel-tools", type=_positive, default=8, metavar="N", help="read-only calls of one answer at once (8)"
+        "--max-parallel-tools",
+        type=_positive,
+        default=8,
+        metavar="N",
+        help="read-only calls of one answer at once (8)",
     )
-    group.add_argument("--transcript", metavar="FILE", help="go on with the conversation in FILE, and add to it")
     group.add_argument(
-        "--context-window", type=_positive, metavar="N", help="tokens that the model can hold; sum up before that"
+        "--transcript", metavar="FILE", help="go on with the conversation in FILE, and add to it"
     )
     group.add_argument(
-        "--text-react", action="store_true", help="Thought/Action/Observation as text, for models without tool calls"
+        "--context-window",
+        type=_positive,
+        metavar="N",
+        help="tokens that the model can hold; sum up before that",
+    )
+    group.add_argument(
+        "--text-react",
+        action="store_true",
+        help="Thought/Action/Observation as text, for models without tool calls",
     )
 
 
 def _batch(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--jobs", type=_positive, metavar="N", help="`task` records at work at once (16 a core)")
+    group.add_argument(
+        "--jobs", type=_positive, metavar="N", help="`task` records at work at once (16 a core)"
+    )
     group.add_argument("--ordered", action="store_true", help="results in the order of the tasks")
-    group.add_argument("--skip-done", metavar="RESULTS", help="leave out tasks with a good result in this file")
+    group.add_argument(
+        "--skip-done", metavar="RESULTS", help="leave out tasks with a good result in this file"
+    )
 
 
 def _out(group: argparse._ArgumentGroup) -> None:
     one = group.add_mutually_exclusive_group()
-    one.add_argument("--json", action="store_true", help="the `result` record instead of the answer's text")
+    one.add_argument(
+        "--json", action="store_true", help="the `result` record instead of the answer's text"
+    )
     one.add_argument("--events", action="store_true", help="every record of the run as it happens")
     one.add_argument("--quiet", action="store_true", help="nothing; only the exit status tells")
 
@@ -160,12 +200,18 @@ def schema(doc: str, args: list[str]) -> Schema | Sequence[Schema]:
         "invoke": "text",
         "inputSchema": {
             "type": "object",
-            "properties": {"input": {"type": "string", "description": "The request, with its material"}},
+            "properties": {
+                "input": {"type": "string", "description": "The request, with its material"}
+            },
             "required": ["input"],
         },
     }
     if known.get("name"):
-        told: Schema = {"name": known["name"], "description": known.get("description") or known["name"], **said}
+        told: Schema = {
+            "name": known["name"],
+            "description": known.get("description") or known["name"],
+            **said,
+        }
     else:
         told = {**cli.schema(doc), **said, "args": ["-"]}
     records.put(records.dumps(told).encode() + b"\n")

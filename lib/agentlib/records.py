@@ -3,6 +3,7 @@
 The reading is strict where two programs could differ (RFC 8259; docs/protocol.md): no NaN or Infinity, no key
 twice in one object, no number that overflows. Lone surrogates become U+FFFD on the way out.
 """
+
 from __future__ import annotations
 
 import _thread  # a lock without the module threading, which costs 1 ms at every start
@@ -14,7 +15,7 @@ from collections import namedtuple
 
 from agentlib.faults import Fault
 
-TYPE_CHECKING = False           # the module typing is not loaded at run time: it costs 4 ms
+TYPE_CHECKING = False  # the module typing is not loaded at run time: it costs 4 ms
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, NamedTuple
@@ -23,14 +24,15 @@ if TYPE_CHECKING:
 
     class Line(NamedTuple):
         """One line of a stream: its record, its own bytes (without line end), its number from 1."""
+
         record: Record
         raw: bytes
         number: int
 else:
     Line = namedtuple("Line", "record raw number")
 
-LINE_CAP = 64 * 1024 * 1024     # bytes; a longer line is refused, so that memory stays bounded
-SILENCE = 3.0                   # seconds of a silent pipe before the user is told
+LINE_CAP = 64 * 1024 * 1024  # bytes; a longer line is refused, so that memory stays bounded
+SILENCE = 3.0  # seconds of a silent pipe before the user is told
 _writing = _thread.allocate_lock()
 
 
@@ -61,10 +63,14 @@ def _float(text: str) -> float:
 def _load_json() -> None:
     """Put the codecs in place at their first use: json costs 3 ms, and a warm agent-discover needs none."""
     from json import JSONDecoder, JSONEncoder
+
     globals().update(
-        _decode=JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float).decode,
+        _decode=JSONDecoder(
+            object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float
+        ).decode,
         _decode_foreign=JSONDecoder(parse_constant=_constant).decode,
-        _encode=JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode)
+        _encode=JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode,
+    )
 
 
 def _decode(text: str) -> Any:
@@ -82,13 +88,13 @@ def _encode(value: Any) -> str:
     return _encode(value)
 
 
-sys.set_int_max_str_digits(0)   # integers keep their digits; LINE_CAP bounds them
+sys.set_int_max_str_digits(0)  # integers keep their digits; LINE_CAP bounds them
 
 
 def loads(text: str | bytes) -> Any:
     """The value of one JSON document. ValueError, in words for a person, where it is not one."""
     if isinstance(text, bytes):
-        text = text.decode("utf-8")     # UnicodeDecodeError is a ValueError
+        text = text.decode("utf-8")  # UnicodeDecodeError is a ValueError
     try:
         return _decode(text)
     except RecursionError:
@@ -108,7 +114,9 @@ def dumps(value: Any) -> str:
     text = _encode(value)
     try:
         text.encode()
-    except UnicodeEncodeError:   # joins a surrogate pair that came in two pieces, replaces a lone half
+    except (
+        UnicodeEncodeError
+    ):  # joins a surrogate pair that came in two pieces, replaces a lone half
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
 
@@ -131,10 +139,15 @@ def parse(raw: bytes, number: int) -> Record:
     try:
         record = loads(raw)
     except ValueError as bad:
-        raise Fault("invalid_input", f"line {number}: not JSON: {bad}; for plain text give the operand -") from None
+        raise Fault(
+            "invalid_input", f"line {number}: not JSON: {bad}; for plain text give the operand -"
+        ) from None
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
-        raise Fault("invalid_input", f"line {number}: not a record (an object with a string `type`); "
-                                     "for plain text give the operand -")
+        raise Fault(
+            "invalid_input",
+            f"line {number}: not a record (an object with a string `type`); "
+            "for plain text give the operand -",
+        )
     return record
 
 
@@ -154,6 +167,7 @@ def waiting() -> bool:
         return False
     if not select.select([sys.stdin.buffer], [], [], SILENCE)[0]:
         from agentlib import cli
+
         cli.warn("waiting for records on standard input; use </dev/null if there are none")
     return True
 
@@ -179,6 +193,6 @@ def put(data: bytes) -> None:
         view = memoryview(data)
         try:
             while view:
-                view = view[os.write(1, view):]
+                view = view[os.write(1, view) :]
         except BrokenPipeError:
             raise ClosedPipe from None

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 8000  # characters of an output or a check that a model sees
 LESSON = """A try at a task failed its check. Say in one to three sentences, addressed to whoever tries next, what went
 wrong and what to do differently. Be concrete. Do not do the task yourself."""
-JUDGE = "You judge an output by a given measure. Be strict: it passes only if the measure is fully met."
+JUDGE = (
+    "You judge an output by a given measure. Be strict: it passes only if the measure is fully met."
+)
 VERDICT = {
     "type": "object",
     "properties": {"passed": {"type": "boolean"}, "why": {"type": "string"}},
@@ -39,7 +41,10 @@ def main(args: Namespace) -> int:
             output, error = attempt(args, with_lessons(args, given, lessons), leash)
             why = error or judged(args, output, leash)
             tries.append({"output": output, "passed": not why, **({"why": why} if why else {})})
-            say(args, f"try {number}: " + ("passed" if not why else f"failed: {why.splitlines()[0]}"))
+            say(
+                args,
+                f"try {number}: " + ("passed" if not why else f"failed: {why.splitlines()[0]}"),
+            )
             if not why:
                 break
             if number < args.tries:
@@ -64,7 +69,9 @@ def with_lessons(args: Namespace, given: bytes, lessons: list[str]) -> bytes:
     if args.plain:
         told = "".join(f"Lesson of an earlier try: {text}\n" for text in lessons)
         return (told + "\n").encode() + given if told else given
-    made = [{"type": "memory", "key": f"lesson {i}", "value": text} for i, text in enumerate(lessons, 1)]
+    made = [
+        {"type": "memory", "key": f"lesson {i}", "value": text} for i, text in enumerate(lessons, 1)
+    ]
     return given + b"".join(records.dumps(record).encode() + b"\n" for record in made)
 
 
@@ -97,7 +104,11 @@ def by_command(args: Namespace, output: str, leash: Leash) -> str:
     if ended.late:
         return f"the check `{args.check}` was ended after {args.timeout:g} s"
     said = ended.out.decode("utf-8", "replace").strip()[-SHOWN:]
-    return f"the check `{args.check}` ended with status {ended.status}:\n{said}" if ended.status else ""
+    return (
+        f"the check `{args.check}` ended with status {ended.status}:\n{said}"
+        if ended.status
+        else ""
+    )
 
 
 def by_schema(file: str, output: str) -> str:
@@ -114,16 +125,27 @@ def by_schema(file: str, output: str) -> str:
 
 def by_model(args: Namespace, output: str) -> str:
     """A critic."""
-    verdict = asking.ask(args, JUDGE, f"The measure: {args.critic}\n\nThe output:\n{output[:SHOWN]}", VERDICT)
+    verdict = asking.ask(
+        args, JUDGE, f"The measure: {args.critic}\n\nThe output:\n{output[:SHOWN]}", VERDICT
+    )
     passed = isinstance(verdict, dict) and verdict.get("passed") is True
-    return "" if passed else str(verdict.get("why") if isinstance(verdict, dict) else verdict) or "the critic said no"
+    return (
+        ""
+        if passed
+        else str(verdict.get("why") if isinstance(verdict, dict) else verdict)
+        or "the critic said no"
+    )
 
 
 def lesson(args: Namespace, output: str, why: str) -> str:
     """What the model says should be done differently."""
     task = " ".join(args.command)
     return str(
-        asking.ask(args, LESSON, f"The task: {task}\n\nThe output:\n{output[:SHOWN]}\n\nThe check:\n{why[:SHOWN]}")
+        asking.ask(
+            args,
+            LESSON,
+            f"The task: {task}\n\nThe output:\n{output[:SHOWN]}\n\nThe check:\n{why[:SHOWN]}",
+        )
     ).strip()
 
 
@@ -131,7 +153,17 @@ def recalled(args: Namespace) -> list[str]:
     """The lessons that the store has for this command."""
     if not args.store:
         return []
-    words = ["search", "--store", args.store, "--tag", "lesson", "--limit", "5", "--", *args.command]
+    words = [
+        "search",
+        "--store",
+        args.store,
+        "--tag",
+        "lesson",
+        "--limit",
+        "5",
+        "--",
+        *args.command,
+    ]
     found = [os.path.join(command.BIN, "agent-memory"), *words]
     done = subprocess.run(found, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     return [str(records.loads(line)["value"]) for line in done.stdout.splitlines()]
@@ -142,7 +174,9 @@ def remembered(args: Namespace, text: str) -> None:
     if args.store:
         key = f"{' '.join(args.command)[:200]} {time.time():.3f}"
         words = ["remember", key, "-", "--store", args.store, "--tag", "lesson"]
-        subprocess.run([os.path.join(command.BIN, "agent-memory"), *words], input=text.encode(), check=False)
+        subprocess.run(
+            [os.path.join(command.BIN, "agent-memory"), *words], input=text.encode(), check=False
+        )
 
 
 def say(args: Namespace, text: str) -> None:
@@ -156,7 +190,12 @@ def show(args: Namespace, tries: list[Record], began: float) -> None:
         records.put(tries[-1]["output"].encode("utf-8", "replace"))
         return
     last = tries[-1]
-    result = {"type": "result", "output": last["output"], "incomplete": not last["passed"], "iterations": len(tries)}
-    records.write({**result, "tries": tries, "duration_ms": round((time.monotonic() - began) * 1000)})
-
-
+    result = {
+        "type": "result",
+        "output": last["output"],
+        "incomplete": not last["passed"],
+        "iterations": len(tries),
+    }
+    records.write(
+        {**result, "tries": tries, "duration_ms": round((time.monotonic() - began) * 1000)}
+    )

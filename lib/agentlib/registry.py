@@ -11,6 +11,7 @@ The nearest AGENTS.md upward, then the user's in the data folder, then the suite
 clone: reading it runs nothing, nothing in it is expanded, and a program outside of the file's folder is left out
 unless the user's configuration allows it (`[discover] allow = ["/path"]`).
 """
+
 from __future__ import annotations
 
 import os
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     class Entry(NamedTuple):
         """An agent of a registry. binary: as it is written; start, end: where its section stands in the text."""
+
         name: str
         description: str
         binary: str
@@ -39,7 +41,7 @@ else:
     Entry = namedtuple("Entry", "name description binary tags file start end")
 
 FILE = "AGENTS.md"
-SIZE = 1 << 20      # bytes of a registry
+SIZE = 1 << 20  # bytes of a registry
 _HEADING = re.compile(r"(#{1,2})[ \t]+(.*?)[ \t]*#*[ \t]*$")
 _BULLET = re.compile(r"[-*+][ \t]+\*\*([^*:]+):?\*\*:?[ \t]*(.*)$")
 
@@ -74,16 +76,27 @@ def entries(file: str) -> list[Entry]:
 def record(entry: Entry) -> dict[str, Any]:
     """The `tool` record of an agent; a Fault where its program is missing, or lies outside without permission."""
     more = {"tags": entry.tags} if entry.tags else {}
-    return schemas.tool({"name": entry.name, "description": entry.description, "kind": "agent", **more}, program(entry))
+    return schemas.tool(
+        {"name": entry.name, "description": entry.description, "kind": "agent", **more},
+        program(entry),
+    )
 
 
 def program(entry: Entry) -> str:
     """The path of an agent's program."""
     folder = os.path.dirname(os.path.abspath(entry.file))
     path = os.path.normpath(os.path.join(folder, entry.binary))
-    if "\0" in path or not _beneath(path, folder) and entry.file != users() and path not in _allowed():
-        raise Fault("tool_denied", f"{entry.name}: {entry.binary} lies outside of {folder}; left out (the "
-                                   "configuration can allow it: [discover] allow)")
+    if (
+        "\0" in path
+        or not _beneath(path, folder)
+        and entry.file != users()
+        and path not in _allowed()
+    ):
+        raise Fault(
+            "tool_denied",
+            f"{entry.name}: {entry.binary} lies outside of {folder}; left out (the "
+            "configuration can allow it: [discover] allow)",
+        )
     try:
         marks.checked(path, {})
     except Fault as fault:
@@ -106,9 +119,18 @@ def text_of(file: str) -> str:
         with os.fdopen(fd, "rb") as stream:
             seen = os.fstat(fd)
             if not stat.S_ISREG(seen.st_mode) or seen.st_size > SIZE:
-                raise Fault("invalid_input", f"{file}: not a plain file of at most {SIZE >> 20} MiB")
-            if seen.st_mode & stat.S_IWOTH or seen.st_uid not in (0, os.getuid(), os.stat(os.getcwd()).st_uid):
-                raise Fault("tool_denied", f"{file}: anyone may write to it, or it is another user's; not read")
+                raise Fault(
+                    "invalid_input", f"{file}: not a plain file of at most {SIZE >> 20} MiB"
+                )
+            if seen.st_mode & stat.S_IWOTH or seen.st_uid not in (
+                0,
+                os.getuid(),
+                os.stat(os.getcwd()).st_uid,
+            ):
+                raise Fault(
+                    "tool_denied",
+                    f"{file}: anyone may write to it, or it is another user's; not read",
+                )
             return stream.read(SIZE + 1).decode("utf-8", "surrogateescape")
     except OSError as bad:
         raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
@@ -120,12 +142,16 @@ def add(file: str, name: str, description: str, binary: str) -> str:
     if any(entry.name == name for entry in _entries(text, file)):
         raise Fault("invalid_input", f"{file}: has an entry {name} already")
     ends = "\r\n" if "\r\n" in text else "\n"
-    block = f"## {name}\n\n{' '.join(description.split())}\n\n- **Binary**: {binary}".replace("\n", ends)
+    block = f"## {name}\n\n{' '.join(description.split())}\n\n- **Binary**: {binary}".replace(
+        "\n", ends
+    )
     if not text:
         return block + ends
     if text.endswith("\n"):
         return text + ends + block + ends
-    return text + ends * 2 + block          # as the text: without a line end, so that remove() gives it back
+    return (
+        text + ends * 2 + block
+    )  # as the text: without a line end, so that remove() gives it back
 
 
 def remove(file: str, name: str) -> str:
@@ -134,8 +160,8 @@ def remove(file: str, name: str) -> str:
     entry = next((one for one in _entries(text, file) if one.name == name), None)
     if entry is None:
         raise Fault("not_found", f"{file}: has no entry {name}")
-    before, after = text[:entry.start], text[entry.end:]
-    if not after:       # the last one: what add() put before it goes too
+    before, after = text[: entry.start], text[entry.end :]
+    if not after:  # the last one: what add() put before it goes too
         ends = "\r\n" if "\r\n" in text else "\n"
         before = before.removesuffix(ends if text.endswith("\n") else ends * 2)
     return before + after
@@ -185,11 +211,15 @@ def _visible(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _entry(title: str, lines: list[str], file: str, start: int, end: int) -> Iterator[Entry]:
-    fields = {m[1].strip().lower(): m[2].strip().strip("`") for line in lines if (m := _BULLET.match(line))}
+    fields = {
+        m[1].strip().lower(): m[2].strip().strip("`")
+        for line in lines
+        if (m := _BULLET.match(line))
+    }
     name = title.strip("` ")
     if not title or not fields.get("binary"):
         return
-    first: list[str] = []           # the first paragraph
+    first: list[str] = []  # the first paragraph
     for line in lines:
         if line.strip() and not _BULLET.match(line):
             first.append(line.strip())
@@ -206,5 +236,6 @@ def _beneath(path: str, folder: str) -> bool:
 
 def _allowed() -> list[str]:
     from agentlib import config
+
     allow = config.load().get("discover", {}).get("allow", [])
     return [os.path.normpath(path) for path in allow if isinstance(path, str)]

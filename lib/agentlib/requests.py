@@ -26,7 +26,9 @@ def checked(request: Record, default_model: str | None = None) -> Record:
             raise Fault("invalid_input", f"{name}: must be {what}, not {_shown(out[name])}")
     if out.get("type") == "embed":
         if not _words(out.get("texts")) or not out["texts"]:
-            raise Fault("invalid_input", "texts: must be a list of at least one text, none of them empty")
+            raise Fault(
+                "invalid_input", "texts: must be a list of at least one text, none of them empty"
+            )
         return out
     if not out.get("messages"):
         raise Fault("invalid_request", "messages: must be a list of at least one message")
@@ -40,18 +42,28 @@ def checked(request: Record, default_model: str | None = None) -> Record:
 
 def _message(said: Any, at: str) -> None:
     if not isinstance(said, dict) or said.get("role") not in ROLES:
-        raise Fault("invalid_input", f"{at}: must be a message whose role is one of {', '.join(ROLES)}")
+        raise Fault(
+            "invalid_input", f"{at}: must be a message whose role is one of {', '.join(ROLES)}"
+        )
     content = said.get("content")
     if not isinstance(content, (str, list, type(None))):
-        raise Fault("invalid_input", f"{at}.content: must be a string or a list of parts, not {_shown(content)}")
+        raise Fault(
+            "invalid_input",
+            f"{at}.content: must be a string or a list of parts, not {_shown(content)}",
+        )
     for number, part in enumerate(content if isinstance(content, list) else []):
         if not isinstance(part, dict) or part.get("type") not in PARTS:
-            raise Fault("invalid_input", f"{at}.content[{number}]: must be a part of type {', '.join(PARTS)}")
+            raise Fault(
+                "invalid_input",
+                f"{at}.content[{number}]: must be a part of type {', '.join(PARTS)}",
+            )
         if part["type"] == "text" and not isinstance(part.get("text"), str):
             raise Fault("invalid_input", f"{at}.content[{number}].text: must be a string")
     for call in said.get("tool_calls") or []:
         if not isinstance(call, dict) or not _word(call.get("name")):
-            raise Fault("invalid_input", f"{at}.tool_calls: must be calls with id, name and arguments")
+            raise Fault(
+                "invalid_input", f"{at}.tool_calls: must be calls with id, name and arguments"
+            )
     if said["role"] == "tool" and not _word(said.get("tool_call_id")):
         raise Fault("invalid_input", f"{at}.tool_call_id: must say which call this answers")
 
@@ -121,10 +133,13 @@ def blob(part: Record) -> tuple[str, str]:
             data = file.read(FILE_CAP + 1)
     except (OSError, ValueError) as bad:
         raise Fault(
-            "invalid_request", f"{part['type']} {part['path']}: {getattr(bad, 'strerror', None) or bad}"
+            "invalid_request",
+            f"{part['type']} {part['path']}: {getattr(bad, 'strerror', None) or bad}",
         ) from None
     if len(data) > FILE_CAP:
-        raise Fault("invalid_request", f"{part['type']} {part['path']}: larger than {FILE_CAP >> 20} MiB")
+        raise Fault(
+            "invalid_request", f"{part['type']} {part['path']}: larger than {FILE_CAP >> 20} MiB"
+        )
     return part.get("media_type") or _guess(part, data), base64.b64encode(data).decode()
 
 
@@ -138,7 +153,9 @@ def address(part: Record) -> str:
 
 def file_name(part: Record) -> str | None:
     """The name of a document: given, or the end of its path."""
-    return part.get("name") or (os.path.basename(part["path"]) if isinstance(part.get("path"), str) else None)
+    return part.get("name") or (
+        os.path.basename(part["path"]) if isinstance(part.get("path"), str) else None
+    )
 
 
 _MAGIC = (

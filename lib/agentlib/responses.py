@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 # OpenAI's reasoning models, by their names; and those that take tools only here, or speak nothing else.
 REASONS = r"(ft:)?(o\d|gpt-([5-9]|\d\d))(?!.*chat)"
 NEEDED = (
-    r"(ft:)?(gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)|(o\d|gpt-\d).*-pro\b|.*(codex|deep-research|computer-use))"
+    r"(ft:)?(gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)|(o\d|gpt-\d).*-pro\b|"
+    r".*(codex|deep-research|computer-use))"
 )
 
 
@@ -41,7 +42,11 @@ def wanted(request: Record, own: bool) -> bool:
 
 
 def serve(
-    doc: str, schema: Record, vendor: chat.Vendor, own: Callable[[], bool], url: Callable[[str, str], str]
+    doc: str,
+    schema: Record,
+    vendor: chat.Vendor,
+    own: Callable[[], bool],
+    url: Callable[[str, str], str],
 ) -> NoReturn:
     """Be a provider of both dialects, and of embeddings. own: is the address the vendor's own? url: of (verb, model),
     the verb as in the vendor's paths: chat/completions, responses or embeddings."""
@@ -51,13 +56,23 @@ def serve(
         if not wanted(request, own()):
             return chat.call(vendor, request, url("chat/completions", request["model"]))
         where = url("responses", request["model"])
-        return http.Call(where, headers, body(vendor, request), sse.events if request.get("stream") else None)
+        return http.Call(
+            where, headers, body(vendor, request), sse.events if request.get("stream") else None
+        )
 
     def read_whole(request: Record, said: Record) -> Record:
-        return whole(vendor.name, said) if wanted(request, own()) else completion.whole(vendor.name, said)
+        return (
+            whole(vendor.name, said)
+            if wanted(request, own())
+            else completion.whole(vendor.name, said)
+        )
 
     def read_stream(request: Record, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
-        return stream(vendor.name, items) if wanted(request, own()) else completion.stream(vendor.name, items)
+        return (
+            stream(vendor.name, items)
+            if wanted(request, own())
+            else completion.stream(vendor.name, items)
+        )
 
     provider.serve(
         doc,
@@ -91,7 +106,9 @@ def body(vendor: chat.Vendor, request: Record) -> Record:
     if tools := request.get("tools"):
         out["tools"] = [_tool(tool) for tool in tools]
     if choice := requests.choice(request):
-        out["tool_choice"] = choice if isinstance(choice, str) else {"type": "function", "name": choice["name"]}
+        out["tool_choice"] = (
+            choice if isinstance(choice, str) else {"type": "function", "name": choice["name"]}
+        )
     if "max_tokens" in request:
         out["max_output_tokens"] = request["max_tokens"]
     if "temperature" in request:
@@ -118,7 +135,11 @@ def _items(vendor: chat.Vendor, said: Record) -> Iterator[Record]:
     """The items of a message: one; of an assistant's turn, its text, its calls, and its reasoning in its place."""
     role = said["role"]
     if role == "tool":
-        yield {"type": "function_call_output", "call_id": said["tool_call_id"], "output": _content(said)}
+        yield {
+            "type": "function_call_output",
+            "call_id": said["tool_call_id"],
+            "output": _content(said),
+        }
     elif role != "assistant":
         if said.get("name"):
             raise Fault("invalid_request", f"name: the Responses API takes no names of {role}s")
@@ -126,7 +147,9 @@ def _items(vendor: chat.Vendor, said: Record) -> Iterator[Record]:
     elif kept := (provider.kept(said, vendor.name) or {}).get("items"):
         yield from kept
     else:
-        if text := requests.only_text(said, "the Responses API takes text alone from the assistant"):
+        if text := requests.only_text(
+            said, "the Responses API takes text alone from the assistant"
+        ):
             yield {"role": "assistant", "content": text}
         for call in said.get("tool_calls") or []:
             yield {
@@ -179,10 +202,14 @@ def answer(name: str, said: Record, output: list[Record]) -> Record:
                 refusals.append(part.get("refusal") or "")
         elif kind == "function_call":
             calls.append(
-                provider.tool_call(item.get("call_id") or item.get("id"), item["name"], item.get("arguments") or "")
+                provider.tool_call(
+                    item.get("call_id") or item.get("id"), item["name"], item.get("arguments") or ""
+                )
             )
         elif kind == "reasoning":
-            thoughts += [part.get("text") or "" for part in item.get("summary") or item.get("content") or ()]
+            thoughts += [
+                part.get("text") or "" for part in item.get("summary") or item.get("content") or ()
+            ]
     refusal = "".join(refusals)
     message = provider.message(
         "".join(texts) or refusal, calls, "\n\n".join(filter(None, thoughts)), _kept(output), name
@@ -207,7 +234,8 @@ def _kept(output: list[Record]) -> Record:
     items = [
         {field: item[field] for field in BACK[item["type"]] if item.get(field) is not None}
         for item in output
-        if item.get("type") in BACK and (item["type"] != "reasoning" or item.get("encrypted_content"))
+        if item.get("type") in BACK
+        and (item["type"] != "reasoning" or item.get("encrypted_content"))
     ]
     return {"items": items} if any(i["type"] == "reasoning" or "phase" in i for i in items) else {}
 
@@ -245,7 +273,10 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
             raise completion.failed(said.get("error") or said)
         elif kind in ENDS:
             final = said.get("response") or {}
-            return whole(name, {**final, "output": final.get("output") or [output[i] for i in sorted(output)]})
+            return whole(
+                name,
+                {**final, "output": final.get("output") or [output[i] for i in sorted(output)]},
+            )
     raise (
         Fault("network", "the stream broke off before its end")
         if seen
@@ -254,7 +285,10 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
 
 
 def _counted(told: Record) -> Record:
-    inputs, outputs = told.get("input_tokens_details") or {}, told.get("output_tokens_details") or {}
+    inputs, outputs = (
+        told.get("input_tokens_details") or {},
+        told.get("output_tokens_details") or {},
+    )
     return provider.usage(
         told.get("input_tokens"),
         told.get("output_tokens"),

@@ -1,4 +1,5 @@
 """When to try again after a failure: the one retry layer of the suite, as plain sums."""
+
 from __future__ import annotations
 
 from agentlib.faults import RETRYABLE
@@ -7,10 +8,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agentlib.records import Record
 
-RETRIES = 2             # after the first try
-FIRST = 0.5             # seconds before the first retry, doubled each time
-MOST = 8.0              # seconds, of the doubled
-PATIENCE = 60.0         # seconds: a service that asks for more gets its error passed on
+RETRIES = 2  # after the first try
+FIRST = 0.5  # seconds before the first retry, doubled each time
+MOST = 8.0  # seconds, of the doubled
+PATIENCE = 60.0  # seconds: a service that asks for more gets its error passed on
 
 
 def wait(error: Record, tries: int, retries: int, dice: float) -> float | None:

@@ -1,4 +1,5 @@
 """From a request to its targets: the provider and model it goes to, then the fallbacks."""
+
 from __future__ import annotations
 
 import os
@@ -17,14 +18,25 @@ if TYPE_CHECKING:
 class Router:
     """Knows what flags, environment and config file say; a request says more, and goes before them."""
 
-    def __init__(self, providers: Providers, config: Mapping[str, Any], provider: str | None, model: str | None,
-                 fallbacks: Sequence[str] = (), quiet: bool = False) -> None:
+    def __init__(
+        self,
+        providers: Providers,
+        config: Mapping[str, Any],
+        provider: str | None,
+        model: str | None,
+        fallbacks: Sequence[str] = (),
+        quiet: bool = False,
+    ) -> None:
         env = os.environ.get
         self.providers, self.fallbacks, self.quiet = providers, fallbacks, quiet
         self.flags = choose.Wish(provider, model, firm=True)
-        self.rest = [choose.Wish(env("AGENT_PROVIDER") or env("LLM_PROVIDER") or None,
-                                 env("AGENT_MODEL") or env("LLM_MODEL") or None),
-                     choose.Wish(_word(config, "provider"), _word(config, "model"))]
+        self.rest = [
+            choose.Wish(
+                env("AGENT_PROVIDER") or env("LLM_PROVIDER") or None,
+                env("AGENT_MODEL") or env("LLM_MODEL") or None,
+            ),
+            choose.Wish(_word(config, "provider"), _word(config, "model")),
+        ]
         self._found: dict[tuple[Any, ...], Target] = {}
         self._told: set[str] = set()
 

@@ -1,4 +1,5 @@
 """A view in the words of Landlock, which knows only trees to allow: everything but what is hidden, listed."""
+
 from __future__ import annotations
 
 import os
@@ -8,18 +9,29 @@ from agentlib.view import EMPTY, MASK, READ, WRITE, View
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # no process of /proc, not even one's own: through them root could read everyone's environment
-OF_PROC = tuple(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "stat", "uptime", "loadavg", "version"))
+OF_PROC = tuple(
+    f"/proc/{name}" for name in ("cpuinfo", "meminfo", "stat", "uptime", "loadavg", "version")
+)
 
 
 def of(view: View) -> tuple[list[str], list[str]]:
     """(readable, writable) trees. Fault tool_denied where the view asks for what Landlock cannot do."""
     writable = [path for path, action in view.actions.items() if action == WRITE]
-    holes = [path for path, action in view.actions.items()
-             if action != WRITE and any(path.startswith(f"{tree}/") for tree in writable)]
+    holes = [
+        path
+        for path, action in view.actions.items()
+        if action != WRITE and any(path.startswith(f"{tree}/") for tree in writable)
+    ]
     if holes:
-        raise Fault("tool_denied", f"sandbox unavailable: without bubblewrap {holes[0]} cannot be protected in a "
-                                   "folder that may be written (install bubblewrap, or use --sandbox read)")
-    closed = {path for path, action in view.actions.items() if action in (EMPTY, MASK)} | {"/proc", "/dev"}
+        raise Fault(
+            "tool_denied",
+            f"sandbox unavailable: without bubblewrap {holes[0]} cannot be protected in a "
+            "folder that may be written (install bubblewrap, or use --sandbox read)",
+        )
+    closed = {path for path, action in view.actions.items() if action in (EMPTY, MASK)} | {
+        "/proc",
+        "/dev",
+    }
     shown = [path for path, action in view.actions.items() if action in (READ, WRITE)]
     readable = [one for path in ("/", *shown) for one in _around(path, closed)]
     return [*readable, *OF_PROC], [*writable, *DEVICES]

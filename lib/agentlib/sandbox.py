@@ -11,6 +11,7 @@ Profiles: `read` (nothing outside scratch folders can be written; no network), `
 Bubblewrap where it works, else Landlock and seccomp where they can keep the profile's promise, else Fault tool_denied.
 Threads: a child dies with the thread that started it, so a thread that starts one must live as long.
 """
+
 from __future__ import annotations
 
 import functools
@@ -51,8 +52,17 @@ class Cell:
     child's end. removed: what it left and must not, in words.
     """
 
-    def __init__(self, argv: list[str], profile: str, folder: str, *, env: Mapping[str, str],
-                 read: Iterable[str] = (), write: Iterable[str] = (), limit: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        argv: list[str],
+        profile: str,
+        folder: str,
+        *,
+        env: Mapping[str, str],
+        read: Iterable[str] = (),
+        write: Iterable[str] = (),
+        limit: Mapping[str, int] | None = None,
+    ) -> None:
         """argv: the tool, whose program is found on env's PATH. env: all that it gets, but for HOME and TMPDIR.
 
         read, write: more paths to see, to write, as the user granted them. limit: other limits than the usual ones.
@@ -85,6 +95,7 @@ class Cell:
             limits.leave(self._group)
         if self._scratch:
             import shutil
+
             shutil.rmtree(self._scratch, ignore_errors=True)
         self._absent, self._group, self._scratch = {}, "", ""
 
@@ -100,8 +111,15 @@ class Cell:
         if not self.way:
             raise Fault("tool_denied", f"sandbox unavailable: {why}")
         search = self.env.get("PATH", os.defpath)
-        self.view = View(self.argv, search, self._folder, writable=profile in ("work", "net"),
-                         visible=profile != "probe", read=read, write=write)
+        self.view = View(
+            self.argv,
+            search,
+            self._folder,
+            writable=profile in ("work", "net"),
+            visible=profile != "probe",
+            read=read,
+            write=write,
+        )
         home, temporary = places.home(), "/tmp"
         if self.way == "landlock":
             self._trees = rules.of(self.view)
@@ -122,20 +140,40 @@ class Cell:
 
     def _bwrap(self) -> dict[str, Any]:
         filter = Held(memory(seccomp.program(self.network)))
-        args = [*command(bubblewrap(), self.view, self.network, filter), *limits.command(self.limits), *self.argv]
-        return {"args": limits.within(self._group, args), "env": self.env, "cwd": "/", "pass_fds": (filter,)}
+        args = [
+            *command(bubblewrap(), self.view, self.network, filter),
+            *limits.command(self.limits),
+            *self.argv,
+        ]
+        return {
+            "args": limits.within(self._group, args),
+            "env": self.env,
+            "cwd": "/",
+            "pass_fds": (filter,),
+        }
 
     def _landlock(self) -> dict[str, Any]:
         import marshal
+
         given = Held(memory(marshal.dumps({**self.confined(), "group": self._group})))
-        return {"args": [python(), "-IS", CONFINE, str(int(given)), *self.argv], "env": self.env,
-                "cwd": self.inside, "pass_fds": (given,)}
+        return {
+            "args": [python(), "-IS", CONFINE, str(int(given)), *self.argv],
+            "env": self.env,
+            "cwd": self.inside,
+            "pass_fds": (given,),
+        }
 
     def confined(self) -> dict[str, Any]:
         """What confine.py puts on a process."""
         readable, writable = self._trees
-        return {"read": readable, "write": [self._scratch, *writable], "network": self.network,
-                "unseen": not self.view.writable, "limits": self.limits, "group": ""}
+        return {
+            "read": readable,
+            "write": [self._scratch, *writable],
+            "network": self.network,
+            "unseen": not self.view.writable,
+            "limits": self.limits,
+            "group": "",
+        }
 
     @property
     def inside(self) -> str:
@@ -152,25 +190,39 @@ def verdict() -> tuple[str, str]:
             _verdict = ("bubblewrap", "")
         else:
             from agentlib import landlock
-            _verdict = ("landlock", why) if landlock.abi() else ("", f"{why}; this kernel has no Landlock")
+
+            _verdict = (
+                ("landlock", why) if landlock.abi() else ("", f"{why}; this kernel has no Landlock")
+            )
     return _verdict
 
 
 def _trial() -> str:
     """Why bubblewrap does not work here, '' where it does: it runs `true` once, with all that a tool gets."""
     import subprocess
+
     if not bubblewrap():
         return "bubblewrap (bwrap) is not installed"
     filter = Held(memory(seccomp.program()))
     view = View(["/bin/true"], "", "/", writable=False, visible=False, read=(), write=())
     args = [*command(bubblewrap(), view, False, filter), "/bin/true"]
     try:
-        ran = subprocess.run(args, env={}, stdin=subprocess.DEVNULL, capture_output=True, timeout=10,
-                             pass_fds=(filter,))
+        ran = subprocess.run(
+            args,
+            env={},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            pass_fds=(filter,),
+        )
     except (OSError, subprocess.TimeoutExpired) as bad:
         return f"bubblewrap does not work here: {bad}"
     said = ran.stderr.decode("utf-8", "replace").strip().splitlines()
-    return "" if ran.returncode == 0 else f"bubblewrap does not work here: {said[-1] if said else ran.returncode}"
+    return (
+        ""
+        if ran.returncode == 0
+        else f"bubblewrap does not work here: {said[-1] if said else ran.returncode}"
+    )
 
 
 def bubblewrap() -> str:
@@ -180,14 +232,19 @@ def bubblewrap() -> str:
 
 @functools.cache
 def _bwrap_on(search: str, here: str) -> str:
-    folders = [one for one in search.split(os.pathsep)
-               if not places.inside(os.path.realpath(one), here) or places.inside("/usr/bin", here)]
+    folders = [
+        one
+        for one in search.split(os.pathsep)
+        if not places.inside(os.path.realpath(one), here) or places.inside("/usr/bin", here)
+    ]
     return places.which("bwrap", os.pathsep.join(folders))
 
 
 def _scratch() -> str:
     """A new folder of our own, the tool's HOME and TMPDIR where there are no mounts to make them of."""
-    base = next((one for one in (os.environ.get("TMPDIR", ""), "/tmp") if os.access(one, os.W_OK)), "")
+    base = next(
+        (one for one in (os.environ.get("TMPDIR", ""), "/tmp") if os.access(one, os.W_OK)), ""
+    )
     if not base:
         raise Fault("tool_denied", "sandbox unavailable: neither TMPDIR nor /tmp can be written")
     made = os.path.join(os.path.realpath(base), f"agent-tool-{os.urandom(8).hex()}")
@@ -210,16 +267,26 @@ def python() -> str:
 
 def environment(names: Iterable[str] = ()) -> dict[str, str]:
     """What a tool gets of our environment: the usual few, the run's AGENT_*, and `names`, which the user granted."""
-    wanted = {*USUAL, *names, *(name for name in os.environ if name.startswith("AGENT_") and not secret(name))}
-    return {"PATH": os.defpath, **{name: os.environ[name] for name in sorted(wanted) if name in os.environ}}
+    wanted = {
+        *USUAL,
+        *names,
+        *(name for name in os.environ if name.startswith("AGENT_") and not secret(name)),
+    }
+    return {
+        "PATH": os.defpath,
+        **{name: os.environ[name] for name in sorted(wanted) if name in os.environ},
+    }
 
 
 def secret(name: str) -> bool:
     """Whether a variable of this name looks like one that holds a secret."""
-    return any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL"))
+    return any(
+        word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
+    )
 
 
 def undumpable() -> None:
     """Nobody but root may read our memory and environment from now on (no core files either)."""
     import ctypes
-    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)      # PR_SET_DUMPABLE
+
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE

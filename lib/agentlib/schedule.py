@@ -69,7 +69,9 @@ def add(args: Namespace) -> int:
         raise Fault("invalid_input", "add: a word of the command holds a line end")
     if args.keys:
         secret(args.keys)
-    return by_systemd(args, argv) if (args.manager or manager()) == "systemd" else by_cron(args, argv)
+    return (
+        by_systemd(args, argv) if (args.manager or manager()) == "systemd" else by_cron(args, argv)
+    )
 
 
 def secret(file: str) -> None:
@@ -79,7 +81,9 @@ def secret(file: str) -> None:
     except OSError as bad:
         raise Fault("invalid_input", f"--keys {file}: {bad.strerror}") from None
     if not stat.S_ISREG(seen.st_mode) or seen.st_mode & 0o077:
-        raise Fault("invalid_input", f"--keys {file}: must be a file of mode 0600: chmod 600 {file}")
+        raise Fault(
+            "invalid_input", f"--keys {file}: must be a file of mode 0600: chmod 600 {file}"
+        )
 
 
 def manager() -> str:
@@ -88,12 +92,16 @@ def manager() -> str:
         return "systemd"
     if shutil.which("crontab"):
         return "cron"
-    raise Fault("not_found", "neither a systemd of the user nor crontab is here; agent-every needs neither")
+    raise Fault(
+        "not_found", "neither a systemd of the user nor crontab is here; agent-every needs neither"
+    )
 
 
 def systemctl(*words: str) -> subprocess.CompletedProcess[str]:
     """systemctl --user."""
-    return subprocess.run(["systemctl", "--user", *words], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        ["systemctl", "--user", *words], capture_output=True, text=True, timeout=60
+    )
 
 
 def units() -> str:
@@ -103,24 +111,34 @@ def units() -> str:
 
 def by_systemd(args: Namespace, argv: list[str]) -> int:
     """A service and a timer."""
-    every = f"OnActiveSec=1s\nOnUnitActiveSec={seconds(args.every):g}" if args.every else f"OnCalendar={args.at}"
+    every = (
+        f"OnActiveSec=1s\nOnUnitActiveSec={seconds(args.every):g}"
+        if args.every
+        else f"OnCalendar={args.at}"
+    )
     keys = f"EnvironmentFile={os.path.abspath(args.keys).replace('%', '%%')}\n" if args.keys else ""
     run = " ".join(map(quoted, argv))
     folder = os.path.abspath(args.folder).replace("%", "%%")
-    service = SERVICE.format(name=args.name, exec=run, folder=folder, keys=keys, timeout=seconds(args.timeout))
+    service = SERVICE.format(
+        name=args.name, exec=run, folder=folder, keys=keys, timeout=seconds(args.timeout)
+    )
     timer = TIMER.format(name=args.name, when=every, jitter=seconds(args.jitter))
     if args.dry_run:
         records.put(f"{service}\n{timer}".encode())
         return 0
     os.makedirs(units(), exist_ok=True)
     for kind, text in (("service", service), ("timer", timer)):
-        with open(os.path.join(units(), f"{PREFIX}{args.name}.{kind}"), "w", encoding="utf-8") as file:
+        with open(
+            os.path.join(units(), f"{PREFIX}{args.name}.{kind}"), "w", encoding="utf-8"
+        ) as file:
             file.write(text)
     for words in (("daemon-reload",), ("enable", "--now", f"{PREFIX}{args.name}.timer")):
         done = systemctl(*words)
         if done.returncode:
             why = done.stderr.strip().splitlines()
-            cli.warn(f"written to {units()}, but systemctl --user {' '.join(words)} failed: {why[0] if why else '?'}")
+            cli.warn(
+                f"written to {units()}, but systemctl --user {' '.join(words)} failed: {why[0] if why else '?'}"
+            )
             return 1
     return 0
 
@@ -135,7 +153,9 @@ def by_cron(args: Namespace, argv: list[str]) -> int:
     """A line in the crontab, its mark above it."""
     fields = cron_fields(seconds(args.every)) if args.every else args.at
     if len(fields.split()) != 5 or "\n" in fields:
-        raise Fault("invalid_input", f"--at {fields!r}: cron takes five fields, such as '0 8 * * 1-5'")
+        raise Fault(
+            "invalid_input", f"--at {fields!r}: cron takes five fields, such as '0 8 * * 1-5'"
+        )
     keys = f"set -a; . {shlex.quote(os.path.abspath(args.keys))}; set +a; " if args.keys else ""
     run = f"cd {shlex.quote(os.path.abspath(args.folder))} && {keys}exec {shlex.join(argv)}"
     line = f"{MARK}{args.name}\n{fields} " + run.replace("%", "\\%") + "\n"
@@ -149,13 +169,20 @@ def by_cron(args: Namespace, argv: list[str]) -> int:
 def cron_fields(interval: float) -> str:
     """An interval in cron's five fields; a Fault where they cannot say it."""
     minutes = round(interval / 60)
-    if minutes * 60 == interval and minutes and (60 % minutes == 0 if minutes < 60 else minutes % 60 == 0):
+    if (
+        minutes * 60 == interval
+        and minutes
+        and (60 % minutes == 0 if minutes < 60 else minutes % 60 == 0)
+    ):
         hours = minutes // 60
         if minutes < 60:
             return f"*/{minutes} * * * *"
         if 24 % hours == 0:
             return f"0 */{hours} * * *" if hours < 24 else "0 0 * * *"
-    raise Fault("invalid_input", "cron cannot say this interval: minutes that divide an hour, hours that divide a day")
+    raise Fault(
+        "invalid_input",
+        "cron cannot say this interval: minutes that divide an hour, hours that divide a day",
+    )
 
 
 def crontab() -> str:
@@ -185,8 +212,14 @@ def listing() -> int:
             when = _line(os.path.join(folder, entry), "OnCalendar=", "OnUnitActiveSec=")
             what = _line(os.path.join(folder, f"{PREFIX}{name}.service"), "ExecStart=")
             records.put(f"{name}\t{when}\t{what}\n".encode())
-    for name, line in re.findall(rf"^{MARK}(\S+)\n(.*)$", crontab() if shutil.which("crontab") else "", flags=re.M):
-        records.put((f"{name}\t" + " ".join(line.split()[:5]) + "\t" + " ".join(line.split()[5:]) + "\n").encode())
+    for name, line in re.findall(
+        rf"^{MARK}(\S+)\n(.*)$", crontab() if shutil.which("crontab") else "", flags=re.M
+    ):
+        records.put(
+            (
+                f"{name}\t" + " ".join(line.split()[:5]) + "\t" + " ".join(line.split()[5:]) + "\n"
+            ).encode()
+        )
     return 0
 
 
@@ -194,7 +227,10 @@ def _line(file: str, *starts: str) -> str:
     """What stands after one of the starts, in the first line that has one."""
     try:
         with open(file, encoding="utf-8", errors="replace") as lines:
-            return next((line[len(s) :].strip() for line in lines for s in starts if line.startswith(s)), "?")
+            return next(
+                (line[len(s) :].strip() for line in lines for s in starts if line.startswith(s)),
+                "?",
+            )
     except OSError:
         return "?"
 

@@ -4,6 +4,7 @@
 
 No record: the file has no mark. The lines are ready to print, and read without a JSON parser: 500 in 1 ms.
 """
+
 from __future__ import annotations
 
 import os
@@ -11,9 +12,9 @@ from binascii import crc32
 
 from agentlib import __version__, paths
 
-PROGRAMS = 20_000       # remembered at most
+PROGRAMS = 20_000  # remembered at most
 
-Cache = dict[bytes, list[bytes]]     # path to [stamp, record…]
+Cache = dict[bytes, list[bytes]]  # path to [stamp, record…]
 
 
 def stamp(seen: os.stat_result) -> bytes:
@@ -42,7 +43,7 @@ def save(cache: Cache, new: dict[str, list[bytes]]) -> None:
     """Write the cache anew: the new entries, and the old ones whose files are still there. It never fails."""
     for path, told in new.items():
         cache.pop(key(path), None)
-        if not {9, 10} & set(key(path)):    # a tab or newline in the name: asked again each time
+        if not {9, 10} & set(key(path)):  # a tab or newline in the name: asked again each time
             cache[key(path)] = told
     kept = [(path, told) for path, told in cache.items() if os.path.exists(path)][-PROGRAMS:]
     body = b"".join(b"\t".join([path, *told]) + b"\n" for path, told in kept)

@@ -3,6 +3,7 @@
 Only a file that its owner marked is run: one that holds the bytes `agent-schema`, or one of the suite's own.
 The head of a record is always `{"type":…,"name":…,"kind":…,`, so that a listing need not parse it.
 """
+
 from __future__ import annotations
 
 import os
@@ -23,21 +24,26 @@ if TYPE_CHECKING:
 
 KINDS = ("tool", "agent", "provider", "plugin")
 INVOKES = ("json", "text", "argv", "jsonl")
-_OURS = ("type", "command", "args", "parameters", "input_schema")      # not passed on from a schema
+_OURS = ("type", "command", "args", "parameters", "input_schema")  # not passed on from a schema
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
-def ask(files: Iterable[str], timeout: float = 3.0, fresh: bool = False) -> dict[str, list[Record] | Fault]:
+def ask(
+    files: Iterable[str], timeout: float = 3.0, fresh: bool = False
+) -> dict[str, list[Record] | Fault]:
     """The records of each executable, by the path given; a Fault, never raised, for one that has none.
 
     timeout: seconds for one program; all are asked at once. fresh: do not believe the cache.
     """
-    return {path: answer if isinstance(answer, Fault) else [records.loads(raw) for raw in answer]
-            for path, answer in ask_raw(files, timeout, fresh).items()}
+    return {
+        path: answer if isinstance(answer, Fault) else [records.loads(raw) for raw in answer]
+        for path, answer in ask_raw(files, timeout, fresh).items()
+    }
 
 
-def ask_raw(files: Iterable[str], timeout: float = 3.0, fresh: bool = False,
-            profile: str = "probe") -> dict[str, Answer]:
+def ask_raw(
+    files: Iterable[str], timeout: float = 3.0, fresh: bool = False, profile: str = "probe"
+) -> dict[str, Answer]:
     """As ask(), with each record as the bytes of its line. profile: the sandbox for all programs but our own."""
     cache = schemacache.load()
     answers: dict[str, Answer] = {}
@@ -54,12 +60,18 @@ def ask_raw(files: Iterable[str], timeout: float = 3.0, fresh: bool = False,
             answers[path] = known[1:] if len(known) > 1 else marks.unmarked(path)
         else:
             stamps[path] = stamp
-            answers[path] = []          # keeps the order of the files
+            answers[path] = []  # keeps the order of the files
     if stamps:
         found = _probe(list(stamps), timeout, profile)
         answers.update(found)
-        schemacache.save(cache, {path: [stamps[path], *(told if isinstance(told, list) else [])]
-                                 for path, told in found.items() if isinstance(told, list | marks.Skipped)})
+        schemacache.save(
+            cache,
+            {
+                path: [stamps[path], *(told if isinstance(told, list) else [])]
+                for path, told in found.items()
+                if isinstance(told, list | marks.Skipped)
+            },
+        )
     return answers
 
 
@@ -88,25 +100,37 @@ def tool(schema: Record, path: str) -> Record:
         raise Fault("bad_response", wrong)
     kind = schema.get("kind", "tool")
     rest = {k: v for k, v in schema.items() if k not in _OURS}
-    head = {"type": kind if kind in ("provider", "plugin") else "tool", "name": schema["name"], "kind": kind,
-            "description": schema["description"]}
+    head = {
+        "type": kind if kind in ("provider", "plugin") else "tool",
+        "name": schema["name"],
+        "kind": kind,
+        "description": schema["description"],
+    }
     if head["type"] == "tool":
         head["inputSchema"] = {"type": "object", **_arguments(schema)}
         head["invoke"] = "text" if kind == "agent" else "json"
-    return {**head, **rest, **{k: head[k] for k in ("inputSchema",) if k in head},
-            "command": [os.path.abspath(path), *schema.get("args", [])]}
+    return {
+        **head,
+        **rest,
+        **{k: head[k] for k in ("inputSchema",) if k in head},
+        "command": [os.path.abspath(path), *schema.get("args", [])],
+    }
 
 
 def faults(schema: object) -> list[str]:
     """What keeps this answer from being a schema, each as a phrase with its cure; [] where all is well."""
     if not isinstance(schema, dict):
-        return [f"the answer is {_json_type(schema)}, not an object; print one object a line, a line a tool"]
+        return [
+            f"the answer is {_json_type(schema)}, not an object; print one object a line, a line a tool"
+        ]
     found = []
     name = schema.get("name")
     if not isinstance(name, str) or not 0 < len(name) <= 64 or not _NAME.issuperset(name):
         found.append(f'"name" is {_shown(name)}; give 1 to 64 of A-Z a-z 0-9 _ -')
     if not isinstance(schema.get("description"), str) or not schema["description"].strip():
-        found.append(f'"description" is {_shown(schema.get("description"))}; say in a sentence what it does')
+        found.append(
+            f'"description" is {_shown(schema.get("description"))}; say in a sentence what it does'
+        )
     arguments = _arguments(schema)
     if not isinstance(arguments, dict) or arguments.get("type", "object") != "object":
         found.append('"inputSchema" is not a JSON Schema of "type": "object"')
@@ -128,13 +152,15 @@ def answer(outcome: Outcome) -> list[Any]:
         raise Fault("bad_response", f"--agent-schema: {outcome.why}")
     if outcome.status:
         said = outcome.err.decode("utf-8", "replace").strip().splitlines()[-1:]
-        signum = -outcome.status if outcome.status < 0 else outcome.status - 128    # 128 + N: as the sandbox says it
+        signum = (
+            -outcome.status if outcome.status < 0 else outcome.status - 128
+        )  # 128 + N: as the sandbox says it
         how = f"signal {signum}" if signum > 0 else f"status {outcome.status}"
         why = "".join(f": {line[:200]}" for line in said)
         raise Fault("bad_response", f"--agent-schema ends with {how}{why}")
     try:
         return [records.loads(outcome.out)]
-    except ValueError:      # not one document: a line a tool
+    except ValueError:  # not one document: a line a tool
         pass
     try:
         found = [records.loads(line) for line in outcome.out.splitlines() if line.strip()]
@@ -153,11 +179,15 @@ def head(raw: bytes) -> tuple[str, str]:
 
 def _probe(files: Sequence[str], timeout: float, profile: str) -> dict[str, Answer]:
     """Ask the marked ones of the files; what came of each."""
-    answers: dict[str, Answer] = {path: marks.unmarked(path) for path in files if not marks.marked(path)}
+    answers: dict[str, Answer] = {
+        path: marks.unmarked(path) for path in files if not marks.marked(path)
+    }
     flags = {path: marks.flag(path) for path in files if path not in answers}
     outcomes: dict[str, Outcome] = {}
     for word in set(flags.values()):
-        outcomes |= questions([path for path in flags if flags[path] == word], [f"--{word}"], timeout, profile)
+        outcomes |= questions(
+            [path for path in flags if flags[path] == word], [f"--{word}"], timeout, profile
+        )
     for path, outcome in outcomes.items():
         try:
             answers[path] = [line(tool(told, path)) for told in answer(outcome)]
@@ -167,36 +197,51 @@ def _probe(files: Sequence[str], timeout: float, profile: str) -> dict[str, Answ
     return answers
 
 
-def questions(files: Sequence[str], args: Sequence[str], timeout: float,
-              profile: str = "probe") -> dict[str, Outcome]:
+def questions(
+    files: Sequence[str], args: Sequence[str], timeout: float, profile: str = "probe"
+) -> dict[str, Outcome]:
     """Run each file with these arguments, all at once, in an empty home and folder; how each ended."""
     if not files:
         return {}
     import tempfile
+
     try:
         made = tempfile.TemporaryDirectory(prefix="agent-probe-", ignore_cleanup_errors=True)
-    except OSError:         # nothing can be written anywhere, so they cannot either
+    except OSError:  # nothing can be written anywhere, so they cannot either
         return question(files, args, timeout, "/", profile)
     with made as folder:
         return question(files, args, timeout, folder, profile)
 
 
-def question(files: Sequence[str], args: Sequence[str], timeout: float, folder: str, profile: str,
-             **options: Any) -> dict[str, Outcome]:
+def question(
+    files: Sequence[str],
+    args: Sequence[str],
+    timeout: float,
+    folder: str,
+    profile: str,
+    **options: Any,
+) -> dict[str, Outcome]:
     """As questions(), with the folder given, the sandbox's profile for all but our own, options for probe.run."""
     from agentlib import probe, sandbox
+
     env = _environment(folder)
 
     def prepare(path: str) -> sandbox.Cell:
         argv = [os.path.abspath(path), *args]
         return sandbox.Cell(argv, "off" if marks.own(path) else profile, folder, env=env)
+
     return probe.run(files, prepare, timeout, **options)
 
 
 def _environment(folder: str) -> dict[str, str]:
     """All that a program sees when it is asked: no key, no configuration, the suite's own programs first."""
     path = os.pathsep.join([os.path.join(paths.TOP, "bin"), os.environ.get("PATH") or os.defpath])
-    return {"PATH": path, "HOME": folder, "TMPDIR": folder, "LANG": os.environ.get("LANG", "C.UTF-8")}
+    return {
+        "PATH": path,
+        "HOME": folder,
+        "TMPDIR": folder,
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
+    }
 
 
 def line(record: Record) -> bytes:
@@ -205,6 +250,7 @@ def line(record: Record) -> bytes:
         (record.get("path") or record["command"][0]).encode()
     except UnicodeEncodeError:
         from json import dumps
+
         return dumps(record, separators=(",", ":")).encode()
     return records.dumps(record).encode()
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from agentlib.records import Record
 
-DEFAULT = "minilm"  # on this machine: what is remembered goes to a service only where the user names one
+DEFAULT = (
+    "minilm"  # on this machine: what is remembered goes to a service only where the user names one
+)
 MOST = 1000  # vectors that one search makes; the next one goes on
 BATCH = 50  # texts in one record
 PROGRESS = 250  # vectors after which it is told how many there are
@@ -31,7 +33,9 @@ READ = 4000  # characters of a memory that its vector is made of
 SHORTEST = 200  # characters below which a text that is too long for a model is not cut any more
 POOL = 200  # places of each list that are fused
 SIXTY = 60  # of the formula: how little the first places count for more than those behind them
-LEAST = 0.25  # cosine below which a memory is not near, by all-MiniLM-L6-v2 and text-embedding-3-small
+LEAST = (
+    0.25  # cosine below which a memory is not near, by all-MiniLM-L6-v2 and text-embedding-3-small
+)
 PATIENCE = 1800.0  # seconds for a batch; agent-llm has its own, shorter limits
 
 
@@ -40,7 +44,12 @@ class Embedder:
 
     def __init__(self, spec: str) -> None:
         provider, slash, model = spec.partition("/")
-        command = [os.path.join(BIN, "agent-llm"), "--provider", provider, *(["--model", model] if slash else [])]
+        command = [
+            os.path.join(BIN, "agent-llm"),
+            "--provider",
+            provider,
+            *(["--model", model] if slash else []),
+        ]
         self._filter = Coprocess("agent-llm", {"args": command}, _final, kind="server")
         self._spec, self._count = spec, 0
         self.model = ""  # PROVIDER/MODEL as the last answer says
@@ -54,7 +63,9 @@ class Embedder:
             longest = max(map(len, texts))
             if answer.get("kind") == "context_length" and longest > SHORTEST:
                 return self.vectors([text[: longest // 2] for text in texts])
-            raise Fault(str(answer.get("kind")), f"--semantic={self._spec}: {answer.get('message')}")
+            raise Fault(
+                str(answer.get("kind")), f"--semantic={self._spec}: {answer.get('message')}"
+            )
         self.model = f"{answer.get('provider')}/{answer.get('model')}"
         return [packed(numbers) for numbers in checked(answer.get("vectors"), texts)]
 
@@ -76,7 +87,9 @@ def _asked(spec: str) -> Iterator[Embedder]:
         embedder.close()
 
 
-def search(store: Any, spec: str, namespace: str | None, words: str, tags: list[str], limit: int) -> list[Record]:
+def search(
+    store: Any, spec: str, namespace: str | None, words: str, tags: list[str], limit: int
+) -> list[Record]:
     """The memories that fit best by words and meaning; those found by meaning have their `similarity`."""
     by_words = store.search(namespace, words, tags, POOL)
     if not words.strip():
@@ -103,7 +116,9 @@ def _fill(vectors: Vectors, embedder: Embedder, most: int) -> int:
     missing = vectors.missing()
     if not missing or not vectors.store.writable:
         if missing:
-            cli.warn(f"{missing} memories have no vector, for the store is read only; words alone find them")
+            cli.warn(
+                f"{missing} memories have no vector, for the store is read only; words alone find them"
+            )
         return 0
     if others := vectors.others():
         cli.warn(f"the vectors are of {', '.join(others)}; making those of {vectors.model}")
@@ -115,7 +130,9 @@ def _fill(vectors: Vectors, embedder: Embedder, most: int) -> int:
         if made % PROGRESS == 0 and made < missing:
             cli.warn(f"{made} of {missing} vectors made")
     if made < missing:
-        cli.warn(f"{missing - made} memories have no vector yet: `agent-memory embed` makes all of them")
+        cli.warn(
+            f"{missing - made} memories have no vector yet: `agent-memory embed` makes all of them"
+        )
     return made
 
 

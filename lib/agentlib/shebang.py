@@ -1,4 +1,5 @@
 """Why a script cannot start: its first line, read as the kernel does."""
+
 from __future__ import annotations
 
 import os
@@ -20,7 +21,10 @@ def fault(path: str) -> str:
         return f"#! names {words[0] if words else 'nothing'}, which is not there"
     if os.path.basename(words[0]) == "env":
         import shutil
-        wanted = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), "")
+
+        wanted = next(
+            (word for word in words[1:] if not word.startswith("-") and "=" not in word), ""
+        )
         if not shutil.which(wanted):
             return f"#! needs {wanted or 'a name'}, which is not on PATH"
     return ""

@@ -50,9 +50,15 @@ def read(folders: list[str]) -> int:
     name = asked.get("name") if isinstance(asked, dict) else None
     for known, _, folder, text in find(folders):
         if known == name:
-            beside = sorted(os.path.join(base, file) for base, _, files in os.walk(folder) for file in files)
+            beside = sorted(
+                os.path.join(base, file) for base, _, files in os.walk(folder) for file in files
+            )
             listed = "".join(f"- {file}\n" for file in beside if not file.endswith("SKILL.md"))
-            records.put((text.strip() + "\n" + (f"\nFiles of this skill:\n{listed}" if listed else "")).encode())
+            records.put(
+                (
+                    text.strip() + "\n" + (f"\nFiles of this skill:\n{listed}" if listed else "")
+                ).encode()
+            )
             return 0
     raise Fault("invalid_arguments", f"no skill named {name!r}")
 
@@ -81,7 +87,12 @@ def parse(file: str) -> Skill:
     head = _head(lines[1:end])
     if not head.get("name") or not head.get("description"):
         raise Fault("invalid_input", f"{file}: the front matter needs `name` and `description`")
-    return head["name"], head["description"], os.path.dirname(os.path.abspath(file)), "\n".join(lines[end + 1 :])
+    return (
+        head["name"],
+        head["description"],
+        os.path.dirname(os.path.abspath(file)),
+        "\n".join(lines[end + 1 :]),
+    )
 
 
 def _head(lines: list[str]) -> dict[str, str]:

@@ -1,4 +1,5 @@
 """Lines out of bytes that arrive in pieces, by the rules of records.lines(): numbered, no blank ones, a cap."""
+
 from __future__ import annotations
 
 from agentlib.faults import Fault
@@ -9,10 +10,11 @@ BLANK = b" \t\r\n"
 
 class Splitter:
     """Feed it what was read; it gives the lines that are whole: [(number from 1, bytes without line end)]."""
+
     __slots__ = ("_parts", "_size", "_number")
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []       # of the line that is not whole yet
+        self._parts: list[bytes] = []  # of the line that is not whole yet
         self._size = self._number = 0
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
@@ -27,7 +29,9 @@ class Splitter:
         self._parts.append(last)
         self._size += len(last)
         if self._size > LINE_CAP:
-            raise Fault("limit_exceeded", f"line {self._number + 1}: longer than {LINE_CAP >> 20} MiB")
+            raise Fault(
+                "limit_exceeded", f"line {self._number + 1}: longer than {LINE_CAP >> 20} MiB"
+            )
         return out
 
     def rest(self) -> list[tuple[int, bytes]]:

@@ -58,7 +58,9 @@ def events(chunks: Iterable[bytes]) -> Iterator[Event]:
             data.append(value)
             size += len(value)
             if size > CAP:
-                raise Fault("limit_exceeded", f"the stream has an event of more than {CAP >> 20} MiB")
+                raise Fault(
+                    "limit_exceeded", f"the stream has an event of more than {CAP >> 20} MiB"
+                )
         elif not line:
             if data:
                 yield Event(kind or "message", "\n".join(data), last_id)

@@ -1,4 +1,5 @@
 """What the sandbox gives on this machine, and what it does not, in lines for a person (--sandbox-status)."""
+
 from __future__ import annotations
 
 import os
@@ -8,9 +9,18 @@ from agentlib.faults import Fault
 from agentlib.view import MASK, READ, View
 
 GIVES = (
-    ("read", "nothing can be changed but scratch folders; homes, /tmp and /run are empty; secrets masked; no network"),
-    ("work", "and the working folder can be written, but for what runs or is believed later (.git/hooks, AGENTS.md…)"),
-    ("net", "and the internet is open: that is the local network and this machine's own ports as well"),
+    (
+        "read",
+        "nothing can be changed but scratch folders; homes, /tmp and /run are empty; secrets masked; no network",
+    ),
+    (
+        "work",
+        "and the working folder can be written, but for what runs or is believed later (.git/hooks, AGENTS.md…)",
+    ),
+    (
+        "net",
+        "and the internet is open: that is the local network and this machine's own ports as well",
+    ),
     ("off", "no sandbox; only by --sandbox off or --allow NAME:off"),
 )
 
@@ -25,7 +35,9 @@ def lines(folder: str) -> list[str]:
         told += [f"missing: {one}" for one in missing(way)]
         told += _here(folder, way)
     else:
-        told += ["every tool that needs the sandbox is refused (tool_denied); --sandbox off runs them without"]
+        told += [
+            "every tool that needs the sandbox is refused (tool_denied); --sandbox off runs them without"
+        ]
     return told
 
 
@@ -33,13 +45,18 @@ def missing(way: str) -> list[str]:
     """What this way does not give here, each in a sentence."""
     lacks = []
     if os.geteuid() == 0 and not limits.available():
-        lacks.append("no limit on processes for root (no pids control group here): run as a plain user")
+        lacks.append(
+            "no limit on processes for root (no pids control group here): run as a plain user"
+        )
     if way == "landlock":
         from agentlib import landlock
+
         version = landlock.abi()
-        lacks += ["a folder with .git, AGENTS.md or secrets cannot be written (work and net are refused there)",
-                  "in work and net, mode, owner, times and attributes of one's own files elsewhere can be changed",
-                  "a tool's children in sessions of their own may outlive it"]
+        lacks += [
+            "a folder with .git, AGENTS.md or secrets cannot be written (work and net are refused there)",
+            "in work and net, mode, owner, times and attributes of one's own files elsewhere can be changed",
+            "a tool's children in sessions of their own may outlive it",
+        ]
         lacks += ["signals to other processes of this user are not refused"] if version < 6 else []
         lacks += ["files cannot be linked or moved between folders"] if version < 2 else []
     return lacks
@@ -47,8 +64,10 @@ def missing(way: str) -> list[str]:
 
 def _limits() -> str:
     used = limits.defaults()
-    return (f"{used['processes']} processes of {used['memory'] >> 20} MiB each, files of {used['file'] >> 20} MiB, "
-            f"{used['files']} open files, no core dumps")
+    return (
+        f"{used['processes']} processes of {used['memory'] >> 20} MiB each, files of {used['file'] >> 20} MiB, "
+        f"{used['files']} open files, no core dumps"
+    )
 
 
 def _here(folder: str, way: str) -> list[str]:
@@ -56,12 +75,20 @@ def _here(folder: str, way: str) -> list[str]:
     if view.cannot:
         return [f"here: {view.cannot}"]
     real = os.path.realpath(folder)
-    told = [f"here: masked: {os.path.relpath(path, real)}" for path, action in view.ordered()
-            if action == MASK and places.inside(path, real)]
-    told += [f"here: read-only: {os.path.relpath(path, real)}" for path, action in view.ordered()
-             if action == READ and places.inside(path, real)]
+    told = [
+        f"here: masked: {os.path.relpath(path, real)}"
+        for path, action in view.ordered()
+        if action == MASK and places.inside(path, real)
+    ]
+    told += [
+        f"here: read-only: {os.path.relpath(path, real)}"
+        for path, action in view.ordered()
+        if action == READ and places.inside(path, real)
+    ]
     if not project.look(real).whole:
-        told.append(f"here: only {project.ENTRIES} entries, to a depth of {project.DEPTH}, were searched for secrets")
+        told.append(
+            f"here: only {project.ENTRIES} entries, to a depth of {project.DEPTH}, were searched for secrets"
+        )
     try:
         seccomp.program()
         if way == "landlock":

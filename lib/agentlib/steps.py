@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def problems(
-    steps: list[Record], most: int = 1000, tools: set[str] | None = None, known: frozenset[str] = frozenset()
+    steps: list[Record],
+    most: int = 1000,
+    tools: set[str] | None = None,
+    known: frozenset[str] = frozenset(),
 ) -> list[str]:
     """What is wrong with a plan, in words for whoever made it; [] when all is well.
 
@@ -28,7 +31,11 @@ def problems(
     wrong += [f"the id {id} is taken by a step that is done" for id in sorted(known & ids)]
     ids |= known
     for step in steps:
-        wrong += [f"step {step.get('id')} needs {need!r}, which is no step" for need in _needs(step) if need not in ids]
+        wrong += [
+            f"step {step.get('id')} needs {need!r}, which is no step"
+            for need in _needs(step)
+            if need not in ids
+        ]
     return wrong or _circle(steps)
 
 
@@ -41,7 +48,9 @@ def _one(step: Record, number: int, seen: set[str], tools: set[str] | None) -> l
     seen.add(str(id))
     if not isinstance(step.get("task"), str) or not str(step.get("task")).strip():
         wrong.append(f"step {id} has no task")
-    if not isinstance(step.get("needs", []), list) or not all(isinstance(n, str) for n in step.get("needs", [])):
+    if not isinstance(step.get("needs", []), list) or not all(
+        isinstance(n, str) for n in step.get("needs", [])
+    ):
         wrong.append(f"step {id}: needs is a list of ids")
     if tools is not None and step.get("tool") not in tools:
         wrong.append(f"step {id}: there is no tool {step.get('tool')!r}")

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     from agentlib.records import Record
 
-APPLICATION = (
-    0x6167656D  # "agem", in the header of each store (https://sqlite.org/pragma.html#pragma_application_id)
-)
+APPLICATION = 0x6167656D  # "agem", in the header of each store (https://sqlite.org/pragma.html#pragma_application_id)
 LAYOUT = 1
 CANDIDATES = 2000  # matches of one query that are ranked
 TERMS = 32  # words of a search that count
@@ -105,7 +103,9 @@ class Store:
             if create and not os.path.lexists(path):
                 _make(path)
             self.writable = _whole(path)
-            self.db = sqlite3.connect(_uri(path, self.writable), uri=True, timeout=wait, isolation_level=None)
+            self.db = sqlite3.connect(
+                _uri(path, self.writable), uri=True, timeout=wait, isolation_level=None
+            )
 
     def close(self) -> None:
         """Fold the log into the file, where no one else has it open, and let go of it."""
@@ -149,13 +149,18 @@ class Store:
 
     def history(self, namespace: str, key: str) -> list[Record]:
         """All versions of a key, the oldest first."""
-        return [memory(row) for row in self._rows("namespace=? AND key=? ORDER BY id", namespace, key)]
+        return [
+            memory(row) for row in self._rows("namespace=? AND key=? ORDER BY id", namespace, key)
+        ]
 
     def items(self, namespace: str | None, tags: Iterable[str] = ()) -> Iterator[Record]:
         """The memories of a namespace (None: of all), by key, that carry every one of the tags."""
         where, values = ALIVE, [clock.time()]
         rows = self._rows(
-            where + (" ORDER BY namespace, key" if namespace is None else " AND namespace=? ORDER BY key"),
+            where
+            + (
+                " ORDER BY namespace, key" if namespace is None else " AND namespace=? ORDER BY key"
+            ),
             *values,
             *([] if namespace is None else [namespace]),
         )
@@ -172,7 +177,9 @@ class Store:
             for query in queries:
                 for id, score in self._match(query):
                     scores[id] = scores.get(id, 0.0) + score
-            if found := self._wanted(sorted(scores, key=scores.__getitem__), namespace, set(tags), limit):
+            if found := self._wanted(
+                sorted(scores, key=scores.__getitem__), namespace, set(tags), limit
+            ):
                 return found
         return []
 
@@ -186,7 +193,9 @@ class Store:
                 (query, CANDIDATES),
             ).fetchall()
 
-    def _wanted(self, ids: list[int], namespace: str | None, tags: set[str], limit: int) -> list[Record]:
+    def _wanted(
+        self, ids: list[int], namespace: str | None, tags: set[str], limit: int
+    ) -> list[Record]:
         """The first `limit` of the versions that are alive, in the namespace, with the tags."""
         found: list[Record] = []
         for id in ids:
@@ -206,7 +215,10 @@ class Store:
                 "(SELECT count(*) FROM versions)",
                 (clock.time(),),
             ).fetchone()
-            names = [row[0] for row in self.db.execute("SELECT DISTINCT namespace FROM versions ORDER BY 1")]
+            names = [
+                row[0]
+                for row in self.db.execute("SELECT DISTINCT namespace FROM versions ORDER BY 1")
+            ]
         return {
             "type": "stats",
             "store": self.path,
@@ -221,12 +233,15 @@ class Store:
         """Drop what is expired or forgotten, history and all, and give the room back; how many keys."""
         with self.writing():
             gone = self.db.execute(
-                f"SELECT namespace, key FROM versions v WHERE latest AND NOT ({ALIVE})", (clock.time(),)
+                f"SELECT namespace, key FROM versions v WHERE latest AND NOT ({ALIVE})",
+                (clock.time(),),
             ).fetchall()
             for namespace, key in gone:
                 for row in self._rows("namespace=? AND key=? AND latest", namespace, key):
                     self._unindex(row)
-                self.db.execute("DELETE FROM versions WHERE namespace=? AND key=?", (namespace, key))
+                self.db.execute(
+                    "DELETE FROM versions WHERE namespace=? AND key=?", (namespace, key)
+                )
         with self._told():
             self.db.execute("VACUUM")
         return len(gone)
@@ -255,7 +270,8 @@ class Store:
     def _index(self, row: tuple[Any, ...]) -> None:
         if row[3] is not None:
             self.db.execute(
-                "INSERT INTO words(rowid, key, value, tags) VALUES(?,?,?,?)", (row[0], row[2], row[3], row[4])
+                "INSERT INTO words(rowid, key, value, tags) VALUES(?,?,?,?)",
+                (row[0], row[2], row[3], row[4]),
             )
 
     def _unindex(self, row: tuple[Any, ...]) -> None:
@@ -320,7 +336,9 @@ def _fault(path: str, bad: sqlite3.Error) -> Fault:
     if name.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
         return Fault("tool_denied", f"{path}: read only")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return Fault("invalid_input", f"{path}: damaged, or not a store: {bad}; it was left as it is")
+        return Fault(
+            "invalid_input", f"{path}: damaged, or not a store: {bad}; it was left as it is"
+        )
     return Fault("invalid_input", f"{path}: {bad}")
 
 
@@ -343,16 +361,21 @@ def _whole(path: str) -> bool:
         head = file.read(100)
     if not head.startswith(b"SQLite format 3\0"):
         what = "empty" if not head else "not a database"
-        raise Fault("invalid_input", f"{path}: {what}, so not a store of memories; it was left as it is")
+        raise Fault(
+            "invalid_input", f"{path}: {what}, so not a store of memories; it was left as it is"
+        )
     if int.from_bytes(head[68:72], "big") != APPLICATION:
-        raise Fault("invalid_input", f"{path}: a database of another program, not a store of memories")
+        raise Fault(
+            "invalid_input", f"{path}: a database of another program, not a store of memories"
+        )
     if int.from_bytes(head[60:64], "big") > LAYOUT:
         raise Fault("invalid_input", f"{path}: made by a newer agent-memory")
     page = int.from_bytes(head[16:18], "big")
     pages = int.from_bytes(head[28:32], "big")
     if seen.st_size < pages * (65536 if page == 1 else page) and not os.path.exists(path + "-wal"):
         raise Fault(
-            "invalid_input", f"{path}: damaged: the file is shorter than it was; it was left as it is"
+            "invalid_input",
+            f"{path}: damaged: the file is shorter than it was; it was left as it is",
         )
     return os.access(path, os.W_OK) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
 

@@ -42,7 +42,9 @@ class Heard:
         elif kind == "message":
             self._message(line)
         elif kind == "config":
-            self.config.update({name: record[name] for name in CONFIG if record.get(name) is not None})
+            self.config.update(
+                {name: record[name] for name in CONFIG if record.get(name) is not None}
+            )
         else:
             if kind == "error":
                 cli.warn(f"an error came down the pipe: {record.get('message')}")
@@ -61,7 +63,9 @@ class Heard:
         pieces = self.material
         if not words:
             inputs = [piece for piece in pieces if piece["type"] == "input"]
-            if not any(str(piece.get("text", "")).strip() for piece in inputs):  # none, or an empty standard input
+            if not any(
+                str(piece.get("text", "")).strip() for piece in inputs
+            ):  # none, or an empty standard input
                 return None
             words = ["\n\n".join(str(piece.get("text", "")) for piece in inputs)]
             pieces = [piece for piece in pieces if piece["type"] != "input"]
@@ -77,7 +81,10 @@ def plain() -> Iterator[Line]:
 
 def same(messages: list[Record], task: Record) -> bool:
     """Whether the conversation waits for an answer to this very request: then it is gone on with, not asked twice."""
-    asked = next((one for one in reversed(messages) if one.get("role") == "user" and "replaces" not in one), None)
+    asked = next(
+        (one for one in reversed(messages) if one.get("role") == "user" and "replaces" not in one),
+        None,
+    )
     if asked is None or transcript.finished(messages):
         return False
     return bool(asked["content"] == material.message(task["input"], task["material"])["content"])

@@ -1,4 +1,5 @@
 """Change a JSON Schema and the schemas inside it, and nothing that only looks like one: values, names of properties."""
+
 from __future__ import annotations
 
 TYPE_CHECKING = False
@@ -6,7 +7,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")   # {name: schema}
+BY_NAME = (
+    "properties",
+    "patternProperties",
+    "$defs",
+    "definitions",
+    "dependentSchemas",
+)  # {name: schema}
 VALUES = ("enum", "const", "default", "examples", "required", "allOf")
 # Under allOf an object is only told in part: what holds for a whole one does not hold there, so it stays as it is.
 

@@ -3,6 +3,7 @@
 Both find a request by its key, a hash of what it asks: not its id, not what was measured on its messages, not where its
 tools lie. A line of the tape: {"type":"exchange","key":…,"request":{…},"records":[…]}, the records without ids.
 """
+
 from __future__ import annotations
 
 import os
@@ -24,13 +25,19 @@ OF_A_TOOL = ("name", "description", "inputSchema", "parameters", "input_schema")
 
 def canonical(request: Record) -> Record:
     """What the request asks, the same for two requests that ask the same."""
-    out = {name: value for name, value in request.items() if name not in UNASKED and value is not None}
+    out = {
+        name: value for name, value in request.items() if name not in UNASKED and value is not None
+    }
     if isinstance(out.get("messages"), list):
-        out["messages"] = [{k: v for k, v in said.items() if k not in MEASURED} if isinstance(said, dict) else said
-                           for said in out["messages"]]
+        out["messages"] = [
+            {k: v for k, v in said.items() if k not in MEASURED} if isinstance(said, dict) else said
+            for said in out["messages"]
+        ]
     if isinstance(out.get("tools"), list):
-        out["tools"] = [{k: v for k, v in tool.items() if k in OF_A_TOOL} if isinstance(tool, dict) else tool
-                        for tool in out["tools"]]
+        out["tools"] = [
+            {k: v for k, v in tool.items() if k in OF_A_TOOL} if isinstance(tool, dict) else tool
+            for tool in out["tools"]
+        ]
     ordered: Record = _ordered(out)
     return ordered
 
@@ -44,6 +51,7 @@ def _ordered(value: Any) -> Any:
 def key(asked: Record) -> str:
     """The name of a canonical request."""
     import hashlib
+
     return hashlib.sha256(records.dumps(asked).encode()).hexdigest()[:32]
 
 
@@ -52,7 +60,7 @@ class Recorder:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        with self._open():      # a tape that cannot be written is told before money is spent
+        with self._open():  # a tape that cannot be written is told before money is spent
             pass
 
     def keep(self, asked: Record, answer: list[Record]) -> None:
@@ -61,7 +69,7 @@ class Recorder:
         line = records.dumps(exchange).encode() + b"\n"
         with self._open() as file:
             while line:
-                line = line[os.write(file, line):]
+                line = line[os.write(file, line) :]
 
     def _open(self) -> Any:
         return locked(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -86,15 +94,21 @@ class Player:
         if not isinstance(line, dict) or line.get("type") != "exchange":
             return
         if not isinstance(line.get("request"), dict) or not isinstance(line.get("records"), list):
-            raise Fault("invalid_input", f"{self.path}: line {number}: an exchange without request or records")
+            raise Fault(
+                "invalid_input",
+                f"{self.path}: line {number}: an exchange without request or records",
+            )
         self._answers.setdefault(key(canonical(line["request"])), []).append(line["records"])
 
     def find(self, asked: Record) -> list[Record]:
         """The records of this request; Fault `not_found` where it is not on the tape."""
         takes = self._answers.get(key(asked))
         if not takes:
-            raise Fault("not_found", f"this request is not on the tape {self.path} ({self._count()}); "
-                                     "record it anew with --record, the same options and the same input")
+            raise Fault(
+                "not_found",
+                f"this request is not on the tape {self.path} ({self._count()}); "
+                "record it anew with --record, the same options and the same input",
+            )
         return takes.pop(0) if len(takes) > 1 else takes[0]
 
     def _count(self) -> str:

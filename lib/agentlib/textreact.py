@@ -27,18 +27,25 @@ Thought: why
 Final Answer: the answer"""
 STOP = ["\nObservation:"]
 ACTION = re.compile(
-    r"^[ \t]*Action[ \t]*:[ \t]*(?P<name>[^\n]+?)[ \t]*\n+[ \t]*Action Input[ \t]*:[ \t]*(?P<rest>.*)", re.S | re.M
+    r"^[ \t]*Action[ \t]*:[ \t]*(?P<name>[^\n]+?)[ \t]*\n+[ \t]*Action Input[ \t]*:[ \t]*(?P<rest>.*)",
+    re.S | re.M,
 )
 ANSWER = re.compile(r"^[ \t]*Final Answer[ \t]*:[ \t]*(?P<answer>.*)", re.S | re.M)
 
 
-def render(system: str, messages: list[Record], tools: list[Record]) -> tuple[str, list[Record], list[str]]:
+def render(
+    system: str, messages: list[Record], tools: list[Record]
+) -> tuple[str, list[Record], list[str]]:
     """(system, messages, stop) of the same conversation as text, without calls."""
     told = "\n".join(records.dumps(tool) for tool in tools)
     out: list[Record] = []
     for message in messages:
         plain = _plain(message)
-        if out and out[-1]["role"] == plain["role"] == "user" and isinstance(out[-1]["content"], str):
+        if (
+            out
+            and out[-1]["role"] == plain["role"] == "user"
+            and isinstance(out[-1]["content"], str)
+        ):
             out[-1] = {"role": "user", "content": f"{out[-1]['content']}\n{plain['content']}"}
         else:
             out.append(plain)
@@ -49,7 +56,10 @@ def _plain(message: Record) -> Record:
     if message["role"] == "tool":
         from agentlib import material
 
-        return {"role": "user", "content": "Observation: " + material.fence("output", str(message.get("content", "")))}
+        return {
+            "role": "user",
+            "content": "Observation: " + material.fence("output", str(message.get("content", ""))),
+        }
     said = {"role": message["role"], "content": message.get("content") or ""}
     for call in message.get("tool_calls") or ():
         line = f"Action: {call.get('name')}\nAction Input: {_written(call.get('arguments'))}"

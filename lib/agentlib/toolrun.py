@@ -72,7 +72,9 @@ class Runner:
         homes = paths.homes() if consent.own(tool.record) else {}
         env = {**sandbox.environment(granted.env), **homes, "AGENT_DEPTH": str(self._depth)}
         argv = [*tool.command, *words]
-        return sandbox.Cell(argv, granted.profile, os.getcwd(), env=env, read=read, write=granted.write)
+        return sandbox.Cell(
+            argv, granted.profile, os.getcwd(), env=env, read=read, write=granted.write
+        )
 
     def _limit(self, tool: Tool) -> float:
         own = tool.timeout or self._timeout or TIMEOUT.get(str(tool.record.get("kind")), OTHERS)
@@ -83,7 +85,9 @@ class Runner:
             self._count += 1
             id = str(self._count)
             filter = self._coprocess(tool, granted)
-        answer = filter.ask(id, {"id": id, "name": tool.name, "arguments": arguments}, self._limit(tool))
+        answer = filter.ask(
+            id, {"id": id, "name": tool.name, "arguments": arguments}, self._limit(tool)
+        )
         content = answer.get("content", "")
         text = content if isinstance(content, str) else records.dumps(content)
         shown = output.told(text.encode("utf-8", "replace"))
@@ -111,12 +115,18 @@ def _there(tool: Tool) -> None:
     """The program is still there, and the one that was found where the record says which bytes it has (`sha256`)."""
     path = tool.command[0]
     if not os.access(path, os.X_OK):
-        raise Fault("tool_not_found", f"{tool.name} is gone: its program {path} is not there, or cannot be run.")
+        raise Fault(
+            "tool_not_found",
+            f"{tool.name} is gone: its program {path} is not there, or cannot be run.",
+        )
     if wanted := tool.record.get("sha256"):
         from agentlib.fingerprint import fingerprint
 
         if fingerprint(path) != wanted:
-            raise Fault("tool_denied", f"{tool.name} was not run: its program is not the one that was found.")
+            raise Fault(
+                "tool_denied",
+                f"{tool.name} was not run: its program is not the one that was found.",
+            )
 
 
 def _handed(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
@@ -126,20 +136,30 @@ def _handed(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
     if tool.invoke == "argv":
         words = [str(word) for word in arguments.get("args") or ()]
         if any("\0" in word for word in words):
-            raise Fault("invalid_arguments", f"{tool.name} was not run: an argument holds a NUL character.")
+            raise Fault(
+                "invalid_arguments", f"{tool.name} was not run: an argument holds a NUL character."
+            )
         return words, str(arguments.get("stdin") or "").encode("utf-8", "replace")
     try:
         return [], records.dumps(arguments).encode() + b"\n"
     except RecursionError:
-        raise Fault("invalid_arguments", f"{tool.name} was not run: its arguments are nested too deeply.") from None
+        raise Fault(
+            "invalid_arguments", f"{tool.name} was not run: its arguments are nested too deeply."
+        ) from None
 
 
 def _judged(tool: Tool, done: Outcome, limit: float) -> str:
     """The output of a success; a Fault with status, end of stderr and output of anything else."""
     if done.late:
-        raise Fault("tool_timeout", _report(f"{tool.name} was ended after {limit:g} s, its time limit.", done))
+        raise Fault(
+            "tool_timeout",
+            _report(f"{tool.name} was ended after {limit:g} s, its time limit.", done),
+        )
     if done.over:
-        raise Fault("limit_exceeded", _report(f"{tool.name} was ended, it printed too much. Ask for less.", done))
+        raise Fault(
+            "limit_exceeded",
+            _report(f"{tool.name} was ended, it printed too much. Ask for less.", done),
+        )
     if done.status:
         raise Fault("tool_error", _report(f"{tool.name} failed, {_status(done.status)}.", done))
     return output.told(done.out)

@@ -128,7 +128,11 @@ class File:
             data = stream.read()
         try:
             whole = self._mend_end(data)
-            found = [line.record for line in records.read(io.BytesIO(whole)) if line.record["type"] == "message"]
+            found = [
+                line.record
+                for line in records.read(io.BytesIO(whole))
+                if line.record["type"] == "message"
+            ]
             return replaced([check(record) for record in found])
         except Fault as bad:
             raise Fault("invalid_input", f"{self.path}: {bad.message}") from None

@@ -49,8 +49,13 @@ class Watch:
     def fault(self) -> Fault:
         """What to say when it is due."""
         if self.started + self.whole <= time.monotonic():
-            return Fault("timeout", f"no whole answer in {self.whole:g} s (AGENT_TIMEOUT sets this bound)")
-        return Fault("timeout", f"nothing said for {self.silence:g} s (AGENT_SILENCE_TIMEOUT sets this bound)")
+            return Fault(
+                "timeout", f"no whole answer in {self.whole:g} s (AGENT_TIMEOUT sets this bound)"
+            )
+        return Fault(
+            "timeout",
+            f"nothing said for {self.silence:g} s (AGENT_SILENCE_TIMEOUT sets this bound)",
+        )
 
     def cut(self) -> None:
         """End the exchange from another thread: whoever reads from its socket wakes up."""
@@ -90,7 +95,9 @@ class Reply:
             return self._raw
         if packed in ("gzip", "x-gzip", "deflate"):
             return inflate(self._raw)
-        raise Fault("bad_response", f"the answer came in an encoding that was not asked for: {packed[:40]}")
+        raise Fault(
+            "bad_response", f"the answer came in an encoding that was not asked for: {packed[:40]}"
+        )
 
     def body(self, cap: int = BODY_CAP) -> bytes:
         """The whole body; `limit_exceeded` where it is larger than cap."""
@@ -141,7 +148,9 @@ class Reply:
             value = None
         if not isinstance(value, (dict, list) if many else dict):
             what = f"begins {excerpt(data)!r}" if data.strip() else "is empty"
-            raise Fault("bad_response", f"the answer is not a JSON object: it {what}", status=self.status)
+            raise Fault(
+                "bad_response", f"the answer is not a JSON object: it {what}", status=self.status
+            )
         return value
 
 
@@ -176,7 +185,9 @@ class Connection:
         except wire.Broken as bad:
             raise Fault("network", f"{there.shown} {bad}") from None
         except OSError as bad:
-            raise Fault("network", f"{there.shown} broke off the connection: {_reason(bad)}") from None
+            raise Fault(
+                "network", f"{there.shown} broke off the connection: {_reason(bad)}"
+            ) from None
         finally:
             watch.socket = None
             if not (sent and answer and answer.reusable()):
@@ -196,7 +207,11 @@ class Connection:
 
 def _message(call: Call, there: Way) -> bytes:
     """The bytes of a call."""
-    headers = {"accept-encoding": "identity" if call.frames else "gzip", "user-agent": "agentutils", **call.headers}
+    headers = {
+        "accept-encoding": "identity" if call.frames else "gzip",
+        "user-agent": "agentutils",
+        **call.headers,
+    }
     data = None
     if call.body is not None:
         data = records.dumps(call.body).encode()
@@ -232,11 +247,14 @@ def _connected(there: Way, watch: Watch) -> socket.socket:
         return connected(there, time.monotonic() + min(watch.connect, watch.left() or float("inf")))
     except TimeoutError:
         raise Fault(
-            "timeout", f"no connection to {there.shown} in {watch.connect:g} s (AGENT_CONNECT_TIMEOUT sets this bound)"
+            "timeout",
+            f"no connection to {there.shown} in {watch.connect:g} s (AGENT_CONNECT_TIMEOUT sets this bound)",
         ) from None
     except (OSError, wire.Broken) as bad:
         fields = {"retryable": False} if "CERTIFICATE_VERIFY" in str(bad) else {}
-        raise Fault("network", f"cannot connect to {there.shown}: {_reason(bad)}", **fields) from None
+        raise Fault(
+            "network", f"cannot connect to {there.shown}: {_reason(bad)}", **fields
+        ) from None
 
 
 def _reason(bad: Exception) -> str:

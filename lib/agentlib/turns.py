@@ -5,6 +5,7 @@ into `content` and `tool_calls`, where programs may change them; `provider_data`
 vendor's own blocks as they came. Its entries: ["text", more], ["call", id, more] and ["own", block]; `more` is what the
 vendor wants back beside the text or the call.
 """
+
 from __future__ import annotations
 
 from agentlib import http
@@ -82,13 +83,19 @@ def replay(said: Record, name: str) -> Iterator[tuple[str, Record, Record]]:
 
 def _entry(value: Any) -> bool:
     """Whether this is an entry of an order: what others put into a transcript is not trusted to be one."""
-    return isinstance(value, list) and len(value) > (2 if value[:1] == ["call"] else 1) and isinstance(value[-1], dict)
+    return (
+        isinstance(value, list)
+        and len(value) > (2 if value[:1] == ["call"] else 1)
+        and isinstance(value[-1], dict)
+    )
 
 
 def arguments(call: Record) -> Record:
     """The arguments of a call in the history: always an object, also where the model's were none."""
     given = call.get("arguments")
-    return given if isinstance(given, dict) else {"arguments_raw": call.get("arguments_raw") or given}
+    return (
+        given if isinstance(given, dict) else {"arguments_raw": call.get("arguments_raw") or given}
+    )
 
 
 def refusal(status: int, headers: http.Headers, message: str, kind: str | None) -> Fault:
@@ -101,12 +108,20 @@ def refusal(status: int, headers: http.Headers, message: str, kind: str | None) 
 
 def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
     """(the texts of the system messages, the other messages), for vendors that take the system text apart."""
-    system = [part_text(part, "a system message")
-              for said in messages if said["role"] == "system" for part in parts(said)]
-    return [text for text in system if text.strip()], [said for said in messages if said["role"] != "system"]
+    system = [
+        part_text(part, "a system message")
+        for said in messages
+        if said["role"] == "system"
+        for part in parts(said)
+    ]
+    return [text for text in system if text.strip()], [
+        said for said in messages if said["role"] != "system"
+    ]
 
 
-def alternating(messages: list[Record], blocks_of: Callable[[Record, int], list[Record]], result: str) -> list[Record]:
+def alternating(
+    messages: list[Record], blocks_of: Callable[[Record, int], list[Record]], result: str
+) -> list[Record]:
     """The turns of vendors where user and assistant alternate: [{"role", "content": blocks}].
 
     All results of one round stand in one user turn, before its text; `result` is the key or type that tells them.
@@ -134,7 +149,10 @@ def renamed(request: Record, **names: str) -> Record:
 def part_text(part: Record, where: str) -> str:
     """The text of a part; `invalid_request` where it is an image or a document."""
     if part["type"] != "text":
-        raise Fault("invalid_request", f"{where}: holds {part['type']}, and this vendor takes only text there")
+        raise Fault(
+            "invalid_request",
+            f"{where}: holds {part['type']}, and this vendor takes only text there",
+        )
     return str(part["text"])
 
 
@@ -154,6 +172,7 @@ def media(part: Record) -> tuple[str, str] | None:
 def decoded(data: str, what: str) -> str:
     """The text of a document that is plain text."""
     import base64
+
     try:
         return base64.b64decode(data, validate=True).decode()
     except ValueError:
@@ -167,6 +186,8 @@ def refuse(request: Record, vendor: str, fields: Iterable[str] = ()) -> None:
             raise Fault("invalid_request", f"{field}: {vendor} has nothing like it")
     for number, said in enumerate(request["messages"]):
         if said.get("name") and said["role"] != "tool":
-            raise Fault("invalid_request", f"messages[{number}].name: {vendor} has no names of speakers")
+            raise Fault(
+                "invalid_request", f"messages[{number}].name: {vendor} has no names of speakers"
+            )
     if not request.get("tools") and request.get("tool_choice", "auto") not in ("auto", "none"):
         raise Fault("invalid_request", "tool_choice: there are no tools to choose from")

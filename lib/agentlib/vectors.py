@@ -51,7 +51,10 @@ class Vectors:
 
     def without(self, count: int) -> list[tuple[int, Record]]:
         """(version, memory) of the newest of them, at most `count`."""
-        return [(row[0], memory(row)) for row in self._lacking(COLUMNS, f"ORDER BY v.id DESC LIMIT {count}")]
+        return [
+            (row[0], memory(row))
+            for row in self._lacking(COLUMNS, f"ORDER BY v.id DESC LIMIT {count}")
+        ]
 
     def _lacking(self, what: str, tail: str) -> list[tuple[Any, ...]]:
         values = [time.time(), *self._values]
@@ -59,7 +62,9 @@ class Vectors:
         if self._there:
             where += " AND NOT EXISTS (SELECT 1 FROM vectors x WHERE x.id=v.id AND x.model=? AND length(x.vector)=?)"
             values += [self.model, len(self.query)]
-        rows: list[tuple[Any, ...]] = self.store.sql(f"SELECT {what} FROM versions v WHERE {where} {tail}", *values)
+        rows: list[tuple[Any, ...]] = self.store.sql(
+            f"SELECT {what} FROM versions v WHERE {where} {tail}", *values
+        )
         return rows
 
     def keep(self, made: Iterable[tuple[int, bytes]]) -> None:
@@ -82,7 +87,11 @@ class Vectors:
         best: list[tuple[float, int]] = []
         for page in self._pages():
             wanted = [(id, vector) for id, vector, words in page if tags <= set(words.split())]
-            near = zip(products([vector for _, vector in wanted], self.query), (id for id, _ in wanted), strict=True)
+            near = zip(
+                products([vector for _, vector in wanted], self.query),
+                (id for id, _ in wanted),
+                strict=True,
+            )
             best = heapq.nlargest(count, [*best, *(one for one in near if one[0] >= least)])
         ids = ",".join(str(id) for _, id in best) or "NULL"
         rows = self.store.sql(f"SELECT {COLUMNS} FROM versions v WHERE v.id IN ({ids})")

@@ -1,4 +1,5 @@
 """The view a sandboxed tool has of the files: one action for each path, parents first (docs/safety.md)."""
+
 from __future__ import annotations
 
 import os
@@ -20,11 +21,27 @@ class View:
     not, where that was asked for.
     """
 
-    def __init__(self, argv: list[str], search: str, folder: str, *, writable: bool, visible: bool,
-                 read: Iterable[str], write: Iterable[str]) -> None:
+    def __init__(
+        self,
+        argv: list[str],
+        search: str,
+        folder: str,
+        *,
+        writable: bool,
+        visible: bool,
+        read: Iterable[str],
+        write: Iterable[str],
+    ) -> None:
         """search: the tool's PATH. visible: whether it sees the folder at all. read, write: grants of the user."""
-        self.folder, self.visible, self.writable, self.cannot = os.path.realpath(folder), visible, writable, ""
-        self.actions: dict[str, str] = {place: EMPTY for place in (*places.homes(), *places.scratch())}
+        self.folder, self.visible, self.writable, self.cannot = (
+            os.path.realpath(folder),
+            visible,
+            writable,
+            "",
+        )
+        self.actions: dict[str, str] = {
+            place: EMPTY for place in (*places.homes(), *places.scratch())
+        }
         self.masks: list[str] = []
         self.write = [self._granted(one) for one in write]
         if visible:
@@ -32,8 +49,12 @@ class View:
         for path in (*places.machine_secrets(), *map(os.path.realpath, self.masks)):
             self._mask(path)
         own = [os.path.realpath(argv[0]), argv[0]]
-        self._show([*places.suite(), *places.program(argv, search), *own, *map(self._granted, read)])
-        for path in places.beside(argv[0]):     # to be seen; what is written there is not the tool's affair
+        self._show(
+            [*places.suite(), *places.program(argv, search), *own, *map(self._granted, read)]
+        )
+        for path in places.beside(
+            argv[0]
+        ):  # to be seen; what is written there is not the tool's affair
             if self.hidden(path):
                 self.actions[path] = READ
         for path in self.write:
@@ -71,7 +92,12 @@ class View:
 
     def _guard(self, path: str) -> None:
         """Read-only inside the writable folder."""
-        if path == self.folder or path in self.write or os.path.islink(path) or not os.path.exists(path):
+        if (
+            path == self.folder
+            or path in self.write
+            or os.path.islink(path)
+            or not os.path.exists(path)
+        ):
             return
         self.actions[path] = READ
         self._pin(path)

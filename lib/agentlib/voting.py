@@ -20,7 +20,9 @@ ALIKE = """Several answers to the same question follow, numbered. Put those toge
 are worded. Answer with {"groups": [[numbers], ...]}, each number in exactly one group."""
 GROUPS = {
     "type": "object",
-    "properties": {"groups": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}},
+    "properties": {
+        "groups": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}
+    },
     "required": ["groups"],
     "additionalProperties": False,
 }
@@ -28,7 +30,9 @@ GROUPS = {
 
 def main(args: Namespace) -> int:
     """Print the answer of most; 0 where it is one, 1 where there is a tie or no answer."""
-    given = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read(records.LINE_CAP)
+    given = (
+        b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read(records.LINE_CAP)
+    )
     answers, failures = run(args, given)
     if not answers:
         raise Fault("tool_error", f"no run succeeded: {failures[0]}")
@@ -37,7 +41,9 @@ def main(args: Namespace) -> int:
     votes = [{"answer": answers[group[0]], "votes": len(group)} for group in groups]
     tell(args, votes, failures, tie)
     if args.json:
-        records.write({"type": "result", "output": votes[0]["answer"], "incomplete": tie, "votes": votes})
+        records.write(
+            {"type": "result", "output": votes[0]["answer"], "incomplete": tie, "votes": votes}
+        )
     else:
         records.put(str(votes[0]["answer"]).encode("utf-8", "replace") + b"\n")
     return 1 if tie else 0
@@ -73,7 +79,9 @@ def run(args: Namespace, given: bytes) -> tuple[list[str], list[str]]:
     finally:
         leash.pull()
     inorder = [ended[number] for number in sorted(ended)]
-    return [o for o in inorder if isinstance(o, str)], [o.message for o in inorder if isinstance(o, Fault)]
+    return [o for o in inorder if isinstance(o, str)], [
+        o.message for o in inorder if isinstance(o, Fault)
+    ]
 
 
 def together(args: Namespace, answers: list[str]) -> list[list[int]]:
@@ -82,7 +90,9 @@ def together(args: Namespace, answers: list[str]) -> list[list[int]]:
         return judged(args, answers)
     groups: dict[str, list[int]] = {}
     for number, answer in enumerate(answers):
-        groups.setdefault(field(answer, args.field) if args.field else answer.strip(), []).append(number)
+        groups.setdefault(field(answer, args.field) if args.field else answer.strip(), []).append(
+            number
+        )
     return list(groups.values())
 
 
@@ -112,6 +122,8 @@ def tell(args: Namespace, votes: list[Record], failures: list[str], tie: bool) -
     for why in failures:
         cli.warn(f"a run failed: {why}")
     if tie:
-        cli.warn(f"a tie: {sum(v['votes'] == votes[0]['votes'] for v in votes)} answers have {votes[0]['votes']} each")
+        cli.warn(
+            f"a tie: {sum(v['votes'] == votes[0]['votes'] for v in votes)} answers have {votes[0]['votes']} each"
+        )
     elif not args.quiet:
         cli.say(f"> {votes[0]['votes']} of {sum(v['votes'] for v in votes)} votes")

@@ -1,4 +1,5 @@
 """A sandbox that is kept up, seen from outside: its warden (warden.py), and the processes in its cells."""
+
 from __future__ import annotations
 
 import errno
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
     from agentlib.sandbox import Cell
 
-PACKET = 128 * 1024     # bytes of an order at most
-PATIENCE = 5.0          # seconds that a sandbox has to stand, and a killed cell to end
+PACKET = 128 * 1024  # bytes of an order at most
+PATIENCE = 5.0  # seconds that a sandbox has to stand, and a killed cell to end
 WARDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "warden.py")
 KILLED = -int(signal.SIGKILL)
-GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)     # of a warden: ended, or closed by another thread
+GONE = (
+    errno.EPIPE,
+    errno.ECONNRESET,
+    errno.EBADF,
+)  # of a warden: ended, or closed by another thread
 
 
 class Lodger:
@@ -38,7 +43,7 @@ class Lodger:
         """To all that runs in the cell."""
         try:
             self._line.send(bytes([signum]))
-        except OSError:         # it has ended
+        except OSError:  # it has ended
             pass
 
     def ended(self, seconds: float) -> bool:
@@ -46,7 +51,7 @@ class Lodger:
         poll = select.poll()
         try:
             poll.register(self._line, select.POLLIN)
-        except ValueError:      # reaped already
+        except ValueError:  # reaped already
             return True
         return bool(poll.poll(max(0.0, seconds) * 1000))
 
@@ -72,7 +77,7 @@ class Ward:
     def __init__(self, cell: Cell) -> None:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
-        self._table: list[int] = []     # the warden's mount table
+        self._table: list[int] = []  # the warden's mount table
         walled = cell.way == "bubblewrap"
         argv = bwrap.kept(sandbox.bubblewrap(), cell.view, cell.network) if walled else []
         self._processes, self._cells, self._most = cell.limits["processes"], 0, 1
@@ -80,8 +85,16 @@ class Ward:
         argv += [sandbox.python(), "-IS", WARDEN, str(theirs.fileno())]
         none = subprocess.DEVNULL
         with theirs:
-            self._child = subprocess.Popen(limits.within(self._group, argv), env={}, cwd="/", start_new_session=True,
-                                           stdin=none, stdout=none, stderr=none, pass_fds=(theirs.fileno(),))
+            self._child = subprocess.Popen(
+                limits.within(self._group, argv),
+                env={},
+                cwd="/",
+                start_new_session=True,
+                stdin=none,
+                stdout=none,
+                stderr=none,
+                pass_fds=(theirs.fileno(),),
+            )
         try:
             self._orders.settimeout(PATIENCE)
             self._orders.send(marshal.dumps(_setup(cell)))
@@ -163,5 +176,9 @@ class Ward:
 
 def _setup(cell: Cell) -> dict[str, Any]:
     view = [(path, action == EMPTY, bwrap.size(path)) for path, action in cell.view.ordered()]
-    return {"packet": PACKET, "view": view if cell.way == "bubblewrap" else None, "network": cell.network,
-            "user": (os.getuid(), os.getgid())}
+    return {
+        "packet": PACKET,
+        "view": view if cell.way == "bubblewrap" else None,
+        "network": cell.network,
+        "user": (os.getuid(), os.getgid()),
+    }

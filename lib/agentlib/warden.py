@@ -9,6 +9,7 @@ FD is a socket of packets, each one object in marshal's form: the setup, which i
 an order come the tool's three descriptors and the cell's line. A byte on the line is a signal for the cell, its end is
 KILL; back goes, once, the exit status: a signed number of four bytes.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -31,26 +32,42 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    View = list[tuple[str, bool, int]]      # path, whether it is an empty place, how many bytes of it
+    View = list[tuple[str, bool, int]]  # path, whether it is an empty place, how many bytes of it
 
-SETUP = 1 << 20         # bytes of it, at most
-READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT, BIND, RECURSIVE = 1, 2, 4, 8, 32, 4096, 16384     # sys/mount.h
+SETUP = 1 << 20  # bytes of it, at most
+READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT, BIND, RECURSIVE = (
+    1,
+    2,
+    4,
+    8,
+    32,
+    4096,
+    16384,
+)  # sys/mount.h
 DETACH = 2
-CLONE = {"x86_64": 56, "aarch64": 220}              # the number of clone(2)
-OWN_SPACES = 0x00020000 | 0x08000000 | 0x20000000   # CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID
-NEW_USERS = 0x10000000                              # CLONE_NEWUSER
-DUMPABLE, DROP_FROM_BOUND, AMBIENT, CLEAR_ALL = 4, 24, 47, 4            # linux/prctl.h
+CLONE = {"x86_64": 56, "aarch64": 220}  # the number of clone(2)
+OWN_SPACES = 0x00020000 | 0x08000000 | 0x20000000  # CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID
+NEW_USERS = 0x10000000  # CLONE_NEWUSER
+DUMPABLE, DROP_FROM_BOUND, AMBIENT, CLEAR_ALL = 4, 24, 47, 4  # linux/prctl.h
 CAPABILITY_VERSION_3 = 0x20080522
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
-LIBC = ctypes.PyDLL(None, use_errno=True)           # keeps hold of the interpreter: clone(2) returns in two processes
+LIBC = ctypes.PyDLL(
+    None, use_errno=True
+)  # keeps hold of the interpreter: clone(2) returns in two processes
 
 
 class Warden:
     """setup: packet (bytes of an order at most), view (None: there are no walls), network, user (uid, gid)."""
 
     def __init__(self, setup: dict[str, Any]) -> None:
-        self.packet, self.walled, self.user = setup["packet"], setup["view"] is not None, setup["user"]
-        self.cells: dict[int, tuple[int, int, int]] = {}    # by handle and by line: (pid, handle, line)
+        self.packet, self.walled, self.user = (
+            setup["packet"],
+            setup["view"] is not None,
+            setup["user"],
+        )
+        self.cells: dict[
+            int, tuple[int, int, int]
+        ] = {}  # by handle and by line: (pid, handle, line)
         self.poll = select.poll()
         if self.walled:
             self.refill = refiller(setup["view"])
@@ -73,7 +90,7 @@ class Warden:
         if not packet:
             return False
         for one in given:
-            os.set_inheritable(one, False)      # no tool gets what belongs to another
+            os.set_inheritable(one, False)  # no tool gets what belongs to another
         line = given.pop()
         try:
             pid = self.begin(marshal.loads(packet), given)
@@ -109,10 +126,12 @@ class Warden:
         pid, handle, line = self.cells[descriptor]
         if descriptor == line:
             wanted = os.read(line, 1)
-            if not wanted:      # whoever waited for it is gone
+            if not wanted:  # whoever waited for it is gone
                 self.poll.unregister(line)
             return self.signal(pid, wanted[0] if wanted else signal.SIGKILL)
-        self.signal(pid, signal.SIGKILL)        # what it leaves in its group, where there are no name spaces
+        self.signal(
+            pid, signal.SIGKILL
+        )  # what it leaves in its group, where there are no name spaces
         report(line, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         for one in (handle, line):
             del self.cells[one]
@@ -147,9 +166,14 @@ class Warden:
         self.filter()
         signal.signal(signal.SIGTERM, lambda *_: os.kill(-1, signal.SIGTERM))
         actions = [(os.POSIX_SPAWN_DUP2, one, n) for n, one in enumerate(given)]
-        tool = os.posix_spawn(order["argv"][0], order["argv"], order["env"], file_actions=actions,
-                              setsigdef=IGNORED_BY_PYTHON)
-        os.closerange(0, 1 << 20)      # a pipe ends when the tool closes it, not when we end
+        tool = os.posix_spawn(
+            order["argv"][0],
+            order["argv"],
+            order["env"],
+            file_actions=actions,
+            setsigdef=IGNORED_BY_PYTHON,
+        )
+        os.closerange(0, 1 << 20)  # a pipe ends when the tool closes it, not when we end
         while True:
             pid, status = os.waitpid(-1, 0)
             if pid == tool:
@@ -180,10 +204,14 @@ def report(line: int, status: int) -> None:
 def refiller(view: View) -> Callable[[], None]:
     """A function that makes a cell's own mounts: fresh empty places, and in them what the view shows there."""
     empty = {path for path, hollow, _ in view if hollow}
-    steps = [(path, hollow, size) for path, hollow, size in view if hollow or above(path, view) in empty]
+    steps = [
+        (path, hollow, size) for path, hollow, size in view if hollow or above(path, view) in empty
+    ]
 
     def refill() -> None:
-        held = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path, hollow, _ in steps if not hollow}
+        held = {
+            path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path, hollow, _ in steps if not hollow
+        }
         for path, hollow, size in steps:
             if hollow:
                 os.makedirs(path, exist_ok=True)
@@ -191,14 +219,23 @@ def refiller(view: View) -> Callable[[], None]:
             else:
                 place(path, os.path.isdir(f"/proc/self/fd/{held[path]}"))
                 mount(f"/proc/self/fd/{held[path]}", path, None, BIND | RECURSIVE)
-        mount("devpts", "/dev/pts", "devpts", NO_SUID | NO_PROGRAMS, "newinstance,ptmxmode=0666,mode=620")
+        mount(
+            "devpts",
+            "/dev/pts",
+            "devpts",
+            NO_SUID | NO_PROGRAMS,
+            "newinstance,ptmxmode=0666,mode=620",
+        )
         proc()
+
     return refill
 
 
 def above(path: str, view: View) -> str:
     """The nearest folder above this one that the view says something of; '' where there is none."""
-    return max((one for one, _, _ in view if path.startswith(f"{one.rstrip('/')}/")), key=len, default="")
+    return max(
+        (one for one, _, _ in view if path.startswith(f"{one.rstrip('/')}/")), key=len, default=""
+    )
 
 
 def place(path: str, folder: bool) -> None:
@@ -220,7 +257,7 @@ def proc() -> None:
 
 def furnish(user: tuple[int, int]) -> None:
     """Once, for all cells: nothing writable that they would share, no name spaces of users, nobody looks at us."""
-    if user == (0, 0):      # else each cell needs one, and the filter refuses more
+    if user == (0, 0):  # else each cell needs one, and the filter refuses more
         mount("proc", "/proc", "proc", 0)
         write("/proc/sys/user/max_user_namespaces", "0")
         check(LIBC.umount2(b"/proc", DETACH), "umount /proc")
@@ -232,7 +269,7 @@ def furnish(user: tuple[int, int]) -> None:
 def become(uid: int, gid: int) -> None:
     """Be the user again: in order to mount, a warden is root in the sandbox's name space, who is the user outside."""
     check(LIBC.unshare(NEW_USERS), "unshare")
-    check(LIBC.prctl(DUMPABLE, 1, 0, 0, 0), "prctl")        # else these files are not ours
+    check(LIBC.prctl(DUMPABLE, 1, 0, 0, 0), "prctl")  # else these files are not ours
     write("/proc/self/setgroups", "deny")
     write("/proc/self/uid_map", f"{uid} 0 1")
     write("/proc/self/gid_map", f"{gid} 0 1")
@@ -245,12 +282,15 @@ def renounce() -> None:
     check(LIBC.prctl(AMBIENT, CLEAR_ALL, 0, 0, 0), "prctl")
     for capability in range(64):
         if LIBC.prctl(DROP_FROM_BOUND, capability, 0, 0, 0):
-            break               # the one before was the last that this kernel knows
+            break  # the one before was the last that this kernel knows
 
 
 def abandon() -> None:
     """Give up those that this process has."""
-    check(LIBC.capset((ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()), "capset")
+    check(
+        LIBC.capset((ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()),
+        "capset",
+    )
 
 
 def write(path: str, text: str) -> None:
@@ -260,7 +300,9 @@ def write(path: str, text: str) -> None:
     os.close(descriptor)
 
 
-def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+def mount(
+    source: str | None, target: str, kind: str | None, flags: int, data: str | None = None
+) -> None:
     """mount(2)."""
     words = [None if one is None else os.fsencode(one) for one in (source, target, kind)]
     options = None if data is None else data.encode()
@@ -281,7 +323,7 @@ def main(argv: list[str]) -> int:
             warden, why = Warden(marshal.loads(orders.recv(SETUP))), ""
         except (OSError, Fault, EOFError, ValueError) as bad:
             warden, why = None, str(bad)
-        gc.disable()        # it would write to every page that we share with a cell, and so copy it
+        gc.disable()  # it would write to every page that we share with a cell, and so copy it
         with open("/proc/self/mountinfo", "rb") as table:
             table.read()
             socket.send_fds(orders, [marshal.dumps(why)], [table.fileno()])

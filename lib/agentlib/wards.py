@@ -4,6 +4,7 @@ A sandbox of its own costs a call 8 ms, most of them the kernel's, a cell in a k
 Where Landlock is the wall every call is kept: there it is the start of an interpreter that costs. What a cell has of
 its own: see warden.py.
 """
+
 from __future__ import annotations
 
 import os
@@ -16,17 +17,17 @@ if TYPE_CHECKING:
     from agentlib.sandbox import Cell
     from agentlib.ward import Lodger, Ward
 
-ALONE = 2               # calls that have a bubblewrap of their own before one is kept up
-MOST = 8                # kept up at once; what is shown changes seldom
+ALONE = 2  # calls that have a bubblewrap of their own before one is kept up
+MOST = 8  # kept up at once; what is shown changes seldom
 
 
 class Wards:
     """The sandboxes that this process keeps up, by what they show. From any thread."""
 
     def __init__(self) -> None:
-        self._kept: dict[Any, Ward | None] = {}     # None where one cannot be kept up
+        self._kept: dict[Any, Ward | None] = {}  # None where one cannot be kept up
         self._calls: dict[Any, int] = {}
-        self._old: list[Ward] = []                  # of no use for more calls
+        self._old: list[Ward] = []  # of no use for more calls
         self._lock = threading.Lock()
 
     def begin(self, cell: Cell, *given: int) -> Lodger | None:
@@ -91,7 +92,9 @@ def _key(cell: Cell) -> Any:
     """What tells one sandbox from another: what it shows of which files, and whether it has a network."""
     if cell.way == "landlock":
         return cell.way
-    return cell.network, tuple((path, action, *_identity(path)) for path, action in cell.view.ordered())
+    return cell.network, tuple(
+        (path, action, *_identity(path)) for path, action in cell.view.ordered()
+    )
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ On the socket: the server says {"warm":"ready"}, or {"warm":"fault","kind":…,"
 client sends is a `request`, each line that comes back is one of its records, or {"warm":"note","message":…} for the
 person who waits. A client that closes has cancelled.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -26,8 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-PATIENCE = 180.0        # seconds for the filter to get ready: a model read from a slow disk
-LOCK_PATIENCE = 20.0    # seconds for another process that is just starting the filter
+PATIENCE = 180.0  # seconds for the filter to get ready: a model read from a slow disk
+LOCK_PATIENCE = 20.0  # seconds for another process that is just starting the filter
 
 
 def minutes() -> float:
@@ -36,7 +37,9 @@ def minutes() -> float:
     try:
         return max(0.0, min(float(given), 1e6))
     except ValueError:
-        raise Fault("invalid_input", f"AGENT_WARM_MINUTES: not a number of minutes: {given}") from None
+        raise Fault(
+            "invalid_input", f"AGENT_WARM_MINUTES: not a number of minutes: {given}"
+        ) from None
 
 
 def socket_file(name: str) -> str:
@@ -56,7 +59,9 @@ def lock(name: str, patience: float = LOCK_PATIENCE) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= until:
-                    raise Fault("timeout", f"another process is starting {name} for over {patience:g} s") from None
+                    raise Fault(
+                        "timeout", f"another process is starting {name} for over {patience:g} s"
+                    ) from None
                 time.sleep(0.02)
         yield
     finally:
@@ -68,7 +73,11 @@ def _address(path: str) -> Iterator[str]:
     """A name for the socket that fits into the 107 bytes the kernel allows."""
     folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield path if len(os.fsencode(path)) < 108 else f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+        yield (
+            path
+            if len(os.fsencode(path)) < 108
+            else f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+        )
     finally:
         os.close(folder)
 
@@ -127,7 +136,11 @@ def _start(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
     connect before it is ready. It keeps nothing of ours open: warmserver closes what it inherits."""
     listener = listen(socket_file(name))
     log = os.open(log_file(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    files = [(os.POSIX_SPAWN_DUP2, listener.fileno(), 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+    files = [
+        (os.POSIX_SPAWN_DUP2, listener.fileno(), 0),
+        (os.POSIX_SPAWN_DUP2, log, 1),
+        (os.POSIX_SPAWN_DUP2, log, 2),
+    ]
     try:
         os.posix_spawn(command[0], list(command), dict(env), file_actions=files, setsid=True)
     except OSError as bad:
@@ -143,9 +156,11 @@ def _greeting(sock: socket.socket) -> bool:
     line = b""
     while not line.endswith(b"\n"):
         if not select.select([sock], [], [], PATIENCE)[0]:
-            raise Fault("timeout", f"no answer within {PATIENCE:g} s from the process that is to answer")
+            raise Fault(
+                "timeout", f"no answer within {PATIENCE:g} s from the process that is to answer"
+            )
         try:
-            piece = sock.recv(1)        # not a byte more than the greeting; it is short
+            piece = sock.recv(1)  # not a byte more than the greeting; it is short
         except ConnectionError:
             piece = b""
         if not piece:
@@ -160,7 +175,7 @@ def _greeting(sock: socket.socket) -> bool:
 def connect(name: str, command: Sequence[str], env: Mapping[str, str]) -> socket.socket:
     """A connection to the ready filter, which is started where it is not running. command: how, absolute path
     first. Fault where it cannot be had."""
-    for _ in range(3):      # it may be ending just as we come
+    for _ in range(3):  # it may be ending just as we come
         sock = dial(socket_file(name))
         if sock is None:
             with lock(name):
@@ -171,10 +186,14 @@ def connect(name: str, command: Sequence[str], env: Mapping[str, str]) -> socket
         if sock and _greeting(sock):
             sock.setblocking(False)
             return sock
-    raise Fault("server", f"{name} does not stay up; {log_file(name)} ends: {_last_line(log_file(name))}")
+    raise Fault(
+        "server", f"{name} does not stay up; {log_file(name)} ends: {_last_line(log_file(name))}"
+    )
 
 
 def _last_line(path: str) -> str:
     with contextlib.suppress(OSError), open(path, "rb") as file:
-        return ([b""] + file.read(1 << 16).split(b"\n"))[-2].decode("utf-8", "replace")[-300:] or "(empty)"
+        return ([b""] + file.read(1 << 16).split(b"\n"))[-2].decode("utf-8", "replace")[
+            -300:
+        ] or "(empty)"
     return "(not there)"

@@ -1,4 +1,5 @@
 """Be a warm filter's client: standard input goes to it, its records to standard output (see warm.py)."""
+
 from __future__ import annotations
 
 import errno
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-BUFFER = 1 << 20        # bytes waiting for a slow filter before standard input is left alone
+BUFFER = 1 << 20  # bytes waiting for a slow filter before standard input is left alone
 ASKED = ("request", "embed")
 FINAL = ("response", "embedding", "error")
 
 
-def through(name: str, command: Sequence[str], env: Mapping[str, str], prepare: Callable[[Record], Record]) -> None:
+def through(
+    name: str, command: Sequence[str], env: Mapping[str, str], prepare: Callable[[Record], Record]
+) -> None:
     """Be the filter's client for the whole of standard input (see Client). A terminal is never read."""
     if sys.stdin is None or sys.stdin.isatty():
         cli.warn("expects records on standard input")
@@ -38,19 +41,21 @@ class Client:
     record whatever happens. Records that are not requests pass byte for byte.
     """
 
-    def __init__(self, connect: Callable[[], socket.socket], prepare: Callable[[Record], Record]) -> None:
+    def __init__(
+        self, connect: Callable[[], socket.socket], prepare: Callable[[Record], Record]
+    ) -> None:
         self._connect, self._prepare = connect, prepare
         self._sock: socket.socket | None = None
-        self._open: list[Any] = []              # ids of requests that have no final record yet
+        self._open: list[Any] = []  # ids of requests that have no final record yet
         self._out, self._in, self._typed = b"", b"", b""
-        self._number, self._ended = 0, False    # lines read; standard input is at its end
+        self._number, self._ended = 0, False  # lines read; standard input is at its end
         self._fault: Fault | None = None
 
     def run(self) -> None:
         """Until standard input ends and all is answered; then the Fault of a malformed line, if there was one."""
         while not self._ended or self._open:
             poller = select.poll()
-            poller.register(1, 0)       # an error here: nobody reads us any more
+            poller.register(1, 0)  # an error here: nobody reads us any more
             if not self._ended and len(self._out) < BUFFER:
                 poller.register(0, select.POLLIN)
             if self._sock:
@@ -73,12 +78,19 @@ class Client:
         for raw in whole:
             self._number += 1
             try:
-                self._line(raw.removeprefix(b"\xef\xbb\xbf" if self._number == 1 else b"").strip(b" \t\r\n"))
+                self._line(
+                    raw.removeprefix(b"\xef\xbb\xbf" if self._number == 1 else b"").strip(
+                        b" \t\r\n"
+                    )
+                )
             except Fault as fault:
                 self._fault, self._ended = fault, True
                 return
         if len(self._typed) > records.LINE_CAP:
-            self._fault, self._ended = Fault("limit_exceeded", f"line {self._number + 1}: too long"), True
+            self._fault, self._ended = (
+                Fault("limit_exceeded", f"line {self._number + 1}: too long"),
+                True,
+            )
 
     def _line(self, raw: bytes) -> None:
         if not raw:
@@ -100,7 +112,7 @@ class Client:
         assert self._sock is not None
         try:
             if event & select.POLLOUT and self._out:
-                self._out = self._out[self._sock.send(self._out):]
+                self._out = self._out[self._sock.send(self._out) :]
             if event & ~select.POLLOUT:
                 self._answers(self._sock.recv(1 << 16))
         except BlockingIOError:
@@ -109,7 +121,7 @@ class Client:
             if bad.errno not in (errno.EPIPE, errno.ECONNRESET):
                 raise
             self._out = b""
-            if not event & select.POLLIN:       # what it said before it went is still to be read
+            if not event & select.POLLIN:  # what it said before it went is still to be read
                 self._answers(b"")
 
     def _answers(self, piece: bytes) -> None:
@@ -132,5 +144,7 @@ class Client:
         self._sock.close()
         self._sock, self._out, self._in = None, b"", b""
         for id in self._open:
-            records.write(Fault("server", "the process that answers was ended", retryable=True).record(id))
+            records.write(
+                Fault("server", "the process that answers was ended", retryable=True).record(id)
+            )
         self._open.clear()

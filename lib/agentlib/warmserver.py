@@ -3,6 +3,7 @@
 The filter is a function work(lines, emit, wanted): `lines` gives the client's records, `emit(record)` answers,
 `wanted()` says whether the client still waits. It runs in a thread for each client.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
     Work = Callable[[Iterator[Record], Callable[[Record], None], Callable[[], bool]], None]
 
-MOST = 128          # clients at once; more wait in the socket's queue
-OWN_FILES = 16      # descriptors for the filter itself
-REST = 0.2          # seconds without accepting after the descriptors ran out
-DRAIN = 10.0        # seconds that requests in flight have after SIGTERM
-SEND_PATIENCE = 5   # seconds for a client that does not read
+MOST = 128  # clients at once; more wait in the socket's queue
+OWN_FILES = 16  # descriptors for the filter itself
+REST = 0.2  # seconds without accepting after the descriptors ran out
+DRAIN = 10.0  # seconds that requests in flight have after SIGTERM
+SEND_PATIENCE = 5  # seconds for a client that does not read
 READY = b'{"warm":"ready"}\n'
 
 
@@ -85,7 +86,10 @@ def _remove(name: str, listener: socket.socket) -> None:
 
 def _refuse(listener: socket.socket, fault: Fault) -> None:
     """Tell the clients that wait why there is no filter."""
-    line = records.dumps({"warm": "fault", "kind": fault.kind, "message": fault.message}).encode() + b"\n"
+    line = (
+        records.dumps({"warm": "fault", "kind": fault.kind, "message": fault.message}).encode()
+        + b"\n"
+    )
     with contextlib.suppress(BlockingIOError):
         while True:
             sock, _ = listener.accept()
@@ -98,7 +102,9 @@ class _Client:
 
     def __init__(self, sock: socket.socket, work: Work, done: Callable[[], None]) -> None:
         self.sock = sock
-        self.cancelled = self.gone = self.ended = False     # nobody waits; nobody is there; its thread is done
+        self.cancelled = self.gone = self.ended = (
+            False  # nobody waits; nobody is there; its thread is done
+        )
         self._work, self._done = work, done
         sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_PATIENCE, 0))
@@ -110,7 +116,7 @@ class _Client:
             with self.sock.makefile("rb") as stream:
                 self._work(self._lines(stream), self._emit, lambda: not self.cancelled)
         except (Fault, OSError):
-            pass            # a line that is no record, or the client went: closing tells it
+            pass  # a line that is no record, or the client went: closing tells it
         finally:
             with contextlib.suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RDWR)
@@ -129,7 +135,9 @@ class _Client:
             if not self.gone:
                 self.sock.sendall(data)
         except OSError:
-            self.gone = self.cancelled = True   # it went, or does not read: its request ends, nobody else's
+            self.gone = self.cancelled = (
+                True  # it went, or does not read: its request ends, nobody else's
+            )
 
 
 class _Server:
@@ -164,7 +172,11 @@ class _Server:
             self._watch_listener(not resting and len(self._clients) < self._most)
             left = max(0.05, self._idle - (time.monotonic() - self._used))
             self._turn(REST if resting else 60.0 if self._clients else left)
-            if not self._clients and time.monotonic() - self._used >= self._idle and self._end_idle():
+            if (
+                not self._clients
+                and time.monotonic() - self._used >= self._idle
+                and self._end_idle()
+            ):
                 return
         self._drain()
 
@@ -178,7 +190,7 @@ class _Server:
                     self._woken.recv(4096)
             elif client := self._clients.get(fd):
                 client.gone = client.cancelled = True
-                self._poller.unregister(fd)     # else it would wake us again and again
+                self._poller.unregister(fd)  # else it would wake us again and again
         for fd, client in list(self._clients.items()):
             if client.ended:
                 self._forget(fd, client)
@@ -203,7 +215,7 @@ class _Server:
             sock, _ = self._listener.accept()
         except BlockingIOError:
             return False
-        except OSError:                 # EMFILE: leave the queue alone for a moment, do not spin
+        except OSError:  # EMFILE: leave the queue alone for a moment, do not spin
             self._rest = time.monotonic() + REST
             return False
         if warm.peer(sock) != os.getuid():
@@ -211,8 +223,8 @@ class _Server:
             return False
         try:
             self._clients[sock.fileno()] = _Client(sock, self._work, self._wake)
-            self._poller.register(sock, 0)      # no event but "the other side is closed"
-        except RuntimeError:            # no thread to be had
+            self._poller.register(sock, 0)  # no event but "the other side is closed"
+        except RuntimeError:  # no thread to be had
             sock.close()
             return False
         return True

@@ -3,6 +3,7 @@
 So neither a name that means this machine, nor one that changes its meaning between check and use, nor a redirect
 leads to a private network. No proxy, no cookies, no credentials.
 """
+
 from __future__ import annotations
 
 import codecs
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     class Page(NamedTuple):
         """What came back: the last address, its media type ("" unknown), charset, body, and whether it is cut."""
+
         url: str
         kind: str
         charset: str
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
 else:
     Page = namedtuple("Page", "url kind charset data cut")
 
-CAP = 1 << 20           # bytes of a body
+CAP = 1 << 20  # bytes of a body
 REDIRECTS = 5
-SILENCE, WHOLE = 10.0, 30.0     # seconds without a byte; seconds in all
+SILENCE, WHOLE = 10.0, 30.0  # seconds without a byte; seconds in all
 
 
 def fetch(url: str, private: Collection[str] = ()) -> Page:
@@ -47,10 +49,18 @@ def fetch(url: str, private: Collection[str] = ()) -> Page:
         parts = _checked(url)
         connection = _connect(parts, private, until)
         try:
-            target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (f"?{_query(parts)}" if parts.query else "")
-            connection.request("GET", target, headers={
-                "User-Agent": f"agentutils/{__version__}", "Accept-Encoding": "identity",
-                "Accept": "text/html, text/*;q=0.9, application/json;q=0.9, */*;q=0.1"})
+            target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (
+                f"?{_query(parts)}" if parts.query else ""
+            )
+            connection.request(
+                "GET",
+                target,
+                headers={
+                    "User-Agent": f"agentutils/{__version__}",
+                    "Accept-Encoding": "identity",
+                    "Accept": "text/html, text/*;q=0.9, application/json;q=0.9, */*;q=0.1",
+                },
+            )
             answer = connection.getresponse()
             where = answer.getheader("Location")
             if answer.status in (301, 302, 303, 307, 308) and where:
@@ -78,7 +88,9 @@ def _checked(url: str) -> SplitResult:
     if parts.scheme not in ("http", "https"):
         raise Fault("tool_denied", f"{url[:200]}: only http and https addresses are fetched")
     if not host or parts.username is not None:
-        raise Fault("invalid_arguments", f"{url[:200]}: give an address with a host and without a password")
+        raise Fault(
+            "invalid_arguments", f"{url[:200]}: give an address with a host and without a password"
+        )
     return parts
 
 
@@ -86,7 +98,9 @@ def _query(parts: SplitResult) -> str:
     return quote(parts.query, safe="/%:@!$&'()*+,;=~?")
 
 
-def _connect(parts: SplitResult, private: Collection[str], until: float) -> http.client.HTTPConnection:
+def _connect(
+    parts: SplitResult, private: Collection[str], until: float
+) -> http.client.HTTPConnection:
     """A connection to an address of the host that may be fetched from; its own name goes into TLS and Host."""
     host = parts.hostname or ""
     usual = 443 if parts.scheme == "https" else 80
@@ -94,9 +108,10 @@ def _connect(parts: SplitResult, private: Collection[str], until: float) -> http
     family, address = _resolve(host, port, private)
     if parts.scheme == "https":
         import ssl
+
         tls = ssl.create_default_context()
     connection = http.client.HTTPConnection(host, port)
-    connection.default_port = usual         # is left out of the Host header
+    connection.default_port = usual  # is left out of the Host header
     left = min(SILENCE, until - time.monotonic())
     if left <= 0:
         raise Fault("timeout", f"{host}: no answer in time")
@@ -104,7 +119,9 @@ def _connect(parts: SplitResult, private: Collection[str], until: float) -> http
     plain.settimeout(left)
     try:
         plain.connect(address)
-        connection.sock = tls.wrap_socket(plain, server_hostname=host) if parts.scheme == "https" else plain
+        connection.sock = (
+            tls.wrap_socket(plain, server_hostname=host) if parts.scheme == "https" else plain
+        )
     except OSError as bad:
         plain.close()
         kind = "timeout" if isinstance(bad, TimeoutError) else "network"
@@ -117,11 +134,15 @@ def _resolve(host: str, port: int, private: Collection[str]) -> tuple[int, tuple
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as bad:
-        raise Fault("network", f"{host}: {getattr(bad, 'strerror', None) or 'no such host'}") from None
+        raise Fault(
+            "network", f"{host}: {getattr(bad, 'strerror', None) or 'no such host'}"
+        ) from None
     if not {host.lower(), f"{host.lower()}:{port}", "1"} & set(private):
         for one in found:
             if not public(str(one[4][0])):
-                raise Fault("tool_denied", f"{host}: {one[4][0]} is not an address of the public internet")
+                raise Fault(
+                    "tool_denied", f"{host}: {one[4][0]} is not an address of the public internet"
+                )
     return found[0][0], found[0][4]  # type: ignore[return-value]
 
 
@@ -130,7 +151,9 @@ def public(text: str) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if address in ipaddress.ip_network("64:ff9b::/96") or address in ipaddress.ip_network("::/96"):
+        if address in ipaddress.ip_network("64:ff9b::/96") or address in ipaddress.ip_network(
+            "::/96"
+        ):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner:
             address = inner
@@ -153,8 +176,10 @@ def _page(url: str, answer: http.client.HTTPResponse, until: float) -> Page:
 
 
 class _Text(HTMLParser):
-    BLOCKS = frozenset("address article aside blockquote br dd div dl dt fieldset figcaption figure footer form h1 h2 "
-                       "h3 h4 h5 h6 header hr li main nav ol p pre section table td th tr ul title".split())
+    BLOCKS = frozenset(
+        "address article aside blockquote br dd div dl dt fieldset figcaption figure footer form h1 h2 "
+        "h3 h4 h5 h6 header hr li main nav ol p pre section table td th tr ul title".split()
+    )
     SILENT = frozenset(("script", "style", "template", "noscript", "svg"))
 
     def __init__(self) -> None:

@@ -24,7 +24,9 @@ STATUS = re.compile(r"HTTP/1\.(\d) ([1-9]\d\d)(?: .*)?", re.ASCII)
 FOLD = re.compile(r"\r?\n[ \t]+")  # a header that goes on in the next line, as was once allowed
 LINE_END = re.compile(rb"\n")
 HEAD_END = re.compile(rb"\n\r?\n")
-SIZE = re.compile(rb"\r\n([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")  # with the end of what stands before it
+SIZE = re.compile(
+    rb"\r\n([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n"
+)  # with the end of what stands before it
 SIZE_BEGUN = re.compile(rb"\r?|\r\n[^\n]{0,8192}")
 
 
@@ -50,7 +52,16 @@ class Answer:
     ended: whether all of the body has been read, and nothing that comes after it.
     """
 
-    __slots__ = ("status", "headers", "ended", "_version", "_socket", "_held", "_started", "_length")
+    __slots__ = (
+        "status",
+        "headers",
+        "ended",
+        "_version",
+        "_socket",
+        "_held",
+        "_started",
+        "_length",
+    )
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket, self._held, self._started, self.ended = connection, b"", False, False
@@ -74,11 +85,15 @@ class Answer:
             return 0
         if (coding := self.headers.get("transfer-encoding")) is not None:
             if coding.lower() != "chunked":
-                raise Broken(f"sent a body in a transfer coding that was not asked for: {coding[:40]}")
+                raise Broken(
+                    f"sent a body in a transfer coding that was not asked for: {coding[:40]}"
+                )
             return -1
         if (told := self.headers.get("content-length")) is None:
             return None
-        lengths = {length.strip() for length in told.split(",")}  # as the same header twice was joined
+        lengths = {
+            length.strip() for length in told.split(",")
+        }  # as the same header twice was joined
         length = lengths.pop()
         if lengths or not length.isascii() or not length.isdigit() or len(length) > 18:
             raise Broken(f"sent no proper content-length: {told[:40]!r}")
@@ -119,7 +134,9 @@ class Answer:
             left = self._length
             while left:
                 if not (piece := self._more()):
-                    raise Broken(f"broke off the connection: {left} bytes of the answer are missing")
+                    raise Broken(
+                        f"broke off the connection: {left} bytes of the answer are missing"
+                    )
                 self._held, piece = piece[left:], piece[:left]
                 left -= len(piece)
                 self.ended = not left
@@ -128,7 +145,11 @@ class Answer:
 
     def _chunks(self) -> Iterator[bytes]:
         """The data of a body in chunks; what came together is handed on together."""
-        data, left, last = b"\r\n", 0, False  # as if a chunk had just ended; left: bytes that this one still has
+        data, left, last = (
+            b"\r\n",
+            0,
+            False,
+        )  # as if a chunk had just ended; left: bytes that this one still has
         while not last:
             if not (piece := self._more()):
                 raise Broken("broke off the connection: the answer's chunks end early")

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 LONGEST = 100  # characters of a word that is cut into pieces; a longer one is unknown as a whole
 READ = 64  # characters a token that are looked at, so that the end of a book costs nothing
 CJK = (  # Chinese characters, each a word of its own; Japanese kana and Korean are written in words
-    *((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F)),
+    *(
+        (0x4E00, 0x9FFF),
+        (0x3400, 0x4DBF),
+        (0x20000, 0x2A6DF),
+        (0x2A700, 0x2B73F),
+        (0x2B740, 0x2B81F),
+    ),
     *((0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
 )
 

@@ -6,6 +6,7 @@ cores, where they run: in the sandbox. (The ratio to the limit of the bare tools
 longer than that allows, and asyncio by hand without any just keeps it.) Without tools, at most 60 kB a task over one
 task's, the resident memory of all processes together.
 """
+
 from __future__ import annotations
 
 import json
@@ -50,7 +51,9 @@ def resident(pid: int) -> int:
     return total
 
 
-def run(argv: Sequence[str], env: dict[str, str], stdin: Path | str = os.devnull) -> tuple[float, float, int]:
+def run(
+    argv: Sequence[str], env: dict[str, str], stdin: Path | str = os.devnull
+) -> tuple[float, float, int]:
     """(wall s, CPU s, peak kB) of a command that must print as many results as there are tasks."""
     began, peak = time.monotonic(), 0
     with open(stdin, "rb") as given, tempfile.TemporaryFile() as out:
@@ -74,10 +77,18 @@ def run(argv: Sequence[str], env: dict[str, str], stdin: Path | str = os.devnull
 def tasks(folder: Path, count: int, tool: Path | None) -> Path:
     """A stream of so many tasks, after the record of the tool."""
     file = folder / f"tasks-{count}.jsonl"
-    record = {"type": "tool", "name": "three", "description": "Say three", "inputSchema": {"type": "object"},
-              "command": [str(tool)], "annotations": {"readOnlyHint": True}}
+    record = {
+        "type": "tool",
+        "name": "three",
+        "description": "Say three",
+        "inputSchema": {"type": "object"},
+        "command": [str(tool)],
+        "annotations": {"readOnlyHint": True},
+    }
     lines = [json.dumps(record)] if tool else []
-    file.write_text("".join(f"{line}\n" for line in [*lines, *['{"type":"task","input":"go"}'] * count]))
+    file.write_text(
+        "".join(f"{line}\n" for line in [*lines, *['{"type":"task","input":"go"}'] * count])
+    )
     return file
 
 
@@ -87,7 +98,9 @@ def bare(tool: Path, count: int) -> float:
     for _ in range(count):
         subprocess.run([tool], input=b"{}\n", stdout=subprocess.DEVNULL, check=True)
     after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    spent = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
     return spent / (os.cpu_count() or 1)
 
 
@@ -97,8 +110,10 @@ def sandboxed(tool: Path, count: int) -> float:
 
     def one(_: int) -> None:
         with sandbox.Cell([str(tool)], "read", str(tool.parent), env={"PATH": os.defpath}) as cell:
+
             def begin(*given: int) -> process.Child:
                 return rooms.begin(cell, *given) or process.Own(cell.options, *given)
+
             assert process.run(begin, b"{}\n", 60, 100, process.Leash()).out == b"3\n"
 
     began = time.monotonic()
@@ -120,25 +135,44 @@ def main() -> int:
         least, limit = 2 * LATENCY + bare(tool, 1000), 2 * LATENCY + sandboxed(tool, 1000)
         rows: list[tuple[str, list[str], Path | str]] = [
             ("agent-react", [*react, "1000"], tasks(folder, 1000, tool)),
-            ("agent-react --sandbox off", [*react, "1000", "--sandbox", "off"], tasks(folder, 1000, tool)),
-            ("asyncio by hand", [*raw, "1000", address, str(tool)], os.devnull)]
+            (
+                "agent-react --sandbox off",
+                [*react, "1000", "--sandbox", "off"],
+                tasks(folder, 1000, tool),
+            ),
+            ("asyncio by hand", [*raw, "1000", address, str(tool)], os.devnull),
+        ]
         good = True
         print(f"the limit: {limit:.2f} s in the sandbox, {least:.2f} s without")
         for name, argv, stdin in rows:
             wall, cpu, peak = run(argv, {**env, "TASKS": "1000"}, stdin)
             good &= wall <= 1.5 * limit or name != "agent-react"
-            ratios = f"{wall / limit:4.2f} of the limit (at most 1.5), " if name == "agent-react" else " " * 36
-            print(f"1,000 tasks with a tool: {name:26} {wall:6.2f} s = {ratios}{wall / least:4.2f} of that without; "
-                  f"cpu {cpu:5.2f} s, {peak // 1024} MiB", flush=True)
-        for name, argv, one in (("agent-react", [*react, "4000"], [*react, "1"]),
-                                ("asyncio by hand", [*raw, "4000", address], [*raw, "1", address])):
+            ratios = (
+                f"{wall / limit:4.2f} of the limit (at most 1.5), "
+                if name == "agent-react"
+                else " " * 36
+            )
+            print(
+                f"1,000 tasks with a tool: {name:26} {wall:6.2f} s = {ratios}{wall / least:4.2f} of that without; "
+                f"cpu {cpu:5.2f} s, {peak // 1024} MiB",
+                flush=True,
+            )
+        for name, argv, one in (
+            ("agent-react", [*react, "4000"], [*react, "1"]),
+            ("asyncio by hand", [*raw, "4000", address], [*raw, "1", address]),
+        ):
             ours = name == "agent-react"
             least = run(one, {**env, "TASKS": "1"}, tasks(folder, 1, None) if ours else os.devnull)
-            wall, cpu, peak = run(argv, {**env, "TASKS": "4000"}, tasks(folder, 4000, None) if ours else os.devnull)
+            wall, cpu, peak = run(
+                argv, {**env, "TASKS": "4000"}, tasks(folder, 4000, None) if ours else os.devnull
+            )
             each = (peak - least[2]) / 4000
             good &= each <= 60 or not ours
-            print(f"4,000 tasks without:     {name:26} {wall:6.2f} s, cpu {cpu:5.2f} s, {each:4.1f} kB a task"
-                  " (at most 60)", flush=True)
+            print(
+                f"4,000 tasks without:     {name:26} {wall:6.2f} s, cpu {cpu:5.2f} s, {each:4.1f} kB a task"
+                " (at most 60)",
+                flush=True,
+            )
     return 0 if good else 1
 
 

@@ -2,6 +2,7 @@
 
 Each task posts its request, runs the tool as a bare process where there is one (no sandbox, no schema), posts again.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -16,7 +17,9 @@ async def post(address: str, body: dict[str, Any]) -> dict[str, Any]:
     url = urlsplit(address)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     data = json.dumps(body).encode()
-    head = f"POST {url.path}/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n"
+    head = (
+        f"POST {url.path}/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n"
+    )
     writer.write(f"{head}connection: close\r\n\r\n".encode() + data)
     answer = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(answer.partition(b"content-length:")[2].split(b"\r\n")[0])
@@ -33,7 +36,11 @@ async def task(address: str, tool: str | None) -> None:
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(tool, stdin=pipe, stdout=pipe)
         out, _ = await child.communicate(b"{}\n")
-        result = {"role": "tool", "tool_call_id": said["tool_calls"][0]["id"], "content": out.decode()}
+        result = {
+            "role": "tool",
+            "tool_call_id": said["tool_calls"][0]["id"],
+            "content": out.decode(),
+        }
         await post(address, {"model": "m", "messages": [*messages, said, result], **tools})
     print('{"type":"result"}')
 

@@ -47,7 +47,10 @@ def used(argv: Sequence[str], address: str, requests: int = 0) -> tuple[float, f
             stdin.write(json.dumps({**REQUEST, "id": str(number)}).encode() + b"\n")
         stdin.seek(0)
         began = time.monotonic()
-        actions = [(os.POSIX_SPAWN_DUP2, stdin.fileno(), 0), (os.POSIX_SPAWN_DUP2, stdout.fileno(), 1)]
+        actions = [
+            (os.POSIX_SPAWN_DUP2, stdin.fileno(), 0),
+            (os.POSIX_SPAWN_DUP2, stdout.fileno(), 1),
+        ]
         pid = os.posix_spawnp(argv[0], argv, env, file_actions=actions)
         _, status, usage = os.wait4(pid, 0)
         wall = time.monotonic() - began
@@ -60,10 +63,17 @@ def used(argv: Sequence[str], address: str, requests: int = 0) -> tuple[float, f
 
 def row(name: str, one: tuple[float, float, int], many: tuple[float, float, int]) -> bool:
     """Prints what COUNT cost over one, and of ours whether it is within the bounds, which is returned."""
-    wall, cpu, memory = many[0] - LATENCY, (many[1] - one[1]) / COUNT * 1e3, (many[2] - one[2]) / COUNT
+    wall, cpu, memory = (
+        many[0] - LATENCY,
+        (many[1] - one[1]) / COUNT * 1e3,
+        (many[2] - one[2]) / COUNT,
+    )
     good = wall <= 1 and cpu <= 1 and memory <= 40
     verdict = "" if "/" not in name else ": yes" if good else ": NO"
-    print(f"{name:28} {wall:5.2f} s more, {cpu:5.2f} ms and {memory:5.1f} kB a request{verdict}", flush=True)
+    print(
+        f"{name:28} {wall:5.2f} s more, {cpu:5.2f} ms and {memory:5.1f} kB a request{verdict}",
+        flush=True,
+    )
     return good
 
 

@@ -18,11 +18,16 @@ def whole(message: dict[str, object], finish: str) -> bytes:
     said = json.dumps(
         {
             "model": "m",
-            "choices": [{"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}],
+            "choices": [
+                {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
+            ],
             "usage": {"prompt_tokens": 1, "completion_tokens": 1},
         }
     ).encode()
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(said), said)
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+        len(said),
+        said,
+    )
 
 
 WHOLE = whole({"content": "hello"}, "stop")
@@ -34,7 +39,9 @@ CHUNK = {
     "created": 1731456252,
     "model": "m",
     "system_fingerprint": None,
-    "choices": [{"index": 0, "delta": {"content": " word"}, "logprobs": None, "finish_reason": None}],
+    "choices": [
+        {"index": 0, "delta": {"content": " word"}, "logprobs": None, "finish_reason": None}
+    ],
 }
 
 
@@ -43,7 +50,11 @@ def chunk(data: str) -> bytes:
     return b"%x\r\n%s\r\n" % (len(event), event)
 
 
-END = chunk('{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}') + chunk("[DONE]") + b"0\r\n\r\n"
+END = (
+    chunk('{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}')
+    + chunk("[DONE]")
+    + b"0\r\n\r\n"
+)
 
 
 class Vendor(asyncio.Protocol):
@@ -56,11 +67,18 @@ class Vendor(asyncio.Protocol):
         self.data += data
         head, end, body = self.data.partition(b"\r\n\r\n")
         length = next(
-            (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+            (
+                int(line[15:])
+                for line in head.lower().split(b"\r\n")
+                if line.startswith(b"content-length:")
+            ),
+            0,
         )
         if end and len(body) >= length:
             self.data = body[length:]
-            asyncio.get_running_loop().call_later(self.latency, self.answer, body.replace(b" ", b""))
+            asyncio.get_running_loop().call_later(
+                self.latency, self.answer, body.replace(b" ", b"")
+            )
 
     def answer(self, body: bytes) -> None:
         write = self.transport.write  # type: ignore[attr-defined]
@@ -69,7 +87,9 @@ class Vendor(asyncio.Protocol):
             return
         one = chunk(json.dumps(CHUNK))
         write(HEAD)
-        for _ in range(self.deltas // 10):  # ten at a time, each a chunk of its own, as in a busy stream
+        for _ in range(
+            self.deltas // 10
+        ):  # ten at a time, each a chunk of its own, as in a busy stream
             write(one * 10)
         write(END)
 

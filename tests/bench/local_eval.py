@@ -5,6 +5,7 @@ FILE: JSON lines {"id","request","tool","args"}; a tool of null means that no to
 the six that the requests are about; `all`: every tool of the suite). Uses the installed model, or AGENT_LOCAL_MODEL.
 Prints each miss and one row: right tool, right tool and arguments, refusals, answers that hold the tool's result.
 """
+
 from __future__ import annotations
 
 import json
@@ -28,7 +29,9 @@ def main() -> int:
     file, *tools = sys.argv[1:] or sys.exit(__doc__)
     cases = [json.loads(line) for line in Path(file).read_text().splitlines() if line.strip()]
     offered = offers([] if tools == ["all"] else tools or SIX)
-    with subprocess.Popen([str(ROOT / "providers/local")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as model:
+    with subprocess.Popen(
+        [str(ROOT / "providers/local")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as model:
         begun = time.monotonic()
         scores = [one(model, case, offered) for case in cases]
         spent = time.monotonic() - begun
@@ -39,8 +42,13 @@ def main() -> int:
 
 def offers(names: list[str]) -> list[Case]:
     """The `tool` records of these tools, all where none is named."""
-    found = subprocess.run([str(ROOT / "bin/agent-discover"), *names], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           check=True, env={**os.environ, "AGENT_TOOL_PATH": str(ROOT / "tools")})
+    found = subprocess.run(
+        [str(ROOT / "bin/agent-discover"), *names],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, "AGENT_TOOL_PATH": str(ROOT / "tools")},
+    )
     return [json.loads(line) for line in found.stdout.splitlines()]
 
 
@@ -50,15 +58,22 @@ def one(model: subprocess.Popen[bytes], case: Case, tools: list[Case]) -> tuple[
     said = ask(model, [asked], tools)
     call = (said.get("tool_calls") or [{"name": None, "arguments": {}}])[0]
     right = call["name"] == case["tool"]
-    exact = right and plain(call["arguments"]) == plain(case["args"])     # an optional argument more is a miss
+    exact = right and plain(call["arguments"]) == plain(
+        case["args"]
+    )  # an optional argument more is a miss
     if not exact:
-        print(f"{case['id']}: {case['request']}: {call['name']} {call['arguments']}, not {case['tool']} {case['args']}")
+        print(
+            f"{case['id']}: {case['request']}: {call['name']} {call['arguments']}, not {case['tool']} {case['args']}"
+        )
     if case["tool"] is None:
         return right, exact, False
     given, key = result(case)
     wanted = [{"id": "c", "name": case["tool"], "arguments": case["args"]}]
-    told = [asked, {"role": "assistant", "content": "", "tool_calls": wanted},
-            {"role": "tool", "tool_call_id": "c", "name": case["tool"], "content": given}]
+    told = [
+        asked,
+        {"role": "assistant", "content": "", "tool_calls": wanted},
+        {"role": "tool", "tool_call_id": "c", "name": case["tool"], "content": given},
+    ]
     said = ask(model, told, tools)
     answer = said.get("content") or ""
     if key.lower() not in answer.lower():
@@ -68,7 +83,13 @@ def one(model: subprocess.Popen[bytes], case: Case, tools: list[Case]) -> tuple[
 
 
 def ask(model: subprocess.Popen[bytes], messages: list[Case], tools: list[Case]) -> Case:
-    request = {"type": "request", "id": "1", "messages": messages, "tools": tools, "max_tokens": 200}
+    request = {
+        "type": "request",
+        "id": "1",
+        "messages": messages,
+        "tools": tools,
+        "max_tokens": 200,
+    }
     model.stdin.write(json.dumps(request).encode() + b"\n")
     model.stdin.flush()
     record = json.loads(model.stdout.readline())
@@ -86,9 +107,11 @@ def result(case: Case) -> tuple[str, str]:
     if case["tool"] in ("uppercase", "reverse"):
         text = args["text"].upper() if case["tool"] == "uppercase" else args["text"][::-1]
         return text, text
-    return {"wordcount": ('{"lines":31,"words":347,"bytes":2105}', "347"),
-            "read_file": ("port: 8141\nname: heron\n", "8141"),
-            "list_files": ("heron.txt\nnotes/\n", "heron.txt")}[case["tool"]]
+    return {
+        "wordcount": ('{"lines":31,"words":347,"bytes":2105}', "347"),
+        "read_file": ("port: 8141\nname: heron\n", "8141"),
+        "list_files": ("heron.txt\nnotes/\n", "heron.txt"),
+    }[case["tool"]]
 
 
 def plain(args: Case) -> Case:
@@ -108,12 +131,16 @@ def plain(args: Case) -> Case:
     return out
 
 
-def report(cases: list[Case], scores: list[tuple[bool, bool, bool]], spent: float, offered: int) -> None:
+def report(
+    cases: list[Case], scores: list[tuple[bool, bool, bool]], spent: float, offered: int
+) -> None:
     calls = [score for case, score in zip(cases, scores, strict=True) if case["tool"]]
     none = [score for case, score in zip(cases, scores, strict=True) if not case["tool"]]
-    print(f"{offered} tools offered | right tool {sum(s[0] for s in calls)}/{len(calls)} | "
-          f"and arguments {sum(s[1] for s in calls)}/{len(calls)} | no tool {sum(s[0] for s in none)}/{len(none)} | "
-          f"answer holds the result {sum(s[2] for s in calls)}/{len(calls)} | {spent:.0f} s")
+    print(
+        f"{offered} tools offered | right tool {sum(s[0] for s in calls)}/{len(calls)} | "
+        f"and arguments {sum(s[1] for s in calls)}/{len(calls)} | no tool {sum(s[0] for s in none)}/{len(none)} | "
+        f"answer holds the result {sum(s[2] for s in calls)}/{len(calls)} | {spent:.0f} s"
+    )
 
 
 if __name__ == "__main__":

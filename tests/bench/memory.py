@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """memory - agent-memory against raw sqlite3: 100,000 remembers (at least 0.5 of its speed), one recall, one search"""
+
 from __future__ import annotations
 
 import json
@@ -37,17 +38,31 @@ def main() -> int:
                 value = f"value number {n} of many words: alpha beta gamma {n * 7}"
                 out.write(json.dumps({"type": "memory", "key": f"key {n}", "value": value}) + "\n")
         env = {**os.environ, "HOME": folder, "PATH": f"{ROOT}/bin:/usr/bin:/bin"}
-        pairs = [(run(["agent-memory", "import", "--store", f"{folder}/our{n}.db"], env, str(records)),
-                  run(["python3", "-IS", "-c", RAW, f"{folder}/raw{n}.db"], env, str(records))) for n in range(3)]
-        middle = [Cost(*(sorted(c[field] for c in costs)[1] for field in (0, 1))) for costs in zip(*pairs, strict=True)]
+        pairs = [
+            (
+                run(
+                    ["agent-memory", "import", "--store", f"{folder}/our{n}.db"], env, str(records)
+                ),
+                run(["python3", "-IS", "-c", RAW, f"{folder}/raw{n}.db"], env, str(records)),
+            )
+            for n in range(3)
+        ]
+        middle = [
+            Cost(*(sorted(c[field] for c in costs)[1] for field in (0, 1)))
+            for costs in zip(*pairs, strict=True)
+        ]
         ours, raw = middle
         line(f"{COUNT:,} remembers, raw sqlite3", ours, raw, 2, "raw")
         store = ["--store", f"{folder}/our0.db"]
-        asked = [["agent-memory", *words, *store] for words in (["recall", "key 7"], ["search", "gamma"])]
+        asked = [
+            ["agent-memory", *words, *store] for words in (["recall", "key 7"], ["search", "gamma"])
+        ]
         recall, search, bare = medians([*asked, BARE], 15, env)
         line("recall of one key", recall, bare, 3, "bare")
         over = (search.wall - recall.wall) * 1e3
-        print(f"search in {COUNT:,}: {over:.1f} ms over a recall (at most 20: {'yes' if over <= 20 else 'NO'})")
+        print(
+            f"search in {COUNT:,}: {over:.1f} ms over a recall (at most 20: {'yes' if over <= 20 else 'NO'})"
+        )
         return 0 if ours.wall <= 2 * raw.wall and recall.cpu <= 3 * bare.cpu and over <= 20 else 1
 
 

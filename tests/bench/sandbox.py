@@ -4,6 +4,7 @@
 The first two calls of a run have a sandbox each; those after them start in one that is kept up ("kept"). With Landlock
 all of them do, and the first call waits for it: that is printed, and not held against the bound.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -20,19 +21,23 @@ from measure import ROOT
 sys.path.insert(0, str(ROOT / "lib"))
 from agentlib import process, sandbox, wards  # noqa: E402
 
-BOUND = 15.0            # milliseconds
+BOUND = 15.0  # milliseconds
 ROUNDS = 60
 ENV = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
 def call(profile: str, folder: Path, way: str, rooms: wards.Wards | None) -> Callable[[], None]:
     """One call of `true` as agent-react makes it: in a sandbox of its own, or in one of those rooms."""
+
     def make() -> None:
         sandbox._verdict = (way, "")
         with sandbox.Cell(["/bin/true"], profile, str(folder), env=ENV) as cell:
+
             def begin(*given: int) -> process.Child:
                 return rooms and rooms.begin(cell, *given) or process.Own(cell.options, *given)
+
             assert process.run(begin, b"", 10, 10, process.Leash()).status == 0
+
     return make
 
 
@@ -53,7 +58,7 @@ def timed(make: Callable[[], None]) -> float:
 
 def main() -> int:
     with contextlib.suppress(PermissionError):
-        os.nice(-15)        # what else the machine does matters less so
+        os.nice(-15)  # what else the machine does matters less so
     with tempfile.TemporaryDirectory() as base:
         small, large = Path(base, "small"), Path(base, "large")
         small.mkdir()
@@ -65,10 +70,18 @@ def main() -> int:
             (large / name).touch()
         ways = ["bubblewrap", "landlock"] if sandbox.verdict()[0] == "bubblewrap" else ["landlock"]
         wards.ALONE, rooms = 0, wards.Wards()
-        rows = [(f"{way}{', kept' if kept else ''}, {profile}, {title}", call(profile, folder, way, kept))
-                for way in ways for kept in (None, rooms) if kept or way == "bubblewrap"
-                for title, folder in (("small folder", small), ("2,000 files", large))
-                for profile in ("read", "work") if (way, profile, folder) != ("landlock", "work", large)]
+        rows = [
+            (
+                f"{way}{', kept' if kept else ''}, {profile}, {title}",
+                call(profile, folder, way, kept),
+            )
+            for way in ways
+            for kept in (None, rooms)
+            if kept or way == "bubblewrap"
+            for title, folder in (("small folder", small), ("2,000 files", large))
+            for profile in ("read", "work")
+            if (way, profile, folder) != ("landlock", "work", large)
+        ]
         bare = call("off", small, ways[0], None)
         costs = [[timed(bare), *(timed(make) for _, make in rows)] for _ in range(ROUNDS + 1)][1:]
         rooms.close()
@@ -76,8 +89,12 @@ def main() -> int:
     first, *others = [statistics.median(column) for column in zip(*costs, strict=True)]
     print(f"{'profile off':44} {first:6.1f} ms")
     for (title, _), wall in zip(rows, others, strict=True):
-        print(f"{title:44} {wall:6.1f} ms, {wall - first:5.1f} more, {wall / first:4.1f} times as much")
-    print(f"{'landlock, the first call of a run':44} {first_of_all:6.1f} ms, {first_of_all - first:5.1f} more")
+        print(
+            f"{title:44} {wall:6.1f} ms, {wall - first:5.1f} more, {wall / first:4.1f} times as much"
+        )
+    print(
+        f"{'landlock, the first call of a run':44} {first_of_all:6.1f} ms, {first_of_all - first:5.1f} more"
+    )
     if max(others) - first <= BOUND:
         return 0
     if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """startup - --help, --agent-schema and --version of every Python program against a bare interpreter (at most 3)"""
+
 from __future__ import annotations
 
 import sys
@@ -15,7 +16,9 @@ def main() -> int:
                 if b"python3" not in opened.readline():
                     continue
             for question in ("--help", "--agent-schema", "--version"):
-                good &= compare(f"{file.name} {question}", [str(file), question], BARE, 10, 3, "bare")
+                good &= compare(
+                    f"{file.name} {question}", [str(file), question], BARE, 10, 3, "bare"
+                )
     return 0 if good else 1
 
 

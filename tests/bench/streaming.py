@@ -20,7 +20,12 @@ BARE = (
 
 
 def main() -> int:
-    asked = {"type": "request", "id": "1", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    asked = {
+        "type": "request",
+        "id": "1",
+        "stream": True,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
     with vendor(0, COUNT) as address, tempfile.NamedTemporaryFile("w", suffix=".jsonl") as requests:
         requests.write(json.dumps(asked) + "\n")
         requests.flush()

@@ -4,6 +4,7 @@
 Ours finds the tool in a folder, checks the arguments and runs it as a process in its sandbox; theirs calls a function
 in its own process. Both ask the model twice.
 """
+
 from __future__ import annotations
 
 import sys
@@ -11,14 +12,14 @@ from pathlib import Path
 
 from measure import compare, llm, model
 
-RULES = '''
+RULES = """
 def reply(body):
     last = body["messages"][-1]
     if last["role"] == "tool":
         return f"It is {last['content']}."
     return {"tool_calls": [{"name": "shout", "arguments": {"input": "hi"}}]}
-'''
-TOOL = r'''#!/bin/sh
+"""
+TOOL = r"""#!/bin/sh
 # shout - say it in capitals
 case ${1-} in
 --agent-schema)
@@ -28,7 +29,7 @@ END
     exit ;;
 esac
 tr '[:lower:]' '[:upper:]'
-'''
+"""
 FUNCTION = 'def shout(input: str) -> str:\n    "Say it in capitals"\n    return input.upper()\n'
 
 
@@ -38,9 +39,21 @@ def main() -> int:
         folder.mkdir()
         (folder / "shout").write_text(TOOL)
         (folder / "shout").chmod(0o755)
-        theirs = [llm(env), "-m", "test-model", "--no-log", "--key", "test-key", "--functions", FUNCTION, "Shout hi"]
+        theirs = [
+            llm(env),
+            "-m",
+            "test-model",
+            "--no-log",
+            "--key",
+            "test-key",
+            "--functions",
+            FUNCTION,
+            "Shout hi",
+        ]
         ours = ["bash", "-c", 'agent-discover "$1" | agent-react "Shout hi"', "-", str(folder)]
-        return 0 if compare("agent-discover | agent-react", ours, theirs, 10, 0.3, "llm", env) else 1
+        return (
+            0 if compare("agent-discover | agent-react", ours, theirs, 10, 0.3, "llm", env) else 1
+        )
 
 
 if __name__ == "__main__":

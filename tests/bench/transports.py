@@ -39,7 +39,9 @@ def library(count: int, url: str) -> None:
 
     def post() -> Any:
         connection = http.client.HTTPConnection(parts.netloc, timeout=60)
-        connection.request("POST", parts.path, json.dumps(BODY), {"content-type": "application/json"})
+        connection.request(
+            "POST", parts.path, json.dumps(BODY), {"content-type": "application/json"}
+        )
         return json.loads(connection.getresponse().read())
 
     each(count, post)

@@ -8,6 +8,7 @@ folder. Both talk to tests/model_server.py with the rules of tests/script_model.
 the calls with their arguments, which result answers which call, and what counts as an error. What an error says is each
 one's own words. Known to differ: on arguments that are no JSON langgraph ends the run; agent-react tells the model.
 """
+
 from __future__ import annotations
 
 import json
@@ -43,7 +44,9 @@ CASES = {
 
 def environment() -> Path:
     """The python of an environment that has langgraph."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentutils-langgraph"
+    cache = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentutils-langgraph"
+    )
     if not (cache / "done").exists():
         print(f"installing {' '.join(PACKAGES)} into {cache}", file=sys.stderr)
         subprocess.run(["python3", "-m", "venv", cache], check=True)
@@ -58,8 +61,19 @@ def make_tools(folder: Path) -> None:
             (folder / name).write_text(f"#!/bin/sh\n{body}\n")
             (folder / name).chmod(0o755)
             schema = {"type": "object", "properties": properties, "required": sorted(properties)}
-            stream.write(json.dumps({"type": "tool", "name": name, "description": "a test", "inputSchema": schema,
-                                     "command": [str(folder / name)], "annotations": {"readOnlyHint": True}}) + "\n")
+            stream.write(
+                json.dumps(
+                    {
+                        "type": "tool",
+                        "name": name,
+                        "description": "a test",
+                        "inputSchema": schema,
+                        "command": [str(folder / name)],
+                        "annotations": {"readOnlyHint": True},
+                    }
+                )
+                + "\n"
+            )
 
 
 def alike(lines: str) -> list[Any]:
@@ -74,14 +88,28 @@ def alike(lines: str) -> list[Any]:
         for call in calls:
             ids.setdefault(call["id"], len(ids))
         bad = bool(message.get("is_error"))
-        out.append((message["role"], bad or str(message["content"]).rstrip("\n"), ids.get(message.get("tool_call_id")),
-                    [(ids[call["id"]], call["name"], call["arguments"]) for call in calls]))
+        out.append(
+            (
+                message["role"],
+                bad or str(message["content"]).rstrip("\n"),
+                ids.get(message.get("tool_call_id")),
+                [(ids[call["id"]], call["name"], call["arguments"]) for call in calls],
+            )
+        )
     return out
 
 
 def conversation(argv: list[Any], env: dict[str, str], stdin: Path) -> list[Any]:
     with open(stdin, "rb") as given:
-        ran = subprocess.run(argv, env=env, cwd=env["HOME"], stdin=given, stdout=subprocess.PIPE, text=True, timeout=60)
+        ran = subprocess.run(
+            argv,
+            env=env,
+            cwd=env["HOME"],
+            stdin=given,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
     return alike(ran.stdout)
 
 
@@ -91,18 +119,36 @@ def main() -> int:
         folder = Path(scratch)
         make_tools(folder)
         tests = ROOT / "tests"
-        argv = [sys.executable, str(tests / "model_server.py"), str(tests / "script_model.py"), "--with-parent"]
+        argv = [
+            sys.executable,
+            str(tests / "model_server.py"),
+            str(tests / "script_model.py"),
+            "--with-parent",
+        ]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout
             address = server.stdout.readline().strip()
-            env = {"PATH": f"{ROOT}/bin:{ROOT}/.venv/bin:/usr/bin:/bin", "HOME": scratch, "OPENAI_API_KEY": "test-key",
-                   "OPENAI_BASE_URL": address, "AGENT_PROVIDER": "openai", "AGENT_MODEL": "test-model"}
+            env = {
+                "PATH": f"{ROOT}/bin:{ROOT}/.venv/bin:/usr/bin:/bin",
+                "HOME": scratch,
+                "OPENAI_API_KEY": "test-key",
+                "OPENAI_BASE_URL": address,
+                "AGENT_PROVIDER": "openai",
+                "AGENT_MODEL": "test-model",
+            }
             for title, request in CASES.items():
-                ours = conversation(["agent-react", "--events", request], env, folder / "tools.jsonl")
-                theirs = conversation([python, HERE / "its_side.py", folder, request], env, Path("/dev/null"))
+                ours = conversation(
+                    ["agent-react", "--events", request], env, folder / "tools.jsonl"
+                )
+                theirs = conversation(
+                    [python, HERE / "its_side.py", folder, request], env, Path("/dev/null")
+                )
                 same = ours == theirs and len(ours) > 1
                 differ += not same
-                print(f"{'same' if same else 'DIFFERENT':10} {len(ours):2} messages  {title}", flush=True)
+                print(
+                    f"{'same' if same else 'DIFFERENT':10} {len(ours):2} messages  {title}",
+                    flush=True,
+                )
                 if not same:
                     print(f"  ours   {ours}\n  theirs {theirs}")
             server.terminate()

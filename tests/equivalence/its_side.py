@@ -2,6 +2,7 @@
 
 Its tools are the programs in FOLDER, started as agent-react starts them: arguments as a line of JSON on standard input.
 """
+
 from __future__ import annotations
 
 import json
@@ -21,10 +22,17 @@ from pydantic import create_model  # noqa: E402
 def tool(record: dict[str, Any]) -> StructuredTool:
     def call(**arguments: Any) -> str:
         given = json.dumps(arguments) + "\n"
-        return subprocess.run(record["command"], input=given, text=True, capture_output=True, check=True).stdout
-    fields = {name: (int, ...) for name in record["inputSchema"]["properties"]}     # a schema as a dict is not checked
+        return subprocess.run(
+            record["command"], input=given, text=True, capture_output=True, check=True
+        ).stdout
+
+    fields = {
+        name: (int, ...) for name in record["inputSchema"]["properties"]
+    }  # a schema as a dict is not checked
     arguments = create_model("Arguments", **fields)  # type: ignore[call-overload]
-    return StructuredTool.from_function(call, name=record["name"], description="a test", args_schema=arguments)
+    return StructuredTool.from_function(
+        call, name=record["name"], description="a test", args_schema=arguments
+    )
 
 
 def told(message: Any) -> dict[str, Any]:
@@ -32,7 +40,9 @@ def told(message: Any) -> dict[str, Any]:
     out: dict[str, Any] = {"role": role, "content": message.content}
     if role == "assistant" and message.tool_calls:
         calls = message.tool_calls
-        out["tool_calls"] = [{"id": one["id"], "name": one["name"], "arguments": one["args"]} for one in calls]
+        out["tool_calls"] = [
+            {"id": one["id"], "name": one["name"], "arguments": one["args"]} for one in calls
+        ]
     if role == "tool":
         out |= {"tool_call_id": message.tool_call_id, "is_error": message.status == "error"}
     return out

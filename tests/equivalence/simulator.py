@@ -3,6 +3,7 @@
 FOLDER has entry.json (a conversation of bfcl), the package bfcl_eval with its simulators, and, once a call was made,
 `state`: so that the next turn of the conversation, another process, goes on from there. Standard library only.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -15,16 +16,24 @@ import types
 from typing import Any
 
 SOURCES = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code"
-MODULES = {"GorillaFileSystem": "gorilla_file_system", "MessageAPI": "message_api", "TwitterAPI": "posting_api",
-           "TicketAPI": "ticket_api", "TradingBot": "trading_bot", "TravelAPI": "travel_booking",
-           "VehicleControlAPI": "vehicle_control"}      # all but those that need more than the standard library
+MODULES = {
+    "GorillaFileSystem": "gorilla_file_system",
+    "MessageAPI": "message_api",
+    "TwitterAPI": "posting_api",
+    "TicketAPI": "ticket_api",
+    "TradingBot": "trading_bot",
+    "TravelAPI": "travel_booking",
+    "VehicleControlAPI": "vehicle_control",
+}  # all but those that need more than the standard library
 
 
 def loaded(folder: str, name: str) -> type:
     """The class of a simulator; the packages around it are not run, they import much else."""
     parts = SOURCES.split(".")
     for end in range(1, len(parts) + 1):
-        package = sys.modules.setdefault(".".join(parts[:end]), types.ModuleType(".".join(parts[:end])))
+        package = sys.modules.setdefault(
+            ".".join(parts[:end]), types.ModuleType(".".join(parts[:end]))
+        )
         package.__path__ = [os.path.join(folder, *parts[:end])]
     found: type = getattr(importlib.import_module(f"{SOURCES}.{MODULES[name]}"), name)
     return found
@@ -41,8 +50,12 @@ def fresh(folder: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 def methods(simulators: dict[str, Any]) -> dict[str, Any]:
     """What can be called, by name; of two classes with one name the later has it, as bfcl has it."""
-    return {name: method for one in simulators.values()
-            for name, method in inspect.getmembers(one, inspect.ismethod) if not name.startswith("_")}
+    return {
+        name: method
+        for one in simulators.values()
+        for name, method in inspect.getmembers(one, inspect.ismethod)
+        if not name.startswith("_")
+    }
 
 
 def call(simulators: dict[str, Any], name: str, arguments: dict[str, Any]) -> str:
@@ -70,7 +83,9 @@ def plain(value: Any, above: tuple[int, ...]) -> Any:
         return [plain(one, above) for one in value]
     if not hasattr(value, "__dict__"):
         return value
-    return {name: plain(one, above) for name, one in vars(value).items() if not name.startswith("_")}
+    return {
+        name: plain(one, above) for name, one in vars(value).items() if not name.startswith("_")
+    }
 
 
 def main() -> None:
