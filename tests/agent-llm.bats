@@ -316,7 +316,7 @@ two() { # two providers that say who they are
     run python3 -ISX importtime "$ROOT/bin/agent-llm" --provider two hi </dev/null
     equal 100 "$status"
     [[ ! -e started ]]
-    for module in subprocess tempfile agentlib.dispatch agentlib.pool agentlib.probe socket asyncio; do
+    for module in subprocess tempfile agentlib.llm.dispatch agentlib.llm.pool agentlib.schema.probe socket asyncio; do
         lacks "$output" " $module
 "
     done

@@ -12,8 +12,9 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from agentlib import sandbox, wards  # noqa: E402
-from agentlib.faults import Fault  # noqa: E402
+from agentlib.faults import Fault
+from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox.kept import wards
 
 LITTER = "for one in /tmp /var/tmp /dev/shm ~; do echo mine >$one/left; done 2>/dev/null"
 
@@ -26,13 +27,13 @@ def main(args):
         granted[args[0]].append(args[1])
         args = args[2:]
     profile, folder, *argv = args
-    grants = {"env": sandbox.environment(), "read": granted["-r"], "write": granted["-w"]}
+    grants = {"env": sandbox_cell.environment(), "read": granted["-r"], "write": granted["-w"]}
     wards.ALONE, rooms = 0, wards.Wards()
     try:
         if keep:
-            with sandbox.Cell(["/bin/sh", "-c", LITTER], profile, folder, **grants) as cell:
+            with sandbox_cell.Cell(["/bin/sh", "-c", LITTER], profile, folder, **grants) as cell:
                 kept(rooms, cell)
-        with sandbox.Cell(argv, profile, folder, **grants) as cell:
+        with sandbox_cell.Cell(argv, profile, folder, **grants) as cell:
             status = (
                 kept(rooms, cell) if keep else subprocess.run(**cell.options, timeout=60).returncode
             )

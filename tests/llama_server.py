@@ -4,7 +4,7 @@ import os
 import sys
 
 os.environ["OMP_WAIT_POLICY"] = "passive"
-import xllamacpp  # noqa: E402
+import xllamacpp
 
 params = xllamacpp.CommonParams()
 params.model.path, params.hostnames, params.port = sys.argv[1], ["127.0.0.1"], int(sys.argv[2])

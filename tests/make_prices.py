@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_prices SOURCE.json DATE > lib/agentlib/prices.json - make the table of prices from a list of models
+"""make_prices SOURCE.json DATE > lib/agentlib/provider/prices.json - make the table of prices from a list of models
 
 SOURCE.json is {"sources": {name: where}, "providers": {vendor: [model…]}}, each model with id, input, output,
 cache_read and cache_write, in US dollars per million tokens, null where unknown. A cached token that costs nothing

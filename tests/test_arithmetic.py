@@ -1,4 +1,4 @@
-"""agentlib.arithmetic: against Python's own arithmetic, and bounded on any input."""
+"""agentlib.tool.arithmetic: against Python's own arithmetic, and bounded on any input."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentlib.arithmetic import shown, value
 from agentlib.faults import Fault
+from agentlib.tool.arithmetic import shown, value
 
 whole = st.integers(-999, 999).map(lambda n: f"({n})" if n < 0 else str(n))
 expressions = st.recursive(

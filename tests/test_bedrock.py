@@ -1,4 +1,4 @@
-"""providers/bedrock and lib/agentlib/aws.py: what Bedrock is told, signed how, and how it is understood."""
+"""providers/bedrock and lib/agentlib/provider/aws.py: what Bedrock is told, signed how, and how it is understood."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 import pytest
 
-from agentlib import aws
-from agentlib.eventstream import Frame
 from agentlib.faults import Fault
+from agentlib.provider import aws
+from agentlib.provider.eventstream import Frame
 from vendors import (
     HI,
     Record,

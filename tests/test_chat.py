@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from agentlib import chat, requests
-from agentlib.completion import explain
 from agentlib.faults import Fault
+from agentlib.messages import requests
+from agentlib.provider.openai import chat
+from agentlib.provider.openai.completion import explain
 from raw_server import Said, ask, completion, http, serving
 from vendors import failures, shared
 

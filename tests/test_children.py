@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agentlib import children, events
 from agentlib.faults import Fault
+from agentlib.llm import children
+from agentlib.process import events
 
 
 class Heard:

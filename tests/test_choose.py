@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentlib import choose
-from agentlib.choose import Wish
 from agentlib.faults import Fault
+from agentlib.llm import choose
+from agentlib.llm.choose import Wish
 
 
 @pytest.fixture

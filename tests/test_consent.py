@@ -10,8 +10,10 @@ import time
 
 import pytest
 
-from agentlib import ask, consent, policyfile
 from agentlib.faults import Fault
+from agentlib.policy import file as policy_file
+from agentlib.policy import rules
+from agentlib.policy import terminal as policy_terminal
 
 READS = {"annotations": {"readOnlyHint": True}}
 TOOLS = {
@@ -34,14 +36,14 @@ def home(monkeypatch, tmp_path):
 def policy(*flags):
     """The policy of these flags and of the file."""
     parser = argparse.ArgumentParser()
-    consent.options(parser)
-    return consent.policy(parser.parse_args(flags))
+    rules.options(parser)
+    return rules.policy(parser.parse_args(flags))
 
 
 def decide(name, *flags, arguments=None, rules=""):
     """(verdict, profile) for one of TOOLS."""
     made = policy(*flags)
-    made.rules += policyfile.parse(rules, "rules").rules
+    made.rules += policy_file.parse(rules, "rules").rules
     return made.decide(
         {"name": name, "command": ["/usr/bin/true"], **TOOLS[name]}, arguments or {}
     )[:2]
@@ -192,7 +194,7 @@ def test_rules_look_at_arguments(path, verdict):
 
 
 def test_rules_grant_profiles_and_variables():
-    made = policyfile.parse(RULES, "rules")
+    made = policy_file.parse(RULES, "rules")
     decision = made.decide({"name": "fetch", "command": ["/x"], **TOOLS["fetch"]}, {})
     assert (decision.verdict, decision.profile, decision.env) == ("allow", "read+net", {"GH_TOKEN"})
 
@@ -202,7 +204,7 @@ def test_the_example_of_the_page_is_a_policy():
         os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "safety.md"
     )
     with open(page) as file:
-        made = policyfile.parse(file.read().partition("```toml")[2].partition("```")[0], "page")
+        made = policy_file.parse(file.read().partition("```toml")[2].partition("```")[0], "page")
     made.ask = False
     verdicts = [
         made.decide({"name": name, "command": ["/x"]}, arguments).verdict
@@ -274,7 +276,7 @@ def test_files_of_the_project_say_nothing(home, monkeypatch):
 )
 def test_a_policy_file_that_is_not_understood_is_refused_whole(text):
     with pytest.raises(Fault) as told:
-        policyfile.parse(text, "/some/policy.toml")
+        policy_file.parse(text, "/some/policy.toml")
     assert told.value.kind == "invalid_input" and "/some/policy.toml" in told.value.message
 
 
@@ -319,9 +321,11 @@ def terminal(monkeypatch):
 
     def sit(*answers):
         made.append(Terminal(*answers))
-        asked = ask.question
+        asked = policy_terminal.question
         path = made[-1].path
-        monkeypatch.setattr(ask, "question", lambda lines, prompt: asked(lines, prompt, 2.0, path))
+        monkeypatch.setattr(
+            policy_terminal, "question", lambda lines, prompt: asked(lines, prompt, 2.0, path)
+        )
         return made[-1]
 
     yield sit
@@ -399,7 +403,7 @@ def test_a_yes_is_for_this_call_and_always_is_for_the_tool_in_this_run(terminal)
 
 def test_always_does_not_silence_a_rule_that_asks(terminal):
     terminal(b"a\n", b"n\n")
-    made = policyfile.parse('[[rule]]\ntool = "change"\nverdict = "ask"', "rules")
+    made = policy_file.parse('[[rule]]\ntool = "change"\nverdict = "ask"', "rules")
     assert made.decide({"name": "change", "command": ["/x"]}, {}).verdict == "allow"
     assert made.decide({"name": "change", "command": ["/x"]}, {}).verdict == "deny"
 
@@ -411,13 +415,13 @@ def test_a_question_can_grant_the_profile_that_is_asked_for(terminal):
 
 
 def test_without_a_terminal_nothing_is_allowed():
-    assert ask.question(["x"], "y? ", 1.0, "/nowhere/tty") is None
+    assert policy_terminal.question(["x"], "y? ", 1.0, "/nowhere/tty") is None
 
 
 def test_a_question_waits_no_longer_than_it_should():
     screen = Terminal()
     began = time.monotonic()
-    assert ask.question(["x"], "y? ", 0.2, screen.path) is None
+    assert policy_terminal.question(["x"], "y? ", 0.2, screen.path) is None
     assert time.monotonic() - began < 2
     screen.close()
 
@@ -426,12 +430,12 @@ def test_what_was_typed_before_the_question_does_not_count():
     screen = Terminal()
     os.write(screen.master, b"y\n")
     time.sleep(0.05)
-    assert ask.question(["x"], "y? ", 0.2, screen.path) is None
+    assert policy_terminal.question(["x"], "y? ", 0.2, screen.path) is None
     screen.close()
 
 
 def test_a_program_that_is_replaced_has_another_fingerprint(tmp_path):
-    from agentlib.fingerprint import fingerprint
+    from agentlib.invoke.fingerprint import fingerprint
 
     file = tmp_path / "tool"
     file.write_text("one")

@@ -106,10 +106,14 @@ def test_the_error_kinds_of_the_protocol_end_with_the_codes_it_says() -> None:
 
 def test_the_environment_of_the_protocol_is_what_the_sources_read() -> None:
     folders = ("bin", "lib/agentlib", "plugins", "providers", "tools")
-    sources = [p for folder in folders for p in (ROOT / folder).iterdir()]
+    sources = [p for folder in folders for p in (ROOT / folder).rglob("*")]
     sources.append(ROOT / "install.sh")
     read = set().union(
-        *(names(p.read_text()) for p in sources if p.is_file() and p.suffix != ".json")
+        *(
+            names(p.read_text())
+            for p in sources
+            if p.is_file() and p.suffix not in (".json", ".pyc")
+        )
     )
     assert names(section(PAGES["protocol"], "Environment")) == read
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentlib import embedding, requests
 from agentlib.faults import Fault
+from agentlib.messages import requests
+from agentlib.provider.openai import embeddings
 from vendors import Record, run, shared, vendor
 
 EMBED: Record = {"type": "embed", "id": "1", "texts": ["a", "b"]}
@@ -32,7 +33,7 @@ def test_the_vectors_come_in_the_order_of_the_texts_with_usage_and_model() -> No
         "model": "m-2",
         "usage": {"prompt_tokens": 4, "total_tokens": 4},
     }
-    assert embedding.read(EMBED, body) == {
+    assert embeddings.read(EMBED, body) == {
         "vectors": [[0, 1], [2, 3.5]],
         "usage": {"input_tokens": 4},
         "model": "m-2",
@@ -46,7 +47,7 @@ def test_vectors_that_are_too_few_or_of_several_lengths_or_no_numbers_are_refuse
     vectors: Any,
 ) -> None:
     with pytest.raises(Fault) as caught:
-        embedding.read(EMBED, rows(*vectors))
+        embeddings.read(EMBED, rows(*vectors))
     assert caught.value.kind == "bad_response"
 
 

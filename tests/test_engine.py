@@ -7,11 +7,11 @@ import threading
 import time
 from typing import Any
 
-from agentlib import engine
-from agentlib.engine import Engine, Workers
 from agentlib.faults import Fault
-from agentlib.loop import Act, Ask
-from agentlib.process import Leash
+from agentlib.process.run import Leash
+from agentlib.react import engine
+from agentlib.react.engine import Engine, Workers
+from agentlib.react.loop import Act, Ask
 
 Record = dict[str, Any]
 

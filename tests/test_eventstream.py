@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from agentlib.eventstream import Frame, frames
 from agentlib.faults import Fault
+from agentlib.provider.eventstream import Frame, frames
 from vendors import shared
 
 

@@ -11,8 +11,8 @@ import zlib
 
 import pytest
 
-from agentlib import http as transport
 from agentlib.faults import Fault
+from agentlib.provider import http_call as transport
 from raw_server import DONE, STREAM, ask, completion, event, http, serving
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from agentlib import reach
 from agentlib.faults import Fault
+from agentlib.provider import reach
 from raw_server import ROOT, Server, ask, completion, http, serving
 from test_provider import request, started
 
@@ -121,7 +121,7 @@ def test_where_the_system_trusts_nobody_certifi_is_asked(tmp_path: Path) -> None
         "import ssl, sys; sys.path.insert(0, 'lib')\n"
         "real = ssl.get_default_verify_paths()\n"
         f"ssl.get_default_verify_paths = lambda: real._replace(cafile=None, capath={str(tmp_path)!r})\n"
-        "from agentlib import dial\n"
+        "from agentlib.provider import dial\n"
         "print(dial._context().cert_store_stats()['x509_ca'], 'certifi' in sys.modules)"
     )
     env = {k: v for k, v in os.environ.items() if not k.startswith("SSL_")}

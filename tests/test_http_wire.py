@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.http import Call
-from agentlib.transport import Connection, Reply, Watch
-from agentlib.wire import Answer, Broken
+from agentlib.provider.http import Connection, Reply, Watch
+from agentlib.provider.http_call import Call
+from agentlib.provider.wire import Answer, Broken
 from raw_server import DONE, ROOT, Server, ask, completion, event, http, serving
 from test_provider import request, started
 

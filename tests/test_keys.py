@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agentlib import keys
 from agentlib.faults import Fault
+from agentlib.llm import keys
 
 SCHEMA: dict[str, Any] = {
     "env": [{"name": "A_KEY", "key": True}, {"name": "A_URL"}, "odd", {"key": True}]

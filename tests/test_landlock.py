@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from agentlib import landlock, rules
+from agentlib import paths
 from agentlib.faults import Fault
-from agentlib.view import View
+from agentlib.sandbox import landlock, rules
+from agentlib.sandbox.mounts import View
 
 needs_kernel = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
 
@@ -20,11 +21,11 @@ needs_kernel = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no
 def confined(readable, writable, script):
     """Run a piece of Python that may use only these trees; what it printed."""
     head = (
-        "import json, os, sys; sys.path.insert(0, sys.argv[1]); from agentlib import landlock\n"
+        "import json, os, sys; sys.path.insert(0, sys.argv[1]); from agentlib.sandbox import landlock\n"
         "landlock.restrict(json.loads(sys.argv[2]), json.loads(sys.argv[3]), False)\n"
         "def tried(act):\n    try: act(); print('done')\n    except OSError as bad: print(bad.strerror)\n"
     )
-    lib = os.path.dirname(os.path.dirname(landlock.__file__))
+    lib = paths.TOP + "/lib"
     argv = [
         sys.executable,
         "-IS",
@@ -110,7 +111,7 @@ def view(folder, writable):
 
 
 def test_a_view_leaves_out_what_is_hidden(tmp_path, monkeypatch):
-    monkeypatch.setattr("agentlib.places.homes", lambda: (str(tmp_path / "home"),))
+    monkeypatch.setattr("agentlib.sandbox.host.homes", lambda: (str(tmp_path / "home"),))
     (tmp_path / "home").mkdir()
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / ".env").write_text("secret")

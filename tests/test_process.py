@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from agentlib import process, sandbox, wards
-from agentlib.process import Leash, Outcome
+from agentlib.process import run as process_run
+from agentlib.process.run import Leash, Outcome
+from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox.kept import wards
 
 Run = Callable[..., Outcome]
 
@@ -29,17 +31,17 @@ def run(
     def make(script: str, given: bytes = b"", timeout: float = 10, cap: int = 1 << 20) -> Outcome:
         argv = ["/bin/sh", "-c", script]
         if request.param == "a process of ours":
-            return process.run({"args": argv}, given, timeout, cap, Leash())
-        with sandbox.Cell(argv, "read", str(tmp_path), env={"PATH": os.defpath}) as cell:
-            return process.run(partial(started, kept, cell), given, timeout, cap, Leash())
+            return process_run.run({"args": argv}, given, timeout, cap, Leash())
+        with sandbox_cell.Cell(argv, "read", str(tmp_path), env={"PATH": os.defpath}) as cell:
+            return process_run.run(partial(started, kept, cell), given, timeout, cap, Leash())
 
-    if request.param != "a process of ours" and not sandbox.verdict()[0]:
+    if request.param != "a process of ours" and not sandbox_cell.verdict()[0]:
         pytest.skip("there is no sandbox on this machine")
     yield make
     kept.close()
 
 
-def started(kept: wards.Wards, cell: sandbox.Cell, *given: int) -> process.Child:
+def started(kept: wards.Wards, cell: sandbox_cell.Cell, *given: int) -> process_run.Child:
     child = kept.begin(cell, *given)
     assert child, "the sandbox could not be kept up"
     return child
@@ -66,7 +68,7 @@ def test_time_is_bounded_also_for_one_that_ignores_term(run: Run) -> None:
     began = time.monotonic()
     done = run("trap '' TERM; while :; do sleep 1; done", timeout=0.3)
     assert done.late and done.status in (-9, 128 + 9)
-    assert time.monotonic() - began < 0.3 + process.GRACE + 1
+    assert time.monotonic() - began < 0.3 + process_run.GRACE + 1
 
 
 def test_output_over_the_cap_ends_the_child(run: Run) -> None:
@@ -76,7 +78,7 @@ def test_output_over_the_cap_ends_the_child(run: Run) -> None:
 
 def test_only_the_end_of_stderr_is_kept(run: Run) -> None:
     done = run("i=0; while [ $i -lt 3000 ]; do echo line $i >&2; i=$((i+1)); done")
-    assert len(done.err) <= process.ERR_CAP and done.err.endswith(b"line 2999\n")
+    assert len(done.err) <= process_run.ERR_CAP and done.err.endswith(b"line 2999\n")
 
 
 def test_a_grandchild_that_holds_the_output_is_not_waited_for_and_ends(run: Run) -> None:
@@ -102,7 +104,7 @@ def test_a_pulled_leash_ends_what_runs_and_starts_nothing_more() -> None:
     outcomes: list[Outcome] = []
     sleep = {"args": ["sleep", "60"]}
     thread = threading.Thread(
-        target=lambda: outcomes.append(process.run(sleep, b"", 60, 10, leash))
+        target=lambda: outcomes.append(process_run.run(sleep, b"", 60, 10, leash))
     )
     thread.start()
     while not leash._held:
@@ -111,7 +113,7 @@ def test_a_pulled_leash_ends_what_runs_and_starts_nothing_more() -> None:
     thread.join(3)
     assert not thread.is_alive() and outcomes[0].status == -15
     with pytest.raises(InterruptedError):
-        process.run({"args": ["true"]}, b"", 1, 1, leash)
+        process_run.run({"args": ["true"]}, b"", 1, 1, leash)
 
 
 def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left(
@@ -120,7 +122,7 @@ def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left(
     run("true")
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
-        process.run({"args": [str(tmp_path / "none")]}, b"", 1, 1, Leash())
+        process_run.run({"args": [str(tmp_path / "none")]}, b"", 1, 1, Leash())
     run("true")
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -133,11 +135,11 @@ def test_without_a_descriptor_to_spare_nothing_is_left_running(
 
     monkeypatch.setattr(os, "pidfd_open", none)
     with pytest.raises(OSError, match="Too many"):
-        process.run({"args": ["sleep", "60.1234"]}, b"", 1, 1, Leash())
+        process_run.run({"args": ["sleep", "60.1234"]}, b"", 1, 1, Leash())
     assert not running("60.1234")
 
 
 def test_ended_does_not_reap() -> None:
     child = subprocess.Popen(["true"])
-    assert process.ended(child, 5)
+    assert process_run.ended(child, 5)
     assert child.wait() == 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agentlib import provider
+from agentlib.provider import serve
 from raw_server import DONE, ROOT, STREAM, Server, ask, completion, event, http, serving
 
 KEY = "key-5ecre7-5ecre7"
@@ -411,25 +411,25 @@ def test_models_that_cannot_be_listed_are_a_failure() -> None:
 
 
 def test_a_message_is_text_or_parts() -> None:
-    assert provider.message("t") == {"role": "assistant", "content": "t"}
-    said = provider.message("t", [{"id": "1"}], "hm", {"raw": 1}, "x")
+    assert serve.message("t") == {"role": "assistant", "content": "t"}
+    said = serve.message("t", [{"id": "1"}], "hm", {"raw": 1}, "x")
     assert said["content"] == [
         {"type": "thinking", "thinking": "hm"},
         {"type": "text", "text": "t"},
     ]
-    assert provider.kept(said, "x") == {"raw": 1} and provider.kept(said, "y") is None
-    assert provider.text_of(said) == "t" and provider.text_of(said, "thinking") == "hm"
+    assert serve.kept(said, "x") == {"raw": 1} and serve.kept(said, "y") is None
+    assert serve.text_of(said) == "t" and serve.text_of(said, "thinking") == "hm"
 
 
 def test_usage_leaves_out_what_was_not_counted() -> None:
-    assert provider.usage(3, 2, None, "x") == {"input_tokens": 3, "output_tokens": 2}
+    assert serve.usage(3, 2, None, "x") == {"input_tokens": 3, "output_tokens": 2}
 
 
 def test_no_request_is_lost_to_a_thread_that_leaves() -> None:
     code = (
         "import sys; sys.path.insert(0, 'lib')\n"
         "from importlib.machinery import SourceFileLoader\n"
-        "from agentlib import desk\n"
+        "from agentlib.provider import worker as desk\n"
         "desk.IDLE = 0.001\n"
         "sys.argv = ['providers/openai']\n"
         "SourceFileLoader('__main__', 'providers/openai').load_module()\n"

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from agentlib import question
 from agentlib.faults import Fault
+from agentlib.llm import prompt
 
 
 def contents(*stream: dict[str, Any], operands: str = "") -> list[Any]:
     return [
-        (said["role"], said["content"]) for said in question.request(stream, operands)["messages"]
+        (said["role"], said["content"]) for said in prompt.request(stream, operands)["messages"]
     ]
 
 
@@ -44,7 +44,7 @@ def test_a_conversation_asks_by_itself() -> None:
 )
 def test_nothing_asked_is_refused(stream: list[dict[str, Any]]) -> None:
     with pytest.raises(Fault, match="nothing is asked"):
-        question.request(stream, "")
+        prompt.request(stream, "")
 
 
 def test_a_picture_is_a_part_of_the_message() -> None:
@@ -71,12 +71,12 @@ def test_filling_says_nothing_that_the_request_says_itself() -> None:
         "unknown": 1,
     }
     asked = {"messages": [{"role": "user", "content": "x"}], "temperature": 0, "options": {"b": 2}}
-    assert question.filled(asked, values) == {
+    assert prompt.filled(asked, values) == {
         "temperature": 0,
         "max_tokens": 5,
         "options": {"a": 1, "b": 2},
         "messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "x"}],
     }
     own = {"messages": [{"role": "system", "content": "mine"}]}
-    assert question.filled(own, {"system": "S"}) == own
-    assert question.filled(own, {}) == own
+    assert prompt.filled(own, {"system": "S"}) == own
+    assert prompt.filled(own, {}) == own

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentlib import ratelimit
+from agentlib.llm import ratelimit
 
 
 @pytest.fixture(autouse=True)

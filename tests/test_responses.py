@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentlib import chat, requests, responses
 from agentlib.faults import Fault
+from agentlib.messages import requests
+from agentlib.provider.openai import chat, responses
 from raw_server import STREAM, Said, ask, http, serving
 from vendors import failures, shared
 

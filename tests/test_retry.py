@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentlib import retry
+from agentlib.llm import retry
 
 
 def error(kind: str = "server", **fields: Any) -> dict[str, Any]:

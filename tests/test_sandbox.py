@@ -596,7 +596,7 @@ def test_where_no_name_space_can_be_made_landlock_takes_over(place):
 
 
 def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
-    from agentlib import confine
+    from agentlib.sandbox import confine
 
     asked = {}
     monkeypatch.setattr(
@@ -623,37 +623,41 @@ def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
 
 
 def test_a_tool_that_is_not_there_is_told_so(tmp_path):
-    from agentlib import sandbox
     from agentlib.faults import Fault
+    from agentlib.sandbox import cell as sandbox_cell
 
     with pytest.raises(Fault) as told:
-        sandbox.Cell([str(tmp_path / "none")], "read", str(tmp_path), env={"PATH": "/usr/bin"})
+        sandbox_cell.Cell([str(tmp_path / "none")], "read", str(tmp_path), env={"PATH": "/usr/bin"})
     assert told.value.kind == "tool_not_found"
 
 
 def test_without_bubblewrap_and_landlock_nothing_runs(monkeypatch, tmp_path):
-    from agentlib import landlock, sandbox
     from agentlib.faults import Fault
+    from agentlib.sandbox import cell as sandbox_cell
+    from agentlib.sandbox import landlock
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sandbox, "_verdict", None)
+    monkeypatch.setattr(sandbox_cell, "_verdict", None)
     monkeypatch.setattr(landlock, "abi", lambda: 0)
     with pytest.raises(Fault) as told:
-        sandbox.Cell(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"})
+        sandbox_cell.Cell(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"})
     assert told.value.kind == "tool_denied" and told.value.message.startswith(
         "sandbox unavailable: "
     )
     assert (
-        sandbox.Cell(["/bin/true"], "off", str(tmp_path), env={}).options["args"][-1] == "/bin/true"
+        sandbox_cell.Cell(["/bin/true"], "off", str(tmp_path), env={}).options["args"][-1]
+        == "/bin/true"
     )
 
 
 def test_a_filter_descriptor_is_closed_when_the_cell_is(tmp_path):
-    from agentlib import sandbox
+    from agentlib.sandbox import cell as sandbox_cell
 
     count = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
-        with sandbox.Cell(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"}) as cell:
+        with sandbox_cell.Cell(
+            ["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"}
+        ) as cell:
             subprocess.run(**cell.options, check=True)
     assert len(os.listdir("/proc/self/fd")) == count
 

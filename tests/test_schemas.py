@@ -1,4 +1,4 @@
-"""agentlib.schemas: reading what executables answer, and the cache of it."""
+"""agentlib.schema.schemas: reading what executables answer, and the cache of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agentlib import marks, schemacache, schemas
 from agentlib.faults import Fault
-from agentlib.probe import Outcome
+from agentlib.schema import cache, schemas, trust
+from agentlib.schema.probe import Outcome
 
 
 @pytest.fixture(autouse=True)
@@ -116,10 +116,10 @@ def test_each_file_gets_its_answer_and_a_fault_is_not_raised(tmp_path: Path) -> 
 def test_what_failed_is_asked_again_what_answered_is_not(tmp_path: Path) -> None:
     file = script(tmp_path / "t", "exit 1")
     assert isinstance(schemas.ask([file])[file], Fault)
-    assert file.encode() not in schemacache.load()
+    assert file.encode() not in cache.load()
     said(tmp_path / "t")
     assert isinstance(schemas.ask([file])[file], list)
-    assert schemacache.load()[file.encode()][0] == schemacache.stamp(os.stat(file))
+    assert cache.load()[file.encode()][0] == cache.stamp(os.stat(file))
 
 
 def test_a_file_replaced_by_one_of_the_same_size_and_time_is_asked_again(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_files_that_are_gone_leave_the_cache(tmp_path: Path) -> None:
     schemas.ask([gone, there])
     os.unlink(gone)
     schemas.ask([said(tmp_path / "third")])
-    assert gone.encode() not in schemacache.load() and there.encode() in schemacache.load()
+    assert gone.encode() not in cache.load() and there.encode() in cache.load()
 
 
 @pytest.mark.parametrize("damage", [b"", b"\n", b"agentutils schemas", b"\0" * 99])
@@ -146,7 +146,7 @@ def test_a_damaged_cache_counts_as_none(damage: bytes, home: Path) -> None:
     schemas.ask([said(home / "t")])
     file = home / ".cache" / "agentutils" / "schemas"
     file.write_bytes(damage + file.read_bytes()[5:-1])
-    assert schemacache.load() == {}
+    assert cache.load() == {}
 
 
 def test_the_cache_is_the_users_alone(home: Path) -> None:
@@ -174,8 +174,8 @@ def test_the_mark_is_found_across_blocks_up_to_the_cap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "t"
-    file.write_bytes(b"x" * ((1 << 20) - 5) + marks.MARK)
-    assert marks.marked(str(file))
-    monkeypatch.setattr(marks, "SCAN", 1 << 20)
-    file.write_bytes(b"x" * (3 << 20) + marks.MARK)
-    assert not marks.marked(str(file))
+    file.write_bytes(b"x" * ((1 << 20) - 5) + trust.MARK)
+    assert trust.marked(str(file))
+    monkeypatch.setattr(trust, "SCAN", 1 << 20)
+    file.write_bytes(b"x" * (3 << 20) + trust.MARK)
+    assert not trust.marked(str(file))

@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from agentlib import seccomp
+from agentlib import paths
 from agentlib.faults import Fault
+from agentlib.sandbox import seccomp
 
 X86, ARM = 0xC000003E, 0xC00000B7
 
@@ -147,7 +148,7 @@ def test_an_unknown_machine_is_refused(monkeypatch):
 
 def test_the_kernel_takes_it():
     script = (
-        "import os, sys; sys.path.insert(0, sys.argv[1]); from agentlib import seccomp\n"
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from agentlib.sandbox import seccomp\n"
         "seccomp.install(seccomp.program(unseen=True))\n"
         "import socket\n"
         "for act in (lambda: socket.socket(), lambda: os.chmod('.', 0o755), lambda: os.chroot('/')):\n"
@@ -157,7 +158,7 @@ def test_the_kernel_takes_it():
         "print(os.waitpid(os.fork() or os._exit(3), 0)[1])"
     )
     ran = subprocess.run(
-        [sys.executable, "-IS", "-c", script, os.path.dirname(os.path.dirname(seccomp.__file__))],
+        [sys.executable, "-IS", "-c", script, paths.TOP + "/lib"],
         capture_output=True,
         text=True,
         check=True,

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib import records, splitter
+from agentlib import records
 from agentlib.faults import Fault
+from agentlib.llm import splitter
 
 
 def split(pieces: list[bytes]) -> list[tuple[int, bytes]]:

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib import sse
 from agentlib.faults import Fault
+from agentlib.provider import sse
 from raw_server import DONE, ROOT, STREAM, Said, Server, ask, completion, event, http, serving
 from vendors import shared
 

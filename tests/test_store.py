@@ -15,9 +15,9 @@ import time
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.semantic import fused
-from agentlib.store import Store
-from agentlib.vectors import Vectors, packed, products
+from agentlib.memory.semantic import fused
+from agentlib.memory.sqlite import Store
+from agentlib.memory.vectors import Vectors, packed, products
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +80,7 @@ def opener(request, tmp_path):
         yield lambda: Store(str(tmp_path / "m.db"))
         return
     url = request.getfixturevalue("server")
-    from agentlib.postgres import Postgres
+    from agentlib.memory.postgres import Postgres
 
     yield lambda: _patient(Postgres, url)
     store = Postgres(url)
@@ -240,7 +240,7 @@ def test_two_writers_of_one_key_leave_one_value_and_both_in_the_history(opener):
 
 
 def test_a_password_in_the_address_is_refused(server):
-    from agentlib.postgres import Postgres
+    from agentlib.memory.postgres import Postgres
 
     with pytest.raises(Fault, match="password"):
         Postgres("postgresql://me:secret@/x")
@@ -267,16 +267,16 @@ def test_the_nearest_vectors_are_found_whatever_their_length(pointed):
 def test_the_products_are_the_same_with_numpy_and_without(monkeypatch):
     pytest.importorskip("numpy", reason="numpy is not installed")
     made = [packed([1, i, 2 - i]) for i in range(600)]
-    monkeypatch.setattr("agentlib.vectors.FEW", 10)
+    monkeypatch.setattr("agentlib.memory.vectors.FEW", 10)
     quick = products(made, made[7])
-    monkeypatch.setattr("agentlib.vectors._numpy", lambda: None)
+    monkeypatch.setattr("agentlib.memory.vectors._numpy", lambda: None)
     assert quick == pytest.approx(products(made, made[7]), abs=1e-6) and quick[7] == pytest.approx(
         1
     )
 
 
 def test_many_vectors_are_read_in_pages(store, monkeypatch):
-    monkeypatch.setattr("agentlib.vectors.PAGE", 3)
+    monkeypatch.setattr("agentlib.memory.vectors.PAGE", 3)
     ids = [keep(store, f"k{n}", n) for n in range(9)]
     near(store, [1, 0])[0].keep((id, packed([1, n])) for n, id in enumerate(ids))
     assert [key for key, _ in near(store, [1, 0])[1]] == ["k0", "k1", "k2", "k3"]

@@ -1,4 +1,4 @@
-"""agentlib.subschemas: what is a schema inside a schema, and what only looks like one."""
+"""agentlib.messages.subschemas: what is a schema inside a schema, and what only looks like one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib.subschemas import changed
+from agentlib.messages.subschemas import changed
 
 NOT_ONE = {"type": "object"}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentlib import tape
 from agentlib.faults import Fault
+from agentlib.llm import tape
 
 
 def asked(**fields: Any) -> dict[str, Any]:

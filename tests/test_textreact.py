@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentlib import textreact
+from agentlib.react import textreact
 
 
 def parse(text: str) -> dict[str, Any]:

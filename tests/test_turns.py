@@ -1,4 +1,4 @@
-"""agentlib.turns: an assistant's turn of blocks, read into a message and put back in its order."""
+"""agentlib.provider.blocks: an assistant's turn of blocks, read into a message and put back in its order."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agentlib import turns
 from agentlib.faults import Fault
+from agentlib.provider import blocks
 from vendors import Record
 
 SIGNED = {"type": "thinking", "thinking": "hm", "signature": "s"}
@@ -18,7 +18,7 @@ def call(id: str) -> Record:
 
 
 def read() -> Record:
-    turn = turns.Turn()
+    turn = blocks.Turn()
     turn.own(SIGNED)
     turn.text("one")
     turn.call(call("a"), {"mark": 1})
@@ -30,7 +30,7 @@ def read() -> Record:
 def order(said: Record, name: str = "vendor") -> list[Any]:
     return [
         (kind, value if kind == "own" else value.get("text") or value["id"], more)
-        for kind, value, more in turns.replay(said, name)
+        for kind, value, more in blocks.replay(said, name)
     ]
 
 
@@ -66,7 +66,7 @@ def test_what_was_taken_out_stays_out_and_what_was_added_comes_last() -> None:
 
 
 def test_plain_turns_are_plain_messages() -> None:
-    turn = turns.Turn()
+    turn = blocks.Turn()
     for text in ("", "one ", "two"):
         turn.text(text)
     turn.call(call("a"))
@@ -75,7 +75,7 @@ def test_plain_turns_are_plain_messages() -> None:
         "content": "one two",
         "tool_calls": [call("a")],
     }
-    assert turns.Turn().message("vendor") == {"role": "assistant", "content": ""}
+    assert blocks.Turn().message("vendor") == {"role": "assistant", "content": ""}
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_data_that_is_no_order_is_passed_over(data: Any) -> None:
 
 
 def test_a_data_address_is_read_and_another_address_is_left_to_the_vendor() -> None:
-    assert turns.media({"type": "image", "url": "data:image/png;x=y;base64,aGk="}) == (
+    assert blocks.media({"type": "image", "url": "data:image/png;x=y;base64,aGk="}) == (
         "image/png",
         "aGk=",
     )
-    assert turns.media({"type": "image", "url": "https://x/y.png"}) is None
+    assert blocks.media({"type": "image", "url": "https://x/y.png"}) is None
     with pytest.raises(Fault, match="base64"):
-        turns.media({"type": "image", "url": "data:text/plain,hi"})
+        blocks.media({"type": "image", "url": "data:text/plain,hi"})

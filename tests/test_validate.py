@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.validate import Validator
+from agentlib.messages.validate import Validator
 
 DATA = os.environ.get("SHARED", Path(__file__).parents[2] / "shared")
 SUITE = Path(DATA, "vectors/JSON-Schema-Test-Suite/tests/draft2020-12")

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from agentlib import sandbox, warden, wards
-from agentlib.ward import KILLED, PACKET
+from agentlib import paths
+from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox.kept import warden, wards
+from agentlib.sandbox.kept.ward import KILLED, PACKET
 
 pytestmark = pytest.mark.skipif(
-    sandbox.verdict()[0] != "bubblewrap", reason="bubblewrap does not work here"
+    sandbox_cell.verdict()[0] != "bubblewrap", reason="bubblewrap does not work here"
 )
 
 
@@ -27,7 +29,7 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> Iterator[wards.Wards]:
 
 def call(rooms: wards.Wards, folder: Path, script: str, profile: str = "work") -> int | None:
     """The status of a call; None for one that needs a sandbox of its own."""
-    with sandbox.Cell(
+    with sandbox_cell.Cell(
         ["/bin/sh", "-c", script], profile, str(folder), env={"PATH": os.defpath}
     ) as cell:
         child = rooms.begin(cell, 0, 1, 2)
@@ -44,7 +46,7 @@ def test_two_calls_have_their_own_and_the_others_share_one(tmp_path: Path) -> No
 def test_another_view_is_another_sandbox(
     rooms: wards.Wards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentlib.project.FRESH", 0.0)
+    monkeypatch.setattr("agentlib.sandbox.workspace.FRESH", 0.0)
     assert call(rooms, tmp_path, "exit 0") == call(rooms, tmp_path, "exit 0", "read") == 0
     assert len(rooms._kept) == 2
     (tmp_path / ".env").write_text("SECRET")
@@ -90,7 +92,7 @@ def test_a_secret_that_was_written_anew_is_masked_anew(rooms: wards.Wards, tmp_p
 def test_a_warden_that_is_gone_ends_its_calls_and_the_next_have_their_own(
     rooms: wards.Wards, tmp_path: Path
 ) -> None:
-    with sandbox.Cell(
+    with sandbox_cell.Cell(
         ["/bin/sleep", "60"], "work", str(tmp_path), env={"PATH": os.defpath}
     ) as cell:
         child = rooms.begin(cell, 0, 1, 2)
@@ -105,20 +107,18 @@ def test_a_warden_that_is_gone_ends_its_calls_and_the_next_have_their_own(
 def test_where_no_cell_can_be_made_each_call_has_its_own(
     rooms: wards.Wards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentlib.ward.WARDEN", str(tmp_path / "warden.py"))
+    monkeypatch.setattr("agentlib.sandbox.kept.ward.WARDEN", str(tmp_path / "warden.py"))
     text = (
         Path(warden.__file__)
         .read_text()
         .replace(
-            "os.path.dirname(os.path.dirname(os.path.abspath(__file__)))",
-            repr(os.path.dirname(os.path.dirname(warden.__file__))),
+            'os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))',
+            repr(paths.TOP + "/lib"),
         )
     )
     (tmp_path / "warden.py").write_text(text)
     assert call(rooms, tmp_path, "exit 3", "read") == 3
-    (tmp_path / "warden.py").write_text(
-        text.replace('mount("devpts", "/dev/pts"', 'mount("devpts", "/no/such/place"')
-    )
+    (tmp_path / "warden.py").write_text(text.replace('"/dev/pts"', '"/no/such/place"'))
     assert call(rooms, tmp_path, "exit 0") is None
     assert call(rooms, tmp_path, "exit 0") is None
 
@@ -129,7 +129,7 @@ def test_a_call_that_gets_no_descriptors_is_no_harm_to_the_others(
     def none() -> None:
         raise OSError(24, "Too many open files")
 
-    with sandbox.Cell(
+    with sandbox_cell.Cell(
         ["/bin/sleep", "60"], "work", str(tmp_path), env={"PATH": os.defpath}
     ) as cell:
         child = rooms.begin(cell, 0, 1, 2)
@@ -153,7 +153,7 @@ def test_a_program_that_cannot_be_started_is_told(
 ) -> None:
     (tmp_path / "odd").write_text("#!/no/such/interpreter\n")
     (tmp_path / "odd").chmod(0o755)
-    with sandbox.Cell(
+    with sandbox_cell.Cell(
         [str(tmp_path / "odd")], "read", str(tmp_path), env={"PATH": os.defpath}
     ) as cell:
         child = rooms.begin(cell, 0, 1, 2)

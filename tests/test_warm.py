@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 
-from agentlib import warm, warmserver
 from agentlib.faults import Fault
+from agentlib.warm import server as warm_server
+from agentlib.warm import socket as warm_socket
 
 ECHO = str(Path(__file__).with_name("warm_echo.py"))
 Lines = list[dict[str, Any]]
@@ -206,9 +207,9 @@ def test_a_server_of_another_user_is_not_spoken_to(
     echo: Warm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     echo.pid()
-    monkeypatch.setattr(warm, "peer", lambda sock: os.getuid() + 1)
+    monkeypatch.setattr(warm_socket, "peer", lambda sock: os.getuid() + 1)
     with pytest.raises(Fault, match="another user"):
-        warm.dial(str(echo.socket))
+        warm_socket.dial(str(echo.socket))
 
 
 def test_a_runtime_folder_that_others_can_enter_is_refused(echo: Warm) -> None:
@@ -273,11 +274,11 @@ def test_a_client_whose_reader_goes_away_ends_and_cancels(echo: Warm) -> None:
 
 def test_a_client_that_never_reads_does_not_hold_up_the_others(echo: Warm) -> None:
     echo.pid()
-    sock = warm.dial(str(echo.socket))
+    sock = warm_socket.dial(str(echo.socket))
     assert sock and sock.recv(100).startswith(b'{"warm":"ready"}')
     sock.sendall(b'{"type":"request","id":"a","deltas":100000}\n')
     assert echo.ask({"id": "b"})[0][0]["type"] == "response"
-    soon(lambda: echo.noted("done") == 3, warmserver.SEND_PATIENCE + 10)
+    soon(lambda: echo.noted("done") == 3, warm_server.SEND_PATIENCE + 10)
     sock.close()
 
 
@@ -323,7 +324,7 @@ def test_term_cancels_what_takes_too_long_with_a_final_record(echo: Warm) -> Non
     tests = Path(ECHO).parent
     code = (
         f"import sys; sys.argv = [{ECHO!r}]; sys.path[:0] = [{str(tests)!r}, {str(tests.parent / 'lib')!r}];"
-        "import warm_echo; from agentlib import warmserver;"
+        "import warm_echo; from agentlib.warm import server as warmserver;"
         "warmserver.DRAIN = 0.3; warmserver.serve('echo', lambda: warm_echo.prepare('echo', ''))"
     )
     server = subprocess.Popen(
@@ -404,7 +405,7 @@ def test_more_clients_than_descriptors_are_queued_not_lost(echo: Warm) -> None:
         "--serve", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
     )
     soon(echo.socket.exists)
-    socks = [s for _ in range(80) if (s := warm.dial(str(echo.socket)))]
+    socks = [s for _ in range(80) if (s := warm_socket.dial(str(echo.socket)))]
     cpu = Path(f"/proc/{server.pid}/stat")
     before = sum(map(int, cpu.read_text().split()[13:15]))
     time.sleep(0.5)
@@ -427,7 +428,7 @@ def test_a_thousand_connections_leave_no_descriptor_thread_or_memory_behind(echo
 
     def connections(count: int) -> None:
         for _ in range(count):
-            sock = warm.dial(str(echo.socket))
+            sock = warm_socket.dial(str(echo.socket))
             assert sock
             sock.sendall(b'{"type":"request","id":"a"}\n')
             sock.shutdown(socket.SHUT_WR)
@@ -457,4 +458,4 @@ def test_a_long_runtime_folder_is_no_obstacle(echo: Warm) -> None:
 def test_minutes_that_are_no_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENT_WARM_MINUTES", "soon")
     with pytest.raises(Fault, match="AGENT_WARM_MINUTES"):
-        warm.minutes()
+        warm_socket.minutes()

@@ -1,11 +1,11 @@
-"""agentlib.web: which addresses are of the public internet, and the text of a page."""
+"""agentlib.tool.web: which addresses are of the public internet, and the text of a page."""
 
 from __future__ import annotations
 
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.web import fetch, plain, public
+from agentlib.tool.web import fetch, plain, public
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ says_what_it_is() {
         "$ROOT/providers/$name" --agent-schema | jq -c '[.default_model | sub("^us\\."; "")],
             [.capabilities.cost_per_1k_tokens | .input * 1000, .output * 1000]' >told
         equal "$(tail -n 1 told)" "$(jq -c --arg vendor "$name" --arg model "$(head -n 1 told | jq -r '.[0]')" \
-            '.prices[$vendor][$model][:2] | map(. + 0.0)' "$ROOT/lib/agentlib/prices.json")"
+            '.prices[$vendor][$model][:2] | map(. + 0.0)' "$ROOT/lib/agentlib/provider/prices.json")"
     done
 }
 

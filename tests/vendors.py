@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from agentlib import requests
+from agentlib.messages import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 HI = {"role": "user", "content": "hi"}

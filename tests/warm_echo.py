@@ -10,8 +10,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from agentlib import cli, warmclient, warmserver  # noqa: E402
-from agentlib.faults import Fault  # noqa: E402
+from agentlib import cli
+from agentlib.faults import Fault
+from agentlib.warm import client, server
 
 
 def note(name, word):
@@ -52,13 +53,13 @@ def answer(name, request, emit, wanted):
 def main(args):
     name, *rest = args
     if "--serve" in rest:
-        warmserver.serve(name, lambda: prepare(name, " ".join(rest[1:])))
+        server.serve(name, lambda: prepare(name, " ".join(rest[1:])))
         return
     command = [sys.executable, "-IS", os.path.realpath(__file__), name, "--serve", *rest]
     env = {
         key: os.environ[key] for key in ("PATH", "HOME", "XDG_RUNTIME_DIR", "AGENT_WARM_MINUTES")
     }
-    warmclient.through(name, command, env, lambda request: request)
+    client.through(name, command, env, lambda request: request)
 
 
 if __name__ == "__main__":

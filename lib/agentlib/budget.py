@@ -13,7 +13,7 @@ import time
 
 from agentlib import paths, records
 from agentlib.faults import Fault
-from agentlib.locked import locked, rewrite
+from agentlib.lock import locked, rewrite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

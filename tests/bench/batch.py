@@ -24,7 +24,9 @@ from concurrency import vendor
 from measure import ROOT, surroundings
 
 sys.path.insert(0, str(ROOT / "lib"))
-from agentlib import process, sandbox, wards  # noqa: E402
+from agentlib.process import run as process_run
+from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox.kept import wards
 
 LATENCY = 1.0
 TOOL = "#!/bin/sh\n# three - say three (answers --agent-schema)\necho 3\n"
@@ -109,12 +111,14 @@ def sandboxed(tool: Path, count: int) -> float:
     rooms = wards.Wards()
 
     def one(_: int) -> None:
-        with sandbox.Cell([str(tool)], "read", str(tool.parent), env={"PATH": os.defpath}) as cell:
+        with sandbox_cell.Cell(
+            [str(tool)], "read", str(tool.parent), env={"PATH": os.defpath}
+        ) as cell:
 
-            def begin(*given: int) -> process.Child:
-                return rooms.begin(cell, *given) or process.Own(cell.options, *given)
+            def begin(*given: int) -> process_run.Child:
+                return rooms.begin(cell, *given) or process_run.Own(cell.options, *given)
 
-            assert process.run(begin, b"{}\n", 60, 100, process.Leash()).out == b"3\n"
+            assert process_run.run(begin, b"{}\n", 60, 100, process_run.Leash()).out == b"3\n"
 
     began = time.monotonic()
     with ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:

@@ -18,8 +18,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "lib"))
-from agentlib import arithmetic  # noqa: E402
 from agentlib.faults import Fault  # noqa: E402
+from agentlib.tool import arithmetic  # noqa: E402
 
 SIX = ["wordcount", "uppercase", "reverse", "calculator", "read_file", "list_files"]
 Case = dict[str, Any]

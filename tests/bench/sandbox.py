@@ -19,7 +19,9 @@ from pathlib import Path
 from measure import ROOT
 
 sys.path.insert(0, str(ROOT / "lib"))
-from agentlib import process, sandbox, wards  # noqa: E402
+from agentlib.process import run
+from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox.kept import wards
 
 BOUND = 15.0  # milliseconds
 ROUNDS = 60
@@ -30,13 +32,13 @@ def call(profile: str, folder: Path, way: str, rooms: wards.Wards | None) -> Cal
     """One call of `true` as agent-react makes it: in a sandbox of its own, or in one of those rooms."""
 
     def make() -> None:
-        sandbox._verdict = (way, "")
-        with sandbox.Cell(["/bin/true"], profile, str(folder), env=ENV) as cell:
+        sandbox_cell._verdict = (way, "")
+        with sandbox_cell.Cell(["/bin/true"], profile, str(folder), env=ENV) as cell:
 
-            def begin(*given: int) -> process.Child:
-                return rooms and rooms.begin(cell, *given) or process.Own(cell.options, *given)
+            def begin(*given: int) -> run.Child:
+                return rooms and rooms.begin(cell, *given) or run.Own(cell.options, *given)
 
-            assert process.run(begin, b"", 10, 10, process.Leash()).status == 0
+            assert run.run(begin, b"", 10, 10, run.Leash()).status == 0
 
     return make
 
@@ -68,7 +70,11 @@ def main() -> int:
             (large / f"part{n % 40}" / f"file{n}").touch()
         for name in (".env", "AGENTS.md", ".git/config", "part1/AGENTS.md", "part2/.env"):
             (large / name).touch()
-        ways = ["bubblewrap", "landlock"] if sandbox.verdict()[0] == "bubblewrap" else ["landlock"]
+        ways = (
+            ["bubblewrap", "landlock"]
+            if sandbox_cell.verdict()[0] == "bubblewrap"
+            else ["landlock"]
+        )
         wards.ALONE, rooms = 0, wards.Wards()
         rows = [
             (

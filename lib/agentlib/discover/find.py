@@ -1,0 +1,85 @@
+"""Find agents and tools by what they can do: the words of a request against name, tags and description."""
+
+from __future__ import annotations
+
+from agentlib import cli, paths, records
+from agentlib.discover import registry, search_path
+from agentlib.faults import Fault
+from agentlib.local import shortlist
+from agentlib.schema import schemas
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+
+FEW = 4  # letters that a word of the request needs to stand for the words that begin with it
+FOUND = 20  # records printed at most
+
+
+def everyone() -> list[Record]:
+    """The agents of the registries and the tools on the tool path, each name once. What is broken is left out."""
+    found: dict[str, Record] = {}
+    for one in agents():
+        found.setdefault(one["name"], one)
+    files = [one.path for one in search_path.everything(paths.folders("AGENT_TOOL_PATH", "tools"))]
+    for answer in schemas.ask(files).values():
+        for one in answer if isinstance(answer, list) else []:
+            if one["type"] == "tool":
+                found.setdefault(one["name"], one)
+    return list(found.values())
+
+
+def agents(warn: bool = False) -> list[Record]:
+    """The agents of all registries, the first of each name. warn: say what is left out, and why."""
+    found: dict[str, Record] = {}
+    for file in registry.sources():
+        try:
+            for entry in registry.entries(file):
+                try:
+                    found.setdefault(entry.name, registry.record(entry))
+                except Fault as fault:
+                    if warn:
+                        cli.warn(f"{file}: {fault.message}")
+        except Fault as fault:
+            if warn:
+                cli.warn(fault.message)
+    return list(found.values())
+
+
+def best(records_: list[Record], wanted: str) -> list[Record]:
+    """The records that have something of the request, the best first."""
+    query = shortlist.words(wanted)
+    texts = [_words(one, query) for one in records_]
+    scores = shortlist.ranks(texts, query) if texts else []
+    order = sorted((i for i in range(len(texts)) if scores[i] > 0), key=lambda i: (-scores[i], i))
+    return [records_[i] for i in order]
+
+
+def _words(one: Record, query: list[str]) -> list[str]:
+    """The words of a record; one that begins as a word of the request does counts as that word (review, reviewer)."""
+    tags = " ".join(one.get("tags", []) if isinstance(one.get("tags"), list) else [])
+    text = f"{shortlist.describe(one)} {tags} {tags}".replace("_", " ").replace("-", " ")
+    stems = [q for q in query if len(q) >= FEW]
+    return [next((q for q in stems if word.startswith(q)), word) for word in shortlist.words(text)]
+
+
+def near(records_: list[Record], wanted: str, spec: str) -> list[Record]:
+    """The same by words and by meaning, through vectors of a provider (see agentlib.memory.semantic)."""
+    from agentlib.memory import semantic
+
+    found = semantic.nearest(spec, wanted, [shortlist.describe(one) for one in records_])
+    by_meaning = [{**records_[i], "similarity": round(score, 3)} for score, i in found]
+    return semantic.fused(best(records_, wanted), by_meaning, name=lambda one: one["name"])
+
+
+def report(wanted: str, spec: str | None = None) -> int:
+    """Print the records that fit the request, the best first; 1 where there is none. spec: of --semantic."""
+    them = everyone()
+    found = (best(them, wanted) if spec is None else near(them, wanted, spec))[:FOUND]
+    for one in found:
+        records.put(schemas.line(one) + b"\n")
+    if not found:
+        cli.warn(f"nobody found for: {wanted}")
+    return 0 if found else 1

@@ -1,0 +1,198 @@
+"""agent-discover: its options, the listing, and standard input behind it."""
+
+from __future__ import annotations
+
+import select
+import threading
+
+from agentlib import cli, records
+from agentlib.discover import search_path
+from agentlib.faults import Fault
+from agentlib.schema import schemas, trust
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+MISSING, UNUSABLE = 127, 126  # exit status for an operand that is not there, that cannot be asked
+USAGE = "agent-discover [OPTION]... [FILE|FOLDER|NAME|-]...\n       agent-discover find WORD..."
+ARGUMENTS = {
+    "type": "object",
+    "properties": {
+        "args": {"type": "array", "items": {"type": "string"}},
+        "stdin": {"type": "string"},
+    },
+}
+
+
+class Plain:
+    """The options of a call without any: these need no argparse, which costs half a listing."""
+
+    fresh = verbose = user = pin = False
+    timeout, sandbox, lang = 3.0, "on", "sh"
+
+    def __init__(self, action: str, operands: list[str]) -> None:
+        self.action, self.operands = action, operands
+        self.kind: list[str] = []
+
+
+def options(argv: list[str], doc: str) -> Plain | argparse.Namespace:
+    if argv == ["--path"]:
+        return Plain("path", [])
+    if not any(arg[:1] == "-" and arg != "-" for arg in argv):
+        return Plain("find" if argv[:1] == ["find"] else "list", argv)
+    parser = cli.parser(doc, USAGE)
+    parser.add_argument(
+        "operands", nargs="*", metavar="FILE|FOLDER|NAME|-", help="what to list (see below)"
+    )
+    actions = parser.add_mutually_exclusive_group()
+    for flag, help in (
+        ("check", "hold each file against the rules of --agent-schema, and say how to mend it"),
+        ("agents", "list the agents of the registry, all or those named"),
+        ("register", "enter each FILE in the nearest AGENTS.md"),
+        ("unregister", "take each NAME out of the nearest AGENTS.md"),
+        ("path", "describe every program on PATH, by its man page or package"),
+        (
+            "help-probe",
+            "run NAME --help in a sandbox, and print NAME as a tool that takes arguments",
+        ),
+        ("new-tool", "write a first version of a tool to each FILE"),
+    ):
+        actions.add_argument(
+            f"--{flag}", dest="action", action="store_const", const=flag, help=help
+        )
+    parser.add_argument(
+        "--lang",
+        choices=("sh", "python", "js", "perl"),
+        default="sh",
+        help="the language of --new-tool (default sh)",
+    )
+    parser.add_argument(
+        "--user", action="store_true", help="use your own AGENTS.md, in the data folder"
+    )
+    parser.add_argument(
+        "--kind",
+        action="append",
+        default=[],
+        choices=schemas.KINDS,
+        help="print this kind alone; may be given again",
+    )
+    parser.add_argument(
+        "--semantic",
+        metavar="[=PROVIDER]",
+        help="find: rank by meaning too, by vectors of this PROVIDER or PROVIDER/MODEL "
+        "(default: $AGENT_EMBEDDINGS, else minilm, on this machine)",
+    )
+    parser.add_argument(
+        "--pin",
+        action="store_true",
+        help="add each program's sha256: agent-react refuses to run it once it has changed",
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="ask every program anew, without the cache"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=3.0,
+        metavar="SECONDS",
+        help="how long a program may take to answer (default 3)",
+    )
+    parser.add_argument(
+        "--sandbox",
+        choices=("on", "off"),
+        default="on",
+        help="off: ask programs of others too without a sandbox, where there is none",
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="say which files were left out, and why"
+    )
+    chosen = parser.parse_intermixed_args(
+        ["--semantic=" if word == "--semantic" else word for word in argv]
+    )
+    if not chosen.action:
+        chosen.action = "find" if chosen.operands[:1] == ["find"] else "list"
+    return chosen
+
+
+def main(argv: list[str], doc: str) -> int:
+    """The program, with its docstring for --help."""
+    chosen = options(argv, doc)
+    if chosen.action == "list":
+        found, status = search_path.of(chosen.operands, chosen.kind)
+        return stage(chosen.operands, max(status, show(found, chosen)))
+    if chosen.action == "check":
+        from agentlib.discover import check
+
+        found, status = search_path.of(chosen.operands)
+        return max(check.report(found, chosen.timeout), status)
+    if chosen.action == "path":
+        from agentlib.discover import manpages
+
+        records.put(manpages.listing())
+        return 0
+    from agentlib.discover import actions as discover_actions
+
+    return discover_actions.act(chosen.action, chosen.operands, chosen)
+
+
+def stage(operands: list[str], status: int) -> int:
+    """Standard input, behind the tools: plain text where an operand says so, else a record stream."""
+    threading.Thread(target=end_with_reader, daemon=True).start()
+    if "-" in operands:
+        records.write(records.plain())
+    else:
+        for line in records.read():
+            records.put(line.raw + b"\n")
+    return status
+
+
+def end_with_reader() -> None:
+    """End, content, once nobody reads our records any more, though standard input may stay open.
+
+    The last stage of an agent answers --help and --agent-schema at once; the first must not keep the agent waiting.
+    """
+    poll = select.poll()
+    poll.register(1, 0)
+    poll.poll()
+    cli.end(0)
+
+
+def show(found: list[search_path.Candidate], chosen: Plain | argparse.Namespace) -> int:
+    """Print the records of all files; the exit status. A name that comes again is left out, with a word."""
+    profile = "probe" if chosen.sandbox == "on" else "off"
+    answers = schemas.ask_raw((one.path for one in found), chosen.timeout, chosen.fresh, profile)
+    first: dict[tuple[str, str], str] = {}
+    lines: list[bytes] = []
+    status = 0
+    for path, named in found:
+        told = answers[path]
+        if isinstance(told, Fault):
+            if named or chosen.verbose or not isinstance(told, trust.Skipped):
+                cli.warn(f"{path}: {told.message}")
+            if named:
+                status = MISSING if told.kind == "not_found" else UNUSABLE
+            continue
+        for raw in told:
+            name, kind = schemas.head(raw)
+            if chosen.kind and kind not in chosen.kind:
+                continue
+            taken = first.setdefault((name, kind.replace("agent", "tool")), path)
+            if taken == path:
+                lines.append(pinned(raw, path) if chosen.pin else raw)
+            else:
+                cli.warn(f"{name}: {path} is not used: {taken} comes first")
+    records.put(b"".join(line + b"\n" for line in lines))
+    if not lines and not status and set(chosen.operands) != {"-"}:
+        cli.warn("nothing found")
+        status = 1
+    return status
+
+
+def pinned(raw: bytes, path: str) -> bytes:
+    """The record with the digest of the program that was found."""
+    import hashlib
+
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return schemas.line({**records.loads(raw), "sha256": digest})

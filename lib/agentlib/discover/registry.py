@@ -1,0 +1,242 @@
+"""The registry of agents, AGENTS.md: a second-level heading with a bullet `- **Binary**: PATH` below it is an entry.
+
+    ## code-reviewer
+
+    Review code for security, performance and style
+
+    - **Binary**: bin/code-reviewer
+    - **Tags**: review, quality
+
+The nearest AGENTS.md upward, then the user's in the data folder, then the suite's. Such a file comes with any
+clone: reading it runs nothing, nothing in it is expanded, and a program outside of the file's folder is left out
+unless the user's configuration allows it (`[discover] allow = ["/path"]`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import namedtuple
+
+from agentlib import paths
+from agentlib.faults import Fault
+from agentlib.schema import schemas, trust
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, NamedTuple
+
+    class Entry(NamedTuple):
+        """An agent of a registry. binary: as it is written; start, end: where its section stands in the text."""
+
+        name: str
+        description: str
+        binary: str
+        tags: list[str]
+        file: str
+        start: int
+        end: int
+else:
+    Entry = namedtuple("Entry", "name description binary tags file start end")
+
+FILE = "AGENTS.md"
+SIZE = 1 << 20  # bytes of a registry
+_HEADING = re.compile(r"(#{1,2})[ \t]+(.*?)[ \t]*#*[ \t]*$")
+_BULLET = re.compile(r"[-*+][ \t]+\*\*([^*:]+):?\*\*:?[ \t]*(.*)$")
+
+
+def sources() -> list[str]:
+    """The registries that count, the first one first."""
+    folder = os.getcwd()
+    found = []
+    while True:
+        if os.path.lexists(os.path.join(folder, FILE)):
+            found.append(os.path.join(folder, FILE))
+            break
+        if folder == os.path.dirname(folder):
+            break
+        folder = os.path.dirname(folder)
+    for more in (users(), os.path.join(paths.TOP, FILE)):
+        if os.path.lexists(more) and more not in found:
+            found.append(more)
+    return found
+
+
+def users() -> str:
+    """The user's own registry."""
+    return os.path.join(paths.place("data"), FILE)
+
+
+def entries(file: str) -> list[Entry]:
+    """The agents of a registry, in its order; a Fault where the file may not be read, or names an agent wrongly."""
+    return list(_entries(text_of(file), file))
+
+
+def record(entry: Entry) -> dict[str, Any]:
+    """The `tool` record of an agent; a Fault where its program is missing, or lies outside without permission."""
+    more = {"tags": entry.tags} if entry.tags else {}
+    return schemas.tool(
+        {"name": entry.name, "description": entry.description, "kind": "agent", **more},
+        program(entry),
+    )
+
+
+def program(entry: Entry) -> str:
+    """The path of an agent's program."""
+    folder = os.path.dirname(os.path.abspath(entry.file))
+    path = os.path.normpath(os.path.join(folder, entry.binary))
+    if (
+        "\0" in path
+        or not _beneath(path, folder)
+        and entry.file != users()
+        and path not in _allowed()
+    ):
+        raise Fault(
+            "tool_denied",
+            f"{entry.name}: {entry.binary} lies outside of {folder}; left out (the "
+            "configuration can allow it: [discover] allow)",
+        )
+    try:
+        trust.checked(path, {})
+    except Fault as fault:
+        raise Fault(fault.kind, f"{entry.name}: {entry.binary}: {fault.message}") from None
+    return path
+
+
+def trusted(entry: Entry, path: str) -> bool:
+    """Whether an agent may run with the user's environment: the suite's own, and those the user entered or allowed."""
+    return trust.own(path) or entry.file == users() or path in _allowed()
+
+
+def text_of(file: str) -> str:
+    """The text of a registry, with its own line ends; a Fault unless it is a plain file of a user to be trusted."""
+    folder = os.path.dirname(os.path.abspath(file))
+    if not _beneath(file, folder):
+        raise Fault("tool_denied", f"{file}: a link that leads outside of its folder; not read")
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(fd, "rb") as stream:
+            seen = os.fstat(fd)
+            if not stat.S_ISREG(seen.st_mode) or seen.st_size > SIZE:
+                raise Fault(
+                    "invalid_input", f"{file}: not a plain file of at most {SIZE >> 20} MiB"
+                )
+            if seen.st_mode & stat.S_IWOTH or seen.st_uid not in (
+                0,
+                os.getuid(),
+                os.stat(os.getcwd()).st_uid,
+            ):
+                raise Fault(
+                    "tool_denied",
+                    f"{file}: anyone may write to it, or it is another user's; not read",
+                )
+            return stream.read(SIZE + 1).decode("utf-8", "surrogateescape")
+    except OSError as bad:
+        raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
+
+
+def add(file: str, name: str, description: str, binary: str) -> str:
+    """The registry's text with an entry at its end; a Fault where the name is taken."""
+    text = text_of(file) if os.path.lexists(file) else ""
+    if any(entry.name == name for entry in _entries(text, file)):
+        raise Fault("invalid_input", f"{file}: has an entry {name} already")
+    ends = "\r\n" if "\r\n" in text else "\n"
+    block = f"## {name}\n\n{' '.join(description.split())}\n\n- **Binary**: {binary}".replace(
+        "\n", ends
+    )
+    if not text:
+        return block + ends
+    if text.endswith("\n"):
+        return text + ends + block + ends
+    return (
+        text + ends * 2 + block
+    )  # as the text: without a line end, so that remove() gives it back
+
+
+def remove(file: str, name: str) -> str:
+    """The registry's text without this entry, and otherwise byte for byte; a Fault where there is none."""
+    text = text_of(file)
+    entry = next((one for one in _entries(text, file) if one.name == name), None)
+    if entry is None:
+        raise Fault("not_found", f"{file}: has no entry {name}")
+    before, after = text[: entry.start], text[entry.end :]
+    if not after:  # the last one: what add() put before it goes too
+        ends = "\r\n" if "\r\n" in text else "\n"
+        before = before.removesuffix(ends if text.endswith("\n") else ends * 2)
+    return before + after
+
+
+def write(file: str, text: str) -> None:
+    """Replace a registry, whole or not at all; a link stays one."""
+    real = os.path.realpath(file)
+    mine = f"{real}.{os.urandom(4).hex()}"
+    try:
+        mode = stat.S_IMODE(os.stat(real).st_mode) if os.path.exists(real) else 0o644
+        os.makedirs(os.path.dirname(real), mode=0o700, exist_ok=True)
+        with open(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+            stream.write(text.encode("utf-8", "surrogateescape"))
+        os.replace(mine, real)
+    except OSError as bad:
+        raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
+
+
+def _entries(text: str, file: str) -> Iterator[Entry]:
+    title, start, lines = "", 0, list[str]()
+    for at, line in _visible(text):
+        if heading := _HEADING.match(line):
+            yield from _entry(title, lines, file, start, at)
+            title, start, lines = (heading[2] if heading[1] == "##" else ""), at, []
+        else:
+            lines.append(line)
+    yield from _entry(title, lines, file, start, len(text))
+
+
+def _visible(text: str) -> Iterator[tuple[int, str]]:
+    """(offset, line) of the lines that are no fenced code and no comment."""
+    at, fence, comment = 0, "", False
+    for line in text.splitlines(keepends=True):
+        bare = line.rstrip("\r\n")
+        mark = re.match(r" {0,3}(`{3,}|~{3,})", bare)
+        if fence:
+            if mark and mark[1].startswith(fence) and not bare.strip().strip(fence[0]):
+                fence = ""
+        elif comment or bare.lstrip().startswith("<!--"):
+            comment = "-->" not in bare
+        elif mark:
+            fence = mark[1]
+        else:
+            yield at, bare
+        at += len(line)
+
+
+def _entry(title: str, lines: list[str], file: str, start: int, end: int) -> Iterator[Entry]:
+    fields = {
+        m[1].strip().lower(): m[2].strip().strip("`")
+        for line in lines
+        if (m := _BULLET.match(line))
+    }
+    name = title.strip("` ")
+    if not title or not fields.get("binary"):
+        return
+    first: list[str] = []  # the first paragraph
+    for line in lines:
+        if line.strip() and not _BULLET.match(line):
+            first.append(line.strip())
+        elif first:
+            break
+    said = fields.get("description") or fields.get("purpose") or " ".join(first) or name
+    tags = [tag.strip() for tag in re.split(r"[,;]", fields.get("tags", "")) if tag.strip()]
+    yield Entry(name, said, fields["binary"], tags, file, start, end)
+
+
+def _beneath(path: str, folder: str) -> bool:
+    return os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))
+
+
+def _allowed() -> list[str]:
+    from agentlib import config
+
+    allow = config.load().get("discover", {}).get("allow", [])
+    return [os.path.normpath(path) for path in allow if isinstance(path, str)]

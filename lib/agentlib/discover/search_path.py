@@ -1,0 +1,111 @@
+"""Which files the operands of agent-discover mean: files, folders, and names looked up on the tool path."""
+
+from __future__ import annotations
+
+import os
+from collections import namedtuple
+
+from agentlib import cli, paths
+from agentlib.faults import Fault
+from agentlib.schema import schemas
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import NamedTuple
+
+    class Candidate(NamedTuple):
+        """A file to ask. named: the user named this very file, so that a failure of it is worth a word."""
+
+        path: str
+        named: bool
+else:
+    Candidate = namedtuple("Candidate", "path named")
+
+
+NOT_FOUND = 127  # exit status
+
+
+def homes(kind: str) -> list[str]:
+    """The folders where executables of this kind are looked for."""
+    if kind == "provider":
+        return paths.folders("AGENT_PROVIDER_PATH", "providers")
+    if kind == "plugin":
+        return [os.path.join(top, "plugins") for top in (paths.place("data"), paths.TOP)]
+    tools = paths.folders("AGENT_TOOL_PATH", "tools")
+    return tools if kind == "tool" else [*tools, os.path.join(paths.TOP, "bin")]
+
+
+def homes_of_all() -> list[str]:
+    """The folders of every kind."""
+    return list(
+        dict.fromkeys(path for kind in ("agent", "provider", "plugin") for path in homes(kind))
+    )
+
+
+def of(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate], int]:
+    """The files of all operands, each once, and 0, or NOT_FOUND where one is missing (said on stderr).
+
+    No operand: everything on the tool path, or where these kinds are. `-` is no file.
+    """
+    if not operands:
+        folders = dict.fromkeys(folder for kind in kinds or ("tool",) for folder in homes(kind))
+        return list(everything(folders)), 0
+    found: dict[str, Candidate] = {}
+    status = 0
+    for operand in operands:
+        if operand == "-":
+            continue
+        try:
+            for one in expand(operand):
+                found.setdefault(one.path, one)
+        except Fault as fault:
+            cli.warn(fault.message)
+            status = NOT_FOUND
+    return list(found.values()), status
+
+
+def expand(operand: str) -> Iterator[Candidate]:
+    """The files of one operand, a folder's sorted by name. A Fault where there is no such thing.
+
+    A name without a slash is looked up on the tool path, then among the suite's programs, providers and plugins,
+    before the working folder: what lies where one happens to be must not take a tool's place (as with `.` in PATH).
+    Where there is neither, `tools` (or `providers`, `plugins`) is the folders of that name on the path.
+    """
+    if os.sep not in operand:
+        try:
+            yield Candidate(schemas.find(operand, homes_of_all()), True)
+            return
+        except Fault:
+            if not os.path.lexists(operand) and (
+                known := [p for p in homes_of_all() if p.endswith(f"/{operand}")]
+            ):
+                yield from everything(known)
+                return
+            if not os.path.lexists(operand):
+                looked = os.pathsep.join(homes("tool"))
+                raise Fault(
+                    "not_found", f"{operand}: no file here, nor a tool in {looked}"
+                ) from None
+    if os.path.isdir(operand):
+        yield from folder(operand)
+    else:
+        yield Candidate(os.path.abspath(operand), True)
+
+
+def folder(path: str) -> Iterator[Candidate]:
+    """The files in a folder, hidden ones left out, sorted by name."""
+    try:
+        names = sorted(name for name in os.listdir(path) if name[0] != ".")
+    except OSError as bad:
+        raise Fault("not_found", f"{path}: {bad.strerror}") from None
+    start = os.path.join(os.path.abspath(path), "")
+    for name in names:
+        yield Candidate(start + name, False)
+
+
+def everything(folders: Iterable[str]) -> Iterator[Candidate]:
+    """The files of all folders of a search path that are there."""
+    for path in folders:
+        if os.path.isdir(path):
+            yield from folder(path)

@@ -1,0 +1,355 @@
+"""Requests in flight: each goes to its provider, is tried again or elsewhere, and ends in one final record.
+
+What may keep a request waiting, in this order: the budget, the pace, the provider.
+"""
+
+from __future__ import annotations
+
+import random
+import select
+import time
+from collections import deque
+
+from agentlib import cli, records
+from agentlib.faults import Fault
+from agentlib.llm import keys, prompt, retry
+from agentlib.llm.pool import Pool
+from agentlib.messages import requests
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from agentlib.budget import Budget
+    from agentlib.llm.choose import Provider, Target
+    from agentlib.llm.output import Lines, Out, Whole
+    from agentlib.llm.ratelimit import Pace
+    from agentlib.llm.routing import Router
+    from agentlib.llm.tape import Cache, Player, Recorder
+    from agentlib.process import events
+    from agentlib.records import Record
+
+IN_FLIGHT = 1000  # requests at once
+START = 2.0  # seconds that, at a pace, the second request waits at most for a sign of the provider
+LASTING = ("invalid_input", "limit_exceeded", "interrupted")  # no other model would help
+
+
+class Call:
+    """One request on its way. id: the user's. request: what to ask, without id. due: when all tries are over."""
+
+    __slots__ = (
+        "id",
+        "request",
+        "failed",
+        "at",
+        "tries",
+        "due",
+        "heard",
+        "spoken",
+        "kept",
+        "deltas",
+        "flying",
+        "target",
+    )
+
+    def __init__(self, id: Any, request: Record) -> None:
+        self.id, self.request = id, request
+        self.failed: list[Record] = []  # the attempts that failed
+        self.at = self.tries = 0  # which target; how often it was tried
+        self.due = self.heard = 0.0
+        self.spoken = self.flying = False  # a delta went out; it counts as in flight
+        self.kept: dict[
+            Recorder | Cache, Record
+        ] = {}  # where its answer is to be kept, and as what request
+        self.deltas: list[Record] = []  # for that
+        self.target: Target | None = None  # where it was sent last
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it asks for embeddings, not for an answer."""
+        return bool(self.request.get("type") == "embed")
+
+
+class Limits:
+    """What bounds the calls and keeps their answers. timeout, silence: seconds, inf for none."""
+
+    def __init__(
+        self,
+        timeout: float,
+        silence: float,
+        retries: int,
+        pace: Pace | None = None,
+        budgets: Sequence[Budget] = (),
+        player: Player | None = None,
+        cache: Cache | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.timeout, self.silence, self.retries = timeout, silence, retries
+        self.pace, self.budgets, self.player, self.cache, self.recorder = (
+            pace,
+            budgets,
+            player,
+            cache,
+            recorder,
+        )
+
+
+class Dispatch:
+    """Takes requests with submit(); everything else happens in the loop. defaults: fill what a request leaves open."""
+
+    def __init__(
+        self,
+        loop: events.Loop,
+        router: Router,
+        limits: Limits,
+        sink: Lines | Whole,
+        out: Out,
+        defaults: Record,
+        quiet: bool = False,
+    ) -> None:
+        self.loop, self.router, self.limits, self.defaults = loop, router, limits, defaults
+        self.sink, self.out = sink, out
+        self.pool = Pool(loop, self, out, router.providers.config, limits.silence, quiet)
+        self.open: set[Call] = set()
+        self._flying = 0
+        self._held: deque[Call] = deque()  # wait for the budget
+        self._paced: deque[Call] = deque()  # wait for their turn
+        self._begun = 0.0  # when the first turn came
+        self._warm = False  # a provider has shown that it runs
+
+    @property
+    def room(self) -> bool:
+        """Whether another request may be taken in."""
+        return len(self.open) < IN_FLIGHT and self.pool.room
+
+    def submit(self, call: Call) -> None:
+        """Answer this request; it ends in exactly one final record."""
+        self.open.add(call)
+        try:
+            requests.checked({**call.request, "model": call.request.get("model") or "-"})
+            if not self._recalled(call):
+                self._go(call)
+        except Fault as fault:
+            self._finish(call, fault.record())
+
+    def _recalled(self, call: Call) -> bool:
+        """Whether tape or cache had the answer. If not, it will be kept where it should be."""
+        limits, found = self.limits, None
+        if not (limits.player or limits.recorder or limits.cache):
+            return False
+        from agentlib.llm import tape
+
+        if limits.player:
+            found = limits.player.find(tape.canonical(call.request))
+        if limits.recorder:
+            call.kept[limits.recorder] = tape.canonical(call.request)
+        if limits.cache:
+            call.kept[limits.cache] = asked = tape.canonical(self._resolved(call))
+            found = limits.cache.find(asked)
+        if not found:
+            return False
+        *deltas, last = ({"type": one.get("type"), "id": call.id, **one} for one in found)
+        for delta in deltas:
+            self.sink.delta(call, delta, None)
+        self._close(call, last, None)
+        return True
+
+    def _resolved(self, call: Call) -> Record:
+        """The request as it goes out, and to whom: for the cache, another model's answer is another answer."""
+        target = self.router.target(call.request)
+        return {
+            **prompt.filled(call.request, self.defaults),
+            "model": target.model,
+            "provider": target.provider.name,
+        }
+
+    # -- out
+
+    def _go(self, call: Call) -> None:
+        """The next try, as soon as the budget and the pace let it go."""
+        try:
+            if not all([budget.room(self._flying) for budget in self.limits.budgets]):
+                self._held.append(call)
+                return
+        except Fault as fault:
+            self._finish(call, fault.record())
+            return
+        call.flying = True
+        self._flying += 1
+        if self.limits.pace is None:
+            self._send(call)
+        else:
+            self._paced.append(call)
+            if len(self._paced) == 1 and (self._warm or not self._begun):
+                self._take_turn(self.limits.pace)
+
+    def _take_turn(self, pace: Pace) -> None:
+        """Send the next of those that wait when its turn comes, and so on."""
+
+        def come() -> None:
+            if not self._begun:
+                self._begun = time.monotonic()
+                self.loop.at(self._begun + START, self._started)
+            warm = self._warm
+            self._send(self._paced.popleft())
+            if self._paced and warm:
+                self._take_turn(pace)
+
+        self.loop.at(time.monotonic() + pace.turn(), come)
+
+    def _started(self) -> None:
+        """A provider runs. Requests sent before that would have reached the service all at once when it was up.
+
+        When the first one went out is not known: if that may be more than one interval ago, it takes one more turn.
+        """
+        pace = self.limits.pace
+        if self._warm or not self._begun or not pace:
+            return
+        self._warm = True
+        if time.monotonic() - self._begun > pace.interval:
+            pace.turn()
+        if self._paced:
+            self._take_turn(pace)
+
+    def _send(self, call: Call) -> None:
+        call.due = call.due or time.monotonic() + self.limits.timeout
+        call.tries += 1
+        try:
+            call.target = None
+            call.target = target = self.router.target(call.request, call.at)
+            request = prompt.filled(call.request, self.defaults)
+            request.pop("provider", None)
+            if target.model:
+                request["model"] = target.model
+            self.pool.send(call, target.provider, request)
+        except Fault as fault:
+            self.failed(call, fault.record())
+
+    # -- what comes back from the pool
+
+    def said(self, call: Call, record: Record, raw: bytes | None) -> None:
+        """A delta."""
+        self._started()
+        if call.kept:
+            call.deltas.append(record)
+        if self.sink.delta(call, record, raw):
+            call.spoken = True
+
+    def other(self, raw: bytes) -> None:
+        """A record that is not ours to read."""
+        self.sink.other(raw)
+
+    def answered(self, call: Call, record: Record, raw: bytes | None) -> None:
+        """A `response` or `embedding`."""
+        self._started()
+        assert call.target
+        if "provider" not in record:
+            record["provider"], raw = call.target.provider.name, None
+        for budget in self.limits.budgets:
+            try:
+                budget.spend(priced(record, call.target.provider))
+            except Fault as fault:
+                cli.warn(fault.message)
+        self._finish(call, record, raw)
+
+    def failed(self, call: Call, error: Record) -> None:
+        """A try has failed: another, another model, or the end."""
+        self._started()
+        self._land(call)
+        call.failed.append(self._attempt(call, error))
+        if call.spoken or error.get("kind") in LASTING or not self._again(call, error):
+            self._finish(call, error)
+
+    def _again(self, call: Call, error: Record) -> bool:
+        """Whether it is tried again, here after a pause or at once with the next model."""
+        now = time.monotonic()
+        pause = retry.wait(error, call.tries, self.limits.retries, random.random())
+        if pause is None or now + pause >= call.due:
+            if call.at + 1 >= self.router.count or now >= call.due or call.embeds:
+                return False
+            pause, call.at, call.tries = 0.0, call.at + 1, 0
+        call.deltas.clear()
+        self.loop.at(now + pause, lambda: self._go(call))
+        return True
+
+    def _attempt(self, call: Call, error: Record) -> Record:
+        """What is told of a failed try."""
+        found = {
+            "provider": call.target.provider.name if call.target else error.get("provider"),
+            "model": call.target.model if call.target else None,
+            **{name: error.get(name) for name in ("kind", "status", "message")},
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    # -- the end
+
+    def _finish(self, call: Call, record: Record, raw: bytes | None = None) -> None:
+        """The final record, with what only we know; it is kept where answers are kept."""
+        if record["type"] == "error":
+            record["partial"] = call.spoken
+        if call.failed:
+            record["attempts"] = call.failed
+        if record["type"] == "error" or call.failed:
+            record, raw = {"type": record["type"], "id": call.id, **record}, None
+        if call.kept:
+            self._keep(call, [*call.deltas, record])
+        self._close(call, record, raw)
+
+    def _close(self, call: Call, record: Record, raw: bytes | None) -> None:
+        self._land(call)
+        self.open.discard(call)
+        self.sink.final(call, record, raw)
+
+    def _land(self, call: Call) -> None:
+        """It is no longer in flight: those that wait for the budget may look again."""
+        if call.flying:
+            call.flying = False
+            self._flying -= 1
+            if self._held:
+                self.loop.at(0, self._release)
+
+    def _release(self) -> None:
+        for _ in range(len(self._held)):
+            self._go(self._held.popleft())
+
+    def _keep(self, call: Call, answer: list[Record]) -> None:
+        kept = [
+            {name: value for name, value in record.items() if name != "id"} for record in answer
+        ]
+        for store, asked in call.kept.items():
+            asked, kept = records.loads(
+                keys.scrub(records.dumps([asked, kept]).encode(), self.out.secrets)
+            )
+            try:
+                store.keep(asked, kept)
+            except OSError as bad:
+                cli.warn(
+                    f"this answer is not kept: {bad.filename or 'the file'}: {bad.strerror or bad}"
+                )
+
+    def interrupt(self) -> None:
+        """Write `interrupted` errors for what is open, as far as standard output takes them without waiting."""
+        ready = select.poll()
+        ready.register(1, select.POLLOUT)
+        for call in list(self.open):
+            if not any(event & select.POLLOUT for _, event in ready.poll(0)):
+                break
+            if not self.out.whole:  # the signal may have cut a line: end it
+                self.sink.other(b"")
+            fault = Fault("interrupted", "ended by a signal", partial=call.spoken)
+            self.sink.final(call, {"type": "error", "id": call.id, **fault.record()}, None)
+            self.out.flush()
+
+
+def priced(response: Record, provider: Provider) -> Record:
+    """The response with a cost: its own, else by the prices of the provider's schema."""
+    rates = (provider.schema.get("capabilities") or {}).get("cost_per_1k_tokens")
+    if response.get("cost_usd") is not None or not isinstance(rates, dict):
+        return response
+    usage = response.get("usage") or {}
+    cost = sum(
+        (usage.get(f"{side}_tokens") or 0) * (rates.get(side) or 0) / 1000
+        for side in ("input", "output")
+    )
+    return {**response, "cost_usd": cost}

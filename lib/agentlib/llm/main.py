@@ -1,0 +1,180 @@
+"""A run of agent-llm: a question answered as text or as one record, or a stream of requests answered as records."""
+
+from __future__ import annotations
+
+import os
+
+from agentlib import records
+from agentlib.faults import Fault, Interrupted
+from agentlib.llm import args, dispatch, output, prompt, stdin
+from agentlib.process import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from agentlib.llm.routing import Router
+    from agentlib.records import Line, Record
+
+SETTINGS = ("system", "temperature", "max_tokens", "stop", "schema", "reasoning", "options")
+
+
+def run(asked: argparse.Namespace, router: Router, told: Mapping[str, Any]) -> int:
+    """Answer what the options, the operands and standard input ask; the exit status. told: the config file."""
+    this = Run(asked, router, told)
+    try:
+        return this.run()
+    except (KeyboardInterrupt, Interrupted):
+        this.dispatch.interrupt()
+        raise
+    finally:
+        this.dispatch.pool.kill()
+
+
+class Run:
+    """What is known of the run so far, and the loop that it turns in."""
+
+    def __init__(self, asked: argparse.Namespace, router: Router, told: Mapping[str, Any]) -> None:
+        self.options, self.router = asked, router
+        self.text = " ".join(word for word in asked.request if word != "-")
+        self.flags = {
+            name: value for name in SETTINGS if (value := getattr(asked, name)) is not None
+        }
+        self.said: Record = {}  # what `config` records say
+        self.held: list[Line] = []  # what was read while no request has come
+        self.size = 0  # bytes of that
+        self.filter = False  # a request has come
+        self.loop, self.out = events.Loop(), output.Out()
+        self.dispatch = dispatch.Dispatch(
+            self.loop,
+            router,
+            args.limits(asked),
+            output.Lines(self.out),
+            self.out,
+            dict(told),
+            asked.quiet,
+        )
+        self.intake = stdin.Intake(self.loop, self.take, lambda: self.dispatch.room)
+
+    def run(self) -> int:
+        """The whole of it."""
+        self.begin()
+        self.loop.watch(1, events.GONE, _gone)
+        stream = self.plain() if "-" in self.options.request else self.read()
+        if not self.filter:
+            if not stream and not self.text:
+                return _nothing(self.options.request)
+            self.dispatch.sink = (
+                output.Whole(self.out) if self.options.json else output.Text(self.out)
+            )
+            self.submit("1", prompt.request(stream, self.text))
+        return self.end()
+
+    def begin(self) -> None:
+        """Start the provider that will most likely be asked: it loads while we read."""
+        if not self.options.replay and not self.options.cache:
+            try:
+                self.dispatch.pool.process(self.router.target({}).provider)
+            except Fault:
+                if self.text and os.isatty(
+                    0
+                ):  # else a record on standard input may still name another
+                    raise
+
+    def plain(self) -> list[Record]:
+        """Standard input as one `input` record."""
+        record = records.plain()
+        if not record["text"].strip() and not self.text:
+            raise Fault("invalid_input", "standard input is empty: nothing is asked")
+        return [record]
+
+    def read(self) -> list[Record]:
+        """The records of standard input, unless requests are among them: those are answered as they come."""
+        self.intake.start(self.options.quiet)
+        self.turn(lambda: not self.intake.done)
+        if self.intake.fault and not self.filter:
+            raise self.intake.fault
+        return [line.record for line in self.held]
+
+    def take(self, line: Line) -> None:
+        """One record."""
+        kind = line.record["type"]
+        if kind == "config":
+            self.said.update(
+                {name: value for name, value in line.record.items() if value is not None}
+            )
+        if kind in ("request", "embed"):
+            self.request(line)
+        elif self.filter:
+            self.out.put(line.raw + b"\n")
+        else:
+            self.size += len(line.raw)
+            if self.size > records.LINE_CAP:
+                raise Fault(
+                    "limit_exceeded",
+                    f"line {line.number}: over {records.LINE_CAP >> 20} MiB and no request",
+                )
+            self.held.append(line)
+
+    def request(self, line: Line) -> None:
+        """A `request` or `embed` record; with the first, what came before it is passed on."""
+        kind = line.record["type"]
+        if self.text:
+            raise Fault(
+                "invalid_input",
+                f"line {line.number}: `{kind}` records, and operands: use one of the two",
+            )
+        if not self.filter:
+            self.filter = True
+            for held in self.held:
+                self.out.put(held.raw + b"\n")
+            self.held.clear()
+        id = line.record.get("id")
+        asked = {name: value for name, value in line.record.items() if name not in ("type", "id")}
+        if kind == "embed":
+            asked["type"] = kind
+        self.submit(str(line.number) if id is None else id, asked)
+
+    def submit(self, id: Any, asked: Record) -> None:
+        """Send a request with what flags and config records say; what the environment says is added off the tape."""
+        asked = prompt.filled(asked, {**self.said, **self.flags})
+        own, theirs = self.options.provider, self.said.get("provider")
+        provider = own or theirs
+        model = self.options.model or (
+            self.said.get("model") if theirs in (None, provider) else None
+        )
+        for name, value in (("provider", provider), ("model", model)):
+            if value:
+                asked.setdefault(name, value)
+        self.dispatch.submit(dispatch.Call(id, asked))
+
+    def end(self) -> int:
+        """All answers, the end of the processes, the status."""
+        self.turn(lambda: bool(self.dispatch.open))
+        self.dispatch.pool.close()
+        if self.intake.fault:
+            raise self.intake.fault
+        return self.dispatch.sink.status()
+
+    def turn(self, wanted: Callable[[], bool]) -> None:
+        """Turn the loop as long as that is wanted; what was written in a turn goes out at its end."""
+        while True:
+            self.intake.pump()
+            self.out.flush()
+            if not wanted():
+                break
+            self.loop.turn()
+
+
+def _gone() -> None:
+    """The end of whoever reads our output is our end, also while nothing is to be written."""
+    raise records.ClosedPipe
+
+
+def _nothing(operands: list[str]) -> int:
+    """An empty stream is a filter's quiet end; with a terminal, or operands without a word, the question is missing."""
+    if operands or os.isatty(0):
+        raise Fault("invalid_input", "nothing is asked; see 'agent-llm --help'")
+    return 0

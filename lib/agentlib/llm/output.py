@@ -1,0 +1,170 @@
+"""Where answers go: as records for a filter, as text for a person, as one record; nothing secret on the way out."""
+
+from __future__ import annotations
+
+import os
+
+from agentlib import cli, records
+from agentlib.faults import KINDS, Fault
+from agentlib.llm import keys
+from agentlib.messages import transcript
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agentlib.llm.dispatch import Call
+    from agentlib.records import Record
+
+FULL = 64 * 1024  # bytes that are written without waiting for the turn's end
+CUT = {
+    "max_tokens": "the answer is cut: it reached the limit of tokens (--max-tokens)",
+    "content_filter": "the answer was stopped by the provider's content filter",
+    "refusal": "the model refused",
+}
+
+
+class Out:
+    """Standard output: gathered during one turn of the loop, written at its end."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self.secrets: set[bytes] = set()
+        self.whole = (
+            True  # False while a write is under way, which a signal may end in the middle of a line
+        )
+
+    def put(self, data: bytes) -> None:
+        """Write these bytes, at the latest when the turn ends."""
+        self._data += data
+        if len(self._data) >= FULL:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is there. ClosedPipe where nobody reads it."""
+        if self._data:
+            data = bytes(self._data)
+            self._data.clear()
+            self.whole = False
+            records.put(keys.scrub(data, self.secrets))
+            self.whole = True
+
+
+class Lines:
+    """Every record of the answers, as it came."""
+
+    def __init__(self, out: Out) -> None:
+        self.out = out
+        self.failures = 0
+
+    def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
+        """A piece of an answer; whether something was written. raw: its line, where that can be passed on as it is."""
+        self._put(record, raw)
+        return True
+
+    def final(self, call: Call, record: Record, raw: bytes | None) -> None:
+        """The one `response` or `error` of a request."""
+        self.failures += record["type"] == "error"
+        self._put(record, raw)
+
+    def other(self, raw: bytes) -> None:
+        """A line that is not ours to read."""
+        self.out.put(raw + b"\n")
+
+    def status(self) -> int:
+        """1 where some failed."""
+        return 1 if self.failures else 0
+
+    def _put(self, record: Record, raw: bytes | None) -> None:
+        self.out.put((raw if raw is not None else records.dumps(record).encode()) + b"\n")
+
+
+class Whole:
+    """One answer as one record."""
+
+    def __init__(self, out: Out) -> None:
+        self.out = out
+        self.record: Record = {}
+
+    def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
+        """Not shown, so the request may be tried again afterwards."""
+        return False
+
+    def final(self, call: Call, record: Record, raw: bytes | None) -> None:
+        """The answer, or why there is none."""
+        self.record = record
+        self.out.put((raw if raw is not None else records.dumps(record).encode()) + b"\n")
+
+    def other(self, raw: bytes) -> None:
+        """Nothing: one record was asked for."""
+
+    def status(self) -> int:
+        """By the kind of the error; 1 where the answer is not whole."""
+        if self.record["type"] == "error":
+            return KINDS.get(str(self.record.get("kind")), 100)
+        return 1 if self.record.get("stop_reason") in CUT else 0
+
+
+class Text(Whole):
+    """One answer as text, as it arrives; thinking is not shown."""
+
+    def __init__(self, out: Out) -> None:
+        super().__init__(out)
+        self._last = ""  # the last character written
+        self._shown = os.isatty(1)
+
+    def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
+        """Its text."""
+        text = record.get("text")
+        return isinstance(text, str) and self._say(text)
+
+    def final(self, call: Call, record: Record, raw: bytes | None) -> None:
+        """The end of the text, or all of it where it did not come in pieces."""
+        self.record = record
+        if record["type"] == "response" and not self._last:
+            self._say(transcript.text(record["message"]))
+        if self._last not in ("", "\n"):
+            self._say("\n")
+
+    def status(self) -> int:
+        """Says on standard error what keeps the text from being a whole answer."""
+        if self.record["type"] == "error":
+            raise Fault(str(self.record.get("kind")), told(self.record))
+        if calls := transcript.calls(self.record["message"]):
+            names = ", ".join(str(call.get("name")) for call in calls)
+            cli.warn(
+                f"the model asks for a tool ({names}): agent-react runs tools, --json shows the call"
+            )
+        if why := CUT.get(str(self.record.get("stop_reason"))):
+            cli.warn(why)
+        return super().status()
+
+    def _say(self, text: str) -> bool:
+        if text:
+            self._last = text[-1]
+            self.out.put(
+                printable(text).encode("utf-8", "replace")
+                if self._shown
+                else text.encode("utf-8", "replace")
+            )
+        return bool(text)
+
+
+def printable(text: str) -> str:
+    """Text for a terminal, which obeys control characters: a model's are made visible."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in "\n\t" or c > "\x9f" else "\N{REPLACEMENT CHARACTER}"
+        for c in text
+    )
+
+
+def told(error: Record) -> str:
+    """An `error` record in one line for a person."""
+    message = str(error.get("message") or error.get("kind"))
+    provider = str(error.get("provider") or "")
+    more = len(error.get("attempts") or ()) - 1
+    return (
+        (f"{provider}: " if provider and not message.startswith(f"{provider}:") else "")
+        + message
+        + (f" (after {more + 1} tries)" if more > 0 else "")
+    )

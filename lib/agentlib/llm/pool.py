@@ -1,0 +1,270 @@
+"""The providers' processes and the calls that each of them has: lines out, lines back, each to its call.
+
+Nothing that a provider writes is believed: another's id, no JSON, silence and a sudden end are failures of its calls.
+"""
+
+from __future__ import annotations
+
+import time
+
+from agentlib import cli, records
+from agentlib.faults import Fault
+from agentlib.llm import children, keys
+from agentlib.llm.children import Child
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Protocol
+
+    from agentlib.llm.choose import Provider
+    from agentlib.llm.dispatch import Call
+    from agentlib.llm.output import Out
+    from agentlib.process import events
+    from agentlib.records import Record
+
+    class Owner(Protocol):
+        """Who is told what becomes of calls. raw: the line of the record, where it can be passed on as it is."""
+
+        def said(self, call: Call, record: Record, raw: bytes | None) -> None: ...
+        def answered(self, call: Call, record: Record, raw: bytes | None) -> None: ...
+        def failed(self, call: Call, error: Record) -> None: ...
+        def other(self, raw: bytes) -> None: ...
+
+
+BACKLOG = 1 << 20  # bytes that wait for a slow provider before no more requests are read
+MARGIN = 1.0  # seconds that a provider has to report its own timeout before we do
+EARLY = 100  # answers that are kept for requests which are yet to come
+FINAL = (
+    "response",
+    "embedding",
+    "error",
+    "embed",
+)  # the last: it passed through one that makes no embeddings
+STATUSES = {126: "invalid_request", 127: "not_found"}
+
+
+class Process(Child):
+    """A provider's process and the calls that it has."""
+
+    def __init__(self, pool: Pool, provider: Provider) -> None:
+        self.provider = provider
+        self.calls: dict[str, Call] = {}  # by the id on the wire
+        self.late: set[str] = set()  # ids of calls that were given up: what still comes is dropped
+        self.strays = 0  # finals that belong to no call
+        self.early: dict[
+            str, bytes
+        ] = {}  # finals that came before any request was given, by their ids
+        self.asked = False  # a request was given
+        env = keys.environment(provider.name, provider.schema, pool.config)
+        pool.out.secrets |= keys.secrets(provider.schema, env)
+        super().__init__(
+            pool.loop,
+            [provider.path],
+            env,
+            hear=lambda raw: pool.hear(self, raw),
+            complain=pool.complain,
+            over=lambda status: pool.over(self, status),
+        )
+
+    def fault(self, kind: str, what: str) -> Fault:
+        """A failure of this provider's."""
+        return Fault(kind, f"{self.provider.name}: {what}", provider=self.provider.name)
+
+
+class Pool:
+    """One process for each provider. silence: seconds without a word in a stream, after which a call is given up."""
+
+    def __init__(
+        self,
+        loop: events.Loop,
+        owner: Owner,
+        out: Out,
+        config: Mapping[str, Any],
+        silence: float,
+        quiet: bool,
+    ) -> None:
+        self.loop, self.owner, self.out, self.config, self.quiet = loop, owner, out, config, quiet
+        self.silence = silence + MARGIN
+        self._current: dict[str, Process] = {}  # by the provider's path
+        self._alive: set[Process] = set()
+        self._swept = float("inf")  # when the next look at the clocks is due
+        self._count = 0
+
+    @property
+    def room(self) -> bool:
+        """Whether the providers take what they are given."""
+        return all(child.backlog < BACKLOG for child in self._current.values())
+
+    def process(self, provider: Provider) -> Process:
+        """The provider's process, started if need be. Fault where it cannot be run."""
+        child = self._current.get(provider.path)
+        if child is None or child.deaf:
+            if child:
+                self._retire(child)
+            child = self._current[provider.path] = Process(self, provider)
+            self._alive.add(child)
+        return child
+
+    def send(self, call: Call, provider: Provider, request: Record) -> None:
+        """Give the provider this request, for the call. Fault where it cannot be run."""
+        child = self.process(provider)
+        wire = call.id if isinstance(call.id, str) else records.dumps(call.id)
+        if wire in child.calls or wire in child.late:  # the user's own id, unless it is taken
+            self._count += 1
+            wire = f"{wire}#{self._count}"
+        child.calls[wire], child.asked = call, True
+        call.heard = time.monotonic()
+        child.send(records.dumps({"type": "request", "id": wire, **request}).encode() + b"\n")
+        self._watch_clocks(self._expiry(call))
+        if wire in child.early:
+            self.hear(child, child.early.pop(wire))
+
+    # -- what comes back
+
+    def hear(self, child: Process, raw: bytes) -> None:
+        """A line of a provider."""
+        try:
+            record = records.loads(raw)
+        except ValueError as bad:
+            return self._stray(child, f"wrote what is not JSON ({bad}): {excerpt(raw)}")
+        kind = record.get("type") if isinstance(record, dict) else None
+        wire = record.get("id") if kind else None
+        call = child.calls.get(wire) if isinstance(wire, str) else None
+        if call is None or not isinstance(kind, str):
+            self._unasked(child, kind, wire, raw)
+        elif kind not in FINAL:
+            call.heard = time.monotonic()
+            record["id"] = call.id
+            self.owner.said(call, record, raw if wire == call.id else None)
+        else:
+            del child.calls[str(wire)]
+            record["id"] = call.id
+            self._final(child, call, record, raw if wire == call.id else None)
+            self._rest(child)
+
+    def _unasked(self, child: Process, kind: Any, wire: Any, raw: bytes) -> None:
+        """A line that belongs to no call: a lie if it is an answer."""
+        if not isinstance(kind, str):
+            self._stray(child, f"wrote what is no record: {excerpt(raw)}")
+        elif isinstance(wire, str) and wire in child.late:
+            if kind in FINAL:
+                child.late.discard(wire)
+        elif (
+            kind in FINAL and isinstance(wire, str) and not child.asked and len(child.early) < EARLY
+        ):
+            child.early[wire] = (
+                raw  # it does not read what it is asked: the request is still on its way
+            )
+        elif kind in FINAL:
+            self._stray(child, f"answered a request that it was not given: {excerpt(raw)}")
+        elif kind != "delta":
+            self.owner.other(raw)
+
+    def _stray(self, child: Process, what: str) -> None:
+        """Once there are as many lies as calls, no call can be hoped to get the truth."""
+        child.strays += 1
+        if child.calls and child.strays >= len(child.calls):
+            self._fail_all(child, child.fault("bad_response", what))
+            self._retire(child)
+
+    def _final(self, child: Process, call: Call, record: Record, raw: bytes | None) -> None:
+        field, shape = ("vectors", list) if call.embeds else ("message", dict)
+        if record["type"] == "error":
+            self.owner.failed(call, record)
+        elif record["type"] == "embed":
+            self.owner.failed(call, child.fault("invalid_request", "makes no embeddings").record())
+        elif not isinstance(record.get(field), shape):
+            self.owner.failed(
+                call, child.fault("bad_response", f"its {record['type']} has no {field}").record()
+            )
+        else:
+            self.owner.answered(call, record, raw)
+
+    def complain(self, raw: bytes) -> None:
+        """A line of a provider's stderr."""
+        if not self.quiet:
+            cli.say(keys.scrub(raw, self.out.secrets).decode("utf-8", "replace"))
+
+    def over(self, child: Process, status: int) -> None:
+        """A provider's process has ended."""
+        self._alive.discard(child)
+        if self._current.get(child.provider.path) is child:
+            del self._current[child.provider.path]
+        if child.calls:
+            said = keys.scrub(child.tail, self.out.secrets).decode("utf-8", "replace").strip()
+            what = f"ended with {children.ended(status)} before it answered{': ' if said else ''}{said}"
+            self._fail_all(child, child.fault(STATUSES.get(status, "bad_response"), what))
+
+    def _fail_all(self, child: Process, fault: Fault) -> None:
+        calls = list(child.calls.items())
+        child.calls.clear()
+        for wire, call in calls:
+            child.late.add(wire)
+            self.owner.failed(call, fault.record())
+
+    # -- time
+
+    def _expiry(self, call: Call) -> float:
+        return min(call.due, call.heard + self.silence) if call.request.get("stream") else call.due
+
+    def _watch_clocks(self, moment: float) -> None:
+        """See to it that the clocks are looked at then. A new call is due no sooner than those before it."""
+        if moment < self._swept:
+            self._swept = moment
+            self.loop.at(moment, self._sweep)
+
+    def _sweep(self) -> None:
+        """Give up the calls whose time is over."""
+        now, self._swept = time.monotonic(), float("inf")
+        for child in list(self._alive):
+            for wire, call in list(child.calls.items()):
+                if self._expiry(call) <= now:
+                    del child.calls[wire]
+                    child.late.add(wire)
+                    self._late(child, call, now)
+            if child.calls:
+                self._watch_clocks(min(map(self._expiry, child.calls.values())))
+            else:
+                self._rest(child)
+
+    def _late(self, child: Process, call: Call, now: float) -> None:
+        """A call that got no answer in time; its process is not trusted with another one."""
+        what = (
+            "no whole answer in time (--timeout)"
+            if call.due <= now
+            else f"nothing said for {now - call.heard:.0f} s (--silence-timeout)"
+        )
+        self._retire(child)
+        self.owner.failed(call, child.fault("timeout", what).record())
+
+    # -- the end
+
+    def _retire(self, child: Process) -> None:
+        """No more calls for this process; it ends when those that it has are answered."""
+        if self._current.get(child.provider.path) is child:
+            del self._current[child.provider.path]
+        self._rest(child)
+
+    def _rest(self, child: Process) -> None:
+        if child.alive and not child.calls and self._current.get(child.provider.path) is not child:
+            child.close(grace=0)
+
+    def close(self) -> None:
+        """End all processes in peace: end of input, a grace, TERM, KILL. All calls must be finished."""
+        self._current.clear()
+        for child in self._alive:
+            child.close()
+        while self._alive:
+            self.loop.turn()
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for child in list(self._alive):
+            child.kill()
+        self._alive.clear()
+
+
+def excerpt(raw: bytes) -> str:
+    """The beginning of a line for a message."""
+    return repr(raw[:200].decode("utf-8", "replace"))

@@ -1,0 +1,92 @@
+"""One request out of standard input and the command line; the filling of what a request leaves open."""
+
+from __future__ import annotations
+
+from agentlib import records
+from agentlib.faults import Fault
+from agentlib.messages import transcript
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from agentlib.records import Record
+
+FIELDS = ("temperature", "max_tokens", "stop", "schema", "reasoning")
+MATERIAL = ("input", "context", "memory")
+SILENT = (
+    "config",
+    "delta",
+    "task",
+)  # no material: settings, pieces of what comes whole, orders for agent-react
+OF_A_TOOL = ("name", "description", "inputSchema")
+
+
+def request(stream: Iterable[Record], operands: str) -> Record:
+    """The request that the records and the operands make. Fault `invalid_input` where nothing is asked."""
+    messages: list[Record] = []
+    pieces: list[Record] = []
+    tools: list[Record] = []
+    for record in stream:
+        kind = record["type"]
+        if kind == "message":
+            messages.append(transcript.check(record))
+        elif kind == "tool":
+            tools.append({field: record[field] for field in OF_A_TOOL if field in record})
+        elif kind not in SILENT:
+            pieces.append(record if kind in MATERIAL else {"type": kind, "text": _worth(record)})
+    messages = transcript.wire(transcript.mend(messages))
+    if not operands:
+        operands, pieces = _asked(messages, pieces)
+    if operands:
+        messages.append(user(operands, pieces))
+    return {"messages": messages, **({"tools": tools} if tools else {}), "stream": True}
+
+
+def _asked(messages: list[Record], pieces: list[Record]) -> tuple[str, list[Record]]:
+    """(the request, the material) where no operand asks: the text of the `input` records does, or the conversation."""
+    inputs = [
+        record
+        for record in pieces
+        if record["type"] == "input" and isinstance(record.get("text"), str)
+    ]
+    if text := "\n".join(record["text"] for record in inputs).strip("\n"):
+        return text, [record for record in pieces if record not in inputs]
+    if messages and messages[-1]["role"] in ("user", "tool") and not pieces:
+        return "", []
+    raise Fault(
+        "invalid_input", "nothing is asked: give the request as an operand, or `request` records"
+    )
+
+
+def user(text: str, pieces: list[Record]) -> Record:
+    """The user's message, with the material fenced off in it."""
+    if not pieces:
+        return {"role": "user", "content": text}
+    from agentlib.messages import material
+
+    return transcript.wire([material.message(text, pieces)])[0]
+
+
+def _worth(record: Record) -> str:
+    """What a record of another kind tells: the words of an answer, else all of it."""
+    message = record.get("message")
+    return transcript.text(message) if isinstance(message, dict) else records.dumps(record)
+
+
+def filled(asked: Record, values: Mapping[str, Any]) -> Record:
+    """A request with what `values` say (FIELDS, `system`, `model`, `options`) where it is silent itself. An `embed`
+    has none of these."""
+    if asked.get("type") == "embed":
+        return dict(asked)
+    out = {name: values[name] for name in FIELDS if values.get(name) is not None} if values else {}
+    out.update(asked)
+    if options := values.get("options"):
+        out["options"] = {**options, **(asked.get("options") or {})}
+    if (system := values.get("system")) and isinstance(messages := out.get("messages"), list):
+        if not any(
+            isinstance(message, dict) and message.get("role") == "system" for message in messages
+        ):
+            out["messages"] = [{"role": "system", "content": system}, *messages]
+    return out

@@ -1,0 +1,94 @@
+"""Standard input inside a loop: its records one by one, as they come and as there is room for them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import deque
+
+from agentlib import cli, records
+from agentlib.faults import Fault
+from agentlib.llm.splitter import Splitter
+from agentlib.process import events
+from agentlib.records import Line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHUNK = 64 * 1024
+
+
+class Intake:
+    """take(line) gets each record, while room() says yes. Once `done` no more come; `fault` says what was malformed."""
+
+    def __init__(
+        self, loop: events.Loop, take: Callable[[Line], None], room: Callable[[], bool]
+    ) -> None:
+        self._loop, self._take, self._room = loop, take, room
+        self._splitter = Splitter()
+        self._lines: deque[tuple[int, bytes]] = deque()
+        self._ended, self._watched = True, False  # nothing is read before start()
+        self.fault: Fault | None = None
+        self.heard = False  # whether anything came at all
+
+    @property
+    def done(self) -> bool:
+        """Whether all that will come has come."""
+        return self._ended and not self._lines
+
+    def start(self, quiet: bool = False) -> None:
+        """Begin to read; a terminal is not read. A pipe that stays silent is spoken of once."""
+        if os.isatty(0):
+            return
+        self._ended = False
+        if not quiet and not stat.S_ISREG(os.fstat(0).st_mode):
+            self._loop.at(time.monotonic() + records.SILENCE, self._wonder)
+        self._watch(True)
+
+    def pump(self) -> None:
+        """Hand on what there is room for, and read on only if that was all."""
+        while self._lines and self._room():
+            number, raw = self._lines.popleft()
+            try:
+                self._take(Line(records.parse(raw, number), raw, number))
+            except Fault as fault:
+                self._stop(fault)
+        self._watch(not self._lines and not self._ended and self._room())
+
+    def _stop(self, fault: Fault | None = None) -> None:
+        self.fault = fault
+        self._ended = True
+        if fault:
+            self._lines.clear()
+
+    def _watch(self, wanted: bool) -> None:
+        if wanted != self._watched:
+            self._watched = wanted
+            if wanted:
+                self._loop.watch(0, events.IN, self._read)
+            else:
+                self._loop.forget(0)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(0, CHUNK)
+        except BlockingIOError:  # another process set our input so: poll told too early
+            return
+        except OSError as bad:
+            self._stop(Fault("invalid_input", f"standard input: {bad.strerror}"))
+            self._watch(False)
+            return
+        self.heard = True
+        try:
+            self._lines.extend(self._splitter.feed(data) if data else self._splitter.rest())
+        except Fault as fault:
+            self._stop(fault)
+        if not data:
+            self._stop(self.fault)
+        self.pump()
+
+    def _wonder(self) -> None:
+        if not self.heard and not self._ended:
+            cli.warn("waiting for records on standard input; use </dev/null if there are none")

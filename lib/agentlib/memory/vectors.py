@@ -1,0 +1,145 @@
+"""The vectors of a store's memories, for one model: kept beside them, gone with their versions, and which are near.
+
+A vector is its numbers as little-endian floats of 4 bytes, of length 1, so that a product says how near two are. The
+SQL is common to SQLite and PostgreSQL. All vectors are looked at, with numpy where it is here (figures:
+docs/agent-memory.md).
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+import time
+from operator import mul
+
+from agentlib.memory.sqlite import ALIVE, COLUMNS, memory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from agentlib.records import Record
+
+PAGE = 4096  # vectors that are read at once
+FEW = 512  # that are compared before numpy has been imported
+
+
+class Vectors:
+    """Those of one model, as long as `query`, in one namespace of a store (None: in all)."""
+
+    def __init__(self, store: Any, model: str, query: bytes, namespace: str | None) -> None:
+        self.store, self.model, self.query = store, model, query
+        self._where = ALIVE + ("" if namespace is None else " AND v.namespace=?")
+        self._values = [] if namespace is None else [namespace]
+        if not store.has("vectors") and store.writable:
+            with store.writing():
+                for statement in store.vectors:
+                    store.sql(statement)
+        self._there = store.has("vectors")
+
+    def others(self) -> list[str]:
+        """The models whose vectors are kept, where there are none of this one."""
+        if not self._there:
+            return []
+        models = [row[0] for row in self.store.sql("SELECT DISTINCT model FROM vectors ORDER BY 1")]
+        return [] if self.model in models else models
+
+    def missing(self) -> int:
+        """How many memories have no vector."""
+        return int(self._lacking("count(*)", "")[0][0])
+
+    def without(self, count: int) -> list[tuple[int, Record]]:
+        """(version, memory) of the newest of them, at most `count`."""
+        return [
+            (row[0], memory(row))
+            for row in self._lacking(COLUMNS, f"ORDER BY v.id DESC LIMIT {count}")
+        ]
+
+    def _lacking(self, what: str, tail: str) -> list[tuple[Any, ...]]:
+        values = [time.time(), *self._values]
+        where = self._where
+        if self._there:
+            where += " AND NOT EXISTS (SELECT 1 FROM vectors x WHERE x.id=v.id AND x.model=? AND length(x.vector)=?)"
+            values += [self.model, len(self.query)]
+        rows: list[tuple[Any, ...]] = self.store.sql(
+            f"SELECT {what} FROM versions v WHERE {where} {tail}", *values
+        )
+        return rows
+
+    def keep(self, made: Iterable[tuple[int, bytes]]) -> None:
+        """Keep (version, vector); a version that went meanwhile gets none."""
+        with self.store.writing():
+            for id, vector in made:
+                self.store.sql(
+                    "INSERT INTO vectors(id, model, vector) SELECT id, ?, ? FROM versions WHERE id=? "
+                    "ON CONFLICT(id, model) DO UPDATE SET vector=excluded.vector",
+                    *(self.model, vector, id),
+                )
+
+    def drop_others(self) -> None:
+        """Drop the vectors of all other models."""
+        with self.store.writing():
+            self.store.sql("DELETE FROM vectors WHERE model<>?", self.model)
+
+    def nearest(self, tags: set[str], count: int, least: float) -> list[Record]:
+        """The memories nearest to the query, the nearest first, with their `similarity` (cosine): `least` or more."""
+        best: list[tuple[float, int]] = []
+        for page in self._pages():
+            wanted = [(id, vector) for id, vector, words in page if tags <= set(words.split())]
+            near = zip(
+                products([vector for _, vector in wanted], self.query),
+                (id for id, _ in wanted),
+                strict=True,
+            )
+            best = heapq.nlargest(count, [*best, *(one for one in near if one[0] >= least)])
+        ids = ",".join(str(id) for _, id in best) or "NULL"
+        rows = self.store.sql(f"SELECT {COLUMNS} FROM versions v WHERE v.id IN ({ids})")
+        found = {row[0]: memory(row) for row in rows}
+        return [{**found[id], "similarity": round(score, 3)} for score, id in best if id in found]
+
+    def _pages(self) -> Iterator[list[tuple[int, bytes, str]]]:
+        """(version, vector, tags) of the memories that are alive, in pages."""
+        last = 0
+        while self._there:
+            page = self.store.sql(
+                f"SELECT x.id, x.vector, v.tags FROM vectors x CROSS JOIN versions v WHERE v.id=x.id AND {self._where} "
+                f"AND x.model=? AND length(x.vector)=? AND x.id>? ORDER BY x.id LIMIT {PAGE}",
+                *(time.time(), *self._values, self.model, len(self.query), last),
+            )
+            yield page
+            if len(page) < PAGE:
+                break
+            last = page[-1][0]
+
+
+def packed(numbers: Iterable[float]) -> bytes:
+    """A vector of length 1 in the direction of these numbers; of zeros where they are all zero."""
+    floats = list(numbers)
+    length = sum(map(mul, floats, floats)) ** 0.5 or 1.0
+    return struct.pack(f"<{len(floats)}f", *(x / length for x in floats))
+
+
+def products(vectors: list[bytes], query: bytes) -> list[float]:
+    """The product of each vector with the query: the cosine of the angle between them."""
+    if len(vectors) > FEW and (numpy := _numpy()):
+        together = numpy.frombuffer(b"".join(vectors), "<f4").reshape(len(vectors), -1)
+        products: list[float] = (together @ numpy.frombuffer(query, "<f4")).tolist()
+        return products
+    numbers = struct.Struct(f"<{len(query) // 4}f")
+    wanted = numbers.unpack(query)
+    return [sum(map(mul, wanted, numbers.unpack(vector))) for vector in vectors]
+
+
+def _numpy() -> Any:
+    """numpy where it is installed, else None."""
+    from importlib import import_module
+
+    from agentlib import packages
+    from agentlib.faults import Fault
+
+    try:
+        packages.need("numpy")
+        return import_module("numpy")
+    except (Fault, ImportError):
+        return None

@@ -1,0 +1,74 @@
+"""One question to a model, put by agent-llm: what the patterns (plan, reflect, vote) need of one."""
+
+from __future__ import annotations
+
+import os
+
+from agentlib import records
+from agentlib.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from typing import Any
+
+    from agentlib.records import Record
+
+ENOUGH = 3600.0  # seconds; agent-llm has its own, shorter limits
+
+
+def options(parser: ArgumentParser, what: str = "") -> None:
+    """The options that say which model is asked; `what` for which work, where a program asks two."""
+    parser.add_argument("--model", metavar="MODEL", help=f"the model{what}")
+    parser.add_argument("--provider", metavar="NAME", help=f"the provider{what}")
+
+
+def words(args: Namespace) -> list[str]:
+    """The same options for a program that is run."""
+    given = (("--model", args.model), ("--provider", args.provider))
+    return [word for name, value in given if value for word in (name, value)]
+
+
+def ask(args: Namespace, system: str, text: str, schema: Record | None = None) -> Any:
+    """The model's answer: a text, or with a schema the value; Fault where there is none."""
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
+    request: Record = {"type": "request", "id": "1", "messages": messages}
+    if schema is not None:
+        request["schema"] = schema
+    content = send(args, request)["message"].get("content") or ""
+    said = (
+        content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    )
+    return said if schema is None else value(said)
+
+
+def send(args: Namespace, request: Record) -> Record:
+    """The `response` to a request; the Fault that an `error` says."""
+    import io  # what a question needs is not loaded for --help
+    import subprocess
+
+    from agentlib.process import command
+
+    argv = command.bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
+    line = records.dumps(request).encode() + b"\n"
+    done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=ENOUGH)
+    for number, raw in records.lines(io.BytesIO(done.stdout)):
+        record = records.parse(raw, number)
+        if record["type"] == "response":
+            return record
+        if record["type"] == "error":
+            raise Fault(str(record.get("kind", "server")), str(record.get("message", "no answer")))
+    raise Fault("server", f"agent-llm ended with status {done.returncode} and no answer")
+
+
+def value(text: str) -> Any:
+    """The JSON value of an answer, also where a small model put it between marks of Markdown."""
+    bare = text.strip()
+    if bare.startswith("```"):
+        bare = bare.split("\n", 1)[-1].rsplit("```", 1)[0]
+    try:
+        return records.loads(bare)
+    except ValueError as bad:
+        raise Fault(
+            "bad_response", f"the model's answer is not JSON: {bad}: {text[:200]!r}"
+        ) from None

@@ -1,0 +1,4 @@
+"""Plugins: the host that runs their hooks, and what a plugin in Python starts with.
+
+May import: process.
+"""

@@ -1,0 +1,350 @@
+"""May this tool run with these arguments, and in which sandbox? Only the user's flags and own policy file say so.
+
+Deny beats ask beats allow, whatever the order. A tool that is not enforced to be read-only needs an allow. What a
+tool's schema asks for (`sandbox`, `env`) is a wish; what a project's files say is nothing at all.
+
+    consent.options(parser); policy = consent.policy(parser.parse_args())
+    granted = policy.allow(tool_record, arguments)                   # Fault tool_denied, in words for the model
+    sandbox.Cell(argv, granted.profile, folder, env=sandbox.environment(granted.env), read=granted.read, write=…)
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import namedtuple
+from fnmatch import fnmatchcase
+
+from agentlib import paths, records
+from agentlib.faults import Fault
+from agentlib.policy import terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+    from typing import Any, NamedTuple
+
+    from agentlib.records import Record
+
+    class Decision(NamedTuple):
+        """verdict: `allow` or `deny`. profile: of the sandbox. reason: in words. read, write, env: what is granted."""
+
+        verdict: str
+        profile: str
+        reason: str
+        read: tuple[str, ...] = ()
+        write: tuple[str, ...] = ()
+        env: frozenset[str] = frozenset()
+
+    class Rule(NamedTuple):
+        """tool: globs on the name. arguments: globs by argument, all of which must match. verdict: '' only grants."""
+
+        tool: tuple[str, ...]
+        arguments: dict[str, tuple[str, ...]] = {}
+        verdict: str = ""
+        profile: str = ""
+        read: tuple[str, ...] = ()
+        write: tuple[str, ...] = ()
+        env: tuple[str, ...] = ()
+        reason: str = ""
+else:
+    Decision = namedtuple(
+        "Decision", "verdict profile reason read write env", defaults=((), (), frozenset())
+    )
+    Rule = namedtuple(
+        "Rule",
+        "tool arguments verdict profile read write env reason",
+        defaults=({}, "", "", (), (), (), ""),
+    )
+
+WIDTH = {"read": 0, "work": 1, "net": 2, "off": 3}
+MEANING = {
+    "read": "reads only",
+    "work": "may change files in this folder",
+    "net": "this folder, and the network",
+    "off": "no sandbox: whatever you may do",
+    "read+net": "reads only, and the network",
+}
+
+
+def options(parser: Any) -> None:
+    """The flags of consent and sandbox, for an argument parser or a group of one."""
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME[:PROFILE]",
+        help="let this tool run though it is not read-only (`all`: every tool), and in this sandbox",
+    )
+    parser.add_argument(
+        "--deny", action="append", default=[], metavar="NAME", help="never run this tool"
+    )
+    parser.add_argument(
+        "--ask", action="store_true", help="ask on the terminal before a tool that is not allowed"
+    )
+    parser.add_argument(
+        "--sandbox",
+        choices=tuple(WIDTH),
+        metavar="PROFILE",
+        help="of all tools: read, work, net or off (none)",
+    )
+    parser.add_argument(
+        "--sandbox-status",
+        action=_status(),
+        nargs=0,
+        help="say what the sandbox gives here, and exit",
+    )
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="give tools this variable of the environment",
+    )
+
+
+def _status() -> type[argparse.Action]:
+    import argparse
+
+    class Status(argparse.Action):
+        """Print the lines of standing.py and end."""
+
+        def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+            from agentlib.sandbox import status
+
+            records.put("".join(f"{line}\n" for line in status.lines(os.getcwd())).encode())
+            parser.exit()
+
+    return Status
+
+
+def policy(args: argparse.Namespace) -> Policy:
+    """The policy of the flags and of the user's file. Fault invalid_input where either is not well formed."""
+    from agentlib.policy import file
+
+    rules = [
+        *map(_allowed, args.allow),
+        *(Rule((name,), verdict="deny", reason="--deny") for name in args.deny),
+    ]
+    told = file.load()
+    theirs = [rule._replace(profile="") for rule in told.rules] if args.sandbox else told.rules
+    return Policy(
+        [*rules, *theirs],
+        sandbox=args.sandbox or told.sandbox,
+        ask=args.ask or told.ask,
+        env=[*args.env, *told.env],
+    )
+
+
+class Policy:
+    """Rules and what goes where none speaks. Safe to use from many threads; two questions are never asked at once."""
+
+    def __init__(
+        self,
+        rules: Iterable[Rule] = (),
+        sandbox: str = "",
+        ask: bool = False,
+        env: Iterable[str] = (),
+    ) -> None:
+        self.rules, self.sandbox, self.ask, self.env = list(rules), sandbox, ask, tuple(env)
+        self._asking = threading.Lock()
+
+    def allow(self, tool: Record, arguments: Any) -> Decision:
+        """As decide(), but a denial is a Fault `tool_denied` that a model can act on."""
+        decision = self.decide(tool, arguments)
+        if decision.verdict == "deny":
+            raise Fault(
+                "tool_denied",
+                f"{tool['name']} was not run: {decision.reason}. Do not try it again; go on "
+                "without it, or say what should be done.",
+            )
+        return decision
+
+    def decide(self, tool: Record, arguments: Any) -> Decision:
+        """The verdict on one call of a `tool` record; asks the person where a rule or --ask says so."""
+        rules = [rule for rule in self.rules if _matches(rule, tool, arguments)]
+        if denied := next((rule for rule in rules if rule.verdict == "deny"), None):
+            return Decision(
+                "deny",
+                "",
+                f"the user has denied it ({denied.reason or 'a rule of the policy file'})",
+            )
+        profile, lacks = self._profile(tool, rules)
+        if profile == "net" and reads(tool):  # that it only reads is enforced here too
+            profile = "read+net"
+        env = frozenset(_env(tool, rules, self.env, profile))
+        decision = Decision("allow", profile, "", *_grants(tool, rules), env)
+        wary = any(rule.verdict == "ask" for rule in rules)
+        allowed = any(rule.verdict == "allow" for rule in rules)
+        if not wary and not lacks and (allowed or _harmless(tool, profile, self.sandbox)):
+            return decision
+        if wary or self.ask:
+            return self._ask(tool, arguments, decision, wary)
+        lacks = lacks or f"the user has not allowed it (--allow {tool['name']})"
+        return decision._replace(verdict="deny", reason=lacks)
+
+    def _profile(self, tool: Record, rules: list[Rule]) -> tuple[str, str]:
+        """(profile, what the user must say for it to be granted or '')."""
+        wish = wished(tool) or ("off" if agent(tool) else "read" if reads(tool) else "work")
+        if named := [rule.profile for rule in rules if rule.profile and rule.verdict != "deny"]:
+            return named[0], ""
+        if self.sandbox == "off":
+            return "off", ""
+        if self.sandbox:
+            special = reads(tool) or wished(tool) or agent(tool)
+            return (_narrower(wish, self.sandbox) if special else self.sandbox), ""
+        if WIDTH[wish] > WIDTH["work"] and not agent(tool):
+            return (
+                wish,
+                f"it asks for the sandbox profile `{wish}` ({MEANING[wish]}): --allow {tool['name']}:{wish}",
+            )
+        return wish, ""
+
+    def _ask(self, tool: Record, arguments: Any, decision: Decision, wary: bool) -> Decision:
+        name = tool["name"]
+        with self._asking:
+            if not wary and any(
+                rule.reason == "always"
+                and _matches(rule, tool, arguments)
+                and rule.profile == decision.profile
+                for rule in self.rules
+            ):
+                return decision
+            prompt = f"Run {name}? y(es), a(lways in this run), anything else is no: "
+            answer = terminal.question(_shown(tool, arguments, decision.profile), prompt)
+            if answer in ("a", "always") and not wary:
+                self.rules.append(
+                    Rule(
+                        (_literal(name),),
+                        verdict="allow",
+                        profile=decision.profile,
+                        reason="always",
+                    )
+                )
+            if answer in ("y", "yes", "a", "always"):
+                return decision._replace(reason="the user said yes")
+        why = (
+            "nobody can be asked (no terminal, or no answer)"
+            if answer is None
+            else "the user was asked and said no"
+        )
+        return decision._replace(verdict="deny", reason=why)
+
+
+def reads(tool: Record) -> bool:
+    """Whether the tool says that it only reads."""
+    notes = tool.get("annotations")
+    return isinstance(notes, dict) and notes.get("readOnlyHint") is True
+
+
+def wished(tool: Record) -> str:
+    """The profile that a tool's schema asks for, '' where it asks for none that there is."""
+    wish = tool.get("sandbox")
+    profile = wish.get("profile") if isinstance(wish, dict) else wish
+    return profile if isinstance(profile, str) and profile in WIDTH else ""
+
+
+def own(tool: Record) -> bool:
+    """Whether the tool is a program of the suite itself."""
+    command = tool.get("command") or [""]
+    return os.path.dirname(os.path.realpath(command[0])) in {
+        os.path.join(paths.TOP, part) for part in ("bin", "tools")
+    }
+
+
+def agent(tool: Record) -> bool:
+    """Whether the tool is an agent of the suite: it starts bare, with our environment, and guards its own tools."""
+    return tool.get("kind") == "agent" and own(tool)
+
+
+def _harmless(tool: Record, profile: str, general: str) -> bool:
+    """Needs no consent: enforced to read only; or believed to, where the user switched the sandbox off for all."""
+    return reads(tool) and (profile == "read" or profile == general == "off")
+
+
+def _narrower(one: str, other: str) -> str:
+    return min(one, other, key=WIDTH.__getitem__)
+
+
+def _grants(tool: Record, rules: list[Rule]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(read, write): what rules give; and to the suite's own programs what they ask for in their own data folders."""
+    read = [path for rule in rules for path in rule.read]
+    write = [path for rule in rules for path in rule.write]
+    wish = tool.get("sandbox")
+    if isinstance(wish, dict) and own(tool):
+        mine = _own_data(wish.get("write"))
+        for path in mine:  # what is not there could not be shown to the tool
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        read += [path for path in _own_data(wish.get("read")) if os.path.exists(path)]
+        write += mine
+    return tuple(read), tuple(write)
+
+
+def _own_data(asked: Any) -> list[str]:
+    """Those of the paths that lie in the suite's own folders; they may begin with a variable, `$XDG_DATA_HOME/…`."""
+    from agentlib.sandbox.host import inside
+
+    folders = [os.path.realpath(paths.place(kind)) for kind in ("data", "state", "cache")]
+    real = [paths.expand(str(path)) for path in asked or ()]
+    return [
+        path for path in real if any(inside(os.path.realpath(path), folder) for folder in folders)
+    ]
+
+
+def _env(tool: Record, rules: list[Rule], general: Iterable[str], profile: str) -> list[str]:
+    given = [*general, *(name for rule in rules for name in rule.env)]
+    if agent(tool) and profile == "off":
+        given += os.environ
+    elif own(tool):
+        given += [name for name in os.environ if name.startswith("XDG_")]
+    return given
+
+
+def _matches(rule: Rule, tool: Record, arguments: Any) -> bool:
+    return any(fnmatchcase(str(tool.get("name")), glob) for glob in rule.tool) and all(
+        _fits(arguments, name, globs, rule.verdict) for name, globs in rule.arguments.items()
+    )
+
+
+def _fits(arguments: Any, name: str, globs: tuple[str, ...], verdict: str) -> bool:
+    """Whether an argument (any element of a list) matches; an allow never matches a path with `..` in it."""
+    value = arguments.get(name) if isinstance(arguments, dict) else None
+    if value is None:
+        return False
+    values = value if isinstance(value, list) else [value]
+    texts = [one if isinstance(one, str) else records.dumps(one) for one in values]
+    if verdict not in ("deny", "ask"):
+        return all(
+            any(fnmatchcase(text, glob) for glob in globs) and ".." not in text.split("/")
+            for text in texts
+        )
+    return any(fnmatchcase(text, glob) for text in texts for glob in globs)
+
+
+def _literal(name: str) -> str:
+    """A glob that matches this name alone."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _shown(tool: Record, arguments: Any, profile: str) -> list[str]:
+    """What a person reads before saying yes."""
+    command = " ".join(str(word) for word in tool.get("command") or ())
+    return [
+        "",
+        f"{tool['name']} wants to run: {terminal.shortened(command)}",
+        f"  sandbox: {profile} ({MEANING[profile]})",
+        f"  arguments: {terminal.shortened(records.dumps(arguments))}",
+    ]
+
+
+def _allowed(text: str) -> Rule:
+    name, colon, profile = text.partition(":")
+    if colon and profile not in WIDTH or not name:
+        raise Fault(
+            "invalid_input",
+            f"--allow {text}: not NAME or NAME:PROFILE (a profile: {', '.join(WIDTH)})",
+        )
+    return Rule(
+        ("*" if name == "all" else name,), verdict="allow", profile=profile, reason="--allow"
+    )

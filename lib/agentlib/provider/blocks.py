@@ -1,0 +1,193 @@
+"""Turns of vendors whose answers are lists of blocks: read into a message, and put back in their own order.
+
+A block is text, a call of a tool, or something only the vendor understands (signed thinking, say). Text and calls go
+into `content` and `tool_calls`, where programs may change them; `provider_data` keeps where each stood, and the
+vendor's own blocks as they came. Its entries: ["text", more], ["call", id, more] and ["own", block]; `more` is what the
+vendor wants back beside the text or the call.
+"""
+
+from __future__ import annotations
+
+from agentlib.faults import Fault
+from agentlib.messages.requests import blob, parts
+from agentlib.provider import http_call
+from agentlib.provider.serve import kept
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    Record = dict[str, Any]
+
+
+class Turn:
+    """An assistant's turn while it is read."""
+
+    def __init__(self) -> None:
+        self.parts: list[Record] = []
+        self.calls: list[Record] = []
+        self.order: list[list[Any]] = []
+
+    def text(self, text: str, more: Record | None = None) -> None:
+        """Text to be shown. Empty text is left out, unless the vendor wants something back with it."""
+        if text or more:
+            self.parts.append({"type": "text", "text": text})
+            self.order.append(["text", more or {}])
+
+    def thinking(self, text: str) -> None:
+        """Thinking to be shown; what must be given back of it goes to `own`."""
+        if text:
+            self.parts.append({"type": "thinking", "thinking": text})
+
+    def call(self, call: Record, more: Record | None = None) -> None:
+        """A call of a tool, as `provider.tool_call` makes it."""
+        self.calls.append(call)
+        self.order.append(["call", call["id"], more or {}])
+
+    def own(self, block: Record) -> None:
+        """A block to be given back as it is."""
+        self.order.append(["own", block])
+
+    def message(self, name: str) -> Record:
+        """The message; the order is kept for the provider `name` where there is more in it than text and calls."""
+        keep = any(entry[-1] for entry in self.order)
+        said: Record = {"role": "assistant", "content": self.parts}
+        if all(part["type"] == "text" for part in self.parts) and (len(self.parts) < 2 or not keep):
+            said["content"] = "".join(part["text"] for part in self.parts)
+        if self.calls:
+            said["tool_calls"] = self.calls
+        if keep:
+            said["provider_data"] = {name: self.order}
+        return said
+
+
+def replay(said: Record, name: str) -> Iterator[tuple[str, Record, Record]]:
+    """An assistant's turn in its order: ("text", part, more), ("call", call, more), ("own", block, {}).
+
+    Without an order, or where text or calls were added since, those come at the end: text, then calls.
+    """
+    texts, calls = parts(said), {call.get("id"): call for call in said.get("tool_calls") or []}
+    for kind, *rest in filter(_entry, kept(said, name) or ()):
+        if kind == "own":
+            yield kind, rest[0], {}
+        elif kind == "text" and texts:
+            yield kind, texts.pop(0), rest[0]
+        elif kind == "call" and rest[0] in calls:
+            yield kind, calls.pop(rest[0]), rest[1]
+    for part in texts:
+        yield "text", part, {}
+    for call in calls.values():
+        yield "call", call, {}
+
+
+def _entry(value: Any) -> bool:
+    """Whether this is an entry of an order: what others put into a transcript is not trusted to be one."""
+    return (
+        isinstance(value, list)
+        and len(value) > (2 if value[:1] == ["call"] else 1)
+        and isinstance(value[-1], dict)
+    )
+
+
+def arguments(call: Record) -> Record:
+    """The arguments of a call in the history: always an object, also where the model's were none."""
+    given = call.get("arguments")
+    return (
+        given if isinstance(given, dict) else {"arguments_raw": call.get("arguments_raw") or given}
+    )
+
+
+def refusal(status: int, headers: http_call.Headers, message: str, kind: str | None) -> Fault:
+    """The fault that a vendor tells of; status 0 where it stands in a reply that had begun well."""
+    fault = http_call.refusal(status, headers, message, kind or (None if status else "server"))
+    if not status:
+        fault.fields.pop("status", None)
+    return fault
+
+
+def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
+    """(the texts of the system messages, the other messages), for vendors that take the system text apart."""
+    system = [
+        part_text(part, "a system message")
+        for said in messages
+        if said["role"] == "system"
+        for part in parts(said)
+    ]
+    return [text for text in system if text.strip()], [
+        said for said in messages if said["role"] != "system"
+    ]
+
+
+def alternating(
+    messages: list[Record], blocks_of: Callable[[Record, int], list[Record]], result: str
+) -> list[Record]:
+    """The turns of vendors where user and assistant alternate: [{"role", "content": blocks}].
+
+    All results of one round stand in one user turn, before its text; `result` is the key or type that tells them.
+    blocks_of(message, number) gives the blocks of one message; one without any is left out.
+    """
+    out: list[Record] = []
+    for number, said in enumerate(messages):
+        role = "assistant" if said["role"] == "assistant" else "user"
+        if not (blocks := blocks_of(said, number)):
+            continue
+        if not out or out[-1]["role"] != role:
+            out.append({"role": role, "content": []})
+        content = out[-1]["content"]
+        first = sum(result in block or block.get("type") == result for block in content)
+        at = first if said["role"] == "tool" else len(content)
+        content[at:at] = blocks
+    return out
+
+
+def renamed(request: Record, **names: str) -> Record:
+    """These fields of a request, where it has them, by the vendor's names."""
+    return {theirs: request[ours] for ours, theirs in names.items() if ours in request}
+
+
+def part_text(part: Record, where: str) -> str:
+    """The text of a part; `invalid_request` where it is an image or a document."""
+    if part["type"] != "text":
+        raise Fault(
+            "invalid_request",
+            f"{where}: holds {part['type']}, and this vendor takes only text there",
+        )
+    return str(part["text"])
+
+
+def media(part: Record) -> tuple[str, str] | None:
+    """(media type, base64) of an image or document, read from its file or data URL; None where it is an address."""
+    url = part.get("url")
+    if not isinstance(url, str) or part.get("data"):
+        return blob(part)
+    if not url.startswith("data:"):
+        return None
+    head, _, data = url[5:].partition(",")
+    if not head.endswith(";base64"):
+        raise Fault("invalid_request", f"{part['type']}: a data URL that is not base64")
+    return head.partition(";")[0], data
+
+
+def decoded(data: str, what: str) -> str:
+    """The text of a document that is plain text."""
+    import base64
+
+    try:
+        return base64.b64decode(data, validate=True).decode()
+    except ValueError:
+        raise Fault("invalid_request", f"{what}: data is not UTF-8 text in base64") from None
+
+
+def refuse(request: Record, vendor: str, fields: Iterable[str] = ()) -> None:
+    """`invalid_request` for what the vendor cannot carry: `api`, names of speakers, a choice of no tools, `fields`."""
+    for field in ("api", *fields):
+        if request.get(field) is not None:
+            raise Fault("invalid_request", f"{field}: {vendor} has nothing like it")
+    for number, said in enumerate(request["messages"]):
+        if said.get("name") and said["role"] != "tool":
+            raise Fault(
+                "invalid_request", f"messages[{number}].name: {vendor} has no names of speakers"
+            )
+    if not request.get("tools") and request.get("tool_choice", "auto") not in ("auto", "none"):
+        raise Fault("invalid_request", "tool_choice: there are no tools to choose from")

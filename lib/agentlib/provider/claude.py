@@ -1,0 +1,48 @@
+"""What Claude models want wherever they run: how they are told to think, and the form of their JSON Schemas."""
+
+from __future__ import annotations
+
+import re
+
+from agentlib.faults import Fault
+from agentlib.messages import subschemas
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+
+BUDGET = {
+    "low": 1024,
+    "medium": 4096,
+    "high": 12288,
+}  # tokens of thinking before 4.6; 1024 is the least
+BEFORE_4_6 = r"claude-(v?2|3|instant|(opus|sonnet|haiku)-4-([0-5]\b|20\d{6}))"
+
+
+def thinking(model: str, effort: str, limit: int | None) -> Record:
+    """The fields that make a model think: by effort since 4.6, before by a budget inside max_tokens `limit`."""
+    if not re.search(BEFORE_4_6, model):
+        return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
+    budget, least = BUDGET[effort], BUDGET["low"]
+    if limit is not None and limit < 2 * least:
+        raise Fault(
+            "invalid_request",
+            f"reasoning: {model} needs max_tokens of {2 * least} or more to think",
+        )
+    return {
+        "thinking": {
+            "type": "enabled",
+            "budget_tokens": budget if limit is None else min(budget, limit - least),
+        }
+    }
+
+
+def closed(schema: Record) -> Record:
+    """The schema with `additionalProperties` false where an object says nothing of it: the vendor insists on it."""
+    made: Record = subschemas.changed(
+        schema,
+        lambda one: {"additionalProperties": False, **one} if one.get("type") == "object" else one,
+    )
+    return made

@@ -1,0 +1,103 @@
+"""One request in flight: its deltas and its one final record, written from whichever thread comes first."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from agentlib import cli, records
+from agentlib.provider.http import Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    from agentlib.provider.serve import Answer, Record
+
+
+class Unwritable(BaseException):
+    """Standard output cannot be written, for the disk is full, say. Nothing can be said any more."""
+
+
+def ending(work: Callable[..., None], *args: Any) -> None:
+    """Do what a thread has to do; where nobody reads, or nothing can be written, the whole program ends."""
+    try:
+        work(*args)
+    except records.ClosedPipe:
+        os._exit(141)  # as cli.end does it, but for the signal: a thread cannot restore it
+    except Unwritable as bad:
+        cli.warn(f"standard output: {bad}")
+        cli.end(111)
+
+
+class Exchange:
+    """One request and its one final record."""
+
+    __slots__ = ("request", "id", "watch", "partial", "done", "_head", "_lock")
+
+    def __init__(self, request: Record, id: Any) -> None:
+        self.request, self.id = request, id
+        self.watch = Watch(bool(request.get("stream")))
+        self.partial = self.done = False
+        self._head = '{"type":"delta","id":' + records.dumps(id)
+        self._lock = threading.Lock()
+
+    def delta(self, kind: str, text: str) -> None:
+        """Write a delta at once, unless the final record has gone out already. kind: `text` or `thinking`."""
+        line = f'{self._head},"{kind}":{records.dumps(text)}}}\n'  # the one record that comes by the thousand
+        with self._lock:
+            if not self.done:
+                self.partial = True
+                _put(line)
+            self.watch.heard = time.monotonic()
+
+    def final(self, record: Record, overdue: bool = False) -> bool:
+        """Write the final record if none went out; with overdue, only if the bounds of time still say so."""
+        with self._lock:
+            if self.done or overdue and self.watch.due() > time.monotonic():
+                return False
+            if record["type"] == "error":
+                record["partial"] = self.partial
+            self.done = True
+            _put(records.dumps(record) + "\n")
+            return True
+
+
+def _put(line: str) -> None:
+    try:
+        records.put(line.encode())
+    except OSError as bad:
+        raise Unwritable(bad.strerror) from None
+
+
+def streamed(
+    exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]
+) -> Answer:
+    """The answer at the end of the deltas, which are written as they come; a character cut in two is joined."""
+    wanted, held = request.get("stream"), {"text": "", "thinking": ""}
+    while True:
+        try:
+            delta = next(deltas)
+        except StopIteration as end:
+            answer: Answer = end.value
+            break
+        for kind, text in delta.items():
+            if held[kind]:
+                text, held[kind] = joined(held[kind] + text), ""
+            if (
+                text and "\ud800" <= text[-1] <= "\udbff"
+            ):  # half a character: the rest is in the next delta
+                text, held[kind] = text[:-1], text[-1]
+            if text and wanted:
+                exchange.delta(kind, text)
+    for kind, half in held.items():
+        if half and wanted:
+            exchange.delta(kind, half)
+    return answer
+
+
+def joined(text: str) -> str:
+    """Surrogate halves that met made one character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")

@@ -1,0 +1,266 @@
+"""OpenAI's chat completions, which most vendors speak: a vendor is its address, its key and its quirks as data."""
+
+from __future__ import annotations
+
+import os
+
+from agentlib import records
+from agentlib.faults import Fault
+from agentlib.messages import requests
+from agentlib.provider import http_call, sse
+from agentlib.provider import serve as provider_serve
+from agentlib.provider.openai import completion, embeddings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, NoReturn
+
+    Record = dict[str, Any]
+
+
+class Vendor:
+    """What sets one vendor of the dialect apart.
+
+    base, base_variable, keys: the address, the variables that replace it and that hold the key.
+    prefix: the path between the address and /chat/completions.
+    limit: the field for max_tokens, or a function of the model that gives it.
+    effort: "reasoning_effort", or "reasoning" for {"effort": …}.
+    document: "file", "document_url" or None for no documents. required: the vendor's word for that tool_choice.
+    names, schemas: whether these can be sent. usage_asked: whether usage in a stream must be asked for.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base: str,
+        base_variable: str,
+        keys: tuple[str, ...],
+        *,
+        prefix: str = "",
+        limit: str | Callable[[str], str] = "max_tokens",
+        effort: str = "reasoning_effort",
+        document: str | None = None,
+        required: str = "required",
+        names: bool = True,
+        schemas: bool = True,
+        usage_asked: bool = True,
+        headers: Record | None = None,
+    ) -> None:
+        self.name, self.base, self.base_variable, self.keys, self.prefix = (
+            name,
+            base,
+            base_variable,
+            keys,
+            prefix,
+        )
+        self.limit, self.effort, self.document, self.required = limit, effort, document, required
+        self.names, self.schemas, self.usage_asked = names, schemas, usage_asked
+        self.headers = headers or {}
+
+    def address(self) -> str:
+        """The address in force, up to (without) /chat/completions."""
+        base = http_call.base(os.environ.get(self.base_variable) or self.base, self.base_variable)
+        return base.removesuffix(self.prefix) + self.prefix
+
+    def own(self) -> bool:
+        """Whether it is the vendor's own service that is spoken to."""
+        return self.address() == self.base + self.prefix
+
+    def authorization(self) -> dict[str, str]:
+        """The headers that carry the key."""
+        return {"authorization": f"Bearer {provider_serve.key(*self.keys)}", **self.headers}
+
+    def models(self) -> Iterator[Record]:
+        """The vendor's list of models."""
+        yield from listed(
+            provider_serve.fetch(
+                f"{self.address()}/models", self.authorization(), completion.explain
+            )
+        )
+
+
+def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
+    """Be the provider of a vendor of this dialect; `quirks` are Vendor's, the variables are in the schema's env."""
+    names = [e["name"] for e in schema["env"]]
+    keys = tuple(e["name"] for e in schema["env"] if e.get("key"))
+    vendor = Vendor(schema["name"], base, next(n for n in names if n not in keys), keys, **quirks)
+
+    def prepare(request: Record) -> http_call.Call:
+        return call(vendor, request, f"{vendor.address()}/chat/completions")
+
+    provider_serve.serve(
+        doc,
+        schema,
+        prepare=prepare,
+        models=vendor.models,
+        explain=completion.explain,
+        whole=lambda request, body: completion.whole(vendor.name, body),
+        stream=lambda request, items: completion.stream(vendor.name, items),
+        embedding=embeddings.functions(vendor, schema),
+    )
+
+
+def listed(body: Record) -> Iterator[Record]:
+    """The models of a vendor's list, whatever the vendor tells about each."""
+    for model in body.get("data") or []:
+        if isinstance(model, dict) and isinstance(model.get("id"), str):
+            made = {"owned_by": model["owned_by"]} if model.get("owned_by") else {}
+            yield {"id": model["id"], **made}
+
+
+# From our request to the vendor's.
+
+
+def call(vendor: Vendor, request: Record, url: str) -> http_call.Call:
+    """The vendor's request."""
+    return http_call.Call(
+        url,
+        vendor.authorization(),
+        body(vendor, request),
+        sse.events if request.get("stream") else None,
+    )
+
+
+def body(vendor: Vendor, request: Record) -> Record:
+    """The JSON of a chat completion; `invalid_request` names what the vendor cannot carry."""
+    model = request["model"]
+    out: Record = {
+        "model": model,
+        "messages": [_message(vendor, said) for said in request["messages"]],
+    }
+    if request.get("stream"):
+        out["stream"] = True
+        if vendor.usage_asked:
+            out["stream_options"] = {"include_usage": True}
+    if tools := request.get("tools"):
+        out["tools"] = [_tool(tool) for tool in tools]
+    if choice := requests.choice(request):
+        if isinstance(choice, dict):
+            choice = {"type": "function", "function": {"name": choice["name"]}}
+        out["tool_choice"] = vendor.required if choice == "required" else choice
+    if "max_tokens" in request:
+        out[vendor.limit if isinstance(vendor.limit, str) else vendor.limit(model)] = request[
+            "max_tokens"
+        ]
+    for name in ("temperature", "stop"):
+        if name in request:
+            out[name] = request[name]
+    if effort := request.get("reasoning"):
+        out[vendor.effort] = {"effort": effort} if vendor.effort == "reasoning" else effort
+    if schema := request.get("schema"):
+        if not vendor.schemas:
+            raise Fault(
+                "invalid_request", f"schema: {vendor.name} has no structured output by a schema"
+            )
+        out["response_format"] = {"type": "json_schema", "json_schema": named(schema)}
+    return requests.merged(out, request.get("options"))
+
+
+def named(schema: Record) -> Record:
+    """The schema with the name that the vendor wants, and `strict` where it keeps the rules of strict schemas."""
+    strict = {"strict": True} if is_strict(schema) else {}
+    return {"name": "answer", "schema": schema, **strict}
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether every object in a schema is closed and requires all of its properties, as the strict mode demands."""
+    if isinstance(schema, list):
+        return all(is_strict(s) for s in schema)
+    if not isinstance(schema, dict):
+        return True
+    if schema.get("type") == "object" or "properties" in schema:
+        properties = schema.get("properties") or {}
+        if schema.get("additionalProperties") is not False or set(
+            schema.get("required") or []
+        ) != set(properties):
+            return False
+    return all(
+        is_strict(s)
+        for key, s in schema.items()
+        if key not in ("enum", "const", "default", "examples")
+    )
+
+
+def _tool(tool: Record) -> Record:
+    described = {"description": tool["description"]} if tool.get("description") else {}
+    return {
+        "type": "function",
+        "function": {
+            "name": tool["name"],
+            **described,
+            "parameters": requests.schema_of(tool),
+        },
+    }
+
+
+def _message(vendor: Vendor, said: Record) -> Record:
+    role = said["role"]
+    out: Record = {"role": role}
+    if said.get("name") and role != "tool":
+        if not vendor.names:
+            raise Fault("invalid_request", f"name: {vendor.name} takes no names of {role}s")
+        out["name"] = said["name"]
+    if role == "tool":
+        out["tool_call_id"] = said["tool_call_id"]
+    if role != "user":
+        out["content"] = requests.only_text(
+            said, f"{vendor.name} takes text alone in messages of the role {role}"
+        )
+    elif isinstance(said.get("content"), str):
+        out["content"] = said["content"]
+    else:
+        out["content"] = [_part(vendor, part) for part in requests.parts(said)]
+    if role == "assistant":
+        _assistant(vendor, said, out)
+    return out
+
+
+def _assistant(vendor: Vendor, said: Record, out: Record) -> None:
+    calls = said.get("tool_calls")
+    if calls:
+        out["tool_calls"] = [
+            {
+                "id": c["id"],
+                "type": "function",
+                "function": {"name": c["name"], "arguments": arguments_text(c)},
+            }
+            for c in calls
+        ]
+    data = provider_serve.kept(said, vendor.name)
+    if isinstance(
+        data, dict
+    ):  # reasoning is wanted back where calls hang on it, signed reasoning always
+        back = (
+            "reasoning_details",
+            "content",
+            *(("reasoning_content", "reasoning") if calls else ()),
+        )
+        out.update((k, v) for k, v in data.items() if k in back)
+
+
+def arguments_text(call: Record) -> str:
+    """The arguments of a call as the string that the dialect wants, a broken one as the model wrote it."""
+    if call.get("arguments") is None:
+        return str(call.get("arguments_raw") or "{}")
+    return records.dumps(call["arguments"])
+
+
+def _part(vendor: Vendor, part: Record) -> Record:
+    kind = part["type"]
+    if kind == "text":
+        return {"type": "text", "text": part["text"]}
+    if kind == "image":
+        return {"type": "image_url", "image_url": {"url": requests.address(part)}}
+    if kind == "document" and vendor.document == "file":
+        return {
+            "type": "file",
+            "file": {
+                "filename": requests.file_name(part) or "document",
+                "file_data": requests.address(part),
+            },
+        }
+    if kind == "document" and vendor.document:
+        name = {"document_name": requests.file_name(part)} if requests.file_name(part) else {}
+        return {"type": "document_url", "document_url": requests.address(part), **name}
+    raise Fault("invalid_request", f"{kind}: {vendor.name} takes no {kind}s")

@@ -1,0 +1,305 @@
+"""The answers of OpenAI's chat completions, whole or in events, and its errors by kind."""
+
+from __future__ import annotations
+
+import io
+
+from agentlib import records
+from agentlib.faults import Fault
+from agentlib.provider import http_call, serve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from typing import Any
+
+    from agentlib.provider import sse
+
+    Record = dict[str, Any]
+
+STOPS = {
+    "stop": "end_turn",
+    "eos": "end_turn",
+    "length": "max_tokens",
+    "model_length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "content_filter",
+}
+
+
+class Gathered:
+    """An assistant's turn put together out of one whole message, or of many deltas of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # the provider's
+        self.text, self.thinking, self.refusal = io.StringIO(), io.StringIO(), io.StringIO()
+        self.calls: list[
+            Record
+        ] = []  # {"index", "id", "name", "arguments": pieces of text, or an object, "type"}
+        self.details: list[Record] = []  # reasoning_details, to be brought back
+        self.parts: list[Record] = []  # content that came as parts, Mistral's, to be brought back
+        self.field = ""  # by which name thinking came
+        self.stop: str | None = None
+        self.usage: Record = {}
+        self.model: str | None = None
+
+    def take(self, chunk: Record) -> Iterator[Record]:
+        """Take in one body or one chunk; yields the deltas in it. The vendor's error is raised after them."""
+        if told := chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage"):
+            self.usage = told
+        self.model = self.model or chunk.get("model") or None
+        for choice in chunk.get("choices") or ():
+            if choice.get("index") or 0:
+                continue
+            if said := choice.get("delta") or choice.get("message"):
+                yield from self._message(said)
+            self.stop = choice.get("finish_reason") or self.stop
+        if error := chunk.get("error"):
+            raise failed(error)
+
+    def _message(self, said: Record) -> Iterator[Record]:
+        content = said.get("content")
+        for name in ("reasoning_content", "reasoning"):
+            if isinstance(thought := said.get(name), str) and thought:
+                self.field = name
+                yield self._thought(thought)
+                break
+        for detail in said.get("reasoning_details") or ():
+            self._detail(detail)
+        if isinstance(content, list):
+            for part in content:
+                yield from self._part(part)
+        elif content:
+            if self.parts:
+                self._join({"type": "text", "text": content})
+            self.text.write(content)
+            yield {"text": content}
+        if refusal := said.get("refusal"):
+            self.refusal.write(refusal)
+            yield {"text": refusal}
+        for position, fragment in enumerate(said.get("tool_calls") or ()):
+            self._call(fragment, position)
+
+    def _thought(self, text: str) -> Record:
+        self.thinking.write(text)
+        return {"thinking": text}
+
+    def _part(self, part: Record) -> Iterator[Record]:
+        self._join(part)
+        if part.get("type") == "thinking":
+            inner = part.get("thinking") or ()
+            for text in [inner] if isinstance(inner, str) else [p.get("text") or "" for p in inner]:
+                yield self._thought(text)
+        elif text := part.get("text"):
+            self.text.write(text)
+            yield {"text": text}
+
+    def _join(self, part: Record) -> None:
+        """Add a part to the last one of its kind, so that a stream gives the same parts as a whole answer."""
+        last = self.parts[-1] if self.parts else {}
+        if last.get("type") != part.get("type"):
+            self.parts.append(
+                {**part, "thinking": list(part["thinking"])}
+                if isinstance(part.get("thinking"), list)
+                else dict(part)
+            )
+        elif isinstance(part.get("thinking"), list):
+            merge_thinking(last["thinking"], part["thinking"])
+        elif isinstance(part.get("text"), str):
+            last["text"] += part["text"]
+
+    def _detail(self, detail: Record) -> None:
+        """OpenRouter streams a detail in pieces that share type and index."""
+        last = self.details[-1] if self.details else {}
+        if (
+            last.get("type") != detail.get("type")
+            or "index" not in detail
+            or last.get("index") != detail["index"]
+        ):
+            self.details.append(dict(detail))
+            return
+        for name, value in detail.items():
+            if (
+                name in ("text", "summary", "data")
+                and isinstance(value, str)
+                and isinstance(last.get(name), str)
+            ):
+                last[name] += value
+            elif value is not None:
+                last[name] = value
+
+    def _call(self, fragment: Record, position: int) -> None:
+        function, index = fragment.get("function") or {}, fragment.get("index", position)
+        mine = next((c for c in reversed(self.calls) if c["index"] == index), None)
+        if mine is None or fragment.get("id") and mine["id"] and fragment["id"] != mine["id"]:
+            mine = {
+                "index": index,
+                "id": None,
+                "name": "",
+                "arguments": [],
+                "type": fragment.get("type") or "function",
+            }
+            self.calls.append(mine)
+        mine["id"] = mine["id"] or fragment.get("id")
+        mine["name"] = mine["name"] or function.get("name") or ""
+        piece = function.get("arguments")
+        if isinstance(piece, str) and isinstance(mine["arguments"], list):
+            mine["arguments"].append(piece)
+        elif isinstance(piece, dict):  # as some servers have it
+            mine["arguments"] = piece
+
+    def answer(self) -> Record:
+        """The Answer, once all is taken in."""
+        if self.stop == "error":
+            raise Fault("server", "the vendor broke off the answer (finish_reason error)")
+        self.calls.sort(key=lambda c: c["index"] if isinstance(c["index"], int) else 0)
+        calls = [_made(call) for call in self.calls if call["type"] == "function"]
+        refusal, text = self.refusal.getvalue(), self.text.getvalue()
+        said = serve.message(
+            text or refusal, calls, self.thinking.getvalue(), self._kept(), self.name
+        )
+        stop = "refusal" if refusal else STOPS.get(self.stop or "stop", "end_turn")
+        if calls and stop == "end_turn":
+            stop = "tool_use"
+        cost = (
+            {"cost_usd": self.usage["cost"]}
+            if isinstance(self.usage.get("cost"), (int, float))
+            else {}
+        )
+        return {
+            "message": said,
+            "stop_reason": stop,
+            "usage": counted(self.usage),
+            "model": self.model,
+            **cost,
+        }
+
+    def _kept(self) -> Record:
+        """What the vendor wants back with this turn."""
+        out: Record = {}
+        if self.field:
+            out[self.field] = self.thinking.getvalue()
+        if self.details:
+            out["reasoning_details"] = self.details
+        if any(part.get("type") == "thinking" for part in self.parts):
+            out["content"] = self.parts
+        return out
+
+
+def _made(call: Record) -> Record:
+    arguments = call["arguments"]
+    return serve.tool_call(
+        call["id"], call["name"], "".join(arguments) if isinstance(arguments, list) else arguments
+    )
+
+
+def merge_thinking(into: list[Record], pieces: list[Record]) -> None:
+    """Add pieces of text to the last text of a list."""
+    for piece in pieces:
+        if into and into[-1].get("type") == piece.get("type") == "text":
+            into[-1] = {**into[-1], "text": into[-1]["text"] + piece["text"]}
+        else:
+            into.append(piece)
+
+
+def whole(name: str, body: Record) -> Record:
+    """The Answer of a completion that came whole."""
+    turn = Gathered(name)
+    for _ in turn.take(body):
+        pass
+    if not body.get("choices"):
+        raise Fault(
+            "bad_response",
+            f"the answer has no choices: {http_call.excerpt(records.dumps(body).encode())!r}",
+        )
+    return turn.answer()
+
+
+def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
+    """The Answer of a completion that comes in events."""
+    turn, seen = Gathered(name), False
+    for item in items:
+        if item.data.strip() == "[DONE]" and seen:
+            return turn.answer()
+        chunk = http_call.decoded(item.data, f"event {item.event!r} of the stream")
+        if item.event == "error" and "error" not in chunk:
+            chunk = {"error": chunk}
+        seen = True
+        yield from turn.take(chunk)
+    raise (
+        Fault("network", "the stream broke off before its end")
+        if seen
+        else Fault("bad_response", "the stream is empty")
+    )
+
+
+def counted(told: Record) -> Record:
+    """Our usage out of the dialect's."""
+    inputs, outputs = (
+        told.get("prompt_tokens_details") or {},
+        told.get("completion_tokens_details") or {},
+    )
+    cached = inputs.get(
+        "cached_tokens", told.get("cached_tokens", told.get("prompt_cache_hit_tokens"))
+    )
+    return serve.usage(
+        told.get("prompt_tokens"),
+        told.get("completion_tokens"),
+        cached,
+        outputs.get("reasoning_tokens"),
+    )
+
+
+WORDS = {  # the first kind of which a word stands in error.code, error.type or error.message, in lower case
+    "context_length": "context_length|maximum context length|context window|context size|prompt is too long"
+    "|input is too long|too many tokens|max_new_tokens",
+    "not_found": "model_not_found|deploymentnotfound|not_found_error",
+    "auth": "invalid_api_key|authentication_error|permission_error|permission_denied",
+    "rate_limit": "insufficient_quota|rate_limit|ratelimitreached|too many requests|quota_exceeded",
+    "overloaded": "overloaded|service_unavailable",
+    "server": "server_error|internal_error",
+}
+
+
+def failed(
+    error: Any, status: int | None = None, headers: http_call.Headers | None = None
+) -> Fault:
+    """The fault of the dialect's `error` object (or string), with the HTTP status it came with, or names itself."""
+    error = error if isinstance(error, dict) else {"message": str(error)}
+    message = error.get("message") or error.get("detail") or error.get("msg")
+    message = message if isinstance(message, str) else records.dumps(message or error)
+    told = [str(error.get(name) or "") for name in ("code", "type", "status_code")]
+    number = status or next(
+        (int(word) for word in (told[2], told[0]) if word.isdigit() and len(word) == 3), 0
+    )
+    text = " ".join([*told, message]).lower()
+    kind = next(
+        (kind for kind, words in WORDS.items() if any(word in text for word in words.split("|"))),
+        None,
+    )
+    if number in (401, 403) and kind != "context_length" or number == 413 and kind == "rate_limit":
+        kind = None  # the status says it better
+    elif (
+        kind is None and status is None and number in (0, 400)
+    ):  # in a stream: the request was accepted
+        kind = "invalid_request" if "invalid_request" in text else "server"
+    fault = http_call.refusal(number, headers or {}, message, kind)
+    if not number:
+        fault.fields.pop("status")
+    if number == 402 or "insufficient_quota" in text:  # money, which waiting does not bring
+        fault.kind, fault.fields["retryable"] = "rate_limit", False
+    return fault
+
+
+def explain(status: int, headers: http_call.Headers, body: bytes) -> Fault:
+    """The fault of a refused request."""
+    try:
+        told = records.foreign(body)
+    except ValueError:
+        told = None
+    if 300 <= status < 400 or not isinstance(told, dict):
+        return http_call.refusal(
+            status, headers, f"HTTP {status}: {http_call.excerpt(body)}" if body.strip() else ""
+        )
+    return failed(told.get("error") or told, status, headers)

@@ -1,0 +1,59 @@
+"""Embeddings: the `embed` record to a vendor's request, its answer to vectors; OpenAI's way, which most have."""
+
+from __future__ import annotations
+
+from agentlib.faults import Fault
+from agentlib.messages import requests
+from agentlib.provider import http_call, serve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from agentlib.provider.openai.chat import Vendor
+
+    Record = dict[str, Any]
+
+
+def functions(
+    vendor: Vendor, schema: Record, url: Callable[[str, str], str] | None = None
+) -> serve.Embedding | None:
+    """The two functions for `provider.serve`, by OpenAI's API; None where the schema names no `embedding_model`.
+    url: of ("embeddings", model), where that is not simply below the vendor's address."""
+
+    def embed(record: Record) -> http_call.Call:
+        where = url("embeddings", record["model"]) if url else f"{vendor.address()}/embeddings"
+        body = requests.merged(
+            {"model": record["model"], "input": record["texts"]}, record.get("options")
+        )
+        return http_call.Call(where, vendor.authorization(), body)
+
+    return (embed, read) if schema.get("embedding_model") else None
+
+
+def read(record: Record, body: Record) -> Record:
+    """What OpenAI's answer says: {"data": [{"index", "embedding"}], "model", "usage"}."""
+    if body.get("error"):
+        from agentlib.provider.openai.completion import failed
+
+        raise failed(body["error"])
+    rows = sorted(body["data"], key=lambda row: int(row["index"]))
+    counted = body.get("usage") or {}
+    return {
+        "vectors": checked([row["embedding"] for row in rows], record["texts"]),
+        "usage": serve.usage(counted.get("prompt_tokens", counted.get("total_tokens"))),
+        "model": body.get("model"),
+    }
+
+
+def checked(vectors: Any, texts: list[str]) -> list[list[float]]:
+    """The vectors, if there is one of numbers for each text and all are of one length; else `bad_response`."""
+    if not isinstance(vectors, list) or len(vectors) != len(texts):
+        count = len(vectors) if isinstance(vectors, list) else "no"
+        raise Fault("bad_response", f"{count} vectors came for {len(texts)} texts")
+    if not all(isinstance(v, list) and v and len(v) == len(vectors[0]) for v in vectors):
+        raise Fault("bad_response", "the answer's vectors are not lists of one length")
+    if not all(isinstance(x, (int, float)) for v in vectors for x in v):
+        raise Fault("bad_response", "the answer's vectors hold what is no number")
+    return vectors

@@ -1,0 +1,300 @@
+"""OpenAI's Responses, which Azure speaks too. Nothing is stored at the vendor: reasoning travels encrypted."""
+
+from __future__ import annotations
+
+from agentlib.faults import Fault
+from agentlib.messages import requests
+from agentlib.provider import http_call, sse
+from agentlib.provider import serve as provider_serve
+from agentlib.provider.openai import chat, completion, embeddings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from typing import Any, NoReturn
+
+    Record = dict[str, Any]
+
+# OpenAI's reasoning models, by their names; and those that take tools only here, or speak nothing else.
+REASONS = r"(ft:)?(o\d|gpt-([5-9]|\d\d))(?!.*chat)"
+NEEDED = (
+    r"(ft:)?(gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)|(o\d|gpt-\d).*-pro\b|"
+    r".*(codex|deep-research|computer-use))"
+)
+
+
+def reasons(model: str) -> bool:
+    """Whether it is one of OpenAI's reasoning models, by its name."""
+    import re
+
+    return bool(re.match(REASONS, model))
+
+
+def limit(model: str) -> str:
+    """The field of chat completions that bounds the answer of a model."""
+    return "max_completion_tokens" if reasons(model) else "max_tokens"
+
+
+def wanted(request: Record, own: bool) -> bool:
+    """Whether a request goes by Responses: it says so, or its model needs it and the address is the vendor's own."""
+    if "api" in request:
+        return bool(request["api"] == "responses")
+    import re
+
+    return own and bool(re.match(NEEDED, request["model"]))
+
+
+def serve(
+    doc: str,
+    schema: Record,
+    vendor: chat.Vendor,
+    own: Callable[[], bool],
+    url: Callable[[str, str], str],
+) -> NoReturn:
+    """Be a provider of both dialects, and of embeddings. own: is the address the vendor's own? url: of (verb, model),
+    the verb as in the vendor's paths: chat/completions, responses or embeddings."""
+
+    def prepare(request: Record) -> http_call.Call:
+        headers = vendor.authorization()
+        if not wanted(request, own()):
+            return chat.call(vendor, request, url("chat/completions", request["model"]))
+        where = url("responses", request["model"])
+        return http_call.Call(
+            where, headers, body(vendor, request), sse.events if request.get("stream") else None
+        )
+
+    def read_whole(request: Record, said: Record) -> Record:
+        return (
+            whole(vendor.name, said)
+            if wanted(request, own())
+            else completion.whole(vendor.name, said)
+        )
+
+    def read_stream(request: Record, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
+        return (
+            stream(vendor.name, items)
+            if wanted(request, own())
+            else completion.stream(vendor.name, items)
+        )
+
+    provider_serve.serve(
+        doc,
+        schema,
+        prepare=prepare,
+        whole=read_whole,
+        stream=read_stream,
+        explain=completion.explain,
+        models=vendor.models,
+        embedding=embeddings.functions(vendor, schema, url),
+    )
+
+
+# From our request to the vendor's.
+
+
+def body(vendor: chat.Vendor, request: Record) -> Record:
+    """The JSON of a response's request; `invalid_request` names what this API cannot carry."""
+    if "stop" in request:
+        raise Fault("invalid_request", "stop: the Responses API has no stop sequences")
+    model = request["model"]
+    out: Record = {
+        "model": model,
+        "input": [item for said in request["messages"] for item in _items(vendor, said)],
+        "store": False,
+    }
+    if reasons(model):
+        out["include"] = ["reasoning.encrypted_content"]
+    if request.get("stream"):
+        out["stream"] = True
+    if tools := request.get("tools"):
+        out["tools"] = [_tool(tool) for tool in tools]
+    if choice := requests.choice(request):
+        out["tool_choice"] = (
+            choice if isinstance(choice, str) else {"type": "function", "name": choice["name"]}
+        )
+    if "max_tokens" in request:
+        out["max_output_tokens"] = request["max_tokens"]
+    if "temperature" in request:
+        out["temperature"] = request["temperature"]
+    if effort := request.get("reasoning"):
+        out["reasoning"] = {"effort": effort}
+    if schema := request.get("schema"):
+        out["text"] = {"format": {"type": "json_schema", "strict": False, **chat.named(schema)}}
+    return requests.merged(out, request.get("options"))
+
+
+def _tool(tool: Record) -> Record:
+    described = {"description": tool["description"]} if tool.get("description") else {}
+    return {
+        "type": "function",
+        "name": tool["name"],
+        **described,
+        "parameters": requests.schema_of(tool),
+        "strict": False,
+    }
+
+
+def _items(vendor: chat.Vendor, said: Record) -> Iterator[Record]:
+    """The items of a message: one; of an assistant's turn, its text, its calls, and its reasoning in its place."""
+    role = said["role"]
+    if role == "tool":
+        yield {
+            "type": "function_call_output",
+            "call_id": said["tool_call_id"],
+            "output": _content(said),
+        }
+    elif role != "assistant":
+        if said.get("name"):
+            raise Fault("invalid_request", f"name: the Responses API takes no names of {role}s")
+        yield {"role": role, "content": _content(said)}
+    elif kept := (provider_serve.kept(said, vendor.name) or {}).get("items"):
+        yield from kept
+    else:
+        if text := requests.only_text(
+            said, "the Responses API takes text alone from the assistant"
+        ):
+            yield {"role": "assistant", "content": text}
+        for call in said.get("tool_calls") or []:
+            yield {
+                "type": "function_call",
+                "call_id": call["id"],
+                "name": call["name"],
+                "arguments": chat.arguments_text(call),
+            }
+
+
+def _content(said: Record) -> str | list[Record]:
+    content = said.get("content") or ""
+    return content if isinstance(content, str) else [_part(part) for part in requests.parts(said)]
+
+
+def _part(part: Record) -> Record:
+    if part["type"] == "text":
+        return {"type": "input_text", "text": part["text"]}
+    if part["type"] == "image":
+        return {"type": "input_image", "image_url": requests.address(part)}
+    if "url" in part:
+        return {"type": "input_file", "file_url": part["url"]}
+    return {
+        "type": "input_file",
+        "filename": requests.file_name(part) or "document",
+        "file_data": requests.address(part),
+    }
+
+
+# From the vendor's answer to ours.
+
+
+def whole(name: str, said: Record) -> Record:
+    """The Answer of a whole response object."""
+    if said.get("status") == "failed" or said.get("error"):
+        raise completion.failed(said.get("error") or "the vendor says that it failed")
+    if not isinstance(said.get("output"), list):
+        raise Fault("bad_response", f"the answer has no output: {str(said)[:200]!r}")
+    return answer(name, said, said["output"])
+
+
+def answer(name: str, said: Record, output: list[Record]) -> Record:
+    """The Answer made of a response object and its items."""
+    texts, refusals, thoughts, calls = [], [], [], []
+    for item in output:
+        kind = item.get("type")
+        if kind == "message":
+            for part in item.get("content") or ():
+                texts.append(part.get("text") or "")
+                refusals.append(part.get("refusal") or "")
+        elif kind == "function_call":
+            calls.append(
+                provider_serve.tool_call(
+                    item.get("call_id") or item.get("id"), item["name"], item.get("arguments") or ""
+                )
+            )
+        elif kind == "reasoning":
+            thoughts += [
+                part.get("text") or "" for part in item.get("summary") or item.get("content") or ()
+            ]
+    refusal = "".join(refusals)
+    message = provider_serve.message(
+        "".join(texts) or refusal, calls, "\n\n".join(filter(None, thoughts)), _kept(output), name
+    )
+    return {
+        "message": message,
+        "stop_reason": _stop(said, calls, refusal),
+        "usage": _counted(said.get("usage") or {}),
+        "model": said.get("model"),
+    }
+
+
+def _stop(said: Record, calls: list[Record], refusal: str) -> str:
+    reason = (said.get("incomplete_details") or {}).get("reason")
+    if said.get("status") == "incomplete" or reason:
+        return "content_filter" if reason == "content_filter" else "max_tokens"
+    return "refusal" if refusal else "tool_use" if calls else "end_turn"
+
+
+def _kept(output: list[Record]) -> Record:
+    """The items to bring back, where there is reasoning or a phase, in their order; else the content says it all."""
+    items = [
+        {field: item[field] for field in BACK[item["type"]] if item.get(field) is not None}
+        for item in output
+        if item.get("type") in BACK
+        and (item["type"] != "reasoning" or item.get("encrypted_content"))
+    ]
+    return {"items": items} if any(i["type"] == "reasoning" or "phase" in i for i in items) else {}
+
+
+BACK = {  # the items that are brought back, and what of them
+    "reasoning": ("type", "id", "summary", "encrypted_content"),
+    "message": ("type", "id", "role", "status", "content", "phase"),
+    "function_call": ("type", "id", "call_id", "name", "arguments", "status"),
+}
+DELTAS = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "text",
+    "response.reasoning_summary_text.delta": "thinking",
+    "response.reasoning_text.delta": "thinking",
+}
+ENDS = ("response.completed", "response.incomplete", "response.failed")
+
+
+def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
+    """The Answer of a response that comes in events."""
+    output: dict[int, Record] = {}
+    seen = False
+    for event in items:
+        if event.data.strip() == "[DONE]":
+            break
+        said, seen = http_call.decoded(event.data, f"event {event.event!r} of the stream"), True
+        kind = said.get("type") or event.event
+        if kind in DELTAS:
+            yield {DELTAS[kind]: said.get("delta") or ""}
+        elif kind == "response.reasoning_summary_part.added" and said.get("summary_index"):
+            yield {"thinking": "\n\n"}
+        elif kind == "response.output_item.done":
+            output[said.get("output_index", len(output))] = said["item"]
+        elif kind == "error":
+            raise completion.failed(said.get("error") or said)
+        elif kind in ENDS:
+            final = said.get("response") or {}
+            return whole(
+                name,
+                {**final, "output": final.get("output") or [output[i] for i in sorted(output)]},
+            )
+    raise (
+        Fault("network", "the stream broke off before its end")
+        if seen
+        else Fault("bad_response", "the stream is empty")
+    )
+
+
+def _counted(told: Record) -> Record:
+    inputs, outputs = (
+        told.get("input_tokens_details") or {},
+        told.get("output_tokens_details") or {},
+    )
+    return provider_serve.usage(
+        told.get("input_tokens"),
+        told.get("output_tokens"),
+        inputs.get("cached_tokens"),
+        outputs.get("reasoning_tokens"),
+    )

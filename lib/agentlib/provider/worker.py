@@ -1,0 +1,288 @@
+"""The requests in flight of a provider, a thread each; one final record for each, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from _thread import (
+    start_new_thread,
+)  # threading.Thread waits until the thread has begun: 0.05 ms each
+from queue import Empty, SimpleQueue
+
+from agentlib import records
+from agentlib.faults import RETRYABLE, Fault, Interrupted
+from agentlib.messages import requests
+from agentlib.provider import http_call
+from agentlib.provider.exchange import Exchange, ending, streamed
+from agentlib.provider.http import Connection, Reply, Watch
+from agentlib.provider.serve import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from agentlib.provider.serve import Answer, Embedding, Explain, Prepare, Record, Stream, Whole
+
+IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
+STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
+SPARE_FILES = 16  # open files that are no connections
+DEFAULTS = {
+    "request": "default_model",
+    "embed": "embedding_model",
+}  # what is asked: the model in the schema
+IDLE = 10.0  # seconds that a thread and its connection wait for another request
+PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
+
+
+class Desk:
+    """The requests in flight, a thread each."""
+
+    def __init__(
+        self,
+        schema: Record,
+        prepare: Prepare,
+        whole: Whole,
+        stream: Stream,
+        explain: Explain,
+        embedding: Embedding | None = None,
+    ) -> None:
+        self.schema, self.name, self.embedding = schema, schema["name"], embedding
+        self.prepare, self.whole, self.stream, self.explain = prepare, whole, stream, explain
+        self.secrets = [
+            v
+            for e in schema.get("env") or []
+            if e.get("key") and len(v := os.environ.get(e["name"], "").strip()) >= 8
+        ]
+        self.running: set[Exchange] = set()
+        self.changed = threading.Condition()
+        self.waiting: SimpleQueue[Exchange] = SimpleQueue()  # for a worker that is idle
+        self.idle = 0  # workers that nothing waits for
+        self.watched = False
+
+    def run(self) -> int:
+        """Answer all of standard input; a stream that is malformed ends after the answers to what came before."""
+        if sys.stdin.isatty():
+            return 0
+        threading.stack_size(STACK)
+        limit = _room()
+        try:
+            for line in records.read(sys.stdin.buffer):
+                if line.record["type"] in DEFAULTS:
+                    id = line.record.get("id")
+                    self._begin(
+                        Exchange(line.record, str(line.number) if id is None else id), limit
+                    )
+                else:
+                    records.put(line.raw + b"\n")
+        except Fault:
+            self._wait(1)
+            raise
+        except (Interrupted, KeyboardInterrupt):
+            self._interrupt()
+            raise
+        self._wait(1)
+        return 0
+
+    def _wait(self, room: int) -> None:
+        """Wait until fewer than `room` requests are in flight."""
+        try:
+            with self.changed:
+                while len(self.running) >= room:
+                    self.changed.wait()
+        except (Interrupted, KeyboardInterrupt):
+            self._interrupt()
+            raise
+
+    def _interrupt(self) -> None:
+        """Say of all that is in flight that it was ended, unless nobody reads: then the end does not wait for that."""
+
+        def say() -> None:
+            for exchange in list(self.running):
+                exchange.final(
+                    self._error(exchange, Fault("interrupted", "a signal ended the provider"))
+                )
+
+        saying = threading.Thread(target=ending, args=(say,), daemon=True)
+        saying.start()
+        saying.join(PATIENCE)
+
+    def _begin(self, exchange: Exchange, limit: int) -> None:
+        """Give the request to a worker that is idle, else to a new one."""
+        self._wait(limit)
+        with self.changed:
+            self.running.add(exchange)
+            if self.idle:
+                self.idle -= 1
+                self.waiting.put(exchange)
+                return
+        try:
+            if not self.watched:
+                start_new_thread(ending, (self._watch,))
+                self.watched = True
+            start_new_thread(ending, (self._work, exchange))
+        except RuntimeError:
+            exchange.final(
+                self._error(exchange, Fault("limit_exceeded", "the system gives no more threads"))
+            )
+            self._leave(exchange)
+
+    def _work(self, exchange: Exchange | None) -> None:
+        """Answer a request, and those that come within IDLE seconds of the last, by the same connection."""
+        connection = Connection()
+        while exchange:
+            self._answer(exchange, connection)
+            exchange = self._next(exchange)
+        connection.close()
+
+    def _next(self, done: Exchange) -> Exchange | None:
+        """The next request for a worker that has answered one; None when it has waited long enough."""
+        with self.changed:
+            self.idle += 1
+            self._leave(done)
+        try:
+            return self.waiting.get(timeout=IDLE)
+        except Empty:
+            pass
+        with self.changed:
+            try:
+                return self.waiting.get_nowait()  # given at the last moment
+            except Empty:
+                self.idle -= 1
+                return None
+
+    def _leave(self, exchange: Exchange) -> None:
+        with self.changed:
+            self.running.discard(exchange)
+            self.changed.notify_all()
+
+    def _watch(self) -> None:
+        """End what is overdue. Nothing that begins while this sleeps is due before it wakes: it has all its time."""
+        while True:
+            due = min(
+                [Watch(True).due(), *(exchange.watch.due() for exchange in list(self.running))]
+            )
+            time.sleep(min(max(0.01, due - time.monotonic()), 3600))
+            for exchange in list(self.running):
+                if exchange.watch.due() <= time.monotonic():
+                    if exchange.final(self._error(exchange, exchange.watch.fault()), overdue=True):
+                        exchange.watch.cut()
+                        self._leave(exchange)
+
+    def _answer(self, exchange: Exchange, connection: Connection) -> None:
+        """Ask, and write what comes of it."""
+
+        def read(reply: Reply) -> None:
+            exchange.final(self._response(exchange, self._read(exchange, request, call, reply)))
+            if call.frames:
+                reply.rest(exchange.watch)
+
+        try:
+            prepare, _ = self._functions(exchange)
+            request = requests.checked(exchange.request, self._default(exchange))
+            call = prepare(request)
+            connection.send(call, exchange.watch, read)
+        except Exception as bad:
+            exchange.final(self._error(exchange, _fault(bad)))
+
+    def _read(
+        self, exchange: Exchange, request: Record, call: http_call.Call, reply: Reply
+    ) -> Answer:
+        if not 200 <= reply.status < 300:
+            raise self.explain(reply.status, reply.headers, reply.beginning())
+        media = reply.media()
+        if media == "text/html":
+            page = http_call.excerpt(reply.beginning())
+            raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
+        if call.frames and media != "application/json":
+            items = _heard(call.frames(reply.chunks()), exchange.watch)
+            return streamed(exchange, request, self.stream(request, items))
+        _, whole = self._functions(exchange)
+        answer = whole(request, reply.document(many=bool(call.frames)))
+        if request.get("stream"):  # but the vendor did not stream
+            for kind in ("thinking", "text"):
+                if said := text_of(answer["message"], kind):
+                    exchange.delta(kind, said)
+        return answer
+
+    def _functions(self, exchange: Exchange) -> tuple[Prepare, Whole]:
+        """The vendor's functions for what is asked."""
+        if exchange.request["type"] == "request":
+            return self.prepare, self.whole
+        if self.embedding is None:
+            raise Fault("invalid_request", f"embed: {self.name} makes no embeddings")
+        return self.embedding
+
+    def _default(self, exchange: Exchange) -> str | None:
+        model: str | None = self.schema.get(DEFAULTS[exchange.request["type"]])
+        return model
+
+    def _response(self, exchange: Exchange, answer: Answer) -> Record:
+        model = answer.get("model") or exchange.request.get("model") or self._default(exchange)
+        told = answer.get("usage") or {}
+        embeds = "vectors" in answer
+        return {
+            "type": "embedding" if embeds else "response",
+            "id": exchange.id,
+            **{
+                name: answer[name]
+                for name in (("vectors",) if embeds else ("message", "stop_reason"))
+            },
+            "usage": told,
+            "model": model,
+            "provider": self.name,
+            "cost_usd": answer.get("cost_usd", _cost(self.name, model, told)),
+            "duration_ms": round((time.monotonic() - exchange.watch.started) * 1000),
+        }
+
+    def _error(self, exchange: Exchange, fault: Fault) -> Record:
+        record = {**fault.record(exchange.id), "provider": self.name}
+        record.setdefault("retryable", fault.kind in RETRYABLE)
+        for secret in self.secrets:
+            record["message"] = record["message"].replace(secret, "***")
+        record["message"] = record["message"][:4000]
+        return record
+
+
+def _fault(bad: Exception) -> Fault:
+    """What a request's failure is called; a vendor's function that stumbles over an answer of another form, too."""
+    if isinstance(bad, Fault):
+        return bad
+    if isinstance(bad, MemoryError):
+        return Fault("limit_exceeded", "out of memory")
+    if os.environ.get("AGENT_DEBUG"):
+        import traceback
+
+        traceback.print_exception(bad)
+    return Fault(
+        "bad_response", f"the answer is not of the vendor's form: {type(bad).__name__}: {bad}"
+    )
+
+
+def _room() -> int:
+    """How many requests may be in flight: IN_FLIGHT, or what the limit of open files (raised) leaves room for."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = IN_FLIGHT + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return IN_FLIGHT
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, soft - SPARE_FILES)
+
+
+def _heard(items: Iterator[Any], watch: Watch) -> Iterator[Any]:
+    """The items of a stream; each breaks the silence, but for pings."""
+    for item in items:
+        if getattr(item, "event", None) != "ping":
+            watch.heard = time.monotonic()
+        yield item
+
+
+def _cost(provider: str, model: Any, told: Record) -> float | None:
+    from agentlib.provider.prices import cost
+
+    return cost(provider, model, told)

@@ -1,0 +1,116 @@
+"""What all runs of one agent-react share, and how a conversation becomes a request and a response a message."""
+
+from __future__ import annotations
+
+from agentlib import records
+from agentlib.faults import Fault
+from agentlib.messages import transcript
+from agentlib.react import textreact
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from agentlib.invoke.toolset import Tools
+    from agentlib.messages.validate import Validator
+    from agentlib.plugin.host import Plugins
+    from agentlib.records import Record
+
+SYSTEM = (
+    "You are an agent in a Unix pipeline. Call tools where they help; do not guess what a tool can tell you. "
+    "When you have the answer, give it plainly, without asking back."
+)
+WANTED = "Your final answer must be nothing but JSON that fits this JSON Schema: {schema}"
+MISFIT = (
+    "Your answer does not fit the JSON Schema that it must fit: {problems}. Answer again, with nothing but the JSON. "
+    "The schema is {schema}"
+)
+MEASURED = ("usage", "model", "provider", "cost_usd", "duration_ms")
+
+
+class Setting:
+    """Nothing in here changes while runs are under way. The limits are 0 or None where there are none."""
+
+    plugins: Plugins | None = None
+    name: str | None = None
+    system: str | None = None
+    schema: Any = None  # JSON Schema of the final answer
+    max_iterations = 5
+    together = 8  # calls of one answer
+    text_react = False
+
+    def __init__(self, tools: Tools, **given: Any) -> None:
+        """tools: what the model may call. given: any of the fields above and below."""
+        self.tools = tools
+        self.options: Record = {}  # temperature, max_tokens, reasoning, stream: fields of every request
+        self.window: Callable[[Record], int | None] = lambda said: (
+            None
+        )  # tokens, by the last response
+        self._validator: Validator | None = None
+        for name, value in given.items():
+            setattr(self, name, value)
+
+    def request(self, messages: list[Record], system: str | None, model: str | None) -> Record:
+        """The `request` for the next word in this conversation."""
+        tools, said = self.tools.offered(), transcript.wire(messages)
+        told = self._instructions(messages, system, bool(tools))
+        request: Record = {"type": "request"}
+        if self.text_react and tools:
+            told, said, request["stop"] = textreact.render(told, said, tools)
+        elif tools:
+            request["tools"] = tools
+        elif self.schema is not None:  # with tools some vendors refuse it, or never call one
+            request["schema"] = self.schema
+        request["messages"] = [{"role": "system", "content": told}, *said] if told else said
+        return {**request, **self.options, **({"model": model} if model else {})}
+
+    def _instructions(self, messages: list[Record], system: str | None, tools: bool) -> str:
+        own = any(message.get("role") == "system" for message in messages)
+        told = system or ("" if own else SYSTEM)
+        if self.schema is not None and tools:
+            told = f"{told}\n\n{WANTED.format(schema=records.dumps(self.schema))}"
+        return told.strip()
+
+    def message(self, response: Record, number: int) -> Record:
+        """The answer as a `message` record with what was measured. number: of the answer in its run."""
+        said = response.get("message")
+        if not isinstance(said, dict):
+            raise Fault("bad_response", "the model's response has no message")
+        message: Record = {"type": "message", **said, "role": "assistant"}
+        if self.text_react:
+            message = textreact.parse(message)
+        if calls := _named(transcript.calls(message), number):
+            message["tool_calls"] = calls
+        else:
+            message.pop("tool_calls", None)
+        return {**message, **{field: response[field] for field in MEASURED if field in response}}
+
+    def misfit(self, answer: str) -> str:
+        """What keeps the final answer from fitting the schema, in words; '' where nothing does."""
+        if self.schema is None:
+            return ""
+        from agentlib.messages.validate import Validator
+
+        self._validator = self._validator or Validator(self.schema)
+        try:
+            return "; ".join(self._validator.problems(records.loads(self.bare(answer))))
+        except ValueError as bad:
+            return f"it is not JSON: {bad}"
+
+    def bare(self, answer: str) -> str:
+        """The answer; with a schema, the JSON out of a fence that stands around it."""
+        text = answer.strip()
+        if self.schema is None or not (text.startswith("```") and text.endswith("```")):
+            return answer
+        return text[3:-3].removeprefix("json").strip()
+
+
+def _named(calls: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """The calls, each with an id of its own: small models leave it out, or give one twice."""
+    seen: set[str] = set()
+    for place, call in enumerate(calls, 1):
+        if not isinstance(call.get("id"), str) or call["id"] in seen:
+            call["id"] = f"call_{number}_{place}"
+        seen.add(call["id"])
+    return calls

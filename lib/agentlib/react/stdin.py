@@ -1,0 +1,91 @@
+"""What agent-react takes from standard input: tools, material, a conversation, settings, tasks."""
+
+from __future__ import annotations
+
+from agentlib import cli, records
+from agentlib.faults import Fault
+from agentlib.messages import material, transcript
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agentlib.invoke.toolset import Tools
+    from agentlib.records import Line, Record
+
+CONFIG = ("name", "description", "provider", "model", "temperature", "max_tokens", "system")
+
+
+class Heard:
+    """The records that were read so far. tools: get each `tool` record. other: gets the lines that are not for us."""
+
+    def __init__(self, tools: Tools, other: Callable[[bytes], None]) -> None:
+        self._tools, self._other = tools, other
+        self.config: Record = {}
+        self.material: list[Record] = []
+        self.messages: list[Record] = []
+
+    def until_task(self, stream: Iterator[Line]) -> Record | None:
+        """Read on to the first `task` record, and give it; None at the end of the stream."""
+        for line in stream:
+            if line.record["type"] == "task":
+                return line.record
+            self.take(line)
+        return None
+
+    def take(self, line: Line) -> None:
+        """One record that is not a task."""
+        record, kind = line.record, line.record["type"]
+        if kind == "tool":
+            self._tools.add(record)
+        elif kind in material.KINDS:
+            self.material.append(record)
+        elif kind == "message":
+            self._message(line)
+        elif kind == "config":
+            self.config.update(
+                {name: record[name] for name in CONFIG if record.get(name) is not None}
+            )
+        else:
+            if kind == "error":
+                cli.warn(f"an error came down the pipe: {record.get('message')}")
+            self._other(line.raw)
+
+    def _message(self, line: Line) -> None:
+        try:
+            self.messages.append(transcript.check(line.record))
+        except Fault as fault:
+            raise Fault("invalid_input", f"line {line.number}: {fault.message}") from None
+        if "replaces" in line.record:
+            self.messages = transcript.replaced(self.messages)
+
+    def request(self, words: list[str]) -> Record | None:
+        """The task of a single run: the operands with the material, or the `input` records alone; None for neither."""
+        pieces = self.material
+        if not words:
+            inputs = [piece for piece in pieces if piece["type"] == "input"]
+            if not any(
+                str(piece.get("text", "")).strip() for piece in inputs
+            ):  # none, or an empty standard input
+                return None
+            words = ["\n\n".join(str(piece.get("text", "")) for piece in inputs)]
+            pieces = [piece for piece in pieces if piece["type"] != "input"]
+        return {"type": "task", "input": " ".join(words), "material": pieces}
+
+
+def plain() -> Iterator[Line]:
+    """Standard input as one `input` record."""
+    record = records.plain()
+    if record["text"]:
+        yield records.Line(record, b"", 1)
+
+
+def same(messages: list[Record], task: Record) -> bool:
+    """Whether the conversation waits for an answer to this very request: then it is gone on with, not asked twice."""
+    asked = next(
+        (one for one in reversed(messages) if one.get("role") == "user" and "replaces" not in one),
+        None,
+    )
+    if asked is None or transcript.finished(messages):
+        return False
+    return bool(asked["content"] == material.message(task["input"], task["material"])["content"])

@@ -1,0 +1,92 @@
+"""ReAct in plain text, for models without tool calling: Thought / Action / Action Input / Observation.
+
+The conversation itself stays in `message` records with tool calls; only what the model reads and writes is text.
+After Yao and others, "ReAct", arXiv 2210.03629.
+"""
+
+from __future__ import annotations
+
+import re
+
+from agentlib import records
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agentlib.records import Record
+
+FORM = """You can use these tools, one JSON object a line:
+{tools}
+
+To use one, write exactly this and then stop:
+Thought: why
+Action: the tool's name
+Action Input: its arguments as one JSON object
+
+You will be given an Observation. When you know the answer, write:
+Thought: why
+Final Answer: the answer"""
+STOP = ["\nObservation:"]
+ACTION = re.compile(
+    r"^[ \t]*Action[ \t]*:[ \t]*(?P<name>[^\n]+?)[ \t]*\n+[ \t]*Action Input[ \t]*:[ \t]*(?P<rest>.*)",
+    re.S | re.M,
+)
+ANSWER = re.compile(r"^[ \t]*Final Answer[ \t]*:[ \t]*(?P<answer>.*)", re.S | re.M)
+
+
+def render(
+    system: str, messages: list[Record], tools: list[Record]
+) -> tuple[str, list[Record], list[str]]:
+    """(system, messages, stop) of the same conversation as text, without calls."""
+    told = "\n".join(records.dumps(tool) for tool in tools)
+    out: list[Record] = []
+    for message in messages:
+        plain = _plain(message)
+        if (
+            out
+            and out[-1]["role"] == plain["role"] == "user"
+            and isinstance(out[-1]["content"], str)
+        ):
+            out[-1] = {"role": "user", "content": f"{out[-1]['content']}\n{plain['content']}"}
+        else:
+            out.append(plain)
+    return f"{system}\n\n{FORM.format(tools=told)}".strip(), out, STOP
+
+
+def _plain(message: Record) -> Record:
+    if message["role"] == "tool":
+        from agentlib.messages import material
+
+        return {
+            "role": "user",
+            "content": "Observation: " + material.fence("output", str(message.get("content", ""))),
+        }
+    said = {"role": message["role"], "content": message.get("content") or ""}
+    for call in message.get("tool_calls") or ():
+        line = f"Action: {call.get('name')}\nAction Input: {_written(call.get('arguments'))}"
+        said["content"] = f"{said['content']}\n{line}".strip()
+    return said
+
+
+def _written(arguments: object) -> str:
+    return arguments if isinstance(arguments, str) else records.dumps(arguments)
+
+
+def parse(message: Record) -> Record:
+    """The model's text as a message: with one call, or with the final answer alone."""
+    text = message.get("content")
+    if not isinstance(text, str):
+        text = "".join(part.get("text", "") for part in text or () if isinstance(part, dict))
+    action, answer = ACTION.search(text), ANSWER.search(text)
+    if action and (answer is None or action.start() < answer.start()):
+        call = {"name": action["name"].strip("`*\"' "), "arguments": _arguments(action["rest"])}
+        return {**message, "content": text[: action.start()].strip(), "tool_calls": [call]}
+    return {**message, "content": answer["answer"].strip() if answer else text.strip()}
+
+
+def _arguments(rest: str) -> object:
+    """The JSON object of the text; the text as it is where there is none, so that the fault can be told."""
+    rest = rest.partition("\nObservation:")[0].strip()
+    try:
+        return records.loads(rest[rest.index("{") : rest.rindex("}") + 1])
+    except ValueError:
+        return rest

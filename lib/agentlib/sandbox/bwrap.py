@@ -1,0 +1,103 @@
+"""The command line of bubblewrap for a view: namespaces, mounts, no capabilities (bwrap(1), version 0.8 or newer)."""
+
+from __future__ import annotations
+
+import os
+
+from agentlib.sandbox.mounts import EMPTY, MASK, WRITE, View
+
+ALONE = (
+    "--unshare-all",
+    "--unshare-user",
+    "--cap-drop",
+    "ALL",
+    "--die-with-parent",
+    "--new-session",
+)
+# of a warden, in the sandbox's own name space of users: root in it, to mount /proc and a devpts
+NEEDED = (
+    "--uid",
+    "0",
+    "--gid",
+    "0",
+    "--cap-add",
+    "CAP_SYS_ADMIN",
+    "--cap-add",
+    "CAP_SYS_RESOURCE",
+    "--cap-add",
+    "CAP_SETPCAP",
+    "--cap-add",
+    "CAP_SETFCAP",
+)
+# /proc/sys once more, read-only: bwrap started by root leaves it writable, for the kernel still sees root
+MACHINE = (
+    "--ro-bind",
+    "/",
+    "/",
+    "--dev",
+    "/dev",
+    "--proc",
+    "/proc",
+    "--ro-bind",
+    "/proc/sys",
+    "/proc/sys",
+)
+MIB = 1 << 20
+NOWHERE = "/run/empty"  # the working folder of a probe
+SIZES = {
+    "/tmp": 512 * MIB,
+    "/dev/shm": 64 * MIB,
+    "/run": 16 * MIB,
+}  # bytes of memory that an empty place may fill
+SIZE = 256 * MIB  # the others (a home, /var/tmp)
+
+
+def command(program: str, view: View, network: bool, filter: int) -> list[str]:
+    """What to put before a tool's argv. filter: a descriptor of the seccomp program, to be inherited."""
+    where = ["--chdir", view.folder] if view.visible else ["--dir", NOWHERE, "--chdir", NOWHERE]
+    return [
+        program,
+        *ALONE,
+        "--disable-userns",
+        *_walls(view, network),
+        *where,
+        "--seccomp",
+        str(filter),
+        "--",
+    ]
+
+
+def kept(program: str, view: View, network: bool) -> list[str]:
+    """What to put before the argv of a warden (warden.py): the same walls, and what it needs to part the room."""
+    return [program, *ALONE, *NEEDED, *_walls(view, network), "--chdir", "/", "--"]
+
+
+def _walls(view: View, network: bool) -> list[str]:
+    argv = [*(["--share-net"] if network else []), *MACHINE]
+    for path, action in view.ordered():
+        argv += _mount(path, action)
+    argv += _resolver() if network else []
+    for path, action in view.ordered():  # last, since others may have been mounted inside
+        argv += ["--remount-ro", path] if action == MASK and os.path.isdir(path) else []
+    return argv
+
+
+def _mount(path: str, action: str) -> list[str]:
+    if action == EMPTY:
+        return ["--size", str(size(path)), "--tmpfs", path]
+    if action == MASK and os.path.isdir(path):
+        return ["--size", "4096", "--tmpfs", path]
+    if action == MASK:
+        return ["--ro-bind", "/dev/null", path]
+    return ["--bind" if action == WRITE else "--ro-bind", path, path]
+
+
+def size(path: str) -> int:
+    """Bytes of memory that this empty place may fill."""
+    return SIZES.get(path, SIZE)
+
+
+def _resolver() -> list[str]:
+    """The name servers, where /etc/resolv.conf points into /run, which is empty inside."""
+    real = os.path.realpath("/etc/resolv.conf")
+    return ["--ro-bind", real, real] if real.startswith("/run/") and os.path.exists(real) else []

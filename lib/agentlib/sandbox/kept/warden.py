@@ -1,0 +1,334 @@
+"""warden.py FD - start a cell for every order that comes on FD, until FD is closed
+
+It runs inside a sandbox that is kept up (ward.py), so that a call costs no sandbox of its own. The walls are
+bubblewrap's; in them each cell has name spaces of its own (processes, mounts, IPC), its own /proc and its own empty
+places, no capabilities, the filter of system calls, the limits. Where there is no bubblewrap this runs outside, and
+puts Landlock on each cell (confine.py).
+
+FD is a socket of packets, each one object in marshal's form: the setup, which is answered, and then the orders. With
+an order come the tool's three descriptors and the cell's line. A byte on the line is a signal for the cell, its end is
+KILL; back goes, once, the exit status: a signed number of four bytes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import marshal
+import os
+import resource  # noqa: F401  (limits.py needs it in each cell: here it is loaded once)
+import select
+import signal
+import socket
+import sys
+
+sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")))
+
+from agentlib.faults import Fault
+from agentlib.sandbox import confine, limits, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    View = list[tuple[str, bool, int]]  # path, whether it is an empty place, how many bytes of it
+
+SETUP = 1 << 20  # bytes of it, at most
+READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT, BIND, RECURSIVE = (
+    1,
+    2,
+    4,
+    8,
+    32,
+    4096,
+    16384,
+)  # sys/mount.h
+DETACH = 2
+CLONE = {"x86_64": 56, "aarch64": 220}  # the number of clone(2)
+OWN_SPACES = 0x00020000 | 0x08000000 | 0x20000000  # CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID
+NEW_USERS = 0x10000000  # CLONE_NEWUSER
+DUMPABLE, DROP_FROM_BOUND, AMBIENT, CLEAR_ALL = 4, 24, 47, 4  # linux/prctl.h
+CAPABILITY_VERSION_3 = 0x20080522
+IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
+LIBC = ctypes.PyDLL(
+    None, use_errno=True
+)  # keeps hold of the interpreter: clone(2) returns in two processes
+
+
+class Warden:
+    """setup: packet (bytes of an order at most), view (None: there are no walls), network, user (uid, gid)."""
+
+    def __init__(self, setup: dict[str, Any]) -> None:
+        self.packet, self.walled, self.user = (
+            setup["packet"],
+            setup["view"] is not None,
+            setup["user"],
+        )
+        self.cells: dict[
+            int, tuple[int, int, int]
+        ] = {}  # by handle and by line: (pid, handle, line)
+        self.poll = select.poll()
+        if self.walled:
+            self.refill = refiller(setup["view"])
+            self.filter = seccomp.installer(seccomp.program(setup["network"]))
+            furnish(self.user)
+
+    def serve(self, orders: socket.socket) -> int:
+        """Until the orders end, and with them everything here."""
+        self.poll.register(orders, select.POLLIN)
+        while True:
+            for descriptor, _ in self.poll.poll():
+                if descriptor in self.cells:
+                    self.attend(descriptor)
+                elif descriptor == orders.fileno() and not self.take(orders):
+                    return self.end()
+
+    def take(self, orders: socket.socket) -> bool:
+        """One order; whether there was one."""
+        packet, given, _, _ = socket.recv_fds(orders, self.packet, 4)
+        if not packet:
+            return False
+        for one in given:
+            os.set_inheritable(one, False)  # no tool gets what belongs to another
+        line = given.pop()
+        try:
+            pid = self.begin(marshal.loads(packet), given)
+            handle = os.pidfd_open(pid)
+        except OSError as bad:
+            os.write(given[2], f"sandbox: {bad.strerror}\n".encode())
+            report(line, 126)
+            os.close(line)
+        else:
+            self.cells[handle] = self.cells[line] = (pid, handle, line)
+            self.poll.register(handle, select.POLLIN)
+            self.poll.register(line, select.POLLIN)
+        for one in given:
+            os.close(one)
+        return True
+
+    def begin(self, order: dict[str, Any], given: list[int]) -> int:
+        """The number of a new process, which becomes the cell."""
+        spaces = OWN_SPACES if self.walled else 0
+        pid: int = LIBC.syscall(CLONE[os.uname().machine], spaces | signal.SIGCHLD, 0, 0, 0, 0)
+        check(pid, "clone")
+        if pid == 0:
+            try:
+                (self.inhabit if self.walled else alone)(order, given)
+            except BaseException as bad:
+                os.write(given[2], f"sandbox: {bad}\n".encode())
+            finally:
+                os._exit(126)
+        return pid
+
+    def attend(self, descriptor: int) -> None:
+        """A cell has ended, or is to get a signal."""
+        pid, handle, line = self.cells[descriptor]
+        if descriptor == line:
+            wanted = os.read(line, 1)
+            if not wanted:  # whoever waited for it is gone
+                self.poll.unregister(line)
+            return self.signal(pid, wanted[0] if wanted else signal.SIGKILL)
+        self.signal(
+            pid, signal.SIGKILL
+        )  # what it leaves in its group, where there are no name spaces
+        report(line, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        for one in (handle, line):
+            del self.cells[one]
+            try:
+                self.poll.unregister(one)
+            except KeyError:
+                pass
+            os.close(one)
+
+    def signal(self, pid: int, signum: int) -> None:
+        """To all of a cell: its first process passes TERM on, and with that process its name space ends."""
+        try:
+            (os.kill if self.walled else os.killpg)(pid, signum)
+        except ProcessLookupError:
+            pass
+
+    def end(self) -> int:
+        """Nothing outlives us."""
+        for pid, _, _ in self.cells.values():
+            self.signal(pid, signal.SIGKILL)
+        return 0
+
+    def inhabit(self, order: dict[str, Any], given: list[int]) -> None:
+        """Be the first process of a cell: furnish it, start the tool, and end with it."""
+        os.setsid()
+        self.refill()
+        os.chdir(order["cwd"])
+        if self.user != (0, 0):
+            become(*self.user)
+        abandon()
+        limits.impose(order["limits"], order["limits"]["processes"])
+        self.filter()
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(-1, signal.SIGTERM))
+        actions = [(os.POSIX_SPAWN_DUP2, one, n) for n, one in enumerate(given)]
+        tool = os.posix_spawn(
+            order["argv"][0],
+            order["argv"],
+            order["env"],
+            file_actions=actions,
+            setsigdef=IGNORED_BY_PYTHON,
+        )
+        os.closerange(0, 1 << 20)  # a pipe ends when the tool closes it, not when we end
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            if pid == tool:
+                code = os.waitstatus_to_exitcode(status)
+                os._exit(code if code >= 0 else 128 - code)
+
+
+def alone(order: dict[str, Any], given: list[int]) -> None:
+    """Be the tool, behind Landlock."""
+    os.setsid()
+    for n, one in enumerate(given):
+        os.dup2(one, n)
+    os.chdir(order["cwd"])
+    confine.confine(order["confined"])
+    for signum in IGNORED_BY_PYTHON:
+        signal.signal(signum, signal.SIG_DFL)
+    os.execve(order["argv"][0], order["argv"], order["env"])
+
+
+def report(line: int, status: int) -> None:
+    """The exit status, to whoever still waits for it."""
+    try:
+        os.write(line, status.to_bytes(4, "little", signed=True))
+    except OSError:
+        pass
+
+
+def refiller(view: View) -> Callable[[], None]:
+    """A function that makes a cell's own mounts: fresh empty places, and in them what the view shows there."""
+    empty = {path for path, hollow, _ in view if hollow}
+    steps = [
+        (path, hollow, size) for path, hollow, size in view if hollow or above(path, view) in empty
+    ]
+
+    def refill() -> None:
+        held = {
+            path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path, hollow, _ in steps if not hollow
+        }
+        for path, hollow, size in steps:
+            if hollow:
+                os.makedirs(path, exist_ok=True)
+                mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEVICES, f"mode=755,size={size}")
+            else:
+                place(path, os.path.isdir(f"/proc/self/fd/{held[path]}"))
+                mount(f"/proc/self/fd/{held[path]}", path, None, BIND | RECURSIVE)
+        mount(
+            "devpts",
+            "/dev/pts",
+            "devpts",
+            NO_SUID | NO_PROGRAMS,
+            "newinstance,ptmxmode=0666,mode=620",
+        )
+        proc()
+
+    return refill
+
+
+def above(path: str, view: View) -> str:
+    """The nearest folder above this one that the view says something of; '' where there is none."""
+    return max(
+        (one for one, _, _ in view if path.startswith(f"{one.rstrip('/')}/")), key=len, default=""
+    )
+
+
+def place(path: str, folder: bool) -> None:
+    """A mount point."""
+    os.makedirs(path if folder else os.path.dirname(path), exist_ok=True)
+    if not folder:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def proc() -> None:
+    """A /proc of one's own; what root could turn there is read-only, as bubblewrap has it."""
+    flags = NO_SUID | NO_DEVICES | NO_PROGRAMS
+    mount("proc", "/proc", "proc", flags)
+    for name in ("sys", "sysrq-trigger", "irq", "bus"):
+        if os.path.exists(path := f"/proc/{name}"):
+            mount(path, path, None, BIND)
+            mount(None, path, None, REMOUNT | BIND | READ_ONLY | flags)
+
+
+def furnish(user: tuple[int, int]) -> None:
+    """Once, for all cells: nothing writable that they would share, no name spaces of users, nobody looks at us."""
+    if user == (0, 0):  # else each cell needs one, and the filter refuses more
+        mount("proc", "/proc", "proc", 0)
+        write("/proc/sys/user/max_user_namespaces", "0")
+        check(LIBC.umount2(b"/proc", DETACH), "umount /proc")
+    mount(None, "/dev", None, REMOUNT | BIND | READ_ONLY | NO_SUID)
+    check(LIBC.prctl(DUMPABLE, 0, 0, 0, 0), "prctl")
+    renounce()
+
+
+def become(uid: int, gid: int) -> None:
+    """Be the user again: in order to mount, a warden is root in the sandbox's name space, who is the user outside."""
+    check(LIBC.unshare(NEW_USERS), "unshare")
+    check(LIBC.prctl(DUMPABLE, 1, 0, 0, 0), "prctl")  # else these files are not ours
+    write("/proc/self/setgroups", "deny")
+    write("/proc/self/uid_map", f"{uid} 0 1")
+    write("/proc/self/gid_map", f"{gid} 0 1")
+    check(LIBC.prctl(DUMPABLE, 0, 0, 0, 0), "prctl")
+    renounce()
+
+
+def renounce() -> None:
+    """No program that is started from here on gets a capability."""
+    check(LIBC.prctl(AMBIENT, CLEAR_ALL, 0, 0, 0), "prctl")
+    for capability in range(64):
+        if LIBC.prctl(DROP_FROM_BOUND, capability, 0, 0, 0):
+            break  # the one before was the last that this kernel knows
+
+
+def abandon() -> None:
+    """Give up those that this process has."""
+    check(
+        LIBC.capset((ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()),
+        "capset",
+    )
+
+
+def write(path: str, text: str) -> None:
+    """To a file of the kernel, in one piece."""
+    descriptor = os.open(path, os.O_WRONLY)
+    os.write(descriptor, text.encode())
+    os.close(descriptor)
+
+
+def mount(
+    source: str | None, target: str, kind: str | None, flags: int, data: str | None = None
+) -> None:
+    """mount(2)."""
+    words = [None if one is None else os.fsencode(one) for one in (source, target, kind)]
+    options = None if data is None else data.encode()
+    check(LIBC.mount(*words, ctypes.c_ulong(flags), options), f"mount {target}")
+
+
+def check(result: int, what: str) -> None:
+    """OSError for a call that went wrong."""
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+
+
+def main(argv: list[str]) -> int:
+    """0 at the end of the orders. The answer to the setup is why there can be no cells, or ''; and our mount table."""
+    with socket.socket(fileno=int(argv[0])) as orders:
+        orders.set_inheritable(False)
+        try:
+            warden, why = Warden(marshal.loads(orders.recv(SETUP))), ""
+        except (OSError, Fault, EOFError, ValueError) as bad:
+            warden, why = None, str(bad)
+        gc.disable()  # it would write to every page that we share with a cell, and so copy it
+        with open("/proc/self/mountinfo", "rb") as table:
+            table.read()
+            socket.send_fds(orders, [marshal.dumps(why)], [table.fileno()])
+        return warden.serve(orders) if warden else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

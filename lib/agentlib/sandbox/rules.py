@@ -1,0 +1,51 @@
+"""A view in the words of Landlock, which knows only trees to allow: everything but what is hidden, listed."""
+
+from __future__ import annotations
+
+import os
+
+from agentlib.faults import Fault
+from agentlib.sandbox.mounts import EMPTY, MASK, READ, WRITE, View
+
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+# no process of /proc, not even one's own: through them root could read everyone's environment
+OF_PROC = tuple(
+    f"/proc/{name}" for name in ("cpuinfo", "meminfo", "stat", "uptime", "loadavg", "version")
+)
+
+
+def of(view: View) -> tuple[list[str], list[str]]:
+    """(readable, writable) trees. Fault tool_denied where the view asks for what Landlock cannot do."""
+    writable = [path for path, action in view.actions.items() if action == WRITE]
+    holes = [
+        path
+        for path, action in view.actions.items()
+        if action != WRITE and any(path.startswith(f"{tree}/") for tree in writable)
+    ]
+    if holes:
+        raise Fault(
+            "tool_denied",
+            f"sandbox unavailable: without bubblewrap {holes[0]} cannot be protected in a "
+            "folder that may be written (install bubblewrap, or use --sandbox read)",
+        )
+    closed = {path for path, action in view.actions.items() if action in (EMPTY, MASK)} | {
+        "/proc",
+        "/dev",
+    }
+    shown = [path for path, action in view.actions.items() if action in (READ, WRITE)]
+    readable = [one for path in ("/", *shown) for one in _around(path, closed)]
+    return [*readable, *OF_PROC], [*writable, *DEVICES]
+
+
+def _around(tree: str, closed: set[str]) -> list[str]:
+    """The largest trees of this one that hold nothing closed; links are left out, for they lead elsewhere."""
+    if tree in closed:
+        return []
+    if not any(path.startswith(f"{tree.rstrip('/')}/") for path in closed):
+        return [tree]
+    try:
+        with os.scandir(tree) as found:
+            below = [entry.path for entry in found if not entry.is_symlink()]
+    except OSError:
+        return []
+    return [one for path in below for one in _around(path, closed)]

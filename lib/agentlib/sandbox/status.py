@@ -1,0 +1,98 @@
+"""What the sandbox gives on this machine, and what it does not, in lines for a person (--sandbox-status)."""
+
+from __future__ import annotations
+
+import os
+
+from agentlib.faults import Fault
+from agentlib.sandbox import cell, host, limits, rules, seccomp, workspace
+from agentlib.sandbox.mounts import MASK, READ, View
+
+GIVES = (
+    (
+        "read",
+        "nothing can be changed but scratch folders; homes, /tmp and /run are empty; secrets masked; no network",
+    ),
+    (
+        "work",
+        "and the working folder can be written, but for what runs or is believed later (.git/hooks, AGENTS.md…)",
+    ),
+    (
+        "net",
+        "and the internet is open: that is the local network and this machine's own ports as well",
+    ),
+    ("off", "no sandbox; only by --sandbox off or --allow NAME:off"),
+)
+
+
+def lines(folder: str) -> list[str]:
+    """The way, the profiles, the limits, what is missing, what is special in this working folder."""
+    way, why = cell.verdict()
+    told = [f"sandbox: {way or 'none'}" + (f" ({why})" if why else "")]
+    if way:
+        told += [f"profile {name}: {text}" for name, text in GIVES]
+        told += [f"limits of a call: {_limits()}"]
+        told += [f"missing: {one}" for one in missing(way)]
+        told += _here(folder, way)
+    else:
+        told += [
+            "every tool that needs the sandbox is refused (tool_denied); --sandbox off runs them without"
+        ]
+    return told
+
+
+def missing(way: str) -> list[str]:
+    """What this way does not give here, each in a sentence."""
+    lacks = []
+    if os.geteuid() == 0 and not limits.available():
+        lacks.append(
+            "no limit on processes for root (no pids control group here): run as a plain user"
+        )
+    if way == "landlock":
+        from agentlib.sandbox import landlock
+
+        version = landlock.abi()
+        lacks += [
+            "a folder with .git, AGENTS.md or secrets cannot be written (work and net are refused there)",
+            "in work and net, mode, owner, times and attributes of one's own files elsewhere can be changed",
+            "a tool's children in sessions of their own may outlive it",
+        ]
+        lacks += ["signals to other processes of this user are not refused"] if version < 6 else []
+        lacks += ["files cannot be linked or moved between folders"] if version < 2 else []
+    return lacks
+
+
+def _limits() -> str:
+    used = limits.defaults()
+    return (
+        f"{used['processes']} processes of {used['memory'] >> 20} MiB each, files of {used['file'] >> 20} MiB, "
+        f"{used['files']} open files, no core dumps"
+    )
+
+
+def _here(folder: str, way: str) -> list[str]:
+    view = View(["/bin/true"], "", folder, writable=True, visible=True, read=(), write=())
+    if view.cannot:
+        return [f"here: {view.cannot}"]
+    real = os.path.realpath(folder)
+    told = [
+        f"here: masked: {os.path.relpath(path, real)}"
+        for path, action in view.ordered()
+        if action == MASK and host.inside(path, real)
+    ]
+    told += [
+        f"here: read-only: {os.path.relpath(path, real)}"
+        for path, action in view.ordered()
+        if action == READ and host.inside(path, real)
+    ]
+    if not workspace.look(real).whole:
+        told.append(
+            f"here: only {workspace.ENTRIES} entries, to a depth of {workspace.DEPTH}, were searched for secrets"
+        )
+    try:
+        seccomp.program()
+        if way == "landlock":
+            rules.of(view)
+    except Fault as fault:
+        told.append(f"here: {fault.message}")
+    return told

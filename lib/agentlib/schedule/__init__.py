@@ -1,0 +1,4 @@
+"""The programs agent-every and agent-schedule.
+
+May import: process.
+"""

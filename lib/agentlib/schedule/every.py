@@ -1,0 +1,163 @@
+"""The work of agent-every: one run after another, at intervals, until told to end.
+
+The monotonic clock is what counts: a clock that is set, or a machine that slept, makes no burst of runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+
+from agentlib import cli, paths
+from agentlib.faults import Fault, Interrupted
+from agentlib.process import command, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+
+KILL = 2.0  # seconds between TERM and KILL
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str) -> float:
+    """30s, 10m, 2h, 1d in seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not found:
+        raise Fault(
+            "invalid_input", f"{text!r} is not a time: a number and one of s m h d, such as 10m"
+        )
+    return float(found[1]) * UNITS[found[2]]
+
+
+def main(args: Namespace) -> int:
+    """Run until TERM (then 0), or --count runs (then the status of the last)."""
+    interval, jitter = seconds(args.interval), seconds(args.jitter)
+    lock = alone(args.name or " ".join(args.command))
+    status, count, leash = 0, 0, command.Leash()
+    try:
+        notify("READY=1")
+        due = time.monotonic()
+        while True:
+            pause(due + random.random() * jitter)
+            now = time.monotonic()
+            due = (
+                due + interval if due + interval > now else now + interval
+            )  # what was missed is not made up for
+            status = once(args, leash)
+            count += 1
+            notify(f"STATUS=run {count} ended with status {status}")
+            if count == args.count:
+                return status
+    except Interrupted:
+        return 0
+    finally:
+        notify("STOPPING=1")
+        os.close(lock)
+
+
+def alone(name: str) -> int:
+    """The lock of that name, ours as long as we live; a Fault where another has it."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:100] or "command"
+    file = os.open(
+        paths.runtime() / f"every-{safe}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Fault("tool_error", f"{name}: is running already") from None
+    return file
+
+
+def beat() -> float:
+    """The seconds between two signs of life, where a watchdog wants them (sd_watchdog_enabled(3)), else endless."""
+    return int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6 or float("inf")
+
+
+def pause(until: float) -> None:
+    """Sleep, and give signs of life."""
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, beat()))
+        notify("WATCHDOG=1")
+
+
+def watched(child: run.Child, limit: float) -> bool:
+    """Whether the run ends within so many seconds; with signs of life while it lasts."""
+    until = time.monotonic() + limit
+    while not child.ended(min(until - time.monotonic(), beat())):
+        if time.monotonic() >= until:
+            return False
+        notify("WATCHDOG=1")
+    return True
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """A signal that asks us to end waits until the child that is being started is in our hand."""
+    came: list[int] = []
+    before = {signum: signal.signal(signum, lambda n, _: came.append(n)) for signum in ENDING}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    if came:
+        raise Interrupted(came[0])
+
+
+def once(args: Namespace, leash: command.Leash) -> int:
+    """One run; its status, 124 where its time was up. TERM gives it the grace, then ends it and us."""
+    began = time.monotonic()
+    argv = command.bound([command.found(args.command[0]), *args.command[1:]])
+    child, late, status = None, False, 0
+    try:
+        with held():
+            child = leash.start(lambda: run.Own({"args": argv}, subprocess.DEVNULL))
+        late = not watched(child, seconds(args.timeout))
+        if late:
+            log(4, f"run ended after {args.timeout}, its time limit")
+            child.signal(signal.SIGTERM)
+            child.ended(KILL)
+    except (Interrupted, KeyboardInterrupt):
+        notify("STOPPING=1")
+        if child:
+            child.ended(seconds(args.grace))
+        raise
+    finally:
+        if child:
+            status = leash.drop(child)
+    if late:
+        return 124
+    status = 128 - status if status < 0 else status
+    log(
+        6 if status == 0 else 4,
+        f"run ended with status {status} after {time.monotonic() - began:.1f} s",
+    )
+    return status
+
+
+def log(priority: int, text: str) -> None:
+    """One line on stderr, with journald's prefix where that is who reads (sd-daemon(3))."""
+    prefix = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else ""
+    cli.say(f"{prefix}{cli.program()}: {text}")
+
+
+def notify(state: str) -> None:
+    """Tell the service manager, where there is one (sd_notify(3)); never fails."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
+    except OSError:
+        pass

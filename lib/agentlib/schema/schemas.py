@@ -1,0 +1,274 @@
+"""Ask executables what they are (`--agent-schema`), all at once and cached: the records of agent-discover.
+
+Only a file that its owner marked is run: one that holds the bytes `agent-schema`, or one of the suite's own.
+The head of a record is always `{"type":…,"name":…,"kind":…,`, so that a listing need not parse it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from agentlib import paths, records
+from agentlib.faults import Fault
+from agentlib.schema import cache as schema_cache
+from agentlib.schema import shebang, trust
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from agentlib.schema.probe import Outcome
+
+    Record = dict[str, Any]
+    Answer = list[bytes] | Fault
+
+KINDS = ("tool", "agent", "provider", "plugin")
+INVOKES = ("json", "text", "argv", "jsonl")
+_OURS = ("type", "command", "args", "parameters", "input_schema")  # not passed on from a schema
+_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def ask(
+    files: Iterable[str], timeout: float = 3.0, fresh: bool = False
+) -> dict[str, list[Record] | Fault]:
+    """The records of each executable, by the path given; a Fault, never raised, for one that has none.
+
+    timeout: seconds for one program; all are asked at once. fresh: do not believe the cache.
+    """
+    return {
+        path: answer if isinstance(answer, Fault) else [records.loads(raw) for raw in answer]
+        for path, answer in ask_raw(files, timeout, fresh).items()
+    }
+
+
+def ask_raw(
+    files: Iterable[str], timeout: float = 3.0, fresh: bool = False, profile: str = "probe"
+) -> dict[str, Answer]:
+    """As ask(), with each record as the bytes of its line. profile: the sandbox for all programs but our own."""
+    cache = schema_cache.load()
+    answers: dict[str, Answer] = {}
+    stamps: dict[str, bytes] = {}
+    folders: dict[str, str] = {}
+    for path in files:
+        try:
+            stamp = schema_cache.stamp(trust.checked(path, folders))
+        except Fault as fault:
+            answers[path] = fault
+            continue
+        known = cache.get(schema_cache.key(path))
+        if known and known[0] == stamp and not fresh:
+            answers[path] = known[1:] if len(known) > 1 else trust.unmarked(path)
+        else:
+            stamps[path] = stamp
+            answers[path] = []  # keeps the order of the files
+    if stamps:
+        found = _probe(list(stamps), timeout, profile)
+        answers.update(found)
+        schema_cache.save(
+            cache,
+            {
+                path: [stamps[path], *(told if isinstance(told, list) else [])]
+                for path, told in found.items()
+                if isinstance(told, list | trust.Skipped)
+            },
+        )
+    return answers
+
+
+def find(name: str, folders: Sequence[str | os.PathLike[str]]) -> str:
+    """The path of the first executable file of this name in the folders; a Fault where there is none."""
+    if os.sep in name or name in ("", ".", ".."):
+        raise Fault("not_found", f"{name!r}: not a name to look up")
+    for folder in folders:
+        path = os.path.abspath(os.path.join(os.fspath(folder), name))
+        try:
+            mode = os.stat(path).st_mode
+        except OSError:
+            continue
+        if stat.S_ISREG(mode) and mode & 0o111:
+            return path
+    looked = os.pathsep.join(os.fspath(folder) for folder in folders)
+    raise Fault("not_found", f"{name}: not in {looked or 'any folder'}")
+
+
+def tool(schema: Record, path: str) -> Record:
+    """The record of one schema told by the executable `path`; a Fault where the schema falls short.
+
+    Unknown fields stay; a `command` of the schema's own does not: what is run is the file that answered.
+    """
+    for wrong in faults(schema):
+        raise Fault("bad_response", wrong)
+    kind = schema.get("kind", "tool")
+    rest = {k: v for k, v in schema.items() if k not in _OURS}
+    head = {
+        "type": kind if kind in ("provider", "plugin") else "tool",
+        "name": schema["name"],
+        "kind": kind,
+        "description": schema["description"],
+    }
+    if head["type"] == "tool":
+        head["inputSchema"] = {"type": "object", **_arguments(schema)}
+        head["invoke"] = "text" if kind == "agent" else "json"
+    return {
+        **head,
+        **rest,
+        **{k: head[k] for k in ("inputSchema",) if k in head},
+        "command": [os.path.abspath(path), *schema.get("args", [])],
+    }
+
+
+def faults(schema: object) -> list[str]:
+    """What keeps this answer from being a schema, each as a phrase with its cure; [] where all is well."""
+    if not isinstance(schema, dict):
+        return [
+            f"the answer is {_json_type(schema)}, not an object; print one object a line, a line a tool"
+        ]
+    found = []
+    name = schema.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= 64 or not _NAME.issuperset(name):
+        found.append(f'"name" is {_shown(name)}; give 1 to 64 of A-Z a-z 0-9 _ -')
+    if not isinstance(schema.get("description"), str) or not schema["description"].strip():
+        found.append(
+            f'"description" is {_shown(schema.get("description"))}; say in a sentence what it does'
+        )
+    arguments = _arguments(schema)
+    if not isinstance(arguments, dict) or arguments.get("type", "object") != "object":
+        found.append('"inputSchema" is not a JSON Schema of "type": "object"')
+    for field, allowed in (("kind", KINDS), ("invoke", INVOKES)):
+        if field in schema and schema[field] not in allowed:
+            found.append(f'"{field}" is {_shown(schema[field])}; it is one of {" ".join(allowed)}')
+    args = schema.get("args", [])
+    if not isinstance(args, list) or not all(isinstance(a, str) and "\0" not in a for a in args):
+        found.append('"args" is not a list of strings')
+    timeout = schema.get("timeout", 1)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
+        found.append(f'"timeout" is {_shown(timeout)}; give seconds, more than 0')
+    return found
+
+
+def answer(outcome: Outcome) -> list[Any]:
+    """The JSON values of what a program answered; a Fault where it did not answer, or not in JSON."""
+    if outcome.why:
+        raise Fault("bad_response", f"--agent-schema: {outcome.why}")
+    if outcome.status:
+        said = outcome.err.decode("utf-8", "replace").strip().splitlines()[-1:]
+        signum = (
+            -outcome.status if outcome.status < 0 else outcome.status - 128
+        )  # 128 + N: as the sandbox says it
+        how = f"signal {signum}" if signum > 0 else f"status {outcome.status}"
+        why = "".join(f": {line[:200]}" for line in said)
+        raise Fault("bad_response", f"--agent-schema ends with {how}{why}")
+    try:
+        return [records.loads(outcome.out)]
+    except ValueError:  # not one document: a line a tool
+        pass
+    try:
+        found = [records.loads(line) for line in outcome.out.splitlines() if line.strip()]
+    except ValueError as bad:
+        raise Fault("bad_response", f"--agent-schema does not print JSON: {bad}") from None
+    if not found:
+        raise Fault("bad_response", "--agent-schema prints nothing")
+    return found
+
+
+def head(raw: bytes) -> tuple[str, str]:
+    """(name, kind) of a record's line, read off its fixed head."""
+    parts = raw.split(b'"', 12)
+    return parts[7].decode(), parts[11].decode()
+
+
+def _probe(files: Sequence[str], timeout: float, profile: str) -> dict[str, Answer]:
+    """Ask the marked ones of the files; what came of each."""
+    answers: dict[str, Answer] = {
+        path: trust.unmarked(path) for path in files if not trust.marked(path)
+    }
+    flags = {path: trust.flag(path) for path in files if path not in answers}
+    outcomes: dict[str, Outcome] = {}
+    for word in set(flags.values()):
+        outcomes |= questions(
+            [path for path in flags if flags[path] == word], [f"--{word}"], timeout, profile
+        )
+    for path, outcome in outcomes.items():
+        try:
+            answers[path] = [line(tool(told, path)) for told in answer(outcome)]
+        except Fault as fault:
+            wrong = shebang.fault(path)
+            answers[path] = Fault(fault.kind, wrong) if wrong else fault
+    return answers
+
+
+def questions(
+    files: Sequence[str], args: Sequence[str], timeout: float, profile: str = "probe"
+) -> dict[str, Outcome]:
+    """Run each file with these arguments, all at once, in an empty home and folder; how each ended."""
+    if not files:
+        return {}
+    import tempfile
+
+    try:
+        made = tempfile.TemporaryDirectory(prefix="agent-probe-", ignore_cleanup_errors=True)
+    except OSError:  # nothing can be written anywhere, so they cannot either
+        return question(files, args, timeout, "/", profile)
+    with made as folder:
+        return question(files, args, timeout, folder, profile)
+
+
+def question(
+    files: Sequence[str],
+    args: Sequence[str],
+    timeout: float,
+    folder: str,
+    profile: str,
+    **options: Any,
+) -> dict[str, Outcome]:
+    """As questions(), with the folder given, the sandbox's profile for all but our own, options for probe.run."""
+    from agentlib.sandbox import cell
+    from agentlib.schema import probe
+
+    env = _environment(folder)
+
+    def prepare(path: str) -> cell.Cell:
+        argv = [os.path.abspath(path), *args]
+        return cell.Cell(argv, "off" if trust.own(path) else profile, folder, env=env)
+
+    return probe.run(files, prepare, timeout, **options)
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """All that a program sees when it is asked: no key, no configuration, the suite's own programs first."""
+    path = os.pathsep.join([os.path.join(paths.TOP, "bin"), os.environ.get("PATH") or os.defpath])
+    return {
+        "PATH": path,
+        "HOME": folder,
+        "TMPDIR": folder,
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
+    }
+
+
+def line(record: Record) -> bytes:
+    """The line of a record; a path that is no UTF-8 keeps its bytes as the escapes \\udc80 to \\udcff."""
+    try:
+        (record.get("path") or record["command"][0]).encode()
+    except UnicodeEncodeError:
+        from json import dumps
+
+        return dumps(record, separators=(",", ":")).encode()
+    return records.dumps(record).encode()
+
+
+def _arguments(schema: Record) -> Any:
+    for field in ("inputSchema", "parameters", "input_schema"):
+        if field in schema:
+            return schema[field]
+    return {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+
+
+def _json_type(value: object) -> str:
+    words = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return words.get(type(value), "a number")
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is None else records.dumps(value)[:60]

@@ -1,0 +1,151 @@
+"""Be a warm filter's client: standard input goes to it, its records to standard output (see warm.py)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+
+from agentlib import cli, records
+from agentlib.faults import Fault
+from agentlib.warm import socket as warm_socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    Record = dict[str, Any]
+
+BUFFER = 1 << 20  # bytes waiting for a slow filter before standard input is left alone
+ASKED = ("request", "embed")
+FINAL = ("response", "embedding", "error")
+
+
+def through(
+    name: str, command: Sequence[str], env: Mapping[str, str], prepare: Callable[[Record], Record]
+) -> None:
+    """Be the filter's client for the whole of standard input (see Client). A terminal is never read."""
+    if sys.stdin is None or sys.stdin.isatty():
+        cli.warn("expects records on standard input")
+        return
+    Client(lambda: warm_socket.connect(name, command, env), prepare).run()
+
+
+class Client:
+    """Standard input to the warm filter, its records to standard output. One thread; a poll over three descriptors.
+
+    connect: gives a connected socket, called at the first request and again after the filter went away. prepare:
+    gives the request as the filter is to get it, or raises the Fault that answers it. Each request gets one final
+    record whatever happens. Records that are not requests pass byte for byte.
+    """
+
+    def __init__(
+        self, connect: Callable[[], socket.socket], prepare: Callable[[Record], Record]
+    ) -> None:
+        self._connect, self._prepare = connect, prepare
+        self._sock: socket.socket | None = None
+        self._open: list[Any] = []  # ids of requests that have no final record yet
+        self._out, self._in, self._typed = b"", b"", b""
+        self._number, self._ended = 0, False  # lines read; standard input is at its end
+        self._fault: Fault | None = None
+
+    def run(self) -> None:
+        """Until standard input ends and all is answered; then the Fault of a malformed line, if there was one."""
+        while not self._ended or self._open:
+            poller = select.poll()
+            poller.register(1, 0)  # an error here: nobody reads us any more
+            if not self._ended and len(self._out) < BUFFER:
+                poller.register(0, select.POLLIN)
+            if self._sock:
+                poller.register(self._sock, select.POLLIN | (select.POLLOUT if self._out else 0))
+            for fd, event in poller.poll():
+                if fd == 1 and event & select.POLLERR:
+                    raise records.ClosedPipe
+                if fd == 0:
+                    self._read()
+                elif fd != 1:
+                    self._exchange(event)
+        if self._fault:
+            raise self._fault
+
+    def _read(self) -> None:
+        piece = os.read(0, 1 << 16)
+        *whole, self._typed = (self._typed + piece).split(b"\n")
+        if not piece:
+            whole, self._typed, self._ended = [*whole, self._typed], b"", True
+        for raw in whole:
+            self._number += 1
+            try:
+                self._line(
+                    raw.removeprefix(b"\xef\xbb\xbf" if self._number == 1 else b"").strip(
+                        b" \t\r\n"
+                    )
+                )
+            except Fault as fault:
+                self._fault, self._ended = fault, True
+                return
+        if len(self._typed) > records.LINE_CAP:
+            self._fault, self._ended = (
+                Fault("limit_exceeded", f"line {self._number + 1}: too long"),
+                True,
+            )
+
+    def _line(self, raw: bytes) -> None:
+        if not raw:
+            return
+        record = records.parse(raw, self._number)
+        if record["type"] not in ASKED:
+            records.put(raw + b"\n")
+            return
+        try:
+            ready = self._prepare(record)
+            self._sock = self._sock or self._connect()
+        except Fault as fault:
+            records.write(fault.record(record.get("id")))
+            return
+        self._open.append(record.get("id"))
+        self._out += records.dumps(ready).encode() + b"\n"
+
+    def _exchange(self, event: int) -> None:
+        assert self._sock is not None
+        try:
+            if event & select.POLLOUT and self._out:
+                self._out = self._out[self._sock.send(self._out) :]
+            if event & ~select.POLLOUT:
+                self._answers(self._sock.recv(1 << 16))
+        except BlockingIOError:
+            pass
+        except OSError as bad:
+            if bad.errno not in (errno.EPIPE, errno.ECONNRESET):
+                raise
+            self._out = b""
+            if not event & select.POLLIN:  # what it said before it went is still to be read
+                self._answers(b"")
+
+    def _answers(self, piece: bytes) -> None:
+        if not piece:
+            self._lost()
+            return
+        *whole, self._in = (self._in + piece).split(b"\n")
+        for raw in whole:
+            record = records.loads(raw)
+            if record.get("warm") == "note":
+                cli.warn(record["message"])
+                continue
+            if record.get("type") in FINAL and record.get("id") in self._open:
+                self._open.remove(record.get("id"))
+            records.put(raw + b"\n")
+
+    def _lost(self) -> None:
+        """The filter went away: what it left open gets an error that may be tried again."""
+        assert self._sock is not None
+        self._sock.close()
+        self._sock, self._out, self._in = None, b"", b""
+        for id in self._open:
+            records.write(
+                Fault("server", "the process that answers was ended", retryable=True).record(id)
+            )
+        self._open.clear()
