@@ -14,12 +14,7 @@ import time
 from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.lock import locked, rewrite
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Record
 
 VARIABLE = "AGENT_BUDGET"
 WORDS = {"usd": "{:g} USD", "tokens": "{:g} tokens"}

@@ -9,15 +9,11 @@ import sys
 from agentlib import __version__
 from agentlib.faults import Fault, Interrupted
 from agentlib.records import ClosedPipe, dumps, put
+from agentlib.types import Any, ArgumentParser, Callable, NoReturn, Sequence
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Sequence
-    from typing import Any, NoReturn
+Schema = dict[str, Any]
 
-    Schema = dict[str, Any]
-    Told = Schema | Sequence[Schema]
+Told = Schema | Sequence[Schema]
 
 
 def program() -> str:
@@ -55,7 +51,7 @@ def schema(doc: str, **fields: Any) -> Schema:
     return {"name": name, "description": purpose[:1].upper() + purpose[1:], **fields}
 
 
-def parser(doc: str, usage: str | None = None) -> argparse.ArgumentParser:
+def parser(doc: str, usage: str | None = None) -> ArgumentParser:
     """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
     import argparse
 

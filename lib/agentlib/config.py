@@ -6,10 +6,7 @@ import os
 
 from agentlib.faults import Fault
 from agentlib.paths import place
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from agentlib.types import Any
 
 
 def load() -> dict[str, Any]:

@@ -7,9 +7,7 @@ import os
 import time
 from contextlib import contextmanager
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from agentlib.types import Iterator
 
 PATIENCE = 2.0  # seconds: whoever holds the lock needs it for less than a millisecond
 

@@ -6,11 +6,9 @@ import os
 import stat
 
 from agentlib.faults import Fault
+from agentlib.types import TYPE_CHECKING, Path
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
-
     ROOT: Path
 
 NAME = "agentutils"

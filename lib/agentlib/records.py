@@ -11,25 +11,18 @@ import io
 import os
 import select
 import sys
-from collections import namedtuple
 
 from agentlib.faults import Fault
+from agentlib.types import Any, Iterator, NamedTuple, Record
 
-TYPE_CHECKING = False  # the module typing is not loaded at run time: it costs 4 ms
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any, NamedTuple
 
-    Record = dict[str, Any]
+class Line(NamedTuple):
+    """One line of a stream: its record, its own bytes (without line end), its number from 1."""
 
-    class Line(NamedTuple):
-        """One line of a stream: its record, its own bytes (without line end), its number from 1."""
+    record: Record
+    raw: bytes
+    number: int
 
-        record: Record
-        raw: bytes
-        number: int
-else:
-    Line = namedtuple("Line", "record raw number")
 
 LINE_CAP = 64 * 1024 * 1024  # bytes; a longer line is refused, so that memory stays bounded
 SILENCE = 3.0  # seconds of a silent pipe before the user is told

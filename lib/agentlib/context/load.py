@@ -6,10 +6,7 @@ import os
 import re
 
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from agentlib.records import Record
+from agentlib.types import Record
 
 IMAGES = {
     b"\x89PNG\r\n\x1a\n": "image/png",

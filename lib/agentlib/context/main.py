@@ -9,13 +9,7 @@ from agentlib import cli, paths, records
 from agentlib.context import load, skills
 from agentlib.faults import Fault
 from agentlib.tool import walk
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Callable, Iterator
-
-    from agentlib.records import Record
+from agentlib.types import Callable, Iterator, Namespace, Record
 
 IMAGE_TOKENS = (
     1500  # what an image costs of the budget, roughly what vendors charge for a large one

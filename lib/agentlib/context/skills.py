@@ -8,12 +8,7 @@ import sys
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.paths import ROOT
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agentlib.records import Record
+from agentlib.types import Iterator, Record
 
 CAP = 256 * 1024  # bytes of one SKILL.md
 Skill = tuple[str, str, str, str]  # name, description, folder, instructions

@@ -8,11 +8,7 @@ from agentlib import cli, paths, records
 from agentlib.discover import registry
 from agentlib.faults import Fault
 from agentlib.schema import schemas
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+from agentlib.types import Any, Callable
 
 
 def act(action: str, operands: list[str], chosen: Any) -> int:

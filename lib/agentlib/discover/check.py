@@ -9,11 +9,9 @@ import tempfile
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.schema import schemas, shebang, trust
+from agentlib.types import TYPE_CHECKING, Iterable, Iterator
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from agentlib.discover.search_path import Candidate
     from agentlib.schema.probe import Outcome
 

@@ -7,12 +7,7 @@ from agentlib.discover import registry, search_path
 from agentlib.faults import Fault
 from agentlib.local import shortlist
 from agentlib.schema import schemas
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    Record = dict[str, Any]
+from agentlib.types import Record
 
 FEW = 4  # letters that a word of the request needs to stand for the words that begin with it
 FOUND = 20  # records printed at most

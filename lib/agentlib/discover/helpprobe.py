@@ -14,11 +14,9 @@ from agentlib import cli, records
 from agentlib.discover import manpages
 from agentlib.faults import Fault
 from agentlib.schema import schemas, trust
+from agentlib.types import TYPE_CHECKING, Iterator, Sequence
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from agentlib.schema.probe import Outcome
 
 HELP = 4_000  # characters of a help that the model gets to read

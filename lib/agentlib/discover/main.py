@@ -9,10 +9,7 @@ from agentlib import cli, records
 from agentlib.discover import search_path
 from agentlib.faults import Fault
 from agentlib.schema import schemas, trust
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
+from agentlib.types import Namespace
 
 MISSING, UNUSABLE = 127, 126  # exit status for an operand that is not there, that cannot be asked
 USAGE = "agent-discover [OPTION]... [FILE|FOLDER|NAME|-]...\n       agent-discover find WORD..."
@@ -36,7 +33,7 @@ class Plain:
         self.kind: list[str] = []
 
 
-def options(argv: list[str], doc: str) -> Plain | argparse.Namespace:
+def options(argv: list[str], doc: str) -> Plain | Namespace:
     if argv == ["--path"]:
         return Plain("path", [])
     if not any(arg[:1] == "-" and arg != "-" for arg in argv):
@@ -158,7 +155,7 @@ def end_with_reader() -> None:
     cli.end(0)
 
 
-def show(found: list[search_path.Candidate], chosen: Plain | argparse.Namespace) -> int:
+def show(found: list[search_path.Candidate], chosen: Plain | Namespace) -> int:
     """Print the records of all files; the exit status. A name that comes again is left out, with a word."""
     profile = "probe" if chosen.sandbox == "on" else "off"
     answers = schemas.ask_raw((one.path for one in found), chosen.timeout, chosen.fresh, profile)

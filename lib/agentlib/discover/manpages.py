@@ -10,13 +10,7 @@ import stat
 
 from agentlib import cli, paths
 from agentlib.schema import schemas
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
-
-    Record = dict[str, Any]
+from agentlib.types import Iterator, Record
 
 SECTIONS = ("1", "8", "6")  # of the manual: commands, administration, games
 PAGE = 8 * 1024  # bytes of a page that are read: its NAME stands at the top

@@ -17,29 +17,24 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections import namedtuple
 
 from agentlib import paths
 from agentlib.faults import Fault
 from agentlib.schema import schemas, trust
+from agentlib.types import Any, Iterator, NamedTuple
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any, NamedTuple
 
-    class Entry(NamedTuple):
-        """An agent of a registry. binary: as it is written; start, end: where its section stands in the text."""
+class Entry(NamedTuple):
+    """An agent of a registry. binary: as it is written; start, end: where its section stands in the text."""
 
-        name: str
-        description: str
-        binary: str
-        tags: list[str]
-        file: str
-        start: int
-        end: int
-else:
-    Entry = namedtuple("Entry", "name description binary tags file start end")
+    name: str
+    description: str
+    binary: str
+    tags: list[str]
+    file: str
+    start: int
+    end: int
+
 
 FILE = "AGENTS.md"
 SIZE = 1 << 20  # bytes of a registry

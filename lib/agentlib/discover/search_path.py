@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections import namedtuple
 
 from agentlib import cli, paths
 from agentlib.faults import Fault
 from agentlib.schema import schemas
+from agentlib.types import Iterable, Iterator, NamedTuple
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import NamedTuple
 
-    class Candidate(NamedTuple):
-        """A file to ask. named: the user named this very file, so that a failure of it is worth a word."""
+class Candidate(NamedTuple):
+    """A file to ask. named: the user named this very file, so that a failure of it is worth a word."""
 
-        path: str
-        named: bool
-else:
-    Candidate = namedtuple("Candidate", "path named")
+    path: str
+    named: bool
 
 
 NOT_FOUND = 127  # exit status

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    Identity = tuple[int, int, int, int, int]
+Identity = tuple[int, int, int, int, int]
 
 _known: dict[Identity, str] = {}
 

@@ -15,11 +15,9 @@ from agentlib.process import run as process_run
 from agentlib.process.coprocess import Coprocess, told
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox.kept.wards import Wards
+from agentlib.types import TYPE_CHECKING, Any
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from agentlib.invoke.toolset import Tool
     from agentlib.policy.rules import Decision
     from agentlib.process.run import Child, Leash, Outcome

@@ -9,17 +9,13 @@ from agentlib import cli, records
 from agentlib.faults import Fault
 from agentlib.messages import transcript
 from agentlib.messages.validate import Validator
+from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from agentlib.invoke.runner import Runner
     from agentlib.plugin.host import Plugins
     from agentlib.policy.rules import Policy
     from agentlib.process.run import Leash
-    from agentlib.records import Record
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 INVOKE = ("json", "text", "argv", "jsonl")

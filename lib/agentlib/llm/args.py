@@ -7,21 +7,16 @@ import os
 from agentlib import cli, records
 from agentlib.faults import Fault
 from agentlib.llm import retry
+from agentlib.types import TYPE_CHECKING, Any, Callable, Namespace, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
-    from typing import Any
-
     from agentlib.llm.dispatch import Limits
     from agentlib.llm.ratelimit import Pace
-    from agentlib.records import Record
 
 USAGE = "agent-llm [OPTION...] [-] [REQUEST...]\n       agent-llm [OPTION...] < requests > answers"
 
 
-def parse(args: list[str], doc: str) -> argparse.Namespace:
+def parse(args: list[str], doc: str) -> Namespace:
     """The options of these arguments. Fault `invalid_input` for wrong usage."""
     parser = cli.parser(doc, usage=USAGE)
     add = parser.add_argument
@@ -182,7 +177,7 @@ def json_schema(text: str) -> Record:
     return value
 
 
-def limits(options: argparse.Namespace) -> Limits:
+def limits(options: Namespace) -> Limits:
     """What bounds the run and keeps its answers, out of the options and the environment."""
     from agentlib.llm import dispatch
 

@@ -10,11 +10,7 @@ import time
 from agentlib.faults import Fault
 from agentlib.llm.splitter import Splitter
 from agentlib.process import events
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import NoReturn
+from agentlib.types import Callable, Mapping, NoReturn, Sequence
 
 CHUNK = 256 * 1024  # bytes of one read
 TAIL = 2048  # bytes of a child's stderr that an error message shows

@@ -8,13 +8,7 @@ from agentlib import paths
 from agentlib.faults import Fault
 from agentlib.llm import keys
 from agentlib.schema import schemas
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Iterator, Mapping, Record
 
 LOCAL, OLLAMA = "local", "ollama"
 PROBE = 0.3  # seconds for the question whether Ollama is there

@@ -15,12 +15,9 @@ from agentlib.faults import Fault
 from agentlib.llm import keys, prompt, retry
 from agentlib.llm.pool import Pool
 from agentlib.messages import requests
+from agentlib.types import TYPE_CHECKING, Any, Record, Sequence
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
     from agentlib.budget import Budget
     from agentlib.llm.choose import Provider, Target
     from agentlib.llm.output import Lines, Out, Whole
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from agentlib.llm.routing import Router
     from agentlib.llm.tape import Cache, Player, Recorder
     from agentlib.process import events
-    from agentlib.records import Record
 
 IN_FLIGHT = 1000  # requests at once
 START = 2.0  # seconds that, at a pace, the second request waits at most for a sign of the provider

@@ -10,13 +10,7 @@ import os
 
 from agentlib import records
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Iterable, Mapping, Record
 
 PLAIN = (
     "PATH",

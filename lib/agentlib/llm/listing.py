@@ -9,19 +9,12 @@ from agentlib import budget, cli, records
 from agentlib.faults import Fault
 from agentlib.llm import keys
 from agentlib.llm.choose import Provider, Providers
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterable, Iterator
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Iterable, Iterator, Namespace, Record
 
 PATIENCE = 30.0  # seconds for a vendor's list of models
 
 
-def show(options: argparse.Namespace, found: Providers, only_keys: bool) -> int:
+def show(options: Namespace, found: Providers, only_keys: bool) -> int:
     """Print what --list-providers, --list-models or `keys` ask for."""
     if only_keys:
         return key_states(found)

@@ -8,20 +8,16 @@ from agentlib import records
 from agentlib.faults import Fault, Interrupted
 from agentlib.llm import args, dispatch, output, prompt, stdin
 from agentlib.process import events
+from agentlib.types import TYPE_CHECKING, Any, Callable, Mapping, Namespace, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Mapping
-    from typing import Any
-
     from agentlib.llm.routing import Router
-    from agentlib.records import Line, Record
+    from agentlib.records import Line
 
 SETTINGS = ("system", "temperature", "max_tokens", "stop", "schema", "reasoning", "options")
 
 
-def run(asked: argparse.Namespace, router: Router, told: Mapping[str, Any]) -> int:
+def run(asked: Namespace, router: Router, told: Mapping[str, Any]) -> int:
     """Answer what the options, the operands and standard input ask; the exit status. told: the config file."""
     this = Run(asked, router, told)
     try:
@@ -36,7 +32,7 @@ def run(asked: argparse.Namespace, router: Router, told: Mapping[str, Any]) -> i
 class Run:
     """What is known of the run so far, and the loop that it turns in."""
 
-    def __init__(self, asked: argparse.Namespace, router: Router, told: Mapping[str, Any]) -> None:
+    def __init__(self, asked: Namespace, router: Router, told: Mapping[str, Any]) -> None:
         self.options, self.router = asked, router
         self.text = " ".join(word for word in asked.request if word != "-")
         self.flags = {

@@ -8,11 +8,10 @@ from agentlib import cli, records
 from agentlib.faults import KINDS, Fault
 from agentlib.llm import keys
 from agentlib.messages import transcript
+from agentlib.types import TYPE_CHECKING, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agentlib.llm.dispatch import Call
-    from agentlib.records import Record
 
 FULL = 64 * 1024  # bytes that are written without waiting for the turn's end
 CUT = {

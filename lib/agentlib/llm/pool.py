@@ -11,25 +11,22 @@ from agentlib import cli, records
 from agentlib.faults import Fault
 from agentlib.llm import children, keys
 from agentlib.llm.children import Child
+from agentlib.types import TYPE_CHECKING, Any, Mapping, Protocol, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any, Protocol
-
     from agentlib.llm.choose import Provider
     from agentlib.llm.dispatch import Call
     from agentlib.llm.output import Out
     from agentlib.process import events
-    from agentlib.records import Record
 
-    class Owner(Protocol):
-        """Who is told what becomes of calls. raw: the line of the record, where it can be passed on as it is."""
 
-        def said(self, call: Call, record: Record, raw: bytes | None) -> None: ...
-        def answered(self, call: Call, record: Record, raw: bytes | None) -> None: ...
-        def failed(self, call: Call, error: Record) -> None: ...
-        def other(self, raw: bytes) -> None: ...
+class Owner(Protocol):
+    """Who is told what becomes of calls. raw: the line of the record, where it can be passed on as it is."""
+
+    def said(self, call: Call, record: Record, raw: bytes | None) -> None: ...
+    def answered(self, call: Call, record: Record, raw: bytes | None) -> None: ...
+    def failed(self, call: Call, error: Record) -> None: ...
+    def other(self, raw: bytes) -> None: ...
 
 
 BACKLOG = 1 << 20  # bytes that wait for a slow provider before no more requests are read

@@ -5,13 +5,7 @@ from __future__ import annotations
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import transcript
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Iterable, Mapping, Record
 
 FIELDS = ("temperature", "max_tokens", "stop", "schema", "reasoning")
 MATERIAL = ("input", "context", "memory")

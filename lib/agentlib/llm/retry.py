@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from agentlib.faults import RETRYABLE
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from agentlib.records import Record
+from agentlib.types import Record
 
 RETRIES = 2  # after the first try
 FIRST = 0.5  # seconds before the first retry, doubled each time

@@ -6,14 +6,10 @@ import os
 
 from agentlib import cli
 from agentlib.llm import choose, keys
+from agentlib.types import TYPE_CHECKING, Any, Mapping, Record, Sequence
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
     from agentlib.llm.choose import Providers, Target, Wish
-    from agentlib.records import Record
 
 
 class Router:

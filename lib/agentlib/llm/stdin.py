@@ -12,10 +12,7 @@ from agentlib.faults import Fault
 from agentlib.llm.splitter import Splitter
 from agentlib.process import events
 from agentlib.records import Line
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from agentlib.types import Callable
 
 CHUNK = 64 * 1024
 

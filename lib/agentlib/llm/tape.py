@@ -11,12 +11,7 @@ import os
 from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.lock import locked
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Record
 
 UNASKED = ("id", "type")
 MEASURED = ("type", "usage", "model", "provider", "cost_usd", "duration_ms", "time")

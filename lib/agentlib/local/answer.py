@@ -9,17 +9,14 @@ from agentlib.faults import RETRYABLE, Fault
 from agentlib.local import prompt
 from agentlib.local import reply as local_reply
 from agentlib.local.engine import Cancelled, Engine
+from agentlib.types import TYPE_CHECKING, Callable, Iterable, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Any
-
     from agentlib.local.engine import Reply
 
-    Record = dict[str, Any]
-    Emit = Callable[[Record], None]
-    Wanted = Callable[[], bool]
+Emit = Callable[[Record], None]
+
+Wanted = Callable[[], bool]
 
 ALIVE = 10.0  # seconds without a delta, after which an empty one is sent
 

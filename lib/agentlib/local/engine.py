@@ -7,26 +7,19 @@ import ctypes
 import os
 import signal
 import tempfile
-from collections import namedtuple
 
 from agentlib import packages, records
 from agentlib.faults import Fault
+from agentlib.types import Callable, Iterator, NamedTuple, Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any, NamedTuple
 
-    Record = dict[str, Any]
+class Reply(NamedTuple):
+    """text; stop_reason as in a `response` record; usage likewise."""
 
-    class Reply(NamedTuple):
-        """text; stop_reason as in a `response` record; usage likewise."""
+    text: str
+    stop_reason: str
+    usage: Record
 
-        text: str
-        stop_reason: str
-        usage: Record
-else:
-    Reply = namedtuple("Reply", "text stop_reason usage")
 
 CONTEXT = 8192  # tokens; 28 KiB of memory each with the default model
 BATCH = 128  # tokens read at a time: a cancelled request ends after one batch, so within seconds

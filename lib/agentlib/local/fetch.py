@@ -23,13 +23,9 @@ import zipfile
 from agentlib import cli, paths
 from agentlib.faults import Fault, Interrupted
 from agentlib.local import models
+from agentlib.types import Any, BinaryIO, Callable, Iterator
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any, BinaryIO
-
-    Pin = dict[str, Any]
+Pin = dict[str, Any]
 
 HUB = "https://huggingface.co"  # where the makers of the models publish them
 HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach

@@ -14,10 +14,7 @@ from agentlib import packages, records
 from agentlib.faults import Fault
 from agentlib.local import models
 from agentlib.local.wordpiece import WordPiece
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from agentlib.types import Any
 
 RUNTIME = (
     "onnxruntime==1.32.0",

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections import namedtuple
 
 from agentlib import paths, records
 from agentlib.faults import Fault
+from agentlib.types import Any, NamedTuple
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, NamedTuple
+Pin = dict[str, Any]
 
-    Pin = dict[str, Any]
 
-    class Model(NamedTuple):
-        """size: default, small, tiny, or "" for a file of the user's own. name: as in records. title: for people."""
+class Model(NamedTuple):
+    """size: default, small, tiny, or "" for a file of the user's own. name: as in records. title: for people."""
 
-        size: str
-        name: str
-        title: str
-        path: str
-else:
-    Model = namedtuple("Model", "size name title path")
+    size: str
+    name: str
+    title: str
+    path: str
+
 
 RUNTIME = "xllamacpp==2026.10.11549"  # llama.cpp as a wheel without dependencies, MIT, 34 MB (102 MB unpacked)
 PINS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "models.json")

@@ -10,12 +10,7 @@ import json
 
 from agentlib.faults import Fault
 from agentlib.local.shortlist import fitting, shortlist
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    Record = dict[str, Any]
+from agentlib.types import Any, Record
 
 RESULT_CAP = 500  # characters of a tool's result that the model sees; the user sees all of it
 CHAT_TOKENS, CALL_TOKENS = 1024, 512  # the most that is written where the request does not say

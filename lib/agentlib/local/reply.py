@@ -8,14 +8,11 @@ import secrets
 
 from agentlib.faults import Fault
 from agentlib.local import prompt
+from agentlib.types import TYPE_CHECKING, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from agentlib.local.prompt import Plan
 
-    Record = dict[str, Any]
 
 # The beginning of an answer in words, and as much of a JSON string as is whole (no half of a surrogate pair).
 _ANSWER = r'\s*\{\s*"tool"\s*:\s*"%s"\s*,\s*"args"\s*:\s*\{\s*"text"\s*:\s*"'

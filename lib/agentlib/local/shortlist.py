@@ -5,12 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from typing import Any
-
-    Record = dict[str, Any]
+from agentlib.types import Any, Collection, Record
 
 MOST = 8  # tools in one prompt; more of them cost a small model its aim, and seconds of reading
 K, B = 1.2, 0.75  # the usual constants of BM25 (Robertson and Zaragoza 2009)

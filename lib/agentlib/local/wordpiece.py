@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from agentlib.types import Iterable, Iterator
 
 LONGEST = 100  # characters of a word that is cut into pieces; a longer one is unknown as a whole
 READ = 64  # characters a token that are looked at, so that the end of a book costs nothing

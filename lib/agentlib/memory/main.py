@@ -10,13 +10,10 @@ import time
 from agentlib import cli, paths, records
 from agentlib.faults import Fault
 from agentlib.memory.sqlite import Store
+from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
-    from typing import Any
-
-    from agentlib.records import Line, Record
+    from agentlib.records import Line
 
 BATCH = 1000  # records a transaction, where they come faster than they are kept
 NAMED = frozenset(

@@ -13,13 +13,7 @@ from contextlib import contextmanager
 from agentlib import packages
 from agentlib.faults import Fault
 from agentlib.memory.sqlite import ALIVE, COLUMNS, TERMS, memory, version
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Iterable, Iterator, Record
 
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS agentutils;

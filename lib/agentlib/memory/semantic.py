@@ -15,13 +15,7 @@ from agentlib.memory.vectors import Vectors, packed, products
 from agentlib.process.command import BIN
 from agentlib.process.coprocess import Coprocess
 from agentlib.provider.openai.embeddings import checked
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Callable, Iterator, Record
 
 DEFAULT = (
     "minilm"  # on this machine: what is remembered goes to a service only where the user names one

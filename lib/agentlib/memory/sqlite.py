@@ -17,13 +17,7 @@ from contextlib import contextmanager
 
 from agentlib.faults import Fault
 from agentlib.records import dumps, loads
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Iterable, Iterator, Record
 
 APPLICATION = 0x6167656D  # "agem", in the header of each store (https://sqlite.org/pragma.html#pragma_application_id)
 LAYOUT = 1

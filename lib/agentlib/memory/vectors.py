@@ -13,13 +13,7 @@ import time
 from operator import mul
 
 from agentlib.memory.sqlite import ALIVE, COLUMNS, memory
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Iterable, Iterator, Record
 
 PAGE = 4096  # vectors that are read at once
 FEW = 512  # that are compared before numpy has been imported

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from agentlib import records
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Record
 
 KINDS = ("input", "context", "memory")
 RULE = (

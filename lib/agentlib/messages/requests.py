@@ -5,12 +5,7 @@ from __future__ import annotations
 import os
 
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    Record = dict[str, Any]
+from agentlib.types import Any, Record
 
 FILE_CAP = 32 * 1024 * 1024  # bytes of one image or document
 ROLES = ("system", "user", "assistant", "tool")

@@ -9,12 +9,7 @@ import time
 
 from agentlib import cli, records
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Record
 
 WIRE = ("role", "content", "tool_calls", "tool_call_id", "name", "is_error", "provider_data")
 PATIENCE = 600.0  # seconds to wait for another run that has the file

@@ -9,10 +9,7 @@ fastjsonschema: 264 failures, code made from data.
 from __future__ import annotations
 
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from agentlib.types import Any
 
 BACKTRACKS = 100_000  # steps of a pattern that cannot be run in linear time; about 2 ms
 SHOWN = 5  # problems told at once

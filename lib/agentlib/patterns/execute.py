@@ -16,14 +16,10 @@ from agentlib.messages import material
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
 from agentlib.process import command
+from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
-    from typing import Any
-
     from agentlib.invoke.toolset import Tools
-    from agentlib.records import Record
 
 GIVEN = 100_000  # characters of an output that another step is given
 SUM_UP = "Answer the request from the outputs of the steps that were carried out for it. Say what is missing."

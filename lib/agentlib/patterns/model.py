@@ -6,13 +6,7 @@ import os
 
 from agentlib import records
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, ArgumentParser, Namespace, Record
 
 ENOUGH = 3600.0  # seconds; agent-llm has its own, shorter limits
 

@@ -13,13 +13,7 @@ from agentlib.faults import Fault
 from agentlib.messages import material
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import Namespace
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Namespace, Record
 
 PLAN = """You plan work that others carry out. Answer with a JSON object {"steps": [...]}.
 A step is {"id": a short word, "task": what is to be done, in full sentences, understandable on its own,

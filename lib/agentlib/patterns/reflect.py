@@ -10,13 +10,10 @@ from agentlib import cli, records
 from agentlib.faults import Fault
 from agentlib.patterns import model
 from agentlib.process import command
+from agentlib.types import TYPE_CHECKING, Namespace, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from agentlib.process.run import Leash
-    from agentlib.records import Record
 
 SHOWN = 8000  # characters of an output or a check that a model sees
 LESSON = """A try at a task failed its check. Say in one to three sentences, addressed to whoever tries next, what went

@@ -10,13 +10,7 @@ from agentlib import cli, records
 from agentlib.faults import Fault
 from agentlib.patterns import model
 from agentlib.process import command
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import Namespace
-    from typing import Any
-
-    from agentlib.records import Record
+from agentlib.types import Any, Namespace, Record
 
 ALIKE = """Several answers to the same question follow, numbered. Put those together that mean the same, however they
 are worded. Answer with {"groups": [[numbers], ...]}, each number in exactly one group."""

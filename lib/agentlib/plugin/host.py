@@ -16,10 +16,7 @@ import subprocess
 from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.process.coprocess import Coprocess
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from agentlib.records import Record
+from agentlib.types import Record
 
 HOOKS = (
     "install",

@@ -6,12 +6,7 @@ import sys
 
 from agentlib import records
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from agentlib.records import Record
+from agentlib.types import Callable, Record
 
 
 def serve(see: Callable[[str, Record], Record]) -> int:

@@ -7,10 +7,7 @@ import os
 from agentlib import paths
 from agentlib.faults import Fault
 from agentlib.policy.rules import WIDTH, Policy, Rule
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from agentlib.types import Any
 
 VERDICTS = ("allow", "ask", "deny")
 

@@ -12,51 +12,37 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import namedtuple
 from fnmatch import fnmatchcase
 
 from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.policy import terminal
+from agentlib.types import Action, Any, ArgumentParser, Iterable, NamedTuple, Namespace, Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterable
-    from typing import Any, NamedTuple
 
-    from agentlib.records import Record
+class Decision(NamedTuple):
+    """verdict: `allow` or `deny`. profile: of the sandbox. reason: in words. read, write, env: what is granted."""
 
-    class Decision(NamedTuple):
-        """verdict: `allow` or `deny`. profile: of the sandbox. reason: in words. read, write, env: what is granted."""
+    verdict: str
+    profile: str
+    reason: str
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    env: frozenset[str] = frozenset()
 
-        verdict: str
-        profile: str
-        reason: str
-        read: tuple[str, ...] = ()
-        write: tuple[str, ...] = ()
-        env: frozenset[str] = frozenset()
 
-    class Rule(NamedTuple):
-        """tool: globs on the name. arguments: globs by argument, all of which must match. verdict: '' only grants."""
+class Rule(NamedTuple):
+    """tool: globs on the name. arguments: globs by argument, all of which must match. verdict: '' only grants."""
 
-        tool: tuple[str, ...]
-        arguments: dict[str, tuple[str, ...]] = {}
-        verdict: str = ""
-        profile: str = ""
-        read: tuple[str, ...] = ()
-        write: tuple[str, ...] = ()
-        env: tuple[str, ...] = ()
-        reason: str = ""
-else:
-    Decision = namedtuple(
-        "Decision", "verdict profile reason read write env", defaults=((), (), frozenset())
-    )
-    Rule = namedtuple(
-        "Rule",
-        "tool arguments verdict profile read write env reason",
-        defaults=({}, "", "", (), (), (), ""),
-    )
+    tool: tuple[str, ...]
+    arguments: dict[str, tuple[str, ...]] = {}
+    verdict: str = ""
+    profile: str = ""
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    reason: str = ""
+
 
 WIDTH = {"read": 0, "work": 1, "net": 2, "off": 3}
 MEANING = {
@@ -104,13 +90,13 @@ def options(parser: Any) -> None:
     )
 
 
-def _status() -> type[argparse.Action]:
+def _status() -> type[Action]:
     import argparse
 
     class Status(argparse.Action):
         """Print the lines of standing.py and end."""
 
-        def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        def __call__(self, parser: ArgumentParser, *_: Any) -> None:
             from agentlib.sandbox import status
 
             records.put("".join(f"{line}\n" for line in status.lines(os.getcwd())).encode())
@@ -119,7 +105,7 @@ def _status() -> type[argparse.Action]:
     return Status
 
 
-def policy(args: argparse.Namespace) -> Policy:
+def policy(args: Namespace) -> Policy:
     """The policy of the flags and of the user's file. Fault invalid_input where either is not well formed."""
     from agentlib.policy import file
 

@@ -10,12 +10,9 @@ import threading
 from agentlib import paths
 from agentlib.faults import KINDS, Fault
 from agentlib.process import run as process_run
+from agentlib.types import TYPE_CHECKING, Any, Callable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from agentlib.process.run import Child, Outcome
 
 BIN = os.path.join(paths.TOP, "bin")

@@ -11,15 +11,9 @@ import threading
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.process.run import ended, signal_group
+from agentlib.types import Any, Callable, Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from agentlib.records import Record
-
-    Answer = Record | Fault
+Answer = Record | Fault
 
 KINDS = {
     2: "invalid_input",

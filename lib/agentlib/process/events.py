@@ -6,9 +6,7 @@ import heapq
 import select
 import time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from agentlib.types import Callable
 
 IN = select.POLLIN | select.POLLHUP | select.POLLERR
 OUT = select.POLLOUT

@@ -9,38 +9,35 @@ import signal
 import subprocess
 import threading
 import time
-from collections import namedtuple
 from functools import partial
 
 from agentlib.process.inside import inside
+from agentlib.types import Any, Callable, NamedTuple, Protocol
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, NamedTuple, Protocol
 
-    class Child(Protocol):
-        """A process that runs for us: a child of ours (Own), or a warden's (ward.py)."""
+class Child(Protocol):
+    """A process that runs for us: a child of ours (Own), or a warden's (ward.py)."""
 
-        handle: int
+    handle: int
 
-        def signal(self, signum: int) -> None: ...
-        def ended(self, seconds: float) -> bool: ...
-        def reap(self) -> int: ...
+    def signal(self, signum: int) -> None: ...
+    def ended(self, seconds: float) -> bool: ...
+    def reap(self) -> int: ...
 
-    Begin = Callable[[int, int, int], Child]
 
-    class Outcome(NamedTuple):
-        """What became of a child. status: as Popen tells it (negative: a signal). out: at most `cap` bytes of
-        stdout. over: there was more, and the child was ended for it. err: the end of stderr. late: time was up."""
+Begin = Callable[[int, int, int], Child]
 
-        status: int
-        out: bytes
-        over: bool
-        err: bytes
-        late: bool
-else:
-    Outcome = namedtuple("Outcome", "status out over err late")
+
+class Outcome(NamedTuple):
+    """What became of a child. status: as Popen tells it (negative: a signal). out: at most `cap` bytes of
+    stdout. over: there was more, and the child was ended for it. err: the end of stderr. late: time was up."""
+
+    status: int
+    out: bytes
+    over: bool
+    err: bytes
+    late: bool
+
 
 GRACE = 1.5  # seconds between TERM and KILL
 LINGER = 0.3  # seconds that a grandchild may hold stdout open once the child itself has ended

@@ -8,10 +8,7 @@ from functools import cache
 
 from agentlib.faults import Fault
 from agentlib.paths import TOP
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from agentlib.types import Any
 
 # Where credentials can come from; with none of these, asking botocore costs seconds and ends in nothing.
 VARIABLES = (

@@ -12,13 +12,7 @@ from agentlib.faults import Fault
 from agentlib.messages.requests import blob, parts
 from agentlib.provider import http_call
 from agentlib.provider.serve import kept
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
-
-    Record = dict[str, Any]
+from agentlib.types import Any, Callable, Iterable, Iterator, Record
 
 
 class Turn:

@@ -6,12 +6,7 @@ import re
 
 from agentlib.faults import Fault
 from agentlib.messages import subschemas
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    Record = dict[str, Any]
+from agentlib.types import Record
 
 BUDGET = {
     "low": 1024,

@@ -8,8 +8,8 @@ import time
 from _thread import allocate_lock
 
 from agentlib.provider import wire
+from agentlib.types import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
 

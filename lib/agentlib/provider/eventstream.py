@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import struct
 from binascii import crc32
-from collections import namedtuple
 
 from agentlib.faults import Fault
+from agentlib.types import Iterable, Iterator, NamedTuple
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import NamedTuple
+Value = bool | int | bytes | str
 
-    Value = bool | int | bytes | str
 
-    class Frame(NamedTuple):
-        """One message: its headers by name, and its payload."""
+class Frame(NamedTuple):
+    """One message: its headers by name, and its payload."""
 
-        headers: dict[str, Value]
-        payload: bytes
-else:
-    Frame = namedtuple("Frame", "headers payload")
+    headers: dict[str, Value]
+    payload: bytes
+
 
 PRELUDE, TAIL = 12, 4  # bytes before the headers, and after the payload
 HEADER_CAP = 128 * 1024  # bytes; the limits of AWS's own library

@@ -8,13 +8,10 @@ import time
 
 from agentlib import cli, records
 from agentlib.provider.http import Watch
+from agentlib.types import TYPE_CHECKING, Any, Callable, Generator, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from typing import Any
-
-    from agentlib.provider.serve import Answer, Record
+    from agentlib.provider.serve import Answer
 
 
 class Unwritable(BaseException):

@@ -17,12 +17,9 @@ from agentlib.provider import wire
 from agentlib.provider.dial import connected
 from agentlib.provider.http_call import Call, excerpt
 from agentlib.provider.reach import way, without_password
+from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
-
     from agentlib.provider.reach import Way
 
 BODY_CAP = 64 * 1024 * 1024  # bytes of one whole answer, unpacked

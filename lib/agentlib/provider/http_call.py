@@ -7,13 +7,9 @@ from functools import lru_cache
 
 from agentlib import records
 from agentlib.faults import RETRYABLE, Fault
+from agentlib.types import Any, Callable, Iterable, Iterator, Mapping
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any
-
-    Headers = Mapping[str, str]
+Headers = Mapping[str, str]
 
 EXCERPT = 300  # characters of a foreign body in a message
 

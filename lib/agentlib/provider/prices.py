@@ -17,13 +17,9 @@ from functools import cache
 
 from agentlib import config, records
 from agentlib.faults import Fault
+from agentlib.types import Any, Iterator, Mapping, Sequence
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
-
-    Prices = tuple[float, float, float, float]
+Prices = tuple[float, float, float, float]
 
 FILE = os.path.join(os.path.dirname(__file__), "prices.json")
 NAMES = ("input", "output", "cached", "cache_write")

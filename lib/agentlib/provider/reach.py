@@ -8,41 +8,36 @@ none. The same names in lower case win. HTTP_PROXY counts for nothing in a CGI s
 from __future__ import annotations
 
 import os
-from collections import namedtuple
 from functools import cache, lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 from agentlib.faults import Fault
+from agentlib.types import NamedTuple, SplitResult
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NamedTuple
-    from urllib.parse import SplitResult
 
-    class Proxy(NamedTuple):
-        """A proxy: its host and port, the headers that give its password, and how it is shown."""
+class Proxy(NamedTuple):
+    """A proxy: its host and port, the headers that give its password, and how it is shown."""
 
-        host: str
-        port: int
-        headers: dict[str, str]
-        shown: str
+    host: str
+    port: int
+    headers: dict[str, str]
+    shown: str
 
-    class Way(NamedTuple):
-        """The way to an address: TLS or not, host and port, the proxy, what stands in a request, how it is shown.
 
-        target: of the request's first line. headers: host, and the passwords that the addresses themselves hold.
-        """
+class Way(NamedTuple):
+    """The way to an address: TLS or not, host and port, the proxy, what stands in a request, how it is shown.
 
-        secure: bool
-        host: str
-        port: int
-        proxy: Proxy | None
-        target: str
-        headers: dict[str, str]
-        shown: str
-else:
-    Proxy = namedtuple("Proxy", "host port headers shown")
-    Way = namedtuple("Way", "secure host port proxy target headers shown")
+    target: of the request's first line. headers: host, and the passwords that the addresses themselves hold.
+    """
+
+    secure: bool
+    host: str
+    port: int
+    proxy: Proxy | None
+    target: str
+    headers: dict[str, str]
+    shown: str
+
 
 PORTS = {"http": 80, "https": 443}
 SAFE = "/%:@!$&'()*+,;=~"  # in a path, as it is given

@@ -26,19 +26,19 @@ import os
 from agentlib import cli, records
 from agentlib.faults import Fault
 from agentlib.provider import http_call
+from agentlib.types import Any, Callable, Generator, Iterable, Iterator, NoReturn, Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
-    from typing import Any, NoReturn
+Answer = dict[str, Any]
 
-    Record = dict[str, Any]
-    Answer = dict[str, Any]
-    Prepare = Callable[[Record], http_call.Call]
-    Whole = Callable[[Record, Record], Answer]
-    Stream = Callable[[Record, Iterator[Any]], Generator[Record, None, Answer]]
-    Explain = Callable[[int, http_call.Headers, bytes], Fault]
-    Embedding = tuple[Prepare, Whole]  # embed, vectors
+Prepare = Callable[[Record], http_call.Call]
+
+Whole = Callable[[Record, Record], Answer]
+
+Stream = Callable[[Record, Iterator[Any]], Generator[Record, None, Answer]]
+
+Explain = Callable[[int, http_call.Headers, bytes], Fault]
+
+Embedding = tuple[Prepare, Whole]  # embed, vectors
 
 
 def serve(

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import codecs
-from collections import namedtuple
 
 from agentlib.faults import Fault
+from agentlib.types import Iterable, Iterator, NamedTuple
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import NamedTuple
 
-    class Event(NamedTuple):
-        """One event: its type (`message` where the stream gave none), its data, the last id seen."""
+class Event(NamedTuple):
+    """One event: its type (`message` where the stream gave none), its data, the last id seen."""
 
-        event: str
-        data: str
-        id: str
-else:
-    Event = namedtuple("Event", "event data id")
+    event: str
+    data: str
+    id: str
+
 
 CAP = 8 * 1024 * 1024  # characters of one line, and of one event; so that memory stays bounded
 

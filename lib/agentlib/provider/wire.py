@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
-TYPE_CHECKING = False
+from agentlib.types import TYPE_CHECKING, Iterator, Mapping
+
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Mapping
 
 HEAD_CAP = 64 * 1024  # bytes of an answer's head, of the trailers
 PIECE = 64 * 1024  # bytes read at a time

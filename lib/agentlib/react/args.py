@@ -8,12 +8,9 @@ import time
 
 from agentlib import __version__, cli, records
 from agentlib.faults import Fault
+from agentlib.types import TYPE_CHECKING, ArgumentGroup, ArgumentParser, Namespace, Sequence
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
-
     from agentlib.cli import Schema
 
 USAGE = "%(prog)s [OPTION...] [REQUEST...]"
@@ -30,7 +27,7 @@ TO_MODEL = {  # options of ours that agent-llm takes, by its names
 DRAIN = 0.8  # seconds that the stages before us in a pipe get to end, once help or schema is given
 
 
-def parser(doc: str) -> argparse.ArgumentParser:
+def parser(doc: str) -> ArgumentParser:
     """Every option, in groups."""
     from agentlib.policy import rules
 
@@ -50,7 +47,7 @@ def parser(doc: str) -> argparse.ArgumentParser:
     return made
 
 
-def _agent(group: argparse._ArgumentGroup) -> None:
+def _agent(group: ArgumentGroup) -> None:
     group.add_argument(
         "--name", help="speak for the agent of this name: in help, schema and results"
     )
@@ -75,7 +72,7 @@ def _agent(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _model(group: argparse._ArgumentGroup) -> None:
+def _model(group: ArgumentGroup) -> None:
     group.add_argument("--provider", help="who serves the model")
     group.add_argument("--model", help="which model")
     group.add_argument("--temperature", type=float, metavar="T", help="randomness of the answers")
@@ -94,7 +91,7 @@ def _model(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--replay", metavar="FILE", help="answer from a tape")
 
 
-def _run(group: argparse._ArgumentGroup) -> None:
+def _run(group: ArgumentGroup) -> None:
     group.add_argument(
         "--max-iterations",
         type=_count,
@@ -132,7 +129,7 @@ def _run(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _batch(group: argparse._ArgumentGroup) -> None:
+def _batch(group: ArgumentGroup) -> None:
     group.add_argument(
         "--jobs", type=_positive, metavar="N", help="`task` records at work at once (16 a core)"
     )
@@ -142,7 +139,7 @@ def _batch(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _out(group: argparse._ArgumentGroup) -> None:
+def _out(group: ArgumentGroup) -> None:
     one = group.add_mutually_exclusive_group()
     one.add_argument(
         "--json", action="store_true", help="the `result` record instead of the answer's text"
@@ -175,7 +172,7 @@ def _amount(text: str) -> float:
 _count.__name__, _positive.__name__, _amount.__name__ = "number", "number", "number"  # for messages
 
 
-def parse(doc: str, args: list[str]) -> argparse.Namespace:
+def parse(doc: str, args: list[str]) -> Namespace:
     """The options; --help and --version end the program, for the agent that --name names."""
     known = _named(args)
     if name := known.get("name"):

@@ -9,16 +9,13 @@ from collections import deque
 from agentlib import cli, records
 from agentlib.faults import Fault
 from agentlib.react.loop import Run, failed
+from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
-
     from agentlib.react.main import Session
     from agentlib.react.settings import Setting
     from agentlib.react.stdin import Heard
-    from agentlib.records import Line, Record
+    from agentlib.records import Line
 
 AHEAD = 10_000  # tasks read before they can be begun, so that the time left can be told
 JOBS = 16  # a core: they wait for the model, most of the time

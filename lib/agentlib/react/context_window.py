@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from agentlib import records
 from agentlib.messages import transcript
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from agentlib.records import Record
+from agentlib.types import Record
 
 FULL = 0.75  # of the window: sum up above that
 TAIL = 0.25  # of the window: as much of the end stays as it is

@@ -11,15 +11,11 @@ import time
 from agentlib.faults import Fault
 from agentlib.react.loop import Ask
 from agentlib.react.model import PATIENCE
+from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from agentlib.react.loop import Act, Run
     from agentlib.react.model import Model
-    from agentlib.records import Record
 
 THREADS = 64  # at most; tools that run at once in all runs together
 LOOK = 10.0  # seconds between two looks at who waits too long

@@ -18,16 +18,12 @@ from agentlib.messages import transcript
 from agentlib.process.run import Leash
 from agentlib.react import context_window
 from agentlib.react.settings import MISFIT
+from agentlib.types import TYPE_CHECKING, Any, Callable, Generator, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from typing import Any
-
     from agentlib.react.settings import Setting
-    from agentlib.records import Record
 
-    Steps = Generator["Ask | Act", Any, Any]
+Steps = Generator["Ask | Act", Any, Any]
 
 TOLD_AFTER = 3  # the very same call, one after another, with the same result
 ENDED_AFTER = 10

@@ -21,16 +21,11 @@ from agentlib.react.settings import Setting
 from agentlib.react.stdin import Heard, plain, same
 from agentlib.react.window import Window
 from agentlib.sandbox import cell
+from agentlib.types import TYPE_CHECKING, Any, Callable, Namespace, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
-    from typing import Any
-
     from agentlib.plugin.host import Plugins
     from agentlib.policy.rules import Policy
-    from agentlib.records import Record
 
 DEPTH = 5  # agents that may call agents, one inside the other
 PDEATHSIG = 1  # of prctl(2)
@@ -38,7 +33,7 @@ LEAVE = 2.0  # seconds that agent-llm gets to leave by itself at the end
 FIELDS = ("temperature", "max_tokens", "reasoning")  # of each request
 
 
-def main(options: argparse.Namespace, folder: str) -> int:
+def main(options: Namespace, folder: str) -> int:
     """Run agent-react; its exit status. folder: where agent-llm lies."""
     depth = _depth()
     if depth:
@@ -60,9 +55,7 @@ def main(options: argparse.Namespace, folder: str) -> int:
 class Session:
     """Everything that one agent-react has: options, model, tools, plugins, runs."""
 
-    def __init__(
-        self, options: argparse.Namespace, folder: str, policy: Policy, depth: int
-    ) -> None:
+    def __init__(self, options: Namespace, folder: str, policy: Policy, depth: int) -> None:
         cell.undumpable()
         self.options = options
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -235,7 +228,7 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
-def _to_model(options: argparse.Namespace) -> list[str]:
+def _to_model(options: Namespace) -> list[str]:
     """The options that are agent-llm's, in its words."""
     given = {theirs: getattr(options, ours) for ours, theirs in TO_MODEL.items()}
     return [f"--{name}={value}" for name, value in given.items() if value is not None]

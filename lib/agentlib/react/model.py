@@ -6,14 +6,10 @@ import os
 
 from agentlib.faults import Fault
 from agentlib.process.coprocess import Coprocess
+from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import queue
-    from collections.abc import Callable
-    from typing import Any
-
-    from agentlib.records import Record
 
 PATIENCE = (
     1800.0  # seconds for an answer, where the run has no limit of its own and agent-llm keeps none

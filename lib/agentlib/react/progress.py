@@ -7,11 +7,10 @@ import time
 
 from agentlib import records
 from agentlib.messages import transcript
+from agentlib.types import TYPE_CHECKING, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agentlib.react.batch import Batch
-    from agentlib.records import Record
 
 WIDTH = 100  # characters of one line
 OFTEN = 0.2  # seconds between two states of the batch's line

@@ -6,16 +6,12 @@ from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import transcript
 from agentlib.react import textreact
+from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from agentlib.invoke.toolset import Tools
     from agentlib.messages.validate import Validator
     from agentlib.plugin.host import Plugins
-    from agentlib.records import Record
 
 SYSTEM = (
     "You are an agent in a Unix pipeline. Call tools where they help; do not guess what a tool can tell you. "

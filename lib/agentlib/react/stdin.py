@@ -5,13 +5,11 @@ from __future__ import annotations
 from agentlib import cli, records
 from agentlib.faults import Fault
 from agentlib.messages import material, transcript
+from agentlib.types import TYPE_CHECKING, Callable, Iterator, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from agentlib.invoke.toolset import Tools
-    from agentlib.records import Line, Record
+    from agentlib.records import Line
 
 CONFIG = ("name", "description", "provider", "model", "temperature", "max_tokens", "system")
 

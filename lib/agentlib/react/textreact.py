@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 
 from agentlib import records
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from agentlib.records import Record
+from agentlib.types import Record
 
 FORM = """You can use these tools, one JSON object a line:
 {tools}

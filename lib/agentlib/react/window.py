@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from agentlib.records import Record
+from agentlib.types import Record
 
 SMALL = 3000  # tokens; a shorter conversation fits everywhere, so nobody is asked
 

@@ -22,11 +22,7 @@ from agentlib.faults import Fault
 from agentlib.sandbox import host, leftovers, limits, rules, seccomp
 from agentlib.sandbox.bwrap import command
 from agentlib.sandbox.mounts import View
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
+from agentlib.types import Any, Iterable, Mapping
 
 CONFINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confine.py")
 SETPRIV = "/usr/bin/setpriv"

@@ -8,10 +8,7 @@ from __future__ import annotations
 import os
 
 from agentlib.sandbox import workspace
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from agentlib.types import Mapping
 
 THERE = ""  # neither missing (None) nor a link (its target)
 

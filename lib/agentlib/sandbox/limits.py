@@ -10,9 +10,7 @@ import functools
 import os
 import time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from agentlib.types import Mapping
 
 PRLIMIT = "/usr/bin/prlimit"
 GROUPS = "/sys/fs/cgroup"

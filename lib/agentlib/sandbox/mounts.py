@@ -6,10 +6,7 @@ import os
 
 from agentlib.faults import Fault
 from agentlib.sandbox import host, workspace
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from agentlib.types import Iterable
 
 EMPTY, READ, WRITE, MASK = "empty", "read", "write", "mask"
 

@@ -12,14 +12,12 @@ import os
 import struct
 
 from agentlib.faults import Fault
+from agentlib.types import Callable
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Numbers = dict[
+    str, tuple[int | None, int | None]
+]  # on x86_64 and on aarch64; None: there is no such call
 
-    Numbers = dict[
-        str, tuple[int | None, int | None]
-    ]  # on x86_64 and on aarch64; None: there is no such call
 
 KILL, ALLOW, EPERM, ENOSYS = 0x80000000, 0x7FFF0000, 0x00050001, 0x00050026
 LOAD, EQUAL, ANY_BIT, AT_LEAST, AND, RETURN = 0x20, 0x15, 0x45, 0x35, 0x54, 0x06

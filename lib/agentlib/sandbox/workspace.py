@@ -9,23 +9,18 @@ import fnmatch
 import os
 import re
 import time
-from collections import namedtuple
 
 from agentlib.sandbox.host import homes, inside, scratch
+from agentlib.types import Iterable, Iterator, NamedTuple
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import NamedTuple
 
-    class Found(NamedTuple):
-        """What a folder holds, in absolute paths; whole: whether all of it was looked at."""
+class Found(NamedTuple):
+    """What a folder holds, in absolute paths; whole: whether all of it was looked at."""
 
-        secrets: list[str]
-        guarded: list[str]
-        whole: bool
-else:
-    Found = namedtuple("Found", "secrets guarded whole")
+    secrets: list[str]
+    guarded: list[str]
+    whole: bool
+
 
 SECRETS = (
     ".env",

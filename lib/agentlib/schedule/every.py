@@ -18,11 +18,7 @@ from contextlib import contextmanager
 from agentlib import cli, paths
 from agentlib.faults import Fault, Interrupted
 from agentlib.process import command, run
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Iterator
+from agentlib.types import Iterator, Namespace
 
 KILL = 2.0  # seconds between TERM and KILL
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -13,10 +13,7 @@ from agentlib import cli, paths, records
 from agentlib.faults import Fault
 from agentlib.process import command
 from agentlib.schedule.every import seconds
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import Namespace
+from agentlib.types import Namespace
 
 PREFIX = "agentutils-"
 MARK = "# agentutils: "

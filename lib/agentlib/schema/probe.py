@@ -8,31 +8,27 @@ import signal
 import subprocess
 import threading
 import time
-from collections import namedtuple
 
 from agentlib.faults import Fault
+from agentlib.types import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any, NamedTuple
-
     from agentlib.sandbox.cell import Cell
 
-    class Outcome(NamedTuple):
-        """How a program ended.
 
-        status: its exit status, -N after signal N, None where `why` says what stopped it. out, err: what it
-        wrote, up to the cap. seconds: wall time. why: "", or one phrase ("no answer within 3 s").
-        """
+class Outcome(NamedTuple):
+    """How a program ended.
 
-        status: int | None
-        out: bytes
-        err: bytes
-        seconds: float
-        why: str
-else:
-    Outcome = namedtuple("Outcome", "status out err seconds why")
+    status: its exit status, -N after signal N, None where `why` says what stopped it. out, err: what it
+    wrote, up to the cap. seconds: wall time. why: "", or one phrase ("no answer within 3 s").
+    """
+
+    status: int | None
+    out: bytes
+    err: bytes
+    seconds: float
+    why: str
+
 
 OUTPUT = 64 * 1024  # bytes of standard output; more ends the program
 MESSAGES = 4 * 1024  # bytes of standard error that are kept; more is read and dropped

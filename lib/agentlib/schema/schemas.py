@@ -13,16 +13,12 @@ from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.schema import cache as schema_cache
 from agentlib.schema import shebang, trust
+from agentlib.types import TYPE_CHECKING, Any, Iterable, Record, Sequence
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any
-
     from agentlib.schema.probe import Outcome
 
-    Record = dict[str, Any]
-    Answer = list[bytes] | Fault
+Answer = list[bytes] | Fault
 
 KINDS = ("tool", "agent", "provider", "plugin")
 INVOKES = ("json", "text", "argv", "jsonl")

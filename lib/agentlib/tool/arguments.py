@@ -6,10 +6,7 @@ import sys
 
 from agentlib import records
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from agentlib.types import Any
 
 CAP = 16 << 20  # bytes of arguments
 _TYPES: dict[str, type] = {

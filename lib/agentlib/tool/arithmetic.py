@@ -14,12 +14,9 @@ import re
 from fractions import Fraction
 
 from agentlib.faults import Fault
+from agentlib.types import Callable
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Number = Fraction | float
+Number = Fraction | float
 
 LENGTH = 1_000  # characters of an expression
 DEPTH = 100  # brackets within brackets

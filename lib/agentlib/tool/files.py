@@ -10,10 +10,7 @@ import os
 import stat
 
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import BinaryIO
+from agentlib.types import BinaryIO
 
 SIZE = 10 << 20  # bytes of a file that is read whole
 

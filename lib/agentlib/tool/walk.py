@@ -7,10 +7,7 @@ import os
 import subprocess
 
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from agentlib.types import Iterator
 
 GIT_SECONDS = 30
 # A repository of others must not run its programs through our questions to git (git-config(1): core.fsmonitor).

@@ -11,28 +11,23 @@ import http.client
 import ipaddress
 import socket
 import time
-from collections import namedtuple
 from html.parser import HTMLParser
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from agentlib import __version__
 from agentlib.faults import Fault
+from agentlib.types import Collection, NamedTuple
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from typing import NamedTuple
 
-    class Page(NamedTuple):
-        """What came back: the last address, its media type ("" unknown), charset, body, and whether it is cut."""
+class Page(NamedTuple):
+    """What came back: the last address, its media type ("" unknown), charset, body, and whether it is cut."""
 
-        url: str
-        kind: str
-        charset: str
-        data: bytes
-        cut: bool
-else:
-    Page = namedtuple("Page", "url kind charset data cut")
+    url: str
+    kind: str
+    charset: str
+    data: bytes
+    cut: bool
+
 
 CAP = 1 << 20  # bytes of a body
 REDIRECTS = 5

@@ -9,15 +9,11 @@ import sys
 
 from agentlib import cli, records
 from agentlib.faults import Fault
+from agentlib.types import TYPE_CHECKING, Any, Callable, Mapping, Record, Sequence
 from agentlib.warm import socket as warm_socket
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
-
-    Record = dict[str, Any]
 
 BUFFER = 1 << 20  # bytes waiting for a slow filter before standard input is left alone
 ASKED = ("request", "embed")

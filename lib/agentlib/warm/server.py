@@ -19,15 +19,10 @@ import time
 
 from agentlib import records
 from agentlib.faults import Fault
+from agentlib.types import Any, Callable, Iterator, Record
 from agentlib.warm import socket as warm_socket
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
-
-    Record = dict[str, Any]
-    Work = Callable[[Iterator[Record], Callable[[Record], None], Callable[[], bool]], None]
+Work = Callable[[Iterator[Record], Callable[[Record], None], Callable[[], bool]], None]
 
 MOST = 128  # clients at once; more wait in the socket's queue
 OWN_FILES = 16  # descriptors for the filter itself

@@ -22,10 +22,7 @@ import time
 
 from agentlib import paths, records
 from agentlib.faults import Fault
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+from agentlib.types import Iterator, Mapping, Sequence
 
 PATIENCE = 180.0  # seconds for the filter to get ready: a model read from a slow disk
 LOCK_PATIENCE = 20.0  # seconds for another process that is just starting the filter

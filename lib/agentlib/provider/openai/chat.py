@@ -10,13 +10,7 @@ from agentlib.messages import requests
 from agentlib.provider import http_call, sse
 from agentlib.provider import serve as provider_serve
 from agentlib.provider.openai import completion, embeddings
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any, NoReturn
-
-    Record = dict[str, Any]
+from agentlib.types import Any, Callable, Iterator, NoReturn, Record
 
 
 class Vendor:

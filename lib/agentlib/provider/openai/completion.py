@@ -7,15 +7,10 @@ import io
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.provider import http_call, serve
+from agentlib.types import TYPE_CHECKING, Any, Generator, Iterator, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-    from typing import Any
-
     from agentlib.provider import sse
-
-    Record = dict[str, Any]
 
 STOPS = {
     "stop": "end_turn",

@@ -5,15 +5,10 @@ from __future__ import annotations
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider import http_call, serve
+from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from agentlib.provider.openai.chat import Vendor
-
-    Record = dict[str, Any]
 
 
 def functions(

@@ -7,13 +7,7 @@ from agentlib.messages import requests
 from agentlib.provider import http_call, sse
 from agentlib.provider import serve as provider_serve
 from agentlib.provider.openai import chat, completion, embeddings
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from typing import Any, NoReturn
-
-    Record = dict[str, Any]
+from agentlib.types import Callable, Generator, Iterator, NoReturn, Record
 
 # OpenAI's reasoning models, by their names; and those that take tools only here, or speak nothing else.
 REASONS = r"(ft:)?(o\d|gpt-([5-9]|\d\d))(?!.*chat)"

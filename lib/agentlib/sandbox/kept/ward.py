@@ -14,12 +14,9 @@ import threading
 from agentlib.sandbox import bwrap, limits
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox.mounts import EMPTY
+from agentlib.types import TYPE_CHECKING, Any, Callable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from agentlib.sandbox.cell import Cell
 
 PACKET = 128 * 1024  # bytes of an order at most

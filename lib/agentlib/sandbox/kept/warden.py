@@ -26,13 +26,9 @@ sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..",
 
 from agentlib.faults import Fault
 from agentlib.sandbox import confine, limits, seccomp
+from agentlib.types import Any, Callable
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    View = list[tuple[str, bool, int]]  # path, whether it is an empty place, how many bytes of it
+View = list[tuple[str, bool, int]]  # path, whether it is an empty place, how many bytes of it
 
 SETUP = 1 << 20  # bytes of it, at most
 READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT, BIND, RECURSIVE = (

@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import threading
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from agentlib.types import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
     from agentlib.sandbox.cell import Cell
     from agentlib.sandbox.kept.ward import Lodger, Ward
 
