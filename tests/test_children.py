@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.llm import children
-from agentlib.process import events
+from agentlib.process import children, events
 
 
 class Heard:

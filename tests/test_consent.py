@@ -12,7 +12,7 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.policy import file as policy_file
-from agentlib.policy import rules
+from agentlib.policy import flags as policy_flags
 from agentlib.policy import terminal as policy_terminal
 
 READS = {"annotations": {"readOnlyHint": True}}
@@ -36,8 +36,8 @@ def home(monkeypatch, tmp_path):
 def policy(*flags):
     """The policy of these flags and of the file."""
     parser = argparse.ArgumentParser()
-    rules.options(parser)
-    return rules.policy(parser.parse_args(flags))
+    policy_flags.options(parser)
+    return policy_flags.policy(parser.parse_args(flags))
 
 
 def decide(name, *flags, arguments=None, rules=""):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.local import fetch, models
+from agentlib.local import fetch, main, models
 
 DATA = bytes(range(256)) * 40
 PARTS = [DATA[:4000], DATA[4000:8000], DATA[8000:]]
@@ -255,13 +255,13 @@ def test_status_and_remove_tell_and_delete(
     index: Index, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models, "has_runtime", lambda: True)
-    assert models.main(["status"]) == 1
+    assert main.main(["status"]) == 1
     fetch.install(None)
-    assert models.main(["status"]) == 0
+    assert main.main(["status"]) == 0
     assert f"installed, {target()}" in capsys.readouterr().out
-    assert models.main(["remove"]) == 0
+    assert main.main(["remove"]) == 0
     assert not Path(models.folder()).exists()
-    assert models.main(["remove"]) == 1
+    assert main.main(["remove"]) == 1
 
 
 def test_progress_is_a_line_each_tenth_where_nobody_watches(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agentlib.provider import serve
+from agentlib.provider import answer as provider_answer
 from raw_server import DONE, ROOT, STREAM, Server, ask, completion, event, http, serving
 
 KEY = "key-5ecre7-5ecre7"
@@ -411,18 +411,20 @@ def test_models_that_cannot_be_listed_are_a_failure() -> None:
 
 
 def test_a_message_is_text_or_parts() -> None:
-    assert serve.message("t") == {"role": "assistant", "content": "t"}
-    said = serve.message("t", [{"id": "1"}], "hm", {"raw": 1}, "x")
+    assert provider_answer.message("t") == {"role": "assistant", "content": "t"}
+    said = provider_answer.message("t", [{"id": "1"}], "hm", {"raw": 1}, "x")
     assert said["content"] == [
         {"type": "thinking", "thinking": "hm"},
         {"type": "text", "text": "t"},
     ]
-    assert serve.kept(said, "x") == {"raw": 1} and serve.kept(said, "y") is None
-    assert serve.text_of(said) == "t" and serve.text_of(said, "thinking") == "hm"
+    assert provider_answer.kept(said, "x") == {"raw": 1} and provider_answer.kept(said, "y") is None
+    assert (
+        provider_answer.text_of(said) == "t" and provider_answer.text_of(said, "thinking") == "hm"
+    )
 
 
 def test_usage_leaves_out_what_was_not_counted() -> None:
-    assert serve.usage(3, 2, None, "x") == {"input_tokens": 3, "output_tokens": 2}
+    assert provider_answer.usage(3, 2, None, "x") == {"input_tokens": 3, "output_tokens": 2}
 
 
 def test_no_request_is_lost_to_a_thread_that_leaves() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentlib.llm import retry
+from agentlib.llm import inflight
 
 
 def error(kind: str = "server", **fields: Any) -> dict[str, Any]:
@@ -19,14 +19,14 @@ def error(kind: str = "server", **fields: Any) -> dict[str, Any]:
 def test_the_pause_doubles_up_to_eight_seconds_less_a_quarter_at_most(
     tries: int, most: float
 ) -> None:
-    assert retry.wait(error(), tries, 10_000, 0.0) == most
-    assert retry.wait(error(), tries, 10_000, 1.0) == most * 0.75
+    assert inflight.wait(error(), tries, 10_000, 0.0) == most
+    assert inflight.wait(error(), tries, 10_000, 1.0) == most * 0.75
 
 
 def test_the_retries_run_out() -> None:
-    assert retry.wait(error(), 2, 2, 0.0) is not None
-    assert retry.wait(error(), 3, 2, 0.0) is None
-    assert retry.wait(error(), 1, 0, 0.0) is None
+    assert inflight.wait(error(), 2, 2, 0.0) is not None
+    assert inflight.wait(error(), 3, 2, 0.0) is None
+    assert inflight.wait(error(), 1, 0, 0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -43,25 +43,25 @@ def test_the_retries_run_out() -> None:
     ],
 )
 def test_only_what_may_pass_is_tried_again(kind: str, again: bool) -> None:
-    assert (retry.wait(error(kind), 1, 2, 0.0) is not None) == again
+    assert (inflight.wait(error(kind), 1, 2, 0.0) is not None) == again
 
 
 def test_the_service_knows_better_than_the_kind() -> None:
-    assert retry.wait(error("invalid_request", retryable=True), 1, 2, 0.0) is not None
-    assert retry.wait(error("server", retryable=False), 1, 2, 0.0) is None
+    assert inflight.wait(error("invalid_request", retryable=True), 1, 2, 0.0) is not None
+    assert inflight.wait(error("server", retryable=False), 1, 2, 0.0) is None
 
 
 @pytest.mark.parametrize("asked", [1, 0.2, 60])
 def test_retry_after_is_obeyed(asked: float) -> None:
     for dice in (0.0, 1.0):
-        pause = retry.wait(error(retry_after=asked), 1, 2, dice)
+        pause = inflight.wait(error(retry_after=asked), 1, 2, dice)
         assert pause is not None and asked <= pause <= asked + 0.25
 
 
 @pytest.mark.parametrize("asked", [-5, 0, None, "soon", True, float("nan")])
 def test_a_retry_after_that_says_nothing_is_passed_over(asked: Any) -> None:
-    assert retry.wait(error(retry_after=asked), 1, 2, 0.0) == 0.5
+    assert inflight.wait(error(retry_after=asked), 1, 2, 0.0) == 0.5
 
 
 def test_more_than_a_minute_is_not_waited_for() -> None:
-    assert retry.wait(error(retry_after=60.1), 1, 2, 0.0) is None
+    assert inflight.wait(error(retry_after=60.1), 1, 2, 0.0) is None

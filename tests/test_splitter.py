@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.llm import splitter
+from agentlib.process import splitter
 
 
 def split(pieces: list[bytes]) -> list[tuple[int, bytes]]:

@@ -15,9 +15,10 @@ import time
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.memory.semantic import fused
 from agentlib.memory.sqlite import Store
-from agentlib.memory.vectors import Vectors, packed, products
+from agentlib.memory.vectors import Vectors
+from agentlib.search.embedder import packed, products
+from agentlib.search.rank import fused
 
 
 @pytest.fixture(scope="session")
@@ -267,9 +268,9 @@ def test_the_nearest_vectors_are_found_whatever_their_length(pointed):
 def test_the_products_are_the_same_with_numpy_and_without(monkeypatch):
     pytest.importorskip("numpy", reason="numpy is not installed")
     made = [packed([1, i, 2 - i]) for i in range(600)]
-    monkeypatch.setattr("agentlib.memory.vectors.FEW", 10)
+    monkeypatch.setattr("agentlib.search.embedder.FEW", 10)
     quick = products(made, made[7])
-    monkeypatch.setattr("agentlib.memory.vectors._numpy", lambda: None)
+    monkeypatch.setattr("agentlib.search.embedder._numpy", lambda: None)
     assert quick == pytest.approx(products(made, made[7]), abs=1e-6) and quick[7] == pytest.approx(
         1
     )
@@ -343,4 +344,8 @@ def test_a_store_that_cannot_be_written_has_the_vectors_it_has(opener):
 
 def test_ranks_are_fused_and_what_each_list_tells_of_a_memory_is_kept():
     a, b, c = ({"key": key} for key in "abc")
-    assert fused([a, b], [{**b, "similarity": 0.5}, c]) == [{**b, "similarity": 0.5}, a, c]
+    assert fused([a, b], [{**b, "similarity": 0.5}, c], name=lambda memory: memory["key"]) == [
+        {**b, "similarity": 0.5},
+        a,
+        c,
+    ]

@@ -9,34 +9,12 @@ import sys
 from agentlib import __version__
 from agentlib.faults import Fault, Interrupted
 from agentlib.records import ClosedPipe, dumps, put
+from agentlib.stderr import program, warn
 from agentlib.types import Any, ArgumentParser, Callable, NoReturn, Sequence
 
 Schema = dict[str, Any]
 
 Told = Schema | Sequence[Schema]
-
-
-def program() -> str:
-    """The name by which messages call this program."""
-    return os.path.basename(sys.argv[0]) or "agent"
-
-
-def warn(message: str) -> None:
-    """One line on standard error, `program: what: why`; never fails."""
-    say(f"{program()}: {message}")
-
-
-def say(line: str) -> None:
-    """One line on standard error as it is; control characters of foreign text are made visible."""
-    shown = (
-        c if c.isprintable() or c == "\t" else " " if c in "\r\n" else "\N{REPLACEMENT CHARACTER}"
-        for c in line
-    )
-    clean = "".join(shown)
-    try:
-        os.write(2, clean.encode("utf-8", "replace") + b"\n")
-    except OSError:
-        pass
 
 
 def headline(doc: str) -> tuple[str, str]:

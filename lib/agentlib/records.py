@@ -159,9 +159,9 @@ def waiting() -> bool:
     if sys.stdin is None or sys.stdin.isatty():
         return False
     if not select.select([sys.stdin.buffer], [], [], SILENCE)[0]:
-        from agentlib import cli
+        from agentlib import stderr
 
-        cli.warn("waiting for records on standard input; use </dev/null if there are none")
+        stderr.warn("waiting for records on standard input; use </dev/null if there are none")
     return True
 
 

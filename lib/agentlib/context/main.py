@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from agentlib import cli, paths, records
+from agentlib import paths, records, stderr
 from agentlib.context import load, skills
 from agentlib.faults import Fault
 from agentlib.tool import walk
@@ -158,9 +158,9 @@ def counter() -> tuple[Callable[[str], int], str]:
 def tell(left: list[str]) -> None:
     """What was left out: each of a few, the number of many."""
     for line in left[:10]:
-        cli.warn(f"left out: {line}")
+        stderr.warn(f"left out: {line}")
     if len(left) > 10:
-        cli.warn(f"left out: {len(left) - 10} more")
+        stderr.warn(f"left out: {len(left) - 10} more")
 
 
 def instructions() -> Iterator[Record]:

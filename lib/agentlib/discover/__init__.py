@@ -1,4 +1,4 @@
 """The program agent-discover: candidates, the registry, finding, checking.
 
-May import: process, schema, search.
+May import: the flat modules, schema, search.
 """

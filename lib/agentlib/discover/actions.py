@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import cli, paths, records
+from agentlib import paths, records, stderr
 from agentlib.discover import registry
 from agentlib.faults import Fault
 from agentlib.schema import schemas
@@ -50,7 +50,7 @@ def agents(names: list[str]) -> int:
     found = {one["name"]: one for one in find.agents(warn=True)}
     for name in names:
         if name not in found:
-            cli.warn(f"{name}: not in {os.pathsep.join(registry.sources()) or 'any AGENTS.md'}")
+            stderr.warn(f"{name}: not in {os.pathsep.join(registry.sources()) or 'any AGENTS.md'}")
     shown = [found[name] for name in (names or found) if name in found]
     for one in shown:
         records.put(schemas.line(one) + b"\n")
@@ -72,7 +72,7 @@ def register(files: list[str], file: str) -> int:
             )
         binary = path if inside.startswith(os.pardir) else inside
         _change(file, registry.add, name, description, binary)
-        cli.warn(f"{name}: entered in {file}")
+        stderr.warn(f"{name}: entered in {file}")
     return 0
 
 
@@ -80,7 +80,7 @@ def unregister(names: list[str], file: str) -> int:
     """Take each entry out of the registry; everything else in it stays as it is, byte for byte."""
     for name in names:
         _change(file, registry.remove, name)
-        cli.warn(f"{name}: taken out of {file}")
+        stderr.warn(f"{name}: taken out of {file}")
     return 0
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agentlib import cli, paths, records
+from agentlib import paths, records, stderr
 from agentlib.discover import registry, search_path
 from agentlib.faults import Fault
-from agentlib.local import shortlist
 from agentlib.schema import schemas
+from agentlib.search import rank
 from agentlib.types import Record
 
 FEW = 4  # letters that a word of the request needs to stand for the words that begin with it
@@ -36,18 +36,18 @@ def agents(warn: bool = False) -> list[Record]:
                     found.setdefault(entry.name, registry.record(entry))
                 except Fault as fault:
                     if warn:
-                        cli.warn(f"{file}: {fault.message}")
+                        stderr.warn(f"{file}: {fault.message}")
         except Fault as fault:
             if warn:
-                cli.warn(fault.message)
+                stderr.warn(fault.message)
     return list(found.values())
 
 
 def best(records_: list[Record], wanted: str) -> list[Record]:
     """The records that have something of the request, the best first."""
-    query = shortlist.words(wanted)
+    query = rank.words(wanted)
     texts = [_words(one, query) for one in records_]
-    scores = shortlist.ranks(texts, query) if texts else []
+    scores = rank.ranks(texts, query) if texts else []
     order = sorted((i for i in range(len(texts)) if scores[i] > 0), key=lambda i: (-scores[i], i))
     return [records_[i] for i in order]
 
@@ -55,18 +55,18 @@ def best(records_: list[Record], wanted: str) -> list[Record]:
 def _words(one: Record, query: list[str]) -> list[str]:
     """The words of a record; one that begins as a word of the request does counts as that word (review, reviewer)."""
     tags = " ".join(one.get("tags", []) if isinstance(one.get("tags"), list) else [])
-    text = f"{shortlist.describe(one)} {tags} {tags}".replace("_", " ").replace("-", " ")
+    text = f"{rank.describe(one)} {tags} {tags}".replace("_", " ").replace("-", " ")
     stems = [q for q in query if len(q) >= FEW]
-    return [next((q for q in stems if word.startswith(q)), word) for word in shortlist.words(text)]
+    return [next((q for q in stems if word.startswith(q)), word) for word in rank.words(text)]
 
 
 def near(records_: list[Record], wanted: str, spec: str) -> list[Record]:
-    """The same by words and by meaning, through vectors of a provider (see agentlib.memory.semantic)."""
-    from agentlib.memory import semantic
+    """The same by words and by meaning, through vectors of a provider (search/embedder.py)."""
+    from agentlib.search import embedder
 
-    found = semantic.nearest(spec, wanted, [shortlist.describe(one) for one in records_])
+    found = embedder.nearest(spec, wanted, [rank.describe(one) for one in records_])
     by_meaning = [{**records_[i], "similarity": round(score, 3)} for score, i in found]
-    return semantic.fused(best(records_, wanted), by_meaning, name=lambda one: one["name"])
+    return rank.fused(best(records_, wanted), by_meaning, name=lambda one: one["name"])
 
 
 def report(wanted: str, spec: str | None = None) -> int:
@@ -76,5 +76,5 @@ def report(wanted: str, spec: str | None = None) -> int:
     for one in found:
         records.put(schemas.line(one) + b"\n")
     if not found:
-        cli.warn(f"nobody found for: {wanted}")
+        stderr.warn(f"nobody found for: {wanted}")
     return 0 if found else 1

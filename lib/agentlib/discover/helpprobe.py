@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.discover import manpages
 from agentlib.faults import Fault
 from agentlib.schema import schemas, trust
@@ -31,7 +31,7 @@ def report(names: Sequence[str], timeout: float) -> int:
     for name, path in found.items():
         text = _text(outcomes[path])
         if not text:
-            cli.warn(
+            stderr.warn(
                 f"{name}: --help says nothing ({outcomes[path].why or 'no output'}); it cannot be made a tool so"
             )
             status = 1
@@ -45,12 +45,12 @@ def _programs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     for name in names:
         path = shutil.which(name, path=os.pathsep.join(manpages.search_path()))
         if not path:
-            cli.warn(f"{name}: not found on PATH")
+            stderr.warn(f"{name}: not found on PATH")
             continue
         try:
             trust.checked(path, {})
         except Fault as fault:
-            cli.warn(f"{name}: {fault.message}")
+            stderr.warn(f"{name}: {fault.message}")
             continue
         yield name, path
 

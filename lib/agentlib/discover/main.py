@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import threading
 
-from agentlib import cli, records
+from agentlib import cli, records, stderr
 from agentlib.discover import search_path
 from agentlib.faults import Fault
 from agentlib.schema import schemas, trust
@@ -166,7 +166,7 @@ def show(found: list[search_path.Candidate], chosen: Plain | Namespace) -> int:
         told = answers[path]
         if isinstance(told, Fault):
             if named or chosen.verbose or not isinstance(told, trust.Skipped):
-                cli.warn(f"{path}: {told.message}")
+                stderr.warn(f"{path}: {told.message}")
             if named:
                 status = MISSING if told.kind == "not_found" else UNUSABLE
             continue
@@ -178,10 +178,10 @@ def show(found: list[search_path.Candidate], chosen: Plain | Namespace) -> int:
             if taken == path:
                 lines.append(pinned(raw, path) if chosen.pin else raw)
             else:
-                cli.warn(f"{name}: {path} is not used: {taken} comes first")
+                stderr.warn(f"{name}: {path} is not used: {taken} comes first")
     records.put(b"".join(line + b"\n" for line in lines))
     if not lines and not status and set(chosen.operands) != {"-"}:
-        cli.warn("nothing found")
+        stderr.warn("nothing found")
         status = 1
     return status
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from agentlib import cli, paths
+from agentlib import paths, stderr
 from agentlib.schema import schemas
 from agentlib.types import Iterator, Record
 
@@ -40,14 +40,14 @@ def search_path() -> list[str]:
     found: dict[str, str] = {}
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
         if not os.path.isabs(folder):
-            cli.warn(f"PATH: {folder or 'an empty entry'!r} is not an absolute folder; left out")
+            stderr.warn(f"PATH: {folder or 'an empty entry'!r} is not an absolute folder; left out")
             continue
         try:
             mode = os.stat(folder).st_mode
         except OSError:
             continue
         if mode & stat.S_IWOTH:
-            cli.warn(f"PATH: anyone may write to {folder}; left out")
+            stderr.warn(f"PATH: anyone may write to {folder}; left out")
         elif stat.S_ISDIR(mode):
             found.setdefault(os.path.realpath(folder), folder)
     return list(found.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import cli, paths
+from agentlib import paths, stderr
 from agentlib.faults import Fault
 from agentlib.schema import schemas
 from agentlib.types import Iterable, Iterator, NamedTuple
@@ -54,7 +54,7 @@ def of(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate],
             for one in expand(operand):
                 found.setdefault(one.path, one)
         except Fault as fault:
-            cli.warn(fault.message)
+            stderr.warn(fault.message)
             status = NOT_FOUND
     return list(found.values()), status
 

@@ -1,4 +1,4 @@
 """Call a tool: find it in the set, check its arguments, run it in the sandbox, cut its output.
 
-May import: process, sandbox, messages, policy, plugin.
+May import: the flat modules, messages, plugin, policy, process, sandbox, sandbox.kept.
 """

@@ -7,7 +7,7 @@ import signal
 import threading
 from functools import partial
 
-from agentlib import cli, paths, records
+from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.invoke import output
 from agentlib.policy import rules
@@ -18,7 +18,7 @@ from agentlib.sandbox.kept.wards import Wards
 from agentlib.types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agentlib.invoke.toolset import Tool
+    from agentlib.invoke.tool import Tool
     from agentlib.policy.rules import Decision
     from agentlib.process.run import Child, Leash, Outcome
     from agentlib.sandbox.cell import Cell
@@ -61,7 +61,7 @@ class Runner:
         with self._cell(tool, words, granted) as cell:
             done = process_run.run(partial(self._begin, cell), given, limit, output.KEPT, leash)
         for one in cell.removed:
-            cli.warn(f"{tool.name}: {one}")
+            stderr.warn(f"{tool.name}: {one}")
         return _judged(tool, done, limit) + "".join(f"\n[{one}]" for one in cell.removed)
 
     def _begin(self, cell: Cell, *given: int) -> Child:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
+from agentlib.invoke.tool import Tool
 from agentlib.messages import transcript
 from agentlib.messages.validate import Validator
 from agentlib.types import TYPE_CHECKING, Any, Callable, Record
@@ -17,68 +17,7 @@ if TYPE_CHECKING:
     from agentlib.policy.rules import Policy
     from agentlib.process.run import Leash
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-INVOKE = ("json", "text", "argv", "jsonl")
-INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-ARGS = {"type": "array", "items": {"type": "string"}}
-ARGV = {"type": "object", "properties": {"args": ARGS, "stdin": {"type": "string"}}}
 SCHEMA_SHOWN = 2000  # characters of a schema told with an error
-
-
-class Tool:
-    """One tool record, checked. reads: whether it says that it changes nothing. timeout: its own, in seconds."""
-
-    __slots__ = (
-        "record",
-        "name",
-        "command",
-        "invoke",
-        "schema",
-        "reads",
-        "timeout",
-        "validator",
-        "offer",
-    )
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-        self.name: str = record.get("name", "")
-        self.command: list[str] = record.get("command", [])
-        self.invoke: str = record.get("invoke", "json")
-        self.schema = _schema(record, self.invoke)
-        notes = record.get("annotations")
-        self.reads = isinstance(notes, dict) and notes.get("readOnlyHint") is True
-        self.timeout: float | None = record.get("timeout")
-        self.validator: Validator | None = None
-        said: Record = {
-            "name": self.name,
-            "description": record.get("description", ""),
-            "inputSchema": self.schema,
-        }
-        more: Record = {field: record[field] for field in ("title", "examples") if field in record}
-        self.offer = {**said, **more}  # what the model is told of it
-        if fault := self._fault():
-            raise Fault("invalid_input", f"the tool {str(self.name)[:80]!r} is left out: {fault}")
-
-    def _fault(self) -> str:
-        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            return "its name must be 1 to 64 of A-Z a-z 0-9 _ -"
-        command = self.command
-        if (
-            not isinstance(command, list)
-            or not command
-            or not all(isinstance(word, str) for word in command)
-        ):
-            return "it has no `command` (a list of strings); agent-discover makes one"
-        if any("\0" in word for word in command):
-            return "its command holds a NUL"
-        if self.invoke not in INVOKE:
-            return f"its invoke is {self.invoke!r}, not one of {', '.join(INVOKE)}"
-        if self.timeout is not None and (
-            not isinstance(self.timeout, int | float) or self.timeout <= 0
-        ):
-            return "its timeout is not a number of seconds"
-        return ""
 
 
 class Tools:
@@ -93,10 +32,10 @@ class Tools:
         try:
             tool = Tool(record)
         except Fault as fault:
-            return cli.warn(fault.message)
+            return stderr.warn(fault.message)
         known = self.table.setdefault(tool.name, tool)
         if known.command != tool.command:
-            cli.warn(
+            stderr.warn(
                 f"the tool {tool.name!r} is there twice; the first is used: {known.command[0]}"
             )
 
@@ -171,13 +110,6 @@ class Tools:
             told = f" Its inputSchema is {schema}" if len(schema) <= SCHEMA_SHOWN else ""
             what = f"{tool.name} was not run, its arguments do not fit: {'; '.join(problems)}."
             raise Fault("invalid_arguments", what + told)
-
-
-def _schema(record: Record, invoke: str) -> Any:
-    for field in ("inputSchema", "parameters", "input_schema"):
-        if field in record:
-            return record[field]
-    return ARGV if invoke == "argv" else INPUT
 
 
 def _seen(tool: Tool, call: dict[str, Any], arguments: Any) -> Record:

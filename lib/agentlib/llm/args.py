@@ -6,11 +6,11 @@ import os
 
 from agentlib import cli, records
 from agentlib.faults import Fault
-from agentlib.llm import retry
+from agentlib.llm import inflight
 from agentlib.types import TYPE_CHECKING, Any, Callable, Namespace, Record
 
 if TYPE_CHECKING:
-    from agentlib.llm.dispatch import Limits
+    from agentlib.llm.inflight import Limits
     from agentlib.llm.ratelimit import Pace
 
 USAGE = "agent-llm [OPTION...] [-] [REQUEST...]\n       agent-llm [OPTION...] < requests > answers"
@@ -59,7 +59,7 @@ def parse(args: list[str], doc: str) -> Namespace:
     add(
         "--retries",
         type=count(0),
-        default=retry.RETRIES,
+        default=inflight.RETRIES,
         metavar="N",
         help="tries after the first (default 2)",
     )
@@ -179,12 +179,11 @@ def json_schema(text: str) -> Record:
 
 def limits(options: Namespace) -> Limits:
     """What bounds the run and keeps its answers, out of the options and the environment."""
-    from agentlib.llm import dispatch
 
     for name in ("timeout", "connect_timeout", "silence_timeout"):
         if (value := getattr(options, name)) is not None:
             os.environ[f"AGENT_{name.upper()}"] = f"{value:g}"  # the providers read them there
-    made = dispatch.Limits(
+    made = inflight.Limits(
         seconds("AGENT_TIMEOUT", 600),
         seconds("AGENT_SILENCE_TIMEOUT", 120),
         options.retries,

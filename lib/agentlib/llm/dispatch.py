@@ -10,85 +10,24 @@ import select
 import time
 from collections import deque
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
-from agentlib.llm import keys, prompt, retry
+from agentlib.llm import inflight, keys, prompt
+from agentlib.llm.inflight import Call, Limits
 from agentlib.llm.pool import Pool
 from agentlib.messages import requests
-from agentlib.types import TYPE_CHECKING, Any, Record, Sequence
+from agentlib.types import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
-    from agentlib.budget import Budget
-    from agentlib.llm.choose import Provider, Target
     from agentlib.llm.output import Lines, Out, Whole
+    from agentlib.llm.providers import Provider
     from agentlib.llm.ratelimit import Pace
     from agentlib.llm.routing import Router
-    from agentlib.llm.tape import Cache, Player, Recorder
     from agentlib.process import events
 
 IN_FLIGHT = 1000  # requests at once
 START = 2.0  # seconds that, at a pace, the second request waits at most for a sign of the provider
 LASTING = ("invalid_input", "limit_exceeded", "interrupted")  # no other model would help
-
-
-class Call:
-    """One request on its way. id: the user's. request: what to ask, without id. due: when all tries are over."""
-
-    __slots__ = (
-        "id",
-        "request",
-        "failed",
-        "at",
-        "tries",
-        "due",
-        "heard",
-        "spoken",
-        "kept",
-        "deltas",
-        "flying",
-        "target",
-    )
-
-    def __init__(self, id: Any, request: Record) -> None:
-        self.id, self.request = id, request
-        self.failed: list[Record] = []  # the attempts that failed
-        self.at = self.tries = 0  # which target; how often it was tried
-        self.due = self.heard = 0.0
-        self.spoken = self.flying = False  # a delta went out; it counts as in flight
-        self.kept: dict[
-            Recorder | Cache, Record
-        ] = {}  # where its answer is to be kept, and as what request
-        self.deltas: list[Record] = []  # for that
-        self.target: Target | None = None  # where it was sent last
-
-    @property
-    def embeds(self) -> bool:
-        """Whether it asks for embeddings, not for an answer."""
-        return bool(self.request.get("type") == "embed")
-
-
-class Limits:
-    """What bounds the calls and keeps their answers. timeout, silence: seconds, inf for none."""
-
-    def __init__(
-        self,
-        timeout: float,
-        silence: float,
-        retries: int,
-        pace: Pace | None = None,
-        budgets: Sequence[Budget] = (),
-        player: Player | None = None,
-        cache: Cache | None = None,
-        recorder: Recorder | None = None,
-    ) -> None:
-        self.timeout, self.silence, self.retries = timeout, silence, retries
-        self.pace, self.budgets, self.player, self.cache, self.recorder = (
-            pace,
-            budgets,
-            player,
-            cache,
-            recorder,
-        )
 
 
 class Dispatch:
@@ -246,7 +185,7 @@ class Dispatch:
             try:
                 budget.spend(priced(record, call.target.provider))
             except Fault as fault:
-                cli.warn(fault.message)
+                stderr.warn(fault.message)
         self._finish(call, record, raw)
 
     def failed(self, call: Call, error: Record) -> None:
@@ -260,7 +199,7 @@ class Dispatch:
     def _again(self, call: Call, error: Record) -> bool:
         """Whether it is tried again, here after a pause or at once with the next model."""
         now = time.monotonic()
-        pause = retry.wait(error, call.tries, self.limits.retries, random.random())
+        pause = inflight.wait(error, call.tries, self.limits.retries, random.random())
         if pause is None or now + pause >= call.due:
             if call.at + 1 >= self.router.count or now >= call.due or call.embeds:
                 return False
@@ -320,7 +259,7 @@ class Dispatch:
             try:
                 store.keep(asked, kept)
             except OSError as bad:
-                cli.warn(
+                stderr.warn(
                     f"this answer is not kept: {bad.filename or 'the file'}: {bad.strerror or bad}"
                 )
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
-from agentlib import budget, cli, records
+from agentlib import budget, records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import keys
-from agentlib.llm.choose import Provider, Providers
-from agentlib.types import Any, Iterable, Iterator, Namespace, Record
-
-PATIENCE = 30.0  # seconds for a vendor's list of models
+from agentlib.llm.providers import Provider, Providers, list_models
+from agentlib.types import Iterable, Namespace, Record
 
 
 def show(options: Namespace, found: Providers, only_keys: bool) -> int:
@@ -54,9 +51,7 @@ def models(found: Providers, names: Iterable[str], as_records: bool) -> int:
     """Print the models of these providers; the vendor is asked where it can be, else its schema's are printed."""
     for name in names:
         provider = found.get(name)
-        for model in (
-            asked(provider, found.config) if found.ready(provider) else schema_models(provider)
-        ):
+        for model in _models(provider, found):
             if as_records:
                 records.write({"type": "model", "provider": provider.name, **model})
             else:
@@ -64,50 +59,16 @@ def models(found: Providers, names: Iterable[str], as_records: bool) -> int:
     return 0
 
 
-def schema_models(provider: Provider) -> list[Record]:
-    """The models that a provider knows without asking."""
-    return [{"id": model} for model in provider.models]
-
-
-def asked(provider: Provider, config: Any) -> list[Record]:
-    """What `PROVIDER --list-models` prints, in the private environment of a provider; the schema's where that fails."""
-    env = keys.environment(provider.name, provider.schema, config)
-    try:
-        done = subprocess.run(
-            [provider.path, "--list-models"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PATIENCE,
-            env=env,
-            check=False,
-            start_new_session=True,
-        )
-        told = list(_models(done.stdout))
-        if done.returncode == 0 and told:
-            return told
-        said = done.stderr
-    except (OSError, subprocess.TimeoutExpired) as bad:
-        said = str(bad).encode()
-    last = (
-        keys.scrub(said, keys.secrets(provider.schema, env))
-        .decode("utf-8", "replace")
-        .strip()
-        .splitlines()[-1:]
-    )
-    cli.warn(
-        f"{provider.name} did not tell its models, so these are those of its schema: {''.join(last)}"
-    )
-    return schema_models(provider)
-
-
-def _models(output: bytes) -> Iterator[Record]:
-    for raw in output.splitlines():
-        try:
-            record = records.loads(raw)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and isinstance(record.get("id"), str):
-            yield {field: value for field, value in record.items() if field != "type"}
+def _models(provider: Provider, providers: Providers) -> list[Record]:
+    """What the provider lists; what its schema names where it cannot be asked or lists nothing."""
+    known = [{"id": model} for model in provider.models]
+    if not providers.ready(provider):
+        return known
+    found, why = list_models(provider, providers.config)
+    if found:
+        return found
+    stderr.warn(f"{provider.name} did not tell its models, so these are those of its schema: {why}")
+    return known
 
 
 def key_states(found: Providers) -> int:

@@ -6,7 +6,7 @@ import os
 
 from agentlib import records
 from agentlib.faults import Fault, Interrupted
-from agentlib.llm import args, dispatch, output, prompt, stdin
+from agentlib.llm import args, dispatch, inflight, output, prompt, stdin
 from agentlib.process import events
 from agentlib.types import TYPE_CHECKING, Any, Callable, Mapping, Namespace, Record
 
@@ -144,7 +144,7 @@ class Run:
         for name, value in (("provider", provider), ("model", model)):
             if value:
                 asked.setdefault(name, value)
-        self.dispatch.submit(dispatch.Call(id, asked))
+        self.dispatch.submit(inflight.Call(id, asked))
 
     def end(self) -> int:
         """All answers, the end of the processes, the status."""

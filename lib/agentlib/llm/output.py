@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import KINDS, Fault
 from agentlib.llm import keys
 from agentlib.messages import transcript
 from agentlib.types import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
-    from agentlib.llm.dispatch import Call
+    from agentlib.llm.inflight import Call
 
 FULL = 64 * 1024  # bytes that are written without waiting for the turn's end
 CUT = {
@@ -129,11 +129,11 @@ class Text(Whole):
             raise Fault(str(self.record.get("kind")), told(self.record))
         if calls := transcript.calls(self.record["message"]):
             names = ", ".join(str(call.get("name")) for call in calls)
-            cli.warn(
+            stderr.warn(
                 f"the model asks for a tool ({names}): agent-react runs tools, --json shows the call"
             )
         if why := CUT.get(str(self.record.get("stop_reason"))):
-            cli.warn(why)
+            stderr.warn(why)
         return super().status()
 
     def _say(self, text: str) -> bool:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import time
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
-from agentlib.llm import children, keys
-from agentlib.llm.children import Child
+from agentlib.llm import keys
+from agentlib.process import children
+from agentlib.process.children import Child
 from agentlib.types import TYPE_CHECKING, Any, Mapping, Protocol, Record
 
 if TYPE_CHECKING:
-    from agentlib.llm.choose import Provider
-    from agentlib.llm.dispatch import Call
+    from agentlib.llm.inflight import Call
     from agentlib.llm.output import Out
+    from agentlib.llm.providers import Provider
     from agentlib.process import events
 
 
@@ -181,7 +182,7 @@ class Pool:
     def complain(self, raw: bytes) -> None:
         """A line of a provider's stderr."""
         if not self.quiet:
-            cli.say(keys.scrub(raw, self.out.secrets).decode("utf-8", "replace"))
+            stderr.say(keys.scrub(raw, self.out.secrets).decode("utf-8", "replace"))
 
     def over(self, child: Process, status: int) -> None:
         """A provider's process has ended."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from agentlib import cli, paths
+from agentlib import paths, stderr
 from agentlib.faults import Fault
 from agentlib.lock import locked, rewrite
 
@@ -67,7 +67,7 @@ class Pace:
     def _warn(self, message: str) -> None:
         if not self._told:
             self._told = True
-            cli.warn(message)
+            stderr.warn(message)
 
 
 def parse(text: str) -> Pace:

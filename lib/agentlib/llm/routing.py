@@ -1,15 +1,35 @@
-"""From a request to its targets: the provider and model it goes to, then the fallbacks."""
+"""Which provider and model a request goes to, why, and the fallbacks (docs/agent-llm.md, "Choice of the provider")."""
 
 from __future__ import annotations
 
 import os
 
-from agentlib import cli
-from agentlib.llm import choose, keys
-from agentlib.types import TYPE_CHECKING, Any, Mapping, Record, Sequence
+from agentlib import stderr
+from agentlib.faults import Fault
+from agentlib.llm import keys
+from agentlib.llm.providers import Provider, Providers, list_models
+from agentlib.types import Any, Iterator, Mapping, Record, Sequence
 
-if TYPE_CHECKING:
-    from agentlib.llm.choose import Providers, Target, Wish
+LOCAL, OLLAMA = "local", "ollama"
+PROBE = 0.3  # seconds for the question whether Ollama is there
+
+
+class Wish:
+    """What one source says: a provider, a model, or both. firm: a flag or the request itself says so."""
+
+    __slots__ = ("provider", "model", "firm")
+
+    def __init__(self, provider: str | None, model: str | None, firm: bool = False) -> None:
+        self.provider, self.model, self.firm = provider, model, firm
+
+
+class Target:
+    """Where to send: the provider, the model (None: the provider's own default), and why, if nobody asked for it."""
+
+    __slots__ = ("provider", "model", "why")
+
+    def __init__(self, provider: Provider, model: str | None, why: str = "") -> None:
+        self.provider, self.model, self.why = provider, model, why
 
 
 class Router:
@@ -26,13 +46,13 @@ class Router:
     ) -> None:
         env = os.environ.get
         self.providers, self.fallbacks, self.quiet = providers, fallbacks, quiet
-        self.flags = choose.Wish(provider, model, firm=True)
+        self.flags = Wish(provider, model, firm=True)
         self.rest = [
-            choose.Wish(
+            Wish(
                 env("AGENT_PROVIDER") or env("LLM_PROVIDER") or None,
                 env("AGENT_MODEL") or env("LLM_MODEL") or None,
             ),
-            choose.Wish(_word(config, "provider"), _word(config, "model")),
+            Wish(_word(config, "provider"), _word(config, "model")),
         ]
         self._found: dict[tuple[Any, ...], Target] = {}
         self._told: set[str] = set()
@@ -49,7 +69,7 @@ class Router:
         own = (number, request.get("provider"), request.get("model"))
         embeds = request.get("type") == "embed"
         if (embeds, *own) not in self._found:
-            found = choose.target(self.providers, self._wishes(*own))
+            found = target(self.providers, self._wishes(*own))
             if embeds and not request.get("model"):
                 found.model = None
             self._tell(found)
@@ -59,19 +79,105 @@ class Router:
         return self._found[embeds, *own]
 
     def _wishes(self, number: int, provider: Any, model: Any) -> list[Wish]:
-        asked = choose.Wish(_str(provider), _str(model), firm=provider is not None)
+        asked = Wish(_str(provider), _str(model), firm=provider is not None)
         wishes = [asked, self.flags, *self.rest]
         if not number:
             return wishes
-        fallback = choose.Wish(None, self.fallbacks[number - 1])
-        return [fallback, *(choose.Wish(wish.provider, None) for wish in wishes)]
+        fallback = Wish(None, self.fallbacks[number - 1])
+        return [fallback, *(Wish(wish.provider, None) for wish in wishes)]
 
     def _tell(self, found: Target) -> None:
         """Say once which provider was taken where nobody named one."""
         if found.why and not self.quiet and found.provider.name not in self._told:
             self._told.add(found.provider.name)
             name = found.provider.name + (f"/{found.model}" if found.model else "")
-            cli.warn(f"using {name}: {found.why} (--provider or AGENT_PROVIDER chooses another)")
+            stderr.warn(f"using {name}: {found.why} (--provider or AGENT_PROVIDER chooses another)")
+
+
+def target(providers: Providers, wishes: list[Wish]) -> Target:
+    """The provider and model by the wishes, the one with most authority first; a Fault where nobody can be asked."""
+    model = next((wish for wish in wishes if wish.model), None)
+    asked = next((wish for wish in wishes if wish.provider), None)
+    if asked is None:
+        return _by_prefix(providers, model) or _first(providers, model)
+    if model is not None and not asked.firm and wishes.index(model) <= wishes.index(asked):
+        if not providers.get(str(asked.provider)).slashes and (
+            other := _by_prefix(providers, model)
+        ):
+            return other
+    provider = providers.get(str(asked.provider))
+    mine = next((w.model for w in wishes if w.model and w.provider in (None, asked.provider)), None)
+    return Target(provider, own_name(provider, mine))
+
+
+def own_name(provider: Provider, model: str | None) -> str | None:
+    """The model's name as the vendor knows it: without the provider's name before it."""
+    if model and model not in provider.models:
+        model = model.removeprefix(f"{provider.name}/")
+    default = provider.schema.get("default_model")
+    return model or (default if isinstance(default, str) else None)
+
+
+def _by_prefix(providers: Providers, wish: Wish | None) -> Target | None:
+    """The target of `provider/model`, where there is such a provider."""
+    prefix, slash, model = (wish.model or "").partition("/") if wish else ("", "", "")
+    if slash and model and providers.named(prefix):
+        return Target(providers.get(prefix), model)
+    return None
+
+
+def _first(providers: Providers, wish: Wish | None) -> Target:
+    """The first provider that can be asked, where nobody said which; one that lists the model goes before others."""
+    model = wish.model if wish else None
+    every = [provider for provider in providers.all().values() if provider.talks]
+    usable = list(_usable(providers, every))
+    for provider, why in sorted(
+        usable, key=lambda found: model is not None and model not in found[0].models
+    ):
+        return Target(provider, own_name(provider, model), why)
+    for provider in every:
+        if provider.name == OLLAMA and listening():
+            return Target(provider, own_name(provider, model), "Ollama is running")
+    for provider in every:
+        if provider.name == LOCAL and list_models(provider, providers.config)[0]:
+            return Target(provider, own_name(provider, model), "no key is set, and it is installed")
+    for provider in every:
+        if provider.name not in (LOCAL, OLLAMA) and not keys.variables(provider.schema):
+            return Target(provider, own_name(provider, model), "it needs no key")
+    raise Fault("not_found", nobody(every))
+
+
+def _usable(providers: Providers, every: list[Provider]) -> Iterator[tuple[Provider, str]]:
+    for provider in every:
+        if keys.variables(provider.schema) and (
+            found := keys.source(provider.name, provider.schema, providers.config)
+        ):
+            yield (
+                provider,
+                f"{found} is set" if found != "config.toml" else "config.toml names its key",
+            )
+
+
+def nobody(every: list[Provider]) -> str:
+    """What to do where no provider can be asked."""
+    named = sorted({keys.variables(p.schema)[0] for p in every if keys.required(p.schema)})
+    key = f"set a key ({', '.join(named)}), " if named else ""
+    return f"no provider to ask: {key}start Ollama, or put a model on this machine: agent-llm local install"
+
+
+def listening() -> bool:
+    """Whether something answers at Ollama's address (OLLAMA_HOST, else 127.0.0.1:11434) within PROBE seconds."""
+    import socket
+
+    given = os.environ.get("OLLAMA_HOST", "").partition("://")
+    host, _, port = (given[2] or given[0]).rstrip("/").rpartition("/")[2].partition(":")
+    try:
+        with socket.create_connection(
+            (host.replace("0.0.0.0", "") or "127.0.0.1", int(port or 11434)), PROBE
+        ):
+            return True
+    except (OSError, ValueError, UnicodeError):
+        return False
 
 
 def _str(value: Any) -> str | None:

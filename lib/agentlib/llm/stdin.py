@@ -7,10 +7,10 @@ import stat
 import time
 from collections import deque
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
-from agentlib.llm.splitter import Splitter
 from agentlib.process import events
+from agentlib.process.splitter import Splitter
 from agentlib.records import Line
 from agentlib.types import Callable
 
@@ -88,4 +88,4 @@ class Intake:
 
     def _wonder(self) -> None:
         if not self.heard and not self._ended:
-            cli.warn("waiting for records on standard input; use </dev/null if there are none")
+            stderr.warn("waiting for records on standard input; use </dev/null if there are none")

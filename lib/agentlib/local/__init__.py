@@ -1,4 +1,4 @@
 """The models on this machine: their files, the engine, the prompt, and the answer.
 
-May import: messages, provider, search, warm.
+May import: the flat modules, search.
 """

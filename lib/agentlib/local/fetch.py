@@ -20,7 +20,7 @@ import threading
 import time
 import zipfile
 
-from agentlib import cli, paths
+from agentlib import paths, stderr
 from agentlib.faults import Fault, Interrupted
 from agentlib.local import models
 from agentlib.types import Any, BinaryIO, Callable, Iterator
@@ -44,7 +44,7 @@ def install(size: str | None) -> int:
         from agentlib.local import minilm
 
         for pin in minilm.pins():
-            _install(pin, minilm.runtime)
+            _install(pin, _embeddings_runtime)
         return 0
     sizes = (size,) if size else models.SIZES
     for number, name in enumerate(sizes, 1):
@@ -55,7 +55,7 @@ def install(size: str | None) -> int:
         except Gone as gone:
             if number == len(sizes):
                 raise
-            cli.warn(f"{gone.message}; trying the {sizes[number]} model instead")
+            stderr.warn(f"{gone.message}; trying the {sizes[number]} model instead")
     return 1
 
 
@@ -92,7 +92,7 @@ def _fetch(path: str, pin: Pin) -> None:
             if not _from_hub(pin, file, progress):
                 _from_parts(pin, file, progress)
         except (KeyboardInterrupt, Interrupted):
-            cli.warn(
+            stderr.warn(
                 f"interrupted at {file.tell() * 100 // pin['bytes']} %; run it again to go on from there"
             )
             raise
@@ -188,6 +188,13 @@ def runtime() -> None:
     """Install the package that runs models, unless it is there."""
     if not models.has_runtime():
         wheels("xllamacpp", models.RUNTIME)
+
+
+def _embeddings_runtime() -> None:
+    from agentlib.local import minilm
+
+    if not minilm.has_runtime():
+        wheels("onnxruntime", *minilm.RUNTIME)
 
 
 def wheels(module: str, *wanted: str) -> None:

@@ -88,11 +88,3 @@ class Embedder:
         mean = self._session.run(None, fed)[0][0].mean(axis=0)
         unit = mean / self._numpy.linalg.norm(mean)
         return [round(x, 7) for x in unit.tolist()], len(ids)
-
-
-def runtime() -> None:
-    """Install the packages that run the model, unless they are there."""
-    from agentlib.local import fetch
-
-    if not has_runtime():
-        fetch.wheels("onnxruntime", *RUNTIME)

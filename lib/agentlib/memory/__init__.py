@@ -1,4 +1,4 @@
 """The program agent-memory: its commands, and the stores in SQLite and PostgreSQL.
 
-May import: process, search.
+May import: the flat modules, plugin, search.
 """

@@ -7,7 +7,7 @@ import re
 import select
 import time
 
-from agentlib import cli, paths, records
+from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.memory.sqlite import Store
 from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
@@ -165,7 +165,7 @@ def embed(args: Namespace) -> int:
     from agentlib.memory import semantic
 
     made = semantic.make(opened(args), args.semantic or "")
-    cli.warn(f"{made} vectors made")
+    stderr.warn(f"{made} vectors made")
     return 0
 
 
@@ -232,7 +232,9 @@ class Keeper:
         finally:
             self.flush()
             if not self.passing:
-                cli.warn(f"{self.count} kept" + (f", {self.failed} refused" if self.failed else ""))
+                stderr.warn(
+                    f"{self.count} kept" + (f", {self.failed} refused" if self.failed else "")
+                )
         return 1 if self.failed else 0
 
     def take(self, line: Line) -> None:
@@ -309,7 +311,7 @@ def stats(args: Namespace) -> int:
 
 
 def vacuum(args: Namespace) -> int:
-    cli.warn(f"{opened(args).vacuum()} keys dropped")
+    stderr.warn(f"{opened(args).vacuum()} keys dropped")
     return 0
 
 

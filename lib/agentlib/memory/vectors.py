@@ -8,15 +8,13 @@ docs/agent-memory.md).
 from __future__ import annotations
 
 import heapq
-import struct
 import time
-from operator import mul
 
 from agentlib.memory.sqlite import ALIVE, COLUMNS, memory
+from agentlib.search.embedder import products
 from agentlib.types import Any, Iterable, Iterator, Record
 
 PAGE = 4096  # vectors that are read at once
-FEW = 512  # that are compared before numpy has been imported
 
 
 class Vectors:
@@ -105,35 +103,3 @@ class Vectors:
             if len(page) < PAGE:
                 break
             last = page[-1][0]
-
-
-def packed(numbers: Iterable[float]) -> bytes:
-    """A vector of length 1 in the direction of these numbers; of zeros where they are all zero."""
-    floats = list(numbers)
-    length = sum(map(mul, floats, floats)) ** 0.5 or 1.0
-    return struct.pack(f"<{len(floats)}f", *(x / length for x in floats))
-
-
-def products(vectors: list[bytes], query: bytes) -> list[float]:
-    """The product of each vector with the query: the cosine of the angle between them."""
-    if len(vectors) > FEW and (numpy := _numpy()):
-        together = numpy.frombuffer(b"".join(vectors), "<f4").reshape(len(vectors), -1)
-        products: list[float] = (together @ numpy.frombuffer(query, "<f4")).tolist()
-        return products
-    numbers = struct.Struct(f"<{len(query) // 4}f")
-    wanted = numbers.unpack(query)
-    return [sum(map(mul, wanted, numbers.unpack(vector))) for vector in vectors]
-
-
-def _numpy() -> Any:
-    """numpy where it is installed, else None."""
-    from importlib import import_module
-
-    from agentlib import packages
-    from agentlib.faults import Fault
-
-    try:
-        packages.need("numpy")
-        return import_module("numpy")
-    except (Fault, ImportError):
-        return None

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.types import Any, Record
 
@@ -113,7 +113,7 @@ class File:
                 if time.monotonic() > until:
                     raise Fault("timeout", f"{self.path}: another run has it still") from None
             if not told:
-                cli.warn(f"{self.path}: waiting for another run that has it")
+                stderr.warn(f"{self.path}: waiting for another run that has it")
                 told = True
             time.sleep(0.05)
 
@@ -139,7 +139,7 @@ class File:
         try:
             records.parse(data[end:], 0)
         except Fault:
-            cli.warn(f"{self.path}: its last line was cut off and is dropped")
+            stderr.warn(f"{self.path}: its last line was cut off and is dropped")
             os.ftruncate(self._handle, end)
             return data[:end]
         os.write(self._handle, b"\n")
@@ -156,7 +156,7 @@ class File:
                 os.write(self._handle, data[wrote:])
         except OSError as bad:
             self.failed = True
-            cli.warn(f"{self.path}: the transcript is not whole: {bad.strerror}")
+            stderr.warn(f"{self.path}: the transcript is not whole: {bad.strerror}")
 
 
 def replaced(messages: list[Record]) -> list[Record]:

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.messages import material
 from agentlib.patterns import model
@@ -130,7 +130,7 @@ class Execution:
 
     def say(self, text: str) -> None:
         if not self.args.quiet:
-            cli.say("> " + text[:200])
+            stderr.say("> " + text[:200])
 
     def work(self, step: Record) -> None:
         """Run one step to its end, in a thread of its own; whatever happens, it ends."""
@@ -206,12 +206,12 @@ class Execution:
         """The tools of the stream, under the same consent and in the same sandbox as agent-react's."""
         from agentlib.invoke.runner import Runner
         from agentlib.invoke.toolset import Tools
-        from agentlib.policy import rules
-        from agentlib.sandbox import cell
+        from agentlib.policy import flags
+        from agentlib.process import run as process_run
 
-        cell.undumpable()
+        process_run.undumpable()
         made = Tools(
-            rules.policy(self.args),
+            flags.policy(self.args),
             Runner(self.args.timeout, int(os.environ.get("AGENT_DEPTH") or 0) + 1),
         )
         for record in self.tools:

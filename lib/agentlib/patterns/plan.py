@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.messages import material
 from agentlib.patterns import model
@@ -86,7 +86,7 @@ def plan(
         )
         if not wrong:
             return steps
-        cli.warn(f"the plan was refused: {'; '.join(wrong)}")
+        stderr.warn(f"the plan was refused: {'; '.join(wrong)}")
     raise Fault("bad_response", f"no usable plan in two tries: {'; '.join(wrong)}")
 
 

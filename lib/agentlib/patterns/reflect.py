@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.patterns import model
 from agentlib.process import command
@@ -180,7 +180,7 @@ def remembered(args: Namespace, text: str) -> None:
 
 def say(args: Namespace, text: str) -> None:
     if not args.quiet:
-        cli.say("> " + text[:200])
+        stderr.say("> " + text[:200])
 
 
 def show(args: Namespace, tries: list[Record], began: float) -> None:

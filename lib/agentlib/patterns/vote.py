@@ -6,7 +6,7 @@ import queue
 import sys
 import threading
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.patterns import model
 from agentlib.process import command
@@ -116,10 +116,10 @@ def judged(args: Namespace, answers: list[str]) -> list[list[int]]:
 def tell(args: Namespace, votes: list[Record], failures: list[str], tie: bool) -> None:
     """The counts, the failures, a tie."""
     for why in failures:
-        cli.warn(f"a run failed: {why}")
+        stderr.warn(f"a run failed: {why}")
     if tie:
-        cli.warn(
+        stderr.warn(
             f"a tie: {sum(v['votes'] == votes[0]['votes'] for v in votes)} answers have {votes[0]['votes']} each"
         )
     elif not args.quiet:
-        cli.say(f"> {votes[0]['votes']} of {sum(v['votes'] for v in votes)} votes")
+        stderr.say(f"> {votes[0]['votes']} of {sum(v['votes'] for v in votes)} votes")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from agentlib.faults import Fault
 from agentlib.messages.requests import blob, parts
 from agentlib.provider import http_call
-from agentlib.provider.serve import kept
+from agentlib.provider.answer import kept
 from agentlib.types import Any, Callable, Iterable, Iterator, Record
 
 

@@ -6,12 +6,12 @@ import os
 import threading
 import time
 
-from agentlib import cli, records
+from agentlib import cli, records, stderr
 from agentlib.provider.http import Watch
 from agentlib.types import TYPE_CHECKING, Any, Callable, Generator, Record
 
 if TYPE_CHECKING:
-    from agentlib.provider.serve import Answer
+    from agentlib.provider.answer import Answer
 
 
 class Unwritable(BaseException):
@@ -25,7 +25,7 @@ def ending(work: Callable[..., None], *args: Any) -> None:
     except records.ClosedPipe:
         os._exit(141)  # as cli.end does it, but for the signal: a thread cannot restore it
     except Unwritable as bad:
-        cli.warn(f"standard output: {bad}")
+        stderr.warn(f"standard output: {bad}")
         cli.end(111)
 
 

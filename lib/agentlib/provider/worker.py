@@ -15,13 +15,13 @@ from agentlib import records
 from agentlib.faults import RETRYABLE, Fault, Interrupted
 from agentlib.messages import requests
 from agentlib.provider import http_call
+from agentlib.provider.answer import text_of
 from agentlib.provider.exchange import Exchange, ending, streamed
 from agentlib.provider.http import Connection, Reply, Watch
-from agentlib.provider.serve import text_of
 from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
 
 if TYPE_CHECKING:
-    from agentlib.provider.serve import Answer, Embedding, Explain, Prepare, Stream, Whole
+    from agentlib.provider.answer import Answer, Embedding, Explain, Prepare, Stream, Whole
 
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows

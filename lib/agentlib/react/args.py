@@ -29,7 +29,7 @@ DRAIN = 0.8  # seconds that the stages before us in a pipe get to end, once help
 
 def parser(doc: str) -> ArgumentParser:
     """Every option, in groups."""
-    from agentlib.policy import rules
+    from agentlib.policy import flags
 
     made = cli.parser(doc, USAGE)
     made.add_argument(
@@ -41,7 +41,7 @@ def parser(doc: str) -> ArgumentParser:
     _agent(made.add_argument_group("the agent"))
     _model(made.add_argument_group("the model (handed to agent-llm)"))
     _run(made.add_argument_group("the run"))
-    rules.options(made.add_argument_group("consent and sandbox"))
+    flags.options(made.add_argument_group("consent and sandbox"))
     _batch(made.add_argument_group("many tasks"))
     _out(made.add_argument_group("what is printed"))
     return made

@@ -6,13 +6,13 @@ import os
 import threading
 from collections import deque
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.react.loop import Run, failed
 from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
 
 if TYPE_CHECKING:
-    from agentlib.react.main import Session
+    from agentlib.react.session import Session
     from agentlib.react.settings import Setting
     from agentlib.react.stdin import Heard
     from agentlib.records import Line
@@ -53,7 +53,7 @@ class Batch:
         """Until the stream has ended and every task has its result."""
         from agentlib.react.progress import Line as Progress
 
-        progress = Progress(self)
+        progress = Progress(self, self.session.options.quiet)
         self._take(first)
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
         try:
@@ -72,7 +72,7 @@ class Batch:
         if not self.session.options.quiet:
             self.session.pass_on()
         if isinstance(self.ended, Fault):
-            cli.warn(self.ended.message)
+            stderr.warn(self.ended.message)
             return self.ended.status
         return 1 if self.failed else 0
 

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
 
-from agentlib import cli, records
-from agentlib.faults import KINDS, Fault, Interrupted
-from agentlib.invoke.runner import Runner
-from agentlib.invoke.toolset import Tools
-from agentlib.messages.transcript import File
-from agentlib.policy import rules
-from agentlib.react import batch, progress
-from agentlib.react.args import TO_MODEL, read_schema
-from agentlib.react.engine import Engine
-from agentlib.react.loop import Run, failed
-from agentlib.react.model import Model
-from agentlib.react.settings import Setting
-from agentlib.react.stdin import Heard, plain, same
-from agentlib.react.window import Window
-from agentlib.sandbox import cell
-from agentlib.types import TYPE_CHECKING, Any, Callable, Namespace, Record
+from agentlib.faults import Fault
+from agentlib.policy import flags
+from agentlib.react import batch
+from agentlib.react.args import read_schema
+from agentlib.react.session import Session
+from agentlib.types import TYPE_CHECKING, Namespace
 
 if TYPE_CHECKING:
-    from agentlib.plugin.host import Plugins
-    from agentlib.policy.rules import Policy
+    pass
 
 DEPTH = 5  # agents that may call agents, one inside the other
 PDEATHSIG = 1  # of prctl(2)
-LEAVE = 2.0  # seconds that agent-llm gets to leave by itself at the end
-FIELDS = ("temperature", "max_tokens", "reasoning")  # of each request
 
 
 def main(options: Namespace, folder: str) -> int:
@@ -38,177 +24,18 @@ def main(options: Namespace, folder: str) -> int:
     depth = _depth()
     if depth:
         _end_with_parent()
-    policy = rules.policy(options)
+    policy = flags.policy(options)
     options.schema = options.schema and read_schema(options.schema)
     ledger = _ledger(options.budget)
     try:
         session = Session(options, folder, policy, depth)
         try:
-            return session.run()
+            return session.run(batch.run)
         finally:
             session.close()
     finally:
         if ledger:
             os.unlink(ledger)
-
-
-class Session:
-    """Everything that one agent-react has: options, model, tools, plugins, runs."""
-
-    def __init__(self, options: Namespace, folder: str, policy: Policy, depth: int) -> None:
-        cell.undumpable()
-        self.options = options
-        self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.model = Model(
-            folder, _to_model(options), dict(os.environ), self.events
-        )  # first: it is the slow one
-        self.runner = Runner(options.tool_timeout, depth + 1)
-        self.tools = Tools(policy, self.runner)
-        self.engine = Engine(self.model, self.events, options.timeout)
-        self.plugins: Plugins | None = None
-        self.file: File | None = None
-        self.result: Record | None = None
-        self.foreign: list[bytes] = []  # lines that are not ours, for the next program
-        self.shown = progress.shown(options.quiet)
-        self.grace = LEAVE
-
-    def run(self) -> int:
-        """Read, run, print; the exit status."""
-        try:
-            return self._run()
-        except Fault as fault:
-            if self.result is not None or not self.options.json:
-                raise
-            self._done(failed(fault))
-            return fault.status
-        except (KeyboardInterrupt, Interrupted) as stop:
-            signal.signal(signal.SIGINT, self._at_once)
-            self.grace = 0.0
-            end = Fault("interrupted", "interrupted by a signal")
-            self.engine.stop(end)
-            if self.result is None and self.options.json:
-                self._done(failed(end))
-            return 128 + (stop.signum if isinstance(stop, Interrupted) else signal.SIGINT)
-
-    def _run(self) -> int:
-        options = self.options
-        if options.plugin:
-            from agentlib.plugin.host import Plugins
-
-            self.plugins = self.tools.plugins = Plugins(
-                options.plugin, dict(os.environ), options.plugin_timeout
-            )
-        if options.transcript:
-            self.file = File(options.transcript)
-        words = [word for word in options.request if word != "-"]
-        stream = plain() if "-" in options.request else records.read()
-        heard = Heard(self.tools, self.foreign.append)
-        task = heard.until_task(stream)
-        self._install()
-        if task is not None:
-            return batch.run(self, heard, words, task, stream)
-        return self._one(heard, words)
-
-    def _one(self, heard: Heard, words: list[str]) -> int:
-        messages = [*(self.file.messages() if self.file else []), *heard.messages]
-        task = heard.request(words)
-        if task is None and not messages:
-            name = self.options.name or cli.program()
-            raise Fault(
-                "invalid_input",
-                f"no request: give it as an operand, or on standard input; see '{name} --help'",
-            )
-        if self.options.events:
-            self.pass_on()
-        if task and same(messages, task):
-            task = None
-        self.engine.start(
-            Run(self.setting(heard.config), messages, task, self._message), self._done
-        )
-        while self.engine:
-            self.engine.turn()
-        error = (self.result or {}).get("error")
-        status = KINDS.get(error["kind"], 100) if error else 0
-        return 1 if not status and self.file and self.file.failed else status
-
-    def setting(self, config: Record) -> Setting:
-        """What all runs share: an option goes before a `config` record."""
-        options = self.options
-        self.model.hear(
-            {field: config[field] for field in ("provider", "model") if field in config}
-        )
-        given = {
-            field: getattr(options, field, None)
-            for field in (*FIELDS, "name", "description", "system")
-        }
-        said = {
-            field: config.get(field) if value is None else value for field, value in given.items()
-        }
-        introduced = (
-            f"You are {said['name']}. {said['description']}"
-            if said["name"] and said["description"]
-            else None
-        )
-        return Setting(
-            self.tools,
-            plugins=self.plugins,
-            name=said["name"],
-            system=said["system"] or introduced,
-            options={
-                **{field: said[field] for field in FIELDS if said[field] is not None},
-                "stream": False,
-            },
-            max_iterations=options.max_iterations,
-            together=options.max_parallel_tools,
-            schema=options.schema,
-            window=Window(options.context_window),
-            text_react=options.text_react,
-        )
-
-    def _install(self) -> None:
-        if self.plugins and self.plugins.wants("install"):
-            told = {"type": "install", "name": self.options.name, "tools": list(self.tools.table)}
-            for tool in self.plugins.apply("install", told).get("tools") or ():
-                if isinstance(tool, dict):
-                    self.tools.add(tool)
-
-    def _message(self, record: Record) -> None:
-        if self.file:
-            self.file.append(record)
-        if self.options.events:
-            records.write(record)
-        if self.shown:
-            progress.message(record)
-
-    def _done(self, result: Record) -> None:
-        """Print the result of the one run, the way the user wants it."""
-        self.result = result
-        options, error = self.options, result.get("error")
-        if options.json or options.events:
-            records.write(result)
-        elif not options.quiet and (text := result.get("output")):
-            records.put(text.encode("utf-8", "replace") + (b"" if text.endswith("\n") else b"\n"))
-        if error and error["kind"] != "interrupted" and not options.quiet:
-            cli.say(f"{options.name or cli.program()}: {error['message']}")
-
-    def pass_on(self) -> None:
-        """Print what is waiting to be passed on."""
-        for raw in self.foreign:
-            records.put(raw + b"\n")
-        self.foreign.clear()
-
-    def _at_once(self, _signum: int, _frame: object) -> None:
-        """A second Ctrl-C: no more results, but no tool is left either."""
-        self.engine.kill()
-        cli.end(130)
-
-    def close(self) -> None:
-        """End everything that was started."""
-        closes: list[Callable[[float], None]] = [self.runner.close, self.model.close]
-        if self.plugins:
-            closes.insert(1, self.plugins.close)
-        for close in closes:
-            close(self.grace)
 
 
 def _depth() -> int:
@@ -226,12 +53,6 @@ def _end_with_parent() -> None:
     import ctypes
 
     ctypes.CDLL(None).prctl(PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-
-
-def _to_model(options: Namespace) -> list[str]:
-    """The options that are agent-llm's, in its words."""
-    given = {theirs: getattr(options, ours) for ours, theirs in TO_MODEL.items()}
-    return [f"--{name}={value}" for name, value in given.items() if value is not None]
 
 
 def _ledger(usd: float | None) -> str:

@@ -7,10 +7,7 @@ import time
 
 from agentlib import records
 from agentlib.messages import transcript
-from agentlib.types import TYPE_CHECKING, Record
-
-if TYPE_CHECKING:
-    from agentlib.react.batch import Batch
+from agentlib.types import Any, Protocol, Record
 
 WIDTH = 100  # characters of one line
 OFTEN = 0.2  # seconds between two states of the batch's line
@@ -54,11 +51,22 @@ def message(record: Record) -> None:
         _write(_dim(_clean(f"{mark} {lines[0]}", WIDTH - len(more)) + more) + "\n")
 
 
+class Counts(Protocol):
+    """What a batch has done so far; ended: whether all its tasks have been read."""
+
+    count: int
+    finished: int
+    failed: int
+    skipped: int
+    cost: float
+    ended: Any
+
+
 class Line:
     """The one line of a batch: how many are done, how fast, what it cost, how long it will take."""
 
-    def __init__(self, batch: Batch) -> None:
-        self._batch, self._on = batch, shown(batch.session.options.quiet)
+    def __init__(self, batch: Counts, quiet: bool) -> None:
+        self._batch, self._on = batch, shown(quiet)
         self._began, self._last = time.monotonic(), 0.0
 
     def show(self) -> None:

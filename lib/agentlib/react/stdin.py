@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.messages import material, transcript
 from agentlib.types import TYPE_CHECKING, Callable, Iterator, Record
@@ -46,7 +46,7 @@ class Heard:
             )
         else:
             if kind == "error":
-                cli.warn(f"an error came down the pipe: {record.get('message')}")
+                stderr.warn(f"an error came down the pipe: {record.get('message')}")
             self._other(line.raw)
 
     def _message(self, line: Line) -> None:

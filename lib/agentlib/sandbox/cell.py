@@ -279,10 +279,3 @@ def secret(name: str) -> bool:
     return any(
         word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
     )
-
-
-def undumpable() -> None:
-    """Nobody but root may read our memory and environment from now on (no core files either)."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE

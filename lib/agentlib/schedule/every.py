@@ -15,7 +15,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 
-from agentlib import cli, paths
+from agentlib import paths, stderr
 from agentlib.faults import Fault, Interrupted
 from agentlib.process import command, run
 from agentlib.types import Iterator, Namespace
@@ -144,7 +144,7 @@ def once(args: Namespace, leash: command.Leash) -> int:
 def log(priority: int, text: str) -> None:
     """One line on stderr, with journald's prefix where that is who reads (sd-daemon(3))."""
     prefix = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else ""
-    cli.say(f"{prefix}{cli.program()}: {text}")
+    stderr.say(f"{prefix}{stderr.program()}: {text}")
 
 
 def notify(state: str) -> None:

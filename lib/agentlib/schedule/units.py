@@ -9,7 +9,7 @@ import shutil
 import stat
 import subprocess
 
-from agentlib import cli, paths, records
+from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.process import command
 from agentlib.schedule.every import seconds
@@ -134,7 +134,7 @@ def by_systemd(args: Namespace, argv: list[str]) -> int:
         done = systemctl(*words)
         if done.returncode:
             why = done.stderr.strip().splitlines()
-            cli.warn(
+            stderr.warn(
                 f"written to {units()}, but systemctl --user {' '.join(words)} failed: {why[0] if why else '?'}"
             )
             return 1
@@ -247,6 +247,6 @@ def remove(args: Namespace) -> int:
     if (rest := without(args.name, table)) != table:
         put_crontab(rest)
     elif not there:
-        cli.warn(f"there is no {args.name}")
+        stderr.warn(f"there is no {args.name}")
         return 1
     return 0

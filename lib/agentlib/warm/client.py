@@ -7,7 +7,7 @@ import os
 import select
 import sys
 
-from agentlib import cli, records
+from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.types import TYPE_CHECKING, Any, Callable, Mapping, Record, Sequence
 from agentlib.warm import socket as warm_socket
@@ -25,7 +25,7 @@ def through(
 ) -> None:
     """Be the filter's client for the whole of standard input (see Client). A terminal is never read."""
     if sys.stdin is None or sys.stdin.isatty():
-        cli.warn("expects records on standard input")
+        stderr.warn("expects records on standard input")
         return
     Client(lambda: warm_socket.connect(name, command, env), prepare).run()
 
@@ -129,7 +129,7 @@ class Client:
         for raw in whole:
             record = records.loads(raw)
             if record.get("warm") == "note":
-                cli.warn(record["message"])
+                stderr.warn(record["message"])
                 continue
             if record.get("type") in FINAL and record.get("id") in self._open:
                 self._open.remove(record.get("id"))

@@ -2,76 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import requests
-from agentlib.provider import http_call, sse
+from agentlib.provider import answer, http_call, sse
 from agentlib.provider import serve as provider_serve
 from agentlib.provider.openai import completion, embeddings
-from agentlib.types import Any, Callable, Iterator, NoReturn, Record
-
-
-class Vendor:
-    """What sets one vendor of the dialect apart.
-
-    base, base_variable, keys: the address, the variables that replace it and that hold the key.
-    prefix: the path between the address and /chat/completions.
-    limit: the field for max_tokens, or a function of the model that gives it.
-    effort: "reasoning_effort", or "reasoning" for {"effort": …}.
-    document: "file", "document_url" or None for no documents. required: the vendor's word for that tool_choice.
-    names, schemas: whether these can be sent. usage_asked: whether usage in a stream must be asked for.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        base: str,
-        base_variable: str,
-        keys: tuple[str, ...],
-        *,
-        prefix: str = "",
-        limit: str | Callable[[str], str] = "max_tokens",
-        effort: str = "reasoning_effort",
-        document: str | None = None,
-        required: str = "required",
-        names: bool = True,
-        schemas: bool = True,
-        usage_asked: bool = True,
-        headers: Record | None = None,
-    ) -> None:
-        self.name, self.base, self.base_variable, self.keys, self.prefix = (
-            name,
-            base,
-            base_variable,
-            keys,
-            prefix,
-        )
-        self.limit, self.effort, self.document, self.required = limit, effort, document, required
-        self.names, self.schemas, self.usage_asked = names, schemas, usage_asked
-        self.headers = headers or {}
-
-    def address(self) -> str:
-        """The address in force, up to (without) /chat/completions."""
-        base = http_call.base(os.environ.get(self.base_variable) or self.base, self.base_variable)
-        return base.removesuffix(self.prefix) + self.prefix
-
-    def own(self) -> bool:
-        """Whether it is the vendor's own service that is spoken to."""
-        return self.address() == self.base + self.prefix
-
-    def authorization(self) -> dict[str, str]:
-        """The headers that carry the key."""
-        return {"authorization": f"Bearer {provider_serve.key(*self.keys)}", **self.headers}
-
-    def models(self) -> Iterator[Record]:
-        """The vendor's list of models."""
-        yield from listed(
-            provider_serve.fetch(
-                f"{self.address()}/models", self.authorization(), completion.explain
-            )
-        )
+from agentlib.provider.openai.vendor import Vendor
+from agentlib.types import Any, NoReturn, Record
 
 
 def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
@@ -93,14 +31,6 @@ def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
         stream=lambda request, items: completion.stream(vendor.name, items),
         embedding=embeddings.functions(vendor, schema),
     )
-
-
-def listed(body: Record) -> Iterator[Record]:
-    """The models of a vendor's list, whatever the vendor tells about each."""
-    for model in body.get("data") or []:
-        if isinstance(model, dict) and isinstance(model.get("id"), str):
-            made = {"owned_by": model["owned_by"]} if model.get("owned_by") else {}
-            yield {"id": model["id"], **made}
 
 
 # From our request to the vendor's.
@@ -221,7 +151,7 @@ def _assistant(vendor: Vendor, said: Record, out: Record) -> None:
             }
             for c in calls
         ]
-    data = provider_serve.kept(said, vendor.name)
+    data = answer.kept(said, vendor.name)
     if isinstance(
         data, dict
     ):  # reasoning is wanted back where calls hang on it, signed reasoning always

@@ -6,7 +6,8 @@ import io
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.provider import http_call, serve
+from agentlib.provider import answer as provider_answer
+from agentlib.provider import http_call
 from agentlib.types import TYPE_CHECKING, Any, Generator, Iterator, Record
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class Gathered:
         self.calls.sort(key=lambda c: c["index"] if isinstance(c["index"], int) else 0)
         calls = [_made(call) for call in self.calls if call["type"] == "function"]
         refusal, text = self.refusal.getvalue(), self.text.getvalue()
-        said = serve.message(
+        said = provider_answer.message(
             text or refusal, calls, self.thinking.getvalue(), self._kept(), self.name
         )
         stop = "refusal" if refusal else STOPS.get(self.stop or "stop", "end_turn")
@@ -184,7 +185,7 @@ class Gathered:
 
 def _made(call: Record) -> Record:
     arguments = call["arguments"]
-    return serve.tool_call(
+    return provider_answer.tool_call(
         call["id"], call["name"], "".join(arguments) if isinstance(arguments, list) else arguments
     )
 
@@ -238,7 +239,7 @@ def counted(told: Record) -> Record:
     cached = inputs.get(
         "cached_tokens", told.get("cached_tokens", told.get("prompt_cache_hit_tokens"))
     )
-    return serve.usage(
+    return provider_answer.usage(
         told.get("prompt_tokens"),
         told.get("completion_tokens"),
         cached,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from agentlib.faults import Fault
 from agentlib.messages import requests
-from agentlib.provider import http_call, serve
-from agentlib.types import TYPE_CHECKING, Any, Callable, Record
+from agentlib.messages.vectors import checked
+from agentlib.provider import answer, http_call
+from agentlib.types import TYPE_CHECKING, Callable, Record
 
 if TYPE_CHECKING:
-    from agentlib.provider.openai.chat import Vendor
+    from agentlib.provider.openai.vendor import Vendor
 
 
 def functions(
     vendor: Vendor, schema: Record, url: Callable[[str, str], str] | None = None
-) -> serve.Embedding | None:
+) -> answer.Embedding | None:
     """The two functions for `provider.serve`, by OpenAI's API; None where the schema names no `embedding_model`.
     url: of ("embeddings", model), where that is not simply below the vendor's address."""
 
@@ -37,18 +37,6 @@ def read(record: Record, body: Record) -> Record:
     counted = body.get("usage") or {}
     return {
         "vectors": checked([row["embedding"] for row in rows], record["texts"]),
-        "usage": serve.usage(counted.get("prompt_tokens", counted.get("total_tokens"))),
+        "usage": answer.usage(counted.get("prompt_tokens", counted.get("total_tokens"))),
         "model": body.get("model"),
     }
-
-
-def checked(vectors: Any, texts: list[str]) -> list[list[float]]:
-    """The vectors, if there is one of numbers for each text and all are of one length; else `bad_response`."""
-    if not isinstance(vectors, list) or len(vectors) != len(texts):
-        count = len(vectors) if isinstance(vectors, list) else "no"
-        raise Fault("bad_response", f"{count} vectors came for {len(texts)} texts")
-    if not all(isinstance(v, list) and v and len(v) == len(vectors[0]) for v in vectors):
-        raise Fault("bad_response", "the answer's vectors are not lists of one length")
-    if not all(isinstance(x, (int, float)) for v in vectors for x in v):
-        raise Fault("bad_response", "the answer's vectors hold what is no number")
-    return vectors

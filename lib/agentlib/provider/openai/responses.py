@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from agentlib.faults import Fault
 from agentlib.messages import requests
+from agentlib.provider import answer as provider_answer
 from agentlib.provider import http_call, sse
 from agentlib.provider import serve as provider_serve
 from agentlib.provider.openai import chat, completion, embeddings
+from agentlib.provider.openai import vendor as openai_vendor
 from agentlib.types import Callable, Generator, Iterator, NoReturn, Record
 
 # OpenAI's reasoning models, by their names; and those that take tools only here, or speak nothing else.
@@ -41,7 +43,7 @@ def wanted(request: Record, own: bool) -> bool:
 def serve(
     doc: str,
     schema: Record,
-    vendor: chat.Vendor,
+    vendor: openai_vendor.Vendor,
     own: Callable[[], bool],
     url: Callable[[str, str], str],
 ) -> NoReturn:
@@ -86,7 +88,7 @@ def serve(
 # From our request to the vendor's.
 
 
-def body(vendor: chat.Vendor, request: Record) -> Record:
+def body(vendor: openai_vendor.Vendor, request: Record) -> Record:
     """The JSON of a response's request; `invalid_request` names what this API cannot carry."""
     if "stop" in request:
         raise Fault("invalid_request", "stop: the Responses API has no stop sequences")
@@ -128,7 +130,7 @@ def _tool(tool: Record) -> Record:
     }
 
 
-def _items(vendor: chat.Vendor, said: Record) -> Iterator[Record]:
+def _items(vendor: openai_vendor.Vendor, said: Record) -> Iterator[Record]:
     """The items of a message: one; of an assistant's turn, its text, its calls, and its reasoning in its place."""
     role = said["role"]
     if role == "tool":
@@ -141,7 +143,7 @@ def _items(vendor: chat.Vendor, said: Record) -> Iterator[Record]:
         if said.get("name"):
             raise Fault("invalid_request", f"name: the Responses API takes no names of {role}s")
         yield {"role": role, "content": _content(said)}
-    elif kept := (provider_serve.kept(said, vendor.name) or {}).get("items"):
+    elif kept := (provider_answer.kept(said, vendor.name) or {}).get("items"):
         yield from kept
     else:
         if text := requests.only_text(
@@ -199,7 +201,7 @@ def answer(name: str, said: Record, output: list[Record]) -> Record:
                 refusals.append(part.get("refusal") or "")
         elif kind == "function_call":
             calls.append(
-                provider_serve.tool_call(
+                provider_answer.tool_call(
                     item.get("call_id") or item.get("id"), item["name"], item.get("arguments") or ""
                 )
             )
@@ -208,7 +210,7 @@ def answer(name: str, said: Record, output: list[Record]) -> Record:
                 part.get("text") or "" for part in item.get("summary") or item.get("content") or ()
             ]
     refusal = "".join(refusals)
-    message = provider_serve.message(
+    message = provider_answer.message(
         "".join(texts) or refusal, calls, "\n\n".join(filter(None, thoughts)), _kept(output), name
     )
     return {
@@ -286,7 +288,7 @@ def _counted(told: Record) -> Record:
         told.get("input_tokens_details") or {},
         told.get("output_tokens_details") or {},
     )
-    return provider_serve.usage(
+    return provider_answer.usage(
         told.get("input_tokens"),
         told.get("output_tokens"),
         inputs.get("cached_tokens"),

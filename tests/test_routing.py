@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.llm import choose
-from agentlib.llm.choose import Wish
+from agentlib.llm import routing
+from agentlib.llm.providers import Providers
+from agentlib.llm.routing import Wish
 
 
 @pytest.fixture
-def providers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> choose.Providers:
+def providers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Providers:
     """Three: `plain` and `other` with a key, `slash` whose models have slashes."""
     folder = tmp_path / "providers"
     folder.mkdir()
@@ -28,12 +29,12 @@ def providers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> choose.Provide
         monkeypatch.delenv(f"{name.upper()}_KEY", raising=False)
     monkeypatch.setenv("AGENT_PROVIDER_PATH", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(choose, "listening", lambda: False)
-    return choose.Providers({})
+    monkeypatch.setattr(routing, "listening", lambda: False)
+    return Providers({})
 
 
-def chosen(providers: choose.Providers, *wishes: Wish) -> tuple[str, str | None]:
-    found = choose.target(providers, list(wishes))
+def chosen(providers: Providers, *wishes: Wish) -> tuple[str, str | None]:
+    found = routing.target(providers, list(wishes))
     return found.provider.name, found.model
 
 
@@ -54,13 +55,13 @@ def chosen(providers: choose.Providers, *wishes: Wish) -> tuple[str, str | None]
     ],
 )
 def test_the_wish_with_most_authority_wins(
-    providers: choose.Providers, wishes: list[Wish], wanted: tuple[str, str]
+    providers: Providers, wishes: list[Wish], wanted: tuple[str, str]
 ) -> None:
     assert chosen(providers, *wishes) == wanted
 
 
 def test_the_first_key_chooses_unless_a_provider_lists_the_model(
-    providers: choose.Providers, monkeypatch: pytest.MonkeyPatch
+    providers: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLAIN_KEY", "k")
     assert chosen(providers) == ("plain", "p1")
@@ -71,7 +72,7 @@ def test_the_first_key_chooses_unless_a_provider_lists_the_model(
 
 
 def test_nobody_to_ask_names_the_keys(
-    providers: choose.Providers, monkeypatch: pytest.MonkeyPatch
+    providers: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Fault, match="OTHER_KEY, PLAIN_KEY, SLASH_KEY") as told:
         chosen(providers)
@@ -79,7 +80,7 @@ def test_nobody_to_ask_names_the_keys(
 
 
 def test_ollama_and_the_local_model_come_after_the_keys(
-    providers: choose.Providers, monkeypatch: pytest.MonkeyPatch
+    providers: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("local", "ollama"):
         file = Path(providers.folders[0]) / name
@@ -87,22 +88,22 @@ def test_ollama_and_the_local_model_come_after_the_keys(
             f'#!/bin/sh\n# --agent-schema\necho \'{{"name":"{name}","description":"d","kind":"provider"}}\'\n'
         )
         file.chmod(0o755)
-    monkeypatch.setattr(choose, "installed", lambda: True)
+    monkeypatch.setattr(routing, "list_models", lambda *_: ([{"id": "m"}], ""))
     assert chosen(providers) == ("local", None)
-    monkeypatch.setattr(choose, "listening", lambda: True)
+    monkeypatch.setattr(routing, "listening", lambda: True)
     assert chosen(providers) == ("ollama", None)
     monkeypatch.setenv("PLAIN_KEY", "k")
     assert chosen(providers) == ("plain", "p1")
 
 
 @pytest.mark.parametrize("name", ["nosuch", "../providers/plain/", "/nowhere/x", "."])
-def test_what_is_not_there_is_not_found(providers: choose.Providers, name: str) -> None:
+def test_what_is_not_there_is_not_found(providers: Providers, name: str) -> None:
     with pytest.raises(Fault) as told:
         providers.get(name)
     assert told.value.kind == "not_found"
 
 
-def test_a_provider_without_a_schema_can_be_asked_by_name(providers: choose.Providers) -> None:
+def test_a_provider_without_a_schema_can_be_asked_by_name(providers: Providers) -> None:
     file = Path(providers.folders[0]) / "silent"
     file.write_text("#!/bin/sh\nexit 3\n")
     file.chmod(0o755)
@@ -118,4 +119,4 @@ def test_ollamas_address_may_be_written_in_any_way(
     host: str, here: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", host)
-    assert choose.listening() in ((here,) if here is not None else (True, False))
+    assert routing.listening() in ((here,) if here is not None else (True, False))

@@ -8,8 +8,8 @@ import signal
 import time
 
 from agentlib.faults import Fault
-from agentlib.llm.splitter import Splitter
 from agentlib.process import events
+from agentlib.process.splitter import Splitter
 from agentlib.types import Callable, Mapping, NoReturn, Sequence
 
 CHUNK = 256 * 1024  # bytes of one read

@@ -1,0 +1,91 @@
+"""A request in flight, what bounds all of them, and when one is tried again: the one retry layer of the suite."""
+
+from __future__ import annotations
+
+from agentlib.faults import RETRYABLE
+from agentlib.types import TYPE_CHECKING, Any, Record, Sequence
+
+if TYPE_CHECKING:
+    from agentlib.budget import Budget
+    from agentlib.llm.ratelimit import Pace
+    from agentlib.llm.routing import Target
+    from agentlib.llm.tape import Cache, Player, Recorder
+
+RETRIES = 2  # after the first try
+FIRST = 0.5  # seconds before the first retry, doubled each time
+MOST = 8.0  # seconds, of the doubled
+PATIENCE = 60.0  # seconds: a service that asks for more gets its error passed on
+
+
+class Call:
+    """One request on its way. id: the user's. request: what to ask, without id. due: when all tries are over."""
+
+    __slots__ = (
+        "id",
+        "request",
+        "failed",
+        "at",
+        "tries",
+        "due",
+        "heard",
+        "spoken",
+        "kept",
+        "deltas",
+        "flying",
+        "target",
+    )
+
+    def __init__(self, id: Any, request: Record) -> None:
+        self.id, self.request = id, request
+        self.failed: list[Record] = []  # the attempts that failed
+        self.at = self.tries = 0  # which target; how often it was tried
+        self.due = self.heard = 0.0
+        self.spoken = self.flying = False  # a delta went out; it counts as in flight
+        self.kept: dict[
+            Recorder | Cache, Record
+        ] = {}  # where its answer is to be kept, and as what request
+        self.deltas: list[Record] = []  # for that
+        self.target: Target | None = None  # where it was sent last
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it asks for embeddings, not for an answer."""
+        return bool(self.request.get("type") == "embed")
+
+
+class Limits:
+    """What bounds the calls and keeps their answers. timeout, silence: seconds, inf for none."""
+
+    def __init__(
+        self,
+        timeout: float,
+        silence: float,
+        retries: int,
+        pace: Pace | None = None,
+        budgets: Sequence[Budget] = (),
+        player: Player | None = None,
+        cache: Cache | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.timeout, self.silence, self.retries = timeout, silence, retries
+        self.pace, self.budgets, self.player, self.cache, self.recorder = (
+            pace,
+            budgets,
+            player,
+            cache,
+            recorder,
+        )
+
+
+def wait(error: Record, tries: int, retries: int, dice: float) -> float | None:
+    """Seconds to wait before the next try, None where there shall be none.
+
+    error: the `error` record. tries: how often it was tried. retries: how many may follow the first try.
+    dice: a random number from 0 to 1, so that many clients do not come back in step.
+    """
+    if tries > retries or not error.get("retryable", error.get("kind") in RETRYABLE):
+        return None
+    asked = error.get("retry_after")
+    if isinstance(asked, (int, float)) and not isinstance(asked, bool) and asked > 0:
+        return None if asked > PATIENCE else asked + 0.25 * dice * min(asked, 1.0)
+    return float(min(MOST, FIRST * 2 ** min(tries - 1, 10)) * (1 - 0.25 * dice))

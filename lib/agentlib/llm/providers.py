@@ -1,0 +1,154 @@
+"""Which provider and which model a request goes to, and why (docs/agent-llm.md, "Choice of the provider")."""
+
+from __future__ import annotations
+
+import os
+
+from agentlib import paths, records
+from agentlib.faults import Fault
+from agentlib.llm import keys
+from agentlib.schema import schemas
+from agentlib.types import Any, Iterator, Mapping, Record
+
+
+class Provider:
+    """An executable of a providers folder. schema: what it answers to --agent-schema, {} where it does not."""
+
+    __slots__ = ("name", "path", "schema")
+
+    def __init__(self, name: str, path: str, schema: Record) -> None:
+        self.name, self.path, self.schema = name, path, schema
+
+    @property
+    def models(self) -> list[str]:
+        """The models that its schema lists."""
+        listed = self.schema.get("models")
+        return (
+            [str(model.get("id")) if isinstance(model, dict) else str(model) for model in listed]
+            if isinstance(listed, list)
+            else []
+        )
+
+    @property
+    def talks(self) -> bool:
+        """Whether it answers requests: one that only makes embeddings names no model for that."""
+        return "default_model" in self.schema or "embedding_model" not in self.schema
+
+    @property
+    def slashes(self) -> bool:
+        """Whether its vendor's own names of models have a slash: then `a/b` says nothing about a provider."""
+        return any("/" in model for model in self.models)
+
+
+class Providers:
+    """The executables in the providers' folders, looked up by name when they are needed."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.folders = paths.folders("AGENT_PROVIDER_PATH", "providers")
+        self.config = config
+        self._known: dict[str, Provider] = {}
+        self._all: dict[str, Provider] | None = None
+
+    def get(self, name: str) -> Provider:
+        """The provider of this name, or at this path where the name has a slash; a Fault says why there is none."""
+        if name not in self._known:
+            path = self._path(name)
+            told = schemas.ask([path])[path]
+            schema = told[0] if isinstance(told, list) and told else {}
+            self._known[name] = Provider(os.path.basename(path), path, schema)
+        return self._known[name]
+
+    def _path(self, name: str) -> str:
+        candidates = (
+            [os.path.abspath(name)]
+            if "/" in name
+            else [os.path.join(f, name) for f in self.folders]
+        )
+        for path in candidates:
+            if name not in (".", "..") and os.path.isfile(path):
+                if not os.access(path, os.X_OK):
+                    raise Fault(
+                        "invalid_request", f"{path}: not executable (chmod +x)", provider=name
+                    )
+                return os.path.abspath(path)
+        raise Fault(
+            "not_found",
+            f"no provider {name!r} in {os.pathsep.join(self.folders)}; "
+            "agent-llm --list-providers lists them",
+            provider=name,
+        )
+
+    def named(self, word: str) -> bool:
+        """Whether there is a provider of this name; nothing is asked or run for that."""
+        return bool(word) and any(
+            os.access(os.path.join(folder, word), os.X_OK)
+            and os.path.isfile(os.path.join(folder, word))
+            for folder in self.folders
+        )
+
+    def all(self) -> dict[str, Provider]:
+        """Every provider that answers, by name; the first folder that has a name wins."""
+        if self._all is None:
+            files: dict[str, str] = {}
+            for folder in self.folders:
+                for name in sorted(_names(folder)):
+                    path = os.path.abspath(os.path.join(folder, name))
+                    if os.path.isfile(path) and os.access(path, os.X_OK):
+                        files.setdefault(name, path)
+            told = schemas.ask(files.values())
+            self._all = {
+                name: Provider(name, path, answer[0])
+                for name, path in files.items()
+                if isinstance(answer := told[path], list)
+                and answer
+                and answer[0].get("kind") == "provider"
+            }
+        return self._all
+
+    def ready(self, provider: Provider) -> bool:
+        """Whether the key is there, if one is needed; where the key is optional, the provider sees for itself."""
+        return not keys.required(provider.schema) or bool(
+            keys.source(provider.name, provider.schema, self.config)
+        )
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+PATIENCE = 30.0  # seconds for a vendor's list of models
+
+
+def list_models(provider: Provider, config: Mapping[str, Any]) -> tuple[list[Record], str]:
+    """(what `PROVIDER --list-models` prints, in a provider's own environment; why it prints nothing, in its words)."""
+    import subprocess
+
+    env = keys.environment(provider.name, provider.schema, config)
+    command = [provider.path, "--list-models"]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE,
+            env=env,
+            start_new_session=True,
+        )
+    except (OSError, subprocess.TimeoutExpired) as bad:
+        return [], str(bad)
+    found = list(_models(done.stdout)) if done.returncode == 0 else []
+    clean = keys.scrub(done.stderr, keys.secrets(provider.schema, env))
+    return found, "".join(clean.decode("utf-8", "replace").strip().splitlines()[-1:])
+
+
+def _models(output: bytes) -> Iterator[Record]:
+    for raw in output.splitlines():
+        try:
+            record = records.loads(raw)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and isinstance(record.get("id"), str):
+            yield {field: value for field, value in record.items() if field != "type"}

@@ -1,0 +1,91 @@
+"""The flags of consent and sandbox, and the policy that they and the user's file make."""
+
+from __future__ import annotations
+
+import os
+
+from agentlib import records
+from agentlib.faults import Fault
+from agentlib.policy.rules import WIDTH, Policy, Rule
+from agentlib.types import Action, Any, ArgumentParser, Namespace
+
+
+def options(parser: Any) -> None:
+    """The flags of consent and sandbox, for an argument parser or a group of one."""
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME[:PROFILE]",
+        help="let this tool run though it is not read-only (`all`: every tool), and in this sandbox",
+    )
+    parser.add_argument(
+        "--deny", action="append", default=[], metavar="NAME", help="never run this tool"
+    )
+    parser.add_argument(
+        "--ask", action="store_true", help="ask on the terminal before a tool that is not allowed"
+    )
+    parser.add_argument(
+        "--sandbox",
+        choices=tuple(WIDTH),
+        metavar="PROFILE",
+        help="of all tools: read, work, net or off (none)",
+    )
+    parser.add_argument(
+        "--sandbox-status",
+        action=_status(),
+        nargs=0,
+        help="say what the sandbox gives here, and exit",
+    )
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="give tools this variable of the environment",
+    )
+
+
+def _status() -> type[Action]:
+    import argparse
+
+    class Status(argparse.Action):
+        """Print the lines of standing.py and end."""
+
+        def __call__(self, parser: ArgumentParser, *_: Any) -> None:
+            from agentlib.sandbox import status
+
+            records.put("".join(f"{line}\n" for line in status.lines(os.getcwd())).encode())
+            parser.exit()
+
+    return Status
+
+
+def policy(args: Namespace) -> Policy:
+    """The policy of the flags and of the user's file. Fault invalid_input where either is not well formed."""
+    from agentlib.policy import file
+
+    rules = [
+        *map(_allowed, args.allow),
+        *(Rule((name,), verdict="deny", reason="--deny") for name in args.deny),
+    ]
+    told = file.load()
+    theirs = [rule._replace(profile="") for rule in told.rules] if args.sandbox else told.rules
+    return Policy(
+        [*rules, *theirs],
+        sandbox=args.sandbox or told.sandbox,
+        ask=args.ask or told.ask,
+        env=[*args.env, *told.env],
+    )
+
+
+def _allowed(text: str) -> Rule:
+    name, colon, profile = text.partition(":")
+    if colon and profile not in WIDTH or not name:
+        raise Fault(
+            "invalid_input",
+            f"--allow {text}: not NAME or NAME:PROFILE (a profile: {', '.join(WIDTH)})",
+        )
+    return Rule(
+        ("*" if name == "all" else name,), verdict="allow", profile=profile, reason="--allow"
+    )
