@@ -4,7 +4,8 @@
     tests/docs.py [PAGE...]            run the console blocks; print where a page differs from what happens
     tests/docs.py --write [PAGE...]    fill the blocks between `<!-- help: NAME -->` and `<!-- /help -->` with NAME's
                                        --help, and those between `<!-- programs: FOLDER -->` (bin where none is said)
-                                       and `<!-- /programs -->` with a table of the programs
+                                       and `<!-- /programs -->` with a table of the programs; `<!-- file: PATH -->`
+                                       to `<!-- /file -->` with a file, `<!-- house -->` with what lib/ is made of
     tests/docs.py --accept [PAGE...]   put what the commands print into the pages; read the diff afterwards
 
 A ```console block holds commands (`$ `, continued by `> `) and below each its whole output, standard error included;
@@ -31,16 +32,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import house
+
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 HELP = re.compile(r"(<!-- help: (.+?) -->\n)(.*?)(<!-- /help -->)", re.S)
 PROGRAMS = re.compile(r"(<!-- programs(?:: (\w+))? -->\n)(.*?)(<!-- /programs -->)", re.S)
+FILE = re.compile(r"(<!-- file: (\S+/\S+) -->\n)(.*?)(<!-- /file -->)", re.S)
+HOUSE = re.compile(r"(<!-- house -->\n)(.*?)(<!-- /house -->)", re.S)
 HIDDEN = r"^<!-- %s\n(.*?)^-->$"
 DEADLINE = 120  # seconds for all commands of a page
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", ROOT / "AGENTS.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def executables(folder: str) -> list[Path]:
@@ -207,21 +212,34 @@ def manual(name: str, page: Path) -> str:
 
 
 def table(folder: str, page: Path) -> str:
-    """The programs of a folder: name linked to its page, purpose, lines; the sum below."""
+    """The programs of a folder: name linked to its page, purpose, lines with its parts in lib; the sum below."""
     rows = ["| program | what it does | lines |", "|---|---|---:|"]
-    total = 0
+    every: set[Path] = set()
     for program in executables(folder):
         name, purpose = line_two(program)
-        lines = len(program.read_text().splitlines())
-        total += lines
+        parts = house.parts(program)
+        every |= parts
+        lines = sum(map(house.lines, parts))
         rows.append(f"| {manual(name, page)} | {purpose} | {lines} |")
+    total = sum(map(house.lines, every))
     return "\n".join([*rows, f"| {len(rows) - 2} programs | | {total} |", ""])
 
 
 def written(page: Path) -> str:
     """The page with all that a machine writes brought up to date."""
     text = HELP.sub(lambda m: f"{m[1]}```text\n{ended(help_of(m[2]))}```\n{m[4]}", page.read_text())
-    return PROGRAMS.sub(lambda m: m[1] + table(m[2] or "bin", page) + m[4], text)
+    text = PROGRAMS.sub(lambda m: m[1] + table(m[2] or "bin", page) + m[4], text)
+    text = FILE.sub(lambda m: f"{m[1]}{fenced(ROOT / m[2])}{m[4]}", text)
+    return HOUSE.sub(lambda m: f"{m[1]}```text\n{house.drawing()}```\n{m[3]}", text)
+
+
+def fenced(file: Path) -> str:
+    """A file of the repository as a block of code."""
+    text = file.read_text()
+    language = next(
+        (word for word in ("python", "bash", "sh") if word in text.partition("\n")[0]), "text"
+    )
+    return f"```{language}\n{text}```\n"
 
 
 def difference(page: Path, old: str, new: str) -> str:
