@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -138,3 +139,17 @@ def test_a_page_has_a_private_home_and_its_hidden_setup_and_model() -> None:
     )
     shown = f"```console\n$ ls made; echo ~; ls ~; {ask}\nmade\n/home/you\ntry\nwell\n```\n"
     assert docs.replayed(hidden + shown) == hidden + shown
+
+
+def test_the_glossary_shows_whole_records_of_every_kind_it_names() -> None:
+    words = section(PAGES["protocol"], "Words")
+    examples = [json.loads(text) for text in re.findall(r"`(\{\"type\".+?\})`(?= \||\s\()", words)]
+    types = {record["type"] for record in examples}
+    known = set(
+        re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section(PAGES["protocol"], "Records"), re.M)
+    )
+    assert types <= {name for row in known for name in re.findall(r"\w+", row)}
+    assert len(examples) >= 15
+    assert all(
+        {"command", "name", "description"} <= set(r) for r in examples if r["type"] == "tool"
+    )
