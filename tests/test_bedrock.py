@@ -445,11 +445,16 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
         ("max_tokens", "max_tokens"),
         ("content_filtered", "content_filter"),
         ("stop_sequence", "stop_sequence"),
-        ("new", "end_turn"),
     ],
 )
 def test_each_reason_to_stop_has_its_word(reason: str, stop: str) -> None:
     assert bedrock.whole({}, {"stopReason": reason})["stop_reason"] == stop
+
+
+@pytest.mark.parametrize("reason", ["new", "malformed_model_output", None])
+def test_a_reason_to_stop_that_is_not_known_is_no_success(reason: str | None) -> None:
+    with pytest.raises(Fault):
+        bedrock.whole({}, {"stopReason": reason})
 
 
 def test_an_answer_that_the_model_broke_and_a_stream_without_end_are_errors() -> None:

@@ -276,11 +276,15 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
         ("MAX_TOKENS", "max_tokens"),
         ("SAFETY", "content_filter"),
         ("PROHIBITED_CONTENT", "content_filter"),
-        ("NEW_WORD", "end_turn"),
     ],
 )
 def test_each_reason_to_stop_has_its_word(reason: str, stop: str) -> None:
     assert gemini.whole({}, said({"text": "x"}, reason=reason))["stop_reason"] == stop
+
+
+def test_a_reason_to_stop_that_is_not_known_is_an_answer_that_was_broken_off() -> None:
+    with pytest.raises(Fault, match="broke off the answer: its stop reason is 'OTHER'"):
+        gemini.whole({}, said({"text": "x"}, reason="OTHER"))
 
 
 def test_a_blocked_prompt_is_an_answer_that_was_filtered() -> None:

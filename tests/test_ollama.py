@@ -273,7 +273,14 @@ def test_calls_without_ids_get_ids_of_their_own() -> None:
 
 
 def test_counts_that_the_server_left_out_are_not_made_up() -> None:
-    assert ollama.whole({}, {"message": {"content": "x"}})["usage"] == {"output_tokens": 0}
+    assert ollama.whole({}, {"message": {"content": "x"}})["usage"] == {}
+    counted = ollama.whole({}, {"message": {"content": "x"}, "prompt_eval_count": 3})
+    assert counted["usage"] == {"input_tokens": 3, "output_tokens": 0}
+
+
+def test_a_reason_to_stop_that_is_not_known_is_no_success() -> None:
+    with pytest.raises(Fault, match="'abort'"):
+        ollama.whole({}, {"message": {"content": "x"}, "done_reason": "abort"})
 
 
 def test_a_stream_without_its_end_is_an_error_and_so_is_an_error_line() -> None:

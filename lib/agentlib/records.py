@@ -172,7 +172,23 @@ def plain() -> Record:
         data = sys.stdin.buffer.read(LINE_CAP + 1)
     if len(data) > LINE_CAP:
         raise Fault("limit_exceeded", f"standard input: more than {LINE_CAP >> 20} MiB of text")
-    return {"type": "input", "text": data.decode("utf-8", "replace"), "source": "stdin"}
+    return {"type": "input", "text": text_of(data), "source": "stdin"}
+
+
+def text_of(data: bytes) -> str:
+    """The text of standard input, by its byte order mark or as UTF-8; `invalid_input` where it is no text."""
+    marks = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+    codec = next((codec for mark, codec in marks if data.startswith(mark)), "utf-8")
+    if codec != "utf-16" and b"\0" in data:
+        raise Fault(
+            "invalid_input",
+            "standard input is no text: give a picture or document by agent-context",
+        )
+    if codec == "utf-16":
+        from agentlib import stderr
+
+        stderr.warn("standard input is UTF-16: read as such")
+    return data.decode(codec, "replace")
 
 
 def write(record: Record) -> None:

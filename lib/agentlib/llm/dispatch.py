@@ -5,6 +5,7 @@ What may keep a request waiting, in this order: the budget, the pace, the provid
 
 from __future__ import annotations
 
+import os
 import random
 import select
 import time
@@ -93,8 +94,10 @@ class Dispatch:
     def _resolved(self, call: Call) -> Record:
         """The request as it goes out, and to whom: for the cache, another model's answer is another answer."""
         target = self.router.target(call.request)
+        places = [e["name"] for e in keys.entries(target.provider.schema) if not e.get("key")]
         return {
             **prompt.filled(call.request, self.defaults),
+            "address": {name: os.environ[name] for name in places if name in os.environ},
             "model": target.model,
             "provider": target.provider.name,
         }

@@ -116,13 +116,27 @@ def parts(said: Record) -> list[Record]:
 
 
 def blob(part: Record) -> tuple[str, str]:
-    """(media type, base64) of an image or document given by `data` or `path`."""
-    if isinstance(part.get("data"), str):
-        return part.get("media_type") or _guess(part), part["data"]
-    if not isinstance(part.get("path"), str):
-        raise Fault("invalid_input", f"{part['type']}: needs data, path or url")
+    """(media type, base64 without white space) of an image or document given by `data` or `path`."""
     import base64
 
+    if isinstance(part.get("data"), str):
+        text = part["data"]
+        if text.startswith("data:"):
+            text = text.partition(",")[2]
+        try:
+            data = base64.b64decode("".join(text.split()), validate=True)
+        except ValueError:
+            raise Fault("invalid_request", f"{part['type']}: its data is not base64") from None
+    elif isinstance(part.get("path"), str):
+        data = _file(part)
+    else:
+        raise Fault("invalid_input", f"{part['type']}: needs data, path or url")
+    if not data:
+        raise Fault("invalid_request", f"{part['type']}: it is empty")
+    return _media(part, data), base64.b64encode(data).decode()
+
+
+def _file(part: Record) -> bytes:
     try:
         with open(part["path"], "rb") as file:
             data = file.read(FILE_CAP + 1)
@@ -135,7 +149,7 @@ def blob(part: Record) -> tuple[str, str]:
         raise Fault(
             "invalid_request", f"{part['type']} {part['path']}: larger than {FILE_CAP >> 20} MiB"
         )
-    return part.get("media_type") or _guess(part, data), base64.b64encode(data).decode()
+    return data
 
 
 def address(part: Record) -> str:
@@ -154,31 +168,36 @@ def file_name(part: Record) -> str | None:
 
 
 _MAGIC = (
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"RIFF", "image/webp"),
-    (b"%PDF", "application/pdf"),
+    (b"\x89PNG", 0, "image/png"),
+    (b"\xff\xd8\xff", 0, "image/jpeg"),
+    (b"GIF8", 0, "image/gif"),
+    (b"WEBP", 8, "image/webp"),
+    (b"ftyphei", 4, "image/heic"),
+    (b"ftypmif1", 4, "image/heif"),
+    (b"ftypavif", 4, "image/avif"),
+    (b"BM", 0, "image/bmp"),
+    (b"%PDF", 0, "application/pdf"),
 )
 
 
-def _guess(part: Record, data: bytes = b"") -> str:
-    """The media type by the first bytes, else by the name."""
-    for magic, media in _MAGIC:
-        if data.startswith(magic):
-            return media
+def sniffed(data: bytes) -> str:
+    """The media type of an image or a PDF by its first bytes, "" for anything else."""
+    return next((media for magic, at, media in _MAGIC if data.startswith(magic, at)), "")
+
+
+def _media(part: Record, data: bytes) -> str:
+    """The media type: by the first bytes, as it is called, by the name."""
+    if found := sniffed(data):
+        return found
+    if part.get("media_type"):
+        return str(part["media_type"])
     import mimetypes
 
-    media = mimetypes.guess_type(file_name(part) or "")[0] or ""
-    if media:
-        return media
-    return (
-        "image/png"
-        if part["type"] == "image"
-        else "text/plain"
-        if data and b"\0" not in data
-        else "application/octet-stream"
-    )
+    if by_name := mimetypes.guess_type(file_name(part) or "")[0]:
+        return by_name
+    if part["type"] == "image":
+        return "image/png"
+    return "application/octet-stream" if b"\0" in data else "text/plain"
 
 
 def merged(body: Record, options: Record | None) -> Record:
@@ -194,13 +213,15 @@ def merged(body: Record, options: Record | None) -> Record:
 
 
 def schema_of(tool: Record) -> Record:
-    """The schema of a tool's arguments, under whichever of its names; an empty object's where there is none."""
-    return (
-        tool.get("inputSchema")
-        or tool.get("input_schema")
-        or tool.get("parameters")
-        or {"type": "object", "properties": {}}
-    )
+    """The schema of a tool's arguments, under whichever of its names; with the properties that vendors want."""
+    names = ("inputSchema", "input_schema", "parameters")
+    schema: Record = next((tool[name] for name in names if tool.get(name)), {})
+    properties = schema.get("properties")
+    return {
+        "type": "object",
+        **schema,
+        "properties": properties if isinstance(properties, dict) else {},
+    }
 
 
 def choice(request: Record) -> Any:

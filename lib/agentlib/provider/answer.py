@@ -84,6 +84,26 @@ def text_of(said: Record, kind: str = "text") -> str:
     return "".join(part.get(kind) or "" for part in content if part.get("type") == kind)
 
 
+def checked(made: Answer) -> Answer:
+    """An Answer that other programs can read. Fault `bad_response` where a field came that the vendor's API has not."""
+    content = made["message"]["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    texts = [part.get(part["type"], "") for part in parts if part["type"] in ("text", "thinking")]
+    if not all(isinstance(text, str) for text in texts):
+        raise Fault("bad_response", "the answer's text is no text")
+    for call in made["message"].get("tool_calls", ()):
+        if not isinstance(call["arguments"], dict | None):
+            raise Fault("bad_response", "a call's arguments are no object")
+    return made if isinstance(made.get("model"), str | None) else {**made, "model": None}
+
+
+def stop_reason(word: str | None, known: dict[str, str]) -> str:
+    """Our word for why an answer ended. Fault `server` where the vendor's is none that says it is whole."""
+    if word in known:
+        return known[word]
+    raise Fault("server", f"the vendor broke off the answer: its stop reason is {word!r}")
+
+
 def usage(
     input: Any = None,
     output: Any = None,
@@ -102,7 +122,12 @@ def usage(
         "reasoning_tokens": reasoning,
         "cache_write_input_tokens": cache_write,
     }
-    return {name: int(count) for name, count in told.items() if isinstance(count, (int, float))}
+    return {name: int(count) for name, count in told.items() if _is_count(count)}
+
+
+def _is_count(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 <= value < 1 << 53
 
 
 def tool_call(id: Any, name: str, arguments: Any) -> Record:
@@ -116,7 +141,11 @@ def tool_call(id: Any, name: str, arguments: Any) -> Record:
         value = arguments
     if value is None:  # Groq says "null" for none
         value = {}
-    if not id:
+    if not isinstance(name, str) or not name:
+        name = (
+            "unnamed"  # no tool has this name: the model is told so, and the conversation can go on
+        )
+    if not isinstance(id, str) or not id:
         import secrets
 
         id = f"call_{secrets.token_hex(8)}"

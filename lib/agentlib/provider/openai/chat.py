@@ -87,23 +87,33 @@ def named(schema: Record) -> Record:
     return {"name": "answer", "schema": schema, **strict}
 
 
-def is_strict(schema: Any) -> bool:
-    """Whether every object in a schema is closed and requires all of its properties, as the strict mode demands."""
-    if isinstance(schema, list):
-        return all(is_strict(s) for s in schema)
-    if not isinstance(schema, dict):
-        return True
-    if schema.get("type") == "object" or "properties" in schema:
-        properties = schema.get("properties") or {}
-        if schema.get("additionalProperties") is not False or set(
-            schema.get("required") or []
-        ) != set(properties):
+# what OpenAI's strict mode reads ("Structured outputs", supported schemas); a schema with another word is not strict
+STRICT = frozenset(
+    "type enum const properties required additionalProperties items anyOf $ref $defs definitions title description "
+    "pattern format multipleOf maximum minimum exclusiveMaximum exclusiveMinimum minItems maxItems".split()
+)
+FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
+
+
+def is_strict(schema: Any, root: bool = True) -> bool:
+    """Whether OpenAI's strict mode takes a schema: its root an object, every object closed and all of it required."""
+    if not isinstance(schema, dict) or not STRICT.issuperset(schema):
+        return False
+    if root and (schema.get("type") != "object" or "anyOf" in schema):
+        return False
+    if not {"type", "enum", "const", "anyOf", "$ref"} & set(schema):
+        return False
+    if schema.get("format", "date") not in FORMATS:
+        return False
+    properties = schema.get("properties") or {}
+    if schema.get("type") == "object" or properties:
+        closed = schema.get("additionalProperties") is False
+        if not closed or set(schema.get("required") or []) != set(properties):
             return False
-    return all(
-        is_strict(s)
-        for key, s in schema.items()
-        if key not in ("enum", "const", "default", "examples")
-    )
+    defined = [*(schema.get("$defs") or {}).values(), *(schema.get("definitions") or {}).values()]
+    inner = [*properties.values(), *(schema.get("anyOf") or []), *defined]
+    inner += [schema["items"]] if "items" in schema else []
+    return all(is_strict(one, root=False) for one in inner)
 
 
 def _tool(tool: Record) -> Record:

@@ -6,6 +6,7 @@ import io
 
 from agentlib import records
 from agentlib.faults import Fault
+from agentlib.messages import requests
 from agentlib.provider import answer as provider_answer
 from agentlib.provider import http_call
 from agentlib.types import TYPE_CHECKING, Any, Generator, Iterator, Record
@@ -13,15 +14,29 @@ from agentlib.types import TYPE_CHECKING, Any, Generator, Iterator, Record
 if TYPE_CHECKING:
     from agentlib.provider import sse
 
-STOPS = {
+STOPS = {  # the words that say that an answer is whole; any other says that it is not
     "stop": "end_turn",
     "eos": "end_turn",
+    "eos_token": "end_turn",
+    "end_turn": "end_turn",
+    "stop_sequence": "stop_sequence",
     "length": "max_tokens",
     "model_length": "max_tokens",
     "tool_calls": "tool_use",
     "function_call": "tool_use",
+    "tool_use": "tool_use",
+    "max_tokens": "max_tokens",
     "content_filter": "content_filter",
+    "sensitive": "content_filter",
+    "refusal": "refusal",
 }
+ERRORS = (
+    "detail",
+    "message",
+    "msg",
+    "error_message",
+    "errors",
+)  # of a chunk that is an error itself
 
 
 class Gathered:
@@ -33,10 +48,13 @@ class Gathered:
         self.calls: list[
             Record
         ] = []  # {"index", "id", "name", "arguments": pieces of text, or an object, "type"}
+        self.images: list[Record] = []  # of the model's own making
         self.details: list[Record] = []  # reasoning_details, to be brought back
         self.parts: list[Record] = []  # content that came as parts, Mistral's, to be brought back
         self.field = ""  # by which name thinking came
         self.stop: str | None = None
+        self.chosen = False  # a choice came
+        self.logprobs: list[Record] = []
         self.usage: Record = {}
         self.model: str | None = None
 
@@ -45,14 +63,27 @@ class Gathered:
         if told := chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage"):
             self.usage = told
         self.model = self.model or chunk.get("model") or None
-        for choice in chunk.get("choices") or ():
-            if choice.get("index") or 0:
-                continue
-            if said := choice.get("delta") or choice.get("message"):
-                yield from self._message(said)
-            self.stop = choice.get("finish_reason") or self.stop
-        if error := chunk.get("error"):
+        choices = chunk.get("choices") or ()
+        for choice in choices:
+            yield from self._choice(choice)
+        if error := chunk.get("error") or next(
+            (c["error"] for c in choices if c.get("error")), None
+        ):
             raise failed(error)
+        if not choices and any(name in chunk for name in ERRORS):
+            raise failed(chunk)
+
+    def _choice(self, choice: Record) -> Iterator[Record]:
+        if choice.get("index") or 0:
+            raise Fault(
+                "invalid_request", "the answer has more than one choice: ask without the option n"
+            )
+        self.chosen = True
+        if said := choice.get("delta") or choice.get("message"):
+            yield from self._message(said)
+        self.stop = choice.get("finish_reason") or self.stop
+        if choice.get("logprobs"):
+            self.logprobs.append(choice["logprobs"])
 
     def _message(self, said: Record) -> Iterator[Record]:
         content = said.get("content")
@@ -74,8 +105,15 @@ class Gathered:
         if refusal := said.get("refusal"):
             self.refusal.write(refusal)
             yield {"text": refusal}
-        for position, fragment in enumerate(said.get("tool_calls") or ()):
-            self._call(fragment, position)
+        for image in said.get("images") or ():
+            self.images.append(image)
+        fragments = said.get("tool_calls") or ()
+        if not fragments and said.get("function_call"):  # as before 2023-11
+            fragments = ({"function": said["function_call"]},)
+        taken: list[Record] = []  # those of this very message: two of its fragments are two calls
+        for position, fragment in enumerate(fragments):
+            if "custom" not in fragment:  # a call of another kind than ours
+                taken.append(self._call(fragment, position, taken))
 
     def _thought(self, text: str) -> Record:
         self.thinking.write(text)
@@ -125,37 +163,56 @@ class Gathered:
             elif value is not None:
                 last[name] = value
 
-    def _call(self, fragment: Record, position: int) -> None:
-        function, index = fragment.get("function") or {}, fragment.get("index", position)
-        mine = next((c for c in reversed(self.calls) if c["index"] == index), None)
-        if mine is None or fragment.get("id") and mine["id"] and fragment["id"] != mine["id"]:
-            mine = {
-                "index": index,
-                "id": None,
-                "name": "",
-                "arguments": [],
-                "type": fragment.get("type") or "function",
-            }
-            self.calls.append(mine)
-        mine["id"] = mine["id"] or fragment.get("id")
-        mine["name"] = mine["name"] or function.get("name") or ""
+    def _call(self, fragment: Record, position: int, taken: list[Record]) -> Record:
+        """Take in a piece of a call; the call that it belongs to."""
+        function, call = named(fragment), self._begun(fragment, position, taken)
+        call["id"] = call["id"] or fragment.get("id")
+        call["name"] = call["name"] or function.get("name") or ""
         piece = function.get("arguments")
-        if isinstance(piece, str) and isinstance(mine["arguments"], list):
-            mine["arguments"].append(piece)
+        if isinstance(piece, str) and isinstance(call["arguments"], list):
+            call["arguments"].append(piece)
         elif isinstance(piece, dict):  # as some servers have it
-            mine["arguments"] = piece
+            call["arguments"] = piece
+        return call
+
+    def _begun(self, fragment: Record, position: int, taken: list[Record]) -> Record:
+        """The call that a fragment continues, by id, index, name and place together; else a new one."""
+        id, name, index = fragment.get("id"), named(fragment).get("name"), fragment.get("index")
+        place = position if index is None else index
+        call = next((c for c in reversed(self.calls) if c["index"] == place), None)
+        if index is None:
+            by_id = next((c for c in reversed(self.calls) if id and c["id"] == id), None)
+            call = by_id or (call if name or not self.calls else self.calls[-1])
+        if call and not any(call is other for other in taken):
+            other_id = id and call["id"] and id != call["id"]
+            other_name = call["name"] and (name != call["name"] or _is_whole(call))
+            if not name or not (other_id or other_name):
+                return call
+        call = {"index": place, "id": None, "name": "", "arguments": []}
+        self.calls.append(call)
+        return call
 
     def answer(self) -> Record:
         """The Answer, once all is taken in."""
-        if self.stop == "error":
-            raise Fault("server", "the vendor broke off the answer (finish_reason error)")
+        if not self.chosen:
+            raise Fault("bad_response", "the answer has no choices")
         self.calls.sort(key=lambda c: c["index"] if isinstance(c["index"], int) else 0)
-        calls = [_made(call) for call in self.calls if call["type"] == "function"]
+        ids = [call["id"] for call in self.calls]
+        calls = [
+            _made(call if ids.index(call["id"]) == place else {**call, "id": None})
+            for place, call in enumerate(self.calls)
+        ]
         refusal, text = self.refusal.getvalue(), self.text.getvalue()
         said = provider_answer.message(
             text or refusal, calls, self.thinking.getvalue(), self._kept(), self.name
         )
-        stop = "refusal" if refusal else STOPS.get(self.stop or "stop", "end_turn")
+        if self.images:
+            said["content"] = [*requests.parts(said), *map(_image, self.images)]
+        stop = (
+            "refusal"
+            if refusal
+            else provider_answer.stop_reason((self.stop or "stop").lower(), STOPS)
+        )
         if calls and stop == "end_turn":
             stop = "tool_use"
         cost = (
@@ -169,6 +226,7 @@ class Gathered:
             "usage": counted(self.usage),
             "model": self.model,
             **cost,
+            **({"logprobs": self.logprobs} if self.logprobs else {}),
         }
 
     def _kept(self) -> Record:
@@ -181,6 +239,31 @@ class Gathered:
         if any(part.get("type") == "thinking" for part in self.parts):
             out["content"] = self.parts
         return out
+
+
+def named(fragment: Record) -> Record:
+    """Where a call's name and arguments stand: in `function`, or, with some servers, beside it."""
+    function = fragment.get("function")
+    return function if isinstance(function, dict) else fragment
+
+
+def _image(part: Record) -> Record:
+    """An image of the model's, as our part."""
+    url = str((part.get("image_url") or {}).get("url") or "")
+    head, comma, data = url.partition(";base64,")
+    if comma and head.startswith("data:"):
+        return {"type": "image", "media_type": head.removeprefix("data:"), "data": data}
+    return {"type": "image", "url": url}
+
+
+def _is_whole(call: Record) -> bool:
+    """Whether the arguments that came so far are a JSON object."""
+    if isinstance(call["arguments"], dict):
+        return True
+    try:
+        return isinstance(records.loads("".join(call["arguments"])), dict)
+    except ValueError:
+        return False
 
 
 def _made(call: Record) -> Record:
@@ -204,11 +287,6 @@ def whole(name: str, body: Record) -> Record:
     turn = Gathered(name)
     for _ in turn.take(body):
         pass
-    if not body.get("choices"):
-        raise Fault(
-            "bad_response",
-            f"the answer has no choices: {http_call.excerpt(records.dumps(body).encode())!r}",
-        )
     return turn.answer()
 
 
@@ -223,10 +301,12 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
             chunk = {"error": chunk}
         seen = True
         yield from turn.take(chunk)
+    if turn.stop:  # it said why it ended, though not [DONE]
+        return turn.answer()
     raise (
         Fault("network", "the stream broke off before its end")
         if seen
-        else Fault("bad_response", "the stream is empty")
+        else Fault("bad_response", "the stream is empty", retryable=True)
     )
 
 
@@ -258,14 +338,39 @@ WORDS = {  # the first kind of which a word stands in error.code, error.type or 
 }
 
 
+def cause(error: Any) -> str:
+    """The most specific words that an error object has: those of the vendor behind it, and what it could not read."""
+    if not isinstance(error, dict):
+        return error if isinstance(error, str) else records.dumps(error)
+    words = next((error[name] for name in ("message", *ERRORS, "error") if error.get(name)), error)
+    text = (
+        words
+        if isinstance(words, str)
+        else records.dumps(words)
+        if words is error
+        else cause(words)
+    )
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if isinstance(raw, str) and raw.strip():  # OpenRouter: the answer of the vendor behind it
+        try:
+            raw = records.foreign(raw)
+        except ValueError:
+            pass
+    if raw:
+        text = f"{text}: {cause(raw.get('error') or raw) if isinstance(raw, dict) else cause(raw)}"
+    if isinstance(written := error.get("failed_generation"), str) and written:  # Groq
+        text = f"{text} (the model wrote {written[:300]!r})"
+    return text
+
+
 def failed(
     error: Any, status: int | None = None, headers: http_call.Headers | None = None
 ) -> Fault:
     """The fault of the dialect's `error` object (or string), with the HTTP status it came with, or names itself."""
     error = error if isinstance(error, dict) else {"message": str(error)}
-    message = error.get("message") or error.get("detail") or error.get("msg")
-    message = message if isinstance(message, str) else records.dumps(message or error)
-    told = [str(error.get(name) or "") for name in ("code", "type", "status_code")]
+    message = cause(error)
+    told = [str(error.get(name) or "") for name in ("code", "type", "status_code", "error_type")]
     number = status or next(
         (int(word) for word in (told[2], told[0]) if word.isdigit() and len(word) == 3), 0
     )

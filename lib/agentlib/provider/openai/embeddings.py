@@ -33,7 +33,9 @@ def read(record: Record, body: Record) -> Record:
         from agentlib.provider.openai.completion import failed
 
         raise failed(body["error"])
-    rows = sorted(body["data"], key=lambda row: int(row["index"]))
+    rows = body["data"]
+    if all(isinstance(row.get("index"), int) for row in rows):  # else they are in order
+        rows = sorted(rows, key=lambda row: row["index"])
     counted = body.get("usage") or {}
     return {
         "vectors": checked([row["embedding"] for row in rows], record["texts"]),
