@@ -126,8 +126,10 @@ sources() { jq -r 'select(.type=="context").source' <<<"$1" | xargs; }
     has "$output" 'scripts/tag.sh'
     run -100 "${command[@]}" <<<'{"name":"other"}'
     mkdir skills/bad && echo nothing >skills/bad/SKILL.md
-    run -2 agent-context --skills skills </dev/null
-    has "$output" 'skills/bad/SKILL.md: line 1'
+    mkdir skills/marked && printf '\xef\xbb\xbf---\nname: marked\ndescription: M\n---\n' >skills/marked/SKILL.md
+    run -0 agent-context --skills skills </dev/null # one that is broken hides no other
+    has "$output" 'left out: skills/bad/SKILL.md: line 1'
+    has "$output" '- marked: M\n- release: How to make'
 }
 
 @test "instructions are the AGENTS.md files from the top of the project down, as system messages" {

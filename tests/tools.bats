@@ -274,8 +274,32 @@ END
     tool edit_file '{"path":"f","old":"","new":"3"}'
     fails 100 "edit_file: 'old' is empty; give the text to replace"
     printf 'a\r\nb\r\n' >crlf
-    tool edit_file '{"path":"crlf","old":"a\nb","new":"c"}'
-    fails 1 "edit_file: crlf: the old text is not in the file: its lines end in CR LF"
+    tool edit_file '{"path":"crlf","old":"a\nb","new":"c\nd\ne"}'
+    equal $'c\r\nd\r\ne\r' "$(<crlf)"
+    tool edit_file '{"path":"crlf","old":"c","new":"c"}'
+    fails 100 "edit_file: 'old' and 'new' are the same: nothing would change"
+    printf '\tif x:\n\t\ty()\n' >tabbed
+    tool edit_file '{"path":"tabbed","old":"    if x:\n        y()","new":"z"}'
+    fails 1 "edit_file: tabbed: the old text is not in the file: line 1 has it with other white space"
+    printf 'say \xe2\x80\x9chi\xe2\x80\x9d\n' >quotes
+    tool edit_file '{"path":"quotes","old":"say \"hi\"","new":"z"}'
+    fails 1 "edit_file: quotes: the old text is not in the file: line 1 has it with other quotation marks or dashes"
+}
+
+@test "files are kept as they are: encoding, line ends, mode, hard links, owner" {
+    printf 'caf\xe9 one\n' >latin
+    tool edit_file '{"path":"latin","old":"one","new":"zwei für"}'
+    equal "café zwei für" "$(iconv -f latin1 -t utf-8 latin)"
+    tool edit_file '{"path":"latin","old":"zwei","new":"今"}'
+    fails 1 "edit_file: the file is latin-1, which has no '今'"
+    printf '\xef\xbb\xbfone\r\ntwo\r\n' >marked
+    tool write_file '{"path":"marked","content":"a\nb\n"}'
+    cmp marked <(printf '\xef\xbb\xbfa\r\nb\r\n')
+    echo x >one && ln one two && chmod 640 one
+    tool write_file '{"path":"one","content":"y\n"}'
+    equal "y y 640" "$(<one) $(<two) $(stat -c %a one)"
+    tool write_file '{"path":"~/x","content":"y"}'
+    fails 100 "write_file: ~/x: ~ is no folder here; give the path itself"
 }
 
 @test "run_command gives both outputs and the exit status" {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from agentlib import records
+from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.paths import ROOT
 from agentlib.types import Iterator, Record
@@ -25,6 +25,7 @@ def offer(folders: list[str]) -> Iterator[Record]:
     command = [str(ROOT / "bin" / "agent-context"), "--read-skill"]
     for folder in folders:
         command += ["--skills", os.path.abspath(folder)]
+    places = sorted({os.path.realpath(one) for one in (*folders, *(skill[2] for skill in found))})
     names = {"type": "string", "enum": [name for name, *_ in found]}
     yield {
         "type": "tool",
@@ -35,7 +36,7 @@ def offer(folders: list[str]) -> Iterator[Record]:
         "command": command,
         "invoke": "json",
         "kind": "tool",
-        "sandbox": {"profile": "read", "read": [os.path.abspath(folder) for folder in folders]},
+        "sandbox": {"profile": "read", "read": places},
     }
 
 
@@ -66,15 +67,20 @@ def find(folders: list[str]) -> list[Skill]:
             raise Fault("invalid_input", f"--skills {folder}: no such folder")
         for entry in sorted(os.listdir(folder)):
             file = os.path.join(folder, entry, "SKILL.md")
-            if os.path.isfile(file):
+            if not os.path.isfile(file):
+                continue
+            try:
                 skill = parse(file)
-                found.setdefault(skill[0], skill)
+            except Fault as fault:  # it does not hide the others
+                stderr.warn(f"left out: {fault.message}")
+                continue
+            found.setdefault(skill[0], skill)
     return sorted(found.values())
 
 
 def parse(file: str) -> Skill:
     """The skill of one file: front matter between lines `---`, of which `name` and `description` are read."""
-    with open(file, encoding="utf-8", errors="replace") as opened:
+    with open(file, encoding="utf-8-sig", errors="replace") as opened:
         lines = opened.read(CAP).splitlines()
     if not lines or lines[0].strip() != "---" or "---" not in (line.strip() for line in lines[1:]):
         raise Fault("invalid_input", f"{file}: line 1: front matter between lines --- is due")

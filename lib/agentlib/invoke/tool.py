@@ -9,17 +9,9 @@ from agentlib.messages.validate import Validator
 from agentlib.types import Any, Record
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
 INVOKE = ("json", "text", "argv", "jsonl")
-
-
 INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-
-
 ARGS = {"type": "array", "items": {"type": "string"}}
-
-
 ARGV = {"type": "object", "properties": {"args": ARGS, "stdin": {"type": "string"}}}
 
 
@@ -72,6 +64,8 @@ class Tool:
             return "its command holds a NUL"
         if self.invoke not in INVOKE:
             return f"its invoke is {self.invoke!r}, not one of {', '.join(INVOKE)}"
+        if not isinstance(self.schema, dict) or self.schema.get("type") != "object":
+            return "its inputSchema is not one of an object"
         if self.timeout is not None and (
             not isinstance(self.timeout, int | float) or self.timeout <= 0
         ):
@@ -81,6 +75,6 @@ class Tool:
 
 def _schema(record: Record, invoke: str) -> Any:
     for field in ("inputSchema", "parameters", "input_schema"):
-        if field in record:
-            return record[field]
+        if (schema := record.get(field)) is not None:
+            return {"type": "object", **schema} if isinstance(schema, dict) else schema
     return ARGV if invoke == "argv" else INPUT

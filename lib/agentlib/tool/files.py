@@ -10,7 +10,7 @@ import os
 import stat
 
 from agentlib.faults import Fault
-from agentlib.types import BinaryIO
+from agentlib.types import BinaryIO, NamedTuple
 
 SIZE = 10 << 20  # bytes of a file that is read whole
 
@@ -32,23 +32,59 @@ def reading(path: str) -> BinaryIO:
     return os.fdopen(fd, "rb")
 
 
+class Text(NamedTuple):
+    """A file's text with line ends LF, and how the file has it: its encoding, its line end."""
+
+    text: str
+    encoding: str
+    newline: str
+
+    def encoded(self, text: str) -> bytes:
+        """The bytes of a new text, in the encoding and with the line ends of the file."""
+        if self.newline != "\n":
+            text = text.replace("\r\n", "\n").replace("\n", self.newline)
+        try:
+            return text.encode(self.encoding)
+        except UnicodeEncodeError as bad:
+            character = text[bad.start]
+            raise Fault(
+                "tool_error", f"the file is {self.encoding}, which has no {character!r}"
+            ) from None
+
+
+MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
 def text(path: str) -> str:
-    """The whole text of a file; a Fault where it is binary, not UTF-8, or larger than SIZE."""
+    """The whole text of a file; a Fault where it is binary, or larger than SIZE."""
+    return read(path).text
+
+
+def read(path: str) -> Text:
+    """The whole text of a file, and how the file has it: UTF-8, else by its mark, else Latin-1."""
     with reading(path) as file:
         data = file.read(SIZE + 1)
     if len(data) > SIZE:
         raise Fault("limit_exceeded", f"{path}: larger than {SIZE >> 20} MiB")
-    if b"\0" in data[:8192]:
+    encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
+    if encoding != "utf-16" and b"\0" in data[:8192]:
         raise Fault("tool_error", f"{path}: a binary file")
     try:
-        return data.decode()
+        decoded = data.decode(encoding)
     except UnicodeDecodeError as bad:
-        raise Fault("tool_error", f"{path}: not UTF-8 text (byte {bad.start})") from None
+        if encoding == "utf-16":
+            raise Fault("tool_error", f"{path}: not UTF-16 text (byte {bad.start})") from None
+        encoding, decoded = "latin-1", data.decode("latin-1")
+    crlf = decoded.count("\r\n")
+    if crlf and crlf == decoded.count("\n"):
+        return Text(decoded.replace("\r\n", "\n"), encoding, "\r\n")
+    return Text(decoded, encoding, "\n")
 
 
 def replace(path: str, data: bytes) -> bool:
-    """Write a file beneath the working folder, whole or not at all, keeping its mode; whether it was there before.
+    """Write a file beneath the working folder, whole or not at all; whether it was there before.
 
+    A file that is there keeps its mode, its owner and its other names (hard links).
     Missing folders are made. A link is followed to the file it means, which must lie beneath as well.
     """
     folder, name = _folder(path)
@@ -65,7 +101,11 @@ def replace(path: str, data: bytes) -> bool:
                 if old:
                     os.fchmod(fd, stat.S_IMODE(old.st_mode))
                 os.fsync(fd)
-            os.replace(mine, name, src_dir_fd=folder, dst_dir_fd=folder)
+            if old and (old.st_nlink > 1 or old.st_uid != os.geteuid()):
+                _overwrite(name, folder, data)  # it fits on the disk, as the copy beside it shows
+                os.unlink(mine, dir_fd=folder)
+            else:
+                os.replace(mine, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             os.unlink(mine, dir_fd=folder)
             raise
@@ -74,6 +114,15 @@ def replace(path: str, data: bytes) -> bool:
         raise Fault("tool_error", f"{path}: {bad.strerror}") from None
     finally:
         os.close(folder)
+
+
+def _overwrite(name: str, folder: int, data: bytes) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.truncate()
+        file.flush()
+        os.fsync(fd)
 
 
 def _regular(path: str, name: str, folder: int) -> os.stat_result | None:
@@ -90,6 +139,8 @@ def _regular(path: str, name: str, folder: int) -> os.stat_result | None:
 
 def _folder(path: str) -> tuple[int, str]:
     """A descriptor of the folder of this file, made where it is missing, and the file's name in it."""
+    if path == "~" or path.startswith("~/"):
+        raise Fault("invalid_arguments", f"{path}: ~ is no folder here; give the path itself")
     if "\0" in path or not path or path.endswith(os.sep):
         raise Fault("invalid_arguments", f"{path!r} is no file name")
     top = os.path.realpath(os.curdir)

@@ -90,16 +90,21 @@ def _walk(path: str) -> Iterator[str]:
     for base, folders, files in os.walk(path):
         inside = os.path.relpath(base, path)
         if ".gitignore" in files:
-            with open(os.path.join(base, ".gitignore"), encoding="utf-8", errors="replace") as file:
+            with open(
+                os.path.join(base, ".gitignore"), encoding="utf-8-sig", errors="replace"
+            ) as file:
                 rules[inside] = pathspec.GitIgnoreSpec.from_lines(file)
 
         def kept(name: str, inside: str = inside) -> bool:
+            """By the nearest .gitignore that speaks of it, as git decides."""
             full = os.path.normpath(os.path.join(inside, name))
-            return not any(
-                spec.match_file(os.path.relpath(full, top) + ("/" if name.endswith("/") else ""))
-                for top, spec in rules.items()
-                if top == "." or full.startswith(top + "/")
-            )
+            for top in sorted(rules, key=len, reverse=True):
+                if top == "." or full.startswith(top + "/"):
+                    there = os.path.relpath(full, top) + ("/" if name.endswith("/") else "")
+                    ignored = rules[top].check_file(there).include
+                    if ignored is not None:
+                        return not ignored
+            return True
 
         folders[:] = sorted(f for f in folders if not f.startswith(".") and kept(f + "/"))
         yield from (os.path.normpath(os.path.join(inside, f)) for f in sorted(files) if kept(f))
