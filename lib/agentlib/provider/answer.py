@@ -101,6 +101,8 @@ def stop_reason(word: str | None, known: dict[str, str]) -> str:
     """Our word for why an answer ended. Fault `server` where the vendor's is none that says it is whole."""
     if word in known:
         return known[word]
+    if not word:
+        raise Fault("bad_response", "the answer does not say why it ends")
     raise Fault("server", f"the vendor broke off the answer: its stop reason is {word!r}")
 
 
