@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from agentlib import __version__
+from agentlib import __version__, records
 from agentlib.faults import Fault, Interrupted
 from agentlib.records import ClosedPipe, dumps, put
 from agentlib.stderr import program, warn
@@ -144,6 +144,14 @@ def _open_standard_files() -> None:
         sys.stdin = open(os.devnull)
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if os.isatty(descriptor):
+            from agentlib import display
+
+            terminal = display.Terminal(descriptor)
+            setattr(sys, name, display.text_file(terminal))
+            if descriptor == 1:
+                records.out = terminal.write
 
 
 def _catch_signals() -> None:

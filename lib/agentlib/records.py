@@ -196,12 +196,19 @@ def write(record: Record) -> None:
     put(dumps(record).encode() + b"\n")
 
 
+def out(data: memoryview) -> int:
+    """Write some of the bytes to standard output; how many. cli.start() replaces it where that is a terminal."""
+    return os.write(1, data)
+
+
 def put(data: bytes) -> None:
-    """Bytes to standard output, at once and whole, from any thread. ClosedPipe where nobody reads them."""
+    """Bytes to standard output, at once and whole, from any thread. ClosedPipe where nobody reads them.
+
+    On a terminal, what it would obey is made visible (display.py)."""
     with _writing:
         view = memoryview(data)
         try:
             while view:
-                view = view[os.write(1, view) :]
+                view = view[out(view) :]
         except BrokenPipeError:
             raise ClosedPipe from None

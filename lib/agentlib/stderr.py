@@ -17,13 +17,13 @@ def warn(message: str) -> None:
 
 
 def say(line: str) -> None:
-    """One line on standard error as it is; control characters of foreign text are made visible."""
-    shown = (
-        c if c.isprintable() or c == "\t" else " " if c in "\r\n" else "\N{REPLACEMENT CHARACTER}"
-        for c in line
-    )
-    clean = "".join(shown)
+    """One line on standard error; on a terminal, what it would obey is made visible."""
+    line = line.replace("\r", " ").replace("\n", " ")
     try:
-        os.write(2, clean.encode("utf-8", "replace") + b"\n")
+        if os.isatty(2):
+            from agentlib import display
+
+            line = display.visible(line)
+        os.write(2, line.encode("utf-8", "replace") + b"\n")
     except OSError:
         pass

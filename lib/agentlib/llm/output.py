@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from agentlib import records, stderr
 from agentlib.faults import KINDS, Fault
 from agentlib.llm import keys
@@ -108,7 +106,6 @@ class Text(Whole):
     def __init__(self, out: Out) -> None:
         super().__init__(out)
         self._last = ""  # the last character written
-        self._shown = os.isatty(1)
 
     def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
         """Its text."""
@@ -139,22 +136,8 @@ class Text(Whole):
     def _say(self, text: str) -> bool:
         if text:
             self._last = text[-1]
-            self.out.put(
-                printable(text).encode("utf-8", "replace")
-                if self._shown
-                else text.encode("utf-8", "replace")
-            )
+            self.out.put(text.encode("utf-8", "replace"))
         return bool(text)
-
-
-def printable(text: str) -> str:
-    """Text for a terminal, which obeys control characters: a model's are made visible."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in "\n\t" or c > "\x9f" else "\N{REPLACEMENT CHARACTER}"
-        for c in text
-    )
 
 
 def told(error: Record) -> str:

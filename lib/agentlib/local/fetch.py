@@ -250,15 +250,14 @@ class Progress:
         if self._terminal:
             self._drawn = True
             full = percent * 30 // 100
-            sys.stderr.write(f"\r[{'#' * full}{' ' * (30 - full)}] {line:44}")
+            os.write(2, f"\r[{'#' * full}{' ' * (30 - full)}] {line:44}".encode())
         else:
-            sys.stderr.write(line.strip() + "\n")
-        sys.stderr.flush()
+            os.write(2, line.strip().encode() + b"\n")
 
     def end(self) -> None:
         """Leave the line of the bar."""
         if self._drawn:
-            sys.stderr.write("\n")
+            os.write(2, b"\n")
 
 
 def _from_hub(pin: Pin, file: BinaryIO, progress: Progress) -> bool:

@@ -13,20 +13,6 @@ SHOWN = 4000  # characters of a text; more is cut in the middle, and said so
 _one_at_a_time = threading.Lock()
 
 
-def visible(text: str) -> str:
-    """The text with every character shown that would move the cursor, colour or reorder what a person reads."""
-    return "".join(
-        c
-        if c.isprintable()
-        else "\\n"
-        if c == "\n"
-        else f"\\x{ord(c):02x}"
-        if ord(c) < 256
-        else f"\\u{ord(c):04x}"
-        for c in text
-    )
-
-
 def shortened(text: str) -> str:
     """At most SHOWN characters, from both ends."""
     if len(text) <= SHOWN:
@@ -48,9 +34,10 @@ def question(
         except OSError:
             return None
         try:
-            return _asked(
-                fd, "".join(f"{visible(line)}\n" for line in lines) + visible(prompt), seconds
-            )
+            from agentlib import display
+
+            text = "".join(f"{display.exact(line)}\n" for line in lines) + display.exact(prompt)
+            return _asked(fd, text, seconds)
         except OSError:  # hung up, or we are in the background
             return None
         finally:

@@ -42,10 +42,17 @@ class Coprocess:
         self._lock = threading.Lock()
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._child = subprocess.Popen(
-            **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options}
+            **{
+                "stdin": subprocess.PIPE,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE if os.isatty(2) else None,
+                **options,
+            }
         )
         for work in (self._write, self._read):
             threading.Thread(target=work, daemon=True).start()
+        self._messages = threading.Thread(target=self._show, daemon=True)
+        self._messages.start()
 
     def send(self, id: str, record: Record, answer: Callable[[Answer], None]) -> None:
         """Ask; answer(record or Fault) is called once, in another thread, unless `forget(id)` comes first."""
@@ -99,6 +106,7 @@ class Coprocess:
                 ended(self._child, seconds)
         self._signal(signal.SIGKILL)
         self._child.wait()
+        self._messages.join(0.2)  # a child of its own may have the pipe still
 
     def _signal(self, signum: int) -> None:
         if self._child.returncode is not None:
@@ -118,6 +126,15 @@ class Coprocess:
             self._child.stdin.close()
         except OSError:  # it has ended: the reader sees that as well, and tells
             pass
+
+    def _show(self) -> None:
+        """Its messages to the terminal, where ours go to one: it may be anybody's program."""
+        if self._child.stderr:
+            from agentlib import display
+
+            terminal = display.Terminal(2)
+            while data := os.read(self._child.stderr.fileno(), 65536):
+                terminal.write(data)
 
     def _read(self) -> None:
         fault = None

@@ -34,7 +34,9 @@ def _write(text: str) -> None:
 
 
 def _clean(text: str, width: int = WIDTH) -> str:
-    text = "".join(c if c.isprintable() else " " for c in text)
+    from agentlib import display  # only a terminal needs it
+
+    text = display.visible(text).replace("\n", " ")
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
