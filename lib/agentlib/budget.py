@@ -13,7 +13,7 @@ import time
 
 from agentlib import paths, records
 from agentlib.faults import Fault
-from agentlib.lock import locked, rewrite
+from agentlib.lock import locked, replace, rewrite
 from agentlib.types import Any, Record
 
 VARIABLE = "AGENT_BUDGET"
@@ -78,7 +78,7 @@ def ledger(path: str, response: Record | None = None) -> dict[str, Any]:
     """The book of a ledger, with the response entered if there is one; refused, never taken for none, if damaged."""
     try:
         with locked(path, os.O_RDWR) as file:
-            book = records.loads(os.pread(file, 65536, 0))
+            book = records.loads(os.pread(file, 65536, 0).partition(b"\n")[0])
             if not isinstance(book, dict):
                 raise ValueError("not an object")
             if response is not None:
@@ -95,8 +95,7 @@ def ledger(path: str, response: Record | None = None) -> dict[str, Any]:
 def create(usd: float | None, tokens: int | None) -> str:
     """The path of a new ledger in the user's runtime folder: the value of AGENT_BUDGET for a pipeline."""
     path = str(paths.runtime() / f"budget-{time.time_ns():x}-{os.getpid()}")
-    with locked(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
-        rewrite(file, records.dumps({"usd": usd, "tokens": tokens}).encode() + b"\n")
+    replace(path, records.dumps({"usd": usd, "tokens": tokens}).encode() + b"\n")
     return path
 
 

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # agentlib.types cannot be imported by display.py as a program
 if TYPE_CHECKING:
     from typing import Any
 

@@ -1,13 +1,16 @@
-"""A small file that many processes change in turn. The kernel drops the lock of a process that dies."""
+"""Files that many processes change in turn, and that stay whole where one of them dies or the disk is full.
+
+The kernel drops the lock of a process that dies. A line is added whole or not at all, behind whole lines alone.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from agentlib.types import Iterator
+from agentlib.types import BinaryIO, Iterator
 
 PATIENCE = 2.0  # seconds: whoever holds the lock needs it for less than a millisecond
 
@@ -24,13 +27,73 @@ def locked(path: str | os.PathLike[str], flags: int = os.O_RDWR | os.O_CREAT) ->
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
-                    raise TimeoutError(
-                        f"{os.fspath(path)}: locked for more than {PATIENCE:g} s"
-                    ) from None
+                    raise TimeoutError(f"locked for more than {PATIENCE:g} s") from None
                 time.sleep(0.002)
         yield file
+    except OSError as bad:
+        bad.filename = bad.filename or os.fspath(path)
+        raise
     finally:
         os.close(file)
+
+
+def append(path: str, line: bytes) -> None:
+    """Add a line (with its end) to the file, made where it is not there. OSError: the file is as it was."""
+    with locked(path, os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
+        add(file, line)
+
+
+def add(file: int, line: bytes) -> None:
+    """As append(), to a file that is open for reading and appending, and ours alone."""
+    size = mend(file)
+    try:
+        while line:
+            line = line[os.write(file, line) :]
+    except OSError:
+        with suppress(OSError):  # a pipe, a terminal
+            os.ftruncate(file, size)
+        raise
+
+
+def mend(file: int) -> int:
+    """The size of a file of JSON lines once its last line has an end; a half line of a dead writer is taken off."""
+    from agentlib.records import loads
+
+    size = os.fstat(file).st_size
+    if not size or os.pread(file, 1, size - 1) == b"\n":
+        return size
+    room, last = 65536, b""
+    while b"\n" not in last and len(last) < size:
+        last, room = os.pread(file, room, max(0, size - room)), room * 16
+    last = last[last.rfind(b"\n") + 1 :]
+    try:
+        loads(last)
+    except ValueError:
+        if last[:1] in (b"{", b"\0"):  # what never was a record is left as it is
+            os.ftruncate(file, size - len(last))
+            return size - len(last)
+    os.write(file, b"\n")
+    return size + 1
+
+
+def cut(file: BinaryIO) -> bool:
+    """Whether the line that was read last is the file's last one and has no end."""
+    return not file.read(1) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
+
+
+def replace(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Make this the content of the file, whole or not at all; its folder is made where it is not there."""
+    beside = f"{path}.{os.urandom(4).hex()}"
+    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+    try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+        os.replace(beside, path)
+    except OSError as bad:
+        with suppress(OSError):
+            os.unlink(beside)
+        bad.filename = path
+        raise
 
 
 def rewrite(file: int, data: bytes) -> None:

@@ -233,11 +233,9 @@ def _stamp(folders: list[str]) -> bytes:
 
 def _keep(file: str, data: bytes) -> None:
     """Write the cache; it never fails."""
-    mine = f"{file}.{os.getpid()}"
+    from agentlib.lock import replace
+
     try:
-        os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
-        with open(mine, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
-            stream.write(data)
-        os.replace(mine, file)
+        replace(file, data)
     except OSError:
         pass

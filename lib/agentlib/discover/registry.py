@@ -165,14 +165,12 @@ def remove(file: str, name: str) -> str:
 
 def write(file: str, text: str) -> None:
     """Replace a registry, whole or not at all; a link stays one."""
+    from agentlib.lock import replace
+
     real = os.path.realpath(file)
-    mine = f"{real}.{os.urandom(4).hex()}"
     try:
         mode = stat.S_IMODE(os.stat(real).st_mode) if os.path.exists(real) else 0o644
-        os.makedirs(os.path.dirname(real), mode=0o700, exist_ok=True)
-        with open(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
-            stream.write(text.encode("utf-8", "surrogateescape"))
-        os.replace(mine, real)
+        replace(real, text.encode("utf-8", "surrogateescape"), mode)
     except OSError as bad:
         raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
 

@@ -48,15 +48,13 @@ def _keep(data: bytes) -> str:
     """Keep the output in a file named after its content (the same run says the same); where it is, in words."""
     import hashlib
 
+    from agentlib.lock import replace
+
     name = os.path.join(folder(), hashlib.sha256(data).hexdigest()[:16] + ".txt")
     try:
         paths.private(paths.cache() / "outputs")
         _tidy()
-        with open(
-            os.open(f"{name}.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
-        ) as stream:
-            stream.write(data)
-        os.replace(f"{name}.{os.getpid()}", name)
+        replace(name, data)
     except Exception as bad:
         return f"the whole could not be kept ({bad})"
     return f"the whole is in {name}"

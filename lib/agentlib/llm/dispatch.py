@@ -48,6 +48,7 @@ class Dispatch:
         self.sink, self.out = sink, out
         self.pool = Pool(loop, self, out, router.providers.config, limits.silence, quiet)
         self.open: set[Call] = set()
+        self.unrecorded = False  # an answer that should be on the tape is not
         self._flying = 0
         self._held: deque[Call] = deque()  # wait for the budget
         self._paced: deque[Call] = deque()  # wait for their turn
@@ -262,6 +263,7 @@ class Dispatch:
             try:
                 store.keep(asked, kept)
             except OSError as bad:
+                self.unrecorded |= store is self.limits.recorder
                 stderr.warn(
                     f"this answer is not kept: {bad.filename or 'the file'}: {bad.strerror or bad}"
                 )

@@ -152,7 +152,7 @@ class Run:
         self.dispatch.pool.close()
         if self.intake.fault:
             raise self.intake.fault
-        return self.dispatch.sink.status()
+        return self.dispatch.sink.status() or int(self.dispatch.unrecorded)
 
     def turn(self, wanted: Callable[[], bool]) -> None:
         """Turn the loop as long as that is wanted; what was written in a turn goes out at its end."""

@@ -55,8 +55,9 @@ class Pace:
         """The number in the file. What is none, or lies absurdly far off, is as if all turns were taken for now."""
         if not text:
             return 0.0
+        number, end, _ = text.partition(b"\n")
         try:
-            free = float(text)
+            free = float(number if end else b"nan")
         except ValueError:
             free = float("nan")
         if 0 <= free < now + 86400:

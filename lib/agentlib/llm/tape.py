@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 
-from agentlib import paths, records
+from agentlib import paths, records, stderr
 from agentlib.faults import Fault
-from agentlib.lock import locked
-from agentlib.types import Any, Record
+from agentlib.lock import append, cut, replace
+from agentlib.types import Any, BinaryIO, Record
 
 UNASKED = ("id", "type")
 MEASURED = ("type", "usage", "model", "provider", "cost_usd", "duration_ms", "time")
@@ -55,19 +55,12 @@ class Recorder:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        with self._open():  # a tape that cannot be written is told before money is spent
-            pass
+        append(path, b"")  # a tape that cannot be written is told before money is spent
 
     def keep(self, asked: Record, answer: list[Record]) -> None:
         """One exchange, whatever its end."""
         exchange = {"type": "exchange", "key": key(asked), "request": asked, "records": answer}
-        line = records.dumps(exchange).encode() + b"\n"
-        with self._open() as file:
-            while line:
-                line = line[os.write(file, line) :]
-
-    def _open(self) -> Any:
-        return locked(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        append(self.path, records.dumps(exchange).encode() + b"\n")
 
 
 class Player:
@@ -79,11 +72,20 @@ class Player:
         try:
             with open(path, "rb") as file:
                 for number, raw in records.lines(file):
-                    self._enter(records.loads(raw), number)
+                    self._enter(self._exchange(file, raw, number), number)
         except OSError as bad:
             raise Fault("invalid_input", f"--replay: {path}: {bad.strerror}") from None
+
+    def _exchange(self, file: BinaryIO, raw: bytes, number: int) -> Any:
+        """A line of the tape; None for the half one at its end that a recorder left which was killed."""
+        try:
+            return records.loads(raw)
         except ValueError as bad:
-            raise Fault("invalid_input", f"{path}: line {number}: not a tape: {bad}") from None
+            if not cut(file):
+                raise Fault(
+                    "invalid_input", f"{self.path}: line {number}: not a tape: {bad}"
+                ) from None
+            return stderr.warn(f"{self.path}: its last line was cut off and is passed over")
 
     def _enter(self, line: Any, number: int) -> None:
         if not isinstance(line, dict) or line.get("type") != "exchange":
@@ -128,12 +130,8 @@ class Cache:
         """Keep an answer and its deltas; a file is there whole or not at all."""
         if answer[-1].get("type") == "error":
             return
-        target = self._file(asked)
-        mine = f"{target}.{os.getpid()}"
-        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-        with open(mine, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.writelines(records.dumps(record).encode() + b"\n" for record in answer)
-        os.replace(mine, target)
+        lines = (records.dumps(record).encode() + b"\n" for record in answer)
+        replace(self._file(asked), b"".join(lines))
 
     def _file(self, asked: Record) -> str:
         name = key(asked)

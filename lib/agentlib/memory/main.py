@@ -222,22 +222,32 @@ class Keeper:
         self.batch: list[tuple[str, Record]] = []
         self.held: list[bytes] = []  # lines that may go on once the batch is on the disk
         self.count = self.failed = 0
+        self.line = self.done = 0  # the number of the last line read; of the last one that is kept
 
     def run(self) -> int:
+        ended = False
         try:
             for line in records.read():
                 self.take(line)
                 if len(self.batch) >= BATCH or not more():
                     self.flush()
+            ended = True
         finally:
-            self.flush()
-            if not self.passing:
-                stderr.warn(
-                    f"{self.count} kept" + (f", {self.failed} refused" if self.failed else "")
-                )
+            try:
+                self.flush()
+            finally:
+                if not self.passing:
+                    self.report(ended)
         return 1 if self.failed else 0
 
+    def report(self, ended: bool) -> None:
+        """How many are kept; where the stream broke off, also how to go on."""
+        refused = f", {self.failed} refused" if self.failed else ""
+        after = "" if ended else f", to line {self.done}: go on with line {self.done + 1}"
+        stderr.warn(f"{self.count} kept{refused}{after}")
+
     def take(self, line: Line) -> None:
+        self.line = line.number
         if self.passing:
             self.held.append(line.raw + b"\n")
         record = line.record
@@ -258,15 +268,17 @@ class Keeper:
             )
 
     def flush(self) -> None:
-        if self.batch:
-            self.store.remember_many(self.batch)
-            self.count += len(self.batch)
-            self.batch.clear()
+        batch, self.batch = self.batch, []
+        lines, self.held = self.held, []
+        if batch:
+            self.store.remember_many(batch)
+            self.count, self.done = self.count + len(batch), self.line
             if not self.passing:
-                self.held.append(b'{"type":"imported","count":%d}\n' % self.count)
-        if self.held:
-            lines, self.held = b"".join(self.held), []
-            records.put(lines)
+                lines.append(
+                    b'{"type":"imported","count":%d,"line":%d}\n' % (self.count, self.line)
+                )
+        if lines:
+            records.put(b"".join(lines))
 
 
 def more() -> bool:

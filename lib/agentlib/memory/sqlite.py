@@ -97,9 +97,23 @@ class Store:
             if create and not os.path.lexists(path):
                 _make(path)
             self.writable = _whole(path)
-            self.db = sqlite3.connect(
-                _uri(path, self.writable), uri=True, timeout=wait, isolation_level=None
-            )
+            self.db = self._connect(wait)
+            try:
+                self.db.execute("PRAGMA schema_version")
+            except sqlite3.OperationalError as bad:
+                self.writable &= bad.sqlite_errorname != "SQLITE_CANTOPEN"  # no room for a log
+                if self.writable and not _full(bad):
+                    raise
+                # No room for the index of the log that processes share: who has the file alone keeps that in memory
+                # (https://sqlite.org/wal.html#noshm).
+                self.db.close()
+                self.db = self._connect(wait)
+                if self.writable:
+                    self.db.execute("PRAGMA locking_mode=EXCLUSIVE")
+
+    def _connect(self, wait: float) -> sqlite3.Connection:
+        uri = _uri(self.path, self.writable)
+        return sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
 
     def close(self) -> None:
         """Fold the log into the file, where no one else has it open, and let go of it."""
@@ -322,7 +336,7 @@ def _fault(path: str, bad: sqlite3.Error) -> Fault:
     name = getattr(bad, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Fault("timeout", f"{path}: another program is writing; waited and gave up")
-    if name.startswith("SQLITE_FULL") or name.startswith("SQLITE_IOERR_WRITE"):
+    if _full(bad):
         return Fault(
             "limit_exceeded",
             f"{path}: the disk is full: nothing of this was kept, what was there before is whole",
@@ -334,6 +348,11 @@ def _fault(path: str, bad: sqlite3.Error) -> Fault:
             "invalid_input", f"{path}: damaged, or not a store: {bad}; it was left as it is"
         )
     return Fault("invalid_input", f"{path}: {bad}")
+
+
+def _full(bad: sqlite3.Error) -> bool:
+    name = getattr(bad, "sqlite_errorname", "") or ""
+    return name.startswith(("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHM"))
 
 
 def _uri(path: str, writable: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import time
@@ -119,41 +118,30 @@ class File:
 
     def messages(self) -> list[Record]:
         """The messages in the file. A last line that was cut off (a crash while it was written) is taken away."""
-        with open(self._handle, "rb", closefd=False) as stream:
-            data = stream.read()
+        from agentlib.lock import mend
+
+        size = os.fstat(self._handle).st_size
         try:
-            whole = self._mend_end(data)
-            found = [
-                line.record
-                for line in records.read(io.BytesIO(whole))
-                if line.record["type"] == "message"
-            ]
+            if mend(self._handle) < size:
+                stderr.warn(f"{self.path}: its last line was cut off and is dropped")
+            with open(self._handle, "rb", closefd=False) as stream:
+                found = [
+                    line.record for line in records.read(stream) if line.record["type"] == "message"
+                ]
             return replaced([check(record) for record in found])
+        except OSError as bad:
+            raise Fault("invalid_input", f"{self.path}: {bad.strerror}") from None
         except Fault as bad:
             raise Fault("invalid_input", f"{self.path}: {bad.message}") from None
-
-    def _mend_end(self, data: bytes) -> bytes:
-        end = data.rfind(b"\n") + 1
-        if not data[end:].strip():
-            return data
-        try:
-            records.parse(data[end:], 0)
-        except Fault:
-            stderr.warn(f"{self.path}: its last line was cut off and is dropped")
-            os.ftruncate(self._handle, end)
-            return data[:end]
-        os.write(self._handle, b"\n")
-        return data
 
     def append(self, record: Record) -> None:
         """Write one record; where that fails the run goes on, and `failed` is set."""
         if self.failed:
             return
-        data = records.dumps(record).encode() + b"\n"
+        from agentlib.lock import add
+
         try:
-            wrote = os.write(self._handle, data)
-            if wrote < len(data):
-                os.write(self._handle, data[wrote:])
+            add(self._handle, records.dumps(record).encode() + b"\n")
         except OSError as bad:
             self.failed = True
             stderr.warn(f"{self.path}: the transcript is not whole: {bad.strerror}")

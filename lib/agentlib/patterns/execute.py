@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 import queue
 import re
@@ -12,6 +11,7 @@ import time
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
+from agentlib.lock import add, locked, mend
 from agentlib.messages import material
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
@@ -308,21 +308,16 @@ def read_state(file: str | None) -> list[Record]:
     """The steps that an earlier run wrote; a last line that was cut off by its end counts as not written."""
     if not file or not os.path.exists(file):
         return []
-    with open(file, "rb") as stream:
-        whole = stream.read().rpartition(b"\n")[0]
-    steps = [records.parse(raw, number) for number, raw in records.lines(io.BytesIO(whole))]
+    with locked(file, os.O_RDWR | os.O_APPEND) as state:
+        mend(state)
+        with open(state, "rb", closefd=False) as stream:
+            steps = [line.record for line in records.read(stream)]
     return [s for s in steps if s["type"] == "step"]
 
 
 def append_state(file: str | None, step: Record) -> None:
     """One line more, on the disk before anything is said of it."""
-    if not file:
-        return
-    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        size = os.lseek(handle, 0, os.SEEK_END)
-        cut = b"" if not size or os.pread(handle, 1, size - 1) == b"\n" else b"\n"
-        os.pwrite(handle, cut + records.dumps(step).encode() + b"\n", size)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    if file:
+        with locked(file, os.O_RDWR | os.O_CREAT | os.O_APPEND) as state:
+            add(state, records.dumps(step).encode() + b"\n")
+            os.fsync(state)

@@ -52,7 +52,8 @@ class Coprocess:
         for work in (self._write, self._read):
             threading.Thread(target=work, daemon=True).start()
         self._messages = threading.Thread(target=self._show, daemon=True)
-        self._messages.start()
+        if self._child.stderr:
+            self._messages.start()
 
     def send(self, id: str, record: Record, answer: Callable[[Answer], None]) -> None:
         """Ask; answer(record or Fault) is called once, in another thread, unless `forget(id)` comes first."""
@@ -106,7 +107,8 @@ class Coprocess:
                 ended(self._child, seconds)
         self._signal(signal.SIGKILL)
         self._child.wait()
-        self._messages.join(0.2)  # a child of its own may have the pipe still
+        if self._messages.is_alive():
+            self._messages.join(0.2)  # a child of its own may have the pipe still
 
     def _signal(self, signum: int) -> None:
         if self._child.returncode is not None:
@@ -129,12 +131,12 @@ class Coprocess:
 
     def _show(self) -> None:
         """Its messages to the terminal, where ours go to one: it may be anybody's program."""
-        if self._child.stderr:
-            from agentlib import display
+        from agentlib import display
 
-            terminal = display.Terminal(2)
-            while data := os.read(self._child.stderr.fileno(), 65536):
-                terminal.write(data)
+        assert self._child.stderr
+        terminal = display.Terminal(2)
+        while data := os.read(self._child.stderr.fileno(), 65536):
+            terminal.write(data)
 
     def _read(self) -> None:
         fault = None

@@ -11,6 +11,7 @@ import subprocess
 
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault
+from agentlib.lock import replace
 from agentlib.process import command
 from agentlib.schedule.every import seconds
 from agentlib.types import Namespace
@@ -124,12 +125,8 @@ def by_systemd(args: Namespace, argv: list[str]) -> int:
     if args.dry_run:
         records.put(f"{service}\n{timer}".encode())
         return 0
-    os.makedirs(units(), exist_ok=True)
     for kind, text in (("service", service), ("timer", timer)):
-        with open(
-            os.path.join(units(), f"{PREFIX}{args.name}.{kind}"), "w", encoding="utf-8"
-        ) as file:
-            file.write(text)
+        replace(os.path.join(units(), f"{PREFIX}{args.name}.{kind}"), text.encode(), 0o644)
     for words in (("daemon-reload",), ("enable", "--now", f"{PREFIX}{args.name}.timer")):
         done = systemctl(*words)
         if done.returncode:

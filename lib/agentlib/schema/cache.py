@@ -47,18 +47,12 @@ def save(cache: Cache, new: dict[str, list[bytes]]) -> None:
             cache[key(path)] = told
     kept = [(path, told) for path, told in cache.items() if os.path.exists(path)][-PROGRAMS:]
     body = b"".join(b"\t".join([path, *told]) + b"\n" for path, told in kept)
-    target = _file()
-    mine = f"{target}.{os.getpid()}"
+    from agentlib.lock import replace  # a warm listing saves nothing
+
     try:
-        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-        with open(mine, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(_title(body) + b"\n" + body)
-        os.replace(mine, target)
+        replace(_file(), _title(body) + b"\n" + body)
     except OSError:
-        try:
-            os.unlink(mine)
-        except OSError:
-            pass
+        pass
 
 
 def _title(body: bytes) -> bytes:
