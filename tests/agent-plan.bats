@@ -166,15 +166,15 @@ S
 }
 
 @test "a step that names an agent is run by it" {
-    printf '#!/bin/bash\necho "designed: $(cat)"\n' >architect
-    chmod +x architect
+    printf '#!/bin/bash\necho "designed: $(cat)"\n' >designer
+    chmod +x designer
     {
-        echo "{\"type\":\"tool\",\"name\":\"architect\",\"description\":\"d\",\"kind\":\"agent\",\"command\":[\"$PWD/architect\"]}"
-        echo '{"type":"step","id":"a","task":"the doors","needs":[],"agent":"architect"}'
+        echo "{\"type\":\"tool\",\"name\":\"designer\",\"description\":\"d\",\"kind\":\"agent\",\"command\":[\"$PWD/designer\"]}"
+        echo '{"type":"step","id":"a","task":"the doors","needs":[],"agent":"designer"}'
     } >plan.jsonl
-    run -0 --separate-stderr agent-execute <plan.jsonl
+    run -0 --separate-stderr agent-execute --allow designer <plan.jsonl
     equal 'designed: the doors' "$(jq -r .output <<<"$output")"
-    has "$stderr" '> Calling architect for the doors'
+    has "$stderr" '> Calling designer for the doors'
 }
 
 @test "--rewoo: two model calls in all, results put in for their names" {

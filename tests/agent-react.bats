@@ -90,10 +90,10 @@ as_jsonl {"n":2}'
 
 @test "an unknown tool is told with the ones there are, and the loop goes on" {
     scripted
-    tool wordcount 'echo 3'
-    react --events $'wordcont {}\nwordcount {}\n= {results}'
+    tool wordtally 'echo 3'
+    react --events $'wordtaly {}\nwordtally {}\n= {results}'
     equal 0 "$status"
-    equal '"There is no tool '"'wordcont'"'. Did you mean wordcount? The tools are: wordcount."' "$(results | head -n 1)"
+    equal '"There is no tool '"'wordtaly'"'. Did you mean wordtally? The tools are: wordtally."' "$(results | head -n 1)"
     equal tool_not_found "$(jq -r 'select(.is_error).error.kind' <<<"$output")"
     equal 3 "$(jq 'select(.type == "result").iterations' <<<"$output")"
 }

@@ -68,22 +68,24 @@ def reply(body):
 
 @test "the assistant finds an agent, gives it the task and tells both" {
     mkdir bin
-    cat >bin/code-reviewer <<'END'
+    cat >bin/go-reviewer <<'END'
 #!/bin/sh
 echo "review of: $(cat)"
 END
-    chmod +x bin/code-reviewer
-    printf '## code-reviewer\n\nReviews code for issues\n\n- **Binary**: bin/code-reviewer\n' >AGENTS.md
+    chmod +x bin/go-reviewer
+    printf '## go-reviewer\n\nReviews code written in Go\n\n- **Binary**: bin/go-reviewer\n' >AGENTS.md
     model '
 def reply(body):
     results = [m["content"] for m in body["messages"] if m["role"] == "tool"]
     if not results:
-        return {"tool_calls": [{"name": "find_agent", "arguments": {"request": "review code"}}]}
+        return {"tool_calls": [{"name": "find_agent", "arguments": {"request": "review go code"}}]}
     if len(results) == 1:
-        return {"tool_calls": [{"name": "call_agent", "arguments": {"name": "code-reviewer", "input": "x = 1"}}]}
+        return {"tool_calls": [{"name": "call_agent", "arguments": {"name": "go-reviewer", "input": "x = 1"}}]}
     return "> " + results[0].splitlines()[0] + "\n" + results[1]
 '
-    run --separate-stderr timeout 60 assistant <<<"find me someone who can review code: x = 1"
+    run --separate-stderr timeout 60 assistant --allow go-reviewer <<<"find me someone who can review Go code: x = 1"
     equal 0 "$status"
-    equal $'> Found: code-reviewer - Reviews code for issues\nreview of: x = 1' "$output"
+    equal $'> Found: go-reviewer - Reviews code written in Go\nreview of: x = 1' "$output"
+    run --separate-stderr timeout 60 assistant <<<"find me someone who can review Go code: x = 1"
+    has "$output" "go-reviewer was not run: the user has not allowed it (--allow go-reviewer)"
 }

@@ -5,7 +5,8 @@
     tests/docs.py --write [PAGE...]    fill the blocks between `<!-- help: NAME -->` and `<!-- /help -->` with NAME's
                                        --help, and those between `<!-- programs: FOLDER -->` (bin where none is said)
                                        and `<!-- /programs -->` with a table of the programs; `<!-- file: PATH -->`
-                                       to `<!-- /file -->` with a file, `<!-- house -->` with what lib/ is made of
+                                       to `<!-- /file -->` with a file, `<!-- house -->` with what lib/ is made of,
+                                       `<!-- starts -->` with what starts a process
     tests/docs.py --accept [PAGE...]   put what the commands print into the pages; read the diff afterwards
 
 A ```console block holds commands (`$ `, continued by `> `) and below each its whole output, standard error included;
@@ -33,6 +34,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import house
+import starts
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
@@ -40,6 +42,7 @@ HELP = re.compile(r"(<!-- help: (.+?) -->\n)(.*?)(<!-- /help -->)", re.S)
 PROGRAMS = re.compile(r"(<!-- programs(?:: (\w+))? -->\n)(.*?)(<!-- /programs -->)", re.S)
 FILE = re.compile(r"(<!-- file: (\S+/\S+) -->\n)(.*?)(<!-- /file -->)", re.S)
 HOUSE = re.compile(r"(<!-- house -->\n)(.*?)(<!-- /house -->)", re.S)
+STARTS = re.compile(r"(<!-- starts -->\n)(.*?)(<!-- /starts -->)", re.S)
 HIDDEN = r"^<!-- %s\n(.*?)^-->$"
 DEADLINE = 120  # seconds for all commands of a page
 
@@ -228,6 +231,7 @@ def table(folder: str, page: Path) -> str:
 def written(page: Path) -> str:
     """The page with all that a machine writes brought up to date."""
     text = HELP.sub(lambda m: f"{m[1]}```text\n{ended(help_of(m[2]))}```\n{m[4]}", page.read_text())
+    text = STARTS.sub(lambda m: m[1] + starts.table() + m[3], text)
     text = PROGRAMS.sub(lambda m: m[1] + table(m[2] or "bin", page) + m[4], text)
     text = FILE.sub(lambda m: f"{m[1]}{fenced(ROOT / m[2])}{m[4]}", text)
     return HOUSE.sub(lambda m: f"{m[1]}```text\n{house.drawing()}```\n{m[3]}", text)

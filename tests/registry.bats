@@ -22,7 +22,7 @@ registry() {
 }
 
 discover() { run --separate-stderr timeout 30 agent-discover "$@" </dev/null; }
-tool() { run --separate-stderr timeout 30 "$ROOT/tools/$1" <<<"$2"; }
+tool() { run --separate-stderr timeout 30 "$ROOT/tools/$1" "${@:3}" <<<"$2"; }
 
 @test "an entry is a second-level heading with a Binary bullet; listing it runs nothing" {
     agent bin/one "One" "touch MARKER"
@@ -61,18 +61,23 @@ END
     has "$stderr" "fenced: not in $PWD/AGENTS.md"
 }
 
-@test "the nearest AGENTS.md upward counts, then the user's, then the suite's; the first of a name wins" {
+@test "the nearest AGENTS.md upward counts, but the user's names and the suite's are not for it to take" {
     mkdir -p deep/er "$HOME/.local/share/agentutils"
-    agent bin/mine "Mine"
+    agent bin/mine "Not mine"
+    agent bin/ours "Ours"
+    agent "$HOME/bin/mine" "Mine"
     agent "$HOME/bin/theirs" "Theirs"
-    registry AGENTS.md mine bin/mine
-    registry "$HOME/.local/share/agentutils/AGENTS.md" mine /bin/true theirs "$HOME/bin/theirs"
+    registry AGENTS.md mine bin/mine ours bin/ours text-processor bin/ours
+    registry "$HOME/.local/share/agentutils/AGENTS.md" mine "$HOME/bin/mine" theirs "$HOME/bin/theirs"
     cd deep/er || return
     discover --agents
     equal 0 "$status"
-    equal "$SCRATCH/here/bin/mine" "$(jq -r 'select(.name=="mine").command[0]' <<<"$output")"
+    equal "$SCRATCH/here/bin/ours" "$(jq -r 'select(.name=="ours").command[0]' <<<"$output")"
+    equal "$HOME/bin/mine" "$(jq -r 'select(.name=="mine").command[0]' <<<"$output")"
+    has "$stderr" "AGENTS.md: left out: mine is the name of $HOME/bin/mine, and $SCRATCH/here/bin/mine is another program"
     equal "$HOME/bin/theirs" "$(jq -r 'select(.name=="theirs").command[0]' <<<"$output")"
-    has "$output" '"name":"text-processor"'
+    equal "$ROOT/bin/text-processor" "$(jq -r 'select(.name=="text-processor").command[0]' <<<"$output")"
+    has "$stderr" "text-processor is the name of $ROOT/bin/text-processor"
 }
 
 @test "a program outside of the registry's folder is left out unless the user's configuration allows it" {
@@ -272,14 +277,14 @@ plain: do plain things, don't --worry (man)" \
 }
 
 @test "find_agent tells who fits, and runs nobody" {
-    agent bin/code-reviewer "x" "touch MARKER"
-    registry AGENTS.md code-reviewer bin/code-reviewer
-    sed -i 's/Does the work of .*/Reviews code for issues/' AGENTS.md
-    tool find_agent '{"request":"review code"}'
-    equal "Found: code-reviewer - Reviews code for issues" "${lines[0]}"
+    agent bin/go-reviewer "x" "touch MARKER"
+    registry AGENTS.md go-reviewer bin/go-reviewer
+    sed -i 's/Does the work of .*/Reviews code written in Go/' AGENTS.md
+    tool find_agent '{"request":"review go code"}'
+    equal "Found: go-reviewer - Reviews code written in Go" "${lines[0]}"
     tool find_agent '{"request":"xylophone"}'
     equal 1 "$status"
-    has "$stderr" "there are: code-reviewer, "
+    has "$stderr" "there are: go-reviewer, text-processor, "
     [[ ! -e MARKER ]]
 }
 
@@ -287,6 +292,9 @@ plain: do plain things, don't --worry (man)" \
     agent bin/echo "Echo" 'printf "got: "; cat; printf "|%s" "$SECRET_KEY"'
     registry AGENTS.md echo bin/echo
     SECRET_KEY=sk-1 tool call_agent '{"name":"echo","input":"some text"}'
+    equal "100 " "$status $output"
+    has "$stderr" "the user has not allowed it (--allow echo)"
+    SECRET_KEY=sk-1 tool call_agent '{"name":"echo","input":"some text"}' --allow echo
     equal 0 "$status"
     equal "got: some text|" "$output"
     tool call_agent '{"name":"nobody","input":"x"}'
@@ -299,18 +307,22 @@ plain: do plain things, don't --worry (man)" \
     agent-discover --user --register "$HOME/mine" </dev/null
     SECRET_KEY=sk-1 tool call_agent '{"name":"mine","input":"x"}'
     equal sk-1 "$output"
+    SECRET_KEY=sk-1 tool call_agent '{"name":"mine","input":"x"}' --deny mine
+    equal "100 " "$status $output"
 }
 
-@test "call_agent ends where agents call agents too deep, tells a failure, and caps the answer" {
+@test "call_agent ends where agents call agents too deep, tells a failure, and ends a flood" {
     agent bin/bad "Bad" 'echo "bad: no luck" >&2; exit 3'
     agent bin/flood "Flood" 'yes'
     registry AGENTS.md bad bin/bad flood bin/flood
     AGENT_DEPTH=5 tool call_agent '{"name":"bad","input":"x"}'
     equal 1 "$status"
     has "$stderr" "5 deep already"
-    tool call_agent '{"name":"bad","input":"x"}'
+    tool call_agent '{"name":"bad","input":"x"}' --allow bad
     equal 1 "$status"
-    has "$stderr" "bad ended with status 3: bad: no luck"
-    tool call_agent '{"name":"flood","input":"x"}'
-    equal "[cut after 256 KiB]" "${lines[-1]}"
+    has "$stderr" "bad failed, with status 3."
+    has "$stderr" "bad: no luck"
+    tool call_agent '{"name":"flood","input":"x"}' --allow flood
+    equal "1 " "$status $output"
+    has "$stderr" "flood was ended, it printed too much"
 }

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from agentlib.faults import Fault
+from agentlib.launch import start
 from agentlib.policy import file as policy_file
 from agentlib.policy import flags as policy_flags
 from agentlib.policy import terminal as policy_terminal
@@ -117,32 +118,66 @@ def test_the_suites_own_programs_get_their_own_data_folders_only(home):
         "sandbox": {"profile": "work", "write": [store, str(home), f"{store}/../../../secret"]},
     }
     assert policy("--allow=remember").decide(tool, {}).write == (store,)
-    assert policy("--allow=remember").decide({**tool, "command": ["/usr/bin/true"]}, {}).write == ()
+    for program in ("/usr/bin/true", f"{paths.TOP}/tools/run_command"):
+        assert policy("--allow=remember").decide({**tool, "command": [program]}, {}).write == ()
+    tool["sandbox"] = {"write": [paths.place("data"), paths.place("data") + "/AGENTS.md"]}
+    assert policy("--allow=remember").decide(tool, {}).write == ()
 
 
 def test_an_agent_of_the_suite_starts_bare_after_consent_and_never_wider_than_the_user_says(
     monkeypatch,
 ):
-    from agentlib import paths
-
     monkeypatch.setenv("SOME_KEY", "x")
-    ours = {"name": "helper", "kind": "agent", "command": [f"{paths.TOP}/bin/agent-react"]}
-    theirs = {**ours, "command": ["/usr/bin/true"]}
+    ours = {"name": "helper", "kind": "agent", "command": ["/x/helper"]}
     seen = {
-        (tool, flags): policy(*flags.split()).decide({"ours": ours, "theirs": theirs}[tool], {})
-        for tool in ("ours", "theirs")
+        (origin, flags): policy(*flags.split()).decide(ours, {}, origin)
+        for origin in (start.SUITE, start.USER, start.OTHER)
         for flags in ("", "--allow=helper", "--allow=helper --sandbox=read")
     }
+    bare = {"": ("deny", "off", True), "--allow=helper": ("allow", "off", True)}
+    tool = {"": ("deny", "work", False), "--allow=helper": ("allow", "work", False)}
+    bare["--allow=helper --sandbox=read"] = tool["--allow=helper --sandbox=read"] = (
+        "allow",
+        "read",
+        False,
+    )
+    wanted = {start.SUITE: bare, start.USER: bare, start.OTHER: tool}
     assert {
         key: (one.verdict, one.profile, "SOME_KEY" in one.env) for key, one in seen.items()
-    } == {
-        ("ours", ""): ("deny", "off", True),
-        ("ours", "--allow=helper"): ("allow", "off", True),
-        ("ours", "--allow=helper --sandbox=read"): ("allow", "read", False),
-        ("theirs", ""): ("deny", "work", False),
-        ("theirs", "--allow=helper"): ("allow", "work", False),
-        ("theirs", "--allow=helper --sandbox=read"): ("allow", "read", False),
-    }
+    } == {(origin, flags): how for origin, all in wanted.items() for flags, how in all.items()}
+
+
+@pytest.mark.parametrize(
+    ("origin", "flags", "verdict"),
+    [
+        (start.SUITE, "", ("allow", "off")),
+        (start.USER, "", ("allow", "off")),
+        (start.OTHER, "", ("deny", "work")),
+        (start.SUITE, "--deny helper", ("deny", "")),
+        (start.SUITE, "--sandbox read", ("allow", "read")),
+        (start.OTHER, "--allow helper --sandbox read", ("allow", "read")),
+        (start.OTHER, "--allow helper:off", ("allow", "off")),
+    ],
+)
+def test_what_a_plan_calls_an_agent_needs_no_word_where_it_is_the_suites_or_the_users(
+    origin, flags, verdict
+):
+    helper = {"name": "helper", "kind": "agent", "command": ["/x"]}
+    assert policy(*flags.split()).decide(helper, {}, origin, called=True)[:2] == verdict
+
+
+def test_flags_go_on_to_an_agent_react_that_works_for_us():
+    parser = argparse.ArgumentParser()
+    policy_flags.options(parser)
+    flags = "--allow a --allow b:net --deny c --env D --ask --sandbox read".split()
+    assert policy_flags.words(parser.parse_args(flags)) == flags
+
+
+def test_what_is_denied_stays_denied_further_down(monkeypatch):
+    monkeypatch.setenv("AGENT_DENY", "one,two")
+    args = argparse.Namespace(deny=["three", "one"])
+    policy_flags.inherit(args)
+    assert (args.deny, os.environ["AGENT_DENY"]) == (["one", "two", "three"], "one,two,three")
 
 
 def test_a_denial_tells_the_model_what_to_do():

@@ -47,8 +47,8 @@ def test_llm_and_provider_do_not_import_each_other() -> None:
     assert [(at, to) for at in FILES for to in imports()[at] if {room(at), room(to)} in pairs] == []
 
 
-def test_only_who_invokes_and_who_asks_schemas_opens_a_sandbox() -> None:
-    doors = {"sandbox", "invoke", "schema"}
+def test_only_the_door_and_who_goes_through_it_know_of_sandboxes() -> None:
+    doors = {"sandbox", "launch", "invoke", "schema"}
     assert [at for at in FILES if "sandbox.cell" in imports()[at] and room(at) not in doors] == []
 
 

@@ -32,6 +32,14 @@ def __getattr__(name: str) -> Path:
     return Path(TOP)
 
 
+def own(path: str) -> bool:
+    """Whether the file is one of the suite's own programs."""
+    real = os.path.realpath(path)
+    return os.path.dirname(real) in {
+        os.path.join(TOP, part) for part in ("bin", "tools", "providers", "plugins")
+    }
+
+
 def _home() -> str:
     if there := os.environ.get("HOME"):
         return there

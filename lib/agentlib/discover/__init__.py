@@ -1,4 +1,4 @@
-"""The program agent-discover: candidates, the registry, finding, checking.
+"""The program agent-discover: candidates, finding, checking.
 
 May import: the flat modules, schema, search.
 """

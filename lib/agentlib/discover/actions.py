@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 from agentlib import paths, records, stderr
-from agentlib.discover import registry
 from agentlib.faults import Fault
-from agentlib.schema import schemas
+from agentlib.schema import origin, registry, schemas
 from agentlib.types import Any, Callable
 
 
@@ -45,9 +44,7 @@ def act(action: str, operands: list[str], chosen: Any) -> int:
 
 def agents(names: list[str]) -> int:
     """Print the agents of the registries, all or those named; 1 where there is none, or one is missing."""
-    from agentlib.discover import find
-
-    found = {one["name"]: one for one in find.agents(warn=True)}
+    found = {one["name"]: one for one in origin.agents(warn=True)}
     for name in names:
         if name not in found:
             stderr.warn(f"{name}: not in {os.pathsep.join(registry.sources()) or 'any AGENTS.md'}")

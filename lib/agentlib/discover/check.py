@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 
-from agentlib import records
+from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.schema import schemas, shebang, trust
 from agentlib.types import TYPE_CHECKING, Iterable, Iterator
@@ -74,7 +74,7 @@ def faults(path: str, timeout: float) -> Iterator[str]:
             if one["name"] in names:
                 yield f'"name" {one["name"]!r} comes twice; give each tool of a program its own'
             names.add(one["name"])
-    if trust.own(path):
+    if paths.own(path):
         yield from _house_rules(path, told, timeout)
 
 

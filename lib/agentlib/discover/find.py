@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from agentlib import paths, records, stderr
-from agentlib.discover import registry, search_path
-from agentlib.faults import Fault
-from agentlib.schema import schemas
+from agentlib.discover import search_path
+from agentlib.schema import origin, schemas
 from agentlib.search import rank
 from agentlib.types import Record
 
@@ -16,30 +15,13 @@ FOUND = 20  # records printed at most
 def everyone() -> list[Record]:
     """The agents of the registries and the tools on the tool path, each name once. What is broken is left out."""
     found: dict[str, Record] = {}
-    for one in agents():
+    for one in origin.agents():
         found.setdefault(one["name"], one)
     files = [one.path for one in search_path.everything(paths.folders("AGENT_TOOL_PATH", "tools"))]
     for answer in schemas.ask(files).values():
         for one in answer if isinstance(answer, list) else []:
             if one["type"] == "tool":
                 found.setdefault(one["name"], one)
-    return list(found.values())
-
-
-def agents(warn: bool = False) -> list[Record]:
-    """The agents of all registries, the first of each name. warn: say what is left out, and why."""
-    found: dict[str, Record] = {}
-    for file in registry.sources():
-        try:
-            for entry in registry.entries(file):
-                try:
-                    found.setdefault(entry.name, registry.record(entry))
-                except Fault as fault:
-                    if warn:
-                        stderr.warn(f"{file}: {fault.message}")
-        except Fault as fault:
-            if warn:
-                stderr.warn(fault.message)
     return list(found.values())
 
 

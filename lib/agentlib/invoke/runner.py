@@ -10,16 +10,16 @@ from functools import partial
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.invoke import output
-from agentlib.policy import rules
+from agentlib.launch import start
 from agentlib.process import run as process_run
 from agentlib.process.coprocess import Coprocess, told
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox.kept.wards import Wards
-from agentlib.types import TYPE_CHECKING, Any
+from agentlib.types import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
     from agentlib.invoke.tool import Tool
-    from agentlib.policy.rules import Decision
+    from agentlib.launch.start import Decision
     from agentlib.process.run import Child, Leash, Outcome
     from agentlib.sandbox.cell import Cell
 
@@ -37,13 +37,20 @@ class Runner:
         self._lock = threading.Lock()
         self._count = 0
 
-    def run(self, tool: Tool, arguments: Any, granted: Decision, leash: Leash) -> str:
-        """The output of a call that went well; Fault, in words for the model, for one that did not."""
+    def run(
+        self,
+        tool: Tool,
+        arguments: Any,
+        granted: Decision,
+        leash: Leash,
+        render: Callable[..., str] = output.told,
+    ) -> str:
+        """The output of a call that went well, as `render` makes it; Fault, in words for the model, for any other."""
         _there(tool)
         try:
             if tool.invoke == "jsonl":
                 return self._converse(tool, arguments, granted)
-            return self._once(tool, arguments, granted, leash)
+            return self._once(tool, arguments, granted, leash, render)
         except (OSError, ValueError) as bad:
             why = getattr(bad, "strerror", None) or bad
             raise Fault("tool_error", f"{tool.name} could not be started: {why}.") from None
@@ -55,14 +62,22 @@ class Runner:
             cell.close()
         self._wards.close()
 
-    def _once(self, tool: Tool, arguments: Any, granted: Decision, leash: Leash) -> str:
+    def _once(
+        self,
+        tool: Tool,
+        arguments: Any,
+        granted: Decision,
+        leash: Leash,
+        render: Callable[..., str],
+    ) -> str:
         words, given = _handed(tool, arguments)
         limit = self._limit(tool)
         with self._cell(tool, words, granted) as cell:
             done = process_run.run(partial(self._begin, cell), given, limit, output.KEPT, leash)
         for one in cell.removed:
             stderr.warn(f"{tool.name}: {one}")
-        return _judged(tool, done, limit) + "".join(f"\n[{one}]" for one in cell.removed)
+        _judge(tool, done, limit)
+        return render(done.out) + "".join(f"\n[{one}]" for one in cell.removed)
 
     def _begin(self, cell: Cell, *given: int) -> Child:
         """Start the tool, with these three descriptors, in a sandbox that stands already or in one of its own."""
@@ -70,13 +85,10 @@ class Runner:
 
     def _cell(self, tool: Tool, words: list[str], granted: Decision) -> Cell:
         kept = output.folder()
-        read = [*granted.read, *([kept] if os.path.isdir(kept) else [])]
-        homes = paths.homes() if rules.own(tool.record) else {}
+        read = [kept] if os.path.isdir(kept) else []
+        homes = paths.homes() if paths.own(tool.command[0]) else {}
         env = {**sandbox_cell.environment(granted.env), **homes, "AGENT_DEPTH": str(self._depth)}
-        argv = [*tool.command, *words]
-        return sandbox_cell.Cell(
-            argv, granted.profile, os.getcwd(), env=env, read=read, write=granted.write
-        )
+        return start.cell([*tool.command, *words], tool.origin, granted, env=env, read=read)
 
     def _limit(self, tool: Tool) -> float:
         own = tool.timeout or self._timeout or TIMEOUT.get(str(tool.record.get("kind")), OTHERS)
@@ -150,8 +162,8 @@ def _handed(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
         ) from None
 
 
-def _judged(tool: Tool, done: Outcome, limit: float) -> str:
-    """The output of a success; a Fault with status, end of stderr and output of anything else."""
+def _judge(tool: Tool, done: Outcome, limit: float) -> None:
+    """Nothing for a success; a Fault with status, end of stderr and output of anything else."""
     if done.late:
         raise Fault(
             "tool_timeout",
@@ -164,7 +176,6 @@ def _judged(tool: Tool, done: Outcome, limit: float) -> str:
         )
     if done.status:
         raise Fault("tool_error", _report(f"{tool.name} failed, {_status(done.status)}.", done))
-    return output.told(done.out)
 
 
 def _status(status: int) -> str:

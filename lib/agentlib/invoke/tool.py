@@ -6,6 +6,7 @@ import re
 
 from agentlib.faults import Fault
 from agentlib.messages.validate import Validator
+from agentlib.schema import origin
 from agentlib.types import Any, Record
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -16,7 +17,10 @@ ARGV = {"type": "object", "properties": {"args": ARGS, "stdin": {"type": "string
 
 
 class Tool:
-    """One tool record, checked. reads: whether it says that it changes nothing. timeout: its own, in seconds."""
+    """One tool record, checked. reads: whether it says that it changes nothing. timeout: its own, in seconds.
+
+    origin: whose it is, as an agent.
+    """
 
     __slots__ = (
         "record",
@@ -28,13 +32,14 @@ class Tool:
         "timeout",
         "validator",
         "offer",
+        "origin",
     )
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self.name: str = record.get("name", "")
         self.command: list[str] = record.get("command", [])
-        self.invoke: str = record.get("invoke", "json")
+        self.invoke: str = record.get("invoke", "text" if record.get("kind") == "agent" else "json")
         self.schema = _schema(record, self.invoke)
         notes = record.get("annotations")
         self.reads = isinstance(notes, dict) and notes.get("readOnlyHint") is True
@@ -49,6 +54,7 @@ class Tool:
         self.offer = {**said, **more}  # what the model is told of it
         if fault := self._fault():
             raise Fault("invalid_input", f"the tool {str(self.name)[:80]!r} is left out: {fault}")
+        self.origin = origin.of(record)
 
     def _fault(self) -> str:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -70,7 +76,7 @@ class Tool:
             not isinstance(self.timeout, int | float) or self.timeout <= 0
         ):
             return "its timeout is not a number of seconds"
-        return ""
+        return origin.shadows(self.name, command[0])
 
 
 def _schema(record: Record, invoke: str) -> Any:

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import time
 
-from agentlib import records, stderr
+from agentlib import paths, records, stderr
 from agentlib.faults import Fault
+from agentlib.invoke import output
 from agentlib.invoke.tool import Tool
 from agentlib.messages import transcript
 from agentlib.messages.validate import Validator
+from agentlib.schema import origin
 from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
 if TYPE_CHECKING:
     from agentlib.invoke.runner import Runner
-    from agentlib.plugin.host import Plugins
     from agentlib.policy.rules import Policy
     from agentlib.process.run import Leash
 
+    Hook = Callable[[str, Record], Record]
+
 SCHEMA_SHOWN = 2000  # characters of a schema told with an error
+
+
+def unchanged(hook: str, record: Record) -> Record:
+    """The hook of a run without plugins."""
+    return record
 
 
 class Tools:
     """Everything that the model can call. policy: says which calls may be made, and in which sandbox."""
 
-    def __init__(self, policy: Policy, runner: Runner, plugins: Plugins | None = None) -> None:
+    def __init__(self, policy: Policy, runner: Runner) -> None:
         self.table: dict[str, Tool] = {}
-        self.plugins, self._policy, self._runner = plugins, policy, runner
+        self._policy, self._runner = policy, runner
 
     def add(self, record: Record) -> None:
         """One more tool; says on stderr why where it cannot be used. Of two with one name the first stays."""
@@ -50,14 +58,15 @@ class Tools:
             for call in calls
         )
 
-    def perform(self, call: dict[str, Any], leash: Leash) -> Record:
-        """Make one call; the message of its result, or of what went wrong in words the model can act on."""
+    def perform(self, call: dict[str, Any], leash: Leash, hook: Hook = unchanged) -> Record:
+        """Make one call; the message of its result, or of what went wrong in words the model can act on.
+
+        hook: gets (`before_tool`, the call) and (`after_tool`, the message), and gives what is to stand for them.
+        """
         began = time.monotonic()
-        message = self._guarded(call, lambda: transcript.result(call, self._run(call, leash)))
+        message = self._guarded(call, lambda: transcript.result(call, self._run(call, leash, hook)))
         message["duration_ms"] = round((time.monotonic() - began) * 1000)
-        if plugins := self.plugins:
-            return self._guarded(call, lambda: plugins.apply("after_tool", message))
-        return message
+        return self._guarded(call, lambda: hook("after_tool", message))
 
     def _guarded(self, call: dict[str, Any], work: Callable[[], Record]) -> Record:
         try:
@@ -73,15 +82,28 @@ class Tools:
                 call, "There was not enough memory for this call.", "limit_exceeded"
             )
 
-    def _run(self, call: dict[str, Any], leash: Leash) -> str:
+    def _run(self, call: dict[str, Any], leash: Leash, hook: Hook) -> str:
         tool = self._find(call.get("name"))
-        arguments = _arguments(tool, call)
-        if self.plugins:
-            arguments = self.plugins.apply("before_tool", _seen(tool, call, arguments)).get(
-                "arguments"
-            )
+        arguments: Any = _arguments(tool, call)
+        arguments = hook("before_tool", _seen(tool, call, arguments)).get("arguments")
         self._check(tool, arguments)
-        return self._runner.run(tool, arguments, self._policy.allow(tool.record, arguments), leash)
+        granted = self._policy.allow(tool.record, arguments, tool.origin)
+        if tool.name == "call_agent" and paths.own(tool.command[0]):  # here, where the policy is
+            agent = Tool(origin.agent(arguments["name"]))
+            return self.hand_over(agent, arguments["input"], leash)
+        return self._runner.run(tool, arguments, granted, leash)
+
+    def hand_over(
+        self, agent: Tool, text: str, leash: Leash, render: Callable[..., str] = output.told
+    ) -> str:
+        """Give an agent, or the tool that a plan names as one, its work; its output, as `render` makes it.
+
+        The suite's own and the user's run as the user's commands; anybody else's only as a tool, with consent.
+        """
+        arguments = _work(agent, text)
+        self._check(agent, arguments)
+        granted = self._policy.allow(agent.record, arguments, agent.origin, called=True)
+        return self._runner.run(agent, arguments, granted, leash, render)
 
     def _find(self, name: Any) -> Tool:
         if tool := self.table.get(str(name)):
@@ -110,6 +132,17 @@ class Tools:
             told = f" Its inputSchema is {schema}" if len(schema) <= SCHEMA_SHOWN else ""
             what = f"{tool.name} was not run, its arguments do not fit: {'; '.join(problems)}."
             raise Fault("invalid_arguments", what + told)
+
+
+def _work(agent: Tool, text: str) -> Any:
+    """The arguments that a text is for this program, by its `invoke`."""
+    if agent.invoke == "argv":
+        return {"stdin": text}
+    try:
+        value = {} if agent.invoke == "text" else records.loads(text)
+    except ValueError:
+        value = {}
+    return value if isinstance(value, dict) and value else {"input": text}
 
 
 def _seen(tool: Tool, call: dict[str, Any], arguments: Any) -> Record:

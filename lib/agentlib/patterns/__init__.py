@@ -1,4 +1,4 @@
 """The programs agent-plan, agent-execute, agent-reflect and agent-vote.
 
-May import: the flat modules, invoke, messages, policy, process.
+May import: the flat modules, invoke, launch, messages, policy, process.
 """

@@ -11,11 +11,12 @@ import time
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
+from agentlib.launch import command
 from agentlib.lock import add, locked, mend
 from agentlib.messages import material
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
-from agentlib.process import command
+from agentlib.policy import flags
 from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 GIVEN = 100_000  # characters of an output that another step is given
 SUM_UP = "Answer the request from the outputs of the steps that were carried out for it. Say what is missing."
 ENDED = ("done", "failed", "skipped")
+LASTING = ("tool_denied", "not_found", "invalid_input", "invalid_arguments")  # no try would help
 
 
 def main(args: Namespace) -> int:
     """Run the plan on standard input; 0 where every step is done, 1 where not."""
+    flags.inherit(args)
     run = Execution(args)
     for line in records.read():
         run.take(line.record, line.raw)
@@ -144,7 +147,7 @@ class Execution:
                 break
             except Fault as bad:
                 step |= {"status": "failed", "error": {"kind": bad.kind, "message": bad.message}}
-                if bad.kind in ("tool_denied", "not_found", "invalid_input"):
+                if bad.kind in LASTING:
                     break
             except Exception as bug:  # a step must end, or the run never would
                 step |= {
@@ -161,21 +164,28 @@ class Execution:
             return self.call(step)
         needed = [self.steps[n] for n in step.get("needs", [])]
         if step.get("agent"):
-            agent = next((t for t in self.tools if t.get("name") == step["agent"]), None)
-            if agent is None:
-                raise Fault("not_found", f"there is no agent {step['agent']!r} on the stream")
-            self.say(f"Calling {step['agent']} for {step['task']}")
-            task = words(material.message(step["task"], self.pieces))
-            return self.child(
-                agent["command"], "\n\n".join([task, *map(told, needed)]).encode("utf-8", "replace")
-            )
-        argv = [*(self.args.command or ["agent-react", *model.words(self.args)]), step["task"]]
-        if os.path.basename(argv[0]) in ("agent-react", "agent-llm"):
-            return self.child(argv, self.stream(needed))
-        return self.child(argv, "\n\n".join(map(told, needed)).encode())
+            return self.agent(step, needed)
+        program, *more = self.args.command or ["agent-react", *model.words(self.args)]
+        if os.path.basename(program) == "agent-react":  # works under the same flags
+            more = [*flags.words(self.args), *more]
+        if os.path.basename(program) in ("agent-react", "agent-llm"):
+            stdin = self.stream(needed)
+        else:
+            stdin = "\n\n".join(map(told, needed)).encode()
+        argv = [program, *more, step["task"]]
+        return command.text(argv, stdin, self.args.timeout, self.leash)
 
-    def child(self, argv: list[str], given: bytes) -> str:
-        return command.text(argv, given, self.args.timeout, self.leash)
+    def agent(self, step: Record, needed: list[Record]) -> str:
+        """The output of the program that a step names; the plan may be a model's, so policy has its word."""
+        agent = self.hands.table.get(str(step["agent"]))
+        if agent is None:
+            raise Fault("not_found", f"there is no agent {step['agent']!r} on the stream")
+        self.say(f"Calling {agent.name} for {step['task']}")
+        text = step["task"]
+        if agent.invoke == "text":
+            text = words(material.message(text, self.pieces))
+            text = "\n\n".join([text, *map(told, needed)])
+        return self.hands.hand_over(agent, text, self.leash, plain).strip()
 
     def stream(self, needed: list[Record]) -> bytes:
         """The tools, the material and the needed outputs as records."""
@@ -206,7 +216,6 @@ class Execution:
         """The tools of the stream, under the same consent and in the same sandbox as agent-react's."""
         from agentlib.invoke.runner import Runner
         from agentlib.invoke.toolset import Tools
-        from agentlib.policy import flags
         from agentlib.process import run as process_run
 
         process_run.undumpable()
@@ -276,6 +285,11 @@ def output(step: Record) -> str:
     """A step's output as text."""
     held = step.get("output", "")
     return held if isinstance(held, str) else records.dumps(held)
+
+
+def plain(data: bytes) -> str:
+    """The whole output of an agent, as text."""
+    return data.decode("utf-8", "replace")
 
 
 def words(message: Record) -> str:

@@ -41,7 +41,7 @@ def send(args: Namespace, request: Record) -> Record:
     import io  # what a question needs is not loaded for --help
     import subprocess
 
-    from agentlib.process import command
+    from agentlib.launch import command
 
     argv = command.bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
     line = records.dumps(request).encode() + b"\n"

@@ -25,6 +25,7 @@ These agents can be given a step by naming one in its field "agent" (leave it em
 TOOLS = """
 Whoever carries out a step has these tools:
 %s"""
+FIELDS = ("id", "task", "needs", "agent", "tool", "arguments")  # of a step
 REWOO = """You plan tool calls that are then made without you. Answer with a JSON object {"steps": [...]}.
 A step is {"id": "E1", "E2" and so on, "task": what it is for, "tool": the name of a tool, "arguments": its arguments
 as a JSON text, "needs": the ids of the steps whose results it uses}. In the arguments #E1 stands for the result of E1.
@@ -148,7 +149,8 @@ def read(answer: Any) -> list[Record]:
     for step in steps:
         if not isinstance(step, dict):
             raise Fault("bad_response", "the model's plan has a step that is no object")
-        kept = {k: v for k, v in step.items() if v not in ("", None) or k in ("id", "task")}
+        kept = {k: step[k] for k in FIELDS if k in step}  # nothing else: no `type` of the model's
+        kept = {k: v for k, v in kept.items() if v not in ("", None) or k in ("id", "task")}
         if isinstance(kept.get("arguments"), str):
             kept["arguments"] = model.value(kept["arguments"])
         needs = list(kept.get("needs") or [])

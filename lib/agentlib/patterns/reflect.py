@@ -8,8 +8,8 @@ import time
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
+from agentlib.launch import command
 from agentlib.patterns import model
-from agentlib.process import command
 from agentlib.types import TYPE_CHECKING, Namespace, Record
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import threading
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
+from agentlib.launch import command
 from agentlib.patterns import model
-from agentlib.process import command
 from agentlib.types import Any, Namespace, Record
 
 ALIKE = """Several answers to the same question follow, numbered. Put those together that mean the same, however they

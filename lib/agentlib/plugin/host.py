@@ -11,12 +11,13 @@ import itertools
 import os
 import shlex
 import shutil
-import subprocess
 
 from agentlib import paths, records
 from agentlib.faults import Fault
-from agentlib.process.coprocess import Coprocess
-from agentlib.types import Record
+from agentlib.launch import start
+from agentlib.process import run
+from agentlib.process.coprocess import Coprocess, told
+from agentlib.types import Iterable, Record
 
 HOOKS = (
     "install",
@@ -28,14 +29,19 @@ HOOKS = (
     "after_run",
 )
 SCHEMA_TIME = 5.0  # seconds for --agent-schema
+SCHEMA_CAP = 1 << 20  # bytes of it
 
 
 class Plugin:
-    """One plugin, started. line: its command as the user wrote it. silence: seconds that it may take to answer."""
+    """One plugin, started. line: its command as the user wrote it. silence: seconds that it may take to answer.
 
-    def __init__(self, line: str, env: dict[str, str], silence: float) -> None:
+    granted: the secrets of our environment that it may have; the suite's own get all: redact must know what to hide.
+    """
+
+    def __init__(self, line: str, granted: Iterable[str], silence: float) -> None:
         self._silence = silence
         command = _command(line)
+        env = dict(os.environ) if paths.own(command[0]) else start.keyless(granted)
         schema = _schema(line, command, env)
         self.name = str(schema.get("name") or os.path.basename(command[0]))
         self.hooks = _hooks(self.name, schema)
@@ -43,7 +49,9 @@ class Plugin:
         words = [str(word) for word in own] if isinstance(own, list) else []
         if words and command[-len(words) :] != words:
             command = [*command, *words]
-        self._filter = Coprocess(f"plugin {self.name}", {"args": command, "env": env})
+        cell = start.cell(command, start.USER, start.TYPED, env=env)
+        options = {**cell.options, "start_new_session": False}  # a guard may ask on our terminal
+        self._filter = Coprocess(f"plugin {self.name}", options)
 
     def ask(self, id: str, hook: str, record: Record) -> Record:
         """Its word on the record. Fault with the field `plugin`: `tool_denied` where it refuses, else it is broken."""
@@ -74,12 +82,12 @@ class Plugin:
 class Plugins:
     """All plugins of a run, in the order they were given."""
 
-    def __init__(self, lines: list[str], env: dict[str, str], silence: float) -> None:
+    def __init__(self, lines: list[str], granted: Iterable[str], silence: float) -> None:
         self._all: list[Plugin] = []
         self._ids = itertools.count(1)
         try:
             for line in lines:
-                self._all.append(Plugin(line, env, silence))
+                self._all.append(Plugin(line, granted, silence))
         except BaseException:
             self.close(0.0)
             raise
@@ -126,16 +134,12 @@ def _command(line: str) -> list[str]:
 
 def _schema(line: str, command: list[str], env: dict[str, str]) -> Record:
     try:
-        asked = subprocess.run(
-            [*command, "--agent-schema"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            env=env,
-            timeout=SCHEMA_TIME,
-            check=True,
-        )
-        lines = [records.loads(one) for one in asked.stdout.splitlines() if one.strip()]
-    except (OSError, ValueError, subprocess.SubprocessError) as bad:
+        cell = start.cell([*command, "--agent-schema"], start.USER, start.TYPED, env=env)
+        asked = run.run(cell.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Leash())
+        if asked.status:
+            raise ValueError(asked.err.decode("utf-8", "replace").strip() or told(asked.status))
+        lines = [records.loads(one) for one in asked.out.splitlines() if one.strip()]
+    except (OSError, ValueError) as bad:
         raise Fault(
             "tool_error", f"--plugin {line!r}: no --agent-schema: {bad}", plugin=line
         ) from None

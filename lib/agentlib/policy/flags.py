@@ -61,6 +61,21 @@ def _status() -> type[Action]:
     return Status
 
 
+def words(args: Namespace) -> list[str]:
+    """The same flags, for an agent-react that works under them."""
+    named = {"--allow": args.allow, "--deny": args.deny, "--env": args.env}
+    flags = [word for flag, values in named.items() for value in values for word in (flag, value)]
+    return [*flags, *["--ask"] * args.ask, *(["--sandbox", args.sandbox] if args.sandbox else [])]
+
+
+def inherit(args: Namespace) -> None:
+    """What was denied to who started us is denied here, and to all that we start: AGENT_DENY says it."""
+    denied = [*filter(None, os.environ.get("AGENT_DENY", "").split(",")), *args.deny]
+    args.deny = list(dict.fromkeys(denied))
+    if denied:
+        os.environ["AGENT_DENY"] = ",".join(args.deny)
+
+
 def policy(args: Namespace) -> Policy:
     """The policy of the flags and of the user's file. Fault invalid_input where either is not well formed."""
     from agentlib.policy import file

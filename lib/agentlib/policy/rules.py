@@ -4,8 +4,8 @@ Deny beats ask beats allow, whatever the order. A tool that is not enforced to b
 tool's schema asks for (`sandbox`, `env`) is a wish; what a project's files say is nothing at all.
 
     consent.options(parser); policy = consent.policy(parser.parse_args())
-    granted = policy.allow(tool_record, arguments)                   # Fault tool_denied, in words for the model
-    sandbox.Cell(argv, granted.profile, folder, env=sandbox.environment(granted.env), read=granted.read, write=…)
+    granted = policy.allow(tool_record, arguments, origin)           # Fault tool_denied, in words for the model
+    start.cell(argv, origin, granted, env=sandbox.environment(granted.env))
 """
 
 from __future__ import annotations
@@ -16,19 +16,9 @@ from fnmatch import fnmatchcase
 
 from agentlib import paths, records
 from agentlib.faults import Fault
+from agentlib.launch.start import OTHER, Decision
 from agentlib.policy import terminal
 from agentlib.types import Any, Iterable, NamedTuple, Record
-
-
-class Decision(NamedTuple):
-    """verdict: `allow` or `deny`. profile: of the sandbox. reason: in words. read, write, env: what is granted."""
-
-    verdict: str
-    profile: str
-    reason: str
-    read: tuple[str, ...] = ()
-    write: tuple[str, ...] = ()
-    env: frozenset[str] = frozenset()
 
 
 class Rule(NamedTuple):
@@ -52,6 +42,8 @@ MEANING = {
     "off": "no sandbox: whatever you may do",
     "read+net": "reads only, and the network",
 }
+# What the suite's own programs may see and write of the user's data where their schemas ask for it, by their names.
+DATA = {"agent-memory": "memory", "find_agent": "AGENTS.md"}
 
 
 class Policy:
@@ -67,9 +59,11 @@ class Policy:
         self.rules, self.sandbox, self.ask, self.env = list(rules), sandbox, ask, tuple(env)
         self._asking = threading.Lock()
 
-    def allow(self, tool: Record, arguments: Any) -> Decision:
+    def allow(
+        self, tool: Record, arguments: Any, origin: str = OTHER, called: bool = False
+    ) -> Decision:
         """As decide(), but a denial is a Fault `tool_denied` that a model can act on."""
-        decision = self.decide(tool, arguments)
+        decision = self.decide(tool, arguments, origin, called)
         if decision.verdict == "deny":
             raise Fault(
                 "tool_denied",
@@ -78,8 +72,15 @@ class Policy:
             )
         return decision
 
-    def decide(self, tool: Record, arguments: Any) -> Decision:
-        """The verdict on one call of a `tool` record; asks the person where a rule or --ask says so."""
+    def decide(
+        self, tool: Record, arguments: Any, origin: str = OTHER, called: bool = False
+    ) -> Decision:
+        """The verdict on one call of a `tool` record; asks the person where a rule or --ask says so.
+
+        origin: whose agent it is; the suite's and the user's start bare. called: a plan, or call_agent, which was
+        allowed, gives an agent its work: those need no word of their own then.
+        """
+        known = origin != OTHER
         rules = [rule for rule in self.rules if _matches(rule, tool, arguments)]
         if denied := next((rule for rule in rules if rule.verdict == "deny"), None):
             return Decision(
@@ -87,13 +88,13 @@ class Policy:
                 "",
                 f"the user has denied it ({denied.reason or 'a rule of the policy file'})",
             )
-        profile, lacks = self._profile(tool, rules)
+        profile, lacks = self._profile(tool, rules, known)
         if profile == "net" and reads(tool):  # that it only reads is enforced here too
             profile = "read+net"
-        env = frozenset(_env(tool, rules, self.env, profile))
+        env = frozenset(_env(rules, self.env, known and profile == "off"))
         decision = Decision("allow", profile, "", *_grants(tool, rules), env)
         wary = any(rule.verdict == "ask" for rule in rules)
-        allowed = any(rule.verdict == "allow" for rule in rules)
+        allowed = called and known or any(rule.verdict == "allow" for rule in rules)
         if not wary and not lacks and (allowed or _harmless(tool, profile, self.sandbox)):
             return decision
         if wary or self.ask:
@@ -101,17 +102,17 @@ class Policy:
         lacks = lacks or f"the user has not allowed it (--allow {tool['name']})"
         return decision._replace(verdict="deny", reason=lacks)
 
-    def _profile(self, tool: Record, rules: list[Rule]) -> tuple[str, str]:
+    def _profile(self, tool: Record, rules: list[Rule], known: bool) -> tuple[str, str]:
         """(profile, what the user must say for it to be granted or '')."""
-        wish = wished(tool) or ("off" if agent(tool) else "read" if reads(tool) else "work")
+        wish = wished(tool) or ("off" if known else "read" if reads(tool) else "work")
         if named := [rule.profile for rule in rules if rule.profile and rule.verdict != "deny"]:
             return named[0], ""
         if self.sandbox == "off":
             return "off", ""
         if self.sandbox:
-            special = reads(tool) or wished(tool) or agent(tool)
+            special = reads(tool) or wished(tool) or known
             return (_narrower(wish, self.sandbox) if special else self.sandbox), ""
-        if WIDTH[wish] > WIDTH["work"] and not agent(tool):
+        if WIDTH[wish] > WIDTH["work"] and not known:
             return (
                 wish,
                 f"it asks for the sandbox profile `{wish}` ({MEANING[wish]}): --allow {tool['name']}:{wish}",
@@ -162,19 +163,6 @@ def wished(tool: Record) -> str:
     return profile if isinstance(profile, str) and profile in WIDTH else ""
 
 
-def own(tool: Record) -> bool:
-    """Whether the tool is a program of the suite itself."""
-    command = tool.get("command") or [""]
-    return os.path.dirname(os.path.realpath(command[0])) in {
-        os.path.join(paths.TOP, part) for part in ("bin", "tools")
-    }
-
-
-def agent(tool: Record) -> bool:
-    """Whether the tool is an agent of the suite: it starts bare, with our environment, and guards its own tools."""
-    return tool.get("kind") == "agent" and own(tool)
-
-
 def _harmless(tool: Record, profile: str, general: str) -> bool:
     """Needs no consent: enforced to read only; or believed to, where the user switched the sandbox off for all."""
     return reads(tool) and (profile == "read" or profile == general == "off")
@@ -189,33 +177,31 @@ def _grants(tool: Record, rules: list[Rule]) -> tuple[tuple[str, ...], tuple[str
     read = [path for rule in rules for path in rule.read]
     write = [path for rule in rules for path in rule.write]
     wish = tool.get("sandbox")
-    if isinstance(wish, dict) and own(tool):
-        mine = _own_data(wish.get("write"))
+    if isinstance(wish, dict):
+        mine = [one for one in _own_data(tool, wish.get("write")) if not one.endswith(".md")]
         for path in mine:  # what is not there could not be shown to the tool
             os.makedirs(path, mode=0o700, exist_ok=True)
-        read += [path for path in _own_data(wish.get("read")) if os.path.exists(path)]
+        read += [path for path in _own_data(tool, wish.get("read")) if os.path.exists(path)]
         write += mine
     return tuple(read), tuple(write)
 
 
-def _own_data(asked: Any) -> list[str]:
-    """Those of the paths that lie in the suite's own folders; they may begin with a variable, `$XDG_DATA_HOME/…`."""
+def _own_data(tool: Record, asked: Any) -> list[str]:
+    """Those of the paths that are this program's own data; they may begin with a variable, `$XDG_DATA_HOME/…`."""
     from agentlib.sandbox.host import inside
 
-    folders = [os.path.realpath(paths.place(kind)) for kind in ("data", "state", "cache")]
+    program = os.path.realpath((tool.get("command") or [""])[0])
+    name = os.path.basename(program)
+    if name not in DATA or not paths.own(program):
+        return []
+    folder = os.path.realpath(os.path.join(paths.place("data"), DATA[name]))
     real = [paths.expand(str(path)) for path in asked or ()]
-    return [
-        path for path in real if any(inside(os.path.realpath(path), folder) for folder in folders)
-    ]
+    return [path for path in real if inside(os.path.realpath(path), folder)]
 
 
-def _env(tool: Record, rules: list[Rule], general: Iterable[str], profile: str) -> list[str]:
+def _env(rules: list[Rule], general: Iterable[str], bare: bool) -> list[str]:
     given = [*general, *(name for rule in rules for name in rule.env)]
-    if agent(tool) and profile == "off":
-        given += os.environ
-    elif own(tool):
-        given += [name for name in os.environ if name.startswith("XDG_")]
-    return given
+    return [*given, *os.environ] if bare else given
 
 
 def _matches(rule: Rule, tool: Record, arguments: Any) -> bool:

@@ -14,6 +14,7 @@ from functools import partial
 
 from agentlib import records
 from agentlib.faults import Fault
+from agentlib.invoke.toolset import unchanged
 from agentlib.messages import transcript
 from agentlib.process.run import Leash
 from agentlib.react import context_window
@@ -215,9 +216,10 @@ class Run:
 
     def _act(self, calls: list[dict[str, Any]]) -> Steps:
         """Make the calls, together where all only read; results are added in the order of the calls."""
-        tools = self.setting.tools
+        tools, plugins = self.setting.tools, self.setting.plugins
+        hook = plugins.apply if plugins else unchanged
         works: list[Callable[[], Any]] = [
-            partial(tools.perform, call, self.leash) for call in calls
+            partial(tools.perform, call, self.leash, hook) for call in calls
         ]
         groups = [works] if tools.harmless(calls) else [[work] for work in works]
         waiting = iter(calls)

@@ -24,6 +24,7 @@ def main(options: Namespace, folder: str) -> int:
     depth = _depth()
     if depth:
         _end_with_parent()
+    flags.inherit(options)
     policy = flags.policy(options)
     options.schema = options.schema and read_schema(options.schema)
     ledger = _ledger(options.budget)

@@ -35,7 +35,7 @@ class Session:
 
     def __init__(self, options: Namespace, folder: str, policy: Policy, depth: int) -> None:
         process_run.undumpable()
-        self.options = options
+        self.options, self.policy = options, policy
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.model = Model(
             folder, _to_model(options), dict(os.environ), self.events
@@ -73,9 +73,7 @@ class Session:
         if options.plugin:
             from agentlib.plugin.host import Plugins
 
-            self.plugins = self.tools.plugins = Plugins(
-                options.plugin, dict(os.environ), options.plugin_timeout
-            )
+            self.plugins = Plugins(options.plugin, self.policy.env, options.plugin_timeout)
         if options.transcript:
             self.file = File(options.transcript)
         words = [word for word in options.request if word != "-"]

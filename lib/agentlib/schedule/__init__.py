@@ -1,4 +1,4 @@
 """The programs agent-every and agent-schedule.
 
-May import: the flat modules, process.
+May import: the flat modules, launch, process.
 """

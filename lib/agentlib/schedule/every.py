@@ -17,7 +17,8 @@ from contextlib import contextmanager
 
 from agentlib import paths, stderr
 from agentlib.faults import Fault, Interrupted
-from agentlib.process import command, run
+from agentlib.launch import command, start
+from agentlib.process import run
 from agentlib.types import Iterator, Namespace
 
 KILL = 2.0  # seconds between TERM and KILL
@@ -113,11 +114,12 @@ def held() -> Iterator[None]:
 def once(args: Namespace, leash: command.Leash) -> int:
     """One run; its status, 124 where its time was up. TERM gives it the grace, then ends it and us."""
     began = time.monotonic()
-    argv = command.bound([command.found(args.command[0]), *args.command[1:]])
+    argv = [command.found(args.command[0]), *args.command[1:]]
+    cell = start.cell(argv, start.USER, start.TYPED, env=dict(os.environ))
     child, late, status = None, False, 0
     try:
         with held():
-            child = leash.start(lambda: run.Own({"args": argv}, subprocess.DEVNULL))
+            child = leash.start(lambda: run.Own(cell.options, subprocess.DEVNULL))
         late = not watched(child, seconds(args.timeout))
         if late:
             log(4, f"run ended after {args.timeout}, its time limit")

@@ -11,8 +11,8 @@ import subprocess
 
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault
+from agentlib.launch import command
 from agentlib.lock import replace
-from agentlib.process import command
 from agentlib.schedule.every import seconds
 from agentlib.types import Namespace
 

@@ -16,6 +16,7 @@ from agentlib.schema import shebang, trust
 from agentlib.types import TYPE_CHECKING, Any, Iterable, Record, Sequence
 
 if TYPE_CHECKING:
+    from agentlib.sandbox.cell import Cell
     from agentlib.schema.probe import Outcome
 
 Answer = list[bytes] | Fault
@@ -220,14 +221,15 @@ def question(
     **options: Any,
 ) -> dict[str, Outcome]:
     """As questions(), with the folder given, the sandbox's profile for all but our own, options for probe.run."""
-    from agentlib.sandbox import cell
+    from agentlib.launch import start
     from agentlib.schema import probe
 
     env = _environment(folder)
 
-    def prepare(path: str) -> cell.Cell:
-        argv = [os.path.abspath(path), *args]
-        return cell.Cell(argv, "off" if trust.own(path) else profile, folder, env=env)
+    def prepare(path: str) -> Cell:
+        origin = start.SUITE if paths.own(path) else start.OTHER
+        how = start.Decision("allow", "off" if origin == start.SUITE else profile, "its mark")
+        return start.cell([os.path.abspath(path), *args], origin, how, folder=folder, env=env)
 
     return probe.run(files, prepare, timeout, **options)
 

@@ -70,7 +70,7 @@ def _file_type(mode: int) -> str:
 
 def marked(path: str) -> bool:
     """Whether the file asks to be asked: it holds its mark (in its first SCAN bytes), or is the suite's own."""
-    if own(path):
+    if paths.own(path):
         return True
     mark = flag(path).encode()
     try:
@@ -88,14 +88,6 @@ def marked(path: str) -> bool:
 def flag(path: str) -> str:
     """What follows the two dashes where the file is asked: `schema` for an older kind, called llm-tool-NAME."""
     return "schema" if os.path.basename(path).startswith("llm-tool-") else MARK.decode()
-
-
-def own(path: str) -> bool:
-    """Whether the file is one of the suite's own programs."""
-    real = os.path.realpath(path)
-    return os.path.dirname(real) in {
-        os.path.join(paths.TOP, part) for part in ("bin", "tools", "providers", "plugins")
-    }
 
 
 def unmarked(path: str) -> Skipped:

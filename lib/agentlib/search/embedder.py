@@ -7,9 +7,9 @@ import struct
 from contextlib import contextmanager
 from operator import mul
 
+from agentlib import paths
 from agentlib.faults import Fault
 from agentlib.messages.vectors import checked
-from agentlib.process.command import BIN
 from agentlib.process.coprocess import Coprocess
 from agentlib.types import Any, Iterable, Iterator, Record
 
@@ -31,7 +31,7 @@ class Embedder:
     def __init__(self, spec: str) -> None:
         provider, slash, model = spec.partition("/")
         command = [
-            os.path.join(BIN, "agent-llm"),
+            os.path.join(paths.TOP, "bin", "agent-llm"),
             "--provider",
             provider,
             *(["--model", model] if slash else []),

@@ -79,30 +79,28 @@ def record(entry: Entry) -> dict[str, Any]:
 
 
 def program(entry: Entry) -> str:
-    """The path of an agent's program."""
+    """The path of an agent's program; a Fault where it may not be run."""
     folder = os.path.dirname(os.path.abspath(entry.file))
-    path = os.path.normpath(os.path.join(folder, entry.binary))
-    if (
-        "\0" in path
-        or not _beneath(path, folder)
-        and entry.file != users()
-        and path not in _allowed()
-    ):
+    found = path(entry)
+    outside = not _beneath(found, folder) and entry.file != users() and found not in allowed()
+    if "\0" in found or outside:
         raise Fault(
             "tool_denied",
             f"{entry.name}: {entry.binary} lies outside of {folder}; left out (the "
             "configuration can allow it: [discover] allow)",
         )
     try:
-        trust.checked(path, {})
+        trust.checked(found, {})
     except Fault as fault:
         raise Fault(fault.kind, f"{entry.name}: {entry.binary}: {fault.message}") from None
-    return path
+    return found
 
 
-def trusted(entry: Entry, path: str) -> bool:
-    """Whether an agent may run with the user's environment: the suite's own, and those the user entered or allowed."""
-    return trust.own(path) or entry.file == users() or path in _allowed()
+def path(entry: Entry) -> str:
+    """Where the program of an entry should be."""
+    return os.path.normpath(
+        os.path.join(os.path.dirname(os.path.abspath(entry.file)), entry.binary)
+    )
 
 
 def text_of(file: str) -> str:
@@ -228,7 +226,8 @@ def _beneath(path: str, folder: str) -> bool:
     return os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))
 
 
-def _allowed() -> list[str]:
+def allowed() -> list[str]:
+    """The programs elsewhere that the user's configuration lets a registry name."""
     from agentlib import config
 
     allow = config.load().get("discover", {}).get("allow", [])

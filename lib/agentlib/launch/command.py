@@ -9,7 +9,9 @@ import threading
 
 from agentlib import paths
 from agentlib.faults import KINDS, Fault
+from agentlib.launch import start
 from agentlib.process import run as process_run
+from agentlib.sandbox import host
 from agentlib.types import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
@@ -69,11 +71,24 @@ class Leash(process_run.Leash):
 
 
 def found(name: str) -> str:
-    """The path of a program: of PATH, else of the suite; a Fault `not_found` where there is none."""
-    path = shutil.which(name) or shutil.which(os.path.join(BIN, name))
+    """The path of a program: of PATH, else of the suite; a Fault `not_found` where there is none.
+
+    A name of the suite's is not found in a folder of the project, wherever PATH has that.
+    """
+    search = os.environ.get("PATH", os.defpath)
+    ours = os.path.join(BIN, name)
+    if os.path.exists(ours) and os.sep not in name:
+        search = os.pathsep.join(one for one in search.split(os.pathsep) if not _project(one))
+    path = shutil.which(name, path=search) or shutil.which(ours)
     if path is None:
         raise Fault("not_found", f"{name}: no such program")
     return path
+
+
+def _project(folder: str) -> bool:
+    """Whether a folder of PATH lies in the working folder, and is not the suite's own."""
+    real = os.path.realpath(folder or ".")
+    return real != BIN and host.inside(real, os.path.realpath("."))
 
 
 def bound(argv: list[str]) -> list[str]:
@@ -85,9 +100,9 @@ def bound(argv: list[str]) -> list[str]:
 def run(words: list[str], given: bytes, timeout: float, leash: process_run.Leash) -> Outcome:
     """What became of the program; a Fault `not_found` where there is none of that name on PATH or in the suite."""
     try:
-        return process_run.run(
-            {"args": bound([found(words[0]), *words[1:]])}, given, timeout, CAP, leash
-        )
+        argv = [found(words[0]), *words[1:]]
+        with start.cell(argv, start.USER, start.TYPED, env=dict(os.environ)) as cell:
+            return process_run.run(cell.options, given, timeout, CAP, leash)
     except OSError as bad:
         raise Fault("not_found", f"{words[0]}: {bad.strerror}") from None
 

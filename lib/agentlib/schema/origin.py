@@ -1,0 +1,98 @@
+"""Whose program is it: the suite's, the user's, or anybody else's? And which agents are there, by name?
+
+Decided by real paths inside the suite's installation and by the user's own registry and configuration. A record says
+of itself what it likes, and an AGENTS.md comes with any clone: neither makes a program anybody's.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from agentlib import paths, stderr
+from agentlib.faults import Fault
+from agentlib.launch.start import OTHER, SUITE, USER
+from agentlib.schema import registry
+from agentlib.types import Record
+
+MORE = {  # tools whose programs have other names
+    "forget": "agent-memory",
+    "recall": "agent-memory",
+    "remember": "agent-memory",
+    "search_memory": "agent-memory",
+    "skill": "agent-context",
+}
+
+
+def of(record: Record) -> str:
+    """Whose the program of a `tool` record is, as an agent: one that gets a text, and no words of the record's own."""
+    path, *words = record["command"]
+    invoke = record.get("invoke", "text")
+    if record.get("kind") != "agent" or invoke != "text" or words not in ([], ["-"]):
+        return OTHER
+    name = str(record.get("name"))
+    if os.path.realpath(path) == os.path.join(paths.TOP, "bin", name):
+        return SUITE
+    return USER if not words and path in (*registered(name), *registry.allowed()) else OTHER
+
+
+def shadows(name: str, path: str) -> str:
+    """Whose name it is that this program takes without being it, '' where the name is free, or the program's own."""
+    there = [*registered(name), *filter(os.path.isfile, holders(name))]
+    if not there or os.path.realpath(path) in map(os.path.realpath, there):
+        return ""
+    return f"{name} is the name of {there[0]}, and {path} is another program"
+
+
+def holders(name: str) -> list[str]:
+    """Where the suite's programs of this name would be, and those in the folders of the user's tools."""
+    folders = [os.path.join(top, "tools") for top in (paths.TOP, paths.place("data"))]
+    folders += paths.folders("AGENT_TOOL_PATH", "tools")
+    program = os.path.join(paths.TOP, "bin", MORE.get(name, name))
+    return [program, *(os.path.join(folder, name) for folder in folders)]
+
+
+def registered(name: str) -> list[str]:
+    """The programs that the user's own registry has under this name."""
+    return [path for entry, path in _users() if entry == name]
+
+
+@functools.cache
+def _users() -> list[tuple[str, str]]:
+    try:
+        return [(one.name, registry.path(one)) for one in registry.entries(registry.users())]
+    except Fault:  # there is none, or it may not be read
+        return []
+
+
+def agent(name: str) -> Record:
+    """The record of the agent with this name; Fault tool_not_found where there is none."""
+    known = {one["name"]: one for one in agents()}
+    if name in known:
+        return known[name]
+    raise Fault(
+        "tool_not_found", f"there is no agent {name!r}; there are: {', '.join(known) or 'none'}"
+    )
+
+
+def agents(warn: bool = False) -> list[Record]:
+    """The agents of all registries, each name once; the suite's and the user's names are not a project's to take.
+
+    warn: say what is left out, and why.
+    """
+    found: dict[str, Record] = {}
+    for file in sorted(registry.sources(), key=lambda one: one != registry.users()):
+        try:
+            for entry in registry.entries(file):
+                try:
+                    one = registry.record(entry)
+                    if taken := shadows(entry.name, one["command"][0]):
+                        raise Fault("tool_denied", f"left out: {taken}")
+                    found.setdefault(entry.name, one)
+                except Fault as fault:
+                    if warn:
+                        stderr.warn(f"{file}: {fault.message}")
+        except Fault as fault:
+            if warn:
+                stderr.warn(fault.message)
+    return list(found.values())
