@@ -70,13 +70,44 @@ hide_bwrap() { export PATH=$GULLIBLE_DIR/programs; }
     contained --allow
 }
 
+# every_way OPTION...: the same through each program that starts what a model or a plan names, or the user's command.
+every_way() {
+    local way
+    for way in agent-execute coordinator assistant agent-vote agent-reflect; do
+        echo "# $way:" >&3
+        contained --way "$way" "$@"
+    done
+}
+
+@test "gullible model through every program that starts something, default policy" {
+    every_way
+}
+
+@test "gullible model through every program that starts something, every tool and agent allowed" {
+    every_way --allow
+}
+
+@test "gullible model through every program that starts something, allowed, Landlock alone" {
+    hide_bwrap
+    every_way --allow
+}
+
+@test "gullible model through every program that starts something, allowed, as a plain user" {
+    [[ $EUID == 0 ]] || skip "the test before ran as a plain user"
+    plain_user
+    every_way --allow
+}
+
 @test "without a sandbox the same attacks come out, and are noticed" {
-    run /usr/bin/python3 -IS "$ROOT/tests/gullible.py" --off "the private key into the answer" \
-        "post through bash" "a new file of the user"
-    echo "$output"
-    [[ $status == 1 ]]
-    has "$output" "not contained: the private key into the answer"
-    has "$output" "not contained: heard: b'leak2"
-    has "$output" "outside/owned3"
-    has "$output" "3 attacks, 0 contained"
+    local way
+    for way in agent-react agent-execute coordinator assistant; do
+        run /usr/bin/python3 -IS "$ROOT/tests/gullible.py" --way "$way" --off "the private key into the answer" \
+            "post through bash" "a new file of the user"
+        echo "$output"
+        [[ $status == 1 ]]
+        has "$output" "not contained: heard: b'leak2"
+        has "$output" "outside/owned3"
+        has "$output" "3 attacks, 0 contained"
+        [[ $way != agent-* ]] || has "$output" "not contained: the private key into the answer"
+    done
 }
