@@ -157,8 +157,8 @@ discover() { run --separate-stderr timeout 30 agent-discover "$@" </dev/null; }
     has "$stderr" "t/prose: --agent-schema does not print JSON"
     has "$stderr" 't/nameless: "name" is "a b"'
     has "$stderr" "t/flood: --agent-schema: more than 64 KiB of output"
-    has "$stderr" "t/fails: --agent-schema ends with status 3: oh no"
-    has "$stderr" "t/crash: --agent-schema ends with signal 11"
+    has "$stderr" "t/fails: --agent-schema ended with status 3: oh no"
+    has "$stderr" "t/crash: --agent-schema ended by SIGSEGV"
 }
 
 @test "a program that does not answer is given up in time, with all that it started" {

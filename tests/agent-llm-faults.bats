@@ -22,7 +22,7 @@ kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type
     SCHEMA='"env":[{"name":"DEAD_KEY","key":true}]' fake dead 'read -r line; echo "oops: $DEAD_KEY" >&2; exit 3'
     run -111 --separate-stderr agent-llm --provider dead --json hi </dev/null
     equal '["bad_response",false,1]' "$(jq -c '[.kind,.partial,(.attempts|length)]' <<<"$output")"
-    has "$output" "exit status 3"
+    has "$output" "ended with status 3"
     has "$output" "oops: ***"
     equal "oops: ***" "$stderr"
 }

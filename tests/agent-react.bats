@@ -154,7 +154,7 @@ as_jsonl {"n":2}'
     tool broken 'echo partial; echo "no such table: x" >&2; exit 3'
     react --events 'broken {}'
     equal 0 "$status"
-    equal "\"broken failed, with status 3.\\nIts standard error ends:\\nno such table: x\\nIts output:\\npartial\\n\"" "$(results)"
+    equal "\"broken failed: ended with status 3.\\nIts standard error ends:\\nno such table: x\\nIts output:\\npartial\\n\"" "$(results)"
 }
 
 @test "read-only calls run together, results stand in the order of the calls" {

@@ -8,11 +8,11 @@ not is told on standard error; a refusal to run is `refused: why` and exit 100.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from agentlib.faults import Fault
+from agentlib.process import run
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox.kept import wards
 
@@ -34,9 +34,7 @@ def main(args):
             with sandbox_cell.Cell(["/bin/sh", "-c", LITTER], profile, folder, **grants) as cell:
                 kept(rooms, cell)
         with sandbox_cell.Cell(argv, profile, folder, **grants) as cell:
-            status = (
-                kept(rooms, cell) if keep else subprocess.run(**cell.options, timeout=60).returncode
-            )
+            status = kept(rooms, cell) if keep else alone(cell)
     except Fault as fault:
         print(f"refused: {fault.message}", file=sys.stderr)
         return 100
@@ -47,11 +45,18 @@ def main(args):
     return status
 
 
+def alone(cell):
+    """The status of one call in a sandbox of its own; its output is ours."""
+    return waited(run.start(cell.options, 0))
+
+
 def kept(rooms, cell):
-    """The status of one call; its output is ours."""
-    child = rooms.begin(cell, 0, 1, 2)
-    if child is None:
-        sys.exit("the sandbox could not be kept up")
+    """The same in one that is kept up."""
+    return waited(rooms.begin(cell, 0, 1, 2) or sys.exit("the sandbox could not be kept up"))
+
+
+def waited(child):
+    """The status of a child."""
     if not child.ended(60):
         sys.exit("the cell did not end")
     return child.reap()

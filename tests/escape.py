@@ -182,6 +182,16 @@ def signal_starter():
 
 
 @attempt
+def limit_starter():
+    call(302, PID, 7, 0, 0)
+
+
+@attempt
+def slow_starter():
+    call(141, 0, PID, 1)
+
+
+@attempt
 def ptrace_starter():
     call(101, 16, PID, 0, 0)
 

@@ -23,3 +23,22 @@ react() {
 
 # results: the contents of all tool messages in the output of --events, one JSON string a line.
 results() { jq -c 'select(.role == "tool") | .content' <<<"$output"; }
+
+as=() FOLDER=
+
+# plain_user: what is started with "${as[@]}" runs as nobody, with the tools in a folder that nobody can reach.
+plain_user() {
+    [[ $EUID == 0 ]] || skip "the tests before ran as a plain user"
+    [[ $(stat -c %a "$ROOT") == *[1357] ]] || skip "a plain user cannot enter the checkout"
+    FOLDER=$(mktemp -d /var/tmp/kills.XXXXXX)
+    mv tools "$FOLDER" && cd "$FOLDER" || return
+    chmod -R a+rwX .
+    sed "s#$SCRATCH/here#$FOLDER#" "$SCRATCH/here/tools.jsonl" >tools.jsonl
+    as=(setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$FOLDER" TMPDIR=/tmp)
+    export PATH=$ROOT/bin:/usr/bin:/bin
+}
+
+teardown() {
+    clean_up
+    [[ -z $FOLDER ]] || rm -rf "$FOLDER"
+}

@@ -163,14 +163,14 @@ TOML
     needs_bwrap
     tool stay "setsid sleep 7272 & (setsid sh -c 'sleep 7272 &' &); trap '' TERM; sleep 7272" "$CHANGES"
     react --allow stay --tool-timeout 1 --events 'stay {}'
-    has "$(results)" "time limit"
+    has "$(results)" "timed out after"
     ended 'sleep 7272'
 }
 
 @test "a tool that is ended for its time may tidy up first" {
     tool tidy "trap 'echo tidy >made; exit' TERM; sleep 7373 & wait" "$CHANGES"
     react --allow tidy --tool-timeout 1 --events 'tidy {}'
-    has "$(results)" "time limit"
+    has "$(results)" "timed out after"
     equal tidy "$(cat made)"
     ended 'sleep 7373'
 }
@@ -184,7 +184,7 @@ TOML
     sleep 1
     timeout 1 /bin/true
     wait "$pid" || true
-    has "$(cat out)" "time limit"
+    has "$(cat out)" "timed out after"
     ended "$PWD/tools/bomb"
 }
 
@@ -264,4 +264,48 @@ TOOL
         react --allow own --events 'own {"input":""}'
         has "$(results)" started; lacks "$(results)" hush
     done
+}
+
+@test "what a tool leaves running without a sandbox is named in a line, and ended" {
+    tool leaver 'setsid sleep 60.9731 >/dev/null 2>&1 & echo left'
+    react --sandbox off --events 'leaver {}'
+    equal '"left\n"' "$(results)"
+    has "$stderr" "leaver: left running, and ended: sleep"
+    ended 'sleep 60.9731'
+}
+
+@test "a tool that a limit ended is told in words, as limit_exceeded" {
+    tool burner 'ulimit -S -t 1; while :; do :; done'
+    tool writer 'ulimit -f 1; exec head -c 100000 /dev/zero >"$HOME/much"'
+    react --events 'burner {} & writer {}'
+    has "$(results)" "burner failed: ended by SIGXCPU: its CPU limit."
+    has "$(results)" "writer failed: ended by SIGXFSZ: its limit on the size of a file."
+    equal "limit_exceeded limit_exceeded" "$(jq -r 'select(.role == "tool") | .error.kind' <<<"$output" | xargs)"
+}
+
+@test "a tool over its time is told so in words" {
+    tool sleeper 'sleep 61; exit'
+    react --tool-timeout 1 --events 'sleeper {}'
+    has "$(results)" "sleeper timed out after 1 s."
+}
+
+@test "without a sandbox no key can be read out of the processes that hold it, by a plain user" {
+    tool spy 'sleep 0.2; cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -c planted-key; ulimit -c'
+    plain_user
+    run --separate-stderr env OPENAI_API_KEY=planted-key "${as[@]}" agent-react --sandbox off --events 'spy {}' <tools.jsonl
+    equal '"0\n0\n"' "$(results)"
+}
+
+@test "a sandbox is shared where the suite's interpreter lies in a home that is hidden" {
+    needs_bwrap
+    mkdir -p "$HOME/.local/share/agentutils" suite
+    cp -r "$ROOT"/{bin,lib,providers,tools} suite
+    cp -r "$ROOT/.venv" "$HOME/.local/share/agentutils/venv"
+    ln -s "$HOME/.local/share/agentutils/venv" suite/.venv
+    tool who 'cat /proc/1/comm'
+    PATH=$PWD/suite/bin:$PWD/suite/.venv/bin:/usr/bin:/bin
+    react --events --max-iterations 0 $'who {}\nwho {}\nwho {}\nwho {}'
+    equal '"bwrap\n" "bwrap\n" "python3\n" "python3\n"' "$(results | xargs -d '\n')"
+    run agent-react --sandbox-status
+    has "$output" "calls: from the third on they share a sandbox"
 }

@@ -148,11 +148,3 @@ def test_no_descriptor_stays_open() -> None:
         heard.wait()
     del heard
     assert len(os.listdir("/proc/self/fd")) <= len(before) + 1  # the poll object of the last loop
-
-
-def test_the_end_in_words() -> None:
-    assert (
-        children.ended(3) == "exit status 3"
-        and children.ended(-11) == "signal SIGSEGV"
-        and children.ended(-99) == "signal 99"
-    )

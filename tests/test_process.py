@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from agentlib.process import run as process_run
+from agentlib.process.child import Direct
 from agentlib.process.run import Leash, Outcome
+from agentlib.process.supervised import Supervised
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox.kept import wards
 
@@ -130,16 +131,38 @@ def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left(
 def test_without_a_descriptor_to_spare_nothing_is_left_running(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def none(pid: int) -> int:
+    def none(*_: int) -> int:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", none)
-    with pytest.raises(OSError, match="Too many"):
-        process_run.run({"args": ["sleep", "60.1234"]}, b"", 1, 1, Leash())
+    monkeypatch.setattr("socket.socketpair", none)
+    for begin in (Direct, process_run.start):
+        with pytest.raises(OSError, match="Too many"):
+            begin({"args": ["sleep", "60.1234"]}, 0)
     assert not running("60.1234")
 
 
-def test_ended_does_not_reap() -> None:
-    child = subprocess.Popen(["true"])
-    assert process_run.ended(child, 5)
-    assert child.wait() == 0
+def test_what_a_program_leaves_in_a_session_of_its_own_is_ended_and_named() -> None:
+    done = process_run.run(
+        {"args": ["/bin/sh", "-c", "setsid sleep 60.7531 >/dev/null 2>&1 & echo hi"]},
+        b"",
+        5,
+        100,
+        Leash(),
+    )
+    assert (done.status, done.out, done.left) == (0, b"hi\n", "sleep")
+    assert not running("60.7531")
+
+
+def test_what_its_children_write_a_moment_later_is_heard() -> None:
+    script = {"args": ["/bin/sh", "-c", "(sleep 0.1; echo late) & echo soon"]}
+    assert process_run.run(script, b"", 5, 100, Leash()).out == b"soon\nlate\n"
+
+
+def test_a_supervisor_that_is_gone_is_replaced() -> None:
+    assert process_run.run({"args": ["true"]}, b"", 5, 1, Leash()).status == 0
+    server = Supervised._server
+    assert server
+    server[1].kill()
+    server[1].wait()
+    assert process_run.run({"args": ["true"]}, b"", 5, 1, Leash()).status == 0

@@ -651,6 +651,7 @@ def test_without_bubblewrap_and_landlock_nothing_runs(monkeypatch, tmp_path):
 
 
 def test_a_filter_descriptor_is_closed_when_the_cell_is(tmp_path):
+    from agentlib.process.run import Leash, run
     from agentlib.sandbox import cell as sandbox_cell
 
     count = len(os.listdir("/proc/self/fd"))
@@ -658,7 +659,7 @@ def test_a_filter_descriptor_is_closed_when_the_cell_is(tmp_path):
         with sandbox_cell.Cell(
             ["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"}
         ) as cell:
-            subprocess.run(**cell.options, check=True)
+            assert run(cell.options, b"", 10, 10, Leash()).status == 0
     assert len(os.listdir("/proc/self/fd")) == count
 
 

@@ -83,8 +83,8 @@ def test_the_head_of_a_line_tells_name_and_kind(tmp_path: Path) -> None:
     [
         (Outcome(None, b"", b"", 3.0, "no answer within 3 s"), "no answer"),
         (Outcome(1, b"{}", b"first\nlast\n", 0.1, ""), "status 1: last"),
-        (Outcome(-9, b"", b"", 0.1, ""), "signal 9"),
-        (Outcome(139, b"", b"", 0.1, ""), "signal 11"),
+        (Outcome(-9, b"", b"", 0.1, ""), "ended by SIGKILL"),
+        (Outcome(139, b"", b"", 0.1, ""), "ended by SIGSEGV"),
         (Outcome(0, b"", b"", 0.1, ""), "prints nothing"),
         (Outcome(0, b"\n \n", b"", 0.1, ""), "prints nothing"),
         (Outcome(0, b"usage: x", b"", 0.1, ""), "not print JSON"),

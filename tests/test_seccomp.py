@@ -48,7 +48,9 @@ def machine(request, monkeypatch):
     return column, arch
 
 
-@pytest.mark.parametrize("options", [{}, {"network": True}, {"unseen": True}, {"truncate": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"network": True}, {"unseen": True}, {"truncate": True}, {"among": True}]
+)
 def test_every_call_has_the_verdict_of_the_tables_whatever_its_arguments(machine, options):
     column, arch = machine
     code = seccomp.program(**options)
@@ -56,9 +58,12 @@ def test_every_call_has_the_verdict_of_the_tables_whatever_its_arguments(machine
         **seccomp.REFUSED,
         **(seccomp.UNSEEN if options.get("unseen") else {}),
         **(seccomp.TRUNCATE if options.get("truncate") else {}),
+        **(seccomp.OUTLIVING if options.get("among") else {}),
     }
     numbers = {pair[column] for pair in refused.values()} - {None}
     special = {pair[column] for pair in seccomp.CALLS.values()} - {None}
+    if options.get("among"):
+        special |= {pair[column] for pair, _ in seccomp.TO_ONESELF.values()}
     for number in range(600):
         told = {verdict(code, number, one, one, one, arch=arch) for one in (0, 1, 2**32 - 1)}
         if number in numbers:
@@ -133,8 +138,22 @@ def test_nothing_is_typed_into_a_terminal(machine):
     assert verdict(code, ioctl, 0, 0x5401, arch=arch) == seccomp.ALLOW
 
 
+@pytest.mark.parametrize("name", seccomp.TO_ONESELF)
+def test_among_others_a_process_changes_itself_alone(machine, name):
+    column, arch = machine
+    pair, wanted = seccomp.TO_ONESELF[name]
+    own = [wanted.get(n, 7) for n in range(6)]
+    code = seccomp.program(among=True)
+    assert verdict(code, pair[column], *own, arch=arch) == seccomp.ALLOW
+    assert verdict(seccomp.program(), pair[column], 7, 7, arch=arch) == seccomp.ALLOW
+    for n, value in wanted.items():
+        for other in (value + 1, 4321, 2**32 - 1):
+            told = verdict(code, pair[column], *own[:n], other, *own[n + 1 :], arch=arch)
+            assert told == seccomp.EPERM
+
+
 def test_jumps_stay_inside_and_the_program_is_short(machine):
-    code = seccomp.program(unseen=True, truncate=True)
+    code = seccomp.program(unseen=True, truncate=True, among=True)
     steps = [struct.unpack_from("=HBBI", code, at) for at in range(0, len(code), 8)]
     assert all(at + 1 + max(yes, no) < len(steps) for at, (_, yes, no, _) in enumerate(steps[:-1]))
     assert steps[-1] == (seccomp.RETURN, 0, 0, seccomp.ALLOW) and len(steps) < 300

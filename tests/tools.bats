@@ -217,7 +217,7 @@ END
     chmod +x hasty
     run --separate-stderr timeout 10 ./hasty <<<'{"pattern":"(a+)+$","path":"letters"}'
     equal 1 "$status"
-    has "$stderr" "not done after 1 s"
+    has "$stderr" "timed out after 1 s"
 }
 
 @test "write_file makes folders, replaces whole files and keeps the mode" {
@@ -305,13 +305,13 @@ END
 @test "run_command gives both outputs and the exit status" {
     tool run_command '{"command":"echo out; echo err >&2; exit 3"}'
     equal 0 "$status"
-    equal $'out\nerr\n[exit status 3]' "$output"
+    equal $'out\nerr\n[ended with status 3]' "$output"
     tool run_command '{"command":"cat","stdin":"given"}'
     equal given "$output"
     tool run_command '{"command":"true"}'
     equal "[done, nothing printed]" "$output"
     tool run_command '{"command":"kill -9 $$"}'
-    equal "[ended by signal 9]" "$output"
+    equal "[ended by SIGKILL: killed, perhaps for want of memory]" "$output"
     tool run_command '{"command":" "}'
     fails 100 "run_command: 'command' is empty or holds a NUL"
 }
@@ -319,7 +319,7 @@ END
 @test "run_command ends what takes too long or prints too much, with all that it started" {
     local before=$SECONDS
     tool run_command '{"command":"sleep 300 & sleep 300","timeout":1}'
-    fails 1 "run_command: ended after 1 s, its time limit"
+    fails 1 "run_command: timed out after 1 s"
     ((SECONDS - before < 5))
     no_survivors 2
     tool run_command '{"command":"yes"}'
@@ -349,7 +349,7 @@ END
     chmod +x hasty
     run --separate-stderr timeout 10 ./hasty <<<'{"query":"last(repeat(1))","text":"1"}'
     equal 1 "$status"
-    has "$stderr" "not done after 1 s"
+    has "$stderr" "timed out after 1 s"
     tool json_query '{"query":"[limit(1e9; repeat(\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"))]","text":"1"}'
     equal 1 "$status"
 }

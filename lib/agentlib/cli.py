@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from agentlib import __version__, records
+from agentlib import __version__, private, records
 from agentlib.faults import Fault, Interrupted
 from agentlib.records import ClosedPipe, dumps, put
 from agentlib.stderr import program, warn
@@ -78,6 +78,7 @@ def start(
             put(f"{headline(doc)[0]} {__version__}\n".encode())
             status = 0
         else:
+            private.no_core()
             status = main(args)
     except ClosedPipe:
         end(128 + signal.SIGPIPE)

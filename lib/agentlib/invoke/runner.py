@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from functools import partial
 
@@ -12,7 +11,8 @@ from agentlib.faults import Fault
 from agentlib.invoke import output
 from agentlib.launch import start
 from agentlib.process import run as process_run
-from agentlib.process.coprocess import Coprocess, told
+from agentlib.process import status
+from agentlib.process.coprocess import Coprocess
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox.kept.wards import Wards
 from agentlib.types import TYPE_CHECKING, Any, Callable
@@ -20,7 +20,8 @@ from agentlib.types import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from agentlib.invoke.tool import Tool
     from agentlib.launch.start import Decision
-    from agentlib.process.run import Child, Leash, Outcome
+    from agentlib.process.child import Child
+    from agentlib.process.run import Leash, Outcome
     from agentlib.sandbox.cell import Cell
 
 TIMEOUT = {"agent": 600.0}  # seconds by kind, where neither the tool nor the user says
@@ -76,12 +77,14 @@ class Runner:
             done = process_run.run(partial(self._begin, cell), given, limit, output.KEPT, leash)
         for one in cell.removed:
             stderr.warn(f"{tool.name}: {one}")
+        if done.left and cell.way == "off":  # where there is a sandbox that is its affair
+            stderr.warn(f"{tool.name}: left running, and ended: {done.left}")
         _judge(tool, done, limit)
         return render(done.out) + "".join(f"\n[{one}]" for one in cell.removed)
 
     def _begin(self, cell: Cell, *given: int) -> Child:
         """Start the tool, with these three descriptors, in a sandbox that stands already or in one of its own."""
-        return self._wards.begin(cell, *given) or process_run.Own(cell.options, *given)
+        return self._wards.begin(cell, *given) or process_run.start(cell.options, *given)
 
     def _cell(self, tool: Tool, words: list[str], granted: Decision) -> Cell:
         kept = output.folder()
@@ -167,7 +170,7 @@ def _judge(tool: Tool, done: Outcome, limit: float) -> None:
     if done.late:
         raise Fault(
             "tool_timeout",
-            _report(f"{tool.name} was ended after {limit:g} s, its time limit.", done),
+            _report(f"{tool.name} timed out after {limit:g} s.", done),
         )
     if done.over:
         raise Fault(
@@ -175,16 +178,8 @@ def _judge(tool: Tool, done: Outcome, limit: float) -> None:
             _report(f"{tool.name} was ended, it printed too much. Ask for less.", done),
         )
     if done.status:
-        raise Fault("tool_error", _report(f"{tool.name} failed, {_status(done.status)}.", done))
-
-
-def _status(status: int) -> str:
-    if status > 128:  # so a shell, or the sandbox, tells of a child that a signal ended
-        try:
-            return f"ended by signal {signal.Signals(status - 128).name}"
-        except ValueError:
-            pass
-    return f"ended {told(status)}" if status < 0 else f"with status {status}"
+        why = f"{tool.name} failed: {status.words(done.status)}."
+        raise Fault(status.kind(done.status), _report(why, done))
 
 
 def _report(what: str, done: Outcome) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import records
+from agentlib import private, records
 from agentlib.faults import Fault, Interrupted
 from agentlib.llm import args, dispatch, inflight, output, prompt, stdin
 from agentlib.process import events
@@ -19,6 +19,7 @@ SETTINGS = ("system", "temperature", "max_tokens", "stop", "schema", "reasoning"
 
 def run(asked: Namespace, router: Router, told: Mapping[str, Any]) -> int:
     """Answer what the options, the operands and standard input ask; the exit status. told: the config file."""
+    private.undumpable()
     this = Run(asked, router, told)
     try:
         return this.run()

@@ -10,7 +10,7 @@ import time
 from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import keys
-from agentlib.process import children
+from agentlib.process import status as process_status
 from agentlib.process.children import Child
 from agentlib.types import TYPE_CHECKING, Any, Mapping, Protocol, Record
 
@@ -191,7 +191,7 @@ class Pool:
             del self._current[child.provider.path]
         if child.calls:
             said = keys.scrub(child.tail, self.out.secrets).decode("utf-8", "replace").strip()
-            what = f"ended with {children.ended(status)} before it answered{': ' if said else ''}{said}"
+            what = f"{process_status.words(status)} before it answered{': ' if said else ''}{said}"
             self._fail_all(child, child.fault(STATUSES.get(status, "bad_response"), what))
 
     def _fail_all(self, child: Process, fault: Fault) -> None:

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 
-from agentlib import records, stderr
+from agentlib import private, records, stderr
 from agentlib.faults import Fault
 from agentlib.launch import command
 from agentlib.lock import add, locked, mend
@@ -30,6 +30,7 @@ LASTING = ("tool_denied", "not_found", "invalid_input", "invalid_arguments")  # 
 
 def main(args: Namespace) -> int:
     """Run the plan on standard input; 0 where every step is done, 1 where not."""
+    private.undumpable()
     flags.inherit(args)
     run = Execution(args)
     for line in records.read():
@@ -216,9 +217,7 @@ class Execution:
         """The tools of the stream, under the same consent and in the same sandbox as agent-react's."""
         from agentlib.invoke.runner import Runner
         from agentlib.invoke.toolset import Tools
-        from agentlib.process import run as process_run
 
-        process_run.undumpable()
         made = Tools(
             flags.policy(self.args),
             Runner(self.args.timeout, int(os.environ.get("AGENT_DEPTH") or 0) + 1),

@@ -6,6 +6,7 @@ import os
 
 from agentlib import records
 from agentlib.faults import Fault
+from agentlib.process.child import bound
 from agentlib.types import Any, ArgumentParser, Namespace, Record
 
 ENOUGH = 3600.0  # seconds; agent-llm has its own, shorter limits
@@ -43,7 +44,7 @@ def send(args: Namespace, request: Record) -> Record:
 
     from agentlib.launch import command
 
-    argv = command.bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
+    argv = bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
     line = records.dumps(request).encode() + b"\n"
     done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=ENOUGH)
     for number, raw in records.lines(io.BytesIO(done.stdout)):

@@ -15,8 +15,8 @@ import shutil
 from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.launch import start
-from agentlib.process import run
-from agentlib.process.coprocess import Coprocess, told
+from agentlib.process import run, status
+from agentlib.process.coprocess import Coprocess
 from agentlib.types import Iterable, Record
 
 HOOKS = (
@@ -137,7 +137,9 @@ def _schema(line: str, command: list[str], env: dict[str, str]) -> Record:
         cell = start.cell([*command, "--agent-schema"], start.USER, start.TYPED, env=env)
         asked = run.run(cell.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Leash())
         if asked.status:
-            raise ValueError(asked.err.decode("utf-8", "replace").strip() or told(asked.status))
+            raise ValueError(
+                asked.err.decode("utf-8", "replace").strip() or status.words(asked.status)
+            )
         lines = [records.loads(one) for one in asked.out.splitlines() if one.strip()]
     except (OSError, ValueError) as bad:
         raise Fault(

@@ -54,8 +54,10 @@ def _status() -> type[Action]:
 
         def __call__(self, parser: ArgumentParser, *_: Any) -> None:
             from agentlib.sandbox import status
+            from agentlib.sandbox.kept import wards
 
-            records.put("".join(f"{line}\n" for line in status.lines(os.getcwd())).encode())
+            lines = [*status.lines(os.getcwd()), wards.status(os.getcwd())]
+            records.put("".join(f"{line}\n" for line in lines).encode())
             parser.exit()
 
     return Status

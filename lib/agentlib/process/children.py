@@ -261,13 +261,3 @@ def unusable(path: str, number: int) -> Fault:
     if first.startswith(b"#!"):
         reason += f" (its first line is {first.decode('utf-8', 'replace')!r})"
     return Fault("invalid_request", f"{path}: cannot be run: {reason}")
-
-
-def ended(status: int) -> str:
-    """How it ended, in words: `exit status 3`, `signal SIGSEGV`."""
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        return f"signal {signal.Signals(-status).name}"
-    except ValueError:
-        return f"signal {-status}"

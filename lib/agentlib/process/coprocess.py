@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import subprocess
 import threading
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.process.run import ended, signal_group
-from agentlib.types import Any, Callable, Record
+from agentlib.process import run, status
+from agentlib.types import TYPE_CHECKING, Any, Callable, Record
+
+if TYPE_CHECKING:
+    from agentlib.process.child import Child
 
 Answer = Record | Fault
 
@@ -24,7 +26,7 @@ KINDS = {
 
 
 class Coprocess:
-    """name: what messages call it. options: for Popen. final: whether a record that has an id ends its question;
+    """name: what messages call it. options: for start. final: whether a record that has an id ends its question;
     the others go to `passing`. kind: of the fault where its exit status says no better. A child that ends answers
     every open question, and all later ones, with a Fault."""
 
@@ -35,24 +37,33 @@ class Coprocess:
         final: Callable[[Record], bool] = lambda record: True,
         passing: Callable[[Record], None] = lambda record: None,
         kind: str = "tool_error",
+        start: Callable[..., Child] = run.start,
     ) -> None:
         self.name, self._final, self._passing, self._kind = name, final, passing, kind
         self._open: dict[str, Callable[[Answer], None]] = {}
         self._over: Fault | None = None
         self._lock = threading.Lock()
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._child = subprocess.Popen(
-            **{
-                "stdin": subprocess.PIPE,
-                "stdout": subprocess.PIPE,
-                "stderr": subprocess.PIPE if os.isatty(2) else None,
-                **options,
-            }
-        )
+        self._reaping = threading.Lock()
+        self._code: int | None = None
+        pipes = [os.pipe(), os.pipe(), *([os.pipe()] if os.isatty(2) else [])]
+        (stdin, given), (printed, stdout), *more = pipes
+        try:
+            self._child = start(options, stdin, stdout, *[end for _, end in more])
+        except OSError:
+            for one in (given, printed, *[end for end, _ in more]):
+                os.close(one)
+            raise
+        finally:
+            for one in (stdin, stdout, *[end for _, end in more]):
+                os.close(one)
+        self._stdin, self._stdout = open(given, "wb"), open(printed, "rb")
         for work in (self._write, self._read):
             threading.Thread(target=work, daemon=True).start()
-        self._messages = threading.Thread(target=self._show, daemon=True)
-        if self._child.stderr:
+        self._messages = threading.Thread(
+            target=self._show, args=[end for end, _ in more], daemon=True
+        )
+        if more:
             self._messages.start()
 
     def send(self, id: str, record: Record, answer: Callable[[Answer], None]) -> None:
@@ -96,53 +107,43 @@ class Coprocess:
     def close(self, grace: float) -> None:
         """End of input, `grace` seconds to leave by itself, and then end()."""
         self._outbox.put(None)
-        ended(self._child, grace)
+        self._child.ended(grace)
         self.end()
 
     def end(self) -> None:
         """TERM where it still runs, a moment, KILL; and all that is left in a group of its own."""
-        for signum, seconds in ((signal.SIGTERM, 0.2), (signal.SIGKILL, 1.0)):
-            if not ended(self._child, 0.0):
-                self._signal(signum)
-                ended(self._child, seconds)
-        self._signal(signal.SIGKILL)
-        self._child.wait()
+        if not self._child.ended(0.0):
+            self._child.signal(signal.SIGTERM)
+            self._child.ended(0.2)
+        self._reaped()
         if self._messages.is_alive():
             self._messages.join(0.2)  # a child of its own may have the pipe still
 
-    def _signal(self, signum: int) -> None:
-        if self._child.returncode is not None:
-            return
-        if os.getpgid(self._child.pid) == self._child.pid:
-            signal_group(self._child, signum)
-        else:
-            self._child.send_signal(signum)
-
     def _write(self) -> None:
-        assert self._child.stdin
         try:
-            while (data := self._outbox.get()) is not None:
-                self._child.stdin.write(data)
-                if self._outbox.empty():
-                    self._child.stdin.flush()
-            self._child.stdin.close()
+            with self._stdin:
+                while (data := self._outbox.get()) is not None:
+                    self._stdin.write(data)
+                    if self._outbox.empty():
+                        self._stdin.flush()
         except OSError:  # it has ended: the reader sees that as well, and tells
             pass
 
-    def _show(self) -> None:
+    def _show(self, messages: int) -> None:
         """Its messages to the terminal, where ours go to one: it may be anybody's program."""
         from agentlib import display
 
-        assert self._child.stderr
         terminal = display.Terminal(2)
-        while data := os.read(self._child.stderr.fileno(), 65536):
-            terminal.write(data)
+        with open(messages, "rb", buffering=0) as stream:
+            while data := stream.read(65536):
+                terminal.write(data)
 
     def _read(self) -> None:
         fault = None
         try:
-            for line in records.lines(self._child.stdout):
-                self._hear(line[1])
+            with self._stdout:
+                for line in records.lines(self._stdout):
+                    self._hear(line[1])
         except (Fault, ValueError) as bad:
             fault = Fault("bad_response", f"{self.name}: {bad}")
         self._end(fault)
@@ -161,12 +162,9 @@ class Coprocess:
 
     def _end(self, fault: Fault | None) -> None:
         if fault is None:
-            ended(self._child, 1.0)
-            status = self._status()
-            fault = Fault(
-                KINDS.get(status or 0, self._kind),
-                f"{self.name}: ended {told(status)} before it answered",
-            )
+            code = self._reaped() if self._child.ended(1.0) else None
+            said = f"{self.name}: {status.words(code)} before it answered"
+            fault = Fault(KINDS.get(code or 0) or status.kind(code or 0, self._kind), said)
         with self._lock:
             self._over = fault
             waiting = list(self._open.values())
@@ -174,24 +172,13 @@ class Coprocess:
         for answer in waiting:
             answer(fault)
 
-    def _status(self) -> int | None:
-        """Its exit status as Popen tells it, without reaping it: that is for close(). None where it is not known."""
-        try:
-            seen = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return self._child.returncode
-        if seen is None:
-            return None
-        return seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
-
-
-def told(status: int | None) -> str:
-    """An exit status in words; negative numbers are signals, as Popen tells them."""
-    if status is None:
-        return "its output"
-    if status < 0:
-        try:
-            return f"by signal {signal.Signals(-status).name}"
-        except ValueError:
-            return f"by signal {-status}"
-    return f"with status {status}"
+    def _reaped(self) -> int:
+        """Its exit status as Popen tells it; the first to need it reaps it."""
+        with self._reaping:
+            if self._code is None:
+                self._child.signal(signal.SIGKILL)  # what it leaves in its group
+                try:
+                    self._code = self._child.reap()
+                except OSError:
+                    self._code = 127
+            return self._code

@@ -6,18 +6,18 @@ from __future__ import annotations
 def inside(pid: int) -> list[int]:
     """All processes below a bwrap of this number but its own; none where it is no bwrap, or has ended."""
     found: list[int] = []
-    level = [pid] if _name(pid) == "bwrap" else []
+    level = [pid] if name(pid) == "bwrap" else []
     while level:
-        level = [child for one in level for child in _children(one)]
-        found += [child for child in level if _name(child) != "bwrap"]
+        level = [child for one in level for child in children(one)]
+        found += [child for child in level if name(child) != "bwrap"]
     return found
 
 
-def _name(pid: int) -> str:
+def name(pid: int) -> str:
     return _read(f"/proc/{pid}/comm").strip()
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     return [int(word) for word in _read(f"/proc/{pid}/task/{pid}/children").split()]
 
 

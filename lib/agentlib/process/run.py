@@ -3,86 +3,35 @@
 from __future__ import annotations
 
 import os
-import select
 import selectors
 import signal
-import subprocess
 import threading
 import time
 from functools import partial
 
-from agentlib.process.inside import inside
-from agentlib.types import Any, Callable, NamedTuple, Protocol
-
-
-class Child(Protocol):
-    """A process that runs for us: a child of ours (Own), or a warden's (ward.py)."""
-
-    handle: int
-
-    def signal(self, signum: int) -> None: ...
-    def ended(self, seconds: float) -> bool: ...
-    def reap(self) -> int: ...
-
+from agentlib.process.child import Child, Direct
+from agentlib.types import Any, Callable, NamedTuple
 
 Begin = Callable[[int, int, int], Child]
 
 
 class Outcome(NamedTuple):
     """What became of a child. status: as Popen tells it (negative: a signal). out: at most `cap` bytes of
-    stdout. over: there was more, and the child was ended for it. err: the end of stderr. late: time was up."""
+    stdout. over: there was more, and the child was ended for it. err: the end of stderr. late: time was up. left:
+    the names of what it left running, which was ended."""
 
     status: int
     out: bytes
     over: bool
     err: bytes
     late: bool
+    left: str
 
 
 GRACE = 1.5  # seconds between TERM and KILL
 LINGER = 0.3  # seconds that a grandchild may hold stdout open once the child itself has ended
 ERR_CAP = 8 * 1024  # bytes of stderr kept, from its end
 CHUNK = 64 * 1024
-
-
-class Own:
-    """A child of ours, in a session of its own. pid: its number and its group's; handle: readable when it has ended."""
-
-    def __init__(
-        self,
-        options: dict[str, Any],
-        stdin: int,
-        stdout: int | None = None,
-        stderr: int | None = None,
-    ) -> None:
-        """options: for Popen, but for the three descriptors, which stay open here; None: ours. OSError: no start."""
-        pipes = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "start_new_session": True}
-        self._popen = subprocess.Popen(**{**options, **pipes})
-        self.pid, self.handle = self._popen.pid, -1
-        try:
-            self.handle = os.pidfd_open(self.pid)
-        except OSError:  # no more descriptors to be had
-            self.signal(signal.SIGKILL)
-            self.reap()
-            raise
-
-    def signal(self, signum: int) -> None:
-        """Signal all of its group."""
-        signal_group(self._popen, signum)
-
-    def ended(self, seconds: float) -> bool:
-        """Whether it ends within these seconds."""
-        poll = select.poll()
-        if self.handle >= 0:
-            poll.register(self.handle, select.POLLIN)
-        return self.handle < 0 or bool(poll.poll(max(0.0, seconds) * 1000))
-
-    def reap(self) -> int:
-        """Wait for its end; its status as Popen tells it."""
-        handle, self.handle = self.handle, -1
-        if handle >= 0:
-            os.close(handle)
-        return self._popen.wait()
 
 
 class Leash:
@@ -105,10 +54,11 @@ class Leash:
     def drop(self, child: Child) -> int:
         """End what is left of the child's group, and reap the child: its status."""
         child.signal(signal.SIGKILL)
-        status = child.reap()
-        with self._lock:
-            self._held.discard(child)
-        return status
+        try:
+            return child.reap()
+        finally:
+            with self._lock:
+                self._held.discard(child)
 
     def pull(self, grace: float = 0.1) -> None:
         """End every process: TERM, `grace` seconds, KILL. Nothing is started after that."""
@@ -129,59 +79,49 @@ class Leash:
             child.signal(signal.SIGKILL)
 
 
-def signal_group(child: subprocess.Popen[bytes], signum: int) -> None:
-    """Signal the child's group; its number stays the child's as long as the child is not reaped.
+def start(
+    options: dict[str, Any], stdin: int, stdout: int | None = None, stderr: int | None = None
+) -> Child:
+    """Somebody else's program, which ends with us however we end, and with it all that it starts (supervisor.py).
 
-    TERM goes to what runs in the sandbox: the sandbox itself would end at once, and all in it with no time to tidy up.
+    options: args, env and cwd (None: ours), files (more descriptors, by the numbers that it knows), gate (two more
+    of ours, for a program that itself ends with this thread: it says by the one that it is ready, and is let go by the
+    other). The three descriptors stay open here; None: ours.
     """
-    if child.returncode is None:
-        within = inside(child.pid) if signum == signal.SIGTERM else []
-        try:
-            for pid in within:
-                os.kill(pid, signum)
-            if not within:
-                os.killpg(child.pid, signum)
-        except (ProcessLookupError, PermissionError):
-            pass
+    if "gate" in options:
+        return Direct(options, stdin, stdout, stderr)
+    from agentlib.process.supervised import Supervised
 
-
-def ended(child: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether the child ends within these seconds. It is not reaped: that is for whoever started it."""
-    until = time.monotonic() + seconds
-    while child.returncode is None and not _over(child):
-        if time.monotonic() >= until:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-def _over(child: subprocess.Popen[bytes]) -> bool:
-    try:
-        return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:  # another thread has just reaped it
-        return True
+    return Supervised(
+        options, stdin, 1 if stdout is None else stdout, 2 if stderr is None else stderr
+    )
 
 
 def run(
-    begin: Begin | dict[str, Any], given: bytes, timeout: float, cap: int, leash: Leash
+    begin: Begin | dict[str, Any],
+    given: bytes,
+    timeout: float,
+    cap: int,
+    leash: Leash,
+    grace: float = GRACE,
 ) -> Outcome:
     """Run a child to its end with `given` on standard input. OSError where it cannot be started.
 
-    begin: starts it with the three descriptors that it gets; or the options for Popen. timeout: seconds, then TERM and
-    GRACE later KILL. cap: bytes of stdout kept; a child that writes more is ended. What it leaves behind is killed.
+    begin: starts it with the three descriptors that it gets; or the options for start(). timeout: seconds, then TERM
+    and `grace` later KILL. cap: bytes of stdout kept; a child that writes more is ended. What it leaves is killed.
     """
-    start = partial(Own, begin) if isinstance(begin, dict) else begin
+    begun = partial(start, begin) if isinstance(begin, dict) else begin
     with _Pump(given, cap) as pump:
-        child = leash.start(lambda: start(*pump.theirs))
+        child = leash.start(lambda: begun(*pump.theirs))
         try:
             pump.attach(child.handle)
             late = not pump.turn(time.monotonic() + timeout)
             if late or pump.over:
                 child.signal(signal.SIGTERM)
-                pump.turn(time.monotonic() + GRACE)
+                pump.turn(time.monotonic() + grace)
         finally:
             status = leash.drop(child)
-    return Outcome(status, bytes(pump.out), pump.over, bytes(pump.err), late)
+    return Outcome(status, bytes(pump.out), pump.over, bytes(pump.err), late, child.left)
 
 
 class _Pump:
@@ -285,10 +225,3 @@ class _Pump:
     def _read_err(self, descriptor: int) -> None:
         self.err += self._read(descriptor)
         del self.err[:-ERR_CAP]
-
-
-def undumpable() -> None:
-    """Nobody but root may read our memory and environment from now on (no core files either)."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE

@@ -21,7 +21,7 @@ The runtime (desk.py) sees to the rest: one final record a request, bounds of ti
 
 from __future__ import annotations
 
-from agentlib import cli, records
+from agentlib import cli, private, records
 from agentlib.faults import Fault
 from agentlib.provider.answer import Embedding, Explain, Prepare, Stream, Whole
 from agentlib.types import Callable, Iterable, NoReturn, Record
@@ -46,6 +46,7 @@ def serve(
             return _options(args, doc, models)
         from agentlib.provider.worker import Desk
 
+        private.undumpable()
         return Desk(schema, prepare, whole, stream, explain, embedding).run()
 
     cli.start(main, doc, schema)

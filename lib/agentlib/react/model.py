@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from agentlib.faults import Fault
+from agentlib.process.child import Direct, bound
 from agentlib.process.coprocess import Coprocess
 from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
@@ -28,11 +29,10 @@ class Model:
         passing: Callable[[Record], None] = lambda record: None,
     ) -> None:
         command = [os.path.join(folder, "agent-llm"), *words]
+        options = {"args": bound(command), "env": env, "session": False}
         self._events, self._asked = events, False
         try:
-            self._filter = Coprocess(
-                "agent-llm", {"args": command, "env": env}, _final, passing, "server"
-            )
+            self._filter = Coprocess("agent-llm", options, _final, passing, "server", Direct)
         except OSError as bad:
             raise Fault("not_found", f"{command[0]}: {bad.strerror}") from None
 

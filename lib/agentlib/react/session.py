@@ -6,12 +6,11 @@ import os
 import queue
 import signal
 
-from agentlib import cli, records, stderr
+from agentlib import cli, private, records, stderr
 from agentlib.faults import KINDS, Fault, Interrupted
 from agentlib.invoke.runner import Runner
 from agentlib.invoke.toolset import Tools
 from agentlib.messages.transcript import File
-from agentlib.process import run as process_run
 from agentlib.react import progress
 from agentlib.react.args import TO_MODEL
 from agentlib.react.engine import Engine
@@ -34,7 +33,7 @@ class Session:
     """Everything that one agent-react has: options, model, tools, plugins, runs."""
 
     def __init__(self, options: Namespace, folder: str, policy: Policy, depth: int) -> None:
-        process_run.undumpable()
+        private.undumpable()
         self.options, self.policy = options, policy
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.model = Model(

@@ -1,8 +1,7 @@
-"""Run a tool where it can do no harm: one call prepares the start, any Popen makes it (docs/safety.md).
+"""Run a tool where it can do no harm: one call prepares the start, process.run makes it (docs/safety.md).
 
     with sandbox.Cell(argv, "work", folder, env=environment) as cell:
-        child = subprocess.Popen(**cell.options, stdin=..., stdout=..., stderr=...)
-        ...
+        done = run(cell.options, b"", timeout, cap, leash)
     cell.removed        # what the tool left and must not: moved aside, to be told
 
 Profiles: `read` (nothing outside scratch folders can be written; no network), `work` (the working folder can),
@@ -14,18 +13,17 @@ Threads: a child dies with the thread that started it, so a thread that starts o
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import sys
 
 from agentlib.faults import Fault
-from agentlib.sandbox import host, leftovers, limits, rules, seccomp
-from agentlib.sandbox.bwrap import command
+from agentlib.sandbox import bwrap, host, leftovers, limits, rules, seccomp
 from agentlib.sandbox.mounts import View
 from agentlib.types import Any, Iterable, Mapping
 
 CONFINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confine.py")
-SETPRIV = "/usr/bin/setpriv"
 USUAL = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "USER", "LOGNAME")
 _verdict: tuple[str, str] | None = None
 
@@ -41,7 +39,7 @@ class Held(int):
 
 
 class Cell:
-    """A start that is prepared. options: for Popen (args, env, cwd, pass_fds, start_new_session).
+    """A start that is prepared. options: for start() and run() of process.run.
 
     way: `bubblewrap`, `landlock` or `off`. argv, env, view, network, limits: what the tool gets and what holds it, for
     wards.py, which starts it by these in a sandbox that stands already. close(), or leaving the `with`, after the
@@ -124,28 +122,32 @@ class Cell:
 
     @functools.cached_property
     def options(self) -> dict[str, Any]:
-        """For Popen; each start needs options of its own."""
+        """For process.run; each start needs options of its own."""
         if self.way != "off":
             self._group = limits.group(self.limits["processes"])
         make = {"bubblewrap": self._bwrap, "landlock": self._landlock, "off": self._off}[self.way]
-        return {**make(), "start_new_session": True}
+        return make()
 
     def _off(self) -> dict[str, Any]:
-        leash = [SETPRIV, "--pdeathsig", "KILL", "--"] if os.access(SETPRIV, os.X_OK) else []
-        return {"args": [*leash, *self.argv], "env": self.env, "cwd": self._folder}
+        return {"args": self.argv, "env": self.env, "cwd": self._folder}
 
     def _bwrap(self) -> dict[str, Any]:
-        filter = Held(memory(seccomp.program(self.network)))
         args = [
-            *command(bubblewrap(), self.view, self.network, filter),
+            *bwrap.alone(bubblewrap(), self.view, self.network),
             *limits.command(self.limits),
             *self.argv,
         ]
+        (ready, theirs), (waiting, go) = os.pipe(), os.pipe()
+        files = {
+            bwrap.GO: apart(waiting),
+            bwrap.FILTER: apart(memory(seccomp.program(self.network))),
+            bwrap.READY: apart(theirs),
+        }
         return {
             "args": limits.within(self._group, args),
             "env": self.env,
-            "cwd": "/",
-            "pass_fds": (filter,),
+            "files": files,
+            "gate": (Held(ready), Held(go)),
         }
 
     def _landlock(self) -> dict[str, Any]:
@@ -153,10 +155,10 @@ class Cell:
 
         given = Held(memory(marshal.dumps({**self.confined(), "group": self._group})))
         return {
-            "args": [python(), "-IS", CONFINE, str(int(given)), *self.argv],
+            "args": [python(), "-IS", CONFINE, "3", *self.argv],
             "env": self.env,
             "cwd": self.inside,
-            "pass_fds": (given,),
+            "files": {3: given},
         }
 
     def confined(self) -> dict[str, Any]:
@@ -174,7 +176,7 @@ class Cell:
     @property
     def inside(self) -> str:
         """The folder that the tool starts in."""
-        return self.view.folder if self.view.visible else self._scratch
+        return self.view.folder if self.view.visible else self._scratch or bwrap.NOWHERE
 
 
 def verdict() -> tuple[str, str]:
@@ -201,7 +203,7 @@ def _trial() -> str:
         return "bubblewrap (bwrap) is not installed"
     filter = Held(memory(seccomp.program()))
     view = View(["/bin/true"], "", "/", writable=False, visible=False, read=(), write=())
-    args = [*command(bubblewrap(), view, False, filter), "/bin/true"]
+    args = [*bwrap.command(bubblewrap(), view, False, filter), "/bin/true"]
     try:
         ran = subprocess.run(
             args,
@@ -248,6 +250,13 @@ def _scratch() -> str:
     return made
 
 
+def apart(descriptor: int) -> Held:
+    """The same descriptor under a number that no child knows it by."""
+    made = Held(fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10))
+    os.close(descriptor)
+    return made
+
+
 def memory(data: bytes) -> int:
     """A fresh descriptor that reads as these bytes; one for each start, since readers share its place."""
     fd = os.memfd_create("sandbox")
@@ -258,7 +267,7 @@ def memory(data: bytes) -> int:
 
 def python() -> str:
     """The interpreter for what we start ourselves."""
-    return sys.executable or "/usr/bin/python3"
+    return os.path.abspath(sys.executable or "/usr/bin/python3")
 
 
 def environment(names: Iterable[str] = ()) -> dict[str, str]:

@@ -31,7 +31,10 @@ def confine(wanted: dict[str, object]) -> None:
     most = wanted["limits"]
     limits.impose(most, most["processes"] + limits.running())  # type: ignore[arg-type, index]
     code = seccomp.program(
-        bool(wanted["network"]), unseen=bool(wanted["unseen"]), truncate=landlock.abi() < 3
+        bool(wanted["network"]),
+        unseen=bool(wanted["unseen"]),
+        truncate=landlock.abi() < 3,
+        among=True,
     )
     landlock.restrict(wanted["read"], wanted["write"], bool(wanted["network"]))  # type: ignore[arg-type]
     for one in range(CAPABILITIES):  # root becomes a user who merely owns root's files

@@ -75,8 +75,11 @@ def suite() -> tuple[str, ...]:
     """The suite's own programs, and the interpreter that runs them."""
     names = ("bin", "lib", "providers", "tools", "plugins", ".venv", "share")
     parts = [os.path.join(paths.TOP, name) for name in names]
-    parts += [_prefix(one) for one in {sys.executable, os.path.realpath(sys.executable)} if one]
-    return tuple(part for part in parts if os.path.isdir(part))
+    own = sys.executable and os.path.abspath(sys.executable)
+    parts += [_prefix(one) for one in {own, os.path.realpath(own)} if one]
+    # a checkout's .venv is a link to where install.sh made it
+    parts += map(os.path.realpath, parts[:])
+    return tuple({part for part in parts if os.path.isdir(part)})
 
 
 def program(argv: list[str], search: str) -> list[str]:

@@ -96,6 +96,35 @@ UNSEEN: Numbers = {
     "removexattrat": (466, 466),
 }
 TRUNCATE: Numbers = {"truncate": (76, 45)}
+# What leads to other processes where there is no name space of processes and of IPC: objects that outlive a call...
+OUTLIVING: Numbers = {
+    "shmget": (29, 194),
+    "shmctl": (31, 195),
+    "shmat": (30, 196),
+    "semget": (64, 190),
+    "semctl": (66, 191),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
+    "msgget": (68, 186),
+    "msgctl": (71, 187),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+}
+# ...and what may be done only to the caller itself, whose number is 0: by the position of the number, and what else has
+# to be 0 or 1 with it (setpriority(PRIO_PROCESS), ioprio_set(IOPRIO_WHO_PROCESS)).
+TO_ONESELF: dict[str, tuple[tuple[int | None, int | None], dict[int, int]]] = {
+    "prlimit64": ((302, 261), {0: 0}),
+    "setpriority": ((141, 140), {0: 0, 1: 0}),
+    "ioprio_set": ((251, 30), {0: 1, 1: 0}),
+    "sched_setaffinity": ((203, 122), {0: 0}),
+    "sched_setscheduler": ((144, 119), {0: 0}),
+    "sched_setparam": ((142, 118), {0: 0}),
+    "sched_setattr": ((314, 274), {0: 0}),
+    "migrate_pages": ((256, 238), {0: 0}),
+    "move_pages": ((279, 239), {0: 0}),
+}
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 CALLS: Numbers = {
     "socket": (41, 198),
@@ -107,30 +136,39 @@ CALLS: Numbers = {
 }
 
 
-def program(network: bool = False, unseen: bool = False, truncate: bool = False) -> bytes:
+def program(
+    network: bool = False, unseen: bool = False, truncate: bool = False, among: bool = False
+) -> bytes:
     """The filter, 8 bytes an instruction. network: internet sockets stay allowed (never Unix sockets).
 
-    unseen: refuse also what Landlock cannot (chmod and the like); truncate: refuse truncate(2) by path.
+    unseen: refuse also what Landlock cannot (chmod and the like); truncate: refuse truncate(2) by path; among: it runs
+    among the user's other processes, which it may not touch.
     Fault tool_denied on a machine whose call numbers are not known here.
     """
-    return _program(os.uname().machine, network, unseen, truncate)
+    return _program(os.uname().machine, network, unseen, truncate, among)
 
 
 @functools.cache
-def _program(machine: str, network: bool, unseen: bool, truncate: bool) -> bytes:
+def _program(machine: str, network: bool, unseen: bool, truncate: bool, among: bool) -> bytes:
     if machine not in MACHINES:
         raise Fault("tool_denied", f"sandbox unavailable: no system call filter for {machine}")
     column, arch = MACHINES[machine]
     code = [*_unless(EQUAL, arch, KILL, load=ARCH), _step(LOAD, NUMBER)]
     if machine == "x86_64":
         code += [_step(AT_LEAST, 0x40000000, 0, 1), _step(RETURN, KILL)]  # x32 calls
-    refused = {**REFUSED, **(UNSEEN if unseen else {}), **(TRUNCATE if truncate else {})}
+    more = ((unseen, UNSEEN), (truncate, TRUNCATE), (among, OUTLIVING))
+    refused = {**REFUSED, **{k: v for wanted, table in more if wanted for k, v in table.items()}}
     for numbers in refused.values():
         code += _when(numbers[column], [_step(RETURN, EPERM)])
     code += _when(
         CALLS["clone3"][column], [_step(RETURN, ENOSYS)]
     )  # its flags lie in memory: use clone
     code += _when(CALLS["clone"][column], _argument(0, ANY_BIT, NAMESPACES, EPERM))
+    for pair, wanted in TO_ONESELF.values() if among else ():
+        code += _when(
+            pair[column],
+            [one for n, v in wanted.items() for one in _unless(EQUAL, v, EPERM, load=16 + 8 * n)],
+        )
     terminal = [*_argument(1, EQUAL, TIOCSTI, EPERM), *_argument(1, EQUAL, TIOCLINUX, EPERM)]
     code += _when(CALLS["ioctl"][column], terminal)
     for name, position in (("mknod", 1), ("mknodat", 2)):

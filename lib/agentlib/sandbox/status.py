@@ -55,7 +55,6 @@ def missing(way: str) -> list[str]:
         lacks += [
             "a folder with .git, AGENTS.md or secrets cannot be written (work and net are refused there)",
             "in work and net, mode, owner, times and attributes of one's own files elsewhere can be changed",
-            "a tool's children in sessions of their own may outlive it",
         ]
         lacks += ["signals to other processes of this user are not refused"] if version < 6 else []
         lacks += ["files cannot be linked or moved between folders"] if version < 2 else []

@@ -11,7 +11,6 @@ import random
 import re
 import signal
 import socket
-import subprocess
 import time
 from contextlib import contextmanager
 
@@ -19,6 +18,7 @@ from agentlib import paths, stderr
 from agentlib.faults import Fault, Interrupted
 from agentlib.launch import command, start
 from agentlib.process import run
+from agentlib.process.child import Child
 from agentlib.types import Iterator, Namespace
 
 KILL = 2.0  # seconds between TERM and KILL
@@ -87,7 +87,7 @@ def pause(until: float) -> None:
         notify("WATCHDOG=1")
 
 
-def watched(child: run.Child, limit: float) -> bool:
+def watched(child: Child, limit: float) -> bool:
     """Whether the run ends within so many seconds; with signs of life while it lasts."""
     until = time.monotonic() + limit
     while not child.ended(min(until - time.monotonic(), beat())):
@@ -118,8 +118,8 @@ def once(args: Namespace, leash: command.Leash) -> int:
     cell = start.cell(argv, start.USER, start.TYPED, env=dict(os.environ))
     child, late, status = None, False, 0
     try:
-        with held():
-            child = leash.start(lambda: run.Own(cell.options, subprocess.DEVNULL))
+        with held(), open(os.devnull, "rb") as null:
+            child = leash.start(lambda: run.start(cell.options, null.fileno()))
         late = not watched(child, seconds(args.timeout))
         if late:
             log(4, f"run ended after {args.timeout}, its time limit")

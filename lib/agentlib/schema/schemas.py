@@ -11,6 +11,7 @@ import stat
 
 from agentlib import paths, records
 from agentlib.faults import Fault
+from agentlib.process import status
 from agentlib.schema import cache as schema_cache
 from agentlib.schema import shebang, trust
 from agentlib.types import TYPE_CHECKING, Any, Iterable, Record, Sequence
@@ -151,12 +152,8 @@ def answer(outcome: Outcome) -> list[Any]:
         raise Fault("bad_response", f"--agent-schema: {outcome.why}")
     if outcome.status:
         said = outcome.err.decode("utf-8", "replace").strip().splitlines()[-1:]
-        signum = (
-            -outcome.status if outcome.status < 0 else outcome.status - 128
-        )  # 128 + N: as the sandbox says it
-        how = f"signal {signum}" if signum > 0 else f"status {outcome.status}"
         why = "".join(f": {line[:200]}" for line in said)
-        raise Fault("bad_response", f"--agent-schema ends with {how}{why}")
+        raise Fault("bad_response", f"--agent-schema {status.words(outcome.status)}{why}")
     try:
         return [records.loads(outcome.out)]
     except ValueError:  # not one document: a line a tool

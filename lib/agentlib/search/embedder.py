@@ -10,6 +10,7 @@ from operator import mul
 from agentlib import paths
 from agentlib.faults import Fault
 from agentlib.messages.vectors import checked
+from agentlib.process.child import Direct, bound
 from agentlib.process.coprocess import Coprocess
 from agentlib.types import Any, Iterable, Iterator, Record
 
@@ -36,7 +37,9 @@ class Embedder:
             provider,
             *(["--model", model] if slash else []),
         ]
-        self._filter = Coprocess("agent-llm", {"args": command}, _final, kind="server")
+        self._filter = Coprocess(
+            "agent-llm", {"args": bound(command)}, _final, kind="server", start=Direct
+        )
         self._spec, self._count = spec, 0
         self.model = ""  # PROVIDER/MODEL as the last answer says
 

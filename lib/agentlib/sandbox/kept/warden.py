@@ -5,9 +5,8 @@ bubblewrap's; in them each cell has name spaces of its own (processes, mounts, I
 places, no capabilities, the filter of system calls, the limits. Where there is no bubblewrap this runs outside, and
 puts Landlock on each cell (confine.py).
 
-FD is a socket of packets, each one object in marshal's form: the setup, which is answered, and then the orders. With
-an order come the tool's three descriptors and the cell's line. A byte on the line is a signal for the cell, its end is
-KILL; back goes, once, the exit status: a signed number of four bytes.
+FD is a socket of packets: the setup, an object in marshal's form, which is answered, and then orders (supervisor.py):
+argv, env, cwd, limits; confined, what Landlock is to hold.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import gc
 import marshal
 import os
 import resource  # noqa: F401  (limits.py needs it in each cell: here it is loaded once)
-import select
 import signal
 import socket
 import sys
@@ -25,6 +23,8 @@ import sys
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")))
 
 from agentlib.faults import Fault
+from agentlib.private import undumpable
+from agentlib.process.supervisor import HEARD, IGNORED_BY_PYTHON, LIBC, Server
 from agentlib.sandbox import confine, limits, seccomp
 from agentlib.types import Any, Callable
 
@@ -46,114 +46,44 @@ OWN_SPACES = 0x00020000 | 0x08000000 | 0x20000000  # CLONE_NEWNS, CLONE_NEWIPC, 
 NEW_USERS = 0x10000000  # CLONE_NEWUSER
 DUMPABLE, DROP_FROM_BOUND, AMBIENT, CLEAR_ALL = 4, 24, 47, 4  # linux/prctl.h
 CAPABILITY_VERSION_3 = 0x20080522
-IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
-LIBC = ctypes.PyDLL(
-    None, use_errno=True
-)  # keeps hold of the interpreter: clone(2) returns in two processes
 
 
-class Warden:
-    """setup: packet (bytes of an order at most), view (None: there are no walls), network, user (uid, gid)."""
+class Warden(Server):
+    """setup: view (None: there are no walls), network, user (uid, gid)."""
 
     def __init__(self, setup: dict[str, Any]) -> None:
-        self.packet, self.walled, self.user = (
-            setup["packet"],
-            setup["view"] is not None,
-            setup["user"],
-        )
-        self.cells: dict[
-            int, tuple[int, int, int]
-        ] = {}  # by handle and by line: (pid, handle, line)
-        self.poll = select.poll()
+        super().__init__(alone)
+        self.walled, self.user = setup["view"] is not None, setup["user"]
         if self.walled:
+            self.kill = signal.SIGKILL
             self.refill = refiller(setup["view"])
             self.filter = seccomp.installer(seccomp.program(setup["network"]))
             furnish(self.user)
-
-    def serve(self, orders: socket.socket) -> int:
-        """Until the orders end, and with them everything here."""
-        self.poll.register(orders, select.POLLIN)
-        while True:
-            for descriptor, _ in self.poll.poll():
-                if descriptor in self.cells:
-                    self.attend(descriptor)
-                elif descriptor == orders.fileno() and not self.take(orders):
-                    return self.end()
-
-    def take(self, orders: socket.socket) -> bool:
-        """One order; whether there was one."""
-        packet, given, _, _ = socket.recv_fds(orders, self.packet, 4)
-        if not packet:
-            return False
-        for one in given:
-            os.set_inheritable(one, False)  # no tool gets what belongs to another
-        line = given.pop()
-        try:
-            pid = self.begin(marshal.loads(packet), given)
-            handle = os.pidfd_open(pid)
-        except OSError as bad:
-            os.write(given[2], f"sandbox: {bad.strerror}\n".encode())
-            report(line, 126)
-            os.close(line)
         else:
-            self.cells[handle] = self.cells[line] = (pid, handle, line)
-            self.poll.register(handle, select.POLLIN)
-            self.poll.register(line, select.POLLIN)
-        for one in given:
-            os.close(one)
-        return True
+            undumpable()
+            signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
 
-    def begin(self, order: dict[str, Any], given: list[int]) -> int:
+    def begin(self, order: dict[str, Any], line: int, files: list[int]) -> int:
         """The number of a new process, which becomes the cell."""
-        spaces = OWN_SPACES if self.walled else 0
-        pid: int = LIBC.syscall(CLONE[os.uname().machine], spaces | signal.SIGCHLD, 0, 0, 0, 0)
+        if not self.walled:
+            return super().begin(order, line, files)
+        number = CLONE[os.uname().machine]
+        pid: int = LIBC.syscall(number, OWN_SPACES | signal.SIGCHLD, 0, 0, 0, 0)
         check(pid, "clone")
         if pid == 0:
             try:
-                (self.inhabit if self.walled else alone)(order, given)
+                self.inhabit(order, files)
             except BaseException as bad:
-                os.write(given[2], f"sandbox: {bad}\n".encode())
+                os.write(files[2], f"sandbox: {bad}\n".encode())
             finally:
                 os._exit(126)
         return pid
-
-    def attend(self, descriptor: int) -> None:
-        """A cell has ended, or is to get a signal."""
-        pid, handle, line = self.cells[descriptor]
-        if descriptor == line:
-            wanted = os.read(line, 1)
-            if not wanted:  # whoever waited for it is gone
-                self.poll.unregister(line)
-            return self.signal(pid, wanted[0] if wanted else signal.SIGKILL)
-        self.signal(
-            pid, signal.SIGKILL
-        )  # what it leaves in its group, where there are no name spaces
-        report(line, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-        for one in (handle, line):
-            del self.cells[one]
-            try:
-                self.poll.unregister(one)
-            except KeyError:
-                pass
-            os.close(one)
-
-    def signal(self, pid: int, signum: int) -> None:
-        """To all of a cell: its first process passes TERM on, and with that process its name space ends."""
-        try:
-            (os.kill if self.walled else os.killpg)(pid, signum)
-        except ProcessLookupError:
-            pass
-
-    def end(self) -> int:
-        """Nothing outlives us."""
-        for pid, _, _ in self.cells.values():
-            self.signal(pid, signal.SIGKILL)
-        return 0
 
     def inhabit(self, order: dict[str, Any], given: list[int]) -> None:
         """Be the first process of a cell: furnish it, start the tool, and end with it."""
         os.setsid()
         self.refill()
+        os.makedirs(order["cwd"], exist_ok=True)
         os.chdir(order["cwd"])
         if self.user != (0, 0):
             become(*self.user)
@@ -177,24 +107,25 @@ class Warden:
                 os._exit(code if code >= 0 else 128 - code)
 
 
-def alone(order: dict[str, Any], given: list[int]) -> None:
-    """Be the tool, behind Landlock."""
-    os.setsid()
-    for n, one in enumerate(given):
-        os.dup2(one, n)
-    os.chdir(order["cwd"])
-    confine.confine(order["confined"])
-    for signum in IGNORED_BY_PYTHON:
-        signal.signal(signum, signal.SIG_DFL)
-    os.execve(order["argv"][0], order["argv"], order["env"])
-
-
-def report(line: int, status: int) -> None:
-    """The exit status, to whoever still waits for it."""
+def alone(order: dict[str, Any], files: list[int]) -> int:
+    """The number of the tool's process, behind Landlock."""
+    pid = os.fork()
+    if pid:
+        return pid
     try:
-        os.write(line, status.to_bytes(4, "little", signed=True))
-    except OSError:
-        pass
+        os.setsid()
+        for number, one in enumerate(files):
+            os.dup2(one, number)
+        os.chdir(order["cwd"])
+        confine.confine(order["confined"])
+        for signum in IGNORED_BY_PYTHON:
+            signal.signal(signum, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.execve(order["argv"][0], order["argv"], order["env"])
+    except BaseException as bad:
+        os.write(2, f"sandbox: {bad}\n".encode())
+    finally:
+        os._exit(126)
 
 
 def refiller(view: View) -> Callable[[], None]:
@@ -327,4 +258,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    os._exit(main(sys.argv[1:]))

@@ -13,8 +13,9 @@ import threading
 from agentlib.types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agentlib.process.child import Child
     from agentlib.sandbox.cell import Cell
-    from agentlib.sandbox.kept.ward import Lodger, Ward
+    from agentlib.sandbox.kept.ward import Ward
 
 ALONE = 2  # calls that have a bubblewrap of their own before one is kept up
 MOST = 8  # kept up at once; what is shown changes seldom
@@ -29,9 +30,9 @@ class Wards:
         self._old: list[Ward] = []  # of no use for more calls
         self._lock = threading.Lock()
 
-    def begin(self, cell: Cell, *given: int) -> Lodger | None:
+    def begin(self, cell: Cell, *given: int) -> Child | None:
         """Start the cell's tool in a kept sandbox; None where it needs one of its own. OSError: it cannot start."""
-        if cell.way == "off" or not cell.view.visible:
+        if cell.way == "off":
             return None
         key = _key(cell)
         ward = self._ward(key, cell)
@@ -85,6 +86,21 @@ def _put_up(cell: Cell) -> Ward | None:
         return Ward(cell)
     except OSError:
         return None
+
+
+def status(folder: str) -> str:
+    """Whether calls share a sandbox in this working folder, and why not, in a line."""
+    from agentlib.faults import Fault
+    from agentlib.sandbox.cell import Cell, environment
+    from agentlib.sandbox.kept.ward import Ward
+
+    try:
+        with Cell(["/bin/true"], "read", folder, env=environment()) as cell:
+            Ward(cell).close()
+            first = "third" if cell.way == "bubblewrap" else "first"
+    except (Fault, OSError) as bad:
+        return f"calls: each has a sandbox of its own: {bad}"
+    return f"calls: from the {first} on they share a sandbox, in cells of their own"
 
 
 def _key(cell: Cell) -> Any:

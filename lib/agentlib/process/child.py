@@ -1,0 +1,116 @@
+"""A process that runs for us, and the plainest of them: a child of ours."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+
+from agentlib.process.inside import inside
+from agentlib.types import Any, Protocol
+
+PATIENCE = 10.0  # seconds that a sandbox has to stand
+
+
+class Child(Protocol):
+    """A process that runs for us: a child of ours (Direct), or a server's (supervised.py).
+
+    left: once it is reaped, the names of what it left running, all ended.
+    """
+
+    handle: int
+    left: str
+
+    def signal(self, signum: int) -> None: ...
+    def ended(self, seconds: float) -> bool: ...
+    def reap(self) -> int: ...
+
+
+class Direct:
+    """A child of ours: a program of the suite's own, or bubblewrap, which ends with us. handle: readable at its end."""
+
+    left = ""
+
+    def __init__(
+        self,
+        options: dict[str, Any],
+        stdin: int,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> None:
+        """options: as for start(); session: whether it gets one of its own. OSError: no start."""
+        self._alone = options.get("session", True)
+        numbers = {0: stdin, 1: stdout, 2: stderr, **options.get("files", {})}
+        self._pid = os.posix_spawnp(
+            options["args"][0],
+            options["args"],
+            os.environ if options.get("env") is None else options["env"],
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, one, n) for n, one in numbers.items() if one is not None
+            ],
+            setsid=self._alone,
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+        )
+        self.handle = self._pid
+        try:
+            self.handle = os.pidfd_open(self._pid)
+            if gate := options.get("gate"):
+                self._let_go(*gate)
+        except BaseException:  # no more descriptors to be had; a signal that ends us
+            self.signal(signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            raise
+
+    def _let_go(self, ready: int, go: int) -> None:
+        """In the thread that a sandbox ends with: let the tool begin, now that the one cannot go without the other."""
+        poll = select.poll()
+        poll.register(ready, select.POLLIN)
+        poll.register(self.handle, select.POLLIN)
+        if (ready, select.POLLIN) in poll.poll(PATIENCE * 1000):
+            os.write(go, b"go\n")
+
+    def signal(self, signum: int) -> None:
+        """To its group, whose number stays the child's as long as it is not reaped; TERM to what runs in a sandbox, for
+        that would end at once, and all in it with no time to tidy up."""
+        if self.handle < 0:
+            return
+        within = inside(self._pid) if signum == signal.SIGTERM else []
+        try:
+            for pid in within:
+                os.kill(pid, signum)
+            if not within:
+                (os.killpg if self._alone else os.kill)(self._pid, signum)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends within these seconds."""
+        return readable(self.handle, seconds)
+
+    def reap(self) -> int:
+        """Wait for its end; its status as Popen tells it."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return self._status
+
+
+def readable(handle: int, seconds: float) -> bool:
+    """Whether a descriptor is ready within these seconds; a closed one is."""
+    poll = select.poll()
+    if handle >= 0:
+        poll.register(handle, select.POLLIN)
+    return handle < 0 or bool(poll.poll(max(0.0, seconds) * 1000))
+
+
+def bound(argv: list[str]) -> list[str]:
+    """The same command of the suite's own, which gets TERM when the thread that starts it is gone, where that can be.
+
+    One that is gone before TERM could be asked for is seen by the number of the parent.
+    """
+    leader, check = shutil.which("setpriv"), '[ "$PPID" = "$0" ] && exec "$@"'
+    if not leader:
+        return argv
+    return [leader, "--pdeathsig", "TERM", "--", "/bin/sh", "-c", check, str(os.getpid()), *argv]

@@ -1,0 +1,127 @@
+"""Processes that a server starts for us, so that they end with us whatever becomes of us (supervisor.py, warden.py)."""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+from agentlib.process.child import readable
+from agentlib.types import Any, Callable, Sequence
+
+SUPERVISOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "supervisor.py")
+KILLED = -int(signal.SIGKILL)
+UNSTARTED = 1000  # supervisor.py's word for an errno
+# of a server: ended, or closed by another thread
+GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
+
+
+class Ordered:
+    """A process that a server (supervisor.py, warden.py) started for us, with all that it starts.
+
+    over: called when it has been reaped. left: then, the names of what it left running, which was ended.
+    """
+
+    left = ""
+
+    def __init__(
+        self,
+        orders: socket.socket,
+        order: dict[str, Any],
+        files: Sequence[int],
+        over: Callable[[], None] = lambda: None,
+    ) -> None:
+        """orders: the server's. files: the descriptors that the process gets. BrokenPipeError: no more server."""
+        self._over = over
+        self._line, theirs = socket.socketpair()
+        paper = os.memfd_create("order")
+        try:
+            os.write(paper, marshal.dumps(order))
+            os.lseek(paper, 0, os.SEEK_SET)
+            socket.send_fds(orders, [b"."], [paper, theirs.fileno(), *files])
+        except OSError as bad:
+            self._line.close()
+            if bad.errno in GONE:
+                raise BrokenPipeError(bad.errno, "the server is gone") from None
+            raise
+        finally:
+            os.close(paper)
+            theirs.close()
+        self.handle = self._line.fileno()
+
+    def signal(self, signum: int) -> None:
+        """To its group, or to all that runs in its sandbox; KILL to everything that it started."""
+        try:
+            self._line.send(bytes([signum]))
+        except OSError:  # it has ended
+            pass
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends within these seconds."""
+        return readable(self.handle, seconds)
+
+    def reap(self) -> int:
+        """Wait for its end; its status as Popen tells it. OSError where it could not be started."""
+        try:
+            said = self._line.recv(4096)
+        except OSError:
+            said = b""
+        self.handle = -1
+        self._line.close()
+        self._over()
+        self.left = said[4:].decode("utf-8", "replace")
+        status = int.from_bytes(said[:4], "little", signed=True) if len(said) >= 4 else KILLED
+        if status <= -UNSTARTED:
+            raise OSError(-UNSTARTED - status, os.strerror(-UNSTARTED - status))
+        return status
+
+
+class Supervised(Ordered):
+    """A program with a supervisor, of the one server that this process has for all of them."""
+
+    _server: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
+    _lock = threading.Lock()
+
+    def __init__(self, options: dict[str, Any], *files: int) -> None:
+        """options: as for run.start(). files: its standard input, output and error."""
+        more = options.get("files", {})
+        order = {
+            "argv": options["args"],
+            "env": dict(os.environ if options.get("env") is None else options["env"]),
+            "cwd": options.get("cwd") or os.getcwd(),
+            "numbers": list(more),
+        }
+        try:
+            super().__init__(self._serving(), order, [*files, *more.values()])
+        except BrokenPipeError:  # somebody has ended it
+            super().__init__(self._serving(anew=True), order, [*files, *more.values()])
+
+    @classmethod
+    def _serving(cls, anew: bool = False) -> socket.socket:
+        """Where the orders of this process go; anew: after a server that has ended."""
+        with cls._lock:
+            if anew and cls._server and cls._server[1].poll() is not None:
+                cls._server[0].close()
+                cls._server = None
+            if cls._server is None:
+                orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                number, none = theirs.fileno(), subprocess.DEVNULL
+                python = os.path.abspath(sys.executable or "/usr/bin/python3")
+                with theirs:
+                    server = subprocess.Popen(
+                        [python, "-IS", SUPERVISOR, str(number)],
+                        env={},
+                        cwd="/",
+                        start_new_session=True,
+                        stdin=none,
+                        stdout=none,
+                        stderr=none,
+                        pass_fds=(number,),
+                    )
+                cls._server = orders, server
+            return cls._server[0]
