@@ -19,7 +19,7 @@ kinds() { jq -r 'select(.role == "tool") | .error.kind // "none"' <<<"$output"; 
     equal 0 "$status"
     ((SECONDS - began < 5))
     equal $'tool_timeout\nnone' "$(kinds)"
-    has "$(results)" "sleeper was ended after 1 s"
+    has "$(results)" "sleeper timed out after 1 s"
 }
 
 @test "--tool-timeout bounds a tool that asks for more, and one that ignores TERM" {

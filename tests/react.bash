@@ -24,6 +24,7 @@ react() {
 # results: the contents of all tool messages in the output of --events, one JSON string a line.
 results() { jq -c 'select(.role == "tool") | .content' <<<"$output"; }
 
+# shellcheck disable=SC2034  # for those who load this
 as=() FOLDER=
 
 # plain_user: what is started with "${as[@]}" runs as nobody, with the tools in a folder that nobody can reach.
@@ -34,6 +35,7 @@ plain_user() {
     mv tools "$FOLDER" && cd "$FOLDER" || return
     chmod -R a+rwX .
     sed "s#$SCRATCH/here#$FOLDER#" "$SCRATCH/here/tools.jsonl" >tools.jsonl
+    # shellcheck disable=SC2034
     as=(setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$FOLDER" TMPDIR=/tmp)
     export PATH=$ROOT/bin:/usr/bin:/bin
 }
