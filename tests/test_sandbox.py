@@ -619,7 +619,7 @@ def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
             "write": [],
         }
         confine.confine(wanted)
-        assert asked == {"unseen": True, "truncate": version < 3}
+        assert asked == {"unseen": True, "truncate": version < 3, "among": True}
 
 
 def test_a_tool_that_is_not_there_is_told_so(tmp_path):

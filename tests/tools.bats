@@ -217,7 +217,7 @@ END
     chmod +x hasty
     run --separate-stderr timeout 10 ./hasty <<<'{"pattern":"(a+)+$","path":"letters"}'
     equal 1 "$status"
-    has "$stderr" "timed out after 1 s"
+    has "$stderr" "not done after 1 s"
 }
 
 @test "write_file makes folders, replaces whole files and keeps the mode" {
