@@ -36,7 +36,7 @@ def call(profile: str, folder: Path, way: str, rooms: wards.Wards | None) -> Cal
         with sandbox_cell.Cell(["/bin/true"], profile, str(folder), env=ENV) as cell:
 
             def begin(*given: int) -> run.Child:
-                return rooms and rooms.begin(cell, *given) or run.Own(cell.options, *given)
+                return rooms and rooms.begin(cell, *given) or run.start(cell.options, *given)
 
             assert run.run(begin, b"", 10, 10, run.Leash()).status == 0
 
