@@ -100,6 +100,7 @@ def test_a_warden_that_is_gone_ends_its_calls_and_the_next_have_their_own(
         ward = next(iter(rooms._kept.values()))
         assert ward
         ward._child.signal(9)
+        assert ward._child.ended(5)
         assert child.ended(5) and child.reap() == KILLED
     assert call(rooms, tmp_path, "exit 0") is None
 
