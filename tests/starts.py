@@ -4,7 +4,7 @@
     tests/starts.py        print the places as a table (docs/safety.md holds it), and what tests/starts.txt lacks
 
 Python is read by its syntax tree: what starts a process itself (subprocess, os.exec*, os.fork, clone …), and who uses
-the parts of the suite that do (Own, Coprocess, run). In shells it is the first words of commands, in other languages
+the parts of the suite that do (Direct, Supervised, Coprocess, run, start). In shells it is the first words of commands, in other languages
 the names of their starters.
 """
 
@@ -27,12 +27,9 @@ MODULES = {  # what of a module starts a process; None: all of it
     "runpy": r"\w+",
 }
 ASYNC = {"create_subprocess_exec", "create_subprocess_shell", "subprocess_exec", "subprocess_shell"}
-OURS = {
-    "Own",
-    "Coprocess",
-    "ProcessPoolExecutor",
-}  # classes that start a process when they are made
-RUNS = {"agentlib.process.run": "run", "agentlib.schema.probe": "run"}  # functions that do
+# classes that start a process when they are made, and functions that do
+OURS = {"Direct", "Supervised", "Coprocess", "ProcessPoolExecutor"}
+RUNS = {"agentlib.process.run": ("run", "start"), "agentlib.schema.probe": ("run",)}
 HOW = {
     "door": "`launch.start.cell`: origin, policy, environment, sandbox",
     "part": "the part that starts what another place made ready",
@@ -49,7 +46,7 @@ KEYWORDS = set(
 )
 BUILTIN = set(
     "echo printf read set shift local export unset exit return cd trap test [ [[ true false : . wait kill readonly"
-    " declare mapfile type let break continue umask".split()
+    " declare mapfile type let break continue umask ulimit".split()
 )
 BEFORE = {"exec", "command", "env", "xargs", "nohup"}  # the next word is a command too
 OTHERS = re.compile(
@@ -93,29 +90,33 @@ def annotations(tree: ast.AST) -> Iterator[ast.AST]:
                 yield kind
 
 
-def runners(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """(name, function) by which the runners of the suite are known in a source."""
+def runners(tree: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(name, functions) by which the runners of the suite are known in a source."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             for one in node.names:
                 module = f"{node.module}.{one.name}"
                 if module in RUNS:
                     yield one.asname or one.name, RUNS[module]
+                if one.name in RUNS.get(str(node.module), ()):
+                    yield one.asname or one.name, ("",)
 
 
-def starter(node: ast.AST, runs: dict[str, str]) -> str:
+def starter(node: ast.AST, runs: dict[str, tuple[str, ...]]) -> str:
     """What a node of a syntax tree starts a process with, '' for nothing."""
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
         base = node.value.id
         if base in MODULES and re.fullmatch(MODULES[base], node.attr):
             return f"{base}.{node.attr}"
-        if runs.get(base) == node.attr:
+        if node.attr in runs.get(base, ()):
             return f"{base}.{node.attr}"
     if isinstance(node, (ast.Attribute, ast.Name)):
         name = node.attr if isinstance(node, ast.Attribute) else node.id
         if name in ASYNC or name == "CLONE" and isinstance(node.ctx, ast.Load):
             return name
     if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Name) and "" in runs.get(node.func.id, ()):
+            return node.func.id
         return called(node)
     if isinstance(node, ast.ImportFrom) and node.module in MODULES:
         names = [one.name for one in node.names if re.fullmatch(MODULES[node.module], one.name)]
