@@ -83,7 +83,7 @@ def ledger(path: str, response: Record | None = None) -> dict[str, Any]:
                 raise ValueError("not an object")
             if response is not None:
                 enter(book, response)
-                rewrite(file, records.dumps(book).encode() + b"\n")
+                rewrite(file, records.line(book))
             return book
     except OSError as bad:
         why = bad.strerror or str(bad)
@@ -95,7 +95,7 @@ def ledger(path: str, response: Record | None = None) -> dict[str, Any]:
 def create(usd: float | None, tokens: int | None) -> str:
     """The path of a new ledger in the user's runtime folder: the value of AGENT_BUDGET for a pipeline."""
     path = str(paths.runtime() / f"budget-{time.time_ns():x}-{os.getpid()}")
-    replace(path, records.dumps({"usd": usd, "tokens": tokens}).encode() + b"\n")
+    replace(path, records.line({"usd": usd, "tokens": tokens}))
     return path
 
 

@@ -1,8 +1,4 @@
-"""Read and write records: JSON lines, one object a line, `type` first. The only module that names a JSON codec.
-
-The reading is strict where two programs could differ (RFC 8259; docs/protocol.md): no NaN or Infinity, no key
-twice in one object, no number that overflows. Lone surrogates become U+FFFD on the way out.
-"""
+"""Read and write records: JSON lines, one object a line, `type` first. What is JSON and what is not says codec.py."""
 
 from __future__ import annotations
 
@@ -12,8 +8,11 @@ import os
 import select
 import sys
 
+from agentlib.codec import dumps, encode, foreign, loads
 from agentlib.faults import Fault
 from agentlib.types import Any, Iterator, NamedTuple, Record
+
+__all__ = ["dumps", "encode", "foreign", "loads"]  # of codec, for whoever has to do with records
 
 
 class Line(NamedTuple):
@@ -31,87 +30,6 @@ _writing = _thread.allocate_lock()
 
 class ClosedPipe(BaseException):
     """The reader of our standard output is gone: end in silence."""
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) < len(pairs):
-        seen: set[str] = set()
-        twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice!r} stands twice in one object")
-    return out
-
-
-def _constant(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {text[:40]} is too large")
-    return value
-
-
-def _load_json() -> None:
-    """Put the codecs in place at their first use: json costs 3 ms, and a warm agent-discover needs none."""
-    from json import JSONDecoder, JSONEncoder
-
-    globals().update(
-        _decode=JSONDecoder(
-            object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float
-        ).decode,
-        _decode_foreign=JSONDecoder(parse_constant=_constant).decode,
-        _encode=JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode,
-    )
-
-
-def _decode(text: str) -> Any:
-    _load_json()
-    return _decode(text)
-
-
-def _decode_foreign(text: str) -> Any:
-    _load_json()
-    return _decode_foreign(text)
-
-
-def _encode(value: Any) -> str:
-    _load_json()
-    return _encode(value)
-
-
-sys.set_int_max_str_digits(0)  # integers keep their digits; LINE_CAP bounds them
-
-
-def loads(text: str | bytes) -> Any:
-    """The value of one JSON document. ValueError, in words for a person, where it is not one."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8")  # UnicodeDecodeError is a ValueError
-    try:
-        return _decode(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def foreign(text: str | bytes) -> Any:
-    """The value of a vendor's JSON, read in C throughout: a key twice is no error, and the last one counts."""
-    try:
-        return _decode_foreign(text.decode("utf-8") if isinstance(text, bytes) else text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def dumps(value: Any) -> str:
-    """One line of JSON, without its line end; always valid UTF-8, whatever the strings hold."""
-    text = _encode(value)
-    try:
-        text.encode()
-    except (
-        UnicodeEncodeError
-    ):  # joins a surrogate pair that came in two pieces, replaces a lone half
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def lines(stream: io.BufferedIOBase | Any) -> Iterator[tuple[int, bytes]]:
@@ -191,9 +109,14 @@ def text_of(data: bytes) -> str:
     return data.decode(codec, "replace")
 
 
+def line(record: Record) -> bytes:
+    """One record as a line, with its line end."""
+    return encode(record) + b"\n"
+
+
 def write(record: Record) -> None:
     """One record to standard output, at once."""
-    put(dumps(record).encode() + b"\n")
+    put(line(record))
 
 
 def out(data: memoryview) -> int:

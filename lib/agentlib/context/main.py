@@ -79,7 +79,7 @@ def fetched(url: str) -> Record:
     """A page, by the tool fetch_url, which refuses addresses of this machine and its network."""
     tool = str(paths.ROOT / "tools" / "fetch_url")
     try:
-        asked = records.dumps({"url": url}).encode()
+        asked = records.encode({"url": url})
         done = subprocess.run([tool], input=asked, capture_output=True, timeout=FETCH_SECONDS)
     except subprocess.TimeoutExpired:
         raise Fault("timeout", f"{url}: no answer in {FETCH_SECONDS} s") from None

@@ -158,7 +158,7 @@ def _handed(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
             )
         return words, str(arguments.get("stdin") or "").encode("utf-8", "replace")
     try:
-        return [], records.dumps(arguments).encode() + b"\n"
+        return [], records.line(arguments)
     except RecursionError:
         raise Fault(
             "invalid_arguments", f"{tool.name} was not run: its arguments are nested too deeply."

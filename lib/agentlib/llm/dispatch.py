@@ -257,9 +257,7 @@ class Dispatch:
             {name: value for name, value in record.items() if name != "id"} for record in answer
         ]
         for store, asked in call.kept.items():
-            asked, kept = records.loads(
-                keys.scrub(records.dumps([asked, kept]).encode(), self.out.secrets)
-            )
+            asked, kept = records.loads(keys.scrub(records.encode([asked, kept]), self.out.secrets))
             try:
                 store.keep(asked, kept)
             except OSError as bad:

@@ -71,7 +71,7 @@ class Lines:
         return 1 if self.failures else 0
 
     def _put(self, record: Record, raw: bytes | None) -> None:
-        self.out.put((raw if raw is not None else records.dumps(record).encode()) + b"\n")
+        self.out.put((raw if raw is not None else records.encode(record)) + b"\n")
 
 
 class Whole:
@@ -88,7 +88,7 @@ class Whole:
     def final(self, call: Call, record: Record, raw: bytes | None) -> None:
         """The answer, or why there is none."""
         self.record = record
-        self.out.put((raw if raw is not None else records.dumps(record).encode()) + b"\n")
+        self.out.put((raw if raw is not None else records.encode(record)) + b"\n")
 
     def other(self, raw: bytes) -> None:
         """Nothing: one record was asked for."""

@@ -113,7 +113,7 @@ class Pool:
             wire = f"{wire}#{self._count}"
         child.calls[wire], child.asked = call, True
         call.heard = time.monotonic()
-        child.send(records.dumps({"type": "request", "id": wire, **request}).encode() + b"\n")
+        child.send(records.line({"type": "request", "id": wire, **request}))
         self._watch_clocks(self._expiry(call))
         if wire in child.early:
             self.hear(child, child.early.pop(wire))

@@ -47,7 +47,7 @@ def key(asked: Record) -> str:
     """The name of a canonical request."""
     import hashlib
 
-    return hashlib.sha256(records.dumps(asked).encode()).hexdigest()[:32]
+    return hashlib.sha256(records.encode(asked)).hexdigest()[:32]
 
 
 class Recorder:
@@ -60,7 +60,7 @@ class Recorder:
     def keep(self, asked: Record, answer: list[Record]) -> None:
         """One exchange, whatever its end."""
         exchange = {"type": "exchange", "key": key(asked), "request": asked, "records": answer}
-        append(self.path, records.dumps(exchange).encode() + b"\n")
+        append(self.path, records.line(exchange))
 
 
 class Player:
@@ -130,7 +130,7 @@ class Cache:
         """Keep an answer and its deltas; a file is there whole or not at all."""
         if answer[-1].get("type") == "error":
             return
-        lines = (records.dumps(record).encode() + b"\n" for record in answer)
+        lines = (records.line(record) for record in answer)
         replace(self._file(asked), b"".join(lines))
 
     def _file(self, asked: Record) -> str:

@@ -140,7 +140,7 @@ def recall(args: Namespace) -> int:
     record = store.recall(args.namespace, args.words[0])
     if record is None:
         return 1
-    records.put(records.dumps(record).encode() + b"\n" if args.json else shown(record["value"]))
+    records.put(records.line(record) if args.json else shown(record["value"]))
     return 0
 
 
@@ -189,7 +189,7 @@ def export(args: Namespace) -> int:
     flat = {
         record["key"]: record["value"] for record in opened(args).items(args.namespace, args.tag)
     }
-    records.put(records.dumps(flat).encode() + b"\n")
+    records.put(records.line(flat))
     return 0
 
 
@@ -261,10 +261,7 @@ class Keeper:
         except Fault as bad:
             self.failed += 1
             self.held.append(
-                records.dumps(
-                    Fault(bad.kind, f"line {line.number}: {bad.message}").record()
-                ).encode()
-                + b"\n"
+                records.line(Fault(bad.kind, f"line {line.number}: {bad.message}").record())
             )
 
     def flush(self) -> None:
@@ -295,7 +292,7 @@ def load(args: Namespace) -> int:
             asked.append(str(line.record.get("text", ""))[:10_000])
     room = args.max_tokens * 4
     for record in fitting(args, " ".join(asked)):
-        line_out = records.dumps(record).encode() + b"\n"
+        line_out = records.line(record)
         room -= len(line_out)
         if room < 0:
             break

@@ -141,7 +141,7 @@ class File:
         from agentlib.lock import add
 
         try:
-            add(self._handle, records.dumps(record).encode() + b"\n")
+            add(self._handle, records.line(record))
         except OSError as bad:
             self.failed = True
             stderr.warn(f"{self.path}: the transcript is not whole: {bad.strerror}")

@@ -195,7 +195,7 @@ class Execution:
             for s in needed
         ]
         hands = [t for t in self.tools if t.get("kind") != "agent"]
-        return b"".join(records.dumps(r).encode() + b"\n" for r in (*hands, *self.pieces, *outputs))
+        return b"".join(records.line(r) for r in (*hands, *self.pieces, *outputs))
 
     def call(self, step: Record) -> str:
         """The one tool call that a step is (ReWOO), its #ID replaced by the results they stand for."""
@@ -332,5 +332,5 @@ def append_state(file: str | None, step: Record) -> None:
     """One line more, on the disk before anything is said of it."""
     if file:
         with locked(file, os.O_RDWR | os.O_CREAT | os.O_APPEND) as state:
-            add(state, records.dumps(step).encode() + b"\n")
+            add(state, records.line(step))
             os.fsync(state)

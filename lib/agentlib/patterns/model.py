@@ -45,7 +45,7 @@ def send(args: Namespace, request: Record) -> Record:
     from agentlib.launch import command
 
     argv = bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
-    line = records.dumps(request).encode() + b"\n"
+    line = records.line(request)
     done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=ENOUGH)
     for number, raw in records.lines(io.BytesIO(done.stdout)):
         record = records.parse(raw, number)

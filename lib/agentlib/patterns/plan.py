@@ -39,9 +39,7 @@ def main(args: Namespace) -> int:
     stream = [records.plain()] if "-" in args.request else (line for line in records.read())
     for one in stream:
         record = one if isinstance(one, dict) else one.record
-        records.put(
-            records.dumps(record).encode() + b"\n" if isinstance(one, dict) else one.raw + b"\n"
-        )
+        records.put(records.line(record) if isinstance(one, dict) else one.raw + b"\n")
         if record["type"] in material.KINDS:
             pieces.append(record)
         elif record["type"] == "tool":

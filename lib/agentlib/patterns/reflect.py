@@ -71,7 +71,7 @@ def with_lessons(args: Namespace, given: bytes, lessons: list[str]) -> bytes:
     made = [
         {"type": "memory", "key": f"lesson {i}", "value": text} for i, text in enumerate(lessons, 1)
     ]
-    return given + b"".join(records.dumps(record).encode() + b"\n" for record in made)
+    return given + b"".join(records.line(record) for record in made)
 
 
 def attempt(args: Namespace, given: bytes, leash: Leash) -> tuple[str, str]:

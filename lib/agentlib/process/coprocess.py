@@ -75,11 +75,11 @@ class Coprocess:
         if over is not None:
             answer(over)
         else:
-            self._outbox.put(records.dumps(record).encode() + b"\n")
+            self._outbox.put(records.line(record))
 
     def tell(self, record: Record) -> None:
         """A record that wants no answer."""
-        self._outbox.put(records.dumps(record).encode() + b"\n")
+        self._outbox.put(records.line(record))
 
     def forget(self, id: str) -> None:
         """Nobody waits for this answer any more."""

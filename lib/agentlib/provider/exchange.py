@@ -38,12 +38,13 @@ class Exchange:
         self.request, self.id = request, id
         self.watch = Watch(bool(request.get("stream")))
         self.partial = self.done = False
-        self._head = '{"type":"delta","id":' + records.dumps(id)
+        self._head = b'{"type":"delta","id":' + records.encode(id)
         self._lock = threading.Lock()
 
     def delta(self, kind: str, text: str) -> None:
         """Write a delta at once, unless the final record has gone out already. kind: `text` or `thinking`."""
-        line = f'{self._head},"{kind}":{records.dumps(text)}}}\n'  # the one record that comes by the thousand
+        # the one record that comes by the thousand
+        line = b'%b,"%b":%b}\n' % (self._head, kind.encode(), records.encode(text))
         with self._lock:
             if not self.done:
                 self.partial = True
@@ -58,13 +59,13 @@ class Exchange:
             if record["type"] == "error":
                 record["partial"] = self.partial
             self.done = True
-            _put(records.dumps(record) + "\n")
+            _put(records.line(record))
             return True
 
 
-def _put(line: str) -> None:
+def _put(line: bytes) -> None:
     try:
-        records.put(line.encode())
+        records.put(line)
     except OSError as bad:
         raise Unwritable(bad.strerror) from None
 

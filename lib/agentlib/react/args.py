@@ -211,7 +211,7 @@ def schema(doc: str, args: list[str]) -> Schema | Sequence[Schema]:
         }
     else:
         told = {**cli.schema(doc), **said, "args": ["-"]}
-    records.put(records.dumps(told).encode() + b"\n")
+    records.put(records.line(told))
     _drain()
     return []
 

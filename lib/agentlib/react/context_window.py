@@ -21,7 +21,7 @@ PROMPT = (
 def tokens(message: Record) -> int:
     """About how many tokens: four bytes each, and a few for the frame."""
     held = {name: message[name] for name in transcript.WIRE if name in message}
-    return len(records.dumps(held).encode()) // 4 + 4
+    return len(records.encode(held)) // 4 + 4
 
 
 def size(messages: list[Record]) -> int:

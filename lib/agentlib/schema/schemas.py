@@ -250,7 +250,7 @@ def line(record: Record) -> bytes:
         from json import dumps
 
         return dumps(record, separators=(",", ":")).encode()
-    return records.dumps(record).encode()
+    return records.encode(record)
 
 
 def _arguments(schema: Record) -> Any:

@@ -103,7 +103,7 @@ class Client:
             records.write(fault.record(record.get("id")))
             return
         self._open.append(record.get("id"))
-        self._out += records.dumps(ready).encode() + b"\n"
+        self._out += records.line(ready)
 
     def _exchange(self, event: int) -> None:
         assert self._sock is not None

@@ -82,10 +82,7 @@ def _remove(name: str, listener: socket.socket) -> None:
 
 def _refuse(listener: socket.socket, fault: Fault) -> None:
     """Tell the clients that wait why there is no filter."""
-    line = (
-        records.dumps({"warm": "fault", "kind": fault.kind, "message": fault.message}).encode()
-        + b"\n"
-    )
+    line = records.line({"warm": "fault", "kind": fault.kind, "message": fault.message})
     with contextlib.suppress(BlockingIOError):
         while True:
             sock, _ = listener.accept()
@@ -124,7 +121,7 @@ class _Client:
             yield records.parse(raw, number)
 
     def _emit(self, record: Record) -> None:
-        self._send(records.dumps(record).encode() + b"\n")
+        self._send(records.line(record))
 
     def _send(self, data: bytes) -> None:
         try:

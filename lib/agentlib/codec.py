@@ -1,0 +1,156 @@
+"""JSON text and the values it stands for. The only module that names a JSON codec; others use agentlib.records.
+
+The reading is strict where two programs could differ (RFC 8259; docs/protocol.md): no NaN or Infinity, no key
+twice in one object, no number that overflows. Lone surrogates become U+FFFD on the way out.
+
+A process begins with the standard library's json. Once LONG bytes have gone through it, orjson takes over: its import
+costs 14 ms, and then it reads and writes in half the time. Values, text and errors stay what they were: json decides
+wherever the two could differ.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from agentlib.types import Any
+
+LONG = 2 << 20  # bytes; what orjson would have saved until here is what its import costs
+_UNSURE = object()
+_size = 0.0  # bytes that went through json
+_json: Any = None  # its strict decoder, its decoder for vendors, its encoder
+_orjson: Any = None
+_tiny: Any = None  # finds the exponent of a tiny number
+
+sys.set_int_max_str_digits(0)  # integers keep their digits; records.LINE_CAP bounds them
+
+
+def loads(text: str | bytes) -> Any:
+    """The value of one JSON document. ValueError, in words for a person, where it is not one."""
+    return _load(text, True)
+
+
+def foreign(text: str | bytes) -> Any:
+    """The value of a vendor's JSON: as loads, but a key twice is no error, and the last one counts."""
+    return _load(text, False)
+
+
+def dumps(value: Any) -> str:
+    """One line of JSON, without its line end; always valid UTF-8, whatever the strings hold."""
+    return encode(value).decode()
+
+
+def encode(value: Any) -> bytes:
+    """The bytes of one line of JSON, without its line end. ValueError for NaN and Infinity."""
+    if _orjson:
+        try:
+            data: bytes = _orjson.dumps(value)
+        except TypeError:  # a lone surrogate, an integer beyond 64 bits, more than 254 levels
+            return _json_encode(value)
+        if isinstance(value, str) or _as_json(value, data):
+            return data
+        return _json_encode(value)
+    data = _json_encode(value)
+    _count(len(data))
+    return data
+
+
+def _load(text: str | bytes, strict: bool) -> Any:
+    if _orjson or _count(len(text)):
+        value = _quick(text, strict)
+        if value is not _UNSURE:
+            return value
+    decoder = _standard()[0 if strict else 1]
+    try:
+        return decoder.decode(text.decode() if isinstance(text, bytes) else text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _quick(text: str | bytes, strict: bool) -> Any:
+    """What orjson reads, where json would read the same; else _UNSURE.
+
+    orjson takes a key twice (and keeps the last), and makes a float of an integer beyond 64 bits. So the value is
+    written again: a float of that size has a + in it, and a key that was lost is a colon less, but where a string
+    that spells a colon as an escape makes up for it.
+    """
+    try:
+        value = _orjson.loads(text)
+        again = _orjson.dumps(value)  # TypeError at a depth that json may refuse
+        raw = text if isinstance(text, bytes) else text.encode()
+    except (ValueError, TypeError):
+        return _UNSURE
+    if again == raw:
+        return value
+    if b"+" in again or (strict and again.count(b":") != raw.count(b":")):
+        return _UNSURE
+    return _UNSURE if strict and b"\\" in raw and b"\\u003" in raw else value
+
+
+def _as_json(value: Any, data: bytes) -> bool:
+    """Whether json would write the same: orjson writes null for NaN, and numbers under 0.0001 in another form."""
+    if b"0.0000" in data or (b"e-" in data and _tiny(data)):
+        return False
+    return b"null" not in data or _orjson.loads(data) == value
+
+
+def _count(size: int) -> bool:
+    """Count the bytes that json has to do with; whether orjson has taken over, as it does when they are LONG."""
+    global _size, _orjson, _tiny
+    _size += size
+    if _size < LONG:
+        return False
+    import re
+
+    from agentlib import packages
+    from agentlib.faults import Fault
+
+    try:
+        packages.need("orjson")
+        import orjson
+    except (Fault, ImportError):  # slower is better than not at all
+        _size = float("-inf")
+        return False
+    _tiny, _orjson = re.compile(rb"e-[6-9]").search, orjson
+    return True
+
+
+def _standard() -> Any:
+    """json's codecs, loaded when the first is needed: it costs 3 ms, and a warm agent-discover needs none."""
+    global _json
+    if _json is None:
+        from json import JSONDecoder, JSONEncoder
+
+        _json = (
+            JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float),
+            JSONDecoder(parse_constant=_constant),
+            JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False),
+        )
+    return _json
+
+
+def _json_encode(value: Any) -> bytes:
+    text: str = _standard()[2].encode(value)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # join a surrogate pair that came in two pieces, replace a lone half
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        seen: set[str] = set()
+        twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return out
+
+
+def _constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
