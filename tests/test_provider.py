@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -454,3 +455,16 @@ def test_no_request_is_lost_to_a_thread_that_leaves() -> None:
                 time.sleep(number % 5 * 0.0005)  # more or less than a thread waits
             process.stdin.close()
     assert len(server.requests) == 300
+
+
+@pytest.mark.parametrize(("count", "loaded"), [(1, False), (2, True)])
+def test_orjson_is_loaded_at_the_second_request(count: int, loaded: bool) -> None:
+    argv = [sys.executable, "-X", "importtime", "-IS", ROOT / "providers/openai"]
+    lines = "".join(request(str(n)) for n in range(count))
+    with serving(http(completion())) as server:
+        env = {**os.environ, "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.address}
+        done = subprocess.run(
+            argv, input=lines, env=env, capture_output=True, text=True, timeout=60
+        )
+    assert done.stdout.count('"type":"response"') == count
+    assert ("| orjson\n" in done.stderr) == loaded

@@ -10,9 +10,10 @@ wherever the two could differ.
 
 from __future__ import annotations
 
+import _thread  # not threading, which costs 1 ms at every start
 import sys
 
-from agentlib.types import Any
+from agentlib.types import Any, Callable
 
 LONG = 2 << 20  # bytes; what orjson would have saved until here is what its import costs
 _UNSURE = object()
@@ -95,10 +96,32 @@ def _as_json(value: Any, data: bytes) -> bool:
 
 def _count(size: int) -> bool:
     """Count the bytes that json has to do with; whether orjson has taken over, as it does when they are LONG."""
-    global _size, _orjson, _tiny
+    global _size
     _size += size
-    if _size < LONG:
-        return False
+    if _size >= LONG:
+        take_over()
+    return _orjson is not None
+
+
+def take_over() -> None:
+    """Let orjson do the work from here on, where it is installed: for a process that expects much.
+
+    It is imported in a thread, where no signal raises an exception: one in the middle of its import, and Python
+    dumps core (https://github.com/ijl/orjson/issues/310).
+    """
+    global _size
+    _size = float("-inf")  # once is enough
+    done = _thread.allocate_lock()
+    done.acquire()
+    try:
+        _thread.start_new_thread(_import, (done.release,))
+    except RuntimeError:  # no more threads: slower is better than not at all
+        return
+    done.acquire()
+
+
+def _import(done: Callable[[], None]) -> None:
+    global _orjson, _tiny
     import re
 
     from agentlib import packages
@@ -107,11 +130,12 @@ def _count(size: int) -> bool:
     try:
         packages.need("orjson")
         import orjson
-    except (Fault, ImportError):  # slower is better than not at all
-        _size = float("-inf")
-        return False
-    _tiny, _orjson = re.compile(rb"e-[6-9]").search, orjson
-    return True
+
+        _tiny, _orjson = re.compile(rb"e-[6-9]").search, orjson
+    except (Fault, ImportError):
+        pass
+    finally:
+        done()
 
 
 def _standard() -> Any:

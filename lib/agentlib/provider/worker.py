@@ -11,7 +11,7 @@ from _thread import (
 )  # threading.Thread waits until the thread has begun: 0.05 ms each
 from queue import Empty, SimpleQueue
 
-from agentlib import records
+from agentlib import codec, records
 from agentlib.faults import RETRYABLE, Fault, Interrupted
 from agentlib.messages import requests
 from agentlib.provider import http_call
@@ -65,6 +65,7 @@ class Desk:
             return 0
         threading.stack_size(STACK)
         limit = _room()
+        begun = 0
         try:
             for line in records.read(sys.stdin.buffer):
                 if line.record["type"] in DEFAULTS:
@@ -72,6 +73,9 @@ class Desk:
                     self._begin(
                         Exchange(line.record, str(line.number) if id is None else id), limit
                     )
+                    begun += 1
+                    if begun == 2:  # no one-shot; its import fits in the wait for the first answers
+                        codec.take_over()
                 else:
                     records.put(line.raw + b"\n")
         except Fault:
