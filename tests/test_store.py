@@ -15,7 +15,8 @@ import time
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.memory.sqlite import Store
+from agentlib.memory.sqlite import Sqlite
+from agentlib.memory.store import Store
 from agentlib.memory.vectors import Vectors
 from agentlib.search.embedder import packed, products
 from agentlib.search.rank import fused
@@ -78,15 +79,15 @@ def started(binaries, folder):
 def opener(request, tmp_path):
     """A function that opens the same store again and again."""
     if request.param == "sqlite":
-        yield lambda: Store(str(tmp_path / "m.db"))
+        yield lambda: Store(Sqlite(str(tmp_path / "m.db")))
         return
     url = request.getfixturevalue("server")
     from agentlib.memory.postgres import Postgres
 
-    yield lambda: _patient(Postgres, url)
-    store = Postgres(url)
-    store.db.execute("DROP SCHEMA agentutils CASCADE")
-    store.close()
+    yield lambda: Store(_patient(Postgres, url))
+    database = Postgres(url)
+    database.sql("DROP SCHEMA agentutils CASCADE")
+    database.close()
 
 
 def _patient(make, url):
@@ -248,7 +249,7 @@ def test_a_password_in_the_address_is_refused(server):
 
 
 def near(store, query, namespace="default", model="m/1", tags=()):
-    vectors = Vectors(store, model, packed(query), namespace)
+    vectors = Vectors(store.db, model, packed(query), namespace)
     return vectors, [(m["key"], m["similarity"]) for m in vectors.nearest(set(tags), 10, 0.25)]
 
 
@@ -291,7 +292,7 @@ def test_only_memories_that_are_alive_are_near_and_a_vector_is_gone_with_its_ver
     pointed.undo("default", "between")
     pointed.forget("default", "north")
     pointed.vacuum()
-    assert pointed.sql("SELECT count(*) FROM vectors") == [(1,)]
+    assert pointed.db.sql("SELECT count(*) FROM vectors") == [(1,)]
 
 
 def test_what_has_no_vector_of_this_model_and_length_is_told_the_newest_first(pointed):
@@ -331,13 +332,13 @@ def test_tags_and_namespaces_narrow_what_is_near(pointed):
 
 def test_a_store_that_cannot_be_written_has_the_vectors_it_has(opener):
     store = opener()
-    store.writable = False
+    store.db.writable = False
     vectors, found = near(store, [1, 0])
     assert (
         found == []
         and vectors.missing() == 0
         and vectors.others() == []
-        and not store.has("vectors")
+        and not store.db.has("vectors")
     )
     store.close()
 

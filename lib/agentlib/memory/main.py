@@ -9,7 +9,8 @@ import time
 
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault
-from agentlib.memory.sqlite import Store
+from agentlib.memory.sqlite import Sqlite
+from agentlib.memory.store import Store
 from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def opened(args: Namespace, create: bool = False) -> Any:
     if args.store.startswith(("postgres://", "postgresql://")):
         from agentlib.memory.postgres import Postgres
 
-        store: Any = Postgres(args.store, args.wait)
+        database: Any = Postgres(args.store, args.wait)
     else:
         path = located(args.store)
         if not os.path.lexists(path):
@@ -53,7 +54,8 @@ def opened(args: Namespace, create: bool = False) -> Any:
                 raise Nothing
             if path.startswith(paths.place("data")):
                 paths.private(paths.data())  # ours alone, and so is the folder of stores in it
-        store = Store(path, args.wait, create)
+        database = Sqlite(path, args.wait, create)
+    store = Store(database)
     _open.append(store)
     return store
 

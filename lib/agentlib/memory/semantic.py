@@ -26,7 +26,7 @@ def search(
         return list(by_words[:limit])
     with opened(spec) as embedder:
         [query] = embedder.vectors([words[:READ]])
-        vectors = Vectors(store, embedder.model, query, namespace)
+        vectors = Vectors(store.db, embedder.model, query, namespace)
         _fill(vectors, embedder, MOST)
     return fused(by_words, vectors.nearest(set(tags), POOL, LEAST), name=_identity)[:limit]
 
@@ -35,7 +35,7 @@ def make(store: Any, spec: str) -> int:
     """Make every vector that is missing in any namespace, drop those of other models; how many were made."""
     with opened(spec) as embedder:
         [any_one] = embedder.vectors(["?"])
-        vectors = Vectors(store, embedder.model, any_one, None)
+        vectors = Vectors(store.db, embedder.model, any_one, None)
         made = _fill(vectors, embedder, vectors.missing())
         vectors.drop_others()
     return made
@@ -44,7 +44,7 @@ def make(store: Any, spec: str) -> int:
 def _fill(vectors: Vectors, embedder: Embedder, most: int) -> int:
     """Make vectors that are missing, at most so many; how many were made."""
     missing = vectors.missing()
-    if not missing or not vectors.store.writable:
+    if not missing or not vectors.db.writable:
         if missing:
             stderr.warn(
                 f"{missing} memories have no vector, for the store is read only; words alone find them"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import time
 
-from agentlib.memory.sqlite import ALIVE, COLUMNS, memory
+from agentlib.memory.store import ALIVE, COLUMNS, memory, select
 from agentlib.search.embedder import products
 from agentlib.types import Any, Iterable, Iterator, Record
 
@@ -20,21 +20,21 @@ PAGE = 4096  # vectors that are read at once
 class Vectors:
     """Those of one model, as long as `query`, in one namespace of a store (None: in all)."""
 
-    def __init__(self, store: Any, model: str, query: bytes, namespace: str | None) -> None:
-        self.store, self.model, self.query = store, model, query
+    def __init__(self, db: Any, model: str, query: bytes, namespace: str | None) -> None:
+        self.db, self.model, self.query = db, model, query
         self._where = ALIVE + ("" if namespace is None else " AND v.namespace=?")
         self._values = [] if namespace is None else [namespace]
-        if not store.has("vectors") and store.writable:
-            with store.writing():
-                for statement in store.vectors:
-                    store.sql(statement)
-        self._there = store.has("vectors")
+        if not db.has("vectors") and db.writable:
+            with db.writing():
+                for statement in db.vectors:
+                    db.sql(statement)
+        self._there = db.has("vectors")
 
     def others(self) -> list[str]:
         """The models whose vectors are kept, where there are none of this one."""
         if not self._there:
             return []
-        models = [row[0] for row in self.store.sql("SELECT DISTINCT model FROM vectors ORDER BY 1")]
+        models = [row[0] for row in self.db.sql("SELECT DISTINCT model FROM vectors ORDER BY 1")]
         return [] if self.model in models else models
 
     def missing(self) -> int:
@@ -54,16 +54,16 @@ class Vectors:
         if self._there:
             where += " AND NOT EXISTS (SELECT 1 FROM vectors x WHERE x.id=v.id AND x.model=? AND length(x.vector)=?)"
             values += [self.model, len(self.query)]
-        rows: list[tuple[Any, ...]] = self.store.sql(
+        rows: list[tuple[Any, ...]] = self.db.sql(
             f"SELECT {what} FROM versions v WHERE {where} {tail}", *values
         )
         return rows
 
     def keep(self, made: Iterable[tuple[int, bytes]]) -> None:
         """Keep (version, vector); a version that went meanwhile gets none."""
-        with self.store.writing():
+        with self.db.writing():
             for id, vector in made:
-                self.store.sql(
+                self.db.sql(
                     "INSERT INTO vectors(id, model, vector) SELECT id, ?, ? FROM versions WHERE id=? "
                     "ON CONFLICT(id, model) DO UPDATE SET vector=excluded.vector",
                     *(self.model, vector, id),
@@ -71,8 +71,8 @@ class Vectors:
 
     def drop_others(self) -> None:
         """Drop the vectors of all other models."""
-        with self.store.writing():
-            self.store.sql("DELETE FROM vectors WHERE model<>?", self.model)
+        with self.db.writing():
+            self.db.sql("DELETE FROM vectors WHERE model<>?", self.model)
 
     def nearest(self, tags: set[str], count: int, least: float) -> list[Record]:
         """The memories nearest to the query, the nearest first, with their `similarity` (cosine): `least` or more."""
@@ -86,7 +86,7 @@ class Vectors:
             )
             best = heapq.nlargest(count, [*best, *(one for one in near if one[0] >= least)])
         ids = ",".join(str(id) for _, id in best) or "NULL"
-        rows = self.store.sql(f"SELECT {COLUMNS} FROM versions v WHERE v.id IN ({ids})")
+        rows = self.db.sql(select(f"v.id IN ({ids})"))
         found = {row[0]: memory(row) for row in rows}
         return [{**found[id], "similarity": round(score, 3)} for score, id in best if id in found]
 
@@ -94,7 +94,7 @@ class Vectors:
         """(version, vector, tags) of the memories that are alive, in pages."""
         last = 0
         while self._there:
-            page = self.store.sql(
+            page = self.db.sql(
                 f"SELECT x.id, x.vector, v.tags FROM vectors x CROSS JOIN versions v WHERE v.id=x.id AND {self._where} "
                 f"AND x.model=? AND length(x.vector)=? AND x.id>? ORDER BY x.id LIMIT {PAGE}",
                 *(time.time(), *self._values, self.model, len(self.query), last),

@@ -1,0 +1,184 @@
+"""A store of memories: versions of values by namespace and key, in a database of sqlite.py or postgres.py.
+
+Both have: sql(text, *values) with ? for the values; writing(durable), a transaction; add(row), a new version in full
+text too, index(row) and unindex(row); lock(namespace, key), held until the transaction ends; matching(namespace,
+terms, every), the rows found, the best first; size(); compact(); check(); close().
+"""
+
+from __future__ import annotations
+
+import functools
+import time as clock
+from itertools import islice
+
+from agentlib.records import dumps, loads
+from agentlib.types import Any, Iterable, Iterator, Record
+
+TERMS = 32  # words of a search that count
+COLUMNS = "v.id, v.namespace, v.key, v.value, v.tags, v.time, v.expires"
+ALIVE = "v.latest AND v.value IS NOT NULL AND (v.expires IS NULL OR v.expires > ?)"
+
+
+def select(where: str) -> str:
+    """The statement for the rows of COLUMNS that fit."""
+    return f"SELECT {COLUMNS} FROM versions v WHERE {where}"
+
+
+LATEST = select("namespace=? AND key=? AND latest")
+
+
+def now() -> str:
+    """The time as records carry it."""
+    seconds, fraction = divmod(clock.time(), 1)
+    return f"{_second(int(seconds))}.{int(fraction * 1000):03d}Z"
+
+
+@functools.lru_cache(1)
+def _second(seconds: int) -> str:
+    return clock.strftime("%Y-%m-%dT%H:%M:%S", clock.gmtime(seconds))
+
+
+def memory(row: tuple[Any, ...]) -> Record:
+    """The `memory` record of a row of COLUMNS."""
+    _, namespace, key, value, tags, time, expires = row
+    out: Record = {
+        "type": "memory",
+        "key": key,
+        "value": None if value is None else loads(value),
+        "time": time,
+    }
+    if value is None:
+        out["forgotten"] = True
+    if namespace != "default":
+        out["namespace"] = namespace
+    if tags:
+        out["tags"] = tags.split()
+    if expires is not None:
+        out["expires"] = clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(expires))
+    return out
+
+
+def version(namespace: str, item: Record, gone: bool) -> tuple[Any, ...]:
+    """The columns of a new version, in the order of COLUMNS but for the id; `gone`: it is forgotten."""
+    value = None if gone else dumps(item["value"])
+    words = " ".join(item.get("tags") or ())
+    return namespace, item["key"], value, words, item.get("time") or now(), item.get("expires")
+
+
+class Store:
+    """An open store. Never kept over a fork."""
+
+    def __init__(self, database: Any) -> None:
+        self.db = database
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.db.close()
+
+    def remember(self, namespace: str, item: Record) -> int:
+        """Keep one memory; the number of its version, once it is on the disk."""
+        with self.db.writing():
+            return self._keep(namespace, item)
+
+    def remember_many(self, items: Iterable[tuple[str, Record]]) -> None:
+        """Keep several in one transaction, or none. What is there already makes no new version."""
+        with self.db.writing(durable=False):
+            for namespace, item in items:
+                self._keep(namespace, item, again=False)
+
+    def forget(self, namespace: str, key: str) -> bool:
+        """End the value of a key; its history stays. False where there was none."""
+        with self.db.writing():
+            there = self.recall(namespace, key) is not None
+            if there:
+                self._keep(namespace, {"key": key}, gone=True)
+            return there
+
+    def undo(self, namespace: str, key: str) -> bool:
+        """Take back the last version of a key, so that the one before counts. False where there is none."""
+        with self.db.writing():
+            last = "namespace=? AND key=? ORDER BY id DESC LIMIT 2"
+            rows = self.db.sql(select(last), namespace, key)
+            if rows:
+                self.db.unindex(rows[0])
+                self.db.sql("DELETE FROM versions WHERE id=?", rows[0][0])
+            for row in rows[1:]:
+                self.db.sql("UPDATE versions SET latest=true WHERE id=?", row[0])
+                self.db.index(row)
+            return bool(rows)
+
+    def recall(self, namespace: str, key: str) -> Record | None:
+        """The memory of a key, None where there is none (any more)."""
+        alive = select(f"{ALIVE} AND namespace=? AND key=?")
+        rows = self.db.sql(alive, clock.time(), namespace, key)
+        return memory(rows[0]) if rows else None
+
+    def history(self, namespace: str, key: str) -> list[Record]:
+        """All versions of a key, the oldest first."""
+        rows = self.db.sql(select("namespace=? AND key=? ORDER BY id"), namespace, key)
+        return [memory(row) for row in rows]
+
+    def items(self, namespace: str | None, tags: Iterable[str] = ()) -> Iterator[Record]:
+        """The memories of a namespace (None: of all), by key, that carry every one of the tags."""
+        where = ALIVE if namespace is None else f"{ALIVE} AND namespace=?"
+        order = f"ORDER BY namespace, key COLLATE {self.db.collation}"
+        values = [] if namespace is None else [namespace]
+        rows = self.db.sql(select(f"{where} {order}"), clock.time(), *values)
+        return (memory(row) for row in _tagged(rows, tags))
+
+    def search(
+        self, namespace: str | None, words: str, tags: Iterable[str] = (), limit: int = 20
+    ) -> list[Record]:
+        """The memories with all of the words, else any of them, the best first. Words are plain text."""
+        terms = list(dict.fromkeys(words.replace("\0", " ").split()))[:TERMS]
+        for every in (True, False) if len(terms) > 1 else (True,) * len(terms):
+            rows = _tagged(self.db.matching(namespace, terms, every), tags)
+            if found := [memory(row) for row in islice(rows, limit)]:
+                return found
+        return []
+
+    def stats(self) -> Record:
+        """Counts and sizes, as one record."""
+        count = "SELECT count(*) FROM versions v"
+        counts = self.db.sql(
+            f"SELECT ({count} WHERE {ALIVE}), ({count} WHERE latest), ({count})", clock.time()
+        )[0]
+        names = self.db.sql("SELECT DISTINCT namespace FROM versions ORDER BY 1")
+        return {
+            "type": "stats",
+            "store": self.db.path,
+            **dict(zip(("memories", "keys", "versions"), counts, strict=True)),
+            "namespaces": [row[0] for row in names],
+            "bytes": self.db.size(),
+        }
+
+    def vacuum(self) -> int:
+        """Drop what is expired or forgotten, history and all, and give the room back; how many keys."""
+        with self.db.writing():
+            gone = self.db.sql(select(f"latest AND NOT ({ALIVE})"), clock.time())
+            for row in gone:
+                self.db.unindex(row)
+                self.db.sql("DELETE FROM versions WHERE namespace=? AND key=?", *row[1:3])
+        self.db.compact()
+        return len(gone)
+
+    def check(self) -> str:
+        """ "ok", or what the database finds wrong with its files."""
+        return str(self.db.check())
+
+    def _keep(self, namespace: str, item: Record, gone: bool = False, again: bool = True) -> int:
+        """One new version of a key, inside a transaction; `again`: also where nothing changed."""
+        self.db.lock(namespace, item["key"])
+        row = version(namespace, item, gone)
+        for old in self.db.sql(LATEST, namespace, item["key"]):
+            if not again and old[3:5] == row[2:4] and old[6] == row[5]:
+                return int(old[0])
+            self.db.unindex(old)
+            self.db.sql("UPDATE versions SET latest=false WHERE id=?", old[0])
+        return int(self.db.add(row))
+
+
+def _tagged(rows: Iterable[tuple[Any, ...]], tags: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    """The rows that carry every one of the tags."""
+    wanted = set(tags)
+    return (row for row in rows if wanted <= set(row[4].split()))
