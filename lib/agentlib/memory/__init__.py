@@ -1,4 +1,4 @@
-"""The program agent-memory: its commands, and the stores in SQLite and PostgreSQL.
+"""The program agent-memory: its commands, and the store in SQLite or PostgreSQL.
 
 May import: the flat modules, plugin, search.
 """

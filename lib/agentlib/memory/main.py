@@ -1,4 +1,4 @@
-"""The commands of agent-memory, each from parsed arguments to an exit status."""
+"""The commands of agent-memory: what each needs of the arguments (COMMANDS), and what it does; an exit status each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.memory.sqlite import Sqlite
 from agentlib.memory.store import Store
-from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
+from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, NamedTuple, Namespace, Record
 
 if TYPE_CHECKING:
     from agentlib.records import Line
@@ -30,7 +30,7 @@ class Nothing(Exception):
 def run(command: str, args: Namespace) -> int:
     """One command, its store closed at the end whatever happens. 1 where there is nothing to read from."""
     try:
-        return int(globals()[command](args))
+        return COMMANDS[command](args)
     except Nothing:
         return 1
     finally:
@@ -41,20 +41,20 @@ def run(command: str, args: Namespace) -> int:
 _open: list[Any] = []
 
 
-def opened(args: Namespace, create: bool = False) -> Any:
-    """The store that --store names; made where `create` says so, else Nothing where it is not there."""
-    if args.store.startswith(("postgres://", "postgresql://")):
+def opened(name: str, wait: float, create: bool = False) -> Store:
+    """The store of this name, path or address; made where `create` says so, else Nothing where it is not there."""
+    if name.startswith(("postgres://", "postgresql://")):
         from agentlib.memory.postgres import Postgres
 
-        database: Any = Postgres(args.store, args.wait)
+        database: Any = Postgres(name, wait)
     else:
-        path = located(args.store)
+        path = located(name)
         if not os.path.lexists(path):
             if not create:
                 raise Nothing
             if path.startswith(paths.place("data")):
                 paths.private(paths.data())  # ours alone, and so is the folder of stores in it
-        database = Sqlite(path, args.wait, create)
+        database = Sqlite(path, wait, create)
     store = Store(database)
     _open.append(store)
     return store
@@ -69,15 +69,29 @@ def located(name: str) -> str:
     return os.path.join(paths.place("data"), "memory", f"{name}.db")
 
 
-def item(args: Namespace, key: Any, value: Any, record: Record | None = None) -> Record:
-    """What the store keeps: checked key and tags, the time to live as a moment."""
+class Query(NamedTuple):
+    """Which memories are wanted: of which namespace (None: of all), with which tags, at most how many, and whether
+    they are ranked by meaning too (`semantic`: PROVIDER, PROVIDER/MODEL, "" for the default, None for words alone)."""
+
+    namespace: str | None
+    tags: list[str]
+    limit: int
+    semantic: str | None
+
+
+def item(
+    key: Any, value: Any, tags: list[str], ttl: str | None, record: Record | None = None
+) -> Record:
+    """What the store keeps: checked key and tags (these and the record's), the time to live as a moment."""
     record = record or {}
-    tags = [*args.tag, *(t for t in record.get("tags") or [] if t not in args.tag)]
+    if more := record.get("tags"):
+        tags = [*tags, *(tag for tag in more if tag not in tags)]
     if not isinstance(key, str) or not 1 <= len(key) <= 1024:
         raise Fault("invalid_input", "a key is a text of 1 to 1024 characters")
-    if not all(isinstance(t, str) and t and not re.search(r"\s", t) for t in tags):
-        raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
-    expires = time.time() + seconds(args.ttl) if args.ttl else moment(record.get("expires"))
+    for tag in tags:
+        if not isinstance(tag, str) or not tag or re.search(r"\s", tag):
+            raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
+    expires = time.time() + seconds(ttl) if ttl else moment(record.get("expires"))
     return {
         "key": key,
         "value": value,
@@ -117,112 +131,69 @@ def value_of(text: str) -> Any:
         return text
 
 
-def shown(value: Any) -> bytes:
+def printable(value: Any) -> bytes:
     """A value for people and pipes: text as it is, anything else as JSON."""
     return (value if isinstance(value, str) else records.dumps(value)).encode(
         "utf-8", "replace"
     ) + b"\n"
 
 
-def remember(args: Namespace) -> int:
-    key, value = args.words
-    if value == "-":
-        value = records.plain()["text"].removesuffix("\n")
-    opened(args, create=True).remember(args.namespace, item(args, key, value_of(value)))
-    return 0
-
-
-def recall(args: Namespace) -> int:
-    store = opened(args)
-    if args.history:
-        found = store.history(args.namespace, args.words[0])
-        for record in found:
-            records.write(record)
-        return 0 if found else 1
-    record = store.recall(args.namespace, args.words[0])
+def recall(store: Store, namespace: str, key: str, as_record: bool = False) -> int:
+    record = store.recall(namespace, key)
     if record is None:
         return 1
-    records.put(records.line(record) if args.json else shown(record["value"]))
+    records.put(records.line(record) if as_record else printable(record["value"]))
     return 0
 
 
-def search(args: Namespace) -> int:
-    found = ranked(args, opened(args), " ".join(args.words))
+def written(found: Iterable[Record]) -> int:
+    """Print these memories; 1 where there are none."""
+    status = 1
     for record in found:
         records.write(record)
-    return 0 if found else 1
+        status = 0
+    return status
 
 
-def ranked(args: Namespace, store: Any, words: str) -> list[Record]:
-    """The memories that fit the words best; with --semantic by meaning too."""
-    space = None if args.all else args.namespace
-    if args.semantic is None:
-        return list(store.search(space, words, args.tag, args.limit))
+def ranked(store: Store, query: Query, words: str) -> list[Record]:
+    """The memories that fit the words best; with `semantic` by meaning too."""
+    if query.semantic is None:
+        return store.search(query.namespace, words, query.tags, query.limit)
     from agentlib.memory import semantic
 
-    return semantic.search(store, args.semantic, space, words, args.tag, args.limit)
+    wanted = (query.namespace, words, query.tags, query.limit)
+    return semantic.search(store, query.semantic, *wanted)
 
 
-def embed(args: Namespace) -> int:
+def embed(store: Store, spec: str) -> int:
     from agentlib.memory import semantic
 
-    made = semantic.make(opened(args), args.semantic or "")
-    stderr.warn(f"{made} vectors made")
+    stderr.warn(f"{semantic.make(store, spec)} vectors made")
     return 0
 
 
-def forget(args: Namespace) -> int:
-    return 0 if opened(args).forget(args.namespace, args.words[0]) else 1
-
-
-def undo(args: Namespace) -> int:
-    return 0 if opened(args).undo(args.namespace, args.words[0]) else 1
-
-
-def listing(args: Namespace) -> int:
-    for record in opened(args).items(None if args.all else args.namespace, args.tag):
-        records.write(record)
-    return 0
-
-
-def export(args: Namespace) -> int:
-    if not args.flat:
-        return listing(args)
-    flat = {
-        record["key"]: record["value"] for record in opened(args).items(args.namespace, args.tag)
-    }
-    records.put(records.line(flat))
-    return 0
-
-
-def bring(args: Namespace) -> int:
-    """import: the number kept so far is written after each transaction; what it counts is on the disk."""
-    if args.flat:
-        flat = value_of(records.plain()["text"])
-        if not isinstance(flat, dict):
-            raise Fault(
-                "invalid_input",
-                "import --flat: one JSON object of key to value is due on standard input",
-            )
-        opened(args, create=True).remember_many(
-            (args.namespace, item(args, k, v)) for k, v in flat.items()
+def import_flat(store: Store, namespace: str, tags: list[str], ttl: str | None) -> int:
+    flat = value_of(records.plain()["text"])
+    if not isinstance(flat, dict):
+        raise Fault(
+            "invalid_input", "import --flat: standard input must be one JSON object of key to value"
         )
-        records.write({"type": "imported", "count": len(flat)})
-        return 0
-    return Keeper(args, passing=False).run()
-
-
-def save(args: Namespace) -> int:
-    return Keeper(args, passing=True).run()
+    store.remember_many((namespace, item(k, v, tags, ttl)) for k, v in flat.items())
+    records.write({"type": "imported", "count": len(flat)})
+    return 0
 
 
 class Keeper:
-    """Keeps the `memory` records of a stream, as many at once as have arrived."""
+    """Keeps the `memory` records of a stream, as many at once as have arrived. `passing`: as a stage, else (import)
+    the number kept so far is written after each transaction; what it counts is on the disk."""
 
-    def __init__(self, args: Namespace, passing: bool) -> None:
-        self.args, self.passing, self.store = args, passing, opened(args, create=True)
+    def __init__(
+        self, store: Store, namespace: str, tags: list[str], ttl: str | None, passing: bool
+    ) -> None:
+        self.store, self.namespace, self.tags, self.ttl = store, namespace, tags, ttl
+        self.passing = passing
         self.batch: list[tuple[str, Record]] = []
-        self.held: list[bytes] = []  # lines that may go on once the batch is on the disk
+        self.pending: list[bytes] = []  # lines that may go on once the batch is on the disk
         self.count = self.failed = 0
         self.line = self.done = 0  # the number of the last line read; of the last one that is kept
 
@@ -251,24 +222,24 @@ class Keeper:
     def take(self, line: Line) -> None:
         self.line = line.number
         if self.passing:
-            self.held.append(line.raw + b"\n")
+            self.pending.append(line.raw + b"\n")
         record = line.record
         if record["type"] != "memory" or record.get("forgotten"):
             return
         try:
             if "value" not in record:
                 raise Fault("invalid_input", "a memory needs a `value`")
-            kept = item(self.args, record.get("key"), record["value"], record)
-            self.batch.append((str(record.get("namespace") or self.args.namespace), kept))
+            kept = item(record.get("key"), record["value"], self.tags, self.ttl, record)
+            self.batch.append((str(record.get("namespace") or self.namespace), kept))
         except Fault as bad:
             self.failed += 1
-            self.held.append(
+            self.pending.append(
                 records.line(Fault(bad.kind, f"line {line.number}: {bad.message}").record())
             )
 
     def flush(self) -> None:
         batch, self.batch = self.batch, []
-        lines, self.held = self.held, []
+        lines, self.pending = self.pending, []
         if batch:
             self.store.remember_many(batch)
             self.count, self.done = self.count + len(batch), self.line
@@ -285,15 +256,17 @@ def more() -> bool:
     return bool(select.select([0], [], [], 0)[0])
 
 
-def load(args: Namespace) -> int:
-    """Pass the stream on; at its end add the memories that fit the words, else the stream's own request."""
-    asked = [" ".join(args.words)]
+def load(name: str, wait: float, query: Query, words: str, room: int) -> int:
+    """Pass the stream on; at its end add the memories that fit the words, else the stream's own request.
+
+    `room`: bytes that they may take.
+    """
+    request = [words]
     for line in records.read():
         records.put(line.raw + b"\n")
-        if not args.words and line.record["type"] == "input":
-            asked.append(str(line.record.get("text", ""))[:10_000])
-    room = args.max_tokens * 4
-    for record in fitting(args, " ".join(asked)):
+        if not words and line.record["type"] == "input":
+            request.append(str(line.record.get("text", ""))[:10_000])
+    for record in fitting(name, wait, query, " ".join(request)):
         line_out = records.line(record)
         room -= len(line_out)
         if room < 0:
@@ -302,96 +275,156 @@ def load(args: Namespace) -> int:
     return 0
 
 
-def fitting(args: Namespace, words: str) -> list[Record]:
+def fitting(name: str, wait: float, query: Query, words: str) -> list[Record]:
     """The best memories for the words; the newest ones where no word says what is wanted."""
     try:
-        store = opened(args)
+        store = opened(name, wait)
     except Nothing:
         return []
     if words.strip():
-        return ranked(args, store, words)
-    space = None if args.all else args.namespace
-    return sorted(store.items(space, args.tag), key=lambda r: str(r["time"]), reverse=True)[
-        : args.limit
-    ]
+        return ranked(store, query, words)
+    found = store.items(query.namespace, query.tags)
+    return sorted(found, key=lambda r: str(r["time"]), reverse=True)[: query.limit]
 
 
-def stats(args: Namespace) -> int:
-    records.write(opened(args).stats())
-    return 0
-
-
-def vacuum(args: Namespace) -> int:
-    stderr.warn(f"{opened(args).vacuum()} keys dropped")
-    return 0
-
-
-def check(args: Namespace) -> int:
-    found = opened(args).check()
+def check(store: Store) -> int:
+    found = store.check()
     if found != "ok":
-        raise Fault("invalid_input", f"{args.store}: {found}")
+        raise Fault("invalid_input", f"{store.db.path}: {found}")
     return 0
 
 
-def tool(args: Namespace) -> int:
-    """A call by a model: the arguments object on standard input."""
-    given = value_of(records.plain()["text"])
-    if not isinstance(given, dict):
-        raise Fault("invalid_arguments", "a JSON object is due on standard input")
-    name = args.words[0]
-    if name == "remember":
-        args.tag = given.get("tags") or []
-        opened(args, create=True).remember(
-            args.namespace, item(args, given.get("key"), given.get("value"))
-        )
-        return _said(0, "", "remembered")
-    if name == "search_memory":
-        args.words, args.limit = [str(given.get("words", ""))], int(given.get("limit") or 10)
-        return _said(run("search", args), "nothing found")
-    if name in ("recall", "forget"):
-        args.words = [str(given.get("key", ""))]
-        return _said(
-            run(name, args),
-            f"nothing is kept under {args.words[0]!r}",
-            "" if name == "recall" else "forgotten",
-        )
-    raise Fault("invalid_input", f"tool {name}: one of remember, recall, search_memory, forget")
+def tool(name: str, store: str, wait: float, namespace: str, query: Query) -> int:
+    """A call by a model: the arguments object on standard input. That there is nothing is an answer too."""
+    arguments = value_of(records.plain()["text"])
+    if not isinstance(arguments, dict):
+        raise Fault("invalid_arguments", "standard input must be a JSON object")
+    key = str(arguments.get("key", ""))
+    status = 0
+    try:
+        if name == "remember":
+            tags = arguments.get("tags") or []
+            kept = item(arguments.get("key"), arguments.get("value"), tags, None)
+            opened(store, wait, create=True).remember(namespace, kept)
+        elif name == "search_memory":
+            query = query._replace(limit=int(arguments.get("limit") or 10))
+            status = written(ranked(opened(store, wait), query, str(arguments.get("words", ""))))
+        elif name == "recall":
+            status = recall(opened(store, wait), namespace, key)
+        elif name == "forget":
+            status = 1 - opened(store, wait).forget(namespace, key)
+        else:
+            raise Fault("invalid_input", f"tool {name}: one of {', '.join(ANSWERS)}")
+    except Nothing:
+        status = 1
+    if answer := ANSWERS[name][status].format(key=key):
+        records.put(answer.encode() + b"\n")
+    return 0
 
 
-def plugin(args: Namespace) -> int:
+ANSWERS = {  # of the tools, in words: where it is done or printed, and where there is nothing
+    "remember": ("remembered", ""),
+    "recall": ("", "nothing is kept under {key!r}"),
+    "search_memory": ("", "nothing found"),
+    "forget": ("forgotten", "nothing is kept under {key!r}"),
+}
+
+
+def plugin(store: str, wait: float, namespace: str, query: Query, schema: list[Record]) -> int:
     """As a plugin of agent-react: what fits the request before the run, the tools during it."""
     from agentlib.plugin.serve import serve
 
     def see(hook: str, record: Record) -> Record:
         if hook == "install":
-            return {
-                **record,
-                "tools": [
-                    *(t for t in record.get("tools") or [] if isinstance(t, dict)),
-                    *tools(args),
-                ],
-            }
-        asked = record.get("input")
-        found = fitting(args, asked if isinstance(asked, str) else records.dumps(asked))
+            before = [t for t in record.get("tools") or [] if isinstance(t, dict)]
+            return {**record, "tools": [*before, *tools(store, namespace, schema)]}
+        request = record.get("input")
+        words = request if isinstance(request, str) else records.dumps(request)
+        found = fitting(store, wait, query, words)
         return {**record, "material": [*(record.get("material") or []), *found]}
 
     return serve(see)
 
 
-def tools(args: Namespace) -> list[Record]:
+def tools(name: str, namespace: str, schema: list[Record]) -> list[Record]:
     """The `tool` records of this store and namespace."""
-    store = args.store if "://" in args.store else os.path.abspath(located(args.store))
-    own = ["--store", store, "--namespace", args.namespace]
+    store = name if "://" in name else os.path.abspath(located(name))
+    options = ["--store", store, "--namespace", namespace]
     command = [os.path.join(paths.TOP, "bin", "agent-memory")]
-    made = [one for one in args.schema if one.get("kind") != "plugin"]
+    made = [one for one in schema if one.get("kind") != "plugin"]
     return [
-        {"type": "tool", **one, "command": [*command, *one["args"], *own], "invoke": "json"}
+        {"type": "tool", **one, "command": [*command, *one["args"], *options], "invoke": "json"}
         for one in made
     ]
 
 
-def _said(status: int, without: str, with_: str = "") -> int:
-    """An answer in words: that there is nothing is an answer too, not a failure of the tool."""
-    if text := without if status else with_:
-        records.put(text.encode() + b"\n")
+def _query(args: Namespace) -> Query:
+    return Query(None if args.all else args.namespace, args.tag, args.limit, args.semantic)
+
+
+def _there(args: Namespace) -> Store:
+    return opened(args.store, args.wait)
+
+
+def _made(args: Namespace) -> Store:
+    return opened(args.store, args.wait, create=True)
+
+
+def _remember(args: Namespace) -> int:
+    key, value = args.words
+    if value == "-":
+        value = records.plain()["text"].removesuffix("\n")
+    kept = item(key, value_of(value), args.tag, args.ttl)
+    _made(args).remember(args.namespace, kept)
     return 0
+
+
+def _recall(args: Namespace) -> int:
+    if args.history:
+        return written(_there(args).history(args.namespace, args.words[0]))
+    return recall(_there(args), args.namespace, args.words[0], args.json)
+
+
+def _import(args: Namespace) -> int:
+    kept = (_made(args), args.namespace, args.tag, args.ttl)
+    return import_flat(*kept) if args.flat else Keeper(*kept, passing=False).run()
+
+
+def _list(args: Namespace) -> int:
+    written(_there(args).items(_query(args).namespace, args.tag))
+    return 0
+
+
+def _export(args: Namespace) -> int:
+    if not args.flat:
+        return _list(args)
+    found = _there(args).items(args.namespace, args.tag)
+    records.write({record["key"]: record["value"] for record in found})
+    return 0
+
+
+def _vacuum(args: Namespace) -> int:
+    stderr.warn(f"{_there(args).vacuum()} keys dropped")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "remember": _remember,
+    "recall": _recall,
+    "search": lambda args: written(ranked(_there(args), _query(args), " ".join(args.words))),
+    "forget": lambda args: 1 - _there(args).forget(args.namespace, args.words[0]),
+    "undo": lambda args: 1 - _there(args).undo(args.namespace, args.words[0]),
+    "list": _list,
+    "load": lambda args: load(
+        args.store, args.wait, _query(args), " ".join(args.words), args.max_tokens * 4
+    ),
+    "save": lambda args: Keeper(_made(args), args.namespace, args.tag, args.ttl, True).run(),
+    "import": _import,
+    "export": _export,
+    "embed": lambda args: embed(_there(args), args.semantic or ""),
+    "stats": lambda args: written([_there(args).stats()]),
+    "vacuum": _vacuum,
+    "check": lambda args: check(_there(args)),
+    "tool": lambda args: tool(args.words[0], args.store, args.wait, args.namespace, _query(args)),
+    "plugin": lambda args: plugin(args.store, args.wait, args.namespace, _query(args), args.schema),
+}

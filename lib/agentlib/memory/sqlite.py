@@ -41,6 +41,7 @@ VECTORS = (  # made when the first vector is kept (vectors.py)
     "id INTEGER NOT NULL, model TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY(id, model))",
     "CREATE TRIGGER IF NOT EXISTS vectors_gone AFTER DELETE ON versions BEGIN DELETE FROM vectors WHERE id=old.id; END",
 )
+INSERT = "INSERT INTO versions(namespace, key, value, tags, time, expires, latest) VALUES(?,?,?,?,?,?,true)"
 # The lowest score is the best. Only the newest are ranked: a word that all hold must not cost a look at every memory.
 MATCH = (
     "SELECT rowid, bm25(words, 4, 1, 2) FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?"
@@ -118,13 +119,13 @@ class Sqlite:
 
     def add(self, row: tuple[Any, ...]) -> int:
         """Insert a version that is now the latest, its columns but for the id; that id."""
-        self.sql(
-            "INSERT INTO versions(namespace, key, value, tags, time, expires, latest) VALUES(?,?,?,?,?,?,true)",
-            *row,
-        )
-        [(id,)] = self.sql("SELECT last_insert_rowid()")
+        try:
+            id = self.db.execute(INSERT, row).lastrowid
+        except sqlite3.Error as bad:
+            raise _fault(self.path, bad) from None
+        assert id is not None
         self.index((id, *row))
-        return int(id)
+        return id
 
     def index(self, row: tuple[Any, ...]) -> None:
         """Let a version be found by its words."""
