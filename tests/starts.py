@@ -4,8 +4,8 @@
     tests/starts.py        print the places as a table (docs/safety.md holds it), and what tests/starts.txt lacks
 
 Python is read by its syntax tree: what starts a process itself (subprocess, os.exec*, os.fork, clone …), and who uses
-the parts of the suite that do (Direct, Supervised, Coprocess, run, start). In shells it is the first words of commands, in other languages
-the names of their starters.
+the parts of the suite that do (Direct, Supervised, Coprocess, run, start). In shells it is the first words of commands,
+in other languages the names of their starters.
 """
 
 from __future__ import annotations

@@ -115,6 +115,9 @@ def parts(said: Record) -> list[Record]:
     return [part for part in content if part["type"] != "thinking"]
 
 
+URL_SAFE = str.maketrans("-_", "+/")  # the other alphabet of base64 (RFC 4648, section 5)
+
+
 def blob(part: Record) -> tuple[str, str]:
     """(media type, base64 without white space) of an image or document given by `data` or `path`."""
     import base64
@@ -124,7 +127,8 @@ def blob(part: Record) -> tuple[str, str]:
         if text.startswith("data:"):
             text = text.partition(",")[2]
         try:
-            data = base64.b64decode("".join(text.split()), validate=True)
+            text = "".join(text.split()).translate(URL_SAFE)
+            data = base64.b64decode(text, validate=True)
         except ValueError:
             raise Fault("invalid_request", f"{part['type']}: its data is not base64") from None
     elif isinstance(part.get("path"), str):
