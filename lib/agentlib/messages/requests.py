@@ -127,17 +127,18 @@ def blob(part: Record) -> tuple[str, str]:
         if text.startswith("data:"):
             text = text.partition(",")[2]
         try:
-            text = "".join(text.split()).translate(URL_SAFE)
-            data = base64.b64decode(text, validate=True)
+            text = "".join(text.split())
+            data = base64.b64decode(text.translate(URL_SAFE), validate=True)
         except ValueError:
             raise Fault("invalid_request", f"{part['type']}: its data is not base64") from None
     elif isinstance(part.get("path"), str):
         data = _file(part)
+        text = base64.b64encode(data).decode()
     else:
         raise Fault("invalid_input", f"{part['type']}: needs data, path or url")
     if not data:
         raise Fault("invalid_request", f"{part['type']}: it is empty")
-    return _media(part, data), base64.b64encode(data).decode()
+    return _media(part, data), text
 
 
 def _file(part: Record) -> bytes:
