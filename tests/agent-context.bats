@@ -149,3 +149,27 @@ sources() { jq -r 'select(.type=="context").source' <<<"$1" | xargs; }
     run timeout 5 agent-context p </dev/null
     [ "$status" -ne 124 ]
 }
+
+@test "what holds secrets is left out, by name or content, and named; as an operand it is an error" {
+    mkdir -p d/sub
+    for name in id_rsa credentials.json sub/server.key notes.txt; do
+        printf -- '-----BEGIN PRIVATE KEY-----\nSECRET\n' >"d/$name"
+    done
+    echo 'token: ghp_0123456789abcdefghijABCDEFGHIJ012345' >d/settings.yaml
+    echo plain >d/plain.txt
+    run -0 --separate-stderr agent-context d </dev/null
+    equal 'd/plain.txt' "$(sources "$output")"
+    equal "agent-context: left out: 5 with secrets: d/credentials.json, d/id_rsa, d/notes.txt, d/settings.yaml, d/sub/server.key (--include-secrets sends them)" "$stderr"
+    lacks "$(agent-context 'd/*' d/sub </dev/null 2>&1)" SECRET
+    run -2 agent-context d/id_rsa </dev/null
+    equal 'agent-context: d/id_rsa holds secrets: --include-secrets sends it' "$output"
+    has "$(agent-context --include-secrets d/id_rsa </dev/null)" SECRET
+}
+
+@test "a diff leaves out the files of secrets" {
+    repository
+    mkdir conf && echo 'K=SECRET' >conf/.env.local && echo more >>src/retry.py && git add -Af
+    has "$(agent-context --diff </dev/null)" '+more'
+    lacks "$(agent-context --diff </dev/null)" SECRET
+    has "$(agent-context --diff --include-secrets </dev/null)" SECRET
+}

@@ -28,13 +28,14 @@ def main(args):
         args = args[2:]
     profile, folder, *argv = args
     grants = {"env": sandbox_cell.environment(), "read": granted["-r"], "write": granted["-w"]}
-    wards.ALONE, rooms = 0, wards.Wards()
+    rooms = wards.Wards()
     try:
         if keep:
             with sandbox_cell.Cell(["/bin/sh", "-c", LITTER], profile, folder, **grants) as cell:
                 kept(rooms, cell)
         with sandbox_cell.Cell(argv, profile, folder, **grants) as cell:
-            status = kept(rooms, cell) if keep else alone(cell)
+            listed = cell.way != "landlock" and cell.view.listed
+            status = kept(rooms, cell) if keep or listed else alone(cell)
     except Fault as fault:
         print(f"refused: {fault.message}", file=sys.stderr)
         return 100

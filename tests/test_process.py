@@ -26,7 +26,6 @@ def run(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Run]:
     """A function that runs a piece of shell, either way."""
-    monkeypatch.setattr(wards, "ALONE", 0)
     kept = wards.Wards()
 
     def make(script: str, given: bytes = b"", timeout: float = 10, cap: int = 1 << 20) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -331,50 +332,60 @@ def repository(folder):
 def test_what_runs_or_is_believed_later_stays_as_it_is(place):
     repository(place.work)
     before = snapshot(place.work)
-    ran = place.shell(
-        "work",
-        """
+    script = """
         for f in .git/config .git/hooks/{pre-commit,new} .git/modules/sub/config AGENTS.md deep/er/AGENTS.md
-        do echo evil >"$f"; echo evil >>"$f"; rm -f "$f"; mv "$f" x; ln -sf /dev/null "$f"; done
-        mv .git git; mv deep shallow; mv deep/er deep/x; rm -rf .git; mkdir -p .git/hooks; echo evil >.git/hooks/new
-        chmod 777 AGENTS.md; cp x AGENTS.md; echo x >.git/COMMIT_EDITMSG""",
-    )
+        do echo evil >"$f"; echo evil >>"$f"; mv "$f" x; rm -f "$f" x; ln -sf /dev/null "$f"; done
+        mv .git git; mv deep shallow; mv deep/er deep/x; chmod 777 AGENTS.md; echo x >.git/COMMIT_EDITMSG; REST"""
+    ran = place.shell("work", script.replace("REST", ""))
     after = snapshot(place.work)
-    assert after.pop(".git/COMMIT_EDITMSG") == "x\n", ran.stderr
-    assert (
-        after.pop(".git/HEAD", "gone") == "gone"
-    )  # rm -rf .git took what is not guarded: a work tree may be lost
-    before.pop(".git/HEAD")
+    assert after.pop(".git/COMMIT_EDITMSG", "") == "x\n" or ".git: a tool" in ran.stderr
     assert {name: text for name, text in after.items() if name in before} == before
     assert "evil" not in "".join(after.values())
-    assert "Device or resource busy" in ran.stderr
+    assert "AGENTS.md: a tool may not change this: left as it was" in ran.stderr
+    place.shell(
+        "work",
+        script.replace("REST", "rm -rf .git; mkdir -p .git/hooks; echo evil >.git/hooks/new"),
+    )
+    after = snapshot(place.work)
+    assert {name: text for name, text in after.items() if name in before} == before
+    assert "evil" not in "".join(after.values())
     assert place.shell("work", "echo again").stdout == "again\n"
 
 
+def others(place):
+    """The names in the working folder, without what makes those of things moved aside unlike."""
+    return sorted(re.sub("-[0-9a-f]{8}$", "", name) for name in os.listdir(place.work))
+
+
 @everywhere
-def test_guarded_files_that_a_tool_makes_anew_are_moved_aside(place):
+def test_guarded_files_that_a_tool_makes_anew_do_not_stay(place):
     ran = place.shell(
         "work",
         "mkdir -p .git/hooks; echo evil >.git/hooks/new; echo evil >AGENTS.md; ln -s x .envrc",
     )
-    assert sorted(os.listdir(place.work)) == ["refused-.envrc", "refused-.git", "refused-AGENTS.md"]
-    assert "AGENTS.md: a tool may not make this: moved to refused-AGENTS.md" in ran.stderr
+    if place.way == "landlock":
+        assert others(place) == ["refused-.envrc", "refused-.git", "refused-AGENTS.md"]
+        assert "AGENTS.md: a tool may not make this: moved to refused-AGENTS.md-" in ran.stderr
+    else:
+        assert others(place) == []
+        assert "AGENTS.md: a tool may not make this: it was not made" in ran.stderr
 
 
 @everywhere
 def test_a_tool_that_locks_the_folder_hides_nothing_so(place):
     place.shell("work", "mkdir -p .git/hooks; echo evil >.git/hooks/new; chmod 0 .git; chmod 0 .")
-    assert os.listdir(place.work) == ["refused-.git"]
-    (place.work / "refused-.git").chmod(0o700)
+    assert others(place) == (["refused-.git"] if place.way == "landlock" else [])
+    for one in place.work.iterdir():
+        one.chmod(0o700)
 
 
 @with_bwrap
-def test_a_guarded_link_is_put_back(place):
+def test_a_guarded_link_stays(place):
     (place.work / "real").write_text("mine")
     (place.work / "AGENTS.md").symlink_to("real")
     place.shell("work", "rm AGENTS.md; echo evil >AGENTS.md")
     assert os.readlink(place.work / "AGENTS.md") == "real"
-    assert (place.work / "refused-AGENTS.md").read_text() == "evil\n"
+    assert others(place) == ["AGENTS.md", "real"]
 
 
 @pytest.mark.parametrize("name", [".git/hooks", "AGENTS.md", ".env"])
@@ -566,9 +577,7 @@ def test_a_bwrap_of_the_project_is_not_believed(place):
     (place.work / "bwrap").write_text("#!/bin/sh\ntouch fooled\n")
     (place.work / "bwrap").chmod(0o755)
     place.programs = f".:{place.work}:{place.programs}"
-    assert place.shell("work", "cat /proc/1/comm").stdout == (
-        "python3\n" if place.kept else "bwrap\n"
-    )
+    assert place.shell("work", "cat /proc/1/comm").stdout == "python3\n"
     assert not (place.work / "fooled").exists()
 
 
@@ -617,6 +626,7 @@ def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
             "unseen": True,
             "read": [],
             "write": [],
+            "listed": [],
         }
         confine.confine(wanted)
         assert asked == {"unseen": True, "truncate": version < 3, "among": True}
@@ -638,6 +648,7 @@ def test_without_bubblewrap_and_landlock_nothing_runs(monkeypatch, tmp_path):
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sandbox_cell, "_verdict", None)
+    monkeypatch.setattr(sandbox_cell, "_laid", None)
     monkeypatch.setattr(landlock, "abi", lambda: 0)
     with pytest.raises(Fault) as told:
         sandbox_cell.Cell(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"})
@@ -654,19 +665,20 @@ def test_a_filter_descriptor_is_closed_when_the_cell_is(tmp_path):
     from agentlib.process.run import Leash, run
     from agentlib.sandbox import cell as sandbox_cell
 
-    count = len(os.listdir("/proc/self/fd"))
-    for _ in range(20):
+    for n in range(20):
+        if n == 1:  # the first leaves the server of processes
+            count = len(os.listdir("/proc/self/fd"))
         with sandbox_cell.Cell(
-            ["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"}
+            ["/bin/true"], "probe", str(tmp_path), env={"PATH": "/usr/bin"}
         ) as cell:
             assert run(cell.options, b"", 10, 10, Leash()).status == 0
     assert len(os.listdir("/proc/self/fd")) == count
 
 
-def snapshot(folder):
+def snapshot(folder, encoding="utf-8"):
     """Every file's text, by its path below the folder."""
     return {
-        str(path.relative_to(folder)): path.read_text()
+        str(path.relative_to(folder)): path.read_text(encoding)
         for path in folder.rglob("*")
         if path.is_file()
     }

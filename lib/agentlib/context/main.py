@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from agentlib import paths, records, stderr
+from agentlib import paths, records, secrets, stderr
 from agentlib.context import load, skills
 from agentlib.faults import Fault
 from agentlib.tool import walk
@@ -15,6 +15,7 @@ IMAGE_TOKENS = (
     1500  # what an image costs of the budget, roughly what vendors charge for a large one
 )
 FETCH_SECONDS = 60
+SHOWN = 10  # names of what was left out
 
 
 def main(args: Namespace) -> int:
@@ -33,7 +34,10 @@ def main(args: Namespace) -> int:
     for record in skills.offer(args.skills):
         records.write(record)
     left: list[str] = []
-    found = list(collect(args, left))
+    hidden: list[str] = []
+    found = list(collect(args, left, hidden))
+    if hidden and not args.quiet:
+        stderr.warn(kept_back(hidden))
     if args.wanted:
         found = ranked(found, args.wanted)
     if args.tree and found:
@@ -51,19 +55,34 @@ def main(args: Namespace) -> int:
     return 0
 
 
-def collect(args: Namespace, left: list[str]) -> Iterator[Record]:
-    """The context of each operand; what was found in a folder and cannot be read goes to `left`."""
+def collect(args: Namespace, left: list[str], hidden: list[str]) -> Iterator[Record]:
+    """The context of each operand; what a folder has that cannot be read goes to `left`, a secret to `hidden`."""
     if args.diff is not None:
-        yield {"type": "context", "source": f"git diff {args.diff}", "text": walk.diff(args.diff)}
+        yield {
+            "type": "context",
+            "source": f"git diff {args.diff}",
+            "text": walk.diff(args.diff, args.include_secrets),
+        }
     for operand in args.what:
         if operand == "-":
             continue
         if operand.startswith(("http://", "https://")):
             yield fetched(operand)
         elif os.path.isdir(operand) or not os.path.lexists(operand):
-            yield from readable(walk.expand(operand), left)
+            files = walk.expand(operand)
+            if not args.include_secrets:
+                hidden += [file for file in files if secrets.secret(file)]
+            yield from readable([file for file in files if file not in hidden], left)
+        elif secrets.secret(operand) and not args.include_secrets:
+            raise Fault("invalid_input", f"{operand} holds secrets: --include-secrets sends it")
         else:
             yield load.load(operand)
+
+
+def kept_back(secret: list[str]) -> str:
+    """What was left out for it holds secrets: how many, and the names of a few."""
+    names = ", ".join(secret[:SHOWN]) + ("…" if len(secret) > SHOWN else "")
+    return f"left out: {len(secret)} with secrets: {names} (--include-secrets sends them)"
 
 
 def readable(files: list[str], left: list[str]) -> Iterator[Record]:

@@ -75,12 +75,11 @@ class Runner:
         limit = self._limit(tool)
         with self._cell(tool, words, granted) as cell:
             done = process_run.run(partial(self._begin, cell), given, limit, output.KEPT, leash)
-        for one in cell.removed:
-            stderr.warn(f"{tool.name}: {one}")
+        noted = _noted(tool, cell.removed)
         if done.left and cell.way == "off":  # where there is a sandbox that is its affair
             stderr.warn(f"{tool.name}: left running, and ended: {done.left}")
         _judge(tool, done, limit)
-        return render(done.out) + "".join(f"\n[{one}]" for one in cell.removed)
+        return render(done.out) + noted
 
     def _begin(self, cell: Cell, *given: int) -> Child:
         """Start the tool, with these three descriptors, in a sandbox that stands already or in one of its own."""
@@ -101,31 +100,39 @@ class Runner:
         with self._lock:
             self._count += 1
             id = str(self._count)
-            filter = self._coprocess(tool, granted)
+            filter, cell = self._coprocess(tool, granted)
         answer = filter.ask(
             id, {"id": id, "name": tool.name, "arguments": arguments}, self._limit(tool)
         )
         content = answer.get("content", "")
         text = content if isinstance(content, str) else records.dumps(content)
-        shown = output.told(text.encode("utf-8", "replace"))
+        shown = output.told(text.encode("utf-8", "replace")) + _noted(tool, cell.settle())
         if answer.get("is_error"):
             raise Fault("tool_error", shown)
         return shown
 
-    def _coprocess(self, tool: Tool, granted: Decision) -> Coprocess:
+    def _coprocess(self, tool: Tool, granted: Decision) -> tuple[Coprocess, Cell]:
         """The program behind the tool, kept up for the whole process; started again where it has ended."""
         key = (granted.profile, *tool.command)
         if key in self._kept and not self._kept[key][0].running:
             self._drop(key)
         if key not in self._kept:
             cell = self._cell(tool, [], granted)
-            self._kept[key] = Coprocess(tool.name, cell.options), cell
-        return self._kept[key][0]
+            begin = lambda options, *given: self._begin(cell, *given, 2)  # noqa: E731
+            self._kept[key] = Coprocess(tool.name, {}, start=begin), cell
+        return self._kept[key]
 
     def _drop(self, key: tuple[str, ...]) -> None:
         filter, cell = self._kept.pop(key)
         filter.close(0.0)
         cell.close()
+
+
+def _noted(tool: Tool, refused: list[str]) -> str:
+    """What the sandbox refused, said to the user, and for the model."""
+    for one in refused:
+        stderr.warn(f"{tool.name}: {one}")
+    return "".join(f"\n[{one}]" for one in refused)
 
 
 def _there(tool: Tool) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from agentlib.sandbox.mounts import EMPTY, MASK, WRITE, View
+from agentlib.sandbox.mounts import MASK, WRITE, View
+from agentlib.sandbox.overlay import DOOR, EMPTY
 
 WALLS = (
     "--unshare-all",
@@ -14,7 +15,8 @@ WALLS = (
     "--die-with-parent",
     "--new-session",
 )
-# of a warden, in the sandbox's own name space of users: root in it, to mount /proc and a devpts
+# of a warden, in the sandbox's own name space of users: root in it, to mount /proc, a devpts and an overlay,
+# which keeps a folder in which nobody may write
 NEEDED = (
     "--uid",
     "0",
@@ -24,6 +26,8 @@ NEEDED = (
     "CAP_SYS_ADMIN",
     "--cap-add",
     "CAP_SYS_RESOURCE",
+    "--cap-add",
+    "CAP_DAC_OVERRIDE",
     "--cap-add",
     "CAP_SETPCAP",
     "--cap-add",
@@ -84,9 +88,13 @@ def command(program: str, view: View, network: bool, filter: int) -> list[str]:
     ]
 
 
-def kept(program: str, view: View, network: bool) -> list[str]:
-    """What to put before the argv of a warden (warden.py): the same walls, and what it needs to part the room."""
-    return [program, *WALLS, *NEEDED, *_walls(view, network), "--chdir", "/", "--"]
+def kept(program: str, view: View, network: bool, base: str) -> list[str]:
+    """What to put before the argv of a warden (warden.py): the same walls, and what it needs to part the room.
+
+    base: where changes to the working folder lie; '' for none.
+    """
+    door = ["--bind", base, DOOR] if base else []
+    return [program, *WALLS, *NEEDED, *_walls(view, network), *door, "--chdir", "/", "--"]
 
 
 def _walls(view: View, network: bool) -> list[str]:

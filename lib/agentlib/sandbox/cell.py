@@ -17,15 +17,32 @@ import fcntl
 import functools
 import os
 import sys
+import time
 
 from agentlib.faults import Fault
-from agentlib.sandbox import bwrap, host, leftovers, limits, rules, seccomp
+from agentlib.sandbox import (
+    apply,
+    bwrap,
+    host,
+    landlock,
+    limits,
+    overlay,
+    rules,
+    scratch,
+    seccomp,
+    workspace,
+)
 from agentlib.sandbox.mounts import View
-from agentlib.types import Any, Iterable, Mapping
+from agentlib.sandbox.overlay import EMPTY, OVERLAY
+from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, Mapping
+
+if TYPE_CHECKING:
+    from agentlib.sandbox.workspace import Workspace
 
 CONFINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confine.py")
 USUAL = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "USER", "LOGNAME")
 _verdict: tuple[str, str] | None = None
+_laid: tuple[str, str] | None = None
 
 
 class Held(int):
@@ -67,7 +84,9 @@ class Cell:
         self.limits = {**limits.defaults(), **(limit or {})}
         self.argv = [self._program(argv[0], env.get("PATH", os.defpath)), *argv[1:]]
         self.env, self.way, self.network = dict(env), "off", profile in ("net", "read+net", "off")
-        self._absent = leftovers.state(self._folder) if profile in ("work", "net") else {}
+        self.changes, self.version, self._begun = "", 0, time.time_ns()
+        self._space: Workspace | None = None
+        self.over: Callable[[str, bool], None] = lambda place, clean: scratch.clear(place)
         try:
             if profile != "off":
                 self._enclose(profile, read, write)
@@ -84,14 +103,26 @@ class Cell:
     def close(self) -> None:
         """After the child's end: what it left where it must leave nothing is moved aside; our own traces go."""
         self.__dict__.pop("options", None)
-        self.removed += leftovers.restore(self._absent)
+        self.__dict__.pop("listed", None)
+        space, self._space = self._space, None
+        if space and self.changes:
+            clean = scratch.clean(self.changes, self._folder)
+            if not clean:
+                self.removed += self._hand.take(f"{self.changes}/{overlay.CHANGES}")
+            self.over(self.changes, clean)
+        elif space and self.view.writable:
+            self.removed += apply.set_aside(space)
         if self._group:
             limits.leave(self._group)
         if self._scratch:
-            import shutil
+            scratch.clear(self._scratch)
+        self._group, self._scratch = "", ""
 
-            shutil.rmtree(self._scratch, ignore_errors=True)
-        self._absent, self._group, self._scratch = {}, "", ""
+    def settle(self) -> list[str]:
+        """Take over what a tool has changed that goes on; what it may not, in words."""
+        if not self.changes:
+            return []
+        return self._hand.take(f"{self.changes}/{overlay.CHANGES}", going_on=True)
 
     @staticmethod
     def _program(name: str, search: str) -> str:
@@ -101,9 +132,6 @@ class Cell:
         return os.path.abspath(found)
 
     def _enclose(self, profile: str, read: Iterable[str], write: Iterable[str]) -> None:
-        self.way, why = verdict()
-        if not self.way:
-            raise Fault("tool_denied", f"sandbox unavailable: {why}")
         search = self.env.get("PATH", os.defpath)
         self.view = View(
             self.argv,
@@ -114,11 +142,34 @@ class Cell:
             read=read,
             write=write,
         )
+        self.way, why = walled(self._folder) if self.view.listed else verdict()
+        if not self.way:
+            raise Fault("tool_denied", f"sandbox unavailable: {why}")
+        space = workspace.of(self._folder, self.view.kept) if self.view.listed else None
         home, temporary = host.home(), "/tmp"
         if self.way == "landlock":
-            self._trees = rules.of(self.view)
+            self._trees = rules.of(self.view, space)
             self._scratch = home = temporary = _scratch()
+        if space:
+            self._hand = apply.Hand(space, self._begun, self.view.kept)
+        self._space = space
         self.env.update(HOME=home, TMPDIR=temporary)
+
+    @functools.cached_property
+    def listed(self) -> int:
+        """A descriptor of what can be read of the working folder; -1 where all can."""
+        if self._space is None or (self.way == "landlock" and self.view.writable):
+            return -1
+        listed, self.version = self._space.listing()
+        for path in (*self._trees[0], self._scratch) if self.way == "landlock" else ():
+            landlock.allow(listed, path)
+        return Held(listed)
+
+    def take(self, place: str = "") -> None:
+        """Have this place for changes, or a new one."""
+        self.changes = place or scratch.take(self._folder)
+        for part in () if place else (overlay.CHANGES, overlay.WORK):
+            landlock.allow(self.listed, f"{self.changes}/{part}")
 
     @functools.cached_property
     def options(self) -> dict[str, Any]:
@@ -132,6 +183,8 @@ class Cell:
         return {"args": self.argv, "env": self.env, "cwd": self._folder}
 
     def _bwrap(self) -> dict[str, Any]:
+        if self.view.listed:
+            raise ValueError("a cell that sees its folder starts in a kept sandbox (wards.py)")
         args = [
             *bwrap.alone(bubblewrap(), self.view, self.network),
             *limits.command(self.limits),
@@ -150,22 +203,49 @@ class Cell:
             "gate": (Held(ready), Held(go)),
         }
 
+    def setup(self) -> dict[str, Any]:
+        """What a warden needs to know of all its cells."""
+        view = [
+            (path, action if action in (EMPTY, OVERLAY) else "", bwrap.size(path))
+            for path, action in self.view.ordered()
+        ]
+        return {
+            "view": view if self.way == "bubblewrap" else None,
+            "network": self.network,
+            "user": (os.getuid(), os.getgid()),
+        }
+
+    def order(self) -> dict[str, Any]:
+        """What a warden needs to know of this one."""
+        made = {"argv": self.argv, "env": self.env, "cwd": self.inside, "limits": self.limits}
+        if self.way == "landlock":
+            return {**made, "confined": self.confined()}
+        return {
+            **made,
+            "overlay": self._folder if self.listed >= 0 else "",
+            "changes": os.path.basename(self.changes) or overlay.NOTHING,
+            "version": self.version,
+            "drop": [],
+        }
+
     def _landlock(self) -> dict[str, Any]:
         import marshal
 
-        given = Held(memory(marshal.dumps({**self.confined(), "group": self._group})))
+        listed = {4: self.listed} if self.listed >= 0 else {}
+        wanted = {**self.confined(), "group": self._group, "listed": list(listed)}
+        given = Held(memory(marshal.dumps(wanted)))
         return {
             "args": [python(), "-IS", CONFINE, "3", *self.argv],
             "env": self.env,
             "cwd": self.inside,
-            "files": {3: given},
+            "files": {3: given, **listed},
         }
 
     def confined(self) -> dict[str, Any]:
         """What confine.py puts on a process."""
         readable, writable = self._trees
         return {
-            "read": readable,
+            "read": [*readable, *([self._folder] if self.view.listed else [])],
             "write": [self._scratch, *writable],
             "network": self.network,
             "unseen": not self.view.writable,
@@ -183,20 +263,35 @@ def verdict() -> tuple[str, str]:
     """(`bubblewrap`, `landlock` or '', why not bubblewrap), found out by one trial in each process."""
     global _verdict
     if _verdict is None:
-        why = _trial()
-        if not why:
-            _verdict = ("bubblewrap", "")
-        else:
-            from agentlib.sandbox import landlock
-
-            _verdict = (
-                ("landlock", why) if landlock.abi() else ("", f"{why}; this kernel has no Landlock")
-            )
+        _verdict = _chosen(_trial())
     return _verdict
 
 
-def _trial() -> str:
-    """Why bubblewrap does not work here, '' where it does: it runs `true` once, with all that a tool gets."""
+def walled(folder: str) -> tuple[str, str]:
+    """The same where a working folder is seen: what stands before that is an overlay, which is tried too."""
+    global _laid, _verdict
+    if _laid is None:
+        place = scratch.take(folder)
+        try:
+            why = _trial(place)
+        finally:
+            scratch.clear(place)
+        _laid = _verdict = _chosen(why)
+    return _laid
+
+
+def _chosen(why: str) -> tuple[str, str]:
+    """The way, where this is why it is not bubblewrap."""
+    if not why:
+        return "bubblewrap", ""
+    return ("landlock", why) if landlock.abi() else ("", f"{why}; this kernel has no Landlock")
+
+
+def _trial(place: str = "") -> str:
+    """Why bubblewrap does not work here, '' where it does: it runs `true` once, with all that a tool gets.
+
+    place: for changes; then an overlay is tried.
+    """
     import subprocess
 
     if not bubblewrap():
@@ -204,6 +299,15 @@ def _trial() -> str:
     filter = Held(memory(seccomp.program()))
     view = View(["/bin/true"], "", "/", writable=False, visible=False, read=(), write=())
     args = [*bwrap.command(bubblewrap(), view, False, filter), "/bin/true"]
+    if place:
+        base, name = os.path.split(place)
+        args = [
+            *bwrap.kept(bubblewrap(), view, False, base),
+            python(),
+            "-IS",
+            overlay.__file__,
+            name,
+        ]
     try:
         ran = subprocess.run(
             args,
@@ -216,11 +320,9 @@ def _trial() -> str:
     except (OSError, subprocess.TimeoutExpired) as bad:
         return f"bubblewrap does not work here: {bad}"
     said = ran.stderr.decode("utf-8", "replace").strip().splitlines()
-    return (
-        ""
-        if ran.returncode == 0
-        else f"bubblewrap does not work here: {said[-1] if said else ran.returncode}"
-    )
+    if ran.returncode == 0:
+        return ""
+    return f"bubblewrap does not work here: {said[-1] if said else ran.returncode}"
 
 
 def bubblewrap() -> str:

@@ -37,6 +37,9 @@ def confine(wanted: dict[str, object]) -> None:
         among=True,
     )
     landlock.restrict(wanted["read"], wanted["write"], bool(wanted["network"]))  # type: ignore[arg-type]
+    for listed in wanted["listed"]:  # type: ignore[attr-defined]
+        landlock.limit(listed)
+        os.close(listed)
     for one in range(CAPABILITIES):  # root becomes a user who merely owns root's files
         libc.prctl(DROP_FROM_BOUND, one, 0, 0, 0)
     seccomp.install(code)

@@ -47,13 +47,32 @@ def restrict(readable: list[str], writable: list[str], network: bool) -> None:
     ruleset = _ruleset(files, version, network)
     try:
         for path in readable:
-            _allow(ruleset, path, files & LOOK)
+            allow(ruleset, path, files & LOOK)
         for path in writable:
-            _allow(ruleset, path, files & ~IOCTL_DEVICE)
-        if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or _libc.syscall(RESTRICT, ruleset, 0):
-            raise _refused("restrict")
+            allow(ruleset, path, files & ~IOCTL_DEVICE)
+        limit(ruleset)
     finally:
         os.close(ruleset)
+
+
+def reading() -> int:
+    """A new ruleset in which nothing can be read; -1 without Landlock. It grows by add(), until limit() takes it."""
+    made = int(
+        _libc.syscall(CREATE, struct.pack("=Q", READ_FILE), ctypes.c_size_t(8), ctypes.c_uint(0))
+    )
+    return made if made >= 0 else -1
+
+
+def add(ruleset: int, fd: int, access: int = READ_FILE) -> None:
+    """Allow this for an open file, or for an open folder and all below it. OSError where the kernel refuses."""
+    if _libc.syscall(ADD, ruleset, 1, struct.pack("=Qi", access, fd), 0):
+        raise OSError(ctypes.get_errno(), f"landlock: {os.strerror(ctypes.get_errno())}")
+
+
+def limit(ruleset: int) -> None:
+    """From now on this thread may do what the ruleset allows; what is added to it later is of no use to it."""
+    if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or _libc.syscall(RESTRICT, ruleset, 0):
+        raise _refused("restrict")
 
 
 def _ruleset(files: int, version: int, network: bool) -> int:
@@ -70,7 +89,8 @@ def _ruleset(files: int, version: int, network: bool) -> int:
     return made
 
 
-def _allow(ruleset: int, path: str, access: int) -> None:
+def allow(ruleset: int, path: str, access: int = READ_FILE) -> None:
+    """The same for a path; nothing where it is gone."""
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -78,8 +98,7 @@ def _allow(ruleset: int, path: str, access: int) -> None:
     try:
         if not stat.S_ISDIR(os.fstat(fd).st_mode):
             access &= OF_A_FILE
-        if _libc.syscall(ADD, ruleset, 1, struct.pack("=Qi", access, fd), 0):
-            raise _refused(path)
+        add(ruleset, fd, access)
     finally:
         os.close(fd)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 
+from agentlib import secrets
 from agentlib.faults import Fault
-from agentlib.sandbox import host, workspace
+from agentlib.sandbox import host
+from agentlib.sandbox.overlay import EMPTY, OVERLAY
 from agentlib.types import Iterable
 
-EMPTY, READ, WRITE, MASK = "empty", "read", "write", "mask"
+READ, WRITE, MASK = "read", "write", "mask"
 
 
 class View:
     """actions: what becomes of each path, by path. Everything else is seen as it is, and cannot be changed.
 
     folder: where the tool works; visible: whether it sees it; writable: whether it may write there; cannot: why it may
-    not, where that was asked for.
+    not, where that was asked for; kept: what of it stays as it is whatever is written there (the tool, the suite).
     """
 
     def __init__(
@@ -30,24 +32,18 @@ class View:
         write: Iterable[str],
     ) -> None:
         """search: the tool's PATH. visible: whether it sees the folder at all. read, write: grants of the user."""
-        self.folder, self.visible, self.writable, self.cannot = (
-            os.path.realpath(folder),
-            visible,
-            writable,
-            "",
-        )
+        self.folder, self.visible, self.writable = os.path.realpath(folder), visible, writable
+        self.cannot = ""
         self.actions: dict[str, str] = {place: EMPTY for place in (*host.homes(), *host.scratch())}
-        self.masks: list[str] = []
+        self.kept: list[str] = []
         self.write = [self._granted(one) for one in write]
         if visible:
             self._work()
-        for path in (*host.machine_secrets(), *map(os.path.realpath, self.masks)):
+        for path in host.machine_secrets():
             self._mask(path)
         own = [os.path.realpath(argv[0]), argv[0]]
         self._show([*host.suite(), *host.program(argv, search), *own, *map(self._granted, read)])
-        for path in host.beside(
-            argv[0]
-        ):  # to be seen; what is written there is not the tool's affair
+        for path in host.beside(argv[0]):
             if self.hidden(path):
                 self.actions[path] = READ
         for path in self.write:
@@ -64,51 +60,33 @@ class View:
             above = os.path.dirname(above)
         return self.actions.get(above) in (EMPTY, MASK)
 
+    @property
+    def listed(self) -> bool:
+        """Whether of the working folder only what is on its list can be read."""
+        return self.actions.get(self.folder) == OVERLAY
+
     def _work(self) -> None:
         """The working folder; a folder that holds a home is never handed over as a whole."""
-        folder = self.folder
-        if any(host.inside(area, folder) and area != folder for area in host.shared()):
-            self.cannot = f"{folder} holds more than a project: nothing can be written; start in a project's folder"
+        if any(host.inside(area, self.folder) and area != self.folder for area in host.shared()):
+            why = "holds more than a project: nothing can be written; start in a project's folder"
+            self.cannot = f"{self.folder} {why}"
             self.writable = False
             return
-        found = workspace.look(folder)
-        self.actions[folder] = WRITE if self.writable else READ
-        self.masks += [*found.secrets, *workspace.above(folder)]
-        if folder in host.homes():
-            self.masks += workspace.dotted(folder)
-        if self.writable:
-            for path in found.guarded:
-                self._guard(path)
-            for home in host.homes():
-                if host.inside(home, folder) and home != folder:
-                    self._pin(home)
-
-    def _guard(self, path: str) -> None:
-        """Read-only inside the writable folder."""
-        if (
-            path == self.folder
-            or path in self.write
-            or os.path.islink(path)
-            or not os.path.exists(path)
-        ):
-            return
-        self.actions[path] = READ
-        self._pin(path)
-
-    def _pin(self, path: str) -> None:
-        """The folders between the working folder and a path cannot be renamed, being mounts themselves."""
-        between = os.path.dirname(path)
-        while host.inside(between, self.folder) and between != self.folder:
-            self.actions.setdefault(between, WRITE)
-            between = os.path.dirname(between)
+        self.actions[self.folder] = OVERLAY
+        parent = os.path.dirname(self.folder)
+        while parent != "/":  # the .env of a project, seen from a part of it
+            if not self.hidden(parent):
+                for path in _secrets(parent):
+                    self._mask(path)
+            parent = os.path.dirname(parent)
 
     def _show(self, shown: list[str]) -> None:
         """Visible and read-only, wherever it lies."""
         for path in sorted(set(shown), key=len):
-            if self.hidden(path):
+            if self.listed and host.inside(path, self.folder):
+                self.kept += [path] if path != self.folder and path not in self.write else []
+            elif self.hidden(path):
                 self.actions[path] = READ
-            elif self.writable and host.inside(path, self.folder):
-                self._guard(path)
 
     def _mask(self, real: str) -> None:
         if real not in self.write and os.path.exists(real) and not self.hidden(real):
@@ -120,3 +98,17 @@ class View:
         if not os.path.exists(real):
             raise Fault("tool_denied", f"{path}: granted to the tool, but not there")
         return real
+
+
+def _secrets(folder: str) -> list[str]:
+    """The secrets of a folder itself."""
+    try:
+        with os.scandir(folder) as found:
+            return [
+                os.path.realpath(entry.path)
+                for entry in found
+                if secrets.named(entry.name, entry.is_dir())
+                or (secrets.doubtful(entry.name) and secrets.secret(entry.path))
+            ]
+    except OSError:
+        return []

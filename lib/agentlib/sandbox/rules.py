@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 
 from agentlib.faults import Fault
-from agentlib.sandbox.mounts import EMPTY, MASK, READ, WRITE, View
+from agentlib.sandbox.mounts import MASK, READ, WRITE, View
+from agentlib.sandbox.overlay import EMPTY, OVERLAY
+from agentlib.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentlib.sandbox.workspace import Workspace
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # no process of /proc, not even one's own: through them root could read everyone's environment
@@ -14,24 +19,26 @@ OF_PROC = tuple(
 )
 
 
-def of(view: View) -> tuple[list[str], list[str]]:
-    """(readable, writable) trees. Fault tool_denied where the view asks for what Landlock cannot do."""
+def of(view: View, space: Workspace | None) -> tuple[list[str], list[str]]:
+    """(readable, writable) trees, but for the working folder. Fault tool_denied for what Landlock cannot do."""
     writable = [path for path, action in view.actions.items() if action == WRITE]
+    if space and view.writable:
+        writable.append(view.folder)
     holes = [
         path
         for path, action in view.actions.items()
-        if action != WRITE and any(path.startswith(f"{tree}/") for tree in writable)
+        if action not in (WRITE, OVERLAY) and any(path.startswith(f"{tree}/") for tree in writable)
     ]
+    if space and view.writable:
+        holes += [*view.kept, *space.secrets, *space.guarded]
     if holes:
         raise Fault(
             "tool_denied",
             f"sandbox unavailable: without bubblewrap {holes[0]} cannot be protected in a "
             "folder that may be written (install bubblewrap, or use --sandbox read)",
         )
-    closed = {path for path, action in view.actions.items() if action in (EMPTY, MASK)} | {
-        "/proc",
-        "/dev",
-    }
+    closed = {path for path, action in view.actions.items() if action in (EMPTY, MASK, OVERLAY)}
+    closed |= {"/proc", "/dev"}
     shown = [path for path, action in view.actions.items() if action in (READ, WRITE)]
     readable = [one for path in ("/", *shown) for one in _around(path, closed)]
     return [*readable, *OF_PROC], [*writable, *DEVICES]

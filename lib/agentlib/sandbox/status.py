@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from agentlib.faults import Fault
-from agentlib.sandbox import cell, host, limits, rules, seccomp, workspace
-from agentlib.sandbox.mounts import MASK, READ, View
+from agentlib.sandbox import cell, guard, limits, rules, seccomp, workspace
+from agentlib.sandbox.mounts import View
 
 GIVES = (
     (
@@ -27,7 +27,7 @@ GIVES = (
 
 def lines(folder: str) -> list[str]:
     """The way, the profiles, the limits, what is missing, what is special in this working folder."""
-    way, why = cell.verdict()
+    way, why = cell.walled(os.path.realpath(folder))
     told = [f"sandbox: {way or 'none'}" + (f" ({why})" if why else "")]
     if way:
         told += [f"profile {name}: {text}" for name, text in GIVES]
@@ -54,6 +54,8 @@ def missing(way: str) -> list[str]:
         version = landlock.abi()
         lacks += [
             "a folder with .git, AGENTS.md or secrets cannot be written (work and net are refused there)",
+            "in work and net, a secret that you make in the working folder during a call can be read by it",
+            "in work and net, guarded files that a tool makes are there until its end, and then moved aside",
             "in work and net, mode, owner, times and attributes of one's own files elsewhere can be changed",
         ]
         lacks += ["signals to other processes of this user are not refused"] if version < 6 else []
@@ -73,25 +75,19 @@ def _here(folder: str, way: str) -> list[str]:
     view = View(["/bin/true"], "", folder, writable=True, visible=True, read=(), write=())
     if view.cannot:
         return [f"here: {view.cannot}"]
-    real = os.path.realpath(folder)
-    told = [
-        f"here: masked: {os.path.relpath(path, real)}"
-        for path, action in view.ordered()
-        if action == MASK and host.inside(path, real)
-    ]
-    told += [
-        f"here: read-only: {os.path.relpath(path, real)}"
-        for path, action in view.ordered()
-        if action == READ and host.inside(path, real)
-    ]
-    if not workspace.look(real).whole:
+    real = view.folder
+    space = workspace.of(real)
+    guarded = {*guard.programs(real, space.repositories), *guard.parts(space.guarded)}
+    told = [f"here: masked: {os.path.relpath(path, real)}" for path in space.secrets]
+    told += [f"here: read-only: {os.path.relpath(path, real)}" for path in sorted(guarded)]
+    if space.unread:
         told.append(
-            f"here: only {workspace.ENTRIES} entries, to a depth of {workspace.DEPTH}, were searched for secrets"
+            f"here: {space.unread} files cannot be read: {workspace.LISTED} are the most that are looked at"
         )
     try:
         seccomp.program()
         if way == "landlock":
-            rules.of(view)
+            rules.of(view, space)
     except Fault as fault:
         told.append(f"here: {fault.message}")
     return told

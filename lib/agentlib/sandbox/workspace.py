@@ -1,216 +1,240 @@
-"""What a working folder holds that a tool must not read (secrets) or not change (guarded paths) (docs/sandbox.md).
+"""The working folder, file by file: what was looked at and holds no secret is on a list of the kernel's.
 
-Whatever the folder holds, it can only take away: nothing in it grants anything.
+Whoever makes a sandbox's view of the folder (kept/overlay.py) can read what is on the list and nothing else: what came
+later cannot be read, by whatever name. To look again, as each call does, lets more be seen; no wall depends on it.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
+import stat
+import threading
 import time
 
-from agentlib.sandbox.host import homes, inside, scratch
-from agentlib.types import Iterable, Iterator, NamedTuple
+from agentlib import secrets, stderr
+from agentlib.sandbox import guard, landlock
+from agentlib.sandbox.host import homes, scratch
+from agentlib.types import Iterable, Iterator
+
+PACKAGES = frozenset((guard.GIT, "node_modules", ".venv", "venv", ".tox", "__pycache__"))
+LISTED = 50_000  # files: each costs the kernel an entry, and every call a moment
+ENTRIES = 1_000_000  # names: a look takes about 2 s then
+CALLS = 1000  # that may add to a list before it is made anew
+AGAIN = 100  # times that a look begins anew
+MOMENT = 50_000_000  # nanoseconds in which a folder may change and keep its time
 
 
-class Found(NamedTuple):
-    """What a folder holds, in absolute paths; whole: whether all of it was looked at."""
-
-    secrets: list[str]
-    guarded: list[str]
-    whole: bool
+class Again(Exception):
+    """A file on the list is a secret now, and a list cannot be shortened."""
 
 
-SECRETS = (
-    ".env",
-    ".env.*",
-    ".envrc",
-    "id_rsa",
-    "id_dsa",
-    "id_ecdsa",
-    "id_ed25519",
-    ".netrc",
-    "_netrc",
-    ".pgpass",
-    ".pypirc",
-    ".git-credentials",
-    ".htpasswd",
-    "credentials.json",
-    "client_secret*.json",
-    "service-account*.json",
-    "*.p12",
-    "*.pfx",
-    "*.jks",
-    "*.keystore",
-    "*.kdbx",
-    "secrets.json",
-    "secrets.toml",
-    "secrets.y*ml",
-    ".ssh",
-    ".aws",
-    ".azure",
-    ".gnupg",
-    ".kube",
-    ".vault-token",
-)
-SECRET_INSIDE = {"*.pem": b"PRIVATE KEY", "*.key": b"PRIVATE KEY", ".npmrc": b"_auth"}
-EXAMPLES = ("*.example", "*.sample", "*.template", "*.dist")
-GUARDED = (
-    "AGENTS.md",
-    "CLAUDE.md",
-    "GEMINI.md",
-    ".git",
-    ".gitmodules",
-    ".mcp.json",
-    ".vscode",
-    ".idea",
-    ".envrc",
-    ".claude",
-    ".codex",
-    ".cursor",
-)  # what a person's programs run or believe at the next start
-GUARDED_GIT = ("hooks", "config", "config.worktree", "commondir")
-SHELL = (
-    ".bashrc",
-    ".bash_profile",
-    ".bash_login",
-    ".bash_logout",
-    ".profile",
-    ".zshrc",
-    ".zshenv",
-    ".zprofile",
-    ".zlogin",
-    ".zlogout",
-    ".kshrc",
-    ".cshrc",
-    ".tcshrc",
-    ".login",
-    ".inputrc",
-    ".gitconfig",
-    ".ssh",
-    ".config",
-    ".local",
-    ".vimrc",
-    ".tmux.conf",
-    ".pam_environment",
-    ".xprofile",
-    ".xinitrc",
-    ".xsession",
-    ".npmrc",
-)
-PASSED_OVER = ("node_modules", ".venv", "venv", "__pycache__", ".git")
-ENTRIES, DEPTH, FRESH = 4000, 6, 10.0  # how far a folder is searched; how many seconds that holds
+class Folder:
+    """What a look at one folder found. changed: its time, in nanoseconds, or -1: look again."""
 
-_known: dict[str, tuple[float, Found]] = {}
-_known_above: dict[str, tuple[float, list[str]]] = {}
+    __slots__ = ("below", "changed", "guarded", "repository", "secrets", "unread")
+
+    def __init__(self, changed: int) -> None:
+        self.changed, self.unread, self.repository = changed, 0, False
+        self.below: list[str] = []
+        self.secrets: list[str] = []
+        self.guarded: list[str] = []
 
 
-def _any(globs: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(fnmatch.translate(glob) for glob in globs))
+class Workspace:
+    """ruleset: a descriptor of the list; version: changes with it. files, trees: the numbers of the files on it, and of
+    the folders that are on it with all they hold. Of one process; from any thread."""
 
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.home = folder in homes()
+        self._lock = threading.Lock()
+        self._warned = False
+        self._exempt: set[str] = set()
+        self._linked: set[int] = set()  # the numbers of secrets, which may have other names
+        self._empty = {*homes(), *scratch()} - {folder}
+        self.ruleset, self.version = -1, 0
+        self._forget()
 
-_IS_SECRET, _IS_EXAMPLE = _any(SECRETS), _any(EXAMPLES)
-_MAY_BE = [(_any([glob]), word) for glob, word in SECRET_INSIDE.items()]
+    def _forget(self) -> None:
+        old, self.ruleset = self.ruleset, landlock.reading()
+        if old >= 0:
+            os.close(old)
+        self.files: set[int] = set()
+        self.trees: set[int] = set()
+        self._seen: dict[str, Folder] = {}
+        self._calls = 0
+        self.version += 1
 
+    def look(self, exempt: Iterable[str] = ()) -> None:
+        """Look at what is new since the last time: at the folders whose time has changed.
 
-def look(folder: str) -> Found:
-    """What the folder holds, to DEPTH and ENTRIES; remembered for FRESH seconds."""
-    now = time.monotonic()
-    if folder not in _known or now - _known[folder][0] > FRESH:
-        _known[folder] = now, _look(folder)
-    return _known[folder][1]
+        exempt: what is to be seen although it lies in a hidden folder of a home.
+        """
+        with self._lock:
+            self._exempt.update(exempt if self.home else ())
+            self._look_again()
 
+    def listing(self) -> tuple[int, int]:
+        """(a descriptor of the list, its version), for a call, which may add to it what else it needs."""
+        with self._lock:
+            self._calls += 1
+            if self._calls > CALLS:  # a list cannot be shortened
+                self._forget()
+                self._look_again()
+            return os.dup(self.ruleset), self.version
 
-def _look(folder: str) -> Found:
-    found = Found([], [], True)
-    level, left = [folder], ENTRIES
-    for _ in range(DEPTH):
-        below: list[str] = []
-        for entry in _entries(level):
-            left -= 1
-            if left < 0:
-                return found._replace(whole=False)
-            if entry.name in GUARDED:
-                found.guarded.extend(_parts(entry.path))
-            if _secret(entry):
-                found.secrets.append(entry.path)
-            elif entry.is_dir(follow_symlinks=False) and entry.name not in PASSED_OVER:
-                below.append(entry.path)
-        level = below
-    return found._replace(whole=not level)
+    def _look_again(self) -> None:
+        for _ in range(AGAIN):
+            try:
+                self._look()
+                break
+            except Again:
+                self._forget()
+        if self.unread and not self._warned:
+            self._warned = True
+            stderr.warn(
+                f"sandbox: {self.unread} files of {self.folder} are too many to look at: no tool can read them"
+            )
 
+    @property
+    def secrets(self) -> list[str]:
+        """The paths of the secrets."""
+        return sorted(path for one in list(self._seen.values()) for path in one.secrets)
 
-def _entries(folders: Iterable[str]) -> Iterator[os.DirEntry[str]]:
-    for folder in folders:
+    @property
+    def guarded(self) -> list[str]:
+        """The guarded paths that are there."""
+        return sorted(path for one in list(self._seen.values()) for path in one.guarded)
+
+    @property
+    def repositories(self) -> list[str]:
+        """The repositories' own folders."""
+        found = [path for path, one in self._seen.items() if one.repository]
+        return found + [path for path in self.guarded if os.path.basename(path) == guard.GIT]
+
+    @property
+    def unread(self) -> int:
+        """How many files are not on the list for there are too many."""
+        return sum(one.unread for one in list(self._seen.values()))
+
+    def _look(self) -> None:
+        left = [(path, False) for path in (self.folder, *sorted(self._exempt))]
+        before, self._seen, self._left = self._seen, {}, ENTRIES
+        self._device = os.stat(self.folder).st_dev
+        while left:
+            path, package = left.pop()
+            try:
+                now = os.stat(path, follow_symlinks=False)
+            except OSError:
+                continue
+            if stat.S_ISREG(now.st_mode):
+                landlock.allow(self.ruleset, path)
+            if now.st_dev != self._device or not stat.S_ISDIR(now.st_mode):
+                continue  # another file system is no part of the view
+            known = before.get(path)
+            if known is None or known.changed != now.st_mtime_ns:
+                moment = time.time_ns() - now.st_mtime_ns < MOMENT
+                known = Folder(-1 if moment else now.st_mtime_ns)
+                self._scan(path, known, package)
+            self._seen[path] = known
+            left += [(one, package or os.path.basename(one) in PACKAGES) for one in known.below]
+
+    def _scan(self, path: str, found: Folder, package: bool) -> None:
+        names, top = set(), path == self.folder
+        for entry in self._entries(path):
+            names.add(entry.name)
+            if guard.name(entry.name, top and self.home):
+                found.guarded.append(entry.path)
+            hidden = top and self.home and entry.name[0] == "."
+            if entry.is_dir(follow_symlinks=False):
+                hidden = hidden or entry.path in self._empty or entry.inode() in self._linked
+                if hidden or secrets.named(entry.name, folder=True):
+                    found.secrets.append(entry.path)
+                elif not ((package or entry.name in PACKAGES) and self._whole(entry.path)):
+                    found.below.append(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                self._file(entry, found, hidden or secrets.named(entry.name))
+            elif entry.is_symlink() and secrets.named(entry.name):
+                self._link(entry, found)
+        if guard.repository(names):
+            found.repository = True
+            found.guarded.append(path)
+
+    def _entries(self, path: str) -> Iterator[os.DirEntry[str]]:
         try:
-            with os.scandir(folder) as found:
-                yield from found
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    self._left -= 1
+                    if self._left < 0:
+                        return
+                    yield entry
         except OSError:
-            continue
+            return
 
-
-def _parts(path: str) -> list[str]:
-    """A guarded path; of a .git folder only what makes git run things, so that commits stay possible."""
-    if os.path.basename(path) != ".git" or os.path.islink(path) or not os.path.isdir(path):
-        return [path]
-    parts = [os.path.join(path, name) for name in (*GUARDED_GIT, "modules")]
-    return [part for part in parts if os.path.lexists(part)]
-
-
-def _secret(entry: os.DirEntry[str]) -> bool:
-    if _IS_SECRET.match(entry.name):
-        return not _IS_EXAMPLE.match(entry.name)
-    word = next((word for mark, word in _MAY_BE if mark.match(entry.name)), None)
-    return word is not None and word in _head(entry.path)
-
-
-def _head(path: str) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    def _link(self, entry: os.DirEntry[str], found: Folder) -> None:
+        """A link of a secret's name: what it leads to is one."""
+        found.secrets.append(entry.path)
         try:
-            return os.read(fd, 65536)
+            number = os.stat(entry.path).st_ino
+        except OSError:
+            return
+        if number not in self._linked:
+            self._linked.add(number)
+            raise Again
+
+    def _file(self, entry: os.DirEntry[str], found: Folder, secret: bool) -> None:
+        number = entry.inode()
+        if secret or number in self._linked:
+            self._linked.add(number)
+            if number in self.files:
+                raise Again
+            found.secrets.append(entry.path)
+        elif number not in self.files:
+            if len(self.files) >= LISTED:
+                found.unread += 1
+            else:
+                self._list(entry, found)
+
+    def _list(self, entry: os.DirEntry[str], found: Folder) -> None:
+        try:
+            fd = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:  # neither can a tool
+            return
+        try:
+            if secrets.holds(entry.name, os.read(fd, secrets.HEAD)):
+                found.secrets.append(entry.path)
+            else:
+                landlock.add(self.ruleset, fd)
+                self.files.add(entry.inode())
+                self.version += 1
+        except OSError:
+            pass
         finally:
             os.close(fd)
-    except OSError:
-        return b""
+
+    def _whole(self, path: str) -> bool:
+        """Put a folder of packages, or git's, on the list as one, where it holds no secret by name; whether it is."""
+        left = [path]
+        while left:
+            for entry in self._entries(left.pop()):
+                folder = entry.is_dir(follow_symlinks=False)
+                if secrets.named(entry.name, folder) or secrets.doubtful(entry.name):
+                    return False
+                if folder:
+                    left.append(entry.path)
+        if self._left < 0:
+            return False
+        landlock.allow(self.ruleset, path)
+        self.trees.add(os.stat(path).st_ino)
+        self.version += 1
+        return True
 
 
-def absent(folder: str) -> list[str]:
-    """Guarded paths that are not there yet (or are links): they cannot be mounted, only be looked after."""
-    names = [*GUARDED, *(f".git/{name}" for name in GUARDED_GIT)]
-    if folder in homes():
-        names += SHELL
-    whole = [os.path.join(folder, name) for name in names]
-    return [
-        path
-        for path in whole
-        if os.path.isdir(os.path.dirname(path))
-        and (os.path.islink(path) or not os.path.lexists(path))
-    ]
+_known: dict[str, Workspace] = {}
 
 
-def above(folder: str) -> list[str]:
-    """Secrets that lie beside the folder's parents (the .env of a project, seen from a part of it).
-
-    Remembered for FRESH seconds too.
-    """
-    now = time.monotonic()
-    if folder not in _known_above or now - _known_above[folder][0] > FRESH:
-        _known_above[folder] = now, _above(folder)
-    return _known_above[folder][1]
-
-
-def _above(folder: str) -> list[str]:
-    found: list[str] = []
-    parent = os.path.dirname(folder)
-    while parent != "/":
-        if not any(inside(parent, area) for area in (*homes(), *scratch())):
-            found += [entry.path for entry in _entries([parent]) if _secret(entry)]
-        parent = os.path.dirname(parent)
-    return found
-
-
-def dotted(folder: str) -> list[str]:
-    """Everything in a home whose name begins with a dot: settings, histories, keys."""
-    return [entry.path for entry in _entries([folder]) if entry.name.startswith(".")]
+def of(folder: str, exempt: Iterable[str] = ()) -> Workspace:
+    """The workspace of a folder, real, looked at just now."""
+    made = _known.get(folder) or _known.setdefault(folder, Workspace(folder))
+    made.look(exempt)
+    return made

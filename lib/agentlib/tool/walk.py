@@ -6,6 +6,7 @@ import glob
 import os
 import subprocess
 
+from agentlib import secrets
 from agentlib.faults import Fault
 from agentlib.types import Iterator
 
@@ -39,11 +40,13 @@ def git(*args: str, folder: str = ".") -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def diff(revision: str) -> str:
-    """The change of the working tree since a revision, as git shows it without programs of the repository."""
+def diff(revision: str, secrets_too: bool = False) -> str:
+    """The change of the working tree since a revision, as git shows it without programs of the repository, less that
+    of files whose names are those of secrets."""
     if revision.startswith("-"):
         raise Fault("invalid_input", f"--diff {revision}: not a revision")
-    text = git("diff", "--no-ext-diff", "--no-textconv", "--no-color", revision, "--")
+    less = [] if secrets_too else [f":(top,exclude,glob,icase)**/{name}" for name in secrets.NAMES]
+    text = git("diff", "--no-ext-diff", "--no-textconv", "--no-color", revision, "--", ":/", *less)
     if text is None:
         raise Fault("invalid_input", f"--diff {revision}: git knows no such revision here")
     return text.decode("utf-8", "replace")

@@ -8,12 +8,12 @@ import select
 import signal
 import socket
 import threading
+from functools import partial
 
 from agentlib.process import run as process_run
 from agentlib.process.supervised import Ordered
-from agentlib.sandbox import bwrap, limits
+from agentlib.sandbox import bwrap, limits, scratch
 from agentlib.sandbox import cell as sandbox_cell
-from agentlib.sandbox.mounts import EMPTY
 from agentlib.types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,8 +35,13 @@ class Ward:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         self._table: list[int] = []  # the warden's mount table
+        self._clean: list[tuple[int, str]] = []  # places for changes, with their list's version
+        self._drop: list[str] = []  # names of those that are no more
+        self._closed = False
         walled = cell.way == "bubblewrap"
-        argv = bwrap.kept(sandbox_cell.bubblewrap(), cell.view, cell.network) if walled else []
+        base = scratch.base(cell.view.folder) if cell.view.listed else ""
+        program = sandbox_cell.bubblewrap()
+        argv = bwrap.kept(program, cell.view, cell.network, base) if walled else []
         self._processes, self._cells, self._most = cell.limits["processes"], 0, 1
         self._group = limits.group(self._processes)
         argv = limits.within(self._group, [*argv, sandbox_cell.python(), "-IS", WARDEN, "3"])
@@ -46,7 +51,7 @@ class Ward:
             self._child = process_run.start(options, null.fileno(), null.fileno(), complaints)
         try:
             self._orders.settimeout(PATIENCE)
-            self._orders.send(marshal.dumps(_setup(cell)))
+            self._orders.send(marshal.dumps(cell.setup()))
             said, fds, _, _ = socket.recv_fds(self._orders, PACKET, 1)
             for one in fds:
                 os.set_inheritable(one, False)
@@ -55,6 +60,9 @@ class Ward:
                 raise OSError(why)
             if walled:
                 self._try(cell)
+                mounted = self._mounted()
+                shown = (os.fsencode(path) for path, _ in cell.view.ordered())
+                self._mounts = {path for path in shown if path in mounted}
         except (OSError, EOFError) as bad:
             self.close()
             lines = os.pread(complaints, 2000, 0).decode("utf-8", "replace").strip().splitlines()
@@ -65,7 +73,7 @@ class Ward:
     def _try(self, cell: Cell) -> None:
         """One cell, before a tool is trusted to another: what works for bubblewrap may not work in it."""
         with open(os.devnull, "r+b") as null:
-            trial = self._start(cell, ["/bin/true"], *[null.fileno()] * 3)
+            trial = self._start(cell, {**cell.order(), "argv": ["/bin/true"]}, *[null.fileno()] * 3)
         if trial.reap():
             raise OSError("no cell can be made in it")
 
@@ -74,7 +82,14 @@ class Ward:
         poll = select.poll()
         for one in self._table:
             poll.register(one, select.POLLPRI)
-        return bool(poll.poll(0))
+        return bool(poll.poll(0)) and not self._mounts <= self._mounted()
+
+    def _mounted(self) -> set[bytes]:
+        """Where something is mounted in the warden's view; it mounts overlays as they are needed."""
+        data, place = b"", 0
+        while part := os.pread(self._table[0], 65536, place):
+            data, place = data + part, place + len(part)
+        return {line.split(b" ", 5)[4] for line in data.splitlines()}
 
     @property
     def idle(self) -> bool:
@@ -83,12 +98,37 @@ class Ward:
 
     def begin(self, cell: Cell, *given: int) -> Ordered:
         """Start the cell's tool with these descriptors. BrokenPipeError: there is no warden any more."""
-        return self._start(cell, cell.argv, *given)
+        if cell.way == "bubblewrap" and cell.view.listed and cell.view.writable:
+            cell.take(self._place(cell))
+            cell.over = partial(self._back, cell.version)
+        with self._lock:
+            drop, self._drop = self._drop, []
+        return self._start(cell, {**cell.order(), "drop": drop}, *given)
 
-    def _start(self, cell: Cell, argv: list[str], *given: int) -> Ordered:
-        order = {"argv": argv, "env": cell.env, "cwd": cell.inside, "limits": cell.limits}
-        if cell.way == "landlock":
-            order["confined"] = cell.confined()
+    def _place(self, cell: Cell) -> str:
+        """A clean place for changes whose overlay stands and has this list; '' where there is none."""
+        with self._lock:
+            while self._clean and cell.listed >= 0:
+                version, place = self._clean.pop()
+                if version == cell.version:
+                    return place
+                self._away(place)
+        return ""
+
+    def _back(self, version: int, place: str, clean: bool) -> None:
+        """A call is over. clean: it has changed nothing."""
+        with self._lock:
+            if clean and not self._closed:
+                self._clean.append((version, place))
+            else:
+                self._away(place)
+
+    def _away(self, place: str) -> None:
+        self._drop.append(os.path.basename(place))
+        scratch.clear(place)
+
+    def _start(self, cell: Cell, order: dict[str, Any], *given: int) -> Ordered:
+        given = (*given, *([cell.listed] if cell.listed >= 0 else []))
         self._count(1)
         try:
             return Ordered(self._orders, order, given, lambda: self._count(-1))
@@ -106,6 +146,9 @@ class Ward:
 
     def close(self) -> None:
         """No more orders: the warden ends, and with it all that it started."""
+        self._closed = True
+        for _, place in self._clean:
+            scratch.clear(place)
         self._orders.close()
         while self._table:
             os.close(self._table.pop())
@@ -114,12 +157,3 @@ class Ward:
         self._child.reap()
         if self._group:
             limits.leave(self._group)
-
-
-def _setup(cell: Cell) -> dict[str, Any]:
-    view = [(path, action == EMPTY, bwrap.size(path)) for path, action in cell.view.ordered()]
-    return {
-        "view": view if cell.way == "bubblewrap" else None,
-        "network": cell.network,
-        "user": (os.getuid(), os.getgid()),
-    }

@@ -25,10 +25,11 @@ sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..",
 from agentlib.faults import Fault
 from agentlib.private import undumpable
 from agentlib.process.supervisor import HEARD, IGNORED_BY_PYTHON, LIBC, Server
-from agentlib.sandbox import confine, limits, seccomp
+from agentlib.sandbox import confine, limits, overlay, seccomp
+from agentlib.sandbox.overlay import DOOR, EMPTY, NOTHING, READY
 from agentlib.types import Any, Callable
 
-View = list[tuple[str, bool, int]]  # path, whether it is an empty place, how many bytes of it
+View = list[tuple[str, str, int]]  # path, EMPTY or OVERLAY or '', bytes of an empty place
 
 SETUP = 1 << 20  # bytes of it, at most
 READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT, BIND, RECURSIVE = (
@@ -57,6 +58,8 @@ class Warden(Server):
         if self.walled:
             self.kill = signal.SIGKILL
             self.refill = refiller(setup["view"])
+            # by the name of their changes: the version of their list
+            self.overlays: dict[str, int] = {}
             self.filter = seccomp.installer(seccomp.program(setup["network"]))
             furnish(self.user)
         else:
@@ -67,6 +70,7 @@ class Warden(Server):
         """The number of a new process, which becomes the cell."""
         if not self.walled:
             return super().begin(order, line, files)
+        self.ready(order, files[3:])
         number = CLONE[os.uname().machine]
         pid: int = LIBC.syscall(number, OWN_SPACES | signal.SIGCHLD, 0, 0, 0, 0)
         check(pid, "clone")
@@ -79,10 +83,28 @@ class Warden(Server):
                 os._exit(126)
         return pid
 
+    def ready(self, order: dict[str, Any], listed: list[int]) -> None:
+        """The order's overlay, made where there is none for its changes and its list (an open one, or none)."""
+        for name in order["drop"]:
+            if self.overlays.pop(name, None) is not None:
+                LIBC.umount2(os.fsencode(f"{READY}/{name}"), DETACH)
+        name, version = order["changes"], order["version"]
+        if self.overlays.get(name) == version or not order["overlay"]:
+            return
+        path, folder = f"{READY}/{name}", os.open(order["overlay"], os.O_PATH | os.O_CLOEXEC)
+        place = os.open(f"{DOOR}/{name}", os.O_PATH | os.O_CLOEXEC)
+        if name in self.overlays:
+            LIBC.umount2(os.fsencode(path), DETACH)
+        os.makedirs(path, exist_ok=True)
+        overlay.lay(path, folder, f"/proc/self/fd/{place}", name != NOTHING, *listed)
+        self.overlays[name] = version
+        os.close(folder)
+        os.close(place)
+
     def inhabit(self, order: dict[str, Any], given: list[int]) -> None:
         """Be the first process of a cell: furnish it, start the tool, and end with it."""
         os.setsid()
-        self.refill()
+        self.refill(order["changes"])
         os.makedirs(order["cwd"], exist_ok=True)
         os.chdir(order["cwd"])
         if self.user != (0, 0):
@@ -91,7 +113,7 @@ class Warden(Server):
         limits.impose(order["limits"], order["limits"]["processes"])
         self.filter()
         signal.signal(signal.SIGTERM, lambda *_: os.kill(-1, signal.SIGTERM))
-        actions = [(os.POSIX_SPAWN_DUP2, one, n) for n, one in enumerate(given)]
+        actions = [(os.POSIX_SPAWN_DUP2, one, n) for n, one in enumerate(given[:3])]
         tool = os.posix_spawn(
             order["argv"][0],
             order["argv"],
@@ -114,10 +136,10 @@ def alone(order: dict[str, Any], files: list[int]) -> int:
         return pid
     try:
         os.setsid()
-        for number, one in enumerate(files):
+        for number, one in enumerate(files[:3]):
             os.dup2(one, number)
         os.chdir(order["cwd"])
-        confine.confine(order["confined"])
+        confine.confine({**order["confined"], "listed": files[3:]})
         for signum in IGNORED_BY_PYTHON:
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -128,24 +150,24 @@ def alone(order: dict[str, Any], files: list[int]) -> int:
         os._exit(126)
 
 
-def refiller(view: View) -> Callable[[], None]:
-    """A function that makes a cell's own mounts: fresh empty places, and in them what the view shows there."""
-    empty = {path for path, hollow, _ in view if hollow}
-    steps = [
-        (path, hollow, size) for path, hollow, size in view if hollow or above(path, view) in empty
-    ]
+def refiller(view: View) -> Callable[..., None]:
+    """A function that makes a cell's own mounts: fresh empty places, the overlay, and what the view shows in them."""
+    own = {path for path, action, _ in view if action}
+    steps = [step for step in view if step[1] or above(step[0], view) in own]
 
-    def refill() -> None:
+    def refill(changes: str) -> None:
         held = {
-            path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path, hollow, _ in steps if not hollow
+            path: os.open(f"{READY}/{changes}" if action else path, os.O_PATH | os.O_CLOEXEC)
+            for path, action, _ in steps
+            if action != EMPTY
         }
-        for path, hollow, size in steps:
-            if hollow:
+        for path, action, size in steps:
+            if action == EMPTY:
                 os.makedirs(path, exist_ok=True)
                 mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEVICES, f"mode=755,size={size}")
-            else:
-                place(path, os.path.isdir(f"/proc/self/fd/{held[path]}"))
-                mount(f"/proc/self/fd/{held[path]}", path, None, BIND | RECURSIVE)
+                continue
+            place(path, os.path.isdir(f"/proc/self/fd/{held[path]}"))
+            mount(f"/proc/self/fd/{held[path]}", path, None, BIND | RECURSIVE)
         mount(
             "devpts",
             "/dev/pts",

@@ -1,8 +1,7 @@
-"""Sandboxes that are kept up: from the third call with the same view on, a cell starts in one that stands already.
+"""Sandboxes that are kept up: from the second call with the same view on, a cell starts in one that stands already.
 
-A sandbox of its own costs a call 8 ms, most of them the kernel's, a cell in a kept one 2 (tests/bench/sandbox.py).
-Where Landlock is the wall every call is kept: there it is the start of an interpreter that costs. What a cell has of
-its own: see warden.py.
+To put one up takes 30 ms, an interpreter's start among them, a cell in it 2 (tests/bench/sandbox.py). What a cell has
+of its own: see warden.py.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 
+from agentlib.faults import Fault
 from agentlib.types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from agentlib.sandbox.cell import Cell
     from agentlib.sandbox.kept.ward import Ward
 
-ALONE = 2  # calls that have a bubblewrap of their own before one is kept up
 MOST = 8  # kept up at once; what is shown changes seldom
 
 
@@ -26,21 +25,28 @@ class Wards:
 
     def __init__(self) -> None:
         self._kept: dict[Any, Ward | None] = {}  # None where one cannot be kept up
-        self._calls: dict[Any, int] = {}
         self._old: list[Ward] = []  # of no use for more calls
+        self._why = "its warden has ended"  # why there is none
         self._lock = threading.Lock()
 
     def begin(self, cell: Cell, *given: int) -> Child | None:
-        """Start the cell's tool in a kept sandbox; None where it needs one of its own. OSError: it cannot start."""
+        """Start the cell's tool in a kept sandbox; None where it needs one of its own. OSError: it cannot start.
+
+        Fault tool_denied where it can have none: a working folder is seen through an overlay, which a warden makes.
+        """
         if cell.way == "off":
             return None
         key = _key(cell)
-        ward = self._ward(key, cell)
-        try:
-            return ward.begin(cell, *given) if ward else None
-        except BrokenPipeError:
-            self._give_up(key, ward)
-            return None
+        for _ in range(2):
+            ward = self._ward(key, cell)
+            try:
+                if ward:
+                    return ward.begin(cell, *given)
+            except BrokenPipeError:
+                self._give_up(key, ward)
+        if cell.way == "bubblewrap" and cell.view.listed:
+            raise Fault("tool_denied", f"sandbox unavailable: {self._why}")
+        return None
 
     def close(self) -> None:
         """End all of them."""
@@ -55,7 +61,7 @@ class Wards:
         """One that failed; another thread may have seen to that."""
         with self._lock:
             if ward and self._kept.get(key) is ward:
-                self._kept[key] = None
+                del self._kept[key]
                 ward.close()
 
     def _ward(self, key: Any, cell: Cell) -> Ward | None:
@@ -65,12 +71,26 @@ class Wards:
                 del self._kept[key]
                 self._tidy()
             if key not in self._kept:
-                self._calls[key] = self._calls.get(key, 0) + 1
-                early = self._calls[key] <= ALONE and cell.way == "bubblewrap"
-                if early or len(self._kept) + len(self._old) >= MOST:
-                    return None
-                self._kept[key] = _put_up(cell)
+                if len(self._kept) + len(self._old) >= MOST:
+                    self._make_room()
+                self._kept[key] = self._put_up(cell)
             return self._kept[key]
+
+    def _put_up(self, cell: Cell) -> Ward | None:
+        from agentlib.sandbox.kept.ward import Ward
+
+        try:
+            return Ward(cell)
+        except OSError as bad:
+            self._why = str(bad)
+            return None
+
+    def _make_room(self) -> None:
+        """End one that has no calls."""
+        for key, ward in self._kept.items():
+            if ward is None or ward.idle:
+                del self._kept[key]
+                return ward.close() if ward else None
 
     def _tidy(self) -> None:
         """End those that are of no use and have no calls any more."""
@@ -79,28 +99,17 @@ class Wards:
             self._old.remove(ward)
 
 
-def _put_up(cell: Cell) -> Ward | None:
-    from agentlib.sandbox.kept.ward import Ward
-
-    try:
-        return Ward(cell)
-    except OSError:
-        return None
-
-
 def status(folder: str) -> str:
     """Whether calls share a sandbox in this working folder, and why not, in a line."""
-    from agentlib.faults import Fault
     from agentlib.sandbox.cell import Cell, environment
     from agentlib.sandbox.kept.ward import Ward
 
     try:
         with Cell(["/bin/true"], "read", folder, env=environment()) as cell:
             Ward(cell).close()
-            first = "third" if cell.way == "bubblewrap" else "first"
     except (Fault, OSError) as bad:
-        return f"calls: each has a sandbox of its own: {bad}"
-    return f"calls: from the {first} on they share a sandbox, in cells of their own"
+        return f"calls: there is no sandbox that they could share: {bad}"
+    return "calls: they share a sandbox, in cells of their own"
 
 
 def _key(cell: Cell) -> Any:

@@ -1,0 +1,324 @@
+"""Take the changes of a call over into the working folder, file by file, when the tool has ended.
+
+The hand that does it is ours, outside of the sandbox, and knows what is guarded. It follows no link, neither in the
+folder nor in the changes; it replaces or removes only files that were on the workspace's list and that nobody else has
+changed since the call began. What it refuses it leaves as it was, and says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+
+from agentlib.sandbox import guard
+from agentlib.types import TYPE_CHECKING, Iterable, NamedTuple
+
+if TYPE_CHECKING:
+    from agentlib.sandbox.workspace import Workspace
+
+OPAQUE = "user.overlay.opaque"  # of a folder that stands in the place of one that was removed
+OF_AN_OVERLAY = "user.overlay."
+DEEPEST = 250  # folders; each takes two descriptors
+MOST = 10  # sentences
+CHUNK = 1 << 20
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+KEPT = "a tool may not change this: left as it was"
+MADE = "a tool may not make this: it was not made"
+
+
+class At(NamedTuple):
+    """Where we are: open folders of the changes (-1: none) and of the working folder, and the path from its top.
+
+    known: all in it was looked at; fresh: it stands in the place of a folder that the tool removed; git: how much
+    of the path leads to a repository's own folder, -1 for outside of one."""
+
+    new: int
+    real: int
+    path: tuple[str, ...]
+    known: bool
+    fresh: bool
+    git: int
+
+
+class Refused(Exception):
+    """Why something is left as it was."""
+
+
+class Conflict(Refused):
+    """Somebody else has changed it since the call began."""
+
+
+class Hand:
+    """Takes over one call's changes. begun: when it began, in nanoseconds. kept: paths that stay, absolute."""
+
+    def __init__(self, workspace: Workspace, begun: int, kept: Iterable[str]) -> None:
+        self._workspace, self._begun = workspace, begun
+        self._kept = {os.path.relpath(path, workspace.folder) for path in kept}
+        self._refused: list[str] = []
+        self._before: set[str] = set()  # what was said before
+        self._going_on = False
+        # what was copied, and the number of the copy
+        self._taken: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, changes: str, going_on: bool = False) -> list[str]:
+        """Take over what lies in the folder of changes; what was refused, in a sentence each, once.
+
+        going_on: the tool has not ended, and will need what it made. From then on changes are copied, not moved.
+        """
+        with self._lock:
+            self._going_on |= going_on
+            self._refused = []
+            if not self._going_on:
+                os.chmod(changes, 0o700)
+            if os.listdir(changes):
+                self._take(changes)
+            said = [one for one in self._refused if one not in self._before]
+            self._before.update(said)
+        return said[:MOST] + ([f"and {len(said) - MOST} more like these"] if said[MOST:] else [])
+
+    def _take(self, changes: str) -> None:
+        folder, repositories = self._workspace.folder, self._workspace.repositories
+        named = guard.programs(folder, repositories)
+        self._kept |= {os.path.relpath(path, folder) for path in named}
+        new, real = os.open(changes, FOLDER), os.open(folder, FOLDER)
+        try:
+            self._device = os.fstat(real).st_dev
+            self._folder(At(new, real, (), False, False, -1))
+        finally:
+            os.close(new)
+            os.close(real)
+
+    def _folder(self, at: At) -> None:
+        """Take one folder over."""
+        there, made = set(os.listdir(at.real)), set(os.listdir(at.new))
+        for name in sorted(made):
+            self._trying(at, name, there, made, self._entry)
+        for name in sorted(there - made) if at.fresh else ():
+            self._trying(at, name, there, made, self._remove)
+
+    def _trying(self, at, name, there, made, what) -> None:  # type: ignore[no-untyped-def]
+        if at.git < 0 and guard.repository(there):
+            at = at._replace(git=len(at.path))
+        try:
+            self._guarded(at, name, there, made)
+            what(at, name)
+        except Refused as why:
+            self._refused.append(f"{'/'.join((*at.path, name))}: {why}")
+        except OSError as bad:
+            self._refused.append(f"{'/'.join((*at.path, name))}: not taken over: {bad.strerror}")
+
+    def _guarded(self, at: At, name: str, there: set[str], made: set[str]) -> None:
+        """Refused for what runs or is believed later. there, made: the names in the folder and in its changes."""
+        path, home = (*at.path, name), self._workspace.home and not at.path
+        if at.git >= 0:
+            guarded = guard.of_git(path[at.git :])
+        elif name == guard.GIT and name in there:
+            guarded = not _both_folders(at, name)
+        else:
+            guarded = guard.name(name, home) or (home and name[0] == "." and name in there)
+            completes = name in guard.REPOSITORY and name not in there
+            guarded = guarded or (completes and guard.repository(there | made))
+        if guarded or os.path.join(*path) in self._kept:
+            raise Refused(KEPT if name in there else MADE)
+
+    def _entry(self, at: At, name: str) -> None:
+        found = os.stat(name, dir_fd=at.new, follow_symlinks=False)
+        if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:  # the mark of what was removed
+            self._remove(at, name)
+        elif stat.S_ISDIR(found.st_mode):
+            self._enter(at, name, found.st_mode)
+        elif stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
+            self._place(at, name, found)
+        else:
+            raise Refused("neither a file, a folder nor a link: it was not made")
+
+    def _enter(self, at: At, name: str, mode: int) -> None:
+        """Take over a folder of changes into the folder of that name, which is made where there is none."""
+        if len(at.path) >= DEEPEST:
+            raise Refused(f"deeper than {DEEPEST} folders: not taken over")
+        there = _stat(at.real, name)
+        if there is None or not stat.S_ISDIR(there.st_mode):
+            if there:
+                self._remove(at, name)
+            os.mkdir(name, 0o700, dir_fd=at.real)
+        if not self._going_on:
+            os.chmod(name, 0o700, dir_fd=at.new)
+        below = self._below(at, name)
+        try:
+            self._folder(below)
+            if not there or stat.S_IMODE(there.st_mode) != stat.S_IMODE(mode):
+                os.fchmod(below.real, mode & 0o777)
+        finally:
+            os.close(below.new)
+            os.close(below.real)
+
+    def _below(self, at: At, name: str) -> At:
+        """The folder of that name, open on both sides."""
+        real = os.open(name, FOLDER, dir_fd=at.real)
+        found = os.fstat(real)
+        if found.st_dev != self._device:
+            os.close(real)
+            raise Refused("another file system: not taken over")
+        path = (*at.path, name)
+        git = len(path) if at.git < 0 and name == guard.GIT else at.git
+        known = at.known or found.st_ino in self._workspace.trees
+        new = -1 if at.new < 0 else os.open(name, FOLDER, dir_fd=at.new)
+        fresh = at.fresh or (new >= 0 and _opaque(new))
+        return At(new, real, path, known, fresh, git)
+
+    def _remove(self, at: At, name: str) -> None:
+        """What the tool has removed; of a folder all but what must stay."""
+        found = _stat(at.real, name)
+        if found is None:
+            return
+        if not stat.S_ISDIR(found.st_mode):
+            self._leads(at, name)
+            self._mine(at, found)
+            return os.unlink(name, dir_fd=at.real)
+        below = self._below(at._replace(new=-1), name)
+        try:
+            there = set(os.listdir(below.real))
+            for one in sorted(there):
+                self._trying(below, one, there, set(), self._remove)
+        finally:
+            os.close(below.real)
+        os.rmdir(name, dir_fd=at.real)
+
+    def _leads(self, at: At, name: str) -> None:
+        """Refused for a link, or what might become one, on the way to a path that stays."""
+        way = os.path.join(*at.path, name) + "/"
+        if any(path.startswith(way) for path in self._kept):
+            raise Refused(KEPT)
+
+    def _mine(self, at: At, found: os.stat_result) -> None:
+        """Refused where the tool may not replace or remove a file that is there."""
+        if found.st_ctime_ns > self._begun:
+            raise Conflict("somebody else has changed it during the call: left as it is")
+        listed = at.known or found.st_ino in self._workspace.files
+        if stat.S_ISREG(found.st_mode) and not listed:
+            raise Refused("it holds a secret, or was not looked at: left as it was")
+
+    def _place(self, at: At, name: str, found: os.stat_result) -> None:
+        """A file or a link of the tool's, in the place of what is there."""
+        self._leads(at, name)
+        there, target, conflict = _stat(at.real, name), name, None
+        path, now = (*at.path, name), (found.st_ino, found.st_ctime_ns)
+        if self._going_on and self._taken.get(path, ())[:2] == now:
+            return
+        if there and stat.S_ISDIR(there.st_mode):
+            self._remove(at, name)
+        elif there and there.st_ino not in self._taken.get(path, ())[2:]:
+            try:
+                self._mine(at, there)
+            except Conflict as why:
+                conflict, target = why, f"{name}.tool-{os.urandom(4).hex()}"
+        if self._going_on or not _moved(at, name, target, found):
+            _copy(at, name, target, found)
+            self._taken[path] = (
+                *now,
+                os.stat(target, dir_fd=at.real, follow_symlinks=False).st_ino,
+            )
+        if conflict:
+            raise Refused(f"{conflict}; the tool's is {target}")
+
+
+def _stat(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _both_folders(at: At, name: str) -> bool:
+    """Whether this is a folder in the working folder and, if it is there, in the changes; and not a new one."""
+    real, new = _stat(at.real, name), None if at.new < 0 else _stat(at.new, name)
+    if at.new < 0 or at.fresh or not (real and stat.S_ISDIR(real.st_mode)):
+        return False
+    if not (new and stat.S_ISDIR(new.st_mode)):
+        return False
+    os.chmod(name, 0o700, dir_fd=at.new)
+    fd = os.open(name, FOLDER, dir_fd=at.new)
+    try:
+        return not _opaque(fd)
+    finally:
+        os.close(fd)
+
+
+def _opaque(folder: int) -> bool:
+    try:
+        return os.getxattr(folder, OPAQUE) == b"y"
+    except OSError:
+        return False
+
+
+def _moved(at: At, name: str, target: str, found: os.stat_result) -> bool:
+    """Move a file, without marks of the overlay and set-user-id; False where it lies on another file system."""
+    path = f"/proc/self/fd/{at.new}/{name}"
+    if stat.S_ISREG(found.st_mode):
+        if found.st_mode & 0o6000:
+            os.chmod(path, found.st_mode & 0o777)
+        for mark in os.listxattr(path, follow_symlinks=False):
+            if mark.startswith(OF_AN_OVERLAY):
+                os.removexattr(path, mark, follow_symlinks=False)
+    try:
+        os.rename(name, target, src_dir_fd=at.new, dst_dir_fd=at.real)
+    except OSError as bad:
+        if bad.errno == errno.EXDEV:
+            return False
+        raise
+    return True
+
+
+def _copy(at: At, name: str, target: str, found: os.stat_result) -> None:
+    """To another file system; it appears there as a whole."""
+    part = f".{os.urandom(8).hex()}.part"
+    try:
+        if stat.S_ISLNK(found.st_mode):
+            os.symlink(os.readlink(name, dir_fd=at.new), part, dir_fd=at.real)
+        else:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            source = os.open(name, flags, dir_fd=at.new)
+            made = os.open(
+                part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=at.real
+            )
+            with open(source, "rb") as old, open(made, "wb") as file:
+                while data := old.read(CHUNK):
+                    file.write(data)
+                file.flush()
+                os.fchmod(made, found.st_mode & 0o777)
+                os.utime(made, ns=(found.st_atime_ns, found.st_mtime_ns))
+        os.rename(part, target, src_dir_fd=at.real, dst_dir_fd=at.real)
+    except OSError:
+        if _stat(at.real, part):
+            os.unlink(part, dir_fd=at.real)
+        raise
+
+
+def set_aside(space: Workspace) -> list[str]:
+    """Move aside the guarded paths of a folder that had none; one sentence for each. Where Landlock is the wall nothing
+    can keep a tool from making them in a folder that it may write."""
+    _enter(space.folder)
+    space.look()
+    return [_aside(path) for path in space.guarded]
+
+
+def _enter(folder: str) -> None:
+    """A tool may have locked the folder behind itself."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        try:
+            os.chmod(folder, os.stat(folder).st_mode | 0o700)
+        except OSError:
+            pass
+
+
+def _aside(path: str) -> str:
+    folder, name = os.path.split(path)
+    new = os.path.join(folder, f"refused-{name}-{os.urandom(4).hex()}")
+    try:
+        os.rename(path, new)
+    except OSError as bad:
+        return f"{path}: a tool may not make this, and it cannot be moved aside: {bad.strerror}"
+    return f"{path}: a tool may not make this: moved to {os.path.basename(new)}"

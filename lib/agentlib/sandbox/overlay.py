@@ -1,0 +1,119 @@
+"""A view of the working folder in which only what is on a list can be read, and changes go elsewhere (overlayfs).
+
+The kernel opens the folder's files for an overlay with the rights of whoever made the overlay. So the list (a ruleset
+of Landlock) binds the maker, a thread that does nothing else, and never the tool: it holds by the file itself, not by
+a name, and for as long as the overlay is there. What a tool makes lies in a folder of its own (scratch.py), from which
+apply.py takes it over when the tool has ended. Linux 5.13 or newer; no privileges but in one's own name spaces.
+
+    overlay.py NAME     try it inside bubblewrap, at a place of this name; prints why it does not work, status 1
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import os
+import sys
+
+sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
+
+from agentlib.sandbox import landlock  # noqa: E402
+
+FSOPEN, FSCONFIG, FSMOUNT, MOVE_MOUNT = 430, 431, 432, 429  # the same numbers on every machine
+SET_FLAG, SET_STRING, CREATE = 0, 1, 6  # linux/mount.h
+READ_ONLY, NO_SUID, NO_DEVICES = 1, 2, 4
+FROM_DESCRIPTOR, HERE = 4, -100  # MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD
+CHANGES, WORK, NOTHING = (
+    "changes",
+    "work",
+    "nothing",
+)  # the parts of a place for changes (scratch.py)
+# where the places for changes, and the overlays made with them, lie in a sandbox until a cell covers them
+DOOR, READY = "/tmp/.agent-changes", "/tmp/.agent-ready"
+EMPTY, OVERLAY = "empty", "overlay"  # what a cell makes anew of a path (mounts.py)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def lay(target: str, lower: int, place: str, writable: bool, ruleset: int = -1) -> None:
+    """Put the overlay of an open folder on a path. place: the folder for changes; ruleset: -1 for no list. OSError."""
+    made: list[int | BaseException] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def make() -> None:
+        try:
+            if ruleset >= 0:
+                landlock.limit(ruleset)
+            made.append(_made(f"/proc/self/fd/{lower}", place, writable))
+        except BaseException as bad:
+            made.append(bad)
+        finally:
+            done.release()
+
+    _thread.start_new_thread(make, ())
+    done.acquire()
+    if isinstance(mount := made[0], BaseException):
+        raise OSError(getattr(mount, "errno", None) or 0, f"overlay: {mount}")
+    try:
+        _call(MOVE_MOUNT, mount, b"", HERE, os.fsencode(target), FROM_DESCRIPTOR)
+    finally:
+        os.close(mount)
+    while len(os.listdir("/proc/self/task")) > 1:  # name spaces are changed by one thread alone
+        os.sched_yield()
+
+
+def _made(lower: str, place: str, writable: bool) -> int:
+    """The descriptor of a new overlay that is mounted nowhere."""
+    file_system = _call(FSOPEN, b"overlay", 1)
+    try:
+        parts = {"lowerdir": lower if writable else f"{lower}:{place}"}
+        if writable:
+            parts |= {"upperdir": f"{place}/{CHANGES}", "workdir": f"{place}/{WORK}"}
+        for name, value in parts.items():
+            _call(FSCONFIG, file_system, SET_STRING, name.encode(), os.fsencode(value), 0)
+        _call(FSCONFIG, file_system, SET_FLAG, b"userxattr", None, 0)
+        _call(FSCONFIG, file_system, CREATE, None, None, 0)
+        flags = NO_SUID | NO_DEVICES | (0 if writable else READ_ONLY)
+        return _call(FSMOUNT, file_system, 1, flags)
+    finally:
+        os.close(file_system)
+
+
+def _call(number: int, *arguments: bytes | int | None) -> int:
+    result = int(_libc.syscall(number, *arguments))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def tried(place: str) -> str:
+    """Why an overlay does not do here what it must, '' where it does."""
+    lower = os.path.join(place, "trial")
+    os.mkdir(lower)
+    for name in ("listed", "later"):
+        with open(os.path.join(lower, name), "w") as file:
+            file.write(name)
+    ruleset = landlock.reading()
+    if ruleset < 0:
+        return "this kernel has no Landlock"
+    for path in (f"{lower}/listed", f"{place}/{CHANGES}", f"{place}/{WORK}"):
+        landlock.allow(ruleset, path)
+    lay(lower, os.open(lower, os.O_PATH), place, True, ruleset)
+    for name, mode, wanted in (("listed", "r", "listed"), ("later", "r", None), ("new", "w+", "")):
+        try:
+            with open(f"{lower}/{name}", mode) as file:
+                seen = file.read()
+        except PermissionError:
+            seen = None
+        if seen != wanted:
+            return f"a file in it, {name}, can or cannot be read"
+    return ""
+
+
+if __name__ == "__main__":
+    try:
+        why = tried(f"{DOOR}/{sys.argv[1]}")
+    except OSError as bad:
+        why = str(bad)
+    sys.exit(why or 0)

@@ -1,0 +1,108 @@
+"""Where the changes of a call to the working folder lie until apply.py takes them over: outside of that folder.
+
+On its file system where we may write there, so that a change is moved and not copied. What a killed process leaves is
+removed by the next.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import time
+
+from agentlib import paths
+from agentlib.faults import Fault
+from agentlib.sandbox.host import inside
+from agentlib.sandbox.overlay import CHANGES, NOTHING, WORK
+
+NAME = "agent-changes-"
+MOMENT = 60  # seconds
+_bases: dict[int, str] = {}  # by the file system they are for
+
+
+def base(folder: str) -> str:
+    """The folder of this process for places that suit a working folder. Fault where there can be none."""
+    device = os.stat(folder).st_dev
+    if device not in _bases or inside(_bases[device], folder):
+        _bases[device] = _made(folder, device)
+    return _bases[device]
+
+
+def mode(folder: str) -> int:
+    """The mode of a folder, which a clean place for changes has too, so that it is seen."""
+    return os.stat(folder).st_mode & 0o777
+
+
+def clean(place: str, folder: str) -> bool:
+    """Whether nothing was changed."""
+    changes = f"{place}/{CHANGES}"
+    return mode(changes) == mode(folder) and not os.listdir(changes)
+
+
+def take(folder: str) -> str:
+    """A new place for the changes of a call to this folder."""
+    place = f"{base(folder)}/{os.urandom(8).hex()}"
+    for path in (place, f"{place}/{CHANGES}", f"{place}/{WORK}"):
+        os.mkdir(path, 0o700)
+    os.chmod(f"{place}/{CHANGES}", mode(folder))
+    return place
+
+
+def clear(path: str) -> None:
+    """Remove a place or a base, whatever a tool made of the modes in it."""
+    import shutil
+
+    def unlock(function: object, path: str, info: object) -> None:
+        for one in (os.path.dirname(path), path):
+            try:
+                os.chmod(one, 0o700)
+            except OSError:
+                pass
+        shutil.rmtree(path, ignore_errors=True)
+
+    shutil.rmtree(path, onerror=unlock)
+
+
+def _made(folder: str, device: int) -> str:
+    tried = [paths.place("cache"), os.environ.get("TMPDIR", ""), "/var/tmp", "/tmp"]
+    usable = [one for one in map(_usable, tried) if one and not inside(one, folder)]
+    if not usable:
+        raise Fault("tool_denied", "sandbox unavailable: no folder for changes can be written")
+    place = next((one for one in usable if os.stat(one).st_dev == device), usable[0])
+    _tidy(place)
+    made = os.path.join(place, f"{NAME}{os.urandom(8).hex()}")
+    os.mkdir(made, 0o700)
+    fcntl.flock(os.open(made, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)  # for as long as we live
+    os.mkdir(f"{made}/{NOTHING}", 0o700)
+    atexit.register(clear, made)
+    return made
+
+
+def _usable(path: str) -> str:
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError:
+        return ""
+    return os.path.realpath(path) if os.access(path, os.W_OK | os.X_OK) else ""
+
+
+def _tidy(place: str) -> None:
+    """Remove what processes left that are no more."""
+    for name in os.listdir(place):
+        path = os.path.join(place, name)
+        if name.startswith(NAME) and _abandoned(path):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                clear(path)
+            except BlockingIOError:
+                pass
+            finally:
+                os.close(fd)
+
+
+def _abandoned(path: str) -> bool:
+    """Whether it is ours, and no process can just be making it."""
+    found = os.lstat(path)
+    return found.st_uid == os.geteuid() and time.time() - found.st_mtime > MOMENT
