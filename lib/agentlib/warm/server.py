@@ -12,9 +12,9 @@ import resource
 import select
 import signal
 import socket
+import socketserver
 import stat
 import struct
-import threading
 import time
 
 from agentlib import records
@@ -39,7 +39,6 @@ def serve(name: str, prepare: Callable[[], Work]) -> None:
     if listener is None:
         with warm_socket.lock(name):
             listener = warm_socket.listen(warm_socket.socket_file(name))
-    listener.setblocking(False)
     ended = False
     try:
         server = _Server(name, listener, prepare(), warm_socket.minutes() * 60)
@@ -52,7 +51,8 @@ def serve(name: str, prepare: Callable[[], Work]) -> None:
         raise
     finally:
         if not ended:
-            _remove(name, listener)
+            with warm_socket.lock(name):
+                _remove(name, listener)
 
 
 def _inherited() -> socket.socket | None:
@@ -74,8 +74,8 @@ def _inherited() -> socket.socket | None:
 
 
 def _remove(name: str, listener: socket.socket) -> None:
-    """Stop listening; the socket's file goes first, so that nobody finds it dead."""
-    with warm_socket.lock(name), contextlib.suppress(FileNotFoundError):
+    """Stop listening; the socket's file goes first, so that nobody finds it dead. Call under the lock."""
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(warm_socket.socket_file(name))
     listener.close()
 
@@ -83,6 +83,7 @@ def _remove(name: str, listener: socket.socket) -> None:
 def _refuse(listener: socket.socket, fault: Fault) -> None:
     """Tell the clients that wait why there is no filter."""
     line = records.line({"warm": "fault", "kind": fault.kind, "message": fault.message})
+    listener.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:
             sock, _ = listener.accept()
@@ -90,31 +91,18 @@ def _refuse(listener: socket.socket, fault: Fault) -> None:
                 sock.sendall(line)
 
 
-class _Client:
-    """One connection: its thread, and whether it is still there."""
+class _Client(socketserver.BaseRequestHandler):
+    """One connection, in a thread of its own."""
 
-    def __init__(self, sock: socket.socket, work: Work, done: Callable[[], None]) -> None:
-        self.sock = sock
-        self.cancelled = self.gone = self.ended = (
-            False  # nobody waits; nobody is there; its thread is done
-        )
-        self._work, self._done = work, done
-        sock.setblocking(True)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_PATIENCE, 0))
-        threading.Thread(target=self._run, daemon=True).start()
+    server: _Server
+    gone = False  # it went, or does not read: its request ends, nobody else's
 
-    def _run(self) -> None:
-        try:
-            self._send(READY)
-            with self.sock.makefile("rb") as stream:
-                self._work(self._lines(stream), self._emit, lambda: not self.cancelled)
-        except (Fault, OSError):
-            pass  # a line that is no record, or the client went: closing tells it
-        finally:
-            with contextlib.suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
-            self.ended = True
-            self._done()
+    def handle(self) -> None:
+        limit = struct.pack("ll", SEND_PATIENCE, 0)
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self._send(READY)
+        with self.request.makefile("rb") as stream, contextlib.suppress(Fault, OSError):
+            self.server.work(self._lines(stream), self._emit, self._wanted)
 
     def _lines(self, stream: Any) -> Iterator[Record]:
         for number, raw in records.lines(stream):
@@ -123,125 +111,84 @@ class _Client:
     def _emit(self, record: Record) -> None:
         self._send(records.line(record))
 
+    def _wanted(self) -> bool:
+        poll = select.poll()
+        poll.register(self.request, 0)  # no event but "the other side is closed"
+        return not (self.gone or self.server.cancelled or poll.poll(0))
+
     def _send(self, data: bytes) -> None:
         try:
             if not self.gone:
-                self.sock.sendall(data)
+                self.request.sendall(data)
         except OSError:
-            self.gone = self.cancelled = (
-                True  # it went, or does not read: its request ends, nobody else's
-            )
+            self.gone = True
 
 
-class _Server:
-    """Accepts in one thread by poll; a self-pipe wakes it when a client's thread ends and at SIGTERM."""
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """A thread for each client; between two of them a look at the clock, and at whether SIGTERM came."""
+
+    daemon_threads = True
+    timeout = 0.5  # seconds between two looks
 
     def __init__(self, name: str, listener: socket.socket, work: Work, idle: float) -> None:
-        self._name, self._listener, self._work, self._idle = name, listener, work, idle
-        self._clients: dict[int, _Client] = {}
-        self._poller = select.poll()
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
-        self._poller.register(self._woken, select.POLLIN)
-        self._stopping = False
-        self._used = time.monotonic()
-        self._rest = 0.0
+        socketserver.BaseServer.__init__(self, name, _Client)  # the socket listens already
+        self.socket, self.work = listener, work
+        self._name, self._idle = name, idle
+        self._clients: set[Any] = set()
         self._most = max(1, min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OWN_FILES))
+        self._used = time.monotonic()
+        self._stopping = self.cancelled = False
 
     def stop(self, _signum: int = 0, _frame: Any = None) -> None:
         """Begin to end (a signal handler)."""
         self._stopping = True
-        self._wake()
-
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):
-            self._waker.send(b"x")
 
     def run(self) -> None:
         """Serve until idle or stopped; the socket is gone at the end."""
         while not self._stopping:
-            resting = time.monotonic() < self._rest
-            self._watch_listener(not resting and len(self._clients) < self._most)
-            left = max(0.05, self._idle - (time.monotonic() - self._used))
-            self._turn(REST if resting else 60.0 if self._clients else left)
-            if (
-                not self._clients
-                and time.monotonic() - self._used >= self._idle
-                and self._end_idle()
-            ):
+            self.handle_request()
+            if self._end_idle():
                 return
         self._drain()
 
-    def _turn(self, wait: float) -> None:
-        """One round of poll: new clients, clients that went away, threads that ended."""
-        for fd, _ in self._poller.poll(wait * 1000):
-            if fd == self._listener.fileno():
-                self._accept()
-            elif fd == self._woken.fileno():
-                with contextlib.suppress(BlockingIOError):
-                    self._woken.recv(4096)
-            elif client := self._clients.get(fd):
-                client.gone = client.cancelled = True
-                self._poller.unregister(fd)  # else it would wake us again and again
-        for fd, client in list(self._clients.items()):
-            if client.ended:
-                self._forget(fd, client)
+    def get_request(self) -> tuple[Any, Any]:
+        """The next client; it stays in the queue, with OSError, where no descriptor is left for it."""
+        try:
+            if len(self._clients) >= self._most:
+                raise BlockingIOError
+            sock, address = self.socket.accept()
+        except OSError:
+            time.sleep(REST)
+            raise
+        self._clients.add(sock)
+        return sock, address
 
-    def _forget(self, fd: int, client: _Client) -> None:
-        with contextlib.suppress(KeyError):
-            self._poller.unregister(fd)
-        client.sock.close()
-        del self._clients[fd]
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return warm_socket.peer(request) == os.getuid()
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
         self._used = time.monotonic()
-
-    def _watch_listener(self, on: bool) -> None:
-        if on:
-            self._poller.register(self._listener, select.POLLIN)
-        else:
-            with contextlib.suppress(KeyError):
-                self._poller.unregister(self._listener)
-
-    def _accept(self) -> bool:
-        """Take one client in. False where there was none, or no descriptor left for it: then it waits its turn."""
-        try:
-            sock, _ = self._listener.accept()
-        except BlockingIOError:
-            return False
-        except OSError:  # EMFILE: leave the queue alone for a moment, do not spin
-            self._rest = time.monotonic() + REST
-            return False
-        if warm_socket.peer(sock) != os.getuid():
-            sock.close()
-            return False
-        try:
-            self._clients[sock.fileno()] = _Client(sock, self._work, self._wake)
-            self._poller.register(sock, 0)  # no event but "the other side is closed"
-        except RuntimeError:  # no thread to be had
-            sock.close()
-            return False
-        return True
+        self._clients.discard(request)
 
     def _end_idle(self) -> bool:
-        """End, unless a client comes at this very moment."""
+        """End after the idle time, unless a client comes at this very moment."""
+        if self._clients or time.monotonic() - self._used < self._idle:
+            return False
         with warm_socket.lock(self._name):
-            if self._accept():
+            if select.select([self.socket], [], [], 0)[0]:
                 return False
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(warm_socket.socket_file(self._name))
-        self._listener.close()
+            _remove(self._name, self.socket)
         return True
 
     def _drain(self) -> None:
         """No new clients; what is in flight may finish, then it is cancelled: each request gets its final record."""
-        self._watch_listener(False)
-        _remove(self._name, self._listener)
-        for client in self._clients.values():
+        with warm_socket.lock(self._name):
+            _remove(self._name, self.socket)
+        for client in list(self._clients):
             with contextlib.suppress(OSError):
-                client.sock.shutdown(socket.SHUT_RD)
+                client.shutdown(socket.SHUT_RD)
         until = time.monotonic() + DRAIN
         while self._clients and time.monotonic() < until + 5:
-            self._turn(0.1)
-            if time.monotonic() >= until:
-                for client in self._clients.values():
-                    client.cancelled = True
+            self.cancelled = time.monotonic() >= until
+            time.sleep(0.05)
