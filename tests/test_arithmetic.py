@@ -51,3 +51,33 @@ def test_any_text_gives_a_number_or_a_fault_in_time(text: str) -> None:
 )
 def test_numbers_are_shown_exactly_where_they_can_be(number: Fraction | float, text: str) -> None:
     assert shown(number) == text
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("min(5)", "5"),
+        ("08 + 15", "23"),
+        ("2^3!", "64"),
+        ("-3!!", "-720"),
+        ("[1 + 2] × π / Π", None),
+        ("0.1234567890123456789 + 1", "1.1234567890123456789"),
+        ("+".join(["1"] * 500), "500"),
+        ("-" * 999 + "1", None),
+        ("10^400 / 3", None),
+        ("max()", None),
+        ("max(*(1, 2))", None),
+        ("(1).real", None),
+        ("1 if 2 else 3", None),
+        ("0x10", None),
+        ("1j", None),
+        ("2(3)", None),
+        ("'a' * 3", None),
+    ],
+)
+def test_only_arithmetic_is_read(expression: str, text: str | None) -> None:
+    if text is None:
+        with pytest.raises(Fault):
+            shown(value(expression))
+    else:
+        assert shown(value(expression)) == text

@@ -1,16 +1,15 @@
-"""Arithmetic expressions: a small parser and exact numbers (fractions), no eval.
+"""Arithmetic expressions: read by Python's own parser, worked out here with exact numbers (fractions), no eval.
 
-sum     = product (("+" | "-") product)*
-product = signed (("*" | "/" | "//" | "%") signed)*
-signed  = ("-" | "+") signed | power
-power   = atom "!"* (("^" | "**") signed)?
-atom    = NUMBER | NAME | NAME "(" sum ("," sum)* ")" | "(" sum ")"
+Only the nodes that `_value` names are arithmetic; a name is a function or constant of the two tables.
 """
 
 from __future__ import annotations
 
+import ast
 import math
+import operator
 import re
+import warnings
 from fractions import Fraction
 
 from agentlib.faults import Fault
@@ -18,33 +17,28 @@ from agentlib.types import Callable
 
 Number = Fraction | float
 
-LENGTH = 1_000  # characters of an expression
-DEPTH = 100  # brackets within brackets
+LENGTH = 1_000  # characters of an expression, which bounds its depth as well
 BITS = 100_000  # of a number: about 30,000 digits
 DIGITS = 15  # of what is not exact
-_TOKEN = re.compile(
-    r"\s*((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[A-Za-zπ]\w*|\*\*|//|[-+*/%^!(),])", re.ASCII
-)
-_WRITTEN = str.maketrans(
-    {"×": "*", "·": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")"}
-)
-_NAMES: dict[str, float] = {"pi": math.pi, "e": math.e, "π": math.pi}
+PLACES = 30  # behind the point of what is
+_SIGNS = str.maketrans("×·⋅÷−–[]", "***/--()", "_")
+_CONSTANTS: dict[str, Number] = {"pi": math.pi, "e": math.e}
 
 
 def value(expression: str) -> Number:
     """The value: a Fraction where it is exact, else a float. A Fault says what is wrong with the expression."""
     if len(expression) > LENGTH:
         raise Fault("limit_exceeded", f"the expression has more than {LENGTH} characters")
-    parser = _Parser(_tokens(expression.translate(_WRITTEN)))
     try:
-        result = parser.sum()
-        parser.end()
+        result = _value(*_tree(expression))
     except ZeroDivisionError:
         raise Fault("tool_error", "division by zero") from None
     except OverflowError:
         raise Fault("tool_error", "the result is too large") from None
     except ValueError:
         raise Fault("tool_error", "outside of what the function is defined for") from None
+    except (RecursionError, MemoryError):
+        raise Fault("limit_exceeded", "the expression is nested too deeply") from None
     if isinstance(result, float) and not math.isfinite(result):
         raise Fault("tool_error", "the result is too large")
     return result
@@ -52,35 +46,16 @@ def value(expression: str) -> Number:
 
 def shown(number: Number) -> str:
     """The number in digits: a whole or a finite decimal fraction exactly, else DIGITS significant digits."""
-    if isinstance(number, float):
-        if not number.is_integer() or abs(number) >= 1e15:
-            return f"{number:.{DIGITS}g}"
+    if isinstance(number, float) and number.is_integer() and abs(number) < 1e15:
         number = Fraction(number)
-    if number.denominator == 1:
-        return str(number.numerator)
-    rest, places = number.denominator, 0
-    for prime in (2, 5):
-        count = 0
-        while rest % prime == 0:
-            rest, count = rest // prime, count + 1
-        places = max(places, count)
-    if rest > 1 or places > 30:
-        return f"{float(number):.{DIGITS}g}"
-    sign, digits = "-" * (number < 0), str(abs(number.numerator) * 10**places // number.denominator)
-    digits = digits.rjust(places + 1, "0")
-    return f"{sign}{digits[:-places]}.{digits[-places:]}"
-
-
-def _tokens(text: str) -> list[str]:
-    found, at = [], 0
-    while text[at:].strip():
-        match = _TOKEN.match(text, at)
-        if not match:
-            wrong = text[at:].strip()
-            raise Fault("invalid_arguments", f"cannot read {wrong[:20]!r} in the expression")
-        found.append(match.group().strip())
-        at = match.end()
-    return found
+    if isinstance(number, float) or 10**PLACES % number.denominator:
+        try:
+            return f"{float(number):.{DIGITS}g}"
+        except OverflowError:
+            raise Fault("tool_error", "the result is too large") from None
+    digits = str(abs(int(number * 10**PLACES))).rjust(PLACES + 1, "0")
+    text = f"{digits[:-PLACES]}.{digits[-PLACES:]}".rstrip("0").rstrip(".")
+    return f"-{text}" if number < 0 else text
 
 
 def _whole(number: Number) -> int:
@@ -113,37 +88,6 @@ def _sqrt(number: Number) -> Number:
     return math.sqrt(number)
 
 
-_FUNCTIONS: dict[
-    str, tuple[int, int, Callable[..., Number]]
-] = {  # name: fewest, most arguments, function
-    "abs": (1, 1, abs),
-    "sqrt": (1, 1, _sqrt),
-    "round": (1, 2, _round),
-    "factorial": (1, 1, _factorial),
-    "floor": (1, 1, lambda x: Fraction(math.floor(x))),
-    "ceil": (1, 1, lambda x: Fraction(math.ceil(x))),
-    "min": (1, 99, min),
-    "max": (1, 99, max),
-    "exp": (1, 1, math.exp),
-    "ln": (1, 1, math.log),
-    "log": (1, 2, lambda x, base=10: math.log10(x) if base == 10 else math.log(x, base)),
-    "log10": (1, 1, math.log10),
-    "log2": (1, 1, math.log2),
-    "sin": (1, 1, math.sin),
-    "cos": (1, 1, math.cos),
-    "tan": (1, 1, math.tan),
-}
-
-
-def _bounded(number: Number) -> Number:
-    if (
-        isinstance(number, Fraction)
-        and max(number.numerator.bit_length(), number.denominator.bit_length()) > BITS
-    ):
-        raise Fault("limit_exceeded", "the result is too large")
-    return number
-
-
 def _power(base: Number, exponent: Number) -> Number:
     """Exact for a whole exponent, as long as the result is not too large to write down."""
     if isinstance(base, Fraction) and isinstance(exponent, Fraction) and exponent.denominator == 1:
@@ -159,106 +103,97 @@ def _power(base: Number, exponent: Number) -> Number:
     return float(result)
 
 
-class _Parser:
-    """Takes the tokens from the left, by the grammar above; one method a rule."""
-
-    def __init__(self, tokens: list[str]) -> None:
-        self._tokens, self._at, self._depth = tokens, 0, 0
-
-    def _next(self, *wanted: str) -> str:
-        """The next token, taken if it is one of these; "" if not."""
-        if self._at < len(self._tokens) and self._tokens[self._at] in wanted:
-            self._at += 1
-            return self._tokens[self._at - 1]
-        return ""
-
-    def end(self) -> None:
-        if self._at < len(self._tokens):
-            raise Fault(
-                "invalid_arguments", f"unexpected {self._tokens[self._at]!r} in the expression"
-            )
-
-    def _need(self, token: str) -> None:
-        if not self._next(token):
-            here = self._tokens[self._at] if self._at < len(self._tokens) else "the end"
-            raise Fault(
-                "invalid_arguments", f"expected {token!r}, found {here!r} in the expression"
-            )
-
-    def sum(self) -> Number:
-        left = self._product()
-        while sign := self._next("+", "-"):
-            right = self._product()
-            left = _bounded(left + right if sign == "+" else left - right)
-        return left
-
-    def _product(self) -> Number:
-        left = self._signed()
-        while sign := self._next("*", "/", "//", "%"):
-            right = self._signed()
-            if sign == "*":
-                left = _bounded(left * right)
-            elif sign == "/":
-                left = _bounded(left / right)
-            else:
-                left = left % right if sign == "%" else Fraction(left // right)
-        return left
-
-    def _signed(self) -> Number:
-        self._depth += 1
-        if self._depth > DEPTH:
-            raise Fault("limit_exceeded", "the expression is nested too deeply")
-        sign = self._next("-", "+")
-        found = self._signed() if sign else self._power()
-        self._depth -= 1
-        return -found if sign == "-" else found
-
-    def _power(self) -> Number:
-        base = self._atom()
-        while self._next("!"):
-            base = _factorial(base)
-        return _power(base, self._signed()) if self._next("^", "**") else base
-
-    def _atom(self) -> Number:
-        if self._next("("):
-            inner = self.sum()
-            self._need(")")
-            return inner
-        if self._at == len(self._tokens):
-            raise Fault("invalid_arguments", "the expression ends too early")
-        token = self._tokens[self._at]
-        self._at += 1
-        if token[0].isdigit() or token[0] == ".":
-            return _number(token)
-        if token[0].isalpha():
-            return self._named(token.lower())
-        raise Fault("invalid_arguments", f"unexpected {token!r} in the expression")
-
-    def _named(self, name: str) -> Number:
-        if name not in _FUNCTIONS:
-            if name in _NAMES:
-                return _NAMES[name]
-            raise Fault(
-                "invalid_arguments",
-                f"unknown name {name!r}; known: {' '.join([*_FUNCTIONS, 'pi', 'e'])}",
-            )
-        self._need("(")
-        given = [self.sum()]
-        while self._next(","):
-            given.append(self.sum())
-        self._need(")")
-        fewest, most, function = _FUNCTIONS[name]
-        if not fewest <= len(given) <= most:
-            raise Fault(
-                "invalid_arguments",
-                f"{name} takes {fewest}{f' to {most}' if most > fewest else ''} numbers",
-            )
-        found = function(*given)
-        return Fraction(found) if isinstance(found, int) else found
+_FUNCTIONS: dict[str, Callable[..., Number]] = {
+    "abs": abs,
+    "sqrt": _sqrt,
+    "round": _round,
+    "factorial": _factorial,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "min": lambda x, *more: min((x, *more)),
+    "max": lambda x, *more: max((x, *more)),
+    "exp": math.exp,
+    "ln": lambda x: math.log(x),
+    "log": lambda x, base=10: math.log10(x) if base == 10 else math.log(x, base),
+    "log10": math.log10,
+    "log2": math.log2,
+    "sin": math.sin,
+    "cos": math.cos,
+    "tan": math.tan,
+}
+# a node of the tree: what it does to its numbers
+_OPERATORS: dict[type[ast.AST], Callable[..., Number]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: _power,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
 
 
-def _number(token: str) -> Fraction:
-    digits, _, exponent = token.lower().partition("e")
+def _tree(expression: str) -> tuple[ast.expr, str]:
+    """The expression as a tree of Python's, and the text that it was read from: `^` is `**`, `x!` the attribute `_`."""
+    text = expression.translate(_SIGNS).replace("^", "**").replace("!", " ._").replace("π", "pi")
+    text = " ".join(re.sub(r"(?<![\w.])0+(?=\d)", "", text).split())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return ast.parse(text, mode="eval").body, text
+    except SyntaxError as bad:
+        where = text[max(0, (bad.offset or 1) - 1) :][:20]
+        raise _wrong(f"{bad.msg}, at {where!r}") from None
+
+
+def _value(node: ast.expr, text: str) -> Number:
+    """What a node of the tree comes to."""
+    match node:
+        case ast.Constant():
+            return _number(ast.get_source_segment(text, node) or "")
+        case ast.Name() if node.id.lower() in _CONSTANTS:
+            return _CONSTANTS[node.id.lower()]
+        case ast.UnaryOp() if function := _OPERATORS.get(type(node.op)):
+            return function(_value(node.operand, text))
+        case ast.BinOp() if function := _OPERATORS.get(type(node.op)):
+            return _exact(function(_value(node.left, text), _value(node.right, text)))
+        case ast.Attribute(attr="_"):
+            return _factorial(_value(node.value, text))
+        case ast.Call(func=ast.Name(id=name), keywords=[]) if name.lower() in _FUNCTIONS:
+            return _call(name.lower(), [_value(one, text) for one in node.args])
+        case ast.Name(id=name) | ast.Call(func=ast.Name(id=name)):
+            known = " ".join([*_FUNCTIONS, *_CONSTANTS])
+            raise _wrong(f"unknown name {name!r}; known: {known}")
+    raise _wrong(f"{ast.unparse(node)[:20]!r} is no arithmetic")
+
+
+def _call(name: str, numbers: list[Number]) -> Number:
+    try:
+        return _exact(_FUNCTIONS[name](*numbers))
+    except TypeError:
+        raise _wrong(f"{name} does not take {len(numbers)} numbers") from None
+
+
+def _exact(number: Number) -> Number:
+    """A whole number is a fraction too; one that is too long to write down is a Fault."""
+    if isinstance(number, float):
+        return number
+    if max(number.numerator.bit_length(), number.denominator.bit_length()) > BITS:
+        raise Fault("limit_exceeded", "the result is too large")
+    return Fraction(number)
+
+
+def _number(text: str) -> Fraction:
+    """The number as it is written, every digit of it."""
+    _, _, exponent = text.lower().partition("e")
+    if not re.fullmatch(r"[\d.]+(e[-+]?\d+)?", text.lower()):
+        raise _wrong(f"{text[:20]!r} is no number")
     if abs(int(exponent or 0)) > BITS // 4:
         raise Fault("limit_exceeded", "a number in the expression is too large")
-    return Fraction(digits) * Fraction(10) ** int(exponent or 0)
+    return Fraction(text)
+
+
+def _wrong(why: str) -> Fault:
+    return Fault("invalid_arguments", f"the expression: {why}")
