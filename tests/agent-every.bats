@@ -89,6 +89,7 @@ P
 
 @test "a time that is none, a program that is none" {
     run -2 agent-every soon -- true
+    run -2 agent-every 99999999999d -- true
     run -2 agent-every 5m
     run -100 agent-every 5m -- no-such-program
 }
@@ -124,18 +125,26 @@ fake() {
     run -1 agent-schedule remove watch
 }
 
-@test "without systemd, a line of the crontab, the others untouched" {
+@test "without systemd, the line for cron is printed, and no table is read or written" {
     fake systemctl 'exit 1'
-    fake crontab 'if [ "$1" = -l ]; then cat table 2>/dev/null; else cat >table; fi'
-    echo '0 1 * * * mine' >table
-    agent-schedule add watch --every 10m -- sh -c 'echo 50%'
-    agent-schedule add watch --every 2h -- true
-    equal 3 "$(wc -l <table)"
-    has "$(cat table)" '0 */2 * * * cd '
-    has "$(agent-schedule list)" $'watch\t0 */2 * * *'
-    agent-schedule remove watch
-    equal '0 1 * * * mine' "$(cat table)"
-    run -2 agent-schedule add watch --every 7m -- true
+    fake crontab 'touch "$HOME/called"'
+    run -0 --separate-stderr agent-schedule add watch --every 10m --folder / -- sh -c 'echo 50%'
+    equal "*/10 * * * * cd / && exec $(command -v sh) -c 'echo 50\\%'" "$output"
+    has "$stderr" 'crontab -e'
+    run -0 --separate-stderr agent-schedule add watch --every 2h --with cron -- true
+    has "$output" '0 */2 * * * cd '
+    run -0 --separate-stderr agent-schedule add watch --at '0 8 * * 1-5' --with cron -- true
+    has "$output" '0 8 * * 1-5 cd '
+    run -2 agent-schedule add watch --every 7m --with cron -- true
+    run -2 agent-schedule add watch --at '* * * * * *' --with cron -- true
+    run -1 agent-schedule remove watch
+    [ ! -e "$HOME/called" ]
+}
+
+@test "a file of keys, which cron would give to a shell, is refused there" {
+    echo 'K=a&b' >keys && chmod 600 keys
+    run -2 agent-schedule add watch --every 10m --keys keys --with cron -- true
+    has "$output" 'cron reads no file of keys'
 }
 
 @test "keys that others can read, names with other signs, are refused" {

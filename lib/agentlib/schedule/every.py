@@ -28,7 +28,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def seconds(text: str) -> float:
     """30s, 10m, 2h, 1d in seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smhd])", text)
     if not found:
         raise Fault(
             "invalid_input", f"{text!r} is not a time: a number and one of s m h d, such as 10m"

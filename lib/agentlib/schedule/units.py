@@ -1,11 +1,10 @@
-"""The work of agent-schedule: units for the user's systemd (systemd.service(5), systemd.timer(5)) or lines for cron."""
+"""The work of agent-schedule: units for systemd (systemd.service(5), systemd.timer(5)), or the line for cron."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-import shutil
 import stat
 import subprocess
 
@@ -17,7 +16,6 @@ from agentlib.schedule.every import seconds
 from agentlib.types import Namespace
 
 PREFIX = "agentutils-"
-MARK = "# agentutils: "
 SERVICE = """# made by agent-schedule; agent-schedule remove {name} takes it away
 [Unit]
 Description=agentutils: {name}
@@ -68,9 +66,10 @@ def add(args: Namespace) -> int:
         raise Fault("invalid_input", "add: a word of the command holds a line end")
     if args.keys:
         secret(args.keys)
-    return (
-        by_systemd(args, argv) if (args.manager or manager()) == "systemd" else by_cron(args, argv)
+    systemd = (
+        args.manager == "systemd" or not args.manager and systemctl("show-environment") is None
     )
+    return by_systemd(args, argv) if systemd else cron_line(args, argv)
 
 
 def secret(file: str) -> None:
@@ -85,22 +84,15 @@ def secret(file: str) -> None:
         )
 
 
-def manager() -> str:
-    """Who runs things at times here."""
-    if shutil.which("systemctl") and systemctl("show-environment").returncode == 0:
-        return "systemd"
-    if shutil.which("crontab"):
-        return "cron"
-    raise Fault(
-        "not_found", "neither a systemd of the user nor crontab is here; agent-every needs neither"
-    )
-
-
-def systemctl(*words: str) -> subprocess.CompletedProcess[str]:
-    """systemctl --user."""
-    return subprocess.run(
-        ["systemctl", "--user", *words], capture_output=True, text=True, timeout=60
-    )
+def systemctl(*words: str) -> str | None:
+    """systemctl --user: what went wrong, in a line; None where nothing did."""
+    try:
+        done = subprocess.run(
+            ["systemctl", "--user", *words], capture_output=True, text=True, timeout=60
+        )
+    except OSError as bad:
+        return bad.strerror
+    return next(iter(done.stderr.splitlines()), "?") if done.returncode else None
 
 
 def units() -> str:
@@ -128,12 +120,8 @@ def by_systemd(args: Namespace, argv: list[str]) -> int:
     for kind, text in (("service", service), ("timer", timer)):
         replace(os.path.join(units(), f"{PREFIX}{args.name}.{kind}"), text.encode(), 0o644)
     for words in (("daemon-reload",), ("enable", "--now", f"{PREFIX}{args.name}.timer")):
-        done = systemctl(*words)
-        if done.returncode:
-            why = done.stderr.strip().splitlines()
-            stderr.warn(
-                f"written to {units()}, but systemctl --user {' '.join(words)} failed: {why[0] if why else '?'}"
-            )
+        if why := systemctl(*words):
+            stderr.warn(f"written to {units()}, but systemctl --user {' '.join(words)} failed: {why}")
             return 1
     return 0
 
@@ -144,62 +132,41 @@ def quoted(word: str) -> str:
     return f'"{text}"'
 
 
-def by_cron(args: Namespace, argv: list[str]) -> int:
-    """A line in the crontab, its mark above it."""
+def cron_line(args: Namespace, argv: list[str]) -> int:
+    """Print the line for the user to enter: a table that is written by machine can be lost by machine."""
+    if args.keys:
+        raise Fault(
+            "invalid_input",
+            "--keys: cron reads no file of keys; config.toml can name a command that prints one",
+        )
     fields = cron_fields(seconds(args.every)) if args.every else args.at
     if len(fields.split()) != 5 or "\n" in fields:
         raise Fault(
             "invalid_input", f"--at {fields!r}: cron takes five fields, such as '0 8 * * 1-5'"
         )
-    keys = f"set -a; . {shlex.quote(os.path.abspath(args.keys))}; set +a; " if args.keys else ""
-    run = f"cd {shlex.quote(os.path.abspath(args.folder))} && {keys}exec {shlex.join(argv)}"
-    line = f"{MARK}{args.name}\n{fields} " + run.replace("%", "\\%") + "\n"
-    if args.dry_run:
-        records.put(line.encode())
-        return 0
-    put_crontab(without(args.name, crontab()) + line)
+    run = f"cd {shlex.quote(os.path.abspath(args.folder))} && exec {shlex.join(argv)}"
+    records.put(f"{fields} {run.replace('%', chr(92) + '%')}\n".encode())
+    stderr.warn("nothing is scheduled yet: enter this line with `crontab -e`")
     return 0
 
 
 def cron_fields(interval: float) -> str:
     """An interval in cron's five fields; a Fault where they cannot say it."""
-    minutes = round(interval / 60)
-    if (
-        minutes * 60 == interval
-        and minutes
-        and (60 % minutes == 0 if minutes < 60 else minutes % 60 == 0)
-    ):
-        hours = minutes // 60
-        if minutes < 60:
-            return f"*/{minutes} * * * *"
-        if 24 % hours == 0:
-            return f"0 */{hours} * * *" if hours < 24 else "0 0 * * *"
+    minutes = interval / 60
+    if minutes in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30):
+        return f"*/{minutes:g} * * * *"
+    if minutes in (60, 120, 180, 240, 360, 480, 720):
+        return f"0 */{minutes / 60:g} * * *"
+    if minutes == 1440:
+        return "0 0 * * *"
     raise Fault(
         "invalid_input",
         "cron cannot say this interval: minutes that divide an hour, hours that divide a day",
     )
 
 
-def crontab() -> str:
-    """The user's table, "" where there is none."""
-    done = subprocess.run(["crontab", "-l"], capture_output=True, text=True, timeout=60)
-    return done.stdout if done.returncode == 0 else ""
-
-
-def put_crontab(text: str) -> None:
-    """Replace the user's table."""
-    done = subprocess.run(["crontab", "-"], input=text, capture_output=True, text=True, timeout=60)
-    if done.returncode:
-        raise Fault("tool_error", f"crontab: {done.stderr.strip()}")
-
-
-def without(name: str, table: str) -> str:
-    """The table less the two lines of that name."""
-    return re.sub(rf"^{re.escape(MARK + name)}\n.*\n?", "", table, flags=re.M)
-
-
 def listing() -> int:
-    """What agent-schedule has written, wherever."""
+    """What agent-schedule has written."""
     folder = units()
     for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
         if entry.startswith(PREFIX) and entry.endswith(".timer"):
@@ -207,14 +174,6 @@ def listing() -> int:
             when = _line(os.path.join(folder, entry), "OnCalendar=", "OnUnitActiveSec=")
             what = _line(os.path.join(folder, f"{PREFIX}{name}.service"), "ExecStart=")
             records.put(f"{name}\t{when}\t{what}\n".encode())
-    for name, line in re.findall(
-        rf"^{MARK}(\S+)\n(.*)$", crontab() if shutil.which("crontab") else "", flags=re.M
-    ):
-        records.put(
-            (
-                f"{name}\t" + " ".join(line.split()[:5]) + "\t" + " ".join(line.split()[5:]) + "\n"
-            ).encode()
-        )
     return 0
 
 
@@ -234,16 +193,11 @@ def remove(args: Namespace) -> int:
     """Take one away; 1 where there is none."""
     files = [os.path.join(units(), f"{PREFIX}{args.name}.{kind}") for kind in ("timer", "service")]
     there = [file for file in files if os.path.exists(file)]
-    if there and shutil.which("systemctl"):
-        systemctl("disable", "--now", f"{PREFIX}{args.name}.timer")
-    for file in there:
-        os.unlink(file)
-    if there and shutil.which("systemctl"):
-        systemctl("daemon-reload")
-    table = crontab() if shutil.which("crontab") else ""
-    if (rest := without(args.name, table)) != table:
-        put_crontab(rest)
-    elif not there:
+    if not there:
         stderr.warn(f"there is no {args.name}")
         return 1
+    systemctl("disable", "--now", f"{PREFIX}{args.name}.timer")
+    for file in there:
+        os.unlink(file)
+    systemctl("daemon-reload")
     return 0
