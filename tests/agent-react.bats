@@ -389,6 +389,22 @@ SH
     equal "from below" "$output"
 }
 
+@test "--field picks out of an answer in JSON, as text, or into a file" {
+    model '{"advice": "Split \u00e9", "patterns": "# P\nrule\n", "n": [1, 2]}'
+    run -0 --separate-stderr agent-react --field advice --field n "Go" </dev/null
+    equal $'Split é\n[1,2]' "$output"
+    run -0 --separate-stderr agent-react --field patterns=P.md --field advice "Go" </dev/null
+    equal 'Split é' "$output"
+    equal $'# P\nrule' "$(cat P.md)"
+    run -111 --separate-stderr agent-react --field other=P.md "Go" </dev/null
+    equal "agent-react: the answer is no JSON object with a field 'other'" "$stderr"
+    equal $'# P\nrule' "$(cat P.md)"
+    model 'no JSON'
+    run -111 --separate-stderr agent-react --field advice "Go" </dev/null
+    equal '' "$output"
+    run -2 agent-react --field advice --json "Go" </dev/null
+}
+
 @test "--schema holds the final answer to a schema, with one round to mend it" {
     model 'def reply(body):
     turns = sum(m["role"] == "assistant" for m in body["messages"])

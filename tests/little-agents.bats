@@ -233,3 +233,16 @@ def reply(body):
     done
     while read -r file; do [ -x "$ROOT/$file" ]; done < <(sed -n 's/^- \*\*Binary\*\*: //p' "$ROOT/AGENTS.md")
 }
+
+@test "help, version and schema come from one program, before any other is started" {
+    mkdir suite suite/bin
+    ln -s "$ROOT/lib" suite/lib
+    ln -s "$ROOT/bin/agent-react" suite/bin
+    for agent in code-reviewer architect security-scanner commit-message monitor-agent coordinator text-processor assistant agent-demo; do
+        cp "$ROOT/bin/$agent" suite/bin
+        for option in --help --version --agent-schema; do
+            run -0 env PATH="$ROOT/.venv/bin:/usr/bin:/bin" "suite/bin/$agent" "$option" </dev/null
+            has "$output" "$agent"
+        done
+    done
+}

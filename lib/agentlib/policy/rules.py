@@ -11,7 +11,6 @@ tool's schema asks for (`sandbox`, `env`) is a wish; what a project's files say 
 from __future__ import annotations
 
 import os
-import threading
 from fnmatch import fnmatchcase
 
 from agentlib import paths, records
@@ -57,7 +56,9 @@ class Policy:
         env: Iterable[str] = (),
     ) -> None:
         self.rules, self.sandbox, self.ask, self.env = list(rules), sandbox, ask, tuple(env)
-        self._asking = threading.Lock()
+        from threading import Lock  # not loaded for --help
+
+        self._asking = Lock()
 
     def allow(
         self, tool: Record, arguments: Any, origin: str = OTHER, called: bool = False

@@ -145,6 +145,12 @@ def _out(group: ArgumentGroup) -> None:
         "--json", action="store_true", help="the `result` record instead of the answer's text"
     )
     one.add_argument("--events", action="store_true", help="every record of the run as it happens")
+    one.add_argument(
+        "--field",
+        action="append",
+        metavar="NAME[=FILE]",
+        help="of an answer in JSON (--schema) this field as text, or put into FILE",
+    )
     one.add_argument("--quiet", action="store_true", help="nothing; only the exit status tells")
 
 
@@ -177,16 +183,14 @@ def parse(doc: str, args: list[str]) -> Namespace:
     known = _named(args)
     if name := known.get("name"):
         doc = _doc(name, known.get("description", ""))
-    made = parser(doc)
-    if "--help" in _own(args) or "-h" in _own(args):
-        records.put(made.format_help().encode())
-        _drain()
-        cli.end(0)
-    if "--version" in _own(args):
-        records.put(f"{made.prog} {__version__}\n".encode())
-        _drain()
-        cli.end(0)
-    return made.parse_intermixed_args(args)
+    wanted = {"--help", "-h", "--version"}.intersection(_own(args))
+    if not wanted:
+        return parser(doc).parse_intermixed_args(args)
+    name = cli.headline(doc)[0]
+    text = f"{name} {__version__}\n" if wanted == {"--version"} else parser(doc).format_help()
+    records.put(text.encode())
+    _drain()
+    cli.end(0)
 
 
 def schema(doc: str, args: list[str]) -> Schema | Sequence[Schema]:

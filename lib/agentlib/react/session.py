@@ -162,7 +162,9 @@ class Session:
         if options.json or options.events:
             records.write(result)
         elif not options.quiet and (text := result.get("output")):
-            records.put(text.encode("utf-8", "replace") + (b"" if text.endswith("\n") else b"\n"))
+            text = text if error or not options.field else _fields(text, options.field)
+            end = "" if not text or text.endswith("\n") else "\n"
+            records.put((text + end).encode("utf-8", "replace"))
         if error and error["kind"] != "interrupted" and not options.quiet:
             stderr.say(f"{options.name or stderr.program()}: {error['message']}")
 
@@ -184,6 +186,24 @@ class Session:
             closes.insert(1, self.plugins.close)
         for close in closes:
             close(self.grace)
+
+
+def _fields(answer: str, wanted: list[str]) -> str:
+    """What --field picks out of the answer, line after line, but for the fields that go to files."""
+    printed = []
+    for name, _, file in (one.partition("=") for one in wanted):
+        try:
+            value = records.loads(answer)[name]
+        except (ValueError, TypeError, LookupError):
+            why = f"the answer is no JSON object with a field {name!r}"
+            raise Fault("bad_response", why) from None
+        text = value if isinstance(value, str) else records.dumps(value)
+        if file:
+            with open(file, "w", encoding="utf-8") as stream:
+                stream.write(text.rstrip("\n") + "\n")
+        else:
+            printed.append(text)
+    return "\n".join(printed)
 
 
 def _to_model(options: Namespace) -> list[str]:

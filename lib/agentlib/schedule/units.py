@@ -121,7 +121,9 @@ def by_systemd(args: Namespace, argv: list[str]) -> int:
         replace(os.path.join(units(), f"{PREFIX}{args.name}.{kind}"), text.encode(), 0o644)
     for words in (("daemon-reload",), ("enable", "--now", f"{PREFIX}{args.name}.timer")):
         if why := systemctl(*words):
-            stderr.warn(f"written to {units()}, but systemctl --user {' '.join(words)} failed: {why}")
+            stderr.warn(
+                f"written to {units()}, but systemctl --user {' '.join(words)} failed: {why}"
+            )
             return 1
     return 0
 
