@@ -23,6 +23,5 @@ def need(*names: str) -> None:
     for name in names:
         if find_spec(name) is None:
             cure = os.path.join(TOP, "install.sh")
-            raise Fault(
-                "not_found", f"the package {name} for {version} is not installed: run {cure}"
-            )
+            why = f"the package {name} for {version} is not installed: run {cure}"
+            raise Fault("not_found", why)

@@ -78,9 +78,8 @@ def expand(operand: str) -> Iterator[Candidate]:
                 return
             if not os.path.lexists(operand):
                 looked = os.pathsep.join(homes("tool"))
-                raise Fault(
-                    "not_found", f"{operand}: no file here, nor a tool in {looked}"
-                ) from None
+                why = f"{operand}: no file here, nor a tool in {looked}"
+                raise Fault("not_found", why) from None
     if os.path.isdir(operand):
         yield from folder(operand)
     else:

@@ -105,9 +105,8 @@ def ledger(args: list[str]) -> int:
         ):
             raise ValueError
     except ValueError:
-        raise Fault(
-            "invalid_input", "usage: agent-llm budget [USD [TOKENS]], both above 0"
-        ) from None
+        why = "usage: agent-llm budget [USD [TOKENS]], both above 0"
+        raise Fault("invalid_input", why) from None
     _print(budget.create(usd, tokens))
     return 0
 

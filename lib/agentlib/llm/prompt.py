@@ -49,9 +49,8 @@ def _asked(messages: list[Record], pieces: list[Record]) -> tuple[str, list[Reco
         return text, [record for record in pieces if record not in inputs]
     if messages and messages[-1]["role"] in ("user", "tool") and not pieces:
         return "", []
-    raise Fault(
-        "invalid_input", "nothing is asked: give the request as an operand, or `request` records"
-    )
+    why = "nothing is asked: give the request as an operand, or `request` records"
+    raise Fault("invalid_input", why)
 
 
 def user(text: str, pieces: list[Record]) -> Record:

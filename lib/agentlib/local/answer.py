@@ -93,12 +93,10 @@ class Told:
     """What of an answer went out already."""
 
     def __init__(self, request: Record, emit: Emit, wanted: Wanted) -> None:
-        self._id, self._stream, self.emit, self._wanted = (
-            request.get("id"),
-            bool(request.get("stream")),
-            emit,
-            wanted,
-        )
+        self._id = request.get("id")
+        self._stream = bool(request.get("stream"))
+        self.emit = emit
+        self._wanted = wanted
         self.text, self._last = "", time.monotonic()
 
     def upto(self, text: str) -> None:

@@ -66,21 +66,18 @@ class Engine:
         try:
             packages.need("xllamacpp")
         except Fault:
-            raise Fault(
-                "not_found", "llama.cpp is not installed: `agent-llm local install` does it"
-            ) from None
+            why = "llama.cpp is not installed: `agent-llm local install` does it"
+            raise Fault("not_found", why) from None
         import xllamacpp
 
         params = xllamacpp.CommonParams()
         params.model.path = model
         params.n_threads_http, params.ui, params.endpoint_slots = 1, False, False
         params.n_ctx, params.n_batch, params.n_ubatch, params.n_parallel = CONTEXT, BATCH, BATCH, 1
-        params.n_gpu_layers, params.no_extra_bufts, params.fit_params, params.warmup = (
-            0,
-            True,
-            False,
-            False,
-        )
+        params.n_gpu_layers = 0
+        params.no_extra_bufts = True
+        params.fit_params = False
+        params.warmup = False
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
         params.cache_ram_mib, params.verbosity = PROMPT_CACHE_MIB, -1
         with _own_signals(), tempfile.TemporaryDirectory(dir="/tmp") as folder:
@@ -89,9 +86,8 @@ class Engine:
             try:
                 self._server = xllamacpp.Server(params)
             except RuntimeError:
-                raise Fault(
-                    "invalid_input", f"{model}: not a model that llama.cpp can load"
-                ) from None
+                why = f"{model}: not a model that llama.cpp can load"
+                raise Fault("invalid_input", why) from None
 
     def chat(self, body: Record, see: Callable[[str], None], wanted: Callable[[], bool]) -> Reply:
         """Answer a chat-completions body.
@@ -109,9 +105,8 @@ class Engine:
         try:
             self._server.handle_chat_completions(records.dumps(asked), answer.take)
         except ValueError as bad:
-            raise Fault(
-                "invalid_request", f"the output cannot be held to this schema: {bad}"
-            ) from None
+            why = f"the output cannot be held to this schema: {bad}"
+            raise Fault("invalid_request", why) from None
         return answer.reply()
 
 

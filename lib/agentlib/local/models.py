@@ -67,10 +67,8 @@ def find(wanted: str | None = None) -> Model:
     cost = (
         f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed"
     )
-    raise Fault(
-        "not_found",
-        f"no local model {pin['title']} is here; `agent-llm local install` fetches it: {cost}",
-    )
+    why = f"no local model {pin['title']} is here; `agent-llm local install` fetches it: {cost}"
+    raise Fault("not_found", why)
 
 
 def gigabytes(count: int) -> str:

@@ -102,17 +102,13 @@ def check(request: Record) -> None:
     if request.get("reasoning"):
         raise Fault("invalid_request", "the local model has no `reasoning`; leave it out")
     if request.get("api") not in (None, "chat"):
-        raise Fault(
-            "invalid_request",
-            f'the local model has no api {request["api"]!r}; use "chat" or leave it out',
-        )
+        why = f'the local model has no api {request["api"]!r}; use "chat" or leave it out'
+        raise Fault("invalid_request", why)
     for message in request.get("messages") or []:
         for part in message.get("content") if isinstance(message.get("content"), list) else []:
             if (kind := part.get("type")) not in ("text", "thinking"):
-                raise Fault(
-                    "invalid_request",
-                    f"the local model reads text only, not a part of type {kind!r}",
-                )
+                why = f"the local model reads text only, not a part of type {kind!r}"
+                raise Fault("invalid_request", why)
 
 
 def chosen(tools: list[Record], choice: Any, messages: list[Record]) -> list[Record]:
@@ -120,10 +116,8 @@ def chosen(tools: list[Record], choice: Any, messages: list[Record]) -> list[Rec
     if isinstance(choice, dict):
         named = [t for t in tools if t.get("name") == choice.get("name")]
         if not named:
-            raise Fault(
-                "invalid_request",
-                f"tool_choice names {choice.get('name')!r}, which is not among the tools",
-            )
+            why = f"tool_choice names {choice.get('name')!r}, which is not among the tools"
+            raise Fault("invalid_request", why)
         return named
     used = {c.get("name") for m in messages for c in m.get("tool_calls") or []}
     request = last_request(messages)

@@ -29,9 +29,8 @@ def message(raw: str, plan: Plan) -> Record:
         said = json.loads(raw)
         name, args = said["tool"], said["args"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise Fault(
-            "bad_response", f"the reply is no whole call: {raw[:80]!r}", retryable=False
-        ) from None
+        why = f"the reply is no whole call: {raw[:80]!r}"
+        raise Fault("bad_response", why, retryable=False) from None
     if name == plan.answer:
         return {
             "role": "assistant",

@@ -23,10 +23,8 @@ def shortlist(tools: list[Record], request: str, keep: Collection[Any] = ()) -> 
 def fitting(tool: Record, request: str) -> Record:
     """The tool without the optional arguments that none of its examples uses and the request does not name: a small
     model fills in whatever it is shown. A tool without examples keeps them all."""
-    schema, examples = (
-        tool.get("inputSchema"),
-        [e for e in tool.get("examples") or [] if isinstance(e, dict)],
-    )
+    schema = tool.get("inputSchema")
+    examples = [e for e in tool.get("examples") or [] if isinstance(e, dict)]
     if (
         not examples
         or not isinstance(schema, dict)

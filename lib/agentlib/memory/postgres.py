@@ -46,10 +46,8 @@ class Postgres:
         import psycopg
 
         if re.search(r"://[^/@]*:[^/@]*@", url) or "password=" in url:
-            raise Fault(
-                "invalid_input",
-                "--store: an address must not hold a password: use ~/.pgpass or PGPASSWORD",
-            )
+            why = "--store: an address must not hold a password: use ~/.pgpass or PGPASSWORD"
+            raise Fault("invalid_input", why)
         self.path, self.errors = url, psycopg
         with self._told():
             self.db = psycopg.connect(url, connect_timeout=max(1, int(wait)), autocommit=True)
@@ -128,9 +126,8 @@ class Postgres:
         try:
             yield
         except self.errors.errors.LockNotAvailable:
-            raise Fault(
-                "timeout", f"{self.path}: another program is writing; waited and gave up"
-            ) from None
+            why = f"{self.path}: another program is writing; waited and gave up"
+            raise Fault("timeout", why) from None
         except self.errors.errors.DiskFull:
             raise Fault("limit_exceeded", f"{self.path}: the server's disk is full") from None
         except self.errors.OperationalError as bad:

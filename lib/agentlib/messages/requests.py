@@ -21,9 +21,8 @@ def checked(request: Record, default_model: str | None = None) -> Record:
             raise Fault("invalid_input", f"{name}: must be {what}, not {_shown(out[name])}")
     if out.get("type") == "embed":
         if not _words(out.get("texts")) or not out["texts"]:
-            raise Fault(
-                "invalid_input", "texts: must be a list of at least one text, none of them empty"
-            )
+            why = "texts: must be a list of at least one text, none of them empty"
+            raise Fault("invalid_input", why)
         return out
     if not out.get("messages"):
         raise Fault("invalid_request", "messages: must be a list of at least one message")
@@ -37,28 +36,22 @@ def checked(request: Record, default_model: str | None = None) -> Record:
 
 def _message(said: Any, at: str) -> None:
     if not isinstance(said, dict) or said.get("role") not in ROLES:
-        raise Fault(
-            "invalid_input", f"{at}: must be a message whose role is one of {', '.join(ROLES)}"
-        )
+        why = f"{at}: must be a message whose role is one of {', '.join(ROLES)}"
+        raise Fault("invalid_input", why)
     content = said.get("content")
     if not isinstance(content, (str, list, type(None))):
-        raise Fault(
-            "invalid_input",
-            f"{at}.content: must be a string or a list of parts, not {_shown(content)}",
-        )
+        why = f"{at}.content: must be a string or a list of parts, not {_shown(content)}"
+        raise Fault("invalid_input", why)
     for number, part in enumerate(content if isinstance(content, list) else []):
         if not isinstance(part, dict) or part.get("type") not in PARTS:
-            raise Fault(
-                "invalid_input",
-                f"{at}.content[{number}]: must be a part of type {', '.join(PARTS)}",
-            )
+            why = f"{at}.content[{number}]: must be a part of type {', '.join(PARTS)}"
+            raise Fault("invalid_input", why)
         if part["type"] == "text" and not isinstance(part.get("text"), str):
             raise Fault("invalid_input", f"{at}.content[{number}].text: must be a string")
     for call in said.get("tool_calls") or []:
         if not isinstance(call, dict) or not _word(call.get("name")):
-            raise Fault(
-                "invalid_input", f"{at}.tool_calls: must be calls with id, name and arguments"
-            )
+            why = f"{at}.tool_calls: must be calls with id, name and arguments"
+            raise Fault("invalid_input", why)
     if said["role"] == "tool" and not _word(said.get("tool_call_id")):
         raise Fault("invalid_input", f"{at}.tool_call_id: must say which call this answers")
 
@@ -76,11 +69,9 @@ def _number(value: Any) -> bool:
 
 
 def _choice(value: Any) -> bool:
-    return (
-        value in ("auto", "none", "required")
-        if isinstance(value, str)
-        else isinstance(value, dict) and _word(value.get("name"))
-    )
+    if isinstance(value, str):
+        return value in ("auto", "none", "required")
+    return isinstance(value, dict) and _word(value.get("name"))
 
 
 def _words(value: Any) -> bool:
@@ -146,10 +137,8 @@ def _file(part: Record) -> bytes:
         with open(part["path"], "rb") as file:
             data = file.read(FILE_CAP + 1)
     except (OSError, ValueError) as bad:
-        raise Fault(
-            "invalid_request",
-            f"{part['type']} {part['path']}: {getattr(bad, 'strerror', None) or bad}",
-        ) from None
+        why = f"{part['type']} {part['path']}: {getattr(bad, 'strerror', None) or bad}"
+        raise Fault("invalid_request", why) from None
     if len(data) > FILE_CAP:
         raise Fault(
             "invalid_request", f"{part['type']} {part['path']}: larger than {FILE_CAP >> 20} MiB"
@@ -238,10 +227,8 @@ def choice(request: Record) -> Any:
         or given == "required"
         and not tools
     ):
-        raise Fault(
-            "invalid_input",
-            f"tool_choice: {given if isinstance(given, str) else given['name']!r} is not among the tools",
-        )
+        why = f"tool_choice: {given if isinstance(given, str) else given['name']!r} is not among the tools"
+        raise Fault("invalid_input", why)
     return given if tools else None
 
 

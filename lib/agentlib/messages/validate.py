@@ -27,9 +27,8 @@ class Validator:
         except ValueError as bad:
             raise Fault("tool_error", f"the schema cannot be used: {_line(bad)}") from None
         except RecursionError:
-            raise Fault(
-                "tool_error", "the schema cannot be used: it is nested too deeply"
-            ) from None
+            why = "the schema cannot be used: it is nested too deeply"
+            raise Fault("tool_error", why) from None
 
     def problems(self, value: Any) -> list[str]:
         """What is wrong with the value, in words, at most SHOWN of them; [] where it fits."""

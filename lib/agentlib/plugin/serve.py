@@ -18,10 +18,8 @@ def serve(see: Callable[[str, Record], Record]) -> int:
             or not isinstance(ask.get("hook"), str)
             or not isinstance(ask.get("record"), dict)
         ):
-            raise Fault(
-                "invalid_input",
-                f"line {number}: not a plugin's question (an object with `hook` and `record`)",
-            )
+            why = f"line {number}: not a plugin's question (an object with `hook` and `record`)"
+            raise Fault("invalid_input", why)
         try:
             records.write({"id": ask.get("id"), "record": see(ask["hook"], ask["record"])})
         except Fault as fault:

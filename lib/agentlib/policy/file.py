@@ -24,9 +24,8 @@ def load() -> Policy:
     with os.fdopen(fd, "rb") as file:
         seen = os.fstat(fd)
         if seen.st_uid not in (os.getuid(), 0) or seen.st_mode & 0o022:
-            raise Fault(
-                "invalid_input", f"{path}: others may write to it (it must be your own, chmod go-w)"
-            )
+            why = f"{path}: others may write to it (it must be your own, chmod go-w)"
+            raise Fault("invalid_input", why)
         return parse(file.read().decode("utf-8", "replace"), path)
 
 
@@ -41,9 +40,8 @@ def parse(text: str, path: str) -> Policy:
     _known(path, told, {"rule", "sandbox", "ask", "env"})
     sandbox = told.get("sandbox", "")
     if sandbox and sandbox not in WIDTH or not isinstance(told.get("ask", False), bool):
-        raise Fault(
-            "invalid_input", f"{path}: sandbox is one of {', '.join(WIDTH)}, ask is true or false"
-        )
+        why = f"{path}: sandbox is one of {', '.join(WIDTH)}, ask is true or false"
+        raise Fault("invalid_input", why)
     rules = told.get("rule", [])
     if not isinstance(rules, list):
         raise Fault("invalid_input", f"{path}: rules begin with [[rule]]")
@@ -61,10 +59,8 @@ def _rule(path: str, number: int, told: dict[str, Any]) -> Rule:
     if not told.get("tool"):
         raise Fault("invalid_input", f"{where}: it names no `tool`")
     if told.get("verdict", "allow") not in VERDICTS or told.get("profile", "read") not in WIDTH:
-        raise Fault(
-            "invalid_input",
-            f"{where}: verdict is one of {', '.join(VERDICTS)}, profile of {', '.join(WIDTH)}",
-        )
+        why = f"{where}: verdict is one of {', '.join(VERDICTS)}, profile of {', '.join(WIDTH)}"
+        raise Fault("invalid_input", why)
     arguments = told.get("arguments", {})
     if not isinstance(arguments, dict):
         raise Fault("invalid_input", f"{where}: arguments is a table of globs")
@@ -83,16 +79,13 @@ def _rule(path: str, number: int, told: dict[str, Any]) -> Rule:
 
 def _known(where: str, told: dict[str, Any], words: set[str]) -> None:
     if unknown := sorted(set(told) - words):
-        raise Fault(
-            "invalid_input",
-            f"{where}: unknown: {', '.join(unknown)} (known are {', '.join(sorted(words))})",
-        )
+        why = f"{where}: unknown: {', '.join(unknown)} (known are {', '.join(sorted(words))})"
+        raise Fault("invalid_input", why)
 
 
 def _words(where: str, value: Any) -> tuple[str, ...]:
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise Fault(
-            "invalid_input", f"{where}: {value!r} is neither a string nor a list of strings"
-        )
+        why = f"{where}: {value!r} is neither a string nor a list of strings"
+        raise Fault("invalid_input", why)
     return tuple(words)

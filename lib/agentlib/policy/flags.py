@@ -99,10 +99,8 @@ def policy(args: Namespace) -> Policy:
 def _allowed(text: str) -> Rule:
     name, colon, profile = text.partition(":")
     if colon and profile not in WIDTH or not name:
-        raise Fault(
-            "invalid_input",
-            f"--allow {text}: not NAME or NAME:PROFILE (a profile: {', '.join(WIDTH)})",
-        )
+        why = f"--allow {text}: not NAME or NAME:PROFILE (a profile: {', '.join(WIDTH)})"
+        raise Fault("invalid_input", why)
     return Rule(
         ("*" if name == "all" else name,), verdict="allow", profile=profile, reason="--allow"
     )

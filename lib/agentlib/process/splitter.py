@@ -29,9 +29,8 @@ class Splitter:
         self._parts.append(last)
         self._size += len(last)
         if self._size > LINE_CAP:
-            raise Fault(
-                "limit_exceeded", f"line {self._number + 1}: longer than {LINE_CAP >> 20} MiB"
-            )
+            why = f"line {self._number + 1}: longer than {LINE_CAP >> 20} MiB"
+            raise Fault("limit_exceeded", why)
         return out
 
     def rest(self) -> list[tuple[int, bytes]]:

@@ -92,10 +92,8 @@ def _credentials() -> Any:
     ) as bad:  # a profile that is not there, a login that is over: botocore's own words
         raise Fault("auth", f"AWS credentials: {bad}") from None
     if found is None:
-        raise Fault(
-            "auth",
-            "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-        )
+        why = "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        raise Fault("auth", why)
     return found
 
 

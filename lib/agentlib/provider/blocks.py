@@ -143,10 +143,8 @@ def renamed(request: Record, **names: str) -> Record:
 def part_text(part: Record, where: str) -> str:
     """The text of a part; `invalid_request` where it is an image or a document."""
     if part["type"] != "text":
-        raise Fault(
-            "invalid_request",
-            f"{where}: holds {part['type']}, and this vendor takes only text there",
-        )
+        why = f"{where}: holds {part['type']}, and this vendor takes only text there"
+        raise Fault("invalid_request", why)
     return str(part["text"])
 
 
@@ -180,8 +178,7 @@ def refuse(request: Record, vendor: str, fields: Iterable[str] = ()) -> None:
             raise Fault("invalid_request", f"{field}: {vendor} has nothing like it")
     for number, said in enumerate(request["messages"]):
         if said.get("name") and said["role"] != "tool":
-            raise Fault(
-                "invalid_request", f"messages[{number}].name: {vendor} has no names of speakers"
-            )
+            why = f"messages[{number}].name: {vendor} has no names of speakers"
+            raise Fault("invalid_request", why)
     if not request.get("tools") and request.get("tool_choice", "auto") not in ("auto", "none"):
         raise Fault("invalid_request", "tool_choice: there are no tools to choose from")

@@ -22,10 +22,8 @@ def thinking(model: str, effort: str, limit: int | None) -> Record:
         return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
     budget, least = BUDGET[effort], BUDGET["low"]
     if limit is not None and limit < 2 * least:
-        raise Fault(
-            "invalid_request",
-            f"reasoning: {model} needs max_tokens of {2 * least} or more to think",
-        )
+        why = f"reasoning: {model} needs max_tokens of {2 * least} or more to think"
+        raise Fault("invalid_request", why)
     return {
         "thinking": {
             "type": "enabled",

@@ -51,10 +51,8 @@ def base(value: str, variable: str) -> str:
         or parts.query
         or parts.fragment
     ):
-        raise Fault(
-            "invalid_request",
-            f"{variable}: {value[:100]!r} is not an address such as https://host/v1",
-        )
+        why = f"{variable}: {value[:100]!r} is not an address such as https://host/v1"
+        raise Fault("invalid_request", why)
     return value.rstrip("/")
 
 
@@ -74,10 +72,8 @@ def decoded(text: str, what: str) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise Fault(
-            "bad_response",
-            f"{what} is not a JSON object: {excerpt(text.encode('utf-8', 'replace'), 100)!r}",
-        )
+        why = f"{what} is not a JSON object: {excerpt(text.encode('utf-8', 'replace'), 100)!r}"
+        raise Fault("bad_response", why)
     return value
 
 

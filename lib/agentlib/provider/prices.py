@@ -100,10 +100,8 @@ def own_price(model: str, said: Any) -> Prices:
     """One entry of the user's prices, checked."""
     where = f'config.toml: [prices."{model}"]'
     if not isinstance(said, dict) or not {"input", "output"} <= said.keys() <= set(NAMES):
-        raise Fault(
-            "invalid_input",
-            f"{where}: needs input and output; cached and cache_write may be there, nothing else",
-        )
+        why = f"{where}: needs input and output; cached and cache_write may be there, nothing else"
+        raise Fault("invalid_input", why)
     for name, price in said.items():
         if (
             isinstance(price, bool)

@@ -53,9 +53,8 @@ def events(chunks: Iterable[bytes]) -> Iterator[Event]:
             data.append(value)
             size += len(value)
             if size > CAP:
-                raise Fault(
-                    "limit_exceeded", f"the stream has an event of more than {CAP >> 20} MiB"
-                )
+                why = f"the stream has an event of more than {CAP >> 20} MiB"
+                raise Fault("limit_exceeded", why)
         elif not line:
             if data:
                 yield Event(kind or "message", "\n".join(data), last_id)

@@ -89,10 +89,8 @@ class Session:
         task = heard.request(words)
         if task is None and not messages:
             name = self.options.name or stderr.program()
-            raise Fault(
-                "invalid_input",
-                f"no request: give it as an operand, or on standard input; see '{name} --help'",
-            )
+            why = f"no request: give it as an operand, or on standard input; see '{name} --help'"
+            raise Fault("invalid_input", why)
         if self.options.events:
             self.pass_on()
         if task and same(messages, task):

@@ -52,9 +52,8 @@ class Embedder:
             longest = max(map(len, texts))
             if answer.get("kind") == "context_length" and longest > SHORTEST:
                 return self.vectors([text[: longest // 2] for text in texts])
-            raise Fault(
-                str(answer.get("kind")), f"--semantic={self._spec}: {answer.get('message')}"
-            )
+            why = f"--semantic={self._spec}: {answer.get('message')}"
+            raise Fault(str(answer.get("kind")), why)
         self.model = f"{answer.get('provider')}/{answer.get('model')}"
         return [packed(numbers) for numbers in checked(answer.get("vectors"), texts)]
 

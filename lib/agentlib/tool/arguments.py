@@ -25,9 +25,8 @@ def read(schema: dict[str, Any]) -> dict[str, Any]:
     A Fault `invalid_input` where there is no JSON object, `invalid_arguments` where one does not fit the schema.
     """
     if sys.stdin is None or sys.stdin.isatty():
-        raise Fault(
-            "invalid_input", f"give the arguments as JSON on standard input: {_example(schema)}"
-        )
+        why = f"give the arguments as JSON on standard input: {_example(schema)}"
+        raise Fault("invalid_input", why)
     data = sys.stdin.buffer.read(CAP + 1)
     if len(data) > CAP:
         raise Fault("limit_exceeded", f"standard input: more than {CAP >> 20} MiB of arguments")
@@ -36,13 +35,11 @@ def read(schema: dict[str, Any]) -> dict[str, Any]:
         if b"\\ud" in data.lower():  # half a surrogate pair can neither be printed nor name a file
             given = records.loads(records.dumps(given))
     except ValueError as bad:
-        raise Fault(
-            "invalid_input", f"standard input is not JSON: {bad}; give {_example(schema)}"
-        ) from None
+        why = f"standard input is not JSON: {bad}; give {_example(schema)}"
+        raise Fault("invalid_input", why) from None
     if not isinstance(given, dict):
-        raise Fault(
-            "invalid_input", f"standard input: line 1 is no JSON object; give {_example(schema)}"
-        )
+        why = f"standard input: line 1 is no JSON object; give {_example(schema)}"
+        raise Fault("invalid_input", why)
     return check(given, schema["inputSchema"])
 
 
@@ -54,9 +51,8 @@ def check(given: dict[str, Any], rules: dict[str, Any]) -> dict[str, Any]:
             raise Fault("invalid_arguments", f"the argument {name!r} is missing")
     for name, value in given.items():
         if name not in known:
-            raise Fault(
-                "invalid_arguments", f"there is no argument {name!r}; it takes {', '.join(known)}"
-            )
+            why = f"there is no argument {name!r}; it takes {', '.join(known)}"
+            raise Fault("invalid_arguments", why)
         _fit(name, value, known[name])
     return {**{name: rule["default"] for name, rule in known.items() if "default" in rule}, **given}
 
@@ -65,27 +61,23 @@ def _fit(name: str, value: object, rule: dict[str, Any]) -> None:
     wanted = rule.get("type", "object")
     fits = isinstance(value, _TYPES[wanted]) or (wanted == "number" and isinstance(value, int))
     if not fits or (isinstance(value, bool) and wanted != "boolean"):
-        raise Fault(
-            "invalid_arguments", f"{name!r} is {records.dumps(value)[:60]}, not of type {wanted}"
-        )
+        why = f"{name!r} is {records.dumps(value)[:60]}, not of type {wanted}"
+        raise Fault("invalid_arguments", why)
     if isinstance(value, int | float):
         low, high = rule.get("minimum", value), rule.get("maximum", value)
         if not low <= value <= high:
             raise Fault("invalid_arguments", f"{name!r} is {value}, not from {low} to {high}")
     if "enum" in rule and value not in rule["enum"]:
-        raise Fault(
-            "invalid_arguments", f"{name!r} is {value!r}; it is one of {', '.join(rule['enum'])}"
-        )
+        why = f"{name!r} is {value!r}; it is one of {', '.join(rule['enum'])}"
+        raise Fault("invalid_arguments", why)
 
 
 def only(arguments: dict[str, Any], *names: str) -> str:
     """Which one of these arguments is given; a Fault unless it is exactly one."""
     given = [name for name in names if name in arguments]
     if len(given) != 1:
-        raise Fault(
-            "invalid_arguments",
-            f"give one of {' and '.join(map(repr, names))}{', not both' if given else ''}",
-        )
+        why = f"give one of {' and '.join(map(repr, names))}{', not both' if given else ''}"
+        raise Fault("invalid_arguments", why)
     return given[0]
 
 

@@ -25,10 +25,8 @@ def reading(path: str) -> BinaryIO:
         raise Fault("invalid_arguments", f"{path!r} is no file name") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise Fault(
-            "tool_error",
-            f"{path}: {'is a folder' if os.path.isdir(path) else 'not a regular file'}",
-        )
+        why = f"{path}: {'is a folder' if os.path.isdir(path) else 'not a regular file'}"
+        raise Fault("tool_error", why)
     return os.fdopen(fd, "rb")
 
 

@@ -34,9 +34,8 @@ def minutes() -> float:
     try:
         return max(0.0, min(float(given), 1e6))
     except ValueError:
-        raise Fault(
-            "invalid_input", f"AGENT_WARM_MINUTES: not a number of minutes: {given}"
-        ) from None
+        why = f"AGENT_WARM_MINUTES: not a number of minutes: {given}"
+        raise Fault("invalid_input", why) from None
 
 
 def socket_file(name: str) -> str:
@@ -56,9 +55,8 @@ def lock(name: str, patience: float = LOCK_PATIENCE) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= until:
-                    raise Fault(
-                        "timeout", f"another process is starting {name} for over {patience:g} s"
-                    ) from None
+                    why = f"another process is starting {name} for over {patience:g} s"
+                    raise Fault("timeout", why) from None
                 time.sleep(0.02)
         yield
     finally:
@@ -153,9 +151,8 @@ def _greeting(sock: socket.socket) -> bool:
     line = b""
     while not line.endswith(b"\n"):
         if not select.select([sock], [], [], PATIENCE)[0]:
-            raise Fault(
-                "timeout", f"no answer within {PATIENCE:g} s from the process that is to answer"
-            )
+            why = f"no answer within {PATIENCE:g} s from the process that is to answer"
+            raise Fault("timeout", why)
         try:
             piece = sock.recv(1)  # not a byte more than the greeting; it is short
         except ConnectionError:
@@ -183,9 +180,8 @@ def connect(name: str, command: Sequence[str], env: Mapping[str, str]) -> socket
         if sock and _greeting(sock):
             sock.setblocking(False)
             return sock
-    raise Fault(
-        "server", f"{name} does not stay up; {log_file(name)} ends: {_last_line(log_file(name))}"
-    )
+    why = f"{name} does not stay up; {log_file(name)} ends: {_last_line(log_file(name))}"
+    raise Fault("server", why)
 
 
 def _last_line(path: str) -> str:

@@ -74,9 +74,8 @@ def body(vendor: Vendor, request: Record) -> Record:
         out[vendor.effort] = {"effort": effort} if vendor.effort == "reasoning" else effort
     if schema := request.get("schema"):
         if not vendor.schemas:
-            raise Fault(
-                "invalid_request", f"schema: {vendor.name} has no structured output by a schema"
-            )
+            why = f"schema: {vendor.name} has no structured output by a schema"
+            raise Fault("invalid_request", why)
         out["response_format"] = {"type": "json_schema", "json_schema": named(schema)}
     return requests.merged(out, request.get("options"))
 

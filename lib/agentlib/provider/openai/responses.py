@@ -60,18 +60,14 @@ def serve(
         )
 
     def read_whole(request: Record, said: Record) -> Record:
-        return (
-            whole(vendor.name, said)
-            if wanted(request, own())
-            else completion.whole(vendor.name, said)
-        )
+        if wanted(request, own()):
+            return whole(vendor.name, said)
+        return completion.whole(vendor.name, said)
 
     def read_stream(request: Record, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
-        return (
-            stream(vendor.name, items)
-            if wanted(request, own())
-            else completion.stream(vendor.name, items)
-        )
+        if wanted(request, own()):
+            return stream(vendor.name, items)
+        return completion.stream(vendor.name, items)
 
     provider_serve.serve(
         doc,
@@ -284,10 +280,8 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
 
 
 def _counted(told: Record) -> Record:
-    inputs, outputs = (
-        told.get("input_tokens_details") or {},
-        told.get("output_tokens_details") or {},
-    )
+    inputs = told.get("input_tokens_details") or {}
+    outputs = told.get("output_tokens_details") or {}
     return provider_answer.usage(
         told.get("input_tokens"),
         told.get("output_tokens"),

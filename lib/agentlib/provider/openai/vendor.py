@@ -37,13 +37,11 @@ class Vendor:
         usage_asked: bool = True,
         headers: Record | None = None,
     ) -> None:
-        self.name, self.base, self.base_variable, self.keys, self.prefix = (
-            name,
-            base,
-            base_variable,
-            keys,
-            prefix,
-        )
+        self.name = name
+        self.base = base
+        self.base_variable = base_variable
+        self.keys = keys
+        self.prefix = prefix
         self.limit, self.effort, self.document, self.required = limit, effort, document, required
         self.names, self.schemas, self.usage_asked = names, schemas, usage_asked
         self.headers = headers or {}
