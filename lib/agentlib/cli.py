@@ -56,6 +56,51 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
     return made
 
 
+def options(group: Any, table: str, **details: Any) -> None:
+    """Add the options of a table to a parser, or a group of one: a line each, `--name METAVAR  help`.
+
+    Without METAVAR it is a switch; `METAVAR...` may be repeated; `one|other` in small letters are choices; a line that
+    begins with a blank goes on with the one above. details: by the option's name, the type of its value, or a dict of
+    what else add_argument takes.
+    """
+    for line in table.strip().replace("\n ", " ").splitlines():
+        spec, _, help = line.strip().partition("  ")
+        flags, _, metavar = spec.replace(", -", ",-").partition(" ")
+        names = flags.split(",")
+        given: dict[str, Any] = {"help": help.strip()}
+        if not metavar:
+            given["action"] = "store_true"
+        elif "|" in metavar and metavar.islower():
+            given["choices"] = metavar.split("|")
+        elif metavar.endswith("..."):
+            given |= {"action": "append", "default": [], "metavar": metavar[:-3]}
+        else:
+            given["metavar"] = metavar
+        detail = details.get(names[-1].strip("-").replace("-", "_"), {})
+        group.add_argument(
+            *names, **given | (detail if isinstance(detail, dict) else {"type": detail})
+        )
+
+
+def number(least: float, whole: bool = False) -> Callable[[str], float]:
+    """The type of an option whose value is a finite number, not under `least`; a whole one (int) where that is said."""
+
+    def convert(text: str) -> float:
+        import argparse
+
+        try:
+            value = int(text) if whole else float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value < 2**53:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a {'whole ' * whole}number from {least} on"
+            )
+        return value
+
+    return convert
+
+
 def start(
     main: Callable[[list[str]], int | None],
     doc: str,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import select
 import threading
+from types import SimpleNamespace
 
 from agentlib import cli, records, stderr
 from agentlib.discover import search_path
 from agentlib.faults import Fault
 from agentlib.schema import schemas, trust
-from agentlib.types import Namespace
+from agentlib.types import Any
 
 MISSING, UNUSABLE = 127, 126  # exit status for an operand that is not there, that cannot be asked
 USAGE = "agent-discover [OPTION]... [FILE|FOLDER|NAME|-]...\n       agent-discover find WORD..."
@@ -22,87 +23,53 @@ ARGUMENTS = {
 }
 
 
-class Plain:
-    """The options of a call without any: these need no argparse, which costs half a listing."""
+PLAIN: dict[str, Any] = {
+    **dict.fromkeys(("fresh", "verbose", "user", "pin"), False),
+    **{"kind": [], "timeout": 3.0, "sandbox": "on", "lang": "sh", "semantic": None},
+}
+ACTIONS = """
+--check       hold each file against the rules of --agent-schema, and say how to mend it
+--agents      list the agents of the registry, all or those named
+--register    enter each FILE in the nearest AGENTS.md
+--unregister  take each NAME out of the nearest AGENTS.md
+--path        describe every program on PATH, by its man page or package
+--help-probe  run NAME --help in a sandbox, and print NAME as a tool that takes arguments
+--new-tool    write a first version of a tool to each FILE
+"""
+OPTIONS = """
+--lang sh|python|js|perl  the language of --new-tool (default sh)
+--user                use your own AGENTS.md, in the data folder
+--kind KIND...        print this kind alone; may be given again
+--semantic [=PROVIDER]  find: rank by meaning too, by vectors of this PROVIDER or PROVIDER/MODEL
+    (default: $AGENT_EMBEDDINGS, else minilm, on this machine)
+--pin                 add each program's sha256: agent-react refuses to run it once it has changed
+--fresh               ask every program anew, without the cache
+--timeout SECONDS     how long a program may take to answer (default 3)
+--sandbox on|off      off: ask programs of others too without a sandbox, where there is none
+-v, --verbose         say which files were left out, and why
+"""
 
-    fresh = verbose = user = pin = False
-    timeout, sandbox, lang = 3.0, "on", "sh"
 
-    def __init__(self, action: str, operands: list[str]) -> None:
-        self.action, self.operands = action, operands
-        self.kind: list[str] = []
-
-
-def options(argv: list[str], doc: str) -> Plain | Namespace:
-    if argv == ["--path"]:
-        return Plain("path", [])
-    if not any(arg[:1] == "-" and arg != "-" for arg in argv):
-        return Plain("find" if argv[:1] == ["find"] else "list", argv)
+def options(argv: list[str], doc: str) -> Any:
+    """The options; those of a plain listing without argparse, which takes as long as the listing."""
+    if argv == ["--path"] or not any(arg[:1] == "-" and arg != "-" for arg in argv):
+        action = "path" if argv == ["--path"] else "find" if argv[:1] == ["find"] else "list"
+        return SimpleNamespace(**PLAIN, action=action, operands=argv)
     parser = cli.parser(doc, USAGE)
     parser.add_argument(
         "operands", nargs="*", metavar="FILE|FOLDER|NAME|-", help="what to list (see below)"
     )
     actions = parser.add_mutually_exclusive_group()
-    for flag, help in (
-        ("check", "hold each file against the rules of --agent-schema, and say how to mend it"),
-        ("agents", "list the agents of the registry, all or those named"),
-        ("register", "enter each FILE in the nearest AGENTS.md"),
-        ("unregister", "take each NAME out of the nearest AGENTS.md"),
-        ("path", "describe every program on PATH, by its man page or package"),
-        (
-            "help-probe",
-            "run NAME --help in a sandbox, and print NAME as a tool that takes arguments",
-        ),
-        ("new-tool", "write a first version of a tool to each FILE"),
-    ):
-        actions.add_argument(
-            f"--{flag}", dest="action", action="store_const", const=flag, help=help
-        )
-    parser.add_argument(
-        "--lang",
-        choices=("sh", "python", "js", "perl"),
-        default="sh",
-        help="the language of --new-tool (default sh)",
-    )
-    parser.add_argument(
-        "--user", action="store_true", help="use your own AGENTS.md, in the data folder"
-    )
-    parser.add_argument(
-        "--kind",
-        action="append",
-        default=[],
-        choices=schemas.KINDS,
-        help="print this kind alone; may be given again",
-    )
-    parser.add_argument(
-        "--semantic",
-        metavar="[=PROVIDER]",
-        help="find: rank by meaning too, by vectors of this PROVIDER or PROVIDER/MODEL "
-        "(default: $AGENT_EMBEDDINGS, else minilm, on this machine)",
-    )
-    parser.add_argument(
-        "--pin",
-        action="store_true",
-        help="add each program's sha256: agent-react refuses to run it once it has changed",
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="ask every program anew, without the cache"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=3.0,
-        metavar="SECONDS",
-        help="how long a program may take to answer (default 3)",
-    )
-    parser.add_argument(
-        "--sandbox",
-        choices=("on", "off"),
-        default="on",
-        help="off: ask programs of others too without a sandbox, where there is none",
-    )
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="say which files were left out, and why"
+    for line in ACTIONS.strip().splitlines():
+        flag, help = line.split(maxsplit=1)
+        actions.add_argument(flag, dest="action", action="store_const", const=flag[2:], help=help)
+    cli.options(
+        parser,
+        OPTIONS,
+        lang={"default": "sh"},
+        kind={"choices": schemas.KINDS, "metavar": None},
+        timeout={"type": float, "default": 3.0},
+        sandbox={"default": "on"},
     )
     chosen = parser.parse_intermixed_args(
         ["--semantic=" if word == "--semantic" else word for word in argv]
@@ -155,7 +122,7 @@ def end_with_reader() -> None:
     cli.end(0)
 
 
-def show(found: list[search_path.Candidate], chosen: Plain | Namespace) -> int:
+def show(found: list[search_path.Candidate], chosen: Any) -> int:
     """Print the records of all files; the exit status. A name that comes again is left out, with a word."""
     profile = "probe" if chosen.sandbox == "on" else "off"
     answers = schemas.ask_raw((one.path for one in found), chosen.timeout, chosen.fresh, profile)

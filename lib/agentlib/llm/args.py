@@ -7,7 +7,7 @@ import os
 from agentlib import cli, records
 from agentlib.faults import Fault
 from agentlib.llm import inflight
-from agentlib.types import TYPE_CHECKING, Any, Callable, Namespace, Record
+from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
 
 if TYPE_CHECKING:
     from agentlib.llm.inflight import Limits
@@ -16,87 +16,61 @@ if TYPE_CHECKING:
 USAGE = "agent-llm [OPTION...] [-] [REQUEST...]\n       agent-llm [OPTION...] < requests > answers"
 
 
+OPTIONS = """
+--system TEXT           the system prompt
+--model NAME            the model, or provider/model
+--provider NAME         the provider, or the path of one
+--temperature N         randomness of the answer
+--max-tokens N          most tokens of one answer
+--stop TEXT...          end the answer at this text; may be repeated
+--reasoning low|medium|high  how hard to think
+--schema FILE|JSON      JSON Schema that the answer matches
+--option KEY=VALUE...   a field of the vendor's own; VALUE is JSON, else text
+--json                  print one `response` or `error` record, not text
+--quiet                 no notes on standard error
+--fallback MODEL[,…]    models to ask, in turn, when one fails
+--retries N             tries after the first (default 2)
+--timeout S             seconds for a request with its retries (default 600)
+--connect-timeout S     seconds to reach the service (default 5)
+--silence-timeout S     seconds between words (default 120)
+--rate-limit N[/s|/m|/h]  most requests of all your processes (default /m)
+--budget USD            most to spend in this run
+--max-total-tokens N    most tokens to use in this run
+--cache                 answer a request that was asked before from the cache
+--record FILE           append requests and answers to a tape
+--replay FILE           answer from a tape, ask nobody
+--list-providers        print the providers and whether they can be used
+--list-models           print the models of --provider, or of all
+"""
+
+
 def parse(args: list[str], doc: str) -> Namespace:
     """The options of these arguments. Fault `invalid_input` for wrong usage."""
     parser = cli.parser(doc, usage=USAGE)
-    add = parser.add_argument
-    add("request", nargs="*", help="the request; - reads standard input as plain text")
-    add("--system", metavar="TEXT", help="the system prompt")
-    add("--model", metavar="NAME", help="the model, or provider/model")
-    add("--provider", metavar="NAME", help="the provider, or the path of one")
-    add("--temperature", type=number(0), metavar="N")
-    add("--max-tokens", type=count(1), metavar="N", help="most tokens of one answer")
-    add(
-        "--stop",
-        action="append",
-        metavar="TEXT",
-        help="end the answer at this text; may be repeated",
+    parser.add_argument(
+        "request", nargs="*", help="the request; - reads standard input as plain text"
     )
-    add("--reasoning", choices=("low", "medium", "high"), help="how hard to think")
-    add(
-        "--schema",
-        type=json_schema,
-        metavar="FILE|JSON",
-        help="JSON Schema that the answer matches",
+    positive, finite = cli.number(1, whole=True), cli.number(0)
+    numbers = {
+        "temperature": finite,
+        "timeout": finite,
+        "connect_timeout": finite,
+        "silence_timeout": finite,
+        "budget": cli.number(1e-9),
+        "max_tokens": positive,
+        "max_total_tokens": positive,
+    }
+    cli.options(
+        parser,
+        OPTIONS,
+        stop={"default": None},
+        schema=json_schema,
+        option={"dest": "options", "type": option},
+        fallback={"type": names, "default": []},
+        retries={"type": cli.number(0, whole=True), "default": inflight.RETRIES},
+        rate_limit=pace,
+        **numbers,
     )
-    add(
-        "--option",
-        dest="options",
-        action="append",
-        type=option,
-        metavar="KEY=VALUE",
-        help="a field of the vendor's own; VALUE is JSON, else text",
-    )
-    add("--json", action="store_true", help="print one `response` or `error` record, not text")
-    add("--quiet", action="store_true", help="no notes on standard error")
-    add(
-        "--fallback",
-        type=names,
-        default=[],
-        metavar="MODEL[,…]",
-        help="models to ask, in turn, when one fails",
-    )
-    add(
-        "--retries",
-        type=count(0),
-        default=inflight.RETRIES,
-        metavar="N",
-        help="tries after the first (default 2)",
-    )
-    add(
-        "--timeout",
-        type=number(0),
-        metavar="S",
-        help="seconds for a request with its retries (default 600)",
-    )
-    add(
-        "--connect-timeout",
-        type=number(0),
-        metavar="S",
-        help="seconds to reach the service (default 5)",
-    )
-    add(
-        "--silence-timeout", type=number(0), metavar="S", help="seconds between words (default 120)"
-    )
-    add(
-        "--rate-limit",
-        type=pace,
-        metavar="N[/s|/m|/h]",
-        help="most requests of all your processes (default /m)",
-    )
-    add("--budget", type=number(1e-9), metavar="USD", help="most to spend in this run")
-    add("--max-total-tokens", type=count(1), metavar="N", help="most tokens to use in this run")
-    add(
-        "--cache", action="store_true", help="answer a request that was asked before from the cache"
-    )
-    add("--record", metavar="FILE", help="append requests and answers to a tape")
-    add("--replay", metavar="FILE", help="answer from a tape, ask nobody")
-    add(
-        "--list-providers",
-        action="store_true",
-        help="print the providers and whether they can be used",
-    )
-    add("--list-models", action="store_true", help="print the models of --provider, or of all")
     options = parser.parse_intermixed_args(args)
     options.options = dict(options.options) if options.options else None
     if not options.record and not options.replay:  # a tape for all that a pipeline asks
@@ -107,32 +81,6 @@ def parse(args: list[str], doc: str) -> Namespace:
     if options.replay and (options.record or options.cache):
         parser.error("--replay asks nobody: it goes with neither --record nor --cache")
     return options
-
-
-def number(least: float) -> Callable[[str], float]:
-    """A type for argparse: a finite number, not under `least`."""
-
-    def convert(text: str) -> float:
-        value = float(text)
-        if not least <= value < float("inf"):
-            raise ValueError
-        return value
-
-    convert.__name__ = "number"
-    return convert
-
-
-def count(least: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number, not under `least`."""
-
-    def convert(text: str) -> int:
-        value = int(text)
-        if not least <= value < 2**53:
-            raise ValueError
-        return value
-
-    convert.__name__ = "whole number"
-    return convert
 
 
 def names(text: str) -> list[str]:

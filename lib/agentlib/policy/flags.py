@@ -4,46 +4,25 @@ from __future__ import annotations
 
 import os
 
-from agentlib import records
+from agentlib import cli, records
 from agentlib.faults import Fault
 from agentlib.policy.rules import WIDTH, Policy, Rule
 from agentlib.types import Action, Any, ArgumentParser, Namespace
 
+OPTIONS = """
+--allow NAME[:PROFILE]...  let this tool run though it is not read-only (`all`: every tool), and in this sandbox
+--deny NAME...             never run this tool
+--ask                      ask on the terminal before a tool that is not allowed
+--sandbox PROFILE          of all tools: read, work, net or off (none)
+"""
+
 
 def options(parser: Any) -> None:
     """The flags of consent and sandbox, for an argument parser or a group of one."""
-    parser.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        metavar="NAME[:PROFILE]",
-        help="let this tool run though it is not read-only (`all`: every tool), and in this sandbox",
-    )
-    parser.add_argument(
-        "--deny", action="append", default=[], metavar="NAME", help="never run this tool"
-    )
-    parser.add_argument(
-        "--ask", action="store_true", help="ask on the terminal before a tool that is not allowed"
-    )
-    parser.add_argument(
-        "--sandbox",
-        choices=tuple(WIDTH),
-        metavar="PROFILE",
-        help="of all tools: read, work, net or off (none)",
-    )
-    parser.add_argument(
-        "--sandbox-status",
-        action=_status(),
-        nargs=0,
-        help="say what the sandbox gives here, and exit",
-    )
-    parser.add_argument(
-        "--env",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="give tools this variable of the environment",
-    )
+    cli.options(parser, OPTIONS, sandbox={"choices": tuple(WIDTH)})
+    help = "say what the sandbox gives here, and exit"
+    parser.add_argument("--sandbox-status", action=_status(), nargs=0, help=help)
+    cli.options(parser, "--env NAME...  give tools this variable of the environment")
 
 
 def _status() -> type[Action]:

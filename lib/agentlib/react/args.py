@@ -8,7 +8,7 @@ import time
 
 from agentlib import __version__, cli, records
 from agentlib.faults import Fault
-from agentlib.types import TYPE_CHECKING, ArgumentGroup, ArgumentParser, Namespace, Sequence
+from agentlib.types import TYPE_CHECKING, ArgumentParser, Namespace, Sequence
 
 if TYPE_CHECKING:
     from agentlib.cli import Schema
@@ -27,6 +27,50 @@ TO_MODEL = {  # options of ours that agent-llm takes, by its names
 DRAIN = 0.8  # seconds that the stages before us in a pipe get to end, once help or schema is given
 
 
+AGENT = """
+--name NAME            speak for the agent of this name: in help, schema and results
+--description TEXT     what the agent does, in one line
+--system TEXT          instructions for the model
+--schema JSON|FILE     JSON Schema that the final answer must fit
+--plugin 'COMMAND ARGS'...  a plugin; may be repeated
+--plugin-timeout S     seconds for its answer (30)
+"""
+MODEL = """
+--provider PROVIDER    who serves the model
+--model MODEL          which model
+--temperature T        randomness of the answers
+--max-tokens N         length of one answer
+--reasoning low|medium|high  how hard the model thinks
+--rate-limit N         requests a minute
+--retry N              tries after a passing failure
+--budget USD           most to spend, by the agents it calls too
+--max-total-tokens N   most tokens to use
+--fallback MODEL,…     models to try when this one fails
+--record FILE          keep requests and answers on a tape
+--replay FILE          answer from a tape
+"""
+RUN = """
+--max-iterations N     questions to the model in one run (5; 0: no limit)
+--timeout S            seconds for a whole run
+--tool-timeout S       seconds for a call (120, an agent 600; or what the tool says)
+--max-parallel-tools N  read-only calls of one answer at once (8)
+--transcript FILE      go on with the conversation in FILE, and add to it
+--context-window N     tokens that the model can hold; sum up before that
+--text-react           Thought/Action/Observation as text, for models without tool calls
+"""
+BATCH = """
+--jobs N               `task` records at work at once (16 a core)
+--ordered              results in the order of the tasks
+--skip-done RESULTS    leave out tasks with a good result in this file
+"""
+OUT = """
+--json                 the `result` record instead of the answer's text
+--events               every record of the run as it happens
+--field NAME[=FILE]...  of an answer in JSON (--schema) this field as text, or put into FILE
+--quiet                nothing; only the exit status tells
+"""
+
+
 def parser(doc: str) -> ArgumentParser:
     """Every option, in groups."""
     from agentlib.policy import flags
@@ -38,144 +82,28 @@ def parser(doc: str) -> ArgumentParser:
         metavar="REQUEST",
         help="the request; - for: standard input is plain text",
     )
-    _agent(made.add_argument_group("the agent"))
-    _model(made.add_argument_group("the model (handed to agent-llm)"))
-    _run(made.add_argument_group("the run"))
+    seconds, positive = cli.number(0.001), cli.number(1, whole=True)
+    cli.options(
+        made.add_argument_group("the agent"),
+        AGENT,
+        plugin_timeout={"type": seconds, "default": 30.0},
+    )
+    group = made.add_argument_group("the model (handed to agent-llm)")
+    cli.options(group, MODEL, temperature=float, max_tokens=int, budget=cli.number(1e-9))
+    cli.options(
+        made.add_argument_group("the run"),
+        RUN,
+        max_iterations={"type": cli.number(0, whole=True), "default": 5},
+        max_parallel_tools={"type": positive, "default": 8},
+        timeout=seconds,
+        tool_timeout=seconds,
+        context_window=positive,
+    )
     flags.options(made.add_argument_group("consent and sandbox"))
-    _batch(made.add_argument_group("many tasks"))
-    _out(made.add_argument_group("what is printed"))
+    cli.options(made.add_argument_group("many tasks"), BATCH, jobs=positive)
+    out = made.add_argument_group("what is printed")
+    cli.options(out.add_mutually_exclusive_group(), OUT)
     return made
-
-
-def _agent(group: ArgumentGroup) -> None:
-    group.add_argument(
-        "--name", help="speak for the agent of this name: in help, schema and results"
-    )
-    group.add_argument("--description", metavar="TEXT", help="what the agent does, in one line")
-    group.add_argument("--system", metavar="TEXT", help="instructions for the model")
-    group.add_argument(
-        "--schema", metavar="JSON|FILE", help="JSON Schema that the final answer must fit"
-    )
-    group.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="'COMMAND ARGS'",
-        help="a plugin; may be repeated",
-    )
-    group.add_argument(
-        "--plugin-timeout",
-        type=_amount,
-        default=30.0,
-        metavar="S",
-        help="seconds for its answer (30)",
-    )
-
-
-def _model(group: ArgumentGroup) -> None:
-    group.add_argument("--provider", help="who serves the model")
-    group.add_argument("--model", help="which model")
-    group.add_argument("--temperature", type=float, metavar="T", help="randomness of the answers")
-    group.add_argument("--max-tokens", type=int, metavar="N", help="length of one answer")
-    group.add_argument(
-        "--reasoning", choices=("low", "medium", "high"), help="how hard the model thinks"
-    )
-    group.add_argument("--rate-limit", metavar="N", help="requests a minute")
-    group.add_argument("--retry", metavar="N", help="tries after a passing failure")
-    group.add_argument(
-        "--budget", type=_amount, metavar="USD", help="most to spend, by the agents it calls too"
-    )
-    group.add_argument("--max-total-tokens", metavar="N", help="most tokens to use")
-    group.add_argument("--fallback", metavar="MODEL,…", help="models to try when this one fails")
-    group.add_argument("--record", metavar="FILE", help="keep requests and answers on a tape")
-    group.add_argument("--replay", metavar="FILE", help="answer from a tape")
-
-
-def _run(group: ArgumentGroup) -> None:
-    group.add_argument(
-        "--max-iterations",
-        type=_count,
-        default=5,
-        metavar="N",
-        help="questions to the model in one run (5; 0: no limit)",
-    )
-    group.add_argument("--timeout", type=_amount, metavar="S", help="seconds for a whole run")
-    group.add_argument(
-        "--tool-timeout",
-        type=_amount,
-        metavar="S",
-        help="seconds for a call (120, an agent 600; or what the tool says)",
-    )
-    group.add_argument(
-        "--max-parallel-tools",
-        type=_positive,
-        default=8,
-        metavar="N",
-        help="read-only calls of one answer at once (8)",
-    )
-    group.add_argument(
-        "--transcript", metavar="FILE", help="go on with the conversation in FILE, and add to it"
-    )
-    group.add_argument(
-        "--context-window",
-        type=_positive,
-        metavar="N",
-        help="tokens that the model can hold; sum up before that",
-    )
-    group.add_argument(
-        "--text-react",
-        action="store_true",
-        help="Thought/Action/Observation as text, for models without tool calls",
-    )
-
-
-def _batch(group: ArgumentGroup) -> None:
-    group.add_argument(
-        "--jobs", type=_positive, metavar="N", help="`task` records at work at once (16 a core)"
-    )
-    group.add_argument("--ordered", action="store_true", help="results in the order of the tasks")
-    group.add_argument(
-        "--skip-done", metavar="RESULTS", help="leave out tasks with a good result in this file"
-    )
-
-
-def _out(group: ArgumentGroup) -> None:
-    one = group.add_mutually_exclusive_group()
-    one.add_argument(
-        "--json", action="store_true", help="the `result` record instead of the answer's text"
-    )
-    one.add_argument("--events", action="store_true", help="every record of the run as it happens")
-    one.add_argument(
-        "--field",
-        action="append",
-        metavar="NAME[=FILE]",
-        help="of an answer in JSON (--schema) this field as text, or put into FILE",
-    )
-    one.add_argument("--quiet", action="store_true", help="nothing; only the exit status tells")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
-def _amount(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise ValueError
-    return value
-
-
-_count.__name__, _positive.__name__, _amount.__name__ = "number", "number", "number"  # for messages
 
 
 def parse(doc: str, args: list[str]) -> Namespace:
