@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from agentlib.messages import transcript
 from agentlib.provider import answer as provider_answer
 from raw_server import DONE, ROOT, STREAM, Server, ask, completion, event, http, serving
 
@@ -419,9 +420,7 @@ def test_a_message_is_text_or_parts() -> None:
         {"type": "text", "text": "t"},
     ]
     assert provider_answer.kept(said, "x") == {"raw": 1} and provider_answer.kept(said, "y") is None
-    assert (
-        provider_answer.text_of(said) == "t" and provider_answer.text_of(said, "thinking") == "hm"
-    )
+    assert transcript.text(said) == "t" and transcript.text(said, "thinking") == "hm"
 
 
 def test_usage_leaves_out_what_was_not_counted() -> None:

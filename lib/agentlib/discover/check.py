@@ -109,9 +109,7 @@ def _manners(patient: Outcome, first: Outcome, made: list[str]) -> Iterator[str]
 
 def _arguments(schema: dict[str, object]) -> Iterator[str]:
     """What is wrong inside of inputSchema, and with the examples."""
-    rules = next(
-        (schema[f] for f in ("inputSchema", "parameters", "input_schema") if f in schema), {}
-    )
+    rules = schemas.input_schema(schema, {})
     assert isinstance(rules, dict)
     known, needed = rules.get("properties", {}), rules.get("required", [])
     if not isinstance(known, dict) or not isinstance(needed, list):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from agentlib.faults import Fault
+from agentlib.messages import requests
 from agentlib.messages.validate import Validator
 from agentlib.schema import origin
-from agentlib.types import Any, Record
+from agentlib.types import Record
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 INVOKE = ("json", "text", "argv", "jsonl")
@@ -40,7 +41,8 @@ class Tool:
         self.name: str = record.get("name", "")
         self.command: list[str] = record.get("command", [])
         self.invoke: str = record.get("invoke", "text" if record.get("kind") == "agent" else "json")
-        self.schema = _schema(record, self.invoke)
+        schema = requests.input_schema(record, ARGV if self.invoke == "argv" else INPUT)
+        self.schema = {"type": "object", **schema} if isinstance(schema, dict) else schema
         notes = record.get("annotations")
         self.reads = isinstance(notes, dict) and notes.get("readOnlyHint") is True
         self.timeout: float | None = record.get("timeout")
@@ -77,10 +79,3 @@ class Tool:
         ):
             return "its timeout is not a number of seconds"
         return origin.shadows(self.name, command[0])
-
-
-def _schema(record: Record, invoke: str) -> Any:
-    for field in ("inputSchema", "parameters", "input_schema"):
-        if (schema := record.get(field)) is not None:
-            return {"type": "object", **schema} if isinstance(schema, dict) else schema
-    return ARGV if invoke == "argv" else INPUT

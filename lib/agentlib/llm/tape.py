@@ -11,11 +11,12 @@ import os
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.lock import append, cut, replace
+from agentlib.messages import requests
 from agentlib.types import Any, BinaryIO, Record
 
 UNASKED = ("id", "type")
 MEASURED = ("type", "usage", "model", "provider", "cost_usd", "duration_ms", "time")
-OF_A_TOOL = ("name", "description", "inputSchema", "parameters", "input_schema")
+OF_A_TOOL = ("name", "description", *requests.SCHEMAS)
 
 
 def canonical(request: Record) -> Record:

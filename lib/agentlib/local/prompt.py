@@ -10,6 +10,8 @@ import json
 
 from agentlib.faults import Fault
 from agentlib.local.shortlist import fitting, shortlist
+from agentlib.messages.requests import input_schema, merged
+from agentlib.messages.transcript import text
 from agentlib.types import Any, Record
 
 RESULT_CAP = 500  # characters of a tool's result that the model sees; the user sees all of it
@@ -126,7 +128,7 @@ def chosen(tools: list[Record], choice: Any, messages: list[Record]) -> list[Rec
 
 def last_request(messages: list[Record]) -> str:
     """The text of the last user message."""
-    return next((text(m) for m in reversed(messages) if m.get("role") == "user"), "")
+    return next((text(m, joint="\n") for m in reversed(messages) if m.get("role") == "user"), "")
 
 
 def answer_name(tools: list[Record]) -> str:
@@ -143,15 +145,7 @@ def with_settings(body: Record, request: Record, most: int = CHAT_TOKENS) -> Rec
     body["max_tokens"] = request.get("max_tokens") or most
     if request.get("stop"):
         body["stop"] = request["stop"]
-    return merged(body, request.get("options") or {})
-
-
-def merged(into: Record, more: Record) -> Record:
-    """`more` put into `into` deeply."""
-    for key, value in more.items():
-        both = isinstance(value, dict) and isinstance(into.get(key), dict)
-        into[key] = merged(into[key], value) if both else value
-    return into
+    return merged(body, request.get("options"))
 
 
 def constraint(schema: Record) -> Record:
@@ -174,7 +168,7 @@ def call_form(name: str, args: Record) -> Record:
 
 def arguments_schema(tool: Record) -> Record:
     """The schema of a tool's arguments, under whichever of the three names it came."""
-    found = tool.get("inputSchema") or tool.get("input_schema") or tool.get("parameters")
+    found = input_schema(tool)
     return found if isinstance(found, dict) else one_string("input")
 
 
@@ -223,7 +217,7 @@ def inside(root: Any, ref: str) -> Any:
 
 def system(messages: list[Record], rule: str) -> Record:
     """The system turn: the caller's own words, then the rule."""
-    own = [text(m) for m in messages if m.get("role") == "system"]
+    own = [text(m, joint="\n") for m in messages if m.get("role") == "system"]
     return {"role": "system", "content": "\n\n".join([*own, rule])}
 
 
@@ -294,27 +288,15 @@ def turn_pair(asked: str, tool: str, args: Record) -> list[Record]:
     ]
 
 
-def text(message: Record) -> str:
-    """The text of a message, whatever form its content has."""
-    content = message.get("content")
-    if isinstance(content, list):
-        return "\n".join(
-            str(p.get("text", ""))
-            for p in content
-            if isinstance(p, dict) and p.get("type") == "text"
-        )
-    return content if isinstance(content, str) else ""
-
-
 def plain_turn(message: Record) -> Record:
     """A message for a chat without tools; earlier calls and results are told in words."""
     role = message.get("role")
     if role == "tool":
         return {
             "role": "user",
-            "content": result_text(text(message), bool(message.get("is_error"))),
+            "content": result_text(text(message, joint="\n"), bool(message.get("is_error"))),
         }
-    said = text(message)
+    said = text(message, joint="\n")
     calls = [
         f"(called {c.get('name')} with {spaced(c.get('arguments'))})"
         for c in message.get("tool_calls") or []
@@ -329,7 +311,7 @@ def tool_turns(message: Record, answer: str) -> list[Record]:
     said = [
         {"tool": c.get("name"), "args": c.get("arguments")} for c in message.get("tool_calls") or []
     ]
-    said = said or [{"tool": answer, "args": {"text": text(message)}}]
+    said = said or [{"tool": answer, "args": {"text": text(message, joint="\n")}}]
     return [{"role": "assistant", "content": "\n".join(map(spaced, said))}]
 
 

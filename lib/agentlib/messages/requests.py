@@ -9,6 +9,11 @@ from agentlib.types import Any, Record
 
 FILE_CAP = 32 * 1024 * 1024  # bytes of one image or document
 ROLES = ("system", "user", "assistant", "tool")
+SCHEMAS = (
+    "inputSchema",
+    "input_schema",
+    "parameters",
+)  # of a tool's arguments: MCP's name, Anthropic's, OpenAI's
 PARTS = ("text", "image", "document", "thinking")
 
 
@@ -206,10 +211,14 @@ def merged(body: Record, options: Record | None) -> Record:
     return body
 
 
+def input_schema(tool: Record, default: Any = None) -> Any:
+    """The schema of a tool's arguments, under whichever of its names."""
+    return next((tool[name] for name in SCHEMAS if tool.get(name) is not None), default)
+
+
 def schema_of(tool: Record) -> Record:
     """The schema of a tool's arguments, under whichever of its names; with the properties that vendors want."""
-    names = ("inputSchema", "input_schema", "parameters")
-    schema: Record = next((tool[name] for name in names if tool.get(name)), {})
+    schema: Record = input_schema(tool) or {}
     properties = schema.get("properties")
     return {
         "type": "object",

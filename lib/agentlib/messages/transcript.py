@@ -26,12 +26,12 @@ def calls(message: Record) -> list[dict[str, Any]]:
     return [call for call in found if isinstance(call, dict)] if isinstance(found, list) else []
 
 
-def text(message: Record) -> str:
-    """The text of a message, whether it is a string or parts."""
-    content = message.get("content")
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if part.get("type") == "text")
-    return content if isinstance(content, str) else ""
+def text(message: Record, kind: str = "text", joint: str = "") -> str:
+    """The text (or `thinking`) of a message, whether it is a string or parts, which are joined."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content if kind == "text" else ""
+    return joint.join(str(part.get(kind) or "") for part in content if part.get("type") == kind)
 
 
 def pending(messages: list[Record]) -> list[dict[str, Any]]:

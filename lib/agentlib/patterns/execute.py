@@ -13,7 +13,7 @@ from agentlib import private, records, stderr
 from agentlib.faults import Fault
 from agentlib.launch import command
 from agentlib.lock import add, locked, mend
-from agentlib.messages import material
+from agentlib.messages import material, transcript
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
 from agentlib.policy import flags
@@ -184,7 +184,7 @@ class Execution:
         self.say(f"Calling {agent.name} for {step['task']}")
         text = step["task"]
         if agent.invoke == "text":
-            text = words(material.message(text, self.pieces))
+            text = transcript.text(material.message(text, self.pieces), joint="\n")
             text = "\n\n".join([text, *map(told, needed)])
         return self.hands.hand_over(agent, text, self.leash, plain).strip()
 
@@ -265,7 +265,7 @@ class Execution:
         message = material.message(
             self.request or "Sum up the outputs of the steps.", [*self.pieces, *done]
         )
-        answer = model.ask(self.planner(), SUM_UP, words(message))
+        answer = model.ask(self.planner(), SUM_UP, transcript.text(message, joint="\n"))
         self.say(f"Synthesis complete: {answer.splitlines()[0] if answer.strip() else 'no answer'}")
         if not self.args.json:
             return records.put(answer.rstrip("\n").encode("utf-8", "replace") + b"\n")
@@ -289,14 +289,6 @@ def output(step: Record) -> str:
 def plain(data: bytes) -> str:
     """The whole output of an agent, as text."""
     return data.decode("utf-8", "replace")
-
-
-def words(message: Record) -> str:
-    """The text of a message."""
-    content = message["content"]
-    return (
-        content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
-    )
 
 
 def told(step: Record) -> str:

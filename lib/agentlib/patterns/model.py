@@ -6,6 +6,7 @@ import os
 
 from agentlib import records
 from agentlib.faults import Fault
+from agentlib.messages import transcript
 from agentlib.process.child import bound
 from agentlib.types import Any, ArgumentParser, Namespace, Record
 
@@ -30,11 +31,8 @@ def ask(args: Namespace, system: str, text: str, schema: Record | None = None) -
     request: Record = {"type": "request", "id": "1", "messages": messages}
     if schema is not None:
         request["schema"] = schema
-    content = send(args, request)["message"].get("content") or ""
-    said = (
-        content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
-    )
-    return said if schema is None else value(said)
+    answer = transcript.text(send(args, request)["message"])
+    return answer if schema is None else value(answer)
 
 
 def send(args: Namespace, request: Record) -> Record:

@@ -10,7 +10,7 @@ import re
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
-from agentlib.messages import material
+from agentlib.messages import material, transcript
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
 from agentlib.types import Any, Namespace, Record
@@ -71,7 +71,10 @@ def plan(
     known: frozenset[str] = frozenset(),
 ) -> list[Record]:
     """The steps for a request; asked again once, with what was wrong, where they break the rules."""
-    system, text = brief(args, tools), _text(material.message(request, pieces))
+    system, text = (
+        brief(args, tools),
+        transcript.text(material.message(request, pieces), joint="\n"),
+    )
     wrong: list[str] = []
     for _ in range(2):
         mend = (
@@ -157,8 +160,3 @@ def read(answer: Any) -> list[Record]:
         kept["needs"] = [*needs, *(u for u in dict.fromkeys(used) if u in ids and u not in needs)]
         out.append({"type": "step", **kept, "status": "open"})
     return out
-
-
-def _text(message: Record) -> str:
-    content = message["content"]
-    return content if isinstance(content, str) else "\n".join(p.get("text", "") for p in content)

@@ -76,14 +76,6 @@ def kept(said: Record, name: str) -> Any:
     return data.get(name) if isinstance(data, dict) else None
 
 
-def text_of(said: Record, kind: str = "text") -> str:
-    """The text (or thinking) of a message, its parts joined."""
-    content = said.get("content") or ""
-    if isinstance(content, str):
-        return content if kind == "text" else ""
-    return "".join(part.get(kind) or "" for part in content if part.get("type") == kind)
-
-
 def checked(made: Answer) -> Answer:
     """An Answer that other programs can read. Fault `bad_response` where a field came that the vendor's API has not."""
     content = made["message"]["content"]

@@ -13,9 +13,9 @@ from queue import Empty, SimpleQueue
 
 from agentlib import codec, records
 from agentlib.faults import RETRYABLE, Fault, Interrupted
-from agentlib.messages import requests
+from agentlib.messages import requests, transcript
 from agentlib.provider import http_call
-from agentlib.provider.answer import checked, text_of
+from agentlib.provider.answer import checked
 from agentlib.provider.exchange import Exchange, ending, streamed
 from agentlib.provider.http import Connection, Reply, Watch
 from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
@@ -205,7 +205,7 @@ class Desk:
         answer = whole(request, reply.document(many=bool(call.frames)))
         if request.get("stream"):  # but the vendor did not stream
             for kind in ("thinking", "text"):
-                if said := text_of(answer["message"], kind):
+                if said := transcript.text(answer["message"], kind):
                     exchange.delta(kind, said)
         return answer
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Answer = list[bytes] | Fault
 
 KINDS = ("tool", "agent", "provider", "plugin")
+INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 INVOKES = ("json", "text", "argv", "jsonl")
 _OURS = ("type", "command", "args", "parameters", "input_schema")  # not passed on from a schema
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
@@ -107,7 +108,7 @@ def tool(schema: Record, path: str) -> Record:
         "description": schema["description"],
     }
     if head["type"] == "tool":
-        head["inputSchema"] = {"type": "object", **_arguments(schema)}
+        head["inputSchema"] = {"type": "object", **input_schema(schema, INPUT)}
         head["invoke"] = "text" if kind == "agent" else "json"
     return {
         **head,
@@ -131,7 +132,7 @@ def faults(schema: object) -> list[str]:
         found.append(
             f'"description" is {_shown(schema.get("description"))}; say in a sentence what it does'
         )
-    arguments = _arguments(schema)
+    arguments = input_schema(schema, INPUT)
     if not isinstance(arguments, dict) or arguments.get("type", "object") != "object":
         found.append('"inputSchema" is not a JSON Schema of "type": "object"')
     for field, allowed in (("kind", KINDS), ("invoke", INVOKES)):
@@ -253,11 +254,10 @@ def line(record: Record) -> bytes:
     return records.encode(record)
 
 
-def _arguments(schema: Record) -> Any:
-    for field in ("inputSchema", "parameters", "input_schema"):
-        if field in schema:
-            return schema[field]
-    return {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+def input_schema(schema: Record, default: Any) -> Any:
+    """The schema of the arguments, by MCP's name, OpenAI's or Anthropic's."""
+    names = ("inputSchema", "parameters", "input_schema")
+    return next((schema[name] for name in names if name in schema), default)
 
 
 def _json_type(value: object) -> str:
