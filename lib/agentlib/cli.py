@@ -8,7 +8,7 @@ import sys
 
 from agentlib import __version__, private, records
 from agentlib.faults import Fault, Interrupted
-from agentlib.records import ClosedPipe, dumps, put
+from agentlib.records import ClosedPipe, dumps, loads, put
 from agentlib.stderr import program, warn
 from agentlib.types import Any, ArgumentParser, Callable, NoReturn, Sequence
 
@@ -99,6 +99,20 @@ def number(least: float, whole: bool = False) -> Callable[[str], float]:
         return value
 
     return convert
+
+
+def json_schema(text: str) -> Schema:
+    """The object of --schema: itself, or the name of its file."""
+    try:
+        if not text.lstrip().startswith("{"):
+            with open(text, encoding="utf-8") as file:
+                text = file.read()
+        value = loads(text)
+    except (OSError, ValueError) as bad:
+        raise Fault("invalid_input", f"--schema {text[:80]}: {bad}") from None
+    if not isinstance(value, dict):
+        raise Fault("invalid_input", "--schema: a JSON Schema is an object")
+    return value
 
 
 def start(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 from agentlib import cli, records
-from agentlib.faults import Fault
 from agentlib.llm import inflight
-from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
+from agentlib.types import TYPE_CHECKING, Any, Namespace
 
 if TYPE_CHECKING:
     from agentlib.llm.inflight import Limits
@@ -64,7 +63,7 @@ def parse(args: list[str], doc: str) -> Namespace:
         parser,
         OPTIONS,
         stop={"default": None},
-        schema=json_schema,
+        schema=cli.json_schema,
         option={"dest": "options", "type": option},
         fallback={"type": names, "default": []},
         retries={"type": cli.number(0, whole=True), "default": inflight.RETRIES},
@@ -104,25 +103,6 @@ def option(text: str) -> tuple[str, Any]:
         return name, records.loads(value)
     except ValueError:
         return name, value
-
-
-def json_schema(text: str) -> Record:
-    """The object of --schema, given itself or as a file's name."""
-    where = "--schema"
-    if not text.lstrip().startswith("{"):
-        where = text
-        try:
-            with open(text, encoding="utf-8") as file:
-                text = file.read()
-        except OSError as bad:
-            raise Fault("invalid_input", f"--schema: {where}: {bad.strerror}") from None
-    try:
-        value = records.loads(text)
-    except ValueError as bad:
-        raise Fault("invalid_input", f"{where}: not JSON: {bad}") from None
-    if not isinstance(value, dict):
-        raise Fault("invalid_input", f"{where}: a JSON Schema is an object")
-    return value
 
 
 def limits(options: Namespace) -> Limits:

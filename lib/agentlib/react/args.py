@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import time
 
 from agentlib import __version__, cli, records
-from agentlib.faults import Fault
 from agentlib.types import TYPE_CHECKING, ArgumentParser, Namespace, Sequence
 
 if TYPE_CHECKING:
@@ -174,30 +174,7 @@ def _doc(name: str, description: str) -> str:
 
 def _drain() -> None:
     """Let the stages before us end in peace: with `pipefail`, a stage that meets a closed pipe fails the agent."""
-    try:
-        if not os.path.exists("/proc/self/fd/0") or not _is_pipe():
+    until = time.monotonic() + DRAIN
+    while stat.S_ISFIFO(os.fstat(0).st_mode) and (left := until - time.monotonic()) > 0:
+        if not select.select([0], [], [], left)[0] or not os.read(0, 65536):
             return
-        until = time.monotonic() + DRAIN
-        while (left := until - time.monotonic()) > 0 and select.select([0], [], [], left)[0]:
-            if not os.read(0, 65536):
-                return
-    except OSError:
-        pass
-
-
-def _is_pipe() -> bool:
-    import stat
-
-    return stat.S_ISFIFO(os.fstat(0).st_mode)
-
-
-def read_schema(given: str) -> object:
-    """The value of --schema: JSON as it is, else the name of a file with it."""
-    text = given
-    try:
-        if not given.lstrip().startswith("{"):
-            with open(given, encoding="utf-8") as stream:
-                text = stream.read()
-        return records.loads(text)
-    except (OSError, ValueError) as bad:
-        raise Fault("invalid_input", f"--schema {given[:80]}: {bad}") from None

@@ -8,7 +8,6 @@ import signal
 from agentlib.faults import Fault
 from agentlib.policy import flags
 from agentlib.react import batch
-from agentlib.react.args import read_schema
 from agentlib.react.session import Session
 from agentlib.types import TYPE_CHECKING, Namespace
 
@@ -26,7 +25,6 @@ def main(options: Namespace, folder: str) -> int:
         _end_with_parent()
     flags.inherit(options)
     policy = flags.policy(options)
-    options.schema = options.schema and read_schema(options.schema)
     ledger = _ledger(options.budget)
     try:
         session = Session(options, folder, policy, depth)
