@@ -94,7 +94,7 @@ def ledger(path: str, response: Record | None = None) -> dict[str, Any]:
 
 def create(usd: float | None, tokens: int | None) -> str:
     """The path of a new ledger in the user's runtime folder: the value of AGENT_BUDGET for a pipeline."""
-    path = str(paths.runtime() / f"budget-{time.time_ns():x}-{os.getpid()}")
+    path = os.path.join(paths.runtime(), f"budget-{time.time_ns():x}-{os.getpid()}")
     replace(path, records.line({"usd": usd, "tokens": tokens}))
     return path
 

@@ -6,30 +6,16 @@ import os
 import stat
 
 from agentlib.faults import Fault
-from agentlib.types import TYPE_CHECKING, Path
-
-if TYPE_CHECKING:
-    ROOT: Path
 
 NAME = "agentutils"
-TOP = os.path.dirname(
-    os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-)  # checkout or installed tree
+# the checkout, or the installed tree
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 _XDG = {
     "config": ("XDG_CONFIG_HOME", ".config"),
     "data": ("XDG_DATA_HOME", ".local/share"),
     "state": ("XDG_STATE_HOME", ".local/state"),
     "cache": ("XDG_CACHE_HOME", ".cache"),
 }
-
-
-def __getattr__(name: str) -> Path:
-    """ROOT is TOP as a Path, made when it is asked for: pathlib costs 3 ms, a third of a bare interpreter."""
-    if name != "ROOT":
-        raise AttributeError(name)
-    from pathlib import Path
-
-    return Path(TOP)
 
 
 def own(path: str) -> bool:
@@ -69,61 +55,22 @@ def expand(path: str) -> str:
     return homes().get(start[1:], start) + slash + rest if start.startswith("$") else path
 
 
-def _path(text: str) -> Path:
-    from pathlib import Path
-
-    return Path(text)
-
-
-def home() -> Path:
-    """The user's home, also where HOME is not set."""
-    return _path(_home())
-
-
-def config() -> Path:
-    """$XDG_CONFIG_HOME/agentutils; the user's word, never the project's."""
-    return _path(place("config"))
-
-
-def data() -> Path:
-    """$XDG_DATA_HOME/agentutils"""
-    return _path(place("data"))
-
-
-def state() -> Path:
-    """$XDG_STATE_HOME/agentutils"""
-    return _path(place("state"))
-
-
-def cache() -> Path:
-    """$XDG_CACHE_HOME/agentutils"""
-    return _path(place("cache"))
-
-
-def runtime() -> Path:
+def runtime() -> str:
     """$XDG_RUNTIME_DIR/agentutils, else a folder of the user's own under /tmp; made 0700, owner checked."""
-    from pathlib import Path
-
-    given = os.environ.get("XDG_RUNTIME_DIR", "")
-    base = (
-        Path(given) / NAME
-        if os.path.isabs(given) and os.path.isdir(given)
-        else Path(f"/tmp/{NAME}-{os.getuid()}")
-    )
-    made = private(base)
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    here = os.path.isabs(base) and os.path.isdir(base)
+    made = private(os.path.join(base, NAME) if here else f"/tmp/{NAME}-{os.getuid()}")
     seen = os.lstat(made)
     if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
-        raise Fault(
-            "invalid_input",
-            f"{made}: not a folder of yours alone (it must be mode 0700 and your own)",
-        )
+        why = f"{made}: not a folder of yours alone (it must be mode 0700 and your own)"
+        raise Fault("invalid_input", why)
     return made
 
 
-def private(folder: Path) -> Path:
+def private(folder: str) -> str:
     """The folder, made with mode 0700 where it is not there yet."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(folder, 0o700, exist_ok=True)
     except OSError as bad:
         raise Fault("invalid_input", f"{folder}: cannot make this folder: {bad.strerror}") from None
     return folder
@@ -134,13 +81,3 @@ def folders(variable: str, kind: str) -> list[str]:
     if given := os.environ.get(variable):
         return [p for p in given.split(os.pathsep) if p]
     return [os.path.join(place("data"), kind), os.path.join(TOP, kind)]
-
-
-def tools() -> list[Path]:
-    """AGENT_TOOL_PATH, or its default."""
-    return [_path(p) for p in folders("AGENT_TOOL_PATH", "tools")]
-
-
-def providers() -> list[Path]:
-    """AGENT_PROVIDER_PATH, or its default."""
-    return [_path(p) for p in folders("AGENT_PROVIDER_PATH", "providers")]

@@ -96,7 +96,7 @@ def readable(files: list[str], left: list[str]) -> Iterator[Record]:
 
 def fetched(url: str) -> Record:
     """A page, by the tool fetch_url, which refuses addresses of this machine and its network."""
-    tool = str(paths.ROOT / "tools" / "fetch_url")
+    tool = os.path.join(paths.TOP, "tools", "fetch_url")
     try:
         asked = records.encode({"url": url})
         done = subprocess.run([tool], input=asked, capture_output=True, timeout=FETCH_SECONDS)

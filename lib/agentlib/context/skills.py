@@ -7,7 +7,7 @@ import sys
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
-from agentlib.paths import ROOT
+from agentlib.paths import TOP
 from agentlib.types import Iterator, Record
 
 CAP = 256 * 1024  # bytes of one SKILL.md
@@ -22,7 +22,7 @@ def offer(folders: list[str]) -> Iterator[Record]:
     listed = "".join(f"- {name}: {description}\n" for name, description, _, _ in found)
     text = f"Skills that can be read by the tool `skill`, each before its task is begun:\n{listed}"
     yield {"type": "context", "source": "skills", "text": text}
-    command = [str(ROOT / "bin" / "agent-context"), "--read-skill"]
+    command = [os.path.join(TOP, "bin", "agent-context"), "--read-skill"]
     for folder in folders:
         command += ["--skills", os.path.abspath(folder)]
     places = sorted({os.path.realpath(one) for one in (*folders, *(skill[2] for skill in found))})

@@ -52,7 +52,7 @@ def _keep(data: bytes) -> str:
 
     name = os.path.join(folder(), hashlib.sha256(data).hexdigest()[:16] + ".txt")
     try:
-        paths.private(paths.cache() / "outputs")
+        paths.private(folder())
         _tidy()
         replace(name, data)
     except Exception as bad:

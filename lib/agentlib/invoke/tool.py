@@ -23,19 +23,6 @@ class Tool:
     origin: whose it is, as an agent.
     """
 
-    __slots__ = (
-        "record",
-        "name",
-        "command",
-        "invoke",
-        "schema",
-        "reads",
-        "timeout",
-        "validator",
-        "offer",
-        "origin",
-    )
-
     def __init__(self, record: Record) -> None:
         self.record = record
         self.name: str = record.get("name", "")

@@ -20,21 +20,6 @@ PATIENCE = 60.0  # seconds: a service that asks for more gets its error passed o
 class Call:
     """One request on its way. id: the user's. request: what to ask, without id. due: when all tries are over."""
 
-    __slots__ = (
-        "id",
-        "request",
-        "failed",
-        "at",
-        "tries",
-        "due",
-        "heard",
-        "spoken",
-        "kept",
-        "deltas",
-        "flying",
-        "target",
-    )
-
     def __init__(self, id: Any, request: Record) -> None:
         self.id, self.request = id, request
         self.failed: list[Record] = []  # the attempts that failed

@@ -46,7 +46,7 @@ class Pace:
         return at, at + self.interval
 
     def _shared(self, now: float) -> float:
-        with locked(paths.runtime() / self.name) as file:
+        with locked(os.path.join(paths.runtime(), self.name)) as file:
             at, following = self._next(now, self._free(os.pread(file, 64, 0), now))
             rewrite(file, b"%.6f\n" % following)
             return at

@@ -61,7 +61,7 @@ def install(size: str | None) -> int:
 
 def _install(pin: Pin, runtime: Callable[[], None]) -> None:
     target = os.path.join(models.folder(), pin["file"])
-    paths.private(paths.data())
+    paths.private(paths.place("data"))
     os.makedirs(models.folder(), exist_ok=True)
     with _alone(models.folder()):
         if os.path.isfile(target):

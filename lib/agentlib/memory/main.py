@@ -53,7 +53,8 @@ def opened(name: str, wait: float, create: bool = False) -> Store:
             if not create:
                 raise Nothing
             if path.startswith(paths.place("data")):
-                paths.private(paths.data())  # ours alone, and so is the folder of stores in it
+                # ours alone, and so is the folder of stores in it
+                paths.private(paths.place("data"))
         database = Sqlite(path, wait, create)
     store = Store(database)
     _open.append(store)

@@ -81,10 +81,6 @@ class Run:
     """One run. messages: what came before it. task: what is asked now (`input`, `material`, …); None where the
     messages are to be gone on with. emit: is called with each `message` that the run adds."""
 
-    __slots__ = tuple(
-        "setting messages task emit leash system model tally said repeats repaired squeezed incomplete".split()
-    )
-
     def __init__(
         self,
         setting: Setting,

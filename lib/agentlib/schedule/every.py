@@ -66,7 +66,9 @@ def alone(name: str) -> int:
     """The lock of that name, ours as long as we live; a Fault where another has it."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:100] or "command"
     file = os.open(
-        paths.runtime() / f"every-{safe}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        os.path.join(paths.runtime(), f"every-{safe}.lock"),
+        os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
+        0o600,
     )
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

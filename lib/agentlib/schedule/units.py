@@ -97,7 +97,7 @@ def systemctl(*words: str) -> str | None:
 
 def units() -> str:
     """The folder of the user's own units."""
-    return str(paths.config().parent / "systemd" / "user")
+    return os.path.join(os.path.dirname(paths.place("config")), "systemd", "user")
 
 
 def by_systemd(args: Namespace, argv: list[str]) -> int:

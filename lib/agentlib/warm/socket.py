@@ -40,13 +40,15 @@ def minutes() -> float:
 
 def socket_file(name: str) -> str:
     """Where the filter of this name listens."""
-    return str(paths.runtime() / f"{name}.sock")
+    return os.path.join(paths.runtime(), f"{name}.sock")
 
 
 @contextlib.contextmanager
 def lock(name: str, patience: float = LOCK_PATIENCE) -> Iterator[None]:
     """Held by whoever starts the filter, or removes its socket. Fault `timeout` where another holds it too long."""
-    file = os.open(paths.runtime() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(
+        os.path.join(paths.runtime(), f"{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
     until = time.monotonic() + patience
     try:
         while True:
@@ -123,7 +125,7 @@ def listen(path: str) -> socket.socket:
 
 def log_file(name: str) -> str:
     """Where a warm filter's standard error goes; mode 0600, begun anew at each start."""
-    return str(paths.private(paths.state()) / f"{name}.log")
+    return os.path.join(paths.private(paths.place("state")), f"{name}.log")
 
 
 def _start(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
