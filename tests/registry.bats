@@ -218,6 +218,7 @@ PYTHON
 
 @test "--path takes descriptions from man pages: both kinds, packed, redirected, with fonts" {
     local one
+    command -v lexgrog >/dev/null || skip "man-db is not installed"
     mkdir -p man/man1
     for one in plain packed mdoc again; do printf '#!/bin/sh\n' | executable "p/$one"; done
     printf '.TH X 1\n.SH NAME\n.B plain\n\\fBplain\\fR, other \\- do \\fIplain\\fP things\\&, don\\(aqt \\-\\-worry\n.SH SYNOPSIS\nno - never\n' >man/man1/plain.1

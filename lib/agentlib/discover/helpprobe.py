@@ -26,7 +26,7 @@ def report(names: Sequence[str], timeout: float) -> int:
     """Print a `tool` record with `invoke: argv` for each program; the exit status: 1 where one gives no help."""
     found = dict(_programs(names))
     outcomes = schemas.questions(list(found.values()), ["--help"], timeout)
-    described = manpages.Descriptions()
+    described = manpages.Descriptions(list(found.values()))
     status = int(len(found) < len(names))
     for name, path in found.items():
         text = _text(outcomes[path])

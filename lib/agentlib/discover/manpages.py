@@ -13,7 +13,7 @@ from agentlib.schema import schemas
 from agentlib.types import Iterator, Record
 
 SECTIONS = ("1", "8", "6")  # of the manual: commands, administration, games
-PAGE = 8 * 1024  # bytes of a page that are read: its NAME stands at the top
+SECONDS = 60  # that man-db may take to read the pages of all programs
 STATUS = "/var/lib/dpkg/status"
 INFO = "/var/lib/dpkg/info"
 
@@ -55,64 +55,58 @@ def search_path() -> list[str]:
 
 def programs(folders: list[str]) -> Iterator[Record]:
     """The records of all programs in these folders."""
-    described = Descriptions()
+    paths = [
+        os.path.join(folder, name) for folder in folders for name in sorted(os.listdir(folder))
+    ]
+    described = Descriptions(paths)
     first: dict[str, str] = {}
-    for folder in folders:
-        for name in sorted(os.listdir(folder)):
-            path = os.path.join(folder, name)
-            try:
-                mode = os.stat(path).st_mode
-            except OSError:
-                continue
-            if not stat.S_ISREG(mode) or not mode & 0o111:
-                continue
-            text, source = described.of(path)
-            one: Record = {
-                "type": "program",
-                "name": name,
-                "description": text,
-                "path": path,
-                "source": source,
-            }
-            if mode & (stat.S_ISUID | stat.S_ISGID):
-                one["setuid"] = True
-            if first.setdefault(name, path) != path:
-                one["shadowed_by"] = first[name]
-            yield one
+    for path in paths:
+        try:
+            mode = os.stat(path).st_mode
+        except OSError:
+            continue
+        if not stat.S_ISREG(mode) or not mode & 0o111:
+            continue
+        name, (text, source) = os.path.basename(path), described.of(path)
+        one: Record = {"type": "program", "name": name, "description": text}
+        one |= {"path": path, "source": source}
+        if mode & (stat.S_ISUID | stat.S_ISGID):
+            one["setuid"] = True
+        if first.setdefault(name, path) != path:
+            one["shadowed_by"] = first[name]
+        yield one
 
 
 class Descriptions:
-    """What man pages and packages say of programs; read when first asked for."""
+    """What man pages and packages say of these programs."""
 
-    def __init__(self) -> None:
-        self._pages: dict[str, str] = {}
-        for folder in man_folders():
-            for section in SECTIONS:
-                self._index(os.path.join(folder, f"man{section}"))
+    def __init__(self, paths: list[str]) -> None:
+        pages: dict[str, str] = {}
+        for folder in (f"{at}/man{section}" for at in man_folders() for section in SECTIONS):
+            for name in os.listdir(folder) if os.path.isdir(folder) else ():
+                pages.setdefault(name.removesuffix(".gz").rpartition(".")[0], f"{folder}/{name}")
+        self._pages = {path: [pages[n] for n in names(path) if n in pages] for path in paths}
+        self._texts = name_lines([page for found in self._pages.values() for page in found])
         self._owners: dict[str, str] | None = None
         self._packages: dict[str, str] = {}
 
-    def _index(self, folder: str) -> None:
-        try:
-            for name in os.listdir(folder):
-                self._pages.setdefault(
-                    name.removesuffix(".gz").rpartition(".")[0], os.path.join(folder, name)
-                )
-        except OSError:
-            pass
-
     def of(self, path: str) -> tuple[str, str]:
         """(description, `man` or `dpkg`) of a program; two empty strings where nothing is known."""
-        real = os.path.realpath(path)
-        for name in (os.path.basename(path), os.path.basename(real)):
-            if (page := self._pages.get(name)) and (text := name_line(page)):
-                return text, "man"
+        for page in self._pages[path]:
+            if page in self._texts:
+                return self._texts[page], "man"
         if self._owners is None:
             self._owners, self._packages = _owners(), _packages()
+        real = os.path.realpath(path)
         for known in (path, real, real.removeprefix("/usr")):
             if text := self._packages.get(self._owners.get(known, ""), ""):
                 return text, "dpkg"
         return "", ""
+
+
+def names(path: str) -> tuple[str, str]:
+    """By what names a program may have a page: its own, and of the file that it is a link to."""
+    return os.path.basename(path), os.path.basename(os.path.realpath(path))
 
 
 def man_folders() -> list[str]:
@@ -125,58 +119,30 @@ def man_folders() -> list[str]:
     return given or ["/usr/local/share/man", "/usr/local/man", "/usr/share/man"]
 
 
-def name_line(page: str) -> str:
-    """What the NAME section of a man page says behind the dash; "" where there is none to be found."""
-    import zlib
+def name_lines(pages: list[str]) -> dict[str, str]:
+    """What the NAME sections of man pages say behind the dash, as man-db reads them; {} where man-db is not here."""
+    import shutil
+    import subprocess
 
+    program = shutil.which("lexgrog", path=os.defpath)
+    if not program or not pages:
+        return {}
+    env = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:
-        fd = os.open(page, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            data = os.read(fd, PAGE) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-        finally:
-            os.close(fd)
-        if page.endswith(".gz"):
-            data = zlib.decompressobj(31).decompress(data, PAGE)
-    except (OSError, zlib.error):
-        return ""
-    text = data.decode("utf-8", "replace")
-    if text.startswith(".so ") and "\n" in text:  # the page is another one
-        other = os.path.join(
-            os.path.dirname(os.path.dirname(page)), text[4 : text.index("\n")].strip()
+        ran = subprocess.run(
+            [program, "--", *pages],
+            env=env,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=SECONDS,
         )
-        return (
-            name_line(f"{other}.gz" if os.path.exists(f"{other}.gz") else other)
-            if other != page
-            else ""
-        )
-    return plain(_name_section(text))
-
-
-def _name_section(text: str) -> str:
-    import re
-
-    section = re.search(
-        r'^\.S[Hh]\s+"?NAME"?[^\n]*\n(.*?)(?=^\.S[Hh]\b|\Z)', text, re.M | re.S | re.I
-    )
-    if not section:
-        return ""
-    if words := re.search(r"^\.Nd\s+(.*)$", section[1], re.M):  # pages of the BSD kind
-        return words[1]
-    lines = [re.sub(r"^\.(?:[BIR]+|SM|Nm)\s+", "", line) for line in section[1].splitlines()]
-    joined = " ".join(line for line in lines if line and line[0] not in ".'")
-    parts = re.split(r"\s(?:\\-|\\\(em|\\\[em\]|-{1,2}|–|—)\s", joined, maxsplit=1)
-    return parts[1] if len(parts) > 1 else ""
-
-
-def plain(text: str) -> str:
-    """A line of roff without its fonts and signs; 200 characters at most."""
-    import re
-
-    text = re.sub(r"\\f(?:[A-Z0-9]|\([A-Z]{2}|\[[^]]*\])|\\[&/,|^%]|\\s[-+]?\d+", "", text)
-    text = re.sub(r"\\\((?:aq|cq|oq|rq|lq|dq)|\\\[(?:aq|cq|oq|rq|lq|dq)\]", "'", text)
-    text = re.sub(r"\\\(\w\w|\\\[\w+\]|\\\*\(\w\w", "", text)
-    text = text.replace("\\-", "-").replace("\\.", ".").replace("\\e", "\\").replace("\\ ", " ")
-    return " ".join(text.replace('"', "").split())[:200]
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    found: dict[str, str] = {}
+    for line in ran.stdout.decode("utf-8", "replace").splitlines():
+        page, _, entry = line.partition(': "')
+        found.setdefault(page, entry.removesuffix('"').partition(" - ")[2][:200])
+    return found
 
 
 def _owners() -> dict[str, str]:
