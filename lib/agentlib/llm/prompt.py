@@ -9,11 +9,8 @@ from agentlib.types import Any, Iterable, Mapping, Record
 
 FIELDS = ("temperature", "max_tokens", "stop", "schema", "reasoning")
 MATERIAL = ("input", "context", "memory")
-SILENT = (
-    "config",
-    "delta",
-    "task",
-)  # no material: settings, pieces of what comes whole, orders for agent-react
+# no material: settings, pieces of what comes whole, orders for agent-react
+SILENT = ("config", "delta", "task")
 OF_A_TOOL = ("name", "description", "inputSchema")
 
 

@@ -40,10 +40,8 @@ class Resident:
         try:
             if path != self._path or self._engine is None:
                 emit({"warm": "note", "message": "loading the model into memory, once"})
-                self._path, self._engine = (
-                    "",
-                    None,
-                )  # the old one goes first: there may be no room for both
+                # the old one goes first: there may be no room for both
+                self._path, self._engine = ("", None)
                 self._engine = Engine(path)
                 self._path = path
             return self._engine.chat(body, see, wanted)

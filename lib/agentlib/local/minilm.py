@@ -16,10 +16,8 @@ from agentlib.local import models
 from agentlib.local.wordpiece import WordPiece
 from agentlib.types import Any
 
-RUNTIME = (
-    "onnxruntime==1.32.0",
-    "numpy==2.4.6",
-)  # wheels that need no others for this; 151 MB unpacked
+# wheels that need no others for this; 151 MB unpacked
+RUNTIME = ("onnxruntime==1.32.0", "numpy==2.4.6")
 PINS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "minilm.json")
 TITLE = "all-MiniLM-L6-v2"
 TOKENS = 256  # of a text; the model was trained for no more, what is beyond them is not seen

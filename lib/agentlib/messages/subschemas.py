@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from agentlib.types import Any, Callable
 
-BY_NAME = (
-    "properties",
-    "patternProperties",
-    "$defs",
-    "definitions",
-    "dependentSchemas",
-)  # {name: schema}
+# {name: schema}
+BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 VALUES = ("enum", "const", "default", "examples", "required", "allOf")
 # Under allOf an object is only told in part: what holds for a whole one does not hold there, so it stays as it is.
 

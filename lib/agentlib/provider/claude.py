@@ -8,11 +8,8 @@ from agentlib.faults import Fault
 from agentlib.messages import subschemas
 from agentlib.types import Record
 
-BUDGET = {
-    "low": 1024,
-    "medium": 4096,
-    "high": 12288,
-}  # tokens of thinking before 4.6; 1024 is the least
+# tokens of thinking before 4.6; 1024 is the least
+BUDGET = {"low": 1024, "medium": 4096, "high": 12288}
 BEFORE_4_6 = r"claude-(v?2|3|instant|(opus|sonnet|haiku)-4-([0-5]\b|20\d{6}))"
 
 

@@ -26,14 +26,8 @@ PRELUDE, TAIL = 12, 4  # bytes before the headers, and after the payload
 HEADER_CAP = 128 * 1024  # bytes; the limits of AWS's own library
 PAYLOAD_CAP = 24 * 1024 * 1024
 BYTES, STRING = 6, 7  # the header types with a length of their own
-FIXED = {
-    2: ">b",
-    3: ">h",
-    4: ">i",
-    5: ">q",
-    8: ">q",
-    9: "16s",
-}  # byte, short, int, long, timestamp in ms, uuid
+# byte, short, int, long, timestamp in ms, uuid
+FIXED = {2: ">b", 3: ">h", 4: ">i", 5: ">q", 8: ">q", 9: "16s"}
 
 
 def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:

@@ -24,9 +24,8 @@ Prices = tuple[float, float, float, float]
 FILE = os.path.join(os.path.dirname(__file__), "prices.json")
 NAMES = ("input", "output", "cached", "cache_write")
 REGION = re.compile(r"^(us|eu|apac|jp|au|ca|sa|us-gov|global)\.")  # of Bedrock's inference profiles
-SNAPSHOT = re.compile(
-    r"(-20\d{6}|-20\d\d-\d\d-\d\d|-00\d|-latest)$"
-)  # a dated name has its model's price
+# a dated name has its model's price
+SNAPSHOT = re.compile(r"(-20\d{6}|-20\d\d-\d\d-\d\d|-00\d|-latest)$")
 
 
 def cost(provider: str, model: str, usage: Mapping[str, Any]) -> float | None:

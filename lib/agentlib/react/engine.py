@@ -80,10 +80,8 @@ class Live:
         self.works: list[tuple[int, Callable[[], Any]]] = []
         self.results: list[Any] = []
         self.left = 0
-        self.asked, self.since = (
-            "",
-            0.0,
-        )  # id of the request that it waits for, and the moment it was sent
+        # id of the request that it waits for, and the moment it was sent
+        self.asked, self.since = ("", 0.0)
 
 
 class Engine:

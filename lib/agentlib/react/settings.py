@@ -40,9 +40,8 @@ class Setting:
         """tools: what the model may call. given: any of the fields above and below."""
         self.tools = tools
         self.options: Record = {}  # temperature, max_tokens, reasoning, stream: fields of every request
-        self.window: Callable[[Record], int | None] = lambda said: (
-            None
-        )  # tokens, by the last response
+        # tokens, by the last response
+        self.window: Callable[[Record], int | None] = lambda said: None
         self._validator: Validator | None = None
         for name, value in given.items():
             setattr(self, name, value)

@@ -62,9 +62,8 @@ class Heard:
         pieces = self.material
         if not words:
             inputs = [piece for piece in pieces if piece["type"] == "input"]
-            if not any(
-                str(piece.get("text", "")).strip() for piece in inputs
-            ):  # none, or an empty standard input
+            # none, or an empty standard input
+            if not any(str(piece.get("text", "")).strip() for piece in inputs):
                 return None
             words = ["\n\n".join(str(piece.get("text", "")) for piece in inputs)]
             pieces = [piece for piece in pieces if piece["type"] != "input"]
