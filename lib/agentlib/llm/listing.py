@@ -17,9 +17,8 @@ def show(options: Namespace, found: Providers, only_keys: bool) -> int:
         return key_states(found)
     if options.list_providers:
         return providers(found, options.json)
-    return models(
-        found, [options.provider] if options.provider else list(found.all()), options.json
-    )
+    names = [options.provider] if options.provider else list(found.all())
+    return models(found, names, options.json)
 
 
 def providers(found: Providers, as_records: bool) -> int:
@@ -28,17 +27,9 @@ def providers(found: Providers, as_records: bool) -> int:
         needed = keys.variables(provider.schema)
         source = keys.source(provider.name, provider.schema, found.config)
         if as_records:
-            records.write(
-                {
-                    "type": "provider",
-                    "name": provider.name,
-                    "description": provider.schema.get("description"),
-                    "path": provider.path,
-                    "keys": needed,
-                    "ready": found.ready(provider),
-                    "default_model": provider.schema.get("default_model"),
-                }
-            )
+            about = {f: provider.schema.get(f) for f in ("description", "default_model")}
+            now = {"path": provider.path, "keys": needed, "ready": found.ready(provider)}
+            records.write({"type": "provider", "name": provider.name, **about, **now})
         else:
             lack = "no key" if keys.required(provider.schema) else "key optional"
             missing = f"{lack}: {' or '.join(needed)}" if needed else "needs no key"
@@ -95,14 +86,7 @@ def ledger(args: list[str]) -> int:
     try:
         usd = float(args[0])
         tokens = int(args[1]) if args[1:] else None
-        if (
-            usd <= 0
-            or usd != usd
-            or usd == float("inf")
-            or len(args) > 2
-            or tokens is not None
-            and tokens <= 0
-        ):
+        if not 0 < usd < float("inf") or len(args) > 2 or not (tokens is None or tokens > 0):
             raise ValueError
     except ValueError:
         why = "usage: agent-llm budget [USD [TOKENS]], both above 0"

@@ -47,13 +47,9 @@ class Router:
         env = os.environ.get
         self.providers, self.fallbacks, self.quiet = providers, fallbacks, quiet
         self.flags = Wish(provider, model, firm=True)
-        self.rest = [
-            Wish(
-                env("AGENT_PROVIDER") or env("LLM_PROVIDER") or None,
-                env("AGENT_MODEL") or env("LLM_MODEL") or None,
-            ),
-            Wish(_word(config, "provider"), _word(config, "model")),
-        ]
+        named = [env(f"AGENT_{what}") or env(f"LLM_{what}") for what in ("PROVIDER", "MODEL")]
+        file = Wish(_str(config.get("provider")), _str(config.get("model")))
+        self.rest = [Wish(_str(named[0]), _str(named[1])), file]
         self._found: dict[tuple[Any, ...], Target] = {}
         self._told: set[str] = set()
 
@@ -101,9 +97,8 @@ def target(providers: Providers, wishes: list[Wish]) -> Target:
     if asked is None:
         return _by_prefix(providers, model) or _first(providers, model)
     if model is not None and not asked.firm and wishes.index(model) <= wishes.index(asked):
-        if not providers.get(str(asked.provider)).slashes and (
-            other := _by_prefix(providers, model)
-        ):
+        other = _by_prefix(providers, model)
+        if other and not providers.get(str(asked.provider)).slashes:
             return other
     provider = providers.get(str(asked.provider))
     mine = next((w.model for w in wishes if w.model and w.provider in (None, asked.provider)), None)
@@ -131,9 +126,8 @@ def _first(providers: Providers, wish: Wish | None) -> Target:
     model = wish.model if wish else None
     every = [provider for provider in providers.all().values() if provider.talks]
     usable = list(_usable(providers, every))
-    for provider, why in sorted(
-        usable, key=lambda found: model is not None and model not in found[0].models
-    ):
+    usable.sort(key=lambda found: model is not None and model not in found[0].models)
+    for provider, why in usable:
         return Target(provider, own_name(provider, model), why)
     for provider in every:
         if provider.name == OLLAMA and listening():
@@ -149,13 +143,11 @@ def _first(providers: Providers, wish: Wish | None) -> Target:
 
 def _usable(providers: Providers, every: list[Provider]) -> Iterator[tuple[Provider, str]]:
     for provider in every:
-        if keys.variables(provider.schema) and (
-            found := keys.source(provider.name, provider.schema, providers.config)
-        ):
-            yield (
-                provider,
-                f"{found} is set" if found != "config.toml" else "config.toml names its key",
-            )
+        if not keys.variables(provider.schema):
+            continue
+        if found := keys.source(provider.name, provider.schema, providers.config):
+            named = found == "config.toml"
+            yield provider, "config.toml names its key" if named else f"{found} is set"
 
 
 def nobody(every: list[Provider]) -> str:
@@ -171,10 +163,9 @@ def listening() -> bool:
 
     given = os.environ.get("OLLAMA_HOST", "").partition("://")
     host, _, port = (given[2] or given[0]).rstrip("/").rpartition("/")[2].partition(":")
+    host = host.replace("0.0.0.0", "") or "127.0.0.1"
     try:
-        with socket.create_connection(
-            (host.replace("0.0.0.0", "") or "127.0.0.1", int(port or 11434)), PROBE
-        ):
+        with socket.create_connection((host, int(port or 11434)), PROBE):
             return True
     except (OSError, ValueError, UnicodeError):
         return False
@@ -182,7 +173,3 @@ def listening() -> bool:
 
 def _str(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _word(table: Mapping[str, Any], name: str) -> str | None:
-    return _str(table.get(name))

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from agentlib.local.engine import Reply
 
 Emit = Callable[[Record], None]
-
 Wanted = Callable[[], bool]
 
 ALIVE = 10.0  # seconds without a delta, after which an empty one is sent
@@ -41,7 +40,7 @@ class Resident:
             if path != self._path or self._engine is None:
                 emit({"warm": "note", "message": "loading the model into memory, once"})
                 # the old one goes first: there may be no room for both
-                self._path, self._engine = ("", None)
+                self._path, self._engine = "", None
                 self._engine = Engine(path)
                 self._path = path
             return self._engine.chat(body, see, wanted)
@@ -71,20 +70,12 @@ def answer(request: Record, resident: Resident, emit: Emit, wanted: Wanted) -> R
     except Cancelled:
         return told.error(Fault("interrupted", "the process that answers is ending"))
     except Exception as bug:
-        return told.error(
-            Fault("server", f"internal error: {type(bug).__name__}: {bug}", retryable=False)
-        )
-    return {
-        "type": "response",
-        "id": request.get("id"),
-        "message": said,
-        "stop_reason": stop_reason,
-        "usage": usage,
-        "model": request.get("model"),
-        "provider": "local",
-        "cost_usd": 0.0,
-        "duration_ms": round((time.monotonic() - started) * 1000),
-    }
+        why = f"internal error: {type(bug).__name__}: {bug}"
+        return told.error(Fault("server", why, retryable=False))
+    said_by = {"model": request.get("model"), "provider": "local", "cost_usd": 0.0}
+    measured = {"duration_ms": round((time.monotonic() - started) * 1000)}
+    answered = {"message": said, "stop_reason": stop_reason, "usage": usage}
+    return {"type": "response", "id": request.get("id"), **answered, **said_by, **measured}
 
 
 class Told:

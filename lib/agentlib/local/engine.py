@@ -41,9 +41,7 @@ def _own_signals() -> Iterator[None]:
     """llama.cpp takes INT and TERM for itself when it starts; give them back. By the C library, since Python lets only
     the main thread set a handler. A sigaction is opaque here, and smaller than 512 bytes on every Linux."""
     library = ctypes.CDLL(None)
-    before = {
-        signum: ctypes.create_string_buffer(512) for signum in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {n: ctypes.create_string_buffer(512) for n in (signal.SIGINT, signal.SIGTERM)}
     for signum, action in before.items():
         library.sigaction(int(signum), None, action)
     try:
@@ -96,12 +94,8 @@ class Engine:
         piece; Cancelled where not. Fault with the kind of llama.cpp's own error.
         """
         answer = _Answer(see, wanted)
-        asked = {
-            **body,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "return_progress": True,
-        }
+        more = {"stream_options": {"include_usage": True}, "return_progress": True}
+        asked = {**body, "stream": True, **more}
         try:
             self._server.handle_chat_completions(records.dumps(asked), answer.take)
         except ValueError as bad:
@@ -150,6 +144,5 @@ class _Answer:
             raise self._failed
         if not self._stop:
             raise Fault("server", "the model stopped before its answer was whole")
-        return Reply(
-            self._text, "max_tokens" if self._stop == "length" else "end_turn", self._usage
-        )
+        stop = "max_tokens" if self._stop == "length" else "end_turn"
+        return Reply(self._text, stop, self._usage)

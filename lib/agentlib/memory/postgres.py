@@ -46,8 +46,10 @@ class Postgres:
         import psycopg
 
         if re.search(r"://[^/@]*:[^/@]*@", url) or "password=" in url:
-            why = "--store: an address must not hold a password: use ~/.pgpass or PGPASSWORD"
-            raise Fault("invalid_input", why)
+            raise Fault(
+                "invalid_input",
+                "--store: an address must not hold a password: use ~/.pgpass or PGPASSWORD",
+            )
         self.path, self.errors = url, psycopg
         with self._told():
             self.db = psycopg.connect(url, connect_timeout=max(1, int(wait)), autocommit=True)
@@ -126,8 +128,9 @@ class Postgres:
         try:
             yield
         except self.errors.errors.LockNotAvailable:
-            why = f"{self.path}: another program is writing; waited and gave up"
-            raise Fault("timeout", why) from None
+            raise Fault(
+                "timeout", f"{self.path}: another program is writing; waited and gave up"
+            ) from None
         except self.errors.errors.DiskFull:
             raise Fault("limit_exceeded", f"{self.path}: the server's disk is full") from None
         except self.errors.OperationalError as bad:

@@ -38,35 +38,28 @@ def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
 
 def call(vendor: Vendor, request: Record, url: str) -> http_call.Call:
     """The vendor's request."""
-    return http_call.Call(
-        url,
-        vendor.authorization(),
-        body(vendor, request),
-        sse.events if request.get("stream") else None,
-    )
+    frames = sse.events if request.get("stream") else None
+    return http_call.Call(url, vendor.authorization(), body(vendor, request), frames)
 
 
 def body(vendor: Vendor, request: Record) -> Record:
     """The JSON of a chat completion; `invalid_request` names what the vendor cannot carry."""
     model = request["model"]
-    out: Record = {
-        "model": model,
-        "messages": [_message(vendor, said) for said in request["messages"]],
-    }
+    messages = [_message(vendor, said) for said in request["messages"]]
+    out: Record = {"model": model, "messages": messages}
     if request.get("stream"):
         out["stream"] = True
         if vendor.usage_asked:
             out["stream_options"] = {"include_usage": True}
     if tools := request.get("tools"):
-        out["tools"] = [_tool(tool) for tool in tools]
+        out["tools"] = [{"type": "function", "function": function(tool)} for tool in tools]
     if choice := requests.choice(request):
         if isinstance(choice, dict):
             choice = {"type": "function", "function": {"name": choice["name"]}}
         out["tool_choice"] = vendor.required if choice == "required" else choice
     if "max_tokens" in request:
-        out[vendor.limit if isinstance(vendor.limit, str) else vendor.limit(model)] = request[
-            "max_tokens"
-        ]
+        limit = vendor.limit if isinstance(vendor.limit, str) else vendor.limit(model)
+        out[limit] = request["max_tokens"]
     for name in ("temperature", "stop"):
         if name in request:
             out[name] = request[name]
@@ -115,16 +108,10 @@ def is_strict(schema: Any, root: bool = True) -> bool:
     return all(is_strict(one, root=False) for one in inner)
 
 
-def _tool(tool: Record) -> Record:
+def function(tool: Record) -> Record:
+    """A tool as both dialects describe a function."""
     described = {"description": tool["description"]} if tool.get("description") else {}
-    return {
-        "type": "function",
-        "function": {
-            "name": tool["name"],
-            **described,
-            "parameters": requests.schema_of(tool),
-        },
-    }
+    return {"name": tool["name"], **described, "parameters": requests.schema_of(tool)}
 
 
 def _message(vendor: Vendor, said: Record) -> Record:
@@ -137,9 +124,8 @@ def _message(vendor: Vendor, said: Record) -> Record:
     if role == "tool":
         out["tool_call_id"] = said["tool_call_id"]
     if role != "user":
-        out["content"] = requests.only_text(
-            said, f"{vendor.name} takes text alone in messages of the role {role}"
-        )
+        why = f"{vendor.name} takes text alone in messages of the role {role}"
+        out["content"] = requests.only_text(said, why)
     elif isinstance(said.get("content"), str):
         out["content"] = said["content"]
     else:
@@ -152,23 +138,14 @@ def _message(vendor: Vendor, said: Record) -> Record:
 def _assistant(vendor: Vendor, said: Record, out: Record) -> None:
     calls = said.get("tool_calls")
     if calls:
-        out["tool_calls"] = [
-            {
-                "id": c["id"],
-                "type": "function",
-                "function": {"name": c["name"], "arguments": arguments_text(c)},
-            }
-            for c in calls
-        ]
+        texts = [{"name": c["name"], "arguments": arguments_text(c)} for c in calls]
+        pairs = zip(calls, texts, strict=True)
+        out["tool_calls"] = [{"id": c["id"], "type": "function", "function": t} for c, t in pairs]
     data = answer.kept(said, vendor.name)
-    if isinstance(
-        data, dict
-    ):  # reasoning is wanted back where calls hang on it, signed reasoning always
-        back = (
-            "reasoning_details",
-            "content",
-            *(("reasoning_content", "reasoning") if calls else ()),
-        )
+    if isinstance(data, dict):
+        # reasoning is wanted back where calls hang on it, signed reasoning always
+        back = {"reasoning_details", "content"}
+        back |= {"reasoning_content", "reasoning"} if calls else set()
         out.update((k, v) for k, v in data.items() if k in back)
 
 
@@ -179,6 +156,12 @@ def arguments_text(call: Record) -> str:
     return records.dumps(call["arguments"])
 
 
+def file(part: Record) -> Record:
+    """A document as both dialects take it."""
+    name = requests.file_name(part) or "document"
+    return {"filename": name, "file_data": requests.address(part)}
+
+
 def _part(vendor: Vendor, part: Record) -> Record:
     kind = part["type"]
     if kind == "text":
@@ -186,13 +169,7 @@ def _part(vendor: Vendor, part: Record) -> Record:
     if kind == "image":
         return {"type": "image_url", "image_url": {"url": requests.address(part)}}
     if kind == "document" and vendor.document == "file":
-        return {
-            "type": "file",
-            "file": {
-                "filename": requests.file_name(part) or "document",
-                "file_data": requests.address(part),
-            },
-        }
+        return {"type": "file", "file": file(part)}
     if kind == "document" and vendor.document:
         name = {"document_name": requests.file_name(part)} if requests.file_name(part) else {}
         return {"type": "document_url", "document_url": requests.address(part), **name}

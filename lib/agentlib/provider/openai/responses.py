@@ -54,10 +54,8 @@ def serve(
         headers = vendor.authorization()
         if not wanted(request, own()):
             return chat.call(vendor, request, url("chat/completions", request["model"]))
-        where = url("responses", request["model"])
-        return http_call.Call(
-            where, headers, body(vendor, request), sse.events if request.get("stream") else None
-        )
+        where, frames = url("responses", request["model"]), request.get("stream") and sse.events
+        return http_call.Call(where, headers, body(vendor, request), frames or None)
 
     def read_whole(request: Record, said: Record) -> Record:
         if wanted(request, own()):
@@ -89,11 +87,8 @@ def body(vendor: openai_vendor.Vendor, request: Record) -> Record:
     if "stop" in request:
         raise Fault("invalid_request", "stop: the Responses API has no stop sequences")
     model = request["model"]
-    out: Record = {
-        "model": model,
-        "input": [item for said in request["messages"] for item in _items(vendor, said)],
-        "store": False,
-    }
+    items = [item for said in request["messages"] for item in _items(vendor, said)]
+    out: Record = {"model": model, "input": items, "store": False}
     if reasons(model):
         out["include"] = ["reasoning.encrypted_content"]
     if request.get("stream"):
@@ -101,13 +96,11 @@ def body(vendor: openai_vendor.Vendor, request: Record) -> Record:
     if tools := request.get("tools"):
         out["tools"] = [_tool(tool) for tool in tools]
     if choice := requests.choice(request):
-        out["tool_choice"] = (
-            choice if isinstance(choice, str) else {"type": "function", "name": choice["name"]}
-        )
-    if "max_tokens" in request:
-        out["max_output_tokens"] = request["max_tokens"]
-    if "temperature" in request:
-        out["temperature"] = request["temperature"]
+        named = {"type": "function", "name": choice["name"]} if isinstance(choice, dict) else None
+        out["tool_choice"] = named or choice
+    for name, theirs in (("max_tokens", "max_output_tokens"), ("temperature", "temperature")):
+        if name in request:
+            out[theirs] = request[name]
     if effort := request.get("reasoning"):
         out["reasoning"] = {"effort": effort}
     if schema := request.get("schema"):
@@ -116,25 +109,15 @@ def body(vendor: openai_vendor.Vendor, request: Record) -> Record:
 
 
 def _tool(tool: Record) -> Record:
-    described = {"description": tool["description"]} if tool.get("description") else {}
-    return {
-        "type": "function",
-        "name": tool["name"],
-        **described,
-        "parameters": requests.schema_of(tool),
-        "strict": False,
-    }
+    return {"type": "function", **chat.function(tool), "strict": False}
 
 
 def _items(vendor: openai_vendor.Vendor, said: Record) -> Iterator[Record]:
     """The items of a message: one; of an assistant's turn, its text, its calls, and its reasoning in its place."""
     role = said["role"]
     if role == "tool":
-        yield {
-            "type": "function_call_output",
-            "call_id": said["tool_call_id"],
-            "output": _content(said),
-        }
+        result = {"call_id": said["tool_call_id"], "output": _content(said)}
+        yield {"type": "function_call_output", **result}
     elif role != "assistant":
         if said.get("name"):
             raise Fault("invalid_request", f"name: the Responses API takes no names of {role}s")
@@ -142,17 +125,12 @@ def _items(vendor: openai_vendor.Vendor, said: Record) -> Iterator[Record]:
     elif kept := (provider_answer.kept(said, vendor.name) or {}).get("items"):
         yield from kept
     else:
-        if text := requests.only_text(
-            said, "the Responses API takes text alone from the assistant"
-        ):
+        why = "the Responses API takes text alone from the assistant"
+        if text := requests.only_text(said, why):
             yield {"role": "assistant", "content": text}
         for call in said.get("tool_calls") or []:
-            yield {
-                "type": "function_call",
-                "call_id": call["id"],
-                "name": call["name"],
-                "arguments": chat.arguments_text(call),
-            }
+            made = {"name": call["name"], "arguments": chat.arguments_text(call)}
+            yield {"type": "function_call", "call_id": call["id"], **made}
 
 
 def _content(said: Record) -> str | list[Record]:
@@ -167,11 +145,7 @@ def _part(part: Record) -> Record:
         return {"type": "input_image", "image_url": requests.address(part)}
     if "url" in part:
         return {"type": "input_file", "file_url": part["url"]}
-    return {
-        "type": "input_file",
-        "filename": requests.file_name(part) or "document",
-        "file_data": requests.address(part),
-    }
+    return {"type": "input_file", **chat.file(part)}
 
 
 # From the vendor's answer to ours.
@@ -196,15 +170,11 @@ def answer(name: str, said: Record, output: list[Record]) -> Record:
                 texts.append(part.get("text") or "")
                 refusals.append(part.get("refusal") or "")
         elif kind == "function_call":
-            calls.append(
-                provider_answer.tool_call(
-                    item.get("call_id") or item.get("id"), item["name"], item.get("arguments") or ""
-                )
-            )
+            id, text = item.get("call_id") or item.get("id"), item.get("arguments") or ""
+            calls.append(provider_answer.tool_call(id, item["name"], text))
         elif kind == "reasoning":
-            thoughts += [
-                part.get("text") or "" for part in item.get("summary") or item.get("content") or ()
-            ]
+            pieces = item.get("summary") or item.get("content") or ()
+            thoughts += [part.get("text") or "" for part in pieces]
     refusal = "".join(refusals)
     message = provider_answer.message(
         "".join(texts) or refusal, calls, "\n\n".join(filter(None, thoughts)), _kept(output), name
@@ -268,23 +238,15 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
             raise completion.failed(said.get("error") or said)
         elif kind in ENDS:
             final = said.get("response") or {}
-            return whole(
-                name,
-                {**final, "output": final.get("output") or [output[i] for i in sorted(output)]},
-            )
-    raise (
-        Fault("network", "the stream broke off before its end")
-        if seen
-        else Fault("bad_response", "the stream is empty")
-    )
+            made = final.get("output") or [output[i] for i in sorted(output)]
+            return whole(name, {**final, "output": made})
+    if seen:
+        raise Fault("network", "the stream broke off before its end")
+    raise Fault("bad_response", "the stream is empty")
 
 
 def _counted(told: Record) -> Record:
-    inputs = told.get("input_tokens_details") or {}
-    outputs = told.get("output_tokens_details") or {}
-    return provider_answer.usage(
-        told.get("input_tokens"),
-        told.get("output_tokens"),
-        inputs.get("cached_tokens"),
-        outputs.get("reasoning_tokens"),
-    )
+    cached = (told.get("input_tokens_details") or {}).get("cached_tokens")
+    reasoning = (told.get("output_tokens_details") or {}).get("reasoning_tokens")
+    counts = told.get("input_tokens"), told.get("output_tokens")
+    return provider_answer.usage(*counts, cached, reasoning)
