@@ -28,17 +28,8 @@ GREETING = "Hello! What can I do for you?"
 REFUSAL = "I cannot do that: none of my tools can order a taxi."
 
 # What the constraint engine takes without surprise; the caller validates against the whole schema anyway.
-KEYWORDS = {
-    "type",
-    "enum",
-    "const",
-    "minimum",
-    "maximum",
-    "minItems",
-    "maxItems",
-    "minLength",
-    "maxLength",
-}
+BOUNDS = {"minimum", "maximum", "minItems", "maxItems", "minLength", "maxLength"}
+KEYWORDS = {"type", "enum", "const", *BOUNDS}
 
 
 def spaced(value: Any) -> str:
@@ -71,10 +62,8 @@ def plan(request: Record, answer_only: bool = False) -> Plan:
     turns, schema = [plain_turn(m) for m in messages], request.get("schema")
     if not schema:
         return Plan(with_settings({"messages": turns}, request), [], None, True)
-    turns = [
-        system(messages, FORM + spaced(schema)),
-        *(turn for turn in turns if turn["role"] != "system"),
-    ]
+    others = [turn for turn in turns if turn["role"] != "system"]
+    turns = [system(messages, FORM + spaced(schema)), *others]
     body = {"messages": turns, "response_format": constraint(schema)}
     return Plan(with_settings(body, request), [], None, False)
 
@@ -85,17 +74,12 @@ def _calls(
     answer, schema = answer_name(tools), request.get("schema")
     forms = [call_form(t["name"], subset(arguments_schema(t))) for t in tools] if may_call else []
     if may_answer:
-        forms.append(
-            call_form(
-                answer, schema if isinstance(schema, dict) else one_string("text", minLength=1)
-            )
-        )
+        said = schema if isinstance(schema, dict) else one_string("text", minLength=1)
+        forms.append(call_form(answer, said))
     turns = [system(messages, instructions(tools, answer)), *few_shot(tools, answer)]
     turns += [turn for m in messages if m.get("role") != "system" for turn in tool_turns(m, answer)]
-    body = {
-        "messages": turns,
-        "response_format": constraint({"anyOf": forms} if len(forms) > 1 else forms[0]),
-    }
+    form = constraint({"anyOf": forms} if len(forms) > 1 else forms[0])
+    body = {"messages": turns, "response_format": form}
     return Plan(with_settings(body, request, CALL_TOKENS), tools, answer, not schema)
 
 
@@ -150,20 +134,19 @@ def with_settings(body: Record, request: Record, most: int = CHAT_TOKENS) -> Rec
 
 def constraint(schema: Record) -> Record:
     """llama.cpp's way to hold the output to a JSON Schema."""
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": "reply", "strict": True, "schema": schema},
-    }
+    named = {"name": "reply", "strict": True, "schema": schema}
+    return {"type": "json_schema", "json_schema": named}
 
 
 def call_form(name: str, args: Record) -> Record:
     """The schema of one object {"tool": name, "args": …}."""
-    return {
-        "type": "object",
-        "properties": {"tool": {"const": name}, "args": args},
-        "required": ["tool", "args"],
-        "additionalProperties": False,
-    }
+    return closed({"tool": {"const": name}, "args": args})
+
+
+def closed(properties: Record) -> Record:
+    """The schema of an object with these properties, all of them and no others."""
+    rules = {"required": [*properties], "additionalProperties": False}
+    return {"type": "object", "properties": properties, **rules}
 
 
 def arguments_schema(tool: Record) -> Record:
@@ -174,13 +157,7 @@ def arguments_schema(tool: Record) -> Record:
 
 def one_string(name: str, **more: Any) -> Record:
     """The schema of an object with one string."""
-    properties = {name: {"type": "string", **more}}
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [name],
-        "additionalProperties": False,
-    }
+    return closed({name: {"type": "string", **more}})
 
 
 def subset(schema: Any, root: Any = None, depth: int = 0) -> Record:
@@ -209,9 +186,8 @@ def inside(root: Any, ref: str) -> Any:
     if not ref.startswith("#"):
         return None
     for step in ref[1:].strip("/").split("/") if ref.strip("#/") else []:
-        root = (
-            root.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(root, dict) else None
-        )
+        name = step.replace("~1", "/").replace("~0", "~")
+        root = root.get(name) if isinstance(root, dict) else None
     return root
 
 
@@ -244,11 +220,9 @@ def tool_line(tool: Record) -> str:
 def brief(spec: Record, needed: bool) -> str:
     """`string, path of the file` or `integer (optional)`."""
     choices = spec.get("enum")
-    kind = (
-        "one of " + ", ".join(map(str, choices))
-        if isinstance(choices, list)
-        else str(spec.get("type") or "any")
-    )
+    kind = str(spec.get("type") or "any")
+    if isinstance(choices, list):
+        kind = "one of " + ", ".join(map(str, choices))
     purpose = str(spec.get("description") or "")[:100]
     return kind + ("" if needed else " (optional)") + (f": {purpose}" if purpose else "")
 
@@ -258,15 +232,12 @@ def few_shot(tools: list[Record], answer: str) -> list[Record]:
     refusal among them, since without these a small model always calls something."""
     turns: list[Record] = []
     given = [(t["name"], [e for e in t.get("examples") or [] if usable(e)]) for t in tools]
-    pairs = [(name, found[n]) for n in range(3) for name, found in given if n < len(found)][
-        :EXAMPLES
-    ]
-    for number, (name, example) in enumerate(pairs):
+    pairs = [(name, found[n]) for n in range(3) for name, found in given if n < len(found)]
+    for number, (name, example) in enumerate(pairs[:EXAMPLES]):
         turns += turn_pair(example["request"], name, example["arguments"])
         if "result" in example and "answer" in example:
-            turns += turn_pair(
-                result_text(str(example["result"])), answer, {"text": example["answer"]}
-            )
+            result = result_text(str(example["result"]))
+            turns += turn_pair(result, answer, {"text": example["answer"]})
         if number == 1 or len(pairs) == 1:
             turns += turn_pair("Hi there", answer, {"text": GREETING})
     return turns + (turn_pair("Order a taxi for me", answer, {"text": REFUSAL}) if pairs else [])
@@ -274,33 +245,24 @@ def few_shot(tools: list[Record], answer: str) -> list[Record]:
 
 def usable(example: Any) -> bool:
     """Whether an entry of `examples` has the form {"request": str, "arguments": {…}}."""
-    fields = {"request": str, "arguments": dict}
-    return isinstance(example, dict) and all(
-        isinstance(example.get(k), kind) for k, kind in fields.items()
-    )
+    if not isinstance(example, dict):
+        return False
+    return isinstance(example.get("request"), str) and isinstance(example.get("arguments"), dict)
 
 
 def turn_pair(asked: str, tool: str, args: Record) -> list[Record]:
     """A user's turn and the call that answers it."""
-    return [
-        {"role": "user", "content": asked},
-        {"role": "assistant", "content": spaced({"tool": tool, "args": args})},
-    ]
+    call = spaced({"tool": tool, "args": args})
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": call}]
 
 
 def plain_turn(message: Record) -> Record:
     """A message for a chat without tools; earlier calls and results are told in words."""
-    role = message.get("role")
+    role, said = message.get("role"), text(message, joint="\n")
     if role == "tool":
-        return {
-            "role": "user",
-            "content": result_text(text(message, joint="\n"), bool(message.get("is_error"))),
-        }
-    said = text(message, joint="\n")
-    calls = [
-        f"(called {c.get('name')} with {spaced(c.get('arguments'))})"
-        for c in message.get("tool_calls") or []
-    ]
+        return {"role": "user", "content": result_text(said, bool(message.get("is_error")))}
+    made = [(c.get("name"), spaced(c.get("arguments"))) for c in message.get("tool_calls") or []]
+    calls = [f"(called {name} with {args})" for name, args in made]
     return {"role": role, "content": "\n".join([said, *calls] if said else calls or [""])}
 
 
@@ -308,9 +270,8 @@ def tool_turns(message: Record, answer: str) -> list[Record]:
     """The turns of one message in the form of the few-shot examples."""
     if message.get("role") != "assistant":
         return [plain_turn(message)]
-    said = [
-        {"tool": c.get("name"), "args": c.get("arguments")} for c in message.get("tool_calls") or []
-    ]
+    calls = message.get("tool_calls") or []
+    said = [{"tool": c.get("name"), "args": c.get("arguments")} for c in calls]
     said = said or [{"tool": answer, "args": {"text": text(message, joint="\n")}}]
     return [{"role": "assistant", "content": "\n".join(map(spaced, said))}]
 

@@ -10,20 +10,10 @@ from agentlib.provider import http_call
 from agentlib.types import Any, Callable, Generator, Iterator, Record
 
 Answer = dict[str, Any]
-
-
 Prepare = Callable[[Record], http_call.Call]
-
-
 Whole = Callable[[Record, Record], Answer]
-
-
 Stream = Callable[[Record, Iterator[Any]], Generator[Record, None, Answer]]
-
-
 Explain = Callable[[int, http_call.Headers, bytes], Fault]
-
-
 Embedding = tuple[Prepare, Whole]  # embed, vectors
 
 
@@ -58,10 +48,8 @@ def message(
     name: str = "",
 ) -> Record:
     """The assistant's message: a string, or parts where thinking is shown; `data` is kept for the provider `name`."""
-    parts = [
-        {"type": "thinking", "thinking": thinking},
-        *([{"type": "text", "text": text}] if text else []),
-    ]
+    parts = [{"type": "thinking", "thinking": thinking}, {"type": "text", "text": text}]
+    parts = parts if text else parts[:1]
     said: Record = {"role": "assistant", "content": parts if thinking else text}
     if calls:
         said["tool_calls"] = calls
@@ -126,13 +114,12 @@ def _is_count(value: Any) -> bool:
 
 def tool_call(id: Any, name: str, arguments: Any) -> Record:
     """A call of a tool. Arguments that are no JSON object (the limit cut them) are null, their text `arguments_raw`."""
+    value = arguments
     if isinstance(arguments, str):
         try:
             value = records.loads(arguments) if arguments.strip() else {}
         except ValueError:
             value = ""
-    else:
-        value = arguments
     if value is None:  # Groq says "null" for none
         value = {}
     if not isinstance(name, str) or not name:

@@ -34,9 +34,8 @@ VENDOR = "/sys/class/dmi/id/sys_vendor"  # of this machine; EC2's have credentia
 
 def likely() -> bool:
     """Whether there may be credentials here at all."""
-    if any(map(os.environ.get, VARIABLES)) or any(
-        os.path.exists(os.path.expanduser(file)) for file in FILES
-    ):
+    files = map(os.path.expanduser, FILES)
+    if any(map(os.environ.get, VARIABLES)) or any(map(os.path.exists, files)):
         return True
     try:
         with open(VENDOR, encoding="utf-8") as file:
@@ -54,11 +53,8 @@ def session() -> Any:
         need("botocore")
     except Fault:
         pip = os.path.join(TOP, ".venv", "bin", "python")
-        raise Fault(
-            "auth",
-            f"AWS credentials need the package botocore: {pip} -m pip install botocore; "
-            "or set AWS_BEARER_TOKEN_BEDROCK",
-        ) from None
+        why = f"AWS credentials need the package botocore: {pip} -m pip install botocore; or set"
+        raise Fault("auth", f"{why} AWS_BEARER_TOKEN_BEDROCK") from None
     import botocore.session
 
     return botocore.session.Session()
@@ -69,9 +65,8 @@ def region() -> str:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if found := os.environ.get(name, "").strip():
             return found
-    if any(os.environ.get(name) for name in VARIABLES) or os.path.exists(
-        os.path.expanduser("~/.aws/config")
-    ):
+    named = any(map(os.environ.get, VARIABLES))
+    if named or os.path.exists(os.path.expanduser("~/.aws/config")):
         if found := session().get_config_variable("region"):
             return str(found)
     raise Fault("invalid_request", "no region: set AWS_REGION")

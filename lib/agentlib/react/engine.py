@@ -165,16 +165,12 @@ class Engine:
         live.step += 1
         live.asked = ""
         try:
-            step = (
-                live.steps.throw(value)
-                if isinstance(value, BaseException)
-                else live.steps.send(value)
-            )
+            go_on = live.steps.throw if isinstance(value, BaseException) else live.steps.send
+            step = go_on(value)
         except StopIteration as end:
             return self._done(number, live, end.value)
-        except (
-            Exception
-        ) as bug:  # of ours, or a plugin's odd record: it ends this run and not the others
+        except Exception as bug:
+            # of ours, or a plugin's odd record: it ends this run and not the others
             if os.environ.get("AGENT_DEBUG"):
                 raise
             return self._done(number, live, live.run.result(_known(bug)))
@@ -219,16 +215,9 @@ def _fault(answer: Record | Fault) -> Record | Fault:
     """An `error` record as the Fault it tells of; a response as it is."""
     if isinstance(answer, Fault) or answer.get("type") != "error":
         return answer
-    fields = {
-        name: value
-        for name, value in answer.items()
-        if name not in ("type", "id", "kind", "message")
-    }
-    return Fault(
-        str(answer.get("kind") or "server"),
-        str(answer.get("message") or "the model failed"),
-        **fields,
-    )
+    fields = {k: v for k, v in answer.items() if k not in ("type", "id", "kind", "message")}
+    kind, why = answer.get("kind") or "server", answer.get("message") or "the model failed"
+    return Fault(str(kind), str(why), **fields)
 
 
 def _known(bad: BaseException) -> Fault:

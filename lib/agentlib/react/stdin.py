@@ -41,9 +41,7 @@ class Heard:
         elif kind == "message":
             self._message(line)
         elif kind == "config":
-            self.config.update(
-                {name: record[name] for name in CONFIG if record.get(name) is not None}
-            )
+            self.config |= {name: record[name] for name in CONFIG if record.get(name) is not None}
         else:
             if kind == "error":
                 stderr.warn(f"an error came down the pipe: {record.get('message')}")
@@ -79,10 +77,8 @@ def plain() -> Iterator[Line]:
 
 def same(messages: list[Record], task: Record) -> bool:
     """Whether the conversation waits for an answer to this very request: then it is gone on with, not asked twice."""
-    asked = next(
-        (one for one in reversed(messages) if one.get("role") == "user" and "replaces" not in one),
-        None,
-    )
-    if asked is None or transcript.finished(messages):
+    asked = [one for one in messages if one.get("role") == "user" and "replaces" not in one]
+    if not asked or transcript.finished(messages):
         return False
-    return bool(asked["content"] == material.message(task["input"], task["material"])["content"])
+    wanted = material.message(task["input"], task["material"])["content"]
+    return bool(asked[-1]["content"] == wanted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from agentlib import records
+from agentlib.messages import transcript
 from agentlib.types import Record
 
 FORM = """You can use these tools, one JSON object a line:
@@ -38,12 +39,9 @@ def render(
     out: list[Record] = []
     for message in messages:
         plain = _plain(message)
-        if (
-            out
-            and out[-1]["role"] == plain["role"] == "user"
-            and isinstance(out[-1]["content"], str)
-        ):
-            out[-1] = {"role": "user", "content": f"{out[-1]['content']}\n{plain['content']}"}
+        last = out[-1] if out else {"role": None, "content": None}
+        if last["role"] == plain["role"] == "user" and isinstance(last["content"], str):
+            out[-1] = {"role": "user", "content": f"{last['content']}\n{plain['content']}"}
         else:
             out.append(plain)
     return f"{system}\n\n{FORM.format(tools=told)}".strip(), out, STOP
@@ -53,10 +51,8 @@ def _plain(message: Record) -> Record:
     if message["role"] == "tool":
         from agentlib.messages import material
 
-        return {
-            "role": "user",
-            "content": "Observation: " + material.fence("output", str(message.get("content", ""))),
-        }
+        output = material.fence("output", str(message.get("content", "")))
+        return {"role": "user", "content": f"Observation: {output}"}
     said = {"role": message["role"], "content": message.get("content") or ""}
     for call in message.get("tool_calls") or ():
         line = f"Action: {call.get('name')}\nAction Input: {_written(call.get('arguments'))}"
@@ -70,9 +66,7 @@ def _written(arguments: object) -> str:
 
 def parse(message: Record) -> Record:
     """The model's text as a message: with one call, or with the final answer alone."""
-    text = message.get("content")
-    if not isinstance(text, str):
-        text = "".join(part.get("text", "") for part in text or () if isinstance(part, dict))
+    text = transcript.text(message)
     action, answer = ACTION.search(text), ANSWER.search(text)
     if action and (answer is None or action.start() < answer.start()):
         call = {"name": action["name"].strip("`*\"' "), "arguments": _arguments(action["rest"])}

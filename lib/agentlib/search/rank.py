@@ -26,11 +26,8 @@ def fused(*ranked: list[Record], name: Callable[[Record], Any]) -> list[Record]:
 def describe(tool: Record) -> str:
     """All the words by which a tool may be asked for."""
     properties = (tool.get("inputSchema") or {}).get("properties") or {}
-    specs = [
-        f"{name} {spec.get('description', '')}"
-        for name, spec in properties.items()
-        if isinstance(spec, dict)
-    ]
+    shaped = [(name, spec) for name, spec in properties.items() if isinstance(spec, dict)]
+    specs = [f"{name} {spec.get('description', '')}" for name, spec in shaped]
     asked = [str(e.get("request", "")) for e in tool.get("examples") or [] if isinstance(e, dict)]
     name = str(tool.get("name", ""))
     return " ".join([name, name, str(tool.get("description", "")), *specs, *asked])
@@ -39,12 +36,10 @@ def describe(tool: Record) -> str:
 def words(text: str) -> list[str]:
     """Lower-case words, endings cut off. An address, a file's name and a sum count as what they are, too."""
     text = re.sub(r"https?://\S+", " web page address url ", text)
-    text = re.sub(
-        r"[\w./~-]*\w\.[A-Za-z]\w{0,4}\b|(?<!\S)[.~]{0,2}/[\w./-]+", r"\g<0> file path ", text
-    )
-    text = re.sub(
-        r"\d[\d.,]*", " number ", re.sub(r"\d\s*[-+*/^%x]\s*\d", " calculate number ", text)
-    )
+    path = r"[\w./~-]*\w\.[A-Za-z]\w{0,4}\b|(?<!\S)[.~]{0,2}/[\w./-]+"
+    text = re.sub(path, r"\g<0> file path ", text)
+    text = re.sub(r"\d\s*[-+*/^%x]\s*\d", " calculate number ", text)
+    text = re.sub(r"\d[\d.,]*", " number ", text)
     found = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower())
     return [stem(w) for w in found if w not in COMMON]
 
