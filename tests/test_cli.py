@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agentlib import __version__, cli
+from agentlib.faults import Fault
 from vendors import ROOT
 
 PROGRAM = f'''"""probe - try what a program can do
@@ -169,3 +170,30 @@ def test_a_signal_that_the_caller_ignores_stays_ignored(tmp_path: Path) -> None:
     body = "os.kill(os.getpid(), 1); print('still here')"
     ran = run(tmp_path, body, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     assert ran.stdout == "still here\n"
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "0", "x", "", "1e10"])
+def test_a_number_that_makes_no_sense_is_refused(text: str) -> None:
+    parser = cli.parser("x - do x")
+    cli.options(parser, "--wait S  how long", wait=cli.number(0.5))
+    with pytest.raises(Fault, match="--wait"):
+        parser.parse_args([f"--wait={text}"])
+
+
+def test_options_are_a_table_of_lines() -> None:
+    parser = cli.parser("x - do x")
+    table = """
+    --name NAME    who
+        it is
+    -v, --verbose  say more
+    --tag WORD...  may be repeated
+    --size small|large  how large
+    --count N      how many
+    """.replace("\n    ", "\n")
+    cli.options(parser, table, count={"type": cli.count(1), "default": 3})
+    found = parser.parse_args(["-v", "--tag", "a", "--tag", "b", "--size", "small"])
+    assert (found.name, found.verbose, found.tag) == (None, True, ["a", "b"])
+    assert (found.size, found.count) == ("small", 3)
+    assert "who it is" in " ".join(parser.format_help().split())
+    with pytest.raises(Fault):
+        parser.parse_args(["--size", "huge"])

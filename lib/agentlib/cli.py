@@ -82,23 +82,28 @@ def options(group: Any, table: str, **details: Any) -> None:
         )
 
 
-def number(least: float, whole: bool = False) -> Callable[[str], float]:
-    """The type of an option whose value is a finite number, not under `least`; a whole one (int) where that is said."""
+def number(least: float, most: float = 1e9, kind: Callable[[str], float] = float) -> Any:
+    """The type of an option: a number from `least` to `most`."""
 
     def convert(text: str) -> float:
         import argparse
 
         try:
-            value = int(text) if whole else float(text)
+            value = kind(text)
         except ValueError:
             value = float("nan")
-        if not least <= value < 2**53:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a {'whole ' * whole}number from {least} on"
-            )
-        return value
+        if least <= value <= most:
+            return value
+        what = "whole number" if kind is int else "number"
+        why = "is too large" if value > most else f"is not a {what} from {least:g} on"
+        raise argparse.ArgumentTypeError(f"{text!r} {why}")
 
     return convert
+
+
+def count(least: int, most: int = 2**53 - 1) -> Any:
+    """The type of an option: a whole number from `least` to `most`."""
+    return number(least, most, int)
 
 
 def json_schema(text: str) -> Schema:

@@ -68,7 +68,7 @@ def options(argv: list[str], doc: str) -> Any:
         OPTIONS,
         lang={"default": "sh"},
         kind={"choices": schemas.KINDS, "metavar": None},
-        timeout={"type": float, "default": 3.0},
+        timeout={"type": cli.number(1e-3), "default": 3.0},
         sandbox={"default": "on"},
     )
     chosen = parser.parse_intermixed_args(

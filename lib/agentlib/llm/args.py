@@ -49,16 +49,11 @@ def parse(args: list[str], doc: str) -> Namespace:
     parser.add_argument(
         "request", nargs="*", help="the request; - reads standard input as plain text"
     )
-    positive, finite = cli.number(1, whole=True), cli.number(0)
-    numbers = {
-        "temperature": finite,
-        "timeout": finite,
-        "connect_timeout": finite,
-        "silence_timeout": finite,
-        "budget": cli.number(1e-9),
-        "max_tokens": positive,
-        "max_total_tokens": positive,
-    }
+    numbers = dict.fromkeys(
+        ("temperature", "timeout", "connect_timeout", "silence_timeout"), cli.number(0)
+    )
+    numbers |= {"budget": cli.number(1e-9)}
+    numbers |= dict.fromkeys(("max_tokens", "max_total_tokens"), cli.count(1))
     cli.options(
         parser,
         OPTIONS,
@@ -66,7 +61,7 @@ def parse(args: list[str], doc: str) -> Namespace:
         schema=cli.json_schema,
         option={"dest": "options", "type": option},
         fallback={"type": names, "default": []},
-        retries={"type": cli.number(0, whole=True), "default": inflight.RETRIES},
+        retries={"type": cli.count(0), "default": inflight.RETRIES},
         rate_limit=pace,
         **numbers,
     )

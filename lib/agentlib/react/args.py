@@ -82,28 +82,36 @@ def parser(doc: str) -> ArgumentParser:
         metavar="REQUEST",
         help="the request; - for: standard input is plain text",
     )
-    seconds, positive = cli.number(0.001), cli.number(1, whole=True)
-    cli.options(
-        made.add_argument_group("the agent"),
-        AGENT,
-        plugin_timeout={"type": seconds, "default": 30.0},
-    )
+    seconds, usd = cli.number(1e-9), cli.number(1e-9)
+    waits = {"type": seconds, "default": 30.0}
+    group = made.add_argument_group("the agent")
+    cli.options(group, AGENT, schema=cli.json_schema, plugin_timeout=waits)
     group = made.add_argument_group("the model (handed to agent-llm)")
-    cli.options(group, MODEL, temperature=float, max_tokens=int, budget=cli.number(1e-9))
+    numbers = {"max_tokens": cli.count(1), "max_total_tokens": cli.count(1), "retry": cli.count(0)}
+    cli.options(group, MODEL, temperature=cli.number(0), budget=usd, rate_limit=rate, **numbers)
     cli.options(
         made.add_argument_group("the run"),
         RUN,
-        max_iterations={"type": cli.number(0, whole=True), "default": 5},
-        max_parallel_tools={"type": positive, "default": 8},
+        max_iterations={"type": cli.count(0), "default": 5},
+        max_parallel_tools={"type": cli.count(1), "default": 8},
         timeout=seconds,
         tool_timeout=seconds,
-        context_window=positive,
+        context_window=cli.count(1),
     )
     flags.options(made.add_argument_group("consent and sandbox"))
-    cli.options(made.add_argument_group("many tasks"), BATCH, jobs=positive)
+    cli.options(made.add_argument_group("many tasks"), BATCH, jobs=cli.count(1))
     out = made.add_argument_group("what is printed")
     cli.options(out.add_mutually_exclusive_group(), OUT)
     return made
+
+
+def rate(text: str) -> str:
+    """A rate of agent-llm: N, N/s, N/m or N/h."""
+    amount, slash, unit = text.partition("/")
+    cli.number(1e-9)(amount)
+    if slash and unit not in ("s", "m", "h"):
+        raise ValueError
+    return text
 
 
 def parse(doc: str, args: list[str]) -> Namespace:
