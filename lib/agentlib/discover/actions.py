@@ -63,10 +63,8 @@ def register(files: list[str], file: str) -> int:
         name, description = answer[0]["name"], answer[0]["description"]
         inside = os.path.relpath(path, os.path.dirname(os.path.abspath(file)))
         if inside.startswith(os.pardir) and file != registry.users():
-            raise Fault(
-                "invalid_input",
-                f"{path}: not beneath the folder of {file}; --user enters it in your own",
-            )
+            why = f"{path}: not beneath the folder of {file}; --user enters it in your own"
+            raise Fault("invalid_input", why)
         binary = path if inside.startswith(os.pardir) else inside
         _change(file, registry.add, name, description, binary)
         stderr.warn(f"{name}: entered in {file}")

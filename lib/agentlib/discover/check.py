@@ -86,10 +86,8 @@ def _ask_twice(path: str, timeout: float) -> tuple[Outcome, Outcome, list[str]]:
             prefix="agent-check-", ignore_cleanup_errors=True
         ) as folder:
             ask = ([path], [f"--{trust.flag(path)}"], timeout, folder, "work")
-            patient, first = (
-                schemas.question(*ask, stdin=silent)[path],
-                schemas.question(*ask)[path],
-            )
+            patient = schemas.question(*ask, stdin=silent)[path]
+            first = schemas.question(*ask)[path]
             return patient, first, sorted(set(os.listdir(folder)) - {".cache"})
     finally:
         os.close(silent)

@@ -26,9 +26,8 @@ class Call:
         self.at = self.tries = 0  # which target; how often it was tried
         self.due = self.heard = 0.0
         self.spoken = self.flying = False  # a delta went out; it counts as in flight
-        self.kept: dict[
-            Recorder | Cache, Record
-        ] = {}  # where its answer is to be kept, and as what request
+        # where its answer is to be kept, and as what request
+        self.kept: dict[Recorder | Cache, Record] = {}
         self.deltas: list[Record] = []  # for that
         self.target: Target | None = None  # where it was sent last
 
@@ -53,13 +52,11 @@ class Limits:
         recorder: Recorder | None = None,
     ) -> None:
         self.timeout, self.silence, self.retries = timeout, silence, retries
-        self.pace, self.budgets, self.player, self.cache, self.recorder = (
-            pace,
-            budgets,
-            player,
-            cache,
-            recorder,
-        )
+        self.pace = pace
+        self.budgets = budgets
+        self.player = player
+        self.cache = cache
+        self.recorder = recorder
 
 
 def wait(error: Record, tries: int, retries: int, dice: float) -> float | None:

@@ -75,9 +75,8 @@ class Run:
             try:
                 self.dispatch.pool.process(self.router.target({}).provider)
             except Fault:
-                if self.text and os.isatty(
-                    0
-                ):  # else a record on standard input may still name another
+                # else a record on standard input may still name another
+                if self.text and os.isatty(0):
                     raise
 
     def plain(self) -> list[Record]:
@@ -109,20 +108,16 @@ class Run:
         else:
             self.size += len(line.raw)
             if self.size > records.LINE_CAP:
-                raise Fault(
-                    "limit_exceeded",
-                    f"line {line.number}: over {records.LINE_CAP >> 20} MiB and no request",
-                )
+                why = f"line {line.number}: over {records.LINE_CAP >> 20} MiB and no request"
+                raise Fault("limit_exceeded", why)
             self.held.append(line)
 
     def request(self, line: Line) -> None:
         """A `request` or `embed` record; with the first, what came before it is passed on."""
         kind = line.record["type"]
         if self.text:
-            raise Fault(
-                "invalid_input",
-                f"line {line.number}: `{kind}` records, and operands: use one of the two",
-            )
+            why = f"line {line.number}: `{kind}` records, and operands: use one of the two"
+            raise Fault("invalid_input", why)
         if not self.filter:
             self.filter = True
             for held in self.held:

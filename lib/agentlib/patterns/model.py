@@ -62,6 +62,5 @@ def value(text: str) -> Any:
     try:
         return records.loads(bare)
     except ValueError as bad:
-        raise Fault(
-            "bad_response", f"the model's answer is not JSON: {bad}: {text[:200]!r}"
-        ) from None
+        why = f"the model's answer is not JSON: {bad}: {text[:200]!r}"
+        raise Fault("bad_response", why) from None

@@ -71,10 +71,8 @@ def plan(
     known: frozenset[str] = frozenset(),
 ) -> list[Record]:
     """The steps for a request; asked again once, with what was wrong, where they break the rules."""
-    system, text = (
-        brief(args, tools),
-        transcript.text(material.message(request, pieces), joint="\n"),
-    )
+    system = brief(args, tools)
+    text = transcript.text(material.message(request, pieces), joint="\n")
     wrong: list[str] = []
     for _ in range(2):
         mend = (
@@ -104,10 +102,8 @@ def brief(args: Namespace, tools: list[Record]) -> str:
     )
     if args.rewoo:
         if not hands:
-            raise Fault(
-                "invalid_input",
-                "--rewoo: there are no tools on the stream; begin with agent-discover",
-            )
+            why = "--rewoo: there are no tools on the stream; begin with agent-discover"
+            raise Fault("invalid_input", why)
         return REWOO % (args.max_steps, hands)
     return str(
         PLAN % args.max_steps

@@ -103,11 +103,9 @@ def by_command(args: Namespace, output: str, leash: Leash) -> str:
     if ended.late:
         return f"the check `{args.check}` was ended after {args.timeout:g} s"
     said = ended.out.decode("utf-8", "replace").strip()[-SHOWN:]
-    return (
-        f"the check `{args.check}` ended with status {ended.status}:\n{said}"
-        if ended.status
-        else ""
-    )
+    if ended.status:
+        return f"the check `{args.check}` ended with status {ended.status}:\n{said}"
+    return ""
 
 
 def by_schema(file: str, output: str) -> str:
@@ -128,12 +126,9 @@ def by_model(args: Namespace, output: str) -> str:
         args, JUDGE, f"The measure: {args.critic}\n\nThe output:\n{output[:SHOWN]}", VERDICT
     )
     passed = isinstance(verdict, dict) and verdict.get("passed") is True
-    return (
-        ""
-        if passed
-        else str(verdict.get("why") if isinstance(verdict, dict) else verdict)
-        or "the critic said no"
-    )
+    if passed:
+        return ""
+    return str(verdict.get("why") if isinstance(verdict, dict) else verdict) or "the critic said no"
 
 
 def lesson(args: Namespace, output: str, why: str) -> str:

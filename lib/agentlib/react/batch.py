@@ -26,10 +26,8 @@ def run(
 ) -> int:
     """Run the tasks of the stream; the exit status: 0, 1 where a task failed, 2 where the stream broke off."""
     if session.file:
-        raise Fault(
-            "invalid_input",
-            "--transcript keeps one conversation: it does not go with `task` records",
-        )
+        why = "--transcript keeps one conversation: it does not go with `task` records"
+        raise Fault("invalid_input", why)
     return Batch(session, heard, words).run(first, stream)
 
 

@@ -224,10 +224,8 @@ class Run:
                 count = self._again(next(waiting), message)
                 self.add(message)
                 if count >= ENDED_AFTER:
-                    raise Fault(
-                        "limit_exceeded",
-                        f"the same call was made {count} times with the same result",
-                    )
+                    why = f"the same call was made {count} times with the same result"
+                    raise Fault("limit_exceeded", why)
 
     def _again(self, call: dict[str, Any], message: Record) -> int:
         """How often this very call gave this very result, one after another; the model is told of it."""

@@ -41,9 +41,8 @@ def _depth() -> int:
     text = os.environ.get("AGENT_DEPTH", "0")
     depth = int(text) if text.isdecimal() else 0
     if depth >= DEPTH:
-        raise Fault(
-            "limit_exceeded", f"agents call agents {depth} deep already: no further (AGENT_DEPTH)"
-        )
+        why = f"agents call agents {depth} deep already: no further (AGENT_DEPTH)"
+        raise Fault("limit_exceeded", why)
     return depth
 
 
@@ -61,9 +60,7 @@ def _ledger(usd: float | None) -> str:
     from agentlib import budget
 
     if budget.VARIABLE in os.environ:
-        raise Fault(
-            "invalid_input",
-            f"--budget: {budget.VARIABLE} is set already, its ledger is what may be spent",
-        )
+        why = f"--budget: {budget.VARIABLE} is set already, its ledger is what may be spent"
+        raise Fault("invalid_input", why)
     os.environ[budget.VARIABLE] = path = budget.create(usd, None)
     return path

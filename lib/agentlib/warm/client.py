@@ -84,10 +84,8 @@ class Client:
                 self._fault, self._ended = fault, True
                 return
         if len(self._typed) > records.LINE_CAP:
-            self._fault, self._ended = (
-                Fault("limit_exceeded", f"line {self._number + 1}: too long"),
-                True,
-            )
+            self._fault = Fault("limit_exceeded", f"line {self._number + 1}: too long")
+            self._ended = True
 
     def _line(self, raw: bytes) -> None:
         if not raw:
