@@ -10,6 +10,7 @@ from agentlib import cli, private, records, stderr
 from agentlib.faults import KINDS, Fault, Interrupted
 from agentlib.invoke.runner import Runner
 from agentlib.invoke.toolset import Tools
+from agentlib.lock import replace
 from agentlib.messages.transcript import File
 from agentlib.react import progress
 from agentlib.react.args import TO_MODEL
@@ -197,8 +198,7 @@ def _fields(answer: str, wanted: list[str]) -> str:
             raise Fault("bad_response", why) from None
         text = value if isinstance(value, str) else records.dumps(value)
         if file:
-            with open(file, "w", encoding="utf-8") as stream:
-                stream.write(text.rstrip("\n") + "\n")
+            replace(file, (text.rstrip("\n") + "\n").encode("utf-8", "replace"), 0o644)
         else:
             printed.append(text)
     return "\n".join(printed)
