@@ -83,19 +83,16 @@ class Player:
             return records.loads(raw)
         except ValueError as bad:
             if not cut(file):
-                raise Fault(
-                    "invalid_input", f"{self.path}: line {number}: not a tape: {bad}"
-                ) from None
+                why = f"{self.path}: line {number}: not a tape: {bad}"
+                raise Fault("invalid_input", why) from None
             return stderr.warn(f"{self.path}: its last line was cut off and is passed over")
 
     def _enter(self, line: Any, number: int) -> None:
         if not isinstance(line, dict) or line.get("type") != "exchange":
             return
         if not isinstance(line.get("request"), dict) or not isinstance(line.get("records"), list):
-            raise Fault(
-                "invalid_input",
-                f"{self.path}: line {number}: an exchange without request or records",
-            )
+            why = f"{self.path}: line {number}: an exchange without request or records"
+            raise Fault("invalid_input", why)
         self._answers.setdefault(key(canonical(line["request"])), []).append(line["records"])
 
     def find(self, asked: Record) -> list[Record]:

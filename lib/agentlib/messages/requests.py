@@ -9,11 +9,8 @@ from agentlib.types import Any, Record
 
 FILE_CAP = 32 * 1024 * 1024  # bytes of one image or document
 ROLES = ("system", "user", "assistant", "tool")
-SCHEMAS = (
-    "inputSchema",
-    "input_schema",
-    "parameters",
-)  # of a tool's arguments: MCP's name, Anthropic's, OpenAI's
+# of a tool's arguments: MCP's name, Anthropic's, OpenAI's
+SCHEMAS = ("inputSchema", "input_schema", "parameters")
 PARTS = ("text", "image", "document", "thinking")
 
 
@@ -145,9 +142,8 @@ def _file(part: Record) -> bytes:
         why = f"{part['type']} {part['path']}: {getattr(bad, 'strerror', None) or bad}"
         raise Fault("invalid_request", why) from None
     if len(data) > FILE_CAP:
-        raise Fault(
-            "invalid_request", f"{part['type']} {part['path']}: larger than {FILE_CAP >> 20} MiB"
-        )
+        why = f"{part['type']} {part['path']}: larger than {FILE_CAP >> 20} MiB"
+        raise Fault("invalid_request", why)
     return data
 
 

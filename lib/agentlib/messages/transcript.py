@@ -79,10 +79,8 @@ def result(call: dict[str, Any], content: str, kind: str | None = None) -> Recor
 def check(record: Record) -> Record:
     """The `message` record as it was read; Fault `invalid_input` where it could not be sent to a model."""
     if record.get("role") not in ("system", "user", "assistant", "tool"):
-        raise Fault(
-            "invalid_input",
-            f"a message with the role {record.get('role')!r}: it must be system, user, assistant or tool",
-        )
+        why = f"a message with the role {record.get('role')!r}: it must be system, user, assistant or tool"
+        raise Fault("invalid_input", why)
     if record["role"] == "tool" and not isinstance(record.get("tool_call_id"), str):
         raise Fault("invalid_input", "a message of a tool without tool_call_id")
     return record

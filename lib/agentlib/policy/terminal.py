@@ -49,9 +49,8 @@ def _asked(fd: int, text: str, seconds: float) -> str | None:
     import termios
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGTTIN, signal.SIG_IGN
-        )  # in the background: an error instead of a stop
+        # in the background: an error instead of a stop
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     data = text.encode("utf-8", "replace")
     while data:

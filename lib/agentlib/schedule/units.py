@@ -79,9 +79,8 @@ def secret(file: str) -> None:
     except OSError as bad:
         raise Fault("invalid_input", f"--keys {file}: {bad.strerror}") from None
     if not stat.S_ISREG(seen.st_mode) or seen.st_mode & 0o077:
-        raise Fault(
-            "invalid_input", f"--keys {file}: must be a file of mode 0600: chmod 600 {file}"
-        )
+        why = f"--keys {file}: must be a file of mode 0600: chmod 600 {file}"
+        raise Fault("invalid_input", why)
 
 
 def systemctl(*words: str) -> str | None:
@@ -137,15 +136,12 @@ def quoted(word: str) -> str:
 def cron_line(args: Namespace, argv: list[str]) -> int:
     """Print the line for the user to enter: a table that is written by machine can be lost by machine."""
     if args.keys:
-        raise Fault(
-            "invalid_input",
-            "--keys: cron reads no file of keys; config.toml can name a command that prints one",
-        )
+        why = "--keys: cron reads no file of keys; config.toml can name a command that prints one"
+        raise Fault("invalid_input", why)
     fields = cron_fields(seconds(args.every)) if args.every else args.at
     if len(fields.split()) != 5 or "\n" in fields:
-        raise Fault(
-            "invalid_input", f"--at {fields!r}: cron takes five fields, such as '0 8 * * 1-5'"
-        )
+        why = f"--at {fields!r}: cron takes five fields, such as '0 8 * * 1-5'"
+        raise Fault("invalid_input", why)
     run = f"cd {shlex.quote(os.path.abspath(args.folder))} && exec {shlex.join(argv)}"
     records.put(f"{fields} {run.replace('%', chr(92) + '%')}\n".encode())
     stderr.warn("nothing is scheduled yet: enter this line with `crontab -e`")
@@ -161,10 +157,8 @@ def cron_fields(interval: float) -> str:
         return f"0 */{minutes / 60:g} * * *"
     if minutes == 1440:
         return "0 0 * * *"
-    raise Fault(
-        "invalid_input",
-        "cron cannot say this interval: minutes that divide an hour, hours that divide a day",
-    )
+    why = "cron cannot say this interval: minutes that divide an hour, hours that divide a day"
+    raise Fault("invalid_input", why)
 
 
 def listing() -> int:

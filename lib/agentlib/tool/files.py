@@ -45,9 +45,8 @@ class Text(NamedTuple):
             return text.encode(self.encoding)
         except UnicodeEncodeError as bad:
             character = text[bad.start]
-            raise Fault(
-                "tool_error", f"the file is {self.encoding}, which has no {character!r}"
-            ) from None
+            why = f"the file is {self.encoding}, which has no {character!r}"
+            raise Fault("tool_error", why) from None
 
 
 MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))

@@ -30,13 +30,8 @@ STOPS = {  # the words that say that an answer is whole; any other says that it 
     "sensitive": "content_filter",
     "refusal": "refusal",
 }
-ERRORS = (
-    "detail",
-    "message",
-    "msg",
-    "error_message",
-    "errors",
-)  # of a chunk that is an error itself
+# of a chunk that is an error itself
+ERRORS = ("detail", "message", "msg", "error_message", "errors")
 
 
 class Gathered:
@@ -45,9 +40,8 @@ class Gathered:
     def __init__(self, name: str) -> None:
         self.name = name  # the provider's
         self.text, self.thinking, self.refusal = io.StringIO(), io.StringIO(), io.StringIO()
-        self.calls: list[
-            Record
-        ] = []  # {"index", "id", "name", "arguments": pieces of text, or an object, "type"}
+        # {"index", "id", "name", "arguments": pieces of text, or an object, "type"}
+        self.calls: list[Record] = []
         self.images: list[Record] = []  # of the model's own making
         self.details: list[Record] = []  # reasoning_details, to be brought back
         self.parts: list[Record] = []  # content that came as parts, Mistral's, to be brought back
@@ -75,9 +69,8 @@ class Gathered:
 
     def _choice(self, choice: Record) -> Iterator[Record]:
         if choice.get("index") or 0:
-            raise Fault(
-                "invalid_request", "the answer has more than one choice: ask without the option n"
-            )
+            why = "the answer has more than one choice: ask without the option n"
+            raise Fault("invalid_request", why)
         self.chosen = True
         if said := choice.get("delta") or choice.get("message"):
             yield from self._message(said)
@@ -312,10 +305,8 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
 
 def counted(told: Record) -> Record:
     """Our usage out of the dialect's."""
-    inputs, outputs = (
-        told.get("prompt_tokens_details") or {},
-        told.get("completion_tokens_details") or {},
-    )
+    inputs = told.get("prompt_tokens_details") or {}
+    outputs = told.get("completion_tokens_details") or {}
     cached = inputs.get(
         "cached_tokens", told.get("cached_tokens", told.get("prompt_cache_hit_tokens"))
     )
