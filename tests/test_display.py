@@ -51,6 +51,8 @@ def reply(body):
         return {{"text": TEXT, "tool_calls": [call, {{**call, "arguments": {{"path": "evil.txt"}}}}]}}
     if "response_format" in body:
         return json.dumps(value(body["response_format"]["json_schema"]["schema"]))
+    if "REVIEW" in said:
+        return json.dumps({{"issues": [TEXT], "suggestions": [], "score": 1}})
     if "software architect" in json.dumps(body) and "PATTERNS" in said:
         return json.dumps({{"advice": TEXT, "patterns": TEXT}})
     return TEXT
@@ -119,7 +121,7 @@ RUNS: dict[str, list[str]] = {
     ],
     "architect": ["architect hi", "architect FAIL", "architect --update-patterns PATTERNS"],
     "assistant": ["assistant hi", "assistant CALL"],
-    "code-reviewer": ["code-reviewer hi", "code-reviewer --json hi", "code-reviewer CALL"],
+    "code-reviewer": ["code-reviewer hi", "code-reviewer --json REVIEW", "code-reviewer CALL"],
     "commit-message": ["commit-message hi", "commit-message <evil.txt"],
     "coordinator": ["coordinator hi", f"coordinator -{EVIL}"],
     "monitor-agent": ["monitor-agent", "monitor-agent FAIL"],

@@ -47,7 +47,7 @@ class Router:
         env = os.environ.get
         self.providers, self.fallbacks, self.quiet = providers, fallbacks, quiet
         self.flags = Wish(provider, model, firm=True)
-        named = [env(f"AGENT_{what}") or env(f"LLM_{what}") for what in ("PROVIDER", "MODEL")]
+        named = env("AGENT_PROVIDER") or env("LLM_PROVIDER"), env("AGENT_MODEL") or env("LLM_MODEL")
         file = Wish(_str(config.get("provider")), _str(config.get("model")))
         self.rest = [Wish(_str(named[0]), _str(named[1])), file]
         self._found: dict[tuple[Any, ...], Target] = {}
