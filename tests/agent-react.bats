@@ -393,6 +393,8 @@ SH
     model '{"advice": "Split \u00e9", "patterns": "# P\nrule\n", "n": [1, 2]}'
     run -0 --separate-stderr agent-react --field advice --field n "Go" </dev/null
     equal $'Split é\n[1,2]' "$output"
+    run -0 --separate-stderr agent-react --field . "Go" </dev/null
+    equal '{"advice":"Split é","patterns":"# P\nrule\n","n":[1,2]}' "$output"
     run -0 --separate-stderr agent-react --field patterns=P.md --field advice "Go" </dev/null
     equal 'Split é' "$output"
     equal $'# P\nrule' "$(cat P.md)"

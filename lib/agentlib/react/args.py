@@ -66,7 +66,7 @@ BATCH = """
 OUT = """
 --json                 the `result` record instead of the answer's text
 --events               every record of the run as it happens
---field NAME[=FILE]...  of an answer in JSON (--schema) this field as text, or put into FILE
+--field NAME[=FILE]...  of an answer in JSON (--schema) this field (. for all) as text, or put into FILE
 --quiet                nothing; only the exit status tells
 """
 

@@ -192,7 +192,8 @@ def _fields(answer: str, wanted: list[str]) -> str:
     printed = []
     for name, _, file in (one.partition("=") for one in wanted):
         try:
-            value = records.loads(answer)[name]
+            value = records.loads(answer)
+            value = value if name == "." else value[name]
         except (ValueError, TypeError, LookupError):
             why = f"the answer is no JSON object with a field {name!r}"
             raise Fault("bad_response", why) from None
