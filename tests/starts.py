@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("lib/agentlib", "bin", "tools", "plugins", "providers")
+FOLDERS = ("lib", "bin", "tools", "plugins", "providers")
 MODULES = {  # what of a module starts a process; None: all of it
     "subprocess": r"Popen|run|call|check_\w+|get\w*output",
     "os": r"exec\w+|posix_spawnp?|spawn\w+|fork(pty)?|system|popen",
@@ -39,6 +39,7 @@ HOW = {
     "inside": "in the sandbox of the tool already, or as the tool that the user runs",
     "script": "a pipe with words of its own; the suite's folder is first on its PATH",
 }
+COMMON = (ROOT / "lib/agent.bash").read_text()  # what the agents in bash share
 SHELL = re.compile(r"#!.*\b(ba)?sh$")
 WORD = re.compile(r"[a-z_][a-z\d_.+-]*")
 KEYWORDS = set(
@@ -147,7 +148,7 @@ def called(node: ast.Call) -> str:
 def shell(text: str) -> set[str]:
     """The programs that a shell script runs by name: the first words of its commands."""
     text = re.sub(r"<<-?\s*'?(\w+)'?.*?^\t*\1$", "", text, flags=re.M | re.S)  # here-documents
-    functions = set(re.findall(r"^\s*([\w-]+)\s*\(\)", text, re.M))
+    functions = set(re.findall(r"^\s*([\w-]+)\s*\(\)", text + COMMON, re.M))
     text = re.sub(r"\$\{[^{}]*\}", "V", unquoted(text))
     found: set[str] = set()
     for piece in re.split(r"[\n;|&(){}`]|\$\(", text):
@@ -198,7 +199,7 @@ def found() -> dict[tuple[str, str], str]:
         if path.endswith(".py") or first.startswith("#!") and "python3" in first:
             for where, what in python(text):
                 places.setdefault((path, where), what)
-        elif SHELL.match(first):
+        elif SHELL.match(first) or path.endswith(".bash"):
             places[path, "(script)"] = " ".join(sorted(shell(text)))
         elif first.startswith("#!"):
             code = re.sub(r"(?m)^\s*(#|//|\*).*$", "", text)
