@@ -53,23 +53,24 @@ kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type
 
 @test "an answer with another id is believed for no request" {
     fake liar 'while read -r line; do response other lie; done'
-    run -111 agent-llm --provider liar --json hi </dev/null
+    run -111 --separate-stderr agent-llm --provider liar --json hi </dev/null
+    has "$stderr" "agent-llm: liar: answered a request that it was not given"
     equal '"bad_response"' "$(jq -c .kind <<<"$output")"
-    run -1 agent-llm --provider liar < <(request a x; request b x)
+    run -1 --separate-stderr agent-llm --provider liar < <(request a x; request b x)
     equal '[["a","bad_response"],["b","bad_response"]]' "$(kinds)"
 }
 
 @test "a line that is no record, or a response without message, is a bad response" {
     for said in 'echo nonsense' 'echo "[1]"' 'echo "{\"type\":\"response\",\"id\":\"1\"}"' 'echo "{\"type\":5,\"id\":\"1\"}"'; do
         fake odd "read -r line; $said; sleep 1"
-        run -111 agent-llm --provider odd --json hi </dev/null
+        run -111 --separate-stderr agent-llm --provider odd --json hi </dev/null
         equal '"bad_response"' "$(jq -c .kind <<<"$output")"
     done
 }
 
 @test "one final record is passed on, also where the provider writes two" {
     fake twice 'while read -r line; do response "$(id "$line")" fine; response "$(id "$line")" again; done; sleep 0.1'
-    run -0 agent-llm --provider twice < <(request a x)
+    run -0 --separate-stderr agent-llm --provider twice < <(request a x)
     equal 1 "${#lines[@]}"
 }
 
@@ -177,10 +178,10 @@ failing() {
 
 @test "a provider gets no variable that it did not ask for, and ours" {
     export LD_LIBRARY_PATH=/x PYTHONPATH=/x BASH_ENV=/x OPENAI_API_KEY=k NODE_OPTIONS=x GIT_CONFIG_COUNT=0 \
-        ECHO_MODE=wanted http_proxy=http://p AGENT_X=1 LC_ALL=C
+        ECHO_MODE=wanted http_proxy=http://p AGENT_X=1 AGENT_DEBUG=1 LC_ALL=C
     got=$(agent-llm --json "!env" </dev/null | jq -r '.message.content|fromjson|keys|join(" ")')
-    for name in LD_LIBRARY_PATH PYTHONPATH BASH_ENV OPENAI_API_KEY NODE_OPTIONS GIT_CONFIG_COUNT MARK; do lacks " $got " " $name "; done
-    for name in ECHO_MODE http_proxy AGENT_X LC_ALL PATH HOME; do has " $got " " $name "; done
+    for name in LD_LIBRARY_PATH PYTHONPATH BASH_ENV OPENAI_API_KEY NODE_OPTIONS GIT_CONFIG_COUNT MARK AGENT_X; do lacks " $got " " $name "; done
+    for name in ECHO_MODE http_proxy AGENT_DEBUG LC_ALL PATH HOME; do has " $got " " $name "; done
 }
 
 @test "a key is in no argument, record, message, tape or cache" {
@@ -271,4 +272,93 @@ print(os.wait4(child.pid, 0)[2].ru_maxrss // 1024)
 EOF
     equal 100000 "$(wc -l <out)"
     (($(<peak) < 60))
+}
+
+# peak COMMAND...: run it; its output and messages stay in `out` and `err`, its status in $status, its peak of memory (MiB) in $peak.
+peak() {
+    run "$ROOT/.venv/bin/python3" -c 'import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdin=0, stdout=open("out", "wb"), stderr=open("err", "wb"))
+_, status, used = os.wait4(child.pid, 0)
+print(os.waitstatus_to_exitcode(status), used.ru_maxrss // 1024)' "$@"
+    read -r status peak <<<"$output"
+}
+
+@test "an answer without end is cut off at 64 MiB, whatever its deltas are, in little memory" {
+    for what in "text 1" "text 60000" "thinking 1000" "other 1000"; do
+        peak agent-llm < <(request a "!flood $what"; request b fine)
+        equal 1 "$status"
+        equal '["error","limit_exceeded",true]' "$(grep '"id": *"a"' out | tail -1 | jq -c '[.type,.kind,.partial]')"
+        equal fine "$(grep '"id": *"b"' out | jq -r .message.content)"
+        (($(wc -c <out) < 70000000 && peak < 64))
+    done
+    peak agent-llm "!flood text 60000" </dev/null
+    equal "1 agent-llm: echo: its answer has more than 64 MiB" "$status $(<err)"
+    (($(wc -c <out) < 70000000 && peak < 64))
+    peak agent-llm --json "!flood text 60000" </dev/null
+    equal '1 ["error","limit_exceeded"]' "$status $(jq -c '[.type,.kind]' out)"
+    peak agent-react --json "!flood text 60000" </dev/null
+    equal '1 limit_exceeded' "$status $(jq -r .error.kind out)"
+    no_survivors 3
+}
+
+@test "records without end that belong to no request end the provider" {
+    fake chatty 'read -r line; exec yes "{\"type\":\"note\",\"text\":\"$(head -c 9000 /dev/zero | tr "\0" x)\"}"'
+    for more in "" --json; do
+        peak agent-llm --retries 0 --provider chatty $more hi </dev/null
+        has "$(cat out err)" "wrote more than 64 MiB that belong to no request"
+        equal 111 "$status"
+        ((peak < 64))
+    done
+    no_survivors 3
+}
+
+@test "what was not asked for is reported, and every request still gets its one answer" {
+    local lie='{"type":"response","id":"zz","message":{"role":"assistant","content":"lie"}}'
+    for line in "$lie" "${lie/\"zz\"/7}" "${lie/\"id\":\"zz\",/}" null '[]' '"x"' Loading '{"type":7}' '{"type":"error","id":"zz","kind":"auth"}'; do
+        run -0 --separate-stderr agent-llm < <(request a "!first $line"; request b "!slow 0.1")
+        equal 2 "${#lines[@]}"
+        equal '["a","b"]' "$(jq -sc 'map(select(.type=="response").id)|sort' <<<"$output")"
+        lacks "$output" '"lie"'
+        has "$stderr" "agent-llm: echo: "
+        equal 1 "${#stderr_lines[@]}"
+    done
+    run -0 --separate-stderr agent-llm --json "!first $lie" </dev/null
+    has "$output" '!first'
+    run -0 --separate-stderr agent-llm < <(request a !twice; request b "!slow 0.1"; request c x)
+    equal 3 "${#lines[@]}"
+}
+
+@test "an answer after its own error, and deltas after the end, are dropped" {
+    fake late 'while read -r line; do id=$(id "$line")
+        printf "{\"type\":\"error\",\"id\":\"%s\",\"kind\":\"invalid_request\",\"message\":\"no\"}\n" "$id"
+        response "$id" after; printf "{\"type\":\"delta\",\"id\":\"%s\",\"text\":\"after\"}\n" "$id"; done'
+    run -1 --separate-stderr agent-llm --provider late < <(request a x; request b x)
+    equal '[["a","invalid_request"],["b","invalid_request"]]' "$(kinds)"
+    equal 2 "${#lines[@]}"
+}
+
+@test "a provider that floods standard error is heard out, in little memory, and 16 KiB of it are shown" {
+    for length in lines line; do
+        peak agent-llm "!complain 100 $length" </dev/null
+        equal "0 !complain 100 $length" "$status $(<out)"
+        (($(wc -c <err) < 17000 && peak < 64))
+        equal "echo: writes more to standard error than is shown" "$(tail -1 err)"
+    done
+}
+
+@test "a list of models without end is cut off" {
+    fake lister '[ "$1" = --list-models ] && exec yes "{\"type\":\"model\",\"id\":\"m\"}"'
+    run -0 --separate-stderr agent-llm --provider lister --list-models
+    equal lister/lister-1 "$output"
+    has "$stderr" "prints more than is read"
+}
+
+@test "a ledger that is none is refused in one line, and nothing is asked" {
+    for content in '{}' '{"usd":-1}' '{"usd":"1"}' '{"usd":NaN}' '[]' '{"usd":1,"spent_usd":-9}' ''; do
+        printf %s "$content" >ledger
+        AGENT_BUDGET=ledger run -2 --separate-stderr agent-llm hi </dev/null
+        equal "" "$output"
+        equal 1 "${#stderr_lines[@]}"
+        has "$stderr" "agent-llm: AGENT_BUDGET: ledger: not a ledger: "
+    done
 }

@@ -74,7 +74,25 @@ def test_a_ledger_loses_no_entry_of_many_writers() -> None:
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", b"[]", None])
+DAMAGED = [
+    b"",
+    b"junk",
+    b"[]",
+    None,
+    b"{}",
+    b"null",
+    b'{"usd":null}',
+    b'{"usd":"9"}',
+    b'{"usd":-1}',
+]
+DAMAGED += [b'{"usd":true}', b'{"usd":NaN}', b'{"usd":1e999}', b'{"usd":1e300}', b'{"USD":1}']
+DAMAGED += [
+    b'{"usd":1,"spent_usd":%s}' % spent for spent in (b"-5", b"null", b'"0"', b"[]", b"-1e-9")
+]
+DAMAGED += [b'{"tokens":9,"largest_tokens":-9}', b'{"usd":1,"unpriced":7}', b'{"usd":1,"spent":0}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_ledger_is_refused_not_taken_for_no_budget(
     content: bytes | None, tmp_path: Path
 ) -> None:
@@ -84,3 +102,14 @@ def test_a_damaged_ledger_is_refused_not_taken_for_no_budget(
     with pytest.raises(Fault) as told:
         budget.Budget(path=str(path))
     assert told.value.kind == "invalid_input" and "agent-llm budget" in told.value.message
+
+
+def test_what_a_provider_says_of_its_cost_never_gives_anything_back() -> None:
+    for wrong in (-5, "-5", True, [1], 1e300):
+        one = budget.Budget(usd=1.0, tokens=100)
+        one.spend({"cost_usd": wrong, "usage": {"input_tokens": wrong, "output_tokens": 7}})
+        assert one.book["spent_usd"] == 0 and one.book["spent_tokens"] == 7
+        with pytest.raises(Fault, match="price of the model is not known"):
+            one.room(0)
+    one.spend({"cost_usd": 0.5, "usage": "none"})
+    assert one.book["spent_usd"] == 0.5

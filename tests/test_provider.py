@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -467,3 +468,27 @@ def test_orjson_is_loaded_at_the_second_request(count: int, loaded: bool) -> Non
         )
     assert done.stdout.count('"type":"response"') == count
     assert ("| orjson\n" in done.stderr) == loaded
+
+
+ENDLESS = {
+    "text": event({"content": "x" * 60000}),
+    "thinking": event({"reasoning_content": "x" * 60000}),
+    "arguments": event({"tool_calls": [{"index": 0, "function": {"arguments": "x" * 60000}}]}),
+    "nothing": event({"extra": "x" * 60000}),
+    "comments": b": " + b"x" * 60000 + b"\n\n",
+}
+
+
+@pytest.mark.parametrize("what", [*ENDLESS, "calls"])
+def test_a_stream_without_end_is_one_error(what: str) -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(STREAM)
+        for number in itertools.count():
+            call = {"index": number, "id": f"c{number}", "function": {"name": "t"}}
+            connection.sendall(ENDLESS.get(what) or event({"tool_calls": [call]}))
+
+    with serving(play) as server:
+        said = ask(server.address, stream=True)
+    assert said.final["kind"] == "limit_exceeded" and said.status == 0
+    assert said.final["partial"] is (what in ("text", "thinking"))
+    assert len(said.stdout) < 130 << 20

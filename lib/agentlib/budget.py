@@ -18,6 +18,8 @@ from agentlib.types import Any, Record
 
 VARIABLE = "AGENT_BUDGET"
 WORDS = {"usd": "{:g} USD", "tokens": "{:g} tokens"}
+AMOUNTS = tuple(f"{kind}{unit}" for unit in WORDS for kind in ("", "spent_", "largest_"))
+HUGE = 1e15  # no amount has so much
 CURE = f"make a ledger: export {VARIABLE}=$(agent-llm budget USD)"
 PRICE = 'give its price in config.toml ([prices."MODEL"]) or bound the tokens instead'
 
@@ -64,23 +66,44 @@ class Budget:
 
 def enter(book: dict[str, Any], response: Record) -> None:
     """Add a response's cost and tokens to the book."""
-    usage = response.get("usage") or {}
     cost = response.get("cost_usd")
-    if cost is None:
-        book["unpriced"] = str(response.get("model") or "the model")
-    tokens = sum(usage.get(name) or 0 for name in ("input_tokens", "output_tokens"))
-    for unit, amount in (("usd", cost or 0), ("tokens", tokens)):
+    if not is_amount(cost):
+        book["unpriced"], cost = str(response.get("model") or "the model"), 0
+    tokens = sum(count(response, name) for name in ("input_tokens", "output_tokens"))
+    for unit, amount in (("usd", cost), ("tokens", tokens)):
         book[f"spent_{unit}"] = round(book.get(f"spent_{unit}", 0) + amount, 12)
         book[f"largest_{unit}"] = max(book.get(f"largest_{unit}", 0), amount)
+
+
+def is_amount(value: Any) -> bool:
+    """Whether a foreign value is an amount of dollars or tokens: a number, not negative and not beyond all size."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < HUGE
+
+
+def count(response: Record, name: str) -> int | float:
+    """The tokens that a response says under this name; 0 for what is no number of tokens."""
+    usage = response.get("usage")
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if is_amount(value) else 0  # type: ignore[return-value]
+
+
+def _checked(book: Any) -> dict[str, Any]:
+    """The book if it is one; a ValueError says what is wrong, for no amount must ever pass as nothing spent."""
+    if not isinstance(book, dict) or all(book.get(unit) is None for unit in WORDS):
+        raise ValueError("it names no limit")
+    for name, value in book.items():
+        limit = name in WORDS and value is None
+        unpriced = name == "unpriced" and isinstance(value, str)
+        if not (limit or unpriced or name in AMOUNTS and is_amount(value)):
+            raise ValueError(f"{name[:40]} is {str(value)[:40]}")
+    return book
 
 
 def ledger(path: str, response: Record | None = None) -> dict[str, Any]:
     """The book of a ledger, with the response entered if there is one; refused, never taken for none, if damaged."""
     try:
         with locked(path, os.O_RDWR) as file:
-            book = records.loads(os.pread(file, 65536, 0).partition(b"\n")[0])
-            if not isinstance(book, dict):
-                raise ValueError("not an object")
+            book = _checked(records.loads(os.pread(file, 65536, 0).partition(b"\n")[0]))
             if response is not None:
                 enter(book, response)
                 rewrite(file, records.line(book))

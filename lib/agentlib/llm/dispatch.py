@@ -282,12 +282,14 @@ class Dispatch:
 
 def priced(response: Record, provider: Provider) -> Record:
     """The response with a cost: its own, else by the prices of the provider's schema."""
-    rates = (provider.schema.get("capabilities") or {}).get("cost_per_1k_tokens")
+    from agentlib import budget
+
+    capabilities = provider.schema.get("capabilities")
+    rates = capabilities.get("cost_per_1k_tokens") if isinstance(capabilities, dict) else None
     if response.get("cost_usd") is not None or not isinstance(rates, dict):
         return response
-    usage = response.get("usage") or {}
-    cost = sum(
-        (usage.get(f"{side}_tokens") or 0) * (rates.get(side) or 0) / 1000
-        for side in ("input", "output")
-    )
+    rate = {side: rates.get(side) or 0 for side in ("input", "output")}
+    if not all(map(budget.is_amount, rate.values())):
+        return response
+    cost = sum(budget.count(response, f"{side}_tokens") * rate[side] / 1000 for side in rate)
     return {**response, "cost_usd": cost}

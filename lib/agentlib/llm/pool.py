@@ -12,6 +12,7 @@ from agentlib.faults import Fault
 from agentlib.llm import keys
 from agentlib.process import status as process_status
 from agentlib.process.children import Child
+from agentlib.records import LINE_CAP
 from agentlib.types import TYPE_CHECKING, Any, Mapping, Protocol, Record
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Owner(Protocol):
 BACKLOG = 1 << 20  # bytes that wait for a slow provider before no more requests are read
 MARGIN = 1.0  # seconds that a provider has to report its own timeout before we do
 EARLY = 100  # answers that are kept for requests which are yet to come
+LEAST = 256  # bytes that a delta counts for where it has fewer: so many does it take in memory
+STRAYS = 3  # lines that belong to no call and are reported; more are dropped in silence
 FINAL = (
     "response",
     "embedding",
@@ -49,7 +52,8 @@ class Process(Child):
         self.provider = provider
         self.calls: dict[str, Call] = {}  # by the id on the wire
         self.late: set[str] = set()  # ids of calls that were given up: what still comes is dropped
-        self.strays = 0  # finals that belong to no call
+        self.strays = self.idle = 0  # lines that belong to no call, and bytes of those
+        self.lie = ""  # the last of them, for the message of a call that never gets its answer
         self.early: dict[
             str, bytes
         ] = {}  # finals that came before any request was given, by their ids
@@ -125,7 +129,7 @@ class Pool:
         try:
             record = records.loads(raw)
         except ValueError as bad:
-            return self._stray(child, f"wrote what is not JSON ({bad}): {excerpt(raw)}")
+            return self._stray(child, raw, f"wrote what is not JSON ({bad})")
         kind = record.get("type") if isinstance(record, dict) else None
         wire = record.get("id") if kind else None
         call = child.calls.get(wire) if isinstance(wire, str) else None
@@ -133,10 +137,15 @@ class Pool:
             self._unasked(child, kind, wire, raw)
         elif kind not in FINAL:
             call.heard = time.monotonic()
+            call.size += max(LEAST, len(raw) - len(str(wire)))
+            if call.size > LINE_CAP:
+                what = f"its answer has more than {LINE_CAP >> 20} MiB"
+                return self._give_up(child, str(wire), "limit_exceeded", what)
             record["id"] = call.id
             self.owner.said(call, record, raw if wire == call.id else None)
         else:
             del child.calls[str(wire)]
+            child.strays = 0
             record["id"] = call.id
             self._final(child, call, record, raw if wire == call.id else None)
             self._rest(child)
@@ -144,7 +153,7 @@ class Pool:
     def _unasked(self, child: Process, kind: Any, wire: Any, raw: bytes) -> None:
         """A line that belongs to no call: a lie if it is an answer."""
         if not isinstance(kind, str):
-            self._stray(child, f"wrote what is no record: {excerpt(raw)}")
+            self._stray(child, raw, "wrote what is no record")
         elif isinstance(wire, str) and wire in child.late:
             if kind in FINAL:
                 child.late.discard(wire)
@@ -155,16 +164,33 @@ class Pool:
                 raw  # it does not read what it is asked: the request is still on its way
             )
         elif kind in FINAL:
-            self._stray(child, f"answered a request that it was not given: {excerpt(raw)}")
-        elif kind != "delta":
+            self._stray(child, raw, "answered a request that it was not given")
+        elif self._bounded(child, raw) and kind != "delta":
             self.owner.other(raw)
 
-    def _stray(self, child: Process, what: str) -> None:
-        """Once there are as many lies as calls, no call can be hoped to get the truth."""
+    def _stray(self, child: Process, raw: bytes, what: str) -> None:
+        """A line that is no use to any call is reported. Each call may still get its answer; but once there are
+        as many lies as calls the provider gets no more to do: an honest one finishes what it has and ends."""
         child.strays += 1
-        if child.calls and child.strays >= len(child.calls):
-            self._fail_all(child, child.fault("bad_response", what))
+        child.lie = f"{what}: {excerpt(raw)}"
+        current = self._current.get(child.provider.path) is child
+        if child.strays <= STRAYS and (child.calls or current) and not self.quiet:
+            lie = keys.scrub(child.lie.encode(), self.out.secrets).decode()
+            stderr.warn(f"{child.provider.name}: {lie}")
+        if child.strays >= len(child.calls) > 0:
             self._retire(child)
+            child.finish()
+        self._bounded(child, raw)
+
+    def _bounded(self, child: Process, raw: bytes) -> bool:
+        """Whether its lines that belong to no call are still few; one that writes nothing else is ended."""
+        child.idle += len(raw)
+        if child.idle <= LINE_CAP:
+            return True
+        what = f"wrote more than {LINE_CAP >> 20} MiB that belong to no request"
+        self._fail_all(child, child.fault("bad_response", what))
+        self._retire(child)
+        return False
 
     def _final(self, child: Process, call: Call, record: Record, raw: bytes | None) -> None:
         field, shape = ("vectors", list) if call.embeds else ("message", dict)
@@ -191,6 +217,7 @@ class Pool:
             del self._current[child.provider.path]
         if child.calls:
             said = keys.scrub(child.tail, self.out.secrets).decode("utf-8", "replace").strip()
+            said = said or child.lie
             what = f"{process_status.words(status)} before it answered{': ' if said else ''}{said}"
             self._fail_all(child, child.fault(STATUSES.get(status, "bad_response"), what))
 
@@ -217,24 +244,23 @@ class Pool:
         now, self._swept = time.monotonic(), float("inf")
         for child in list(self._alive):
             for wire, call in list(child.calls.items()):
-                if self._expiry(call) <= now:
-                    del child.calls[wire]
-                    child.late.add(wire)
-                    self._late(child, call, now)
+                if call.due <= now:
+                    self._give_up(child, wire, "timeout", "no whole answer in time (--timeout)")
+                elif self._expiry(call) <= now:
+                    silent = f"nothing said for {now - call.heard:.0f} s (--silence-timeout)"
+                    self._give_up(child, wire, "timeout", silent)
             if child.calls:
                 self._watch_clocks(min(map(self._expiry, child.calls.values())))
             else:
                 self._rest(child)
 
-    def _late(self, child: Process, call: Call, now: float) -> None:
-        """A call that got no answer in time; its process is not trusted with another one."""
-        what = (
-            "no whole answer in time (--timeout)"
-            if call.due <= now
-            else f"nothing said for {now - call.heard:.0f} s (--silence-timeout)"
-        )
+    def _give_up(self, child: Process, wire: str, kind: str, what: str) -> None:
+        """A call that gets no answer, or too long a one; its process is not trusted with another one."""
+        call = child.calls.pop(wire)
+        child.late.add(wire)
         self._retire(child)
-        self.owner.failed(call, child.fault("timeout", what).record())
+        what += f"; it {child.lie}" if child.lie else ""
+        self.owner.failed(call, child.fault(kind, what).record())
 
     # -- the end
 

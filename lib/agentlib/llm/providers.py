@@ -120,27 +120,23 @@ def _names(folder: str) -> list[str]:
 
 
 PATIENCE = 30.0  # seconds for a vendor's list of models
+LIST_CAP = 4 << 20  # bytes of it
 
 
 def list_models(provider: Provider, config: Mapping[str, Any]) -> tuple[list[Record], str]:
     """(what `PROVIDER --list-models` prints, in a provider's own environment; why it prints nothing, in its words)."""
-    import subprocess
+    from agentlib.process import run
 
     env = keys.environment(provider.name, provider.schema, config)
-    command = [provider.path, "--list-models"]
+    options = {"args": [provider.path, "--list-models"], "env": env}
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PATIENCE,
-            env=env,
-            start_new_session=True,
-        )
-    except (OSError, subprocess.TimeoutExpired) as bad:
+        done = run.run(options, b"", PATIENCE, LIST_CAP, run.Leash())
+    except OSError as bad:
         return [], str(bad)
-    found = list(_models(done.stdout)) if done.returncode == 0 else []
-    clean = keys.scrub(done.stderr, keys.secrets(provider.schema, env))
+    if done.over or done.late:
+        return [], "it prints more than is read" if done.over else f"nothing in {PATIENCE:g} s"
+    found = list(_models(done.out)) if done.status == 0 else []
+    clean = keys.scrub(done.err, keys.secrets(provider.schema, env))
     return found, "".join(clean.decode("utf-8", "replace").strip().splitlines()[-1:])
 
 

@@ -14,6 +14,7 @@ from agentlib.types import Callable, Mapping, NoReturn, Sequence
 
 CHUNK = 256 * 1024  # bytes of one read
 TAIL = 2048  # bytes of a child's stderr that an error message shows
+MESSAGES = 16 * 1024  # bytes of its stderr that are passed on; the rest is read and dropped
 GRACE = 0.5  # seconds that a child has to end by itself after the end of its input
 HARD = 2.0  # seconds between TERM and KILL
 PDEATHSIG = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -34,7 +35,9 @@ class Child:
     ) -> None:
         self._loop, self._hear, self._complain, self._over = loop, hear, complain, over
         self._out, self._err = Splitter(), Splitter()
+        self._name, self._said = os.path.basename(argv[0]), 0  # bytes of stderr so far
         self._outbox = bytearray()
+        self._finishing = False  # its input ends where the outbox does
         self.tail = b""  # the end of what it wrote to stderr
         self.deaf = False  # it has closed its standard input
         self.alive = True
@@ -58,6 +61,12 @@ class Child:
         self._outbox += line
         if not waiting:
             self._write()
+
+    def finish(self) -> None:
+        """End of its input, once it has taken all that it was sent."""
+        self._finishing = True
+        if not self._outbox:
+            self._close_input()
 
     def close(self, grace: float = GRACE) -> None:
         """End of its input; TERM after `grace` seconds, KILL after HARD more."""
@@ -98,6 +107,8 @@ class Child:
             self.deaf = True
             self._outbox.clear()
         self._loop.forget(self._stdin)
+        if self._finishing:
+            self._close_input()
 
     def _close_input(self) -> None:
         if self._stdin >= 0:
@@ -143,12 +154,16 @@ class Child:
         except BlockingIOError:
             return False
         self.tail = (self.tail + data)[-TAIL:]
-        try:
-            lines = self._err.feed(data) if data else self._err.rest()
-        except Fault:
-            lines, self._err = [], Splitter()
-        for _, raw in lines:
-            self._complain(raw)
+        room, self._said = MESSAGES - self._said, self._said + len(data)
+        if room >= 0:
+            lines = self._err.feed(data[:room])
+            if not data or len(data) > room:
+                lines += self._err.rest()
+            for _, raw in lines:
+                self._complain(raw)
+            if len(data) > room:
+                more = f"{self._name}: writes more to standard error than is shown"
+                self._complain(more.encode())
         if not data:
             self._loop.forget(self._stderr)
         return bool(data)

@@ -17,7 +17,7 @@ from agentlib.messages import requests, transcript
 from agentlib.provider import http_call
 from agentlib.provider.answer import checked
 from agentlib.provider.exchange import Exchange, ending, streamed
-from agentlib.provider.http import Connection, Reply, Watch
+from agentlib.provider.http import BODY_CAP, Connection, Reply, Watch
 from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
+STREAM_CAP = (
+    2 * BODY_CAP
+)  # bytes of an answer in events, which wrap each word in some hundred bytes
 SPARE_FILES = 16  # open files that are no connections
 DEFAULTS = {
     "request": "default_model",
@@ -199,7 +202,7 @@ class Desk:
             page = http_call.excerpt(reply.beginning())
             raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
         if call.frames and media != "application/json":
-            items = _heard(call.frames(reply.chunks()), exchange.watch)
+            items = _heard(call.frames(_capped(reply.chunks())), exchange.watch)
             return streamed(exchange, request, self.stream(request, items))
         _, whole = self._functions(exchange)
         answer = whole(request, reply.document(many=bool(call.frames)))
@@ -281,6 +284,16 @@ def _room() -> int:
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return max(1, soft - SPARE_FILES)
+
+
+def _capped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The body of a stream; `limit_exceeded` where it has more than STREAM_CAP bytes."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > STREAM_CAP:
+            raise Fault("limit_exceeded", f"the answer has more than {STREAM_CAP >> 20} MiB")
+        yield chunk
 
 
 def _heard(items: Iterator[Any], watch: Watch) -> Iterator[Any]:

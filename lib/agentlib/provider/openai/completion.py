@@ -32,6 +32,7 @@ STOPS = {  # the words that say that an answer is whole; any other says that it 
 }
 # of a chunk that is an error itself
 ERRORS = ("detail", "message", "msg", "error_message", "errors")
+CALLS = 1000  # of tools in one answer: each delta is looked up among them
 
 
 class Gathered:
@@ -183,6 +184,8 @@ class Gathered:
                 return call
         call = {"index": place, "id": None, "name": "", "arguments": []}
         self.calls.append(call)
+        if len(self.calls) > CALLS:
+            raise Fault("limit_exceeded", f"the answer has more than {CALLS} calls of tools")
         return call
 
     def answer(self) -> Record:
