@@ -17,7 +17,7 @@ from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.launch.start import OTHER, Decision
 from agentlib.policy import terminal
-from agentlib.types import Any, Iterable, NamedTuple, Record
+from agentlib.types import Any, Iterable, Iterator, NamedTuple, Record
 
 
 class Rule(NamedTuple):
@@ -212,18 +212,35 @@ def _matches(rule: Rule, tool: Record, arguments: Any) -> bool:
 
 
 def _fits(arguments: Any, name: str, globs: tuple[str, ...], verdict: str) -> bool:
-    """Whether an argument (any element of a list) matches; an allow never matches a path with `..` in it."""
-    value = arguments.get(name) if isinstance(arguments, dict) else None
-    if value is None:
+    """Whether an argument matches: for an allow every part of it must, of which there is at least one.
+
+    No allow matches null, an empty list or object, nor a path with `..` in it. For a deny or ask any part is enough,
+    also the parts in a row, as a command would have them, or the whole as JSON.
+    """
+    if not isinstance(arguments, dict) or name not in arguments:
         return False
-    values = value if isinstance(value, list) else [value]
-    texts = [one if isinstance(one, str) else records.dumps(one) for one in values]
-    if verdict not in ("deny", "ask"):
-        return all(
-            any(fnmatchcase(text, glob) for glob in globs) and ".." not in text.split("/")
-            for text in texts
-        )
-    return any(fnmatchcase(text, glob) for text in texts for glob in globs)
+    parts = list(_parts(arguments[name]))
+    texts = [text for text in parts if text is not None]
+    if verdict in ("deny", "ask"):
+        texts += [" ".join(texts), records.dumps(arguments[name])]
+        return any(fnmatchcase(text, glob) for text in texts for glob in globs)
+    return len(texts) == len(parts) and all(
+        any(fnmatchcase(text, glob) for glob in globs) and ".." not in text.split("/")
+        for text in texts
+    )
+
+
+def _parts(value: Any) -> Iterator[str | None]:
+    """All strings, numbers and booleans in a value, as texts; None for null and for what is empty."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict) and value:
+        for one in value if isinstance(value, list) else [*value, *value.values()]:
+            yield from _parts(one)
+    elif value is None or isinstance(value, list | dict):
+        yield None
+    else:
+        yield records.dumps(value)
 
 
 def _literal(name: str) -> str:
