@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import docs
+from agentlib import environment
 from docs import ROOT
 
 SECTIONS = [
@@ -116,7 +117,9 @@ def test_the_environment_of_the_protocol_is_what_the_sources_read() -> None:
             if p.is_file() and p.suffix not in (".json", ".pyc")
         )
     )
-    assert names(section(PAGES["protocol"], "Environment")) == read
+    listed = names(section(PAGES["protocol"], "Environment"))
+    assert listed == read
+    assert environment.RUN == {name for name in listed if name.startswith("AGENT_")}
 
 
 @pytest.mark.parametrize("page", docs.pages(), ids=lambda p: p.name)

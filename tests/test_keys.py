@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agentlib import environment
 from agentlib.faults import Fault
 from agentlib.llm import keys
 
@@ -25,13 +26,14 @@ def test_the_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> No
         "A_KEY": "k",
         "OTHER_KEY": "o",
         "LD_PRELOAD": "x",
+        "AGENT_DEPTH": "1",
         "AGENT_X": "1",
         "HTTPS_PROXY": "p",
     }.items():
         monkeypatch.setenv(name, value)
     env = keys.environment("a", SCHEMA, {})
-    assert {"A_KEY", "AGENT_X", "HTTPS_PROXY", "PATH"} <= set(env)
-    assert not {"OTHER_KEY", "LD_PRELOAD"} & set(env)
+    assert {"A_KEY", "AGENT_DEPTH", "HTTPS_PROXY", "PATH"} <= set(env)
+    assert not {"OTHER_KEY", "LD_PRELOAD", "AGENT_X"} & set(env)
 
 
 def test_a_command_is_asked_only_where_no_variable_has_the_key(
@@ -52,19 +54,24 @@ def test_a_command_without_a_key_is_a_fault(command: Any) -> None:
 
 
 def test_secrets_are_keys_passwords_of_proxies_and_what_is_named_so() -> None:
-    schema = {"env": [*SCHEMA["env"], {"name": "AWS_SECRET_ACCESS_KEY"}, {"name": "AWS_REGION"}]}
+    listed = ("AWS_SECRET_ACCESS_KEY", "AWS_REGION", "LOGIN_COOKIE")
+    schema = {"env": [*SCHEMA["env"], *({"name": name} for name in listed)]}
     env = {
         "A_KEY": 'key"quoted',
         "A_URL": "http://host",
         "AWS_SECRET_ACCESS_KEY": "very-secret",
         "AWS_REGION": "eu-west-1",
         "http_proxy": "http://me:password@proxy:1",
+        "DATABASE_URL": "postgres://me:p@ssw0rd@db/x",
+        "LOGIN_COOKIE": "crumbs",
     }
     assert keys.secrets(schema, env) == {
         b'key"quoted',
         b'key\\"quoted',
         b"very-secret",
         b"password",
+        b"p@ssw0rd",
+        b"crumbs",
     }
     assert keys.scrub(b'a "key\\"quoted" password', keys.secrets(schema, env)) == b'a "***" ***'
 
@@ -92,3 +99,15 @@ def test_a_key_is_optional_where_one_of_the_variables_or_files_is_there(
     (tmp_path / "credentials").touch()
     assert not keys.required(schema)
     assert not keys.required({"env": [{"name": "X"}]}) and not keys.required({})
+
+
+def test_a_name_tells_a_secret() -> None:
+    secrets = (
+        "OPENAI_API_KEY GH_TOKEN DB_PASS PGPASSWORD APP_AUTH SENTRY_DSN OLD_DB_PWD LOGIN_COOKIE"
+    )
+    secrets += " RAILS_SESSION TLS_PRIVATE TLS_CERT github_token AWS_SECRET_ACCESS_KEY CREDS dsn"
+    plain = (
+        "PWD OLDPWD PATH DESKTOP_SESSION XDG_SESSION_TYPE SSH_AUTH_SOCK AUTHOR SSL_CERT_FILE DSNS"
+    )
+    assert [name for name in secrets.split() if not environment.secret(name)] == []
+    assert [name for name in plain.split() if environment.secret(name)] == []

@@ -248,6 +248,14 @@ def test_system_calls_that_lead_out_are_refused_with_eperm(place):
         assert told[name] == "EPERM", name
 
 
+SECRETS = (
+    "AGENT_TOKEN AGENT_PASS AGENT_AUTH AGENT_DSN AGENT_DB_PWD AGENT_COOKIE AGENT_SESSION".split()
+)
+SECRETS += (
+    "AGENT_PRIVATE AGENT_CERT AGENT_DATABASE_URL AGENT_MINE AGENT_ DATABASE_URL PASSWORD".split()
+)
+
+
 @everywhere
 def test_the_environment_holds_no_key(place):
     ran = place.shell(
@@ -259,7 +267,7 @@ def test_the_environment_holds_no_key(place):
             "LD_PRELOAD": "",
             "PYTHONPATH": "/x",
             "AGENT_DEPTH": "1",
-            "AGENT_TOKEN": "PLANTED",
+            **dict.fromkeys(SECRETS, "PLANTED"),
         },
     )
     names = {line.partition("=")[0] for line in ran.stdout.splitlines()}

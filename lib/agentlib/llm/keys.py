@@ -7,8 +7,10 @@ config.toml, `[keys]`, by the provider's or the variable's name: `openai = "pass
 from __future__ import annotations
 
 import os
+import re
 
 from agentlib import records
+from agentlib.environment import RUN, secret
 from agentlib.faults import Fault
 from agentlib.types import Any, Iterable, Mapping, Record
 
@@ -27,11 +29,12 @@ PLAIN = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
 )
-FAMILIES = ("LC_", "XDG_", "AGENT_")
+FAMILIES = ("LC_", "XDG_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SHORTEST = 6  # characters: a shorter value is no secret, and removing it would garble all text
 PATIENCE = 60.0  # seconds that a key's command has, for it may ask a person for a passphrase
 WORDLESS = b"***"
+PASSWORD = r"(?:://|^)[^/@\s:]*:([^/\s]*)@"  # of a proxy's or a database's address
 
 
 def variables(schema: Record) -> list[str]:
@@ -105,6 +108,7 @@ def environment(name: str, schema: Record, config: Mapping[str, Any]) -> dict[st
         variable: value
         for variable, value in os.environ.items()
         if variable in PLAIN
+        or variable in RUN
         or variable in listed
         or variable.startswith(FAMILIES)
         or variable.lower() in PROXIES
@@ -151,28 +155,21 @@ def fetch(word: str, argv: Any) -> str:
 
 
 def secrets(schema: Record, env: Mapping[str, str]) -> set[bytes]:
-    """What must never be written: the keys in a provider's environment, and passwords of proxies."""
+    """What must never be written: the keys in a provider's environment, and passwords in addresses."""
     found = [
         env[name]
         for entry in entries(schema)
-        if (name := entry["name"]) in env and (entry.get("key") or _private(name))
+        if (name := entry["name"]) in env and (entry.get("key") or secret(name))
     ]
-    for variable in env:
-        if variable.lower() in PROXIES and "@" in env[variable]:
-            found.append(env[variable].rpartition("@")[0].rpartition("/")[2].partition(":")[2])
+    found += [m[1] for value in env.values() for m in re.finditer(PASSWORD, value)]
     spelled = {word.strip() for word in found if len(word.strip()) >= SHORTEST}
     spelled |= {records.dumps(word)[1:-1] for word in spelled}  # as it stands inside JSON
     return {word.encode("utf-8", "surrogateescape") for word in spelled}
 
 
-def _private(variable: str) -> bool:
-    """Whether the name of a variable says that its value is a secret."""
-    return variable.endswith(("KEY", "SECRET", "TOKEN", "PASSWORD"))
-
-
 def scrub(data: bytes, hidden: Iterable[bytes]) -> bytes:
     """The bytes without any of the secrets."""
-    for secret in hidden:
-        if secret in data:
-            data = data.replace(secret, WORDLESS)
+    for word in hidden:
+        if word in data:
+            data = data.replace(word, WORDLESS)
     return data

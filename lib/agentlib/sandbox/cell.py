@@ -19,6 +19,7 @@ import os
 import sys
 import time
 
+from agentlib.environment import RUN
 from agentlib.faults import Fault
 from agentlib.sandbox import (
     apply,
@@ -373,20 +374,6 @@ def python() -> str:
 
 
 def environment(names: Iterable[str] = ()) -> dict[str, str]:
-    """What a tool gets of our environment: the usual few, the run's AGENT_*, and `names`, which the user granted."""
-    wanted = {
-        *USUAL,
-        *names,
-        *(name for name in os.environ if name.startswith("AGENT_") and not secret(name)),
-    }
-    return {
-        "PATH": os.defpath,
-        **{name: os.environ[name] for name in sorted(wanted) if name in os.environ},
-    }
-
-
-def secret(name: str) -> bool:
-    """Whether a variable of this name looks like one that holds a secret."""
-    return any(
-        word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
-    )
+    """What a tool gets of our environment: the usual few, the suite's own, and `names`, which the user granted."""
+    wanted = sorted({*USUAL, *RUN, *names} & os.environ.keys())
+    return {"PATH": os.defpath, **{name: os.environ[name] for name in wanted}}

@@ -1,0 +1,18 @@
+"""Variables of the environment by their names: the suite's own, which all that it starts may have, and secrets."""
+
+from __future__ import annotations
+
+import re
+
+_RUN = """BUDGET CONNECT_TIMEOUT DEBUG DEPTH EMBEDDINGS FETCH_PRIVATE LOCAL_MODEL MODEL MONITOR_INTERVAL NAMESPACE
+PROVIDER PROVIDER_PATH RECORD REPLAY SILENCE_TIMEOUT TIMEOUT TOOL_PATH WARM_MINUTES"""
+RUN = frozenset(f"AGENT_{word}" for word in _RUN.split())  # a user's other AGENT_* may be secrets
+_SECRET = re.compile(
+    "KEY|TOKEN|SECRET|PASS(?!THROUGH)|CREDENTIAL"
+    "|(?:^|_)(?:AUTH|CERT|COOKIE|CREDS?|DSN|PRIVATE|PWD|(?<!DESKTOP_)SESSION)$"
+)
+
+
+def secret(name: str) -> bool:
+    """Whether a variable of this name looks like one that holds a secret."""
+    return name not in ("PWD", "OLDPWD") and bool(_SECRET.search(name.upper()))
