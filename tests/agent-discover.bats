@@ -204,8 +204,70 @@ discover() { run --separate-stderr timeout 30 agent-discover "$@" </dev/null; }
     discover t open
     has "$stderr" "t/suid: runs with rights of another user"
     has "$stderr" "t/world: anyone may write to this file"
-    has "$stderr" "open/x: anyone may write to the folder"
+    has "$stderr" "agent-discover: open: anyone may write to $PWD/open: nothing in it is asked"
     equal "" "$output"
+}
+
+@test "a folder that anyone may write to, sticky or above, is left out of every search path, with one line" {
+    mkdir -p sticky deep/inner well
+    for file in sticky/a sticky/b deep/inner/c well/d; do named "$file"; done
+    chmod 1777 sticky
+    chmod 777 deep
+    ln -s "$PWD/deep/inner/c" well/c
+    ln -s "$PWD/sticky" link
+    export AGENT_TOOL_PATH=$PWD/sticky:$PWD/deep/inner:$PWD/well:$PWD/link
+    discover
+    equal d "$(jq -r .name <<<"$output")"
+    equal "agent-discover: AGENT_TOOL_PATH: anyone may write to $PWD/sticky; left out
+agent-discover: AGENT_TOOL_PATH: anyone may write to $PWD/deep; left out
+agent-discover: AGENT_TOOL_PATH: anyone may write to $PWD/link; left out
+agent-discover: $PWD/well/c: anyone may write to the folder $PWD/deep: not asked (chmod o-w)" "$stderr"
+    for operand in sticky/a ./sticky deep/inner ./well/c; do
+        discover "$operand"
+        equal "126 " "$status $output"
+    done
+    run -127 agent-discover a </dev/null
+    PATH=$PWD/deep/inner:$PATH discover --path
+    has "$stderr" "agent-discover: PATH: anyone may write to $PWD/deep; left out"
+    lacks "$output" "\"$PWD/deep"
+}
+
+@test "relative and empty entries of a search path are left out, each with one line" {
+    mkdir tools
+    named tools/here
+    named dot
+    chmod 755 .
+    AGENT_TOOL_PATH=tools:.:: discover
+    equal 1 "$status"
+    equal "" "$output"
+    equal 4 "${#stderr_lines[@]}"
+    has "$stderr" "AGENT_TOOL_PATH: '.' is not an absolute folder; left out"
+    has "$stderr" "AGENT_TOOL_PATH: 'an empty entry' is not an absolute folder; left out"
+    AGENT_TOOL_PATH=tools run -127 agent-discover here </dev/null
+    PATH=.::tools:$PATH discover --path
+    lacks "$output" '"path":"tools'
+    has "$stderr" "PATH: 'tools' is not an absolute folder"
+}
+
+@test "controls and marks of direction in the texts of a schema are shown as code points, and values stay as they are" {
+    cat >evil.json <<'END'
+{"name":"evil","title":"a\u001b]0;x\u0007\nb","description":"\u001b[2J\u202egpj\u009b1m\bline\r\nnext\tcaf\u00e9\ud83d\udc69\u200d\ud83d\udcbb\udb40\udc41","tags":["\u001b"],"annotations":{"title":"\u2066"},
+"inputSchema":{"type":"object","properties":{"enum":{"description":"\u001b","enum":["\u001b"]},"description":{"title":"\u200b","description":"\ufeff","default":"\u001b","pattern":"\u0007"}}}}
+END
+    printf '#!/bin/sh\n# agent-schema\ncat <<"END"\n%s\nEND\n' "$(jq -c . evil.json)" | executable evil
+    discover ./evil
+    lacks "$output" "$(printf '\u202e')"
+    equal '{"title":"a\\u001b]0;x\\u0007 b","description":"\\u001b[2J\\u202egpj\\u009b1m\\u0008line\nnext\tcafé👩\u200d💻\\U000e0041","tags":["\\u001b"]}' \
+        "$(jq -c '{title,description,tags}' <<<"$output" | sed 's/\xe2\x80\x8d/\\u200d/')"
+    equal '["\\u2066","\\u001b",["\u001b"],"\\u200b","\\ufeff","\u001b","\u0007"]' \
+        "$(jq -c '[.annotations.title] + (.inputSchema.properties | [.enum.description, .enum.enum, .description["title", "description", "default", "pattern"]])' <<<"$output")"
+    printf '#!/bin/sh\n# agent-schema\nprintf %%s "{\\"name\\":\\"long\\",\\"description\\":\\"$(head -c 20000 /dev/zero | tr "\\0" x)\\"}"\n' | executable long
+    discover ./long
+    equal 8000 "$(jq '.description | length' <<<"$output")"
+    printf '#!/bin/sh\n# agent-schema\nd=$(head -c 700 /dev/zero | tr "\\0" "[")\necho "{\\"name\\":\\"deep\\",\\"description\\":\\"x\\",\\"x\\":$d$d$(echo "$d$d" | tr "[" "]")}"\n' | executable deep
+    discover ./deep
+    equal 126 "$status"
+    has "$stderr" "nested too deeply"
 }
 
 @test "FIFOs, sockets, dangling and looping links, folders are skipped, with the reason under --verbose" {

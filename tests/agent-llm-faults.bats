@@ -74,6 +74,24 @@ kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type
     equal 1 "${#lines[@]}"
 }
 
+@test "a provider that anyone may change, or of a relative folder, is not asked" {
+    fake mine 'read -r line; response "$(id "$line")" fine'
+    chmod o+w "$SCRATCH/providers/mine"
+    run -100 --separate-stderr agent-llm --provider mine hi </dev/null
+    has "$stderr" "mine: anyone may write to this file: not asked"
+    chmod o-w "$SCRATCH/providers/mine"
+    chmod 1777 "$SCRATCH/providers"
+    run -100 --separate-stderr agent-llm --provider "$SCRATCH/providers/mine" hi </dev/null
+    has "$stderr" "anyone may write to the folder $SCRATCH/providers"
+    run -100 --separate-stderr agent-llm --provider mine hi </dev/null
+    has "$stderr" "agent-llm: AGENT_PROVIDER_PATH: anyone may write to $SCRATCH/providers; left out"
+    chmod 755 "$SCRATCH/providers"
+    run -0 agent-llm --provider mine hi </dev/null
+    cd "$SCRATCH"
+    AGENT_PROVIDER_PATH=providers run -100 --separate-stderr agent-llm --provider mine hi </dev/null
+    has "$stderr" "'providers' is not an absolute folder; left out"
+}
+
 @test "a file that cannot be run says why, and is not tried again" {
     fake plain 'echo x'
     chmod -x "$SCRATCH/providers/plain"

@@ -24,6 +24,37 @@ registry() {
 discover() { run --separate-stderr timeout 30 agent-discover "$@" </dev/null; }
 tool() { run --separate-stderr timeout 30 "$ROOT/tools/$1" "${@:3}" <<<"$2"; }
 
+@test "what is never closed in a registry hides nothing, before it or after it" {
+    agent bin/one One
+    local entry='## one\n\n- **Binary**: bin/one\n'
+    for text in "\`\`\`npm test\`\`\` runs\n$entry" "\`\`\`sh\nnever\n$entry" "$entry\`\`\`sh\n" "<!-- never\n$entry" "$entry<!-- never" \
+        "~~~~\n$entry~~~\n" "<!-- a\n\`\`\`\n-->\n$entry" "\`\`\`\n<!--\n\`\`\`\n$entry" "<!-- one --> and more\n$entry" \
+        "\xef\xbb\xbf$entry" "${entry//\\n/\\r\\n}" "${entry//\\n/\\r}" "   ## one ##\n  - **Binary**: bin/one\n"; do
+        printf %b "$text" >AGENTS.md
+        discover --agents one
+        equal "0 one" "$status $(jq -r .name <<<"$output")"
+    done
+    for text in "\`\`\`\n$entry\`\`\`\n" "  ~~~~\n$entry  ~~~~\n" "<!--\n$entry-->\n" "    ## one\n    - **Binary**: bin/one\n" "## a\u2028$entry"; do
+        printf %b "$text" >AGENTS.md
+        discover --agents one
+        equal 1 "$status"
+    done
+}
+
+@test "an agent that was entered is listed, once, and taken out byte for byte, whatever stands before it" {
+    agent ag Ag
+    for text in '# P\n\n```npm test``` runs.\n' '# P\n\n```sh\nnever closed\n' '# P\n\n<!-- never closed\n' '\xef\xbb\xbf# P\n' '# P\r\n'; do
+        printf %b "$text" | tee before >AGENTS.md
+        discover --register ag
+        discover --agents ag
+        equal 0 "$status"
+        run -2 agent-discover --register ag </dev/null
+        equal 1 "$(grep -c '^## ag' AGENTS.md)"
+        discover --unregister ag
+        cmp before AGENTS.md
+    done
+}
+
 @test "an entry is a second-level heading with a Binary bullet; listing it runs nothing" {
     agent bin/one "One" "touch MARKER"
     cat >AGENTS.md <<'END'

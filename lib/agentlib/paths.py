@@ -10,6 +10,7 @@ from agentlib.faults import Fault
 NAME = "agentutils"
 # the checkout, or the installed tree
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+_LEFT_OUT: set[tuple[str, str]] = set()  # of search paths, as it was told
 _XDG = {
     "config": ("XDG_CONFIG_HOME", ".config"),
     "data": ("XDG_DATA_HOME", ".local/share"),
@@ -78,6 +79,44 @@ def private(folder: str) -> str:
 
 def folders(variable: str, kind: str) -> list[str]:
     """The folders to look in for `kind` (`tools`, `providers`): the variable's, else the user's and the suite's."""
-    if given := os.environ.get(variable):
-        return [p for p in given.split(os.pathsep) if p]
-    return [os.path.join(place("data"), kind), os.path.join(TOP, kind)]
+    given = os.environ.get(variable)
+    default = os.pathsep.join((os.path.join(place("data"), kind), os.path.join(TOP, kind)))
+    return sound(variable if given else kind, given or default)
+
+
+def sound(name: str, search: str) -> list[str]:
+    """The folders of a search path. Relative ones and those that anyone may change are left out, each with a word."""
+    kept = []
+    for folder in search.split(os.pathsep):
+        if not os.path.isabs(folder):
+            what = f"{folder or 'an empty entry'!r} is not an absolute folder"
+        elif open_to_all := exposed(folder):
+            what = f"anyone may write to {open_to_all}"
+        else:
+            kept.append(folder)
+            continue
+        if (name, what) not in _LEFT_OUT:
+            _LEFT_OUT.add((name, what))
+            from agentlib import stderr
+
+            stderr.warn(f"{name}: {what}; left out")
+    return kept
+
+
+def exposed(folder: str) -> str:
+    """The folder, or one above it, by which anyone may put files there; '' where there is none.
+
+    Above it a sticky one, like /tmp, is none: what is in it can be moved by its owner alone."""
+    for path in dict.fromkeys((os.path.abspath(folder), os.path.realpath(folder))):
+        safe = 0
+        while True:
+            try:
+                mode = os.stat(path).st_mode
+            except OSError:
+                mode = 0
+            if mode & stat.S_IWOTH and not mode & safe:
+                return path
+            if path == os.path.dirname(path):
+                break
+            path, safe = os.path.dirname(path), stat.S_ISVTX
+    return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from agentlib import paths, stderr
+from agentlib import paths
 from agentlib.schema import schemas
 from agentlib.types import Iterator, Record
 
@@ -38,17 +38,8 @@ def listing() -> bytes:
 def search_path() -> list[str]:
     """The folders of PATH, each once. Relative ones and those anyone may write to are left out, with a word."""
     found: dict[str, str] = {}
-    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        if not os.path.isabs(folder):
-            stderr.warn(f"PATH: {folder or 'an empty entry'!r} is not an absolute folder; left out")
-            continue
-        try:
-            mode = os.stat(folder).st_mode
-        except OSError:
-            continue
-        if mode & stat.S_IWOTH:
-            stderr.warn(f"PATH: anyone may write to {folder}; left out")
-        elif stat.S_ISDIR(mode):
+    for folder in paths.sound("PATH", os.environ.get("PATH", os.defpath)):
+        if os.path.isdir(folder):
             found.setdefault(os.path.realpath(folder), folder)
     return list(found.values())
 
@@ -141,7 +132,7 @@ def name_lines(pages: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in ran.stdout.decode("utf-8", "replace").splitlines():
         page, _, entry = line.partition(': "')
-        found.setdefault(page, entry.removesuffix('"').partition(" - ")[2][:200])
+        found.setdefault(page, schemas.printable(entry.removesuffix('"').partition(" - ")[2][:200]))
     return found
 
 

@@ -17,7 +17,7 @@ class Candidate(NamedTuple):
     named: bool
 
 
-NOT_FOUND = 127  # exit status
+NOT_FOUND, UNUSABLE = 127, 126  # exit status
 
 
 def homes(kind: str) -> list[str]:
@@ -25,7 +25,8 @@ def homes(kind: str) -> list[str]:
     if kind == "provider":
         return paths.folders("AGENT_PROVIDER_PATH", "providers")
     if kind == "plugin":
-        return [os.path.join(top, "plugins") for top in (paths.place("data"), paths.TOP)]
+        tops = (paths.place("data"), paths.TOP)
+        return paths.sound("plugins", os.pathsep.join(os.path.join(top, "plugins") for top in tops))
     tools = paths.folders("AGENT_TOOL_PATH", "tools")
     return tools if kind == "tool" else [*tools, os.path.join(paths.TOP, "bin")]
 
@@ -55,7 +56,7 @@ def of(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate],
                 found.setdefault(one.path, one)
         except Fault as fault:
             stderr.warn(fault.message)
-            status = NOT_FOUND
+            status = NOT_FOUND if fault.kind == "not_found" else max(status, UNUSABLE)
     return list(found.values()), status
 
 
@@ -87,7 +88,10 @@ def expand(operand: str) -> Iterator[Candidate]:
 
 
 def folder(path: str) -> Iterator[Candidate]:
-    """The files in a folder, hidden ones left out, sorted by name."""
+    """The files in a folder, hidden ones left out, sorted by name. A Fault for one that anyone may change."""
+    if open_to_all := paths.exposed(path):
+        what = f"anyone may write to {open_to_all}: nothing in it is asked (chmod o-w)"
+        raise Fault("tool_denied", f"{path}: {what}")
     try:
         names = sorted(name for name in os.listdir(path) if name[0] != ".")
     except OSError as bad:

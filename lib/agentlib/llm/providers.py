@@ -54,6 +54,8 @@ class Providers:
         if name not in self._known:
             path = self._path(name)
             told = schemas.ask([path])[path]
+            if isinstance(told, Fault) and told.kind == "tool_denied":
+                raise Fault(told.kind, f"{path}: {told.message}", provider=name)
             schema = told[0] if isinstance(told, list) and told else {}
             self._known[name] = Provider(os.path.basename(path), path, schema)
         return self._known[name]

@@ -56,7 +56,7 @@ def save(cache: Cache, new: dict[str, list[bytes]]) -> None:
 
 
 def _title(body: bytes) -> bytes:
-    return b"agentutils schemas %b %d" % (__version__.encode(), crc32(body))
+    return b"agentutils schemas 2 %b %d" % (__version__.encode(), crc32(body))
 
 
 def _file() -> str:

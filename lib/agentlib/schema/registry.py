@@ -38,8 +38,11 @@ class Entry(NamedTuple):
 
 FILE = "AGENTS.md"
 SIZE = 1 << 20  # bytes of a registry
-_HEADING = re.compile(r"(#{1,2})[ \t]+(.*?)[ \t]*#*[ \t]*$")
-_BULLET = re.compile(r"[-*+][ \t]+\*\*([^*:]+):?\*\*:?[ \t]*(.*)$")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_COMMENT = "<!--"
+_OPENING = re.compile(rf" {{0,3}}({_COMMENT}|`{{3,}}(?=[^`]*$)|~{{3,}})")
+_HEADING = re.compile(r" {0,3}(#{1,2})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$")
+_BULLET = re.compile(r" {0,3}[-*+][ \t]+\*\*([^*:]+):?\*\*:?[ \t]*(.*)$")
 
 
 def sources() -> list[str]:
@@ -185,21 +188,29 @@ def _entries(text: str, file: str) -> Iterator[Entry]:
 
 
 def _visible(text: str) -> Iterator[tuple[int, str]]:
-    """(offset, line) of the lines that are no fenced code and no comment."""
-    at, fence, comment = 0, "", False
-    for line in text.splitlines(keepends=True):
-        bare = line.rstrip("\r\n")
-        mark = re.match(r" {0,3}(`{3,}|~{3,})", bare)
-        if fence:
-            if mark and mark[1].startswith(fence) and not bare.strip().strip(fence[0]):
-                fence = ""
-        elif comment or bare.lstrip().startswith("<!--"):
-            comment = "-->" not in bare
-        elif mark:
-            fence = mark[1]
-        else:
+    """(offset, line) of the lines that are no fenced code and no comment, as CommonMark reads them; but what is never
+    closed hides nothing. A byte order mark is no part of the first line."""
+    lines = _LINE.findall(text)
+    shown, unclosed = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines], set[str]()
+    at = hidden = 0  # offset of the line; number of the first one that is seen again
+    for number, bare in enumerate(shown):
+        if number >= hidden and (mark := _OPENING.match(bare)) and mark[1] not in unclosed:
+            rest = range(number + (mark[1] != _COMMENT), len(lines))
+            end = next((n for n in rest if _closes(shown[n], mark[1])), -1)
+            hidden = end + 1
+            if end < 0:
+                unclosed.add(mark[1])
+        if number >= hidden:
             yield at, bare
-        at += len(line)
+        at += len(lines[number])
+
+
+def _closes(line: str, mark: str) -> bool:
+    """Whether a line ends the comment or the fenced code that began with this mark."""
+    if mark == _COMMENT:
+        return "-->" in line
+    bare = line.strip(" \t")
+    return bare.startswith(mark) and not bare.strip(mark[0]) and line[:4] != "    "
 
 
 def _entry(title: str, lines: list[str], file: str, start: int, end: int) -> Iterator[Entry]:

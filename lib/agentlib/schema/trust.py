@@ -21,9 +21,11 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
 
     folders: what was found out about folders already (one dict for many calls).
     """
-    folder = path.rpartition("/")[0] or os.path.dirname(path)
-    if folder not in folders:
-        folders[folder] = _open_to_all(folder)
+    places = {os.path.dirname(path)}
+    if os.path.islink(path):
+        places.add(os.path.dirname(os.path.realpath(path)))
+    for folder in places - folders.keys():
+        folders[folder] = paths.exposed(folder)
     try:
         seen = os.stat(path)
     except OSError as bad:
@@ -36,7 +38,9 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
         raise Skipped("invalid_input", f"is {_file_type(seen.st_mode)}, not an executable file")
     if not seen.st_mode & 0o111:
         raise Skipped("invalid_input", "not executable (chmod +x)")
-    refused = folders[folder]
+    refused = ""
+    if found := [folders[folder] for folder in places if folders[folder]]:
+        refused = f"anyone may write to the folder {found[0]}: not asked (chmod o-w)"
     if seen.st_mode & stat.S_IWOTH:
         refused = "anyone may write to this file: not asked (chmod o-w)"
     if seen.st_mode & (stat.S_ISUID | stat.S_ISGID):
@@ -44,17 +48,6 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
     if refused:
         raise (Fault if marked(path) else Skipped)("tool_denied", refused)
     return seen
-
-
-def _open_to_all(folder: str) -> str:
-    """Why no file of this folder may be run: others may put theirs there (in a sticky one, like /tmp, only add)."""
-    try:
-        mode = os.stat(folder or ".").st_mode
-    except (OSError, ValueError):
-        return ""  # the file's own stat says it
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        return f"anyone may write to the folder {folder or '.'}: not asked (chmod o-w)"
-    return ""
 
 
 def _file_type(mode: int) -> str:
