@@ -146,8 +146,49 @@ sources() { jq -r 'select(.type=="context").source' <<<"$1" | xargs; }
 
 @test "a pipe given as a file does not hang" {
     mkfifo p
-    run timeout 5 agent-context p </dev/null
-    [ "$status" -ne 124 ]
+    run -111 timeout 5 agent-context p </dev/null
+    has "$output" "p: nobody writes to this pipe"
+}
+
+@test "a pipe is read until its writer ends, also one that starts late or pauses, but not for ever" {
+    run -0 --separate-stderr agent-context <(sleep 0.3; printf 'one\n'; sleep 0.3; printf 'two\n') </dev/null
+    equal $'one\ntwo' "$(jq -r .text <<<"$output")"
+    run -0 agent-context <(true) </dev/null
+    mkfifo pipe
+    { sleep 0.3; echo late >pipe; } &
+    run -0 --separate-stderr agent-context pipe </dev/null
+    wait
+    equal late "$(jq -r .text <<<"$output")"
+    cat >soon.py <<'END'
+import sys
+sys.path.insert(0, sys.argv[1])
+from agentlib.context import load
+from agentlib.faults import Fault
+load.SILENCE = 0.3
+try:
+    load.load("pipe")
+except Fault as fault:
+    print(fault.kind, fault.message)
+END
+    { printf x; sleep 2; } >pipe &
+    equal "timeout pipe: its writer keeps silent, and has not ended" "$(python3 soon.py "$ROOT/lib")"
+    wait
+    run -1 --separate-stderr agent-context /dev/zero </dev/null
+    has "$stderr" "/dev/zero: over 20 MiB"
+}
+
+@test "a repository that git does not read says why" {
+    ((EUID == 0)) || skip "only root can make a folder another user's"
+    git init -q theirs
+    echo x | tee theirs/seen theirs/hidden >/dev/null
+    echo hidden >theirs/.gitignore
+    chown -R 65534 theirs
+    run -0 --separate-stderr agent-context theirs </dev/null
+    equal theirs/seen "$(jq -r .source <<<"$output")"
+    has "$stderr" "agent-context: theirs: git: detected dubious ownership"
+    cd theirs
+    run -2 agent-context --diff </dev/null
+    has "$output" "--diff: detected dubious ownership"
 }
 
 @test "what holds secrets is left out, by name or content, and named; as an operand it is an error" {

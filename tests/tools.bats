@@ -210,6 +210,42 @@ END
     fails 1 "search_files: nosuch: no such file or folder"
 }
 
+@test "search_files takes a name with folders, ** and braces, and says what it could not search" {
+    mkdir -p src/a/b lib
+    for file in src/a/x.ts src/a/b/y.tsx src/z.c lib/z.h; do echo needle >"$file"; done
+    while read -r name found; do
+        tool search_files "$(jq -cn --arg name "$name" '{text:"needle",name:$name}')"
+        output=${output//:1: needle/}
+        equal "$name: $found" "$name: ${output//$'\n'/ }"
+    done <<'END'
+**/*.ts src/a/x.ts
+src/**/*.ts src/a/x.ts
+src/a/x.ts src/a/x.ts
+./src/a/* src/a/x.ts
+src/ src/z.c src/a/x.ts src/a/b/y.tsx
+*.{ts,tsx} src/a/x.ts src/a/b/y.tsx
+{src,lib}/*.[ch] lib/z.h src/z.c
+[!l].c src/z.c
+**/b/** src/a/b/y.tsx
+x nothing found
+END
+    tool search_files '{"text":"needle","path":"src","name":"a/*.ts"}'
+    equal "src/a/x.ts:1: needle" "$output"
+    printf 'caf\xe9' >latin
+    head -c 11000000 /dev/zero | tr '\0' x >large
+    printf 'one\x0btwo\r\nthree needle\n' >lines
+    tool search_files '{"text":"needle","path":"lines"}'
+    equal "lines:2: three needle" "$output"
+    tool search_files '{"text":"nowhere"}'
+    equal "nothing found
+[not searched: 1 larger than 10 MiB, 1 not UTF-8 text]" "$output"
+    if ((EUID)); then
+        chmod 0 latin src/a
+        tool search_files '{"text":"nowhere"}'
+        has "$output" "2 Permission denied"
+    fi
+}
+
 @test "search_files ends a pattern that takes for ever" {
     python3 -c 'print("a" * 40 + "b")' >letters
     sed 's/^MATCHES, WIDTH, SECONDS = .*/MATCHES, WIDTH, SECONDS = 200, 300, 1/' "$ROOT/tools/search_files" >hasty

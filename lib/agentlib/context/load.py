@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import stat
+import time
 
 from agentlib.faults import Fault
 from agentlib.types import Record
@@ -15,18 +18,51 @@ IMAGES = {
     b"GIF89a": "image/gif",
 }
 CAP = 20 * 1024 * 1024  # bytes of one file
+WRITER = 3.0  # seconds until the writer of a named pipe has come
+SILENCE, WHOLE = 30.0, 300.0  # seconds that a pipe may keep silent, and take
 
 
 def load(path: str, source: str | None = None) -> Record:
     """The `context` record of a file. Fault where it holds nothing that a model can read."""
     try:
-        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
-            data = file.read(CAP + 1)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            data = _read(fd, path)
+        finally:
+            os.close(fd)
     except OSError as bad:
         raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
     if len(data) > CAP:
         raise Fault("limit_exceeded", f"{path}: over {CAP >> 20} MiB")
     return record(data, source or path, os.path.abspath(path))
+
+
+def _read(fd: int, path: str) -> bytes:
+    """The bytes of a file, one over CAP at most; of a pipe until its writer ends, SILENCE and WHOLE seconds at most."""
+    poll, data, begin = select.poll(), bytearray(), time.monotonic()
+    poll.register(fd, select.POLLIN)
+    while len(data) <= CAP:
+        took = time.monotonic() - begin
+        try:
+            piece = os.read(fd, 1 << 20)
+        except BlockingIOError:
+            if not poll.poll(max(0.0, min(SILENCE, WHOLE - took)) * 1000):
+                raise Fault(
+                    "timeout", f"{path}: its writer keeps silent, and has not ended"
+                ) from None
+            continue
+        if not piece and (data or not _waits(fd, path, poll)):
+            break
+        if not piece and took > WRITER:
+            raise Fault("timeout", f"{path}: nobody writes to this pipe")
+        data += piece
+    return bytes(data[: CAP + 1])
+
+
+def _waits(fd: int, path: str, poll: select.poll) -> bool:
+    """Whether this is a named pipe that no writer has come to so far: it seems to be at its end. Waits a moment."""
+    named = stat.S_ISFIFO(os.fstat(fd).st_mode) and "pipe:" not in os.path.realpath(path)
+    return named and all(event & select.POLLIN for _, event in poll.poll(50))
 
 
 def record(data: bytes, source: str, path: str | None = None, media_type: str = "") -> Record:

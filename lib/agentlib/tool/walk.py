@@ -6,7 +6,7 @@ import glob
 import os
 import subprocess
 
-from agentlib import secrets
+from agentlib import secrets, stderr
 from agentlib.faults import Fault
 from agentlib.types import Iterator
 
@@ -23,8 +23,8 @@ GIT = [
 ]
 
 
-def git(*args: str, folder: str = ".") -> bytes | None:
-    """What git prints, None where it fails or is not there."""
+def git(*args: str, folder: str = ".", said: list[str] | None = None) -> bytes | None:
+    """What git prints, None where it fails or is not there; why goes to `said`."""
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(
@@ -37,6 +37,8 @@ def git(*args: str, folder: str = ".") -> bytes | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
+    if done.returncode and said is not None:
+        said += done.stderr.decode("utf-8", "replace").removeprefix("fatal: ").splitlines()[:1]
     return done.stdout if done.returncode == 0 else None
 
 
@@ -45,6 +47,9 @@ def diff(revision: str, secrets_too: bool = False) -> str:
     of files whose names are those of secrets."""
     if revision.startswith("-"):
         raise Fault("invalid_input", f"--diff {revision}: not a revision")
+    said: list[str] = []
+    if git("rev-parse", "--git-dir", said=said) is None:
+        raise Fault("invalid_input", f"--diff: {''.join(said) or 'git does not answer'}")
     less = [] if secrets_too else [f":(top,exclude,glob,icase)**/{name}" for name in secrets.NAMES]
     text = git("diff", "--no-ext-diff", "--no-textconv", "--no-color", revision, "--", ":/", *less)
     if text is None:
@@ -66,7 +71,11 @@ def expand(operand: str) -> list[str]:
 
 def folder(path: str) -> Iterator[str]:
     """The files of a folder, by name, less what is hidden or ignored."""
-    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=path)
+    said: list[str] = []
+    options = ("-z", "--cached", "--others", "--exclude-standard")
+    listed = git("ls-files", *options, folder=path, said=said)
+    if said and "not a git repository" not in said[0]:
+        stderr.warn(f"{path}: git: {said[0]}; .gitignore files are heeded without it")
     names = _walk(path) if listed is None else sorted(set(os.fsdecode(listed).split("\0")) - {""})
     for name in names:
         full = os.path.normpath(os.path.join(path, name))
