@@ -29,8 +29,7 @@ def schema(doc: str, **fields: Any) -> Schema:
     return {"name": name, "description": purpose[:1].upper() + purpose[1:], **fields}
 
 
-def parser(doc: str, usage: str | None = None) -> ArgumentParser:
-    """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
+def _parser_class() -> type[ArgumentParser]:
     import argparse
 
     argparse._ = str  # type: ignore[attr-defined]  # no translation: gettext would load locale, 1.3 ms
@@ -39,9 +38,27 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
         def error(self, message: str) -> NoReturn:
             raise Fault("invalid_input", f"{message}; see '{program()} --help'")
 
+        def parse_intermixed_args(self, args: Sequence[str]) -> Any:  # type: ignore[override]
+            """With `--`, which argparse loses here: what stands behind it are operands, also with a dash."""
+            cut = args.index("--") if "--" in args else len(args)
+            behind = [f"\0{w}" if w[0:1] == "-" != w else w for w in args[cut + 1 :]]
+            found = super().parse_intermixed_args([*args[:cut], *behind])
+            for name, value in vars(found).items():
+                if isinstance(value, list):
+                    plain = [w.removeprefix("\0") if isinstance(w, str) else w for w in value]
+                    setattr(found, name, plain)
+            return found
+
+    return Parser
+
+
+def parser(doc: str, usage: str | None = None) -> ArgumentParser:
+    """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
     name, purpose = headline(doc)
     rest = doc.strip().partition("\n")[2].strip("\n")
-    made = Parser(
+    import argparse
+
+    made = _parser_class()(
         prog=name,
         usage=usage,
         description=f"{name} - {purpose}",

@@ -83,10 +83,13 @@ def waiting() -> bool:
     return True
 
 
-def plain() -> Record:
-    """The `input` record that wraps all of standard input, read as plain text (the operand `-`)."""
+def plain(terminal: bool = True) -> Record:
+    """The `input` record that wraps all of standard input, read as plain text (the operand `-`).
+
+    At a terminal that is what is typed until Ctrl-D; terminal=False, for a stage of an agent: nothing.
+    """
     data = b""
-    if sys.stdin is not None and not sys.stdin.isatty():
+    if sys.stdin is not None and (terminal or not sys.stdin.isatty()):
         data = sys.stdin.buffer.read(LINE_CAP + 1)
     if len(data) > LINE_CAP:
         raise Fault("limit_exceeded", f"standard input: more than {LINE_CAP >> 20} MiB of text")

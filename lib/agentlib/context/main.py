@@ -24,7 +24,7 @@ def main(args: Namespace) -> int:
         return skills.read(args.skills)
     plain = "-" in args.what
     if plain:
-        records.write(records.plain())
+        records.write(records.plain(terminal=False))
     else:
         for line in records.read():
             records.put(line.raw + b"\n")

@@ -104,7 +104,7 @@ def stage(operands: list[str], status: int) -> int:
     """Standard input, behind the tools: plain text where an operand says so, else a record stream."""
     threading.Thread(target=end_with_reader, daemon=True).start()
     if "-" in operands:
-        records.write(records.plain())
+        records.write(records.plain(terminal=False))
     else:
         for line in records.read():
             records.put(line.raw + b"\n")

@@ -1,0 +1,94 @@
+#!/usr/bin/env bats
+# every program: `--` ends the options, numbers that make no sense are wrong usage, `-` at a terminal is what is typed
+# shellcheck disable=SC2016  # the scripts in single quotes are for another shell
+load helper
+load llm
+
+@test "what stands behind -- is an operand, also with a dash, and is read as no option" {
+    echoing
+    echo hi >./-notes.txt
+    for program in agent-llm agent-react; do
+        for words in --verbose --help "--model x" -x; do
+            # shellcheck disable=SC2086  # one word an operand
+            run -0 --separate-stderr "$program" -- $words </dev/null
+            equal "$words" "$output"
+        done
+    done
+    run -0 agent-llm --json -- --json </dev/null
+    has "$output" '"--json"'
+    run -0 agent-context -- -notes.txt </dev/null
+    has "$output" '"hi'
+    agent-memory -- remember -k -v
+    agent-memory remember --tag t -- --tag -w
+    equal -v "$(agent-memory recall -- -k)"
+    equal -w "$(agent-memory recall -- --tag)"
+    printf '#!/bin/sh\necho "{\\"name\\":\\"x\\",\\"description\\":\\"agent-schema\\"}"\n' >./-x
+    chmod +x ./-x
+    equal x "$(agent-discover -- -x </dev/null | jq -r .name)"
+}
+
+@test "an agent takes what stands behind -- as its request" {
+    model 'Done'
+    for agent in text-processor code-reviewer architect security-scanner assistant monitor-agent coordinator; do
+        run --separate-stderr timeout 60 "$agent" -- '- buy milk' </dev/null
+        lacks "$stderr" option
+        lacks "$stderr" unrecognized
+    done
+}
+
+@test "numbers that make no sense are wrong usage in every program, told in one line" {
+    while read -r program options; do
+        for value in nan inf -1 x; do
+            for option in $options; do
+                run --separate-stderr timeout 20 "$program" "$option=$value" -- true </dev/null
+                equal "2 1 $program $option $value" "$status ${#stderr_lines[@]} $program $option $value"
+                lacks "$stderr" Traceback
+            done
+        done
+    done <<'END'
+agent-llm --temperature --max-tokens --retries --timeout --connect-timeout --silence-timeout --rate-limit --budget --max-total-tokens
+agent-react --temperature --max-tokens --rate-limit --retry --budget --max-total-tokens --max-iterations --timeout --tool-timeout --max-parallel-tools --context-window --jobs --plugin-timeout
+agent-execute --jobs --timeout --retry
+agent-vote --runs --jobs --timeout
+agent-reflect --tries --timeout
+agent-plan --max-steps
+agent-context --max-tokens --max-file-tokens
+agent-memory --limit --max-tokens --wait
+agent-every --count
+agent-discover --timeout
+END
+    for none in "agent-react --timeout" "agent-execute --timeout" "agent-execute --jobs" "agent-vote --runs" "agent-context --max-tokens"; do
+        # shellcheck disable=SC2086  # program and option
+        run -2 timeout 20 $none 0 -- true </dev/null
+    done
+    for time in 99999999999d nan -1s 1e9d; do
+        run -2 timeout 20 agent-every "$time" --count 1 -- true </dev/null
+        lacks "$output" "internal error"
+    done
+}
+
+@test "the operand - at a terminal is what is typed until Ctrl-D" {
+    echoing
+    cat >type.py <<'END'
+import os, pty, subprocess, sys
+master, slave = pty.openpty()
+child = subprocess.Popen(sys.argv[1:], stdin=slave, stdout=subprocess.PIPE)
+os.write(master, b"typed words\n\4")
+print(child.communicate(timeout=20)[0].decode())
+END
+    has "$(python3 type.py agent-llm -)" "typed words"
+    has "$(python3 type.py agent-react - 'Say it')" "typed words"
+    python3 type.py agent-memory remember key -
+    equal "typed words" "$(agent-memory recall key)"
+}
+
+@test "monitor-agent bears programs that are not there or fail" {
+    model 'def reply(body):
+    return "seen " + " ".join(word for word in ("cores: ", "free is not installed") if word in str(body))'
+    mkdir few
+    for name in bash env dirname readlink nproc python3 cat head tail timeout basename sh; do ln -s "$(command -v "$name")" few/; done
+    printf '#!/bin/sh\nexit 3\n' >few/df
+    chmod +x few/df
+    run -0 --separate-stderr env PATH="$PWD/few" "$ROOT/bin/monitor-agent" </dev/null
+    equal "seen cores:  free is not installed" "$output"
+}
