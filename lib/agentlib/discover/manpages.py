@@ -115,6 +115,8 @@ def name_lines(pages: list[str]) -> dict[str, str]:
     import shutil
     import subprocess
 
+    from agentlib.display import visible
+
     program = shutil.which("lexgrog", path=os.defpath)
     if not program or not pages:
         return {}
@@ -132,7 +134,7 @@ def name_lines(pages: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in ran.stdout.decode("utf-8", "replace").splitlines():
         page, _, entry = line.partition(': "')
-        found.setdefault(page, schemas.printable(entry.removesuffix('"').partition(" - ")[2][:200]))
+        found.setdefault(page, visible(entry.removesuffix('"').partition(" - ")[2][:200]))
     return found
 
 

@@ -28,7 +28,6 @@ INVOKES = ("json", "text", "argv", "jsonl")
 _OURS = ("type", "command", "args", "parameters", "input_schema")  # not passed on from a schema
 _TEXTS = {"title": 200, "description": 8000, "tags": 100, "$comment": 1000}  # characters at most
 _VALUES = ("enum", "const", "default", "examples")  # of arguments: kept as they are
-_USUAL = "\n\t\u200c\u200d"  # line ends, and what joins letters or signs
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -123,29 +122,17 @@ def tool(schema: Record, path: str) -> Record:
 
 
 def _visible(value: Any, key: str = "") -> Any:
-    """A schema whose texts for people and models hold nothing that a terminal obeys or hides, and have an end."""
+    """A schema whose texts for people and models have an end, and code points for what a terminal obeys or hides."""
     if isinstance(value, str) and key in _TEXTS:
         text = " ".join(value.split()) if key in ("title", "tags") else value
-        return printable(text)[: _TEXTS[key]]
+        from agentlib.display import visible
+
+        return visible(text)[: _TEXTS[key]]
     if isinstance(value, list) and key not in _VALUES:
         return [_visible(one, key) for one in value]
     if isinstance(value, dict):
         return {name: _visible(one, name) for name, one in value.items()}
     return value
-
-
-def printable(text: str) -> str:
-    """A foreign text: controls, marks of direction and what is never seen as code points (\\u001b)."""
-    from unicodedata import category
-
-    return "".join(
-        char
-        if char in _USUAL or category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else f"\\u{ord(char):04x}"
-        if ord(char) < 0x10000
-        else f"\\U{ord(char):08x}"
-        for char in text.replace("\r\n", "\n")
-    )
 
 
 def faults(schema: object) -> list[str]:
