@@ -111,3 +111,5 @@ def test_a_name_tells_a_secret() -> None:
     )
     assert [name for name in secrets.split() if not environment.secret(name)] == []
     assert [name for name in plain.split() if environment.secret(name)] == []
+    assert environment.secret("DATABASE_URL", "postgres://me:p@ss@db/x")
+    assert not environment.secret("DATABASE_URL", "postgres://db:5432/x")

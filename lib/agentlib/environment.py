@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 
-_RUN = """BUDGET CONNECT_TIMEOUT DEBUG DEPTH EMBEDDINGS FETCH_PRIVATE LOCAL_MODEL MODEL MONITOR_INTERVAL NAMESPACE
+_RUN = """BUDGET CONNECT_TIMEOUT DEBUG DENY DEPTH EMBEDDINGS FETCH_PRIVATE LOCAL_MODEL MODEL MONITOR_INTERVAL NAMESPACE
 PROVIDER PROVIDER_PATH RECORD REPLAY SILENCE_TIMEOUT TIMEOUT TOOL_PATH WARM_MINUTES"""
 RUN = frozenset(f"AGENT_{word}" for word in _RUN.split())  # a user's other AGENT_* may be secrets
+PASSWORD = re.compile(r"(?:://|^)[^/@\s:]*:([^/\s]+)@")  # of a proxy's or a database's address
 _SECRET = re.compile(
     "KEY|TOKEN|SECRET|PASS(?!THROUGH)|CREDENTIAL"
     "|(?:^|_)(?:AUTH|CERT|COOKIE|CREDS?|DSN|PRIVATE|PWD|(?<!DESKTOP_)SESSION)$"
 )
 
 
-def secret(name: str) -> bool:
-    """Whether a variable of this name looks like one that holds a secret."""
-    return name not in ("PWD", "OLDPWD") and bool(_SECRET.search(name.upper()))
+def secret(name: str, value: str = "") -> bool:
+    """Whether a variable looks by its name like one that holds a secret, or its value is an address with a password."""
+    named = name not in ("PWD", "OLDPWD") and _SECRET.search(name.upper())
+    return bool(named or PASSWORD.search(value))

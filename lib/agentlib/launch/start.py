@@ -61,8 +61,10 @@ def cell(
 
 def keyless(granted: Iterable[str] = ()) -> dict[str, str]:
     """Our environment for a plugin: without what looks like a secret, a provider's key above all; but `granted`."""
-    from agentlib.sandbox.cell import secret
+    from agentlib.environment import secret
 
     return {
-        name: value for name, value in os.environ.items() if name in granted or not secret(name)
+        name: value
+        for name, value in os.environ.items()
+        if name in granted or not secret(name, value)
     }

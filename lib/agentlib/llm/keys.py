@@ -7,10 +7,9 @@ config.toml, `[keys]`, by the provider's or the variable's name: `openai = "pass
 from __future__ import annotations
 
 import os
-import re
 
 from agentlib import records
-from agentlib.environment import RUN, secret
+from agentlib.environment import PASSWORD, RUN, secret
 from agentlib.faults import Fault
 from agentlib.types import Any, Iterable, Mapping, Record
 
@@ -34,7 +33,6 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SHORTEST = 6  # characters: a shorter value is no secret, and removing it would garble all text
 PATIENCE = 60.0  # seconds that a key's command has, for it may ask a person for a passphrase
 WORDLESS = b"***"
-PASSWORD = r"(?:://|^)[^/@\s:]*:([^/\s]*)@"  # of a proxy's or a database's address
 
 
 def variables(schema: Record) -> list[str]:
@@ -161,7 +159,7 @@ def secrets(schema: Record, env: Mapping[str, str]) -> set[bytes]:
         for entry in entries(schema)
         if (name := entry["name"]) in env and (entry.get("key") or secret(name))
     ]
-    found += [m[1] for value in env.values() for m in re.finditer(PASSWORD, value)]
+    found += [m[1] for value in env.values() for m in PASSWORD.finditer(value)]
     spelled = {word.strip() for word in found if len(word.strip()) >= SHORTEST}
     spelled |= {records.dumps(word)[1:-1] for word in spelled}  # as it stands inside JSON
     return {word.encode("utf-8", "surrogateescape") for word in spelled}
