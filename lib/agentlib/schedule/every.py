@@ -23,7 +23,6 @@ from agentlib.types import Iterator, Namespace
 
 KILL = 2.0  # seconds between TERM and KILL
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-MOST = 1e9  # seconds, 31 years; a wait beyond what the system can count would end the program
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -34,7 +33,7 @@ def seconds(text: str) -> float:
         raise Fault(
             "invalid_input", f"{text!r} is not a time: a number and one of s m h d, such as 10m"
         )
-    return amount
+    return float(found[1]) * UNITS[found[2]]
 
 
 def main(args: Namespace) -> int:
