@@ -117,7 +117,7 @@ start_imports_nothing_slow() {
     for question in --help --agent-schema --version; do
         timeout 20 python3 -X importtime -IS "$1" "$question" </dev/null >/dev/null 2>imports
         grep -q "encodings" imports # the log is there
-        run ! grep -E '\| +(socket|asyncio|orjson|ssl|typing|dataclasses|pydantic|numpy)$' imports
+        run ! grep -E '\| +(httpx|socket|asyncio|orjson|ssl|typing|dataclasses|pydantic|numpy)$' imports
     done
 }
 

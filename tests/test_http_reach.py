@@ -8,15 +8,17 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.provider import reach
-from raw_server import ROOT, Server, ask, completion, http, serving
+from agentlib.net import certificates, client, proxies
+from raw_server import Server, ask, completion, http, serving
 from test_provider import request, started
 
 WELL = http(completion())
@@ -30,9 +32,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not shutil.which("openssl"):
         pytest.skip("openssl is not here")
     names = "subjectAltName=IP:127.0.0.1,DNS:vendor.example"
-    argv = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=vendor.example"
-    files = ["-addext", names, "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"]
-    subprocess.run([*argv.split(), *files], check=True, capture_output=True)
+    return self_signed(folder, "/CN=vendor.example", "-addext", names)
+
+
+def self_signed(folder: Path, subject: str, *more: str) -> Path:
+    """A certificate in the folder, and its key beside it."""
+    argv = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split()
+    files = ["-keyout", folder / "key.pem", "-out", folder / "certificate.pem"]
+    subprocess.run([*argv, "-subj", subject, *more, *files], check=True, capture_output=True)
     return folder / "certificate.pem"
 
 
@@ -41,8 +48,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment names no proxy, and is looked at anew."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-    reach.proxies.cache_clear()
-    reach.way.cache_clear()
+    proxies.proxy_for.cache_clear()
 
 
 def identity(certificate: Path) -> ssl.SSLContext:
@@ -106,7 +112,6 @@ def test_a_certificate_that_nobody_trusts_ends_the_call_for_good(
 ) -> None:
     for address, env in (
         (secure.address, {}),
-        (secure.address, {"SSL_CERT_FILE": "/nonexistent"}),
         (secure.address.replace("127.0.0.1", "localhost"), {"SSL_CERT_FILE": str(certificate)}),
     ):
         said = ask(address, env=env).final
@@ -116,25 +121,52 @@ def test_a_certificate_that_nobody_trusts_ends_the_call_for_good(
     assert not secure.requests
 
 
-def test_where_the_system_trusts_nobody_certifi_is_asked(tmp_path: Path) -> None:
-    code = (
-        "import ssl, sys; sys.path.insert(0, 'lib')\n"
-        "real = ssl.get_default_verify_paths()\n"
-        f"ssl.get_default_verify_paths = lambda: real._replace(cafile=None, capath={str(tmp_path)!r})\n"
-        "from agentlib.provider import dial\n"
-        "print(dial._context().cert_store_stats()['x509_ca'], 'certifi' in sys.modules)"
-    )
-    env = {k: v for k, v in os.environ.items() if not k.startswith("SSL_")}
-    done = subprocess.run(
-        ["python3", "-IS", "-c", code],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=env,
-        cwd=ROOT,
-    )
-    count, certifi = done.stdout.split()
-    assert int(count) > 50 and certifi == "True"
+def test_where_the_system_trusts_nobody_certifi_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ssl.get_default_verify_paths()
+    nothing = real._replace(cafile=None, capath=str(tmp_path))
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda *_: None)
+    assert certificates.context().cert_store_stats()["x509_ca"] > 50
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_each_variable_of_curl_and_its_kin_names_a_certificate(
+    name: str, secure: Server, certificate: Path
+) -> None:
+    assert ask(secure.address, env={name: str(certificate)}).final["type"] == "response"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        *((name, "nothing.pem") for name in (*certificates.FILES, *certificates.FOLDERS)),
+        *((name, "key.pem") for name in certificates.FILES),
+        ("SSL_CERT_FILE", "."),
+        ("SSL_CERT_DIR", "certificate.pem"),
+        ("SSL_CERT_DIR", ".:nothing"),
+    ],
+)
+def test_certificates_that_cannot_be_read_are_told_and_never_passed_over(
+    name: str, path: str, secure: Server, certificate: Path, tmp_path: Path
+) -> None:
+    paths = ":".join(str(certificate.parent / one) for one in path.split(":"))
+    others = {other: str(certificate) for other in certificates.FILES if other != name}
+    for env in ({name: paths}, {**others, name: paths}):
+        said = ask(secure.address, env=env).final
+        assert (said["kind"], said["retryable"]) == ("invalid_request", False)
+        assert said["message"].startswith(f"{name}: {certificate.parent}")
+    assert not secure.requests
+
+
+def test_a_common_name_alone_is_no_name(tmp_path: Path) -> None:
+    made = self_signed(tmp_path, "/CN=localhost")
+    with serving(WELL, tls=identity(made)) as server:
+        address = server.address.replace("127.0.0.1", "localhost")
+        said = ask(address, env={"SSL_CERT_FILE": str(made)}).final
+    assert (said["kind"], said["retryable"]) == ("network", False)
+    assert "certificate" in said["message"] and not server.requests
 
 
 def test_tls_that_is_none_and_none_that_is_tls_are_told(secure: Server) -> None:
@@ -187,12 +219,86 @@ def test_a_proxy_is_a_tunnel_for_https(certificate: Path) -> None:
             ask("https://other.example/v1", env=env).final["retryable"] is False
         )  # it is not vendor.example's
     assert proxy.requests[0][0].startswith(
-        "CONNECT vendor.example:443 HTTP/1.1\r\nhost: vendor.example:443"
+        "CONNECT vendor.example:443 HTTP/1.1\r\nHost: vendor.example:443"
     )
     assert SECRET in proxy.requests[0][0] and "key-5ecre7" not in proxy.requests[0][0]
     assert (
         heads[0].startswith(b"POST /v1/chat/completions ") and b"proxy-auth" not in heads[0].lower()
     )
+
+
+def test_a_proxy_may_be_spoken_to_by_tls(certificate: Path) -> None:
+    heads: list[bytes] = []
+
+    def play(outer: socket.socket) -> None:
+        outer.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        inner = identity(certificate).wrap_bio(incoming, outgoing, server_side=True)
+
+        def through(step: Callable[..., Any], *args: Any) -> Any:
+            while True:
+                try:
+                    made = step(*args)
+                    outer.sendall(outgoing.read())
+                    return made
+                except ssl.SSLWantReadError:
+                    outer.sendall(outgoing.read())
+                    incoming.write(outer.recv(65536))
+
+        through(inner.do_handshake)
+        heads.append(through(inner.read, 65536))
+        through(inner.write, WELL)
+
+    with (
+        serving(play, tls=identity(certificate)) as proxy,
+        serving(WELL, tls=identity(certificate)) as plain,
+    ):
+        trust = {"SSL_CERT_FILE": str(certificate)}
+        env = {**trust, "HTTPS_PROXY": f"https://me:pa%2Fss%20word@127.0.0.1:{proxy.port}"}
+        assert ask("https://vendor.example/v1", env=env).final["type"] == "response"
+        env = {**trust, "HTTP_PROXY": plain.address}
+        assert ask("http://vendor.example/v1", env=env).final["type"] == "response"
+        assert (
+            ask("http://vendor.example/v1", env={"HTTP_PROXY": plain.address}).final["retryable"]
+            is False
+        )
+    assert proxy.requests[0][0].startswith("CONNECT vendor.example:443 ")
+    assert SECRET in proxy.requests[0][0] and heads[0].startswith(b"POST /v1/chat/completions ")
+    assert plain.requests[0][0].startswith("POST http://vendor.example/v1/chat/completions ")
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_a_socks_proxy_is_spoken_to(scheme: str) -> None:
+    steps: list[bytes] = []
+
+    def accept(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            steps.append(connection.recv(64))
+            connection.sendall(b"\x05\x02")  # user and password, please
+            steps.append(connection.recv(64))
+            connection.sendall(b"\x01\x00")
+            steps.append(connection.recv(512))
+            connection.sendall(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")
+            steps.append(connection.recv(65536))
+            connection.sendall(WELL)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, args=(listener,), daemon=True)
+        thread.start()
+        proxy = f"{scheme}://me:pa55word@127.0.0.1:{listener.getsockname()[1]}"
+        assert ask("http://vendor.example/v1", env={"ALL_PROXY": proxy}).final["type"] == "response"
+        thread.join(10)
+    assert b"pa55word" in steps[1] and b"vendor.example" in steps[2]
+    assert steps[3].startswith(b"POST /v1/chat/completions ")
+
+
+def test_a_tunnel_that_is_not_opened_in_time_is_told() -> None:
+    with serving(lambda connection: time.sleep(5)) as proxy:
+        env = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "AGENT_CONNECT_TIMEOUT": "0.5"}
+        said = ask("https://vendor.example/v1", env=env)
+    assert said.final["kind"] == "timeout" and "AGENT_CONNECT_TIMEOUT" in said.final["message"]
+    assert said.seconds < 4
 
 
 def test_a_proxy_that_refuses_is_named() -> None:
@@ -210,7 +316,7 @@ def test_a_proxy_that_refuses_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "proxy", ["socks5://u:pa55word@127.0.0.1:1", "https://127.0.0.1:1", "http://", "http://h:x"]
+    "proxy", ["socks4://u:pa55word@127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://h:x"]
 )
 def test_a_proxy_that_cannot_be_spoken_to_is_told(proxy: str) -> None:
     said = ask("http://vendor.example/v1", env={"HTTP_PROXY": proxy}).final
@@ -221,11 +327,17 @@ def test_a_proxy_that_cannot_be_spoken_to_is_told(proxy: str) -> None:
     )
 
 
+def test_an_ipv6_address_is_not_sent_malformed_through_a_proxy() -> None:
+    said = ask("http://[2001:db8::1]/v1", env={"HTTP_PROXY": "http://u:pa55word@127.0.0.1:1"}).final
+    assert said["kind"] == "invalid_request" and "NO_PROXY" in said["message"]
+    assert "pa55word" not in said["message"]
+
+
 def test_a_password_in_the_address_goes_into_its_header() -> None:
     with serving(WELL) as server:
         ask(server.address.replace("//", "//me:pa%2Fss%20word@"))
     assert (
-        f"authorization: {SECRET}\r\n" in server.requests[0][0] and "@" not in server.requests[0][0]
+        f"Authorization: {SECRET}\r\n" in server.requests[0][0] and "@" not in server.requests[0][0]
     )
 
 
@@ -245,7 +357,19 @@ def test_a_password_in_the_address_goes_into_its_header() -> None:
         ({"ALL_PROXY": "a:1", "NO_PROXY": "X.Example"}, "https://sub.x.example", None),
         ({"ALL_PROXY": "a:1", "NO_PROXY": "x.example"}, "http://notx.example", "a"),
         ({"ALL_PROXY": "a:1", "NO_PROXY": ".x.example"}, "http://sub.x.example", None),
-        ({"ALL_PROXY": "a:1", "NO_PROXY": ".x.example"}, "http://x.example", "a"),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": ".x.example"}, "http://x.example", None),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": ".x.example"}, "http://notx.example", "a"),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "y.example x.example"}, "http://x.example", None),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "y.example,\tx.example ,"}, "http://x.example.", None),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": " , .,"}, "http://x.example", "a"),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "10.1.2.3/8"}, "http://10.200.0.1", None),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "10.1.2.3/8"}, "http://11.0.0.1", "a"),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "10.0.0.0/99,10.0.0.0/x"}, "http://10.0.0.1", "a"),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "10.0.0.0/8"}, "http://10.example", "a"),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "0.0.1"}, "http://127.0.0.1", "a"),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "fd00::/8"}, "http://[fd12::1]", None),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "[fd00::]/8"}, "http://[fe80::1]", "a"),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "0:0:0:0:0:0:0:1"}, "http://[::1]", None),
         ({"ALL_PROXY": "a:1", "NO_PROXY": "x.example:8080"}, "http://x.example:8080", None),
         ({"ALL_PROXY": "a:1", "NO_PROXY": "x.example:8080"}, "http://x.example", "a"),
         ({"ALL_PROXY": "a:1", "NO_PROXY": "https://x.example"}, "http://x.example", "a"),
@@ -264,18 +388,24 @@ def test_the_environment_says_which_proxy(
 ) -> None:
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    found = reach.way(url).proxy
+    found = proxies.proxy_for(client.parsed(url))
     assert (found and found.host) == proxy
 
 
 def test_an_address_is_written_as_it_is_sent() -> None:
-    there = reach.way("http://B\u00fccher.example:8080/a b/%41\u00e9?q=x y")
-    assert (there.host, there.port, there.headers) == (
-        "xn--bcher-kva.example",
-        8080,
-        {"host": "xn--bcher-kva.example:8080"},
-    )
-    assert there.target == "/a%20b/%41%C3%A9?q=x%20y"
-    for nothing in ("ftp://host", "http://", "http://host:99999"):
-        with pytest.raises(Fault):
-            reach.way(nothing)
+    there = client.parsed("http://B\u00fccher-stra\u00dfe.example:8080/a b/%41\u00e9?q=x y")
+    assert there.netloc == b"xn--bcher-strae-46a18a.example:8080"
+    assert there.raw_path == b"/a%20b/%41%C3%A9?q=x%20y"
+    for nothing in (
+        *("ftp://host", "http://", "http://host:99999", "http://a b/", "http://[::1", "http://[x/"),
+        *(
+            "http://\u2603.example",
+            f"http://{'a' * 70}\u00fc.example",
+            "http://h\ud800/",
+            "host:80",
+            "",
+        ),
+    ):
+        with pytest.raises(Fault) as told:
+            client.parsed(nothing)
+        assert told.value.kind == "invalid_request"

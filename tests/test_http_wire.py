@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,7 +16,6 @@ import pytest
 from agentlib.faults import Fault
 from agentlib.provider.http import Connection, Reply, Watch
 from agentlib.provider.http_call import Call
-from agentlib.provider.wire import Answer, Broken
 from raw_server import DONE, ROOT, Server, ask, completion, event, http, serving
 from test_provider import request, started
 
@@ -27,7 +27,7 @@ BODY = completion().encode()
 @pytest.mark.parametrize(
     "answer",
     [
-        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         b"\r\nHTTP/1.1 200 OK\r\n\r\n",
         b"HTTP/2 200\r\n\r\n",
         b"HTTP/1.1 20 OK\r\n\r\n",
@@ -46,7 +46,7 @@ BODY = completion().encode()
             for size in (b"-2", b"+2", b"0x2", b"0_2", b" 2", b"", b"two")
         ),
         CHUNKED + b"2\r\n{}x\r\n0\r\n\r\n",
-        CHUNKED + b"2;" + b"x" * 10_000,
+        CHUNKED + b"2;" + b"x" * 200_000,
     ],
 )
 def test_what_is_no_http_is_told_at_once(answer: bytes) -> None:
@@ -96,7 +96,7 @@ def test_a_head_without_end_meets_the_cap(part: bytes) -> None:
     with serving(play) as server:
         said = ask(server.address)
     assert (
-        said.final["kind"] == "network" and "64 KiB" in said.final["message"] and said.seconds < 5
+        said.final["kind"] == "network" and "too long" in said.final["message"] and said.seconds < 5
     )
 
 
@@ -125,22 +125,17 @@ def test_interim_answers_are_skipped_within_a_bound() -> None:
 
     with serving(play) as server:
         said = ask(server.address).final
-    assert said["kind"] == "network" and "interim" in said["message"]
+    assert said["kind"] == "network" and "no head within" in said["message"]
 
 
-class Cut:
-    """A socket that gives these bytes in these pieces, and then ends."""
-
-    def __init__(self, *pieces: bytes) -> None:
-        self.pieces = list(pieces)
-
-    def recv(self, size: int) -> bytes:
-        return self.pieces.pop(0) if self.pieces else b""
+def whole_body(reply: Reply) -> bytes:
+    return reply.body()
 
 
-def read(*pieces: bytes) -> tuple[bytes, bool]:
-    answer = Answer(Cut(*pieces))  # type: ignore[arg-type]
-    return b"".join(answer.body()), answer.reusable()
+def body_of(server: Server, connection: Connection) -> bytes:
+    """What a call gets for an answer."""
+    data: bytes = connection.send(Call(server.address, {}, {}), Watch(False), whole_body)
+    return data
 
 
 def test_an_answer_is_the_same_wherever_it_was_cut() -> None:
@@ -149,24 +144,68 @@ def test_an_answer_is_the_same_wherever_it_was_cut() -> None:
         + CHUNKED
         + b"3;a=b\r\nabc\r\n1\r\n\n\r\n000a\r\n0123456789\r\n0\r\nx: y\r\n\r\n"
     )
-    for at in range(1, len(whole)):
-        assert read(whole[:at], whole[at:]) == (b"abc\n0123456789", True)
-        with pytest.raises(Broken):
-            read(whole[:at])
-    assert read(*(bytes([one]) for one in whole)) == (b"abc\n0123456789", True)
+    cuts = iter(at for at in range(1, len(whole)) for _ in range(2))
+    broken = threading.Event()
+
+    def play(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        at = next(cuts)
+        connection.sendall(whole[:at])
+        if not broken.is_set():
+            time.sleep(0.002)
+            connection.sendall(whole[at:])
+
+    with serving(play) as server:
+        for _ in range(1, len(whole)):
+            broken.clear()
+            with closing(Connection()) as connection:
+                assert body_of(server, connection) == b"abc\n0123456789"
+            broken.set()
+            with closing(Connection()) as connection, pytest.raises(Fault) as told:
+                body_of(server, connection)
+            assert told.value.kind == "network"
 
 
-def test_a_connection_with_something_left_on_it_is_not_used_again() -> None:
-    for answer in (OK + b"content-length: 2\r\n\r\n{}", CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"):
-        assert read(answer) == (b"{}", True)
-        assert read(answer + b"HTTP/1.1 200 OK\r\n\r\n") == (b"{}", False)
-        assert read(answer, b"x") == (
-            b"{}",
-            True,
-        )  # which is seen when the next request is to be sent
-        assert read(answer.replace(b"OK\r\n", b"OK\r\nConnection: Close\r\n")) == (b"{}", False)
-        assert read(answer.replace(b"1.1", b"1.0")) == (b"{}", False)
-    assert read(OK + b"\r\n{}") == (b"{}", False)
+@pytest.mark.parametrize(
+    "answer", [OK + b"content-length: 2\r\n\r\n{}", CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_what_comes_after_an_answer_is_never_taken_for_the_next(answer: bytes, late: bool) -> None:
+    def play(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        extra = answer.replace(b"{}", b"[]")
+        connection.sendall(answer if late else answer + extra)
+        if late:
+            time.sleep(0.05)
+            connection.sendall(extra)
+        connection.recv(65536)
+
+    with serving(play) as server, closing(Connection()) as connection:
+        for _ in range(3):
+            try:
+                assert body_of(server, connection) == b"{}"
+            except Fault as fault:
+                assert "before it was asked" in fault.message
+            time.sleep(0.2)
+        assert len(server.requests) > 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"content-length: 2\r\nConnection: Close\r\n\r\n{}",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+    ],
+)
+def test_a_connection_that_its_server_will_close_is_not_used_again(answer: bytes) -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(answer)
+        connection.recv(65536)
+
+    with serving(play) as server, closing(Connection()) as connection:
+        for _ in range(2):
+            assert body_of(server, connection) == b"{}"
+    assert len(server.requests) == 2
 
 
 def two(server: Server) -> Iterator[dict[str, Any]]:
@@ -251,25 +290,63 @@ def test_what_is_written_leaves_at_once() -> None:
 
 
 def test_the_addresses_of_a_name_are_tried_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, serving(http(BODY)) as server:
+    look_up = socket.getaddrinfo
+    found = ["127.0.0.2", "127.0.0.3", "127.0.0.1"]  # nobody listens, nobody accepts, the server
+
+    def name(host: Any, port: int, *rest: Any, **options: Any) -> Any:
+        if host != b"name.example":
+            return look_up(host, port, *rest, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in found]
+
+    with (
+        serving(http(BODY)) as server,
+        socket.create_server(("127.0.0.3", server.port), backlog=0) as full,
+    ):
         waiting = []
         for _ in range(3):  # more than it takes: the next one gets no answer
             waiting.append(socket.socket())
             waiting[-1].setblocking(False)
             waiting[-1].connect_ex(full.getsockname())
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            closed = listener.getsockname()
-        ends = [closed, full.getsockname(), ("127.0.0.1", server.port)]
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", end) for end in ends]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(socket, "getaddrinfo", name)
         monkeypatch.setenv("AGENT_CONNECT_TIMEOUT", "2")
-        assert Connection().send(Call("http://name.example", {}, {}), Watch(False), status) == 200
+        call = Call(f"http://name.example:{server.port}", {}, {})
+        assert Connection().send(call, Watch(False), status) == 200
         found.pop()
         with pytest.raises(Fault, match="AGENT_CONNECT_TIMEOUT") as told:
-            Connection().send(Call("http://name.example", {}, {}), Watch(False), status)
+            Connection().send(call, Watch(False), status)
     assert told.value.kind == "timeout"
     for one in waiting:
         one.close()
+
+
+def test_a_name_whose_look_up_hangs_ends_at_the_bound_to_connect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hang(host: Any, port: int, flags: int = 0, **options: Any) -> Any:
+        if flags:
+            raise socket.gaierror("no number")
+        time.sleep(2)
+        raise socket.gaierror("no name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setenv("AGENT_CONNECT_TIMEOUT", "0.3")
+    begun = time.monotonic()
+    with pytest.raises(Fault, match="no connection to name.example in 0.3 s") as told:
+        Connection().send(Call("http://name.example", {}, {}), Watch(False), status)
+    assert told.value.kind == "timeout" and time.monotonic() - begun < 3
+
+
+def test_an_answer_that_drips_ends_without_anyone_who_watches() -> None:
+    def play(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"H")
+            time.sleep(0.1)
+
+    watch = Watch(False)
+    watch.until = watch.started + 1
+    with serving(play) as server, pytest.raises(Fault) as told:
+        Connection().send(Call(server.address, {}, {}), watch, status)
+    assert told.value.kind == "timeout" and time.monotonic() - watch.started < 3
 
 
 def test_deltas_of_a_chunk_that_has_not_come_whole_are_written() -> None:

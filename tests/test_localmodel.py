@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import io
 import os
 import threading
 import zipfile
@@ -169,15 +168,22 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     limit = len(DATA)
     ranges: list[str] = []
+    more = b""  # what it sends after the file
 
     def do_GET(self) -> None:
+        if not self.path.startswith("/cdn/"):  # as the hub does
+            self.send_response(302)
+            self.send_header("Location", f"/cdn{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         asked = self.headers["Range"]
         self.ranges.append(asked)
-        body = DATA[int(asked.removeprefix("bytes=").removesuffix("-")) :]
+        body = DATA[int(asked.removeprefix("bytes=").removesuffix("-")) :] + self.more
         self.send_response(206)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: self.limit])
+        self.wfile.write(body[: self.limit + len(self.more)])
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -208,6 +214,14 @@ def test_the_hub_goes_on_where_an_earlier_try_ended(index: Index, hub: type[Hub]
     fetch.install(None)
     assert target().read_bytes() == DATA
     assert hub.ranges == ["bytes=1234-"]
+
+
+def test_no_more_is_taken_than_the_file_has(
+    index: Index, hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "more", bytes(1 << 20))
+    fetch.install("default")
+    assert target().read_bytes() == DATA and index.asked == []
 
 
 def test_where_the_hub_breaks_off_the_parts_go_on(
@@ -265,16 +279,14 @@ def test_status_and_remove_tell_and_delete(
 
 
 def test_progress_is_a_line_each_tenth_where_nobody_watches(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = io.StringIO()
     monkeypatch.setattr(fetch.os, "isatty", lambda fd: False)
-    monkeypatch.setattr(fetch.sys, "stderr", out)
     progress = fetch.Progress(1_000_000_000)
     for done in range(0, 1_000_000_001, 1_000_000):
         progress.at(done)
     progress.end()
-    lines = out.getvalue().splitlines()
+    lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 11
     assert lines[5].startswith("500 of 1000 MB   50 %") and lines[5].endswith("s left")
 

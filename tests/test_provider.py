@@ -137,6 +137,7 @@ def test_no_key_is_told_with_the_variable_before_anything_slow_is_loaded() -> No
     assert said["kind"] == "auth" and "OPENAI_API_KEY" in said["message"]
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "json" in loaded and not loaded & {
+        "httpx",
         "http.client",
         "ssl",
         "urllib.request",

@@ -73,7 +73,7 @@ r2 auth' "$(jq -r '"\(.id) \(.kind)"' <<<"$output" | sort)"
     for name in anthropic bedrock gemini ollama; do
         for option in --agent-schema --help; do
             python3 -IS -X importtime "$ROOT/providers/$name" "$option" >/dev/null 2>loaded
-            run grep -E '\| +(socket|botocore|asyncio|ssl|typing|dataclasses)$' loaded
+            run grep -E '\| +(httpx|socket|botocore|asyncio|ssl|typing|dataclasses)$' loaded
             equal 1 "$status"
         done
     done

@@ -16,7 +16,6 @@ from typing import BinaryIO as BinaryIO
 from typing import NamedTuple as NamedTuple
 from typing import NoReturn as NoReturn
 from typing import Protocol as Protocol
-from urllib.parse import SplitResult as SplitResult
 
 Record = dict[str, Any]
 ArgumentGroup = _ArgumentGroup

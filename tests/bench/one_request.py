@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""one_request - `agent-llm "hi"` against PyPI's `llm "hi"`, same server, streamed (CPU at most 0.25)"""
+"""one_request - `agent-llm "hi"` against bare httpx and PyPI's `llm "hi"`, same server (CPU at most 1.15 and 0.25)"""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from measure import compare, llm, model
 RULES = "def reply(body):\n    return 'Hello there, what can I do for you today?'\n"
 
 
+BARE = "import httpx, sys\nhttpx.post(sys.argv[1] + '/chat/completions', json={'model': 'm', 'messages': []})"
+
+
 def main() -> int:
+    ours = ["agent-llm", "hi"]
     with model(RULES) as env:
+        bare = ["python3", "-c", BARE, env["OPENAI_BASE_URL"]]
+        good = compare("agent-llm hi", ours, bare, 15, 1.15, "httpx", env)
         theirs = [llm(env), "-m", "test-model", "--no-log", "--key", "test-key", "hi"]
-        return (
-            0 if compare("agent-llm hi", ["agent-llm", "hi"], theirs, 15, 0.25, "llm", env) else 1
-        )
+        good &= compare("agent-llm hi", ours, theirs, 15, 0.25, "llm", env)
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

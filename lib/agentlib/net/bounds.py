@@ -1,0 +1,48 @@
+"""How long one exchange may take: to connect, without a byte, and as a whole."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from agentlib.faults import Fault
+
+NEVER = float("inf")
+
+
+class Bounds:
+    """connect, read, whole: seconds until there is a connection, for each read, from now to the end; NEVER is none.
+
+    socket: of the connection, once there is one. connecting: the moment by which there must be one, NEVER once it is
+    open. started, until: the moments of the beginning, and at which all must be over. By the monotonic clock.
+    """
+
+    __slots__ = ("connect", "read", "started", "until", "connecting", "socket")
+
+    def __init__(self, connect: float, read: float, whole: float) -> None:
+        self.connect, self.read, self.started = connect, read, time.monotonic()
+        self.until = self.started + whole
+        self.connecting = NEVER
+        self.socket: socket.socket | None = None
+
+    def left(self) -> float | None:
+        """Seconds that the next wait may take, None for ever; TimeoutError where the time is up."""
+        left = min(self.until, self.connecting) - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        left = min(left, self.read)
+        return None if left == NEVER else left
+
+    def fault(self, place: str) -> Fault:
+        """What to say when a wait for `place` took too long."""
+        if self.connecting < NEVER:
+            return Fault("timeout", f"no connection to {place} in {self.connect:g} s")
+        return Fault("timeout", f"{place}: no answer in time")
+
+    def cut(self) -> None:
+        """End the exchange from another thread: whoever reads from its socket wakes up."""
+        try:
+            if self.socket:
+                self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass

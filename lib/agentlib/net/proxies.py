@@ -1,0 +1,85 @@
+"""The proxy on the way to a host, by curl's variables.
+
+HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name a proxy, [http|https|socks5|socks5h://][user:password@]host[:port], for http
+addresses, for https ones and for what has none of its own. NO_PROXY lists, by commas or blanks, who needs none: hosts
+with all that is below them, addresses, networks (10.0.0.0/8), each with or without :port; * is all. The same names in
+lower case win. HTTP_PROXY counts for nothing in a CGI script, where it is a header of the request.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from functools import lru_cache
+
+import httpx
+
+from agentlib.faults import Fault
+
+SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
+@lru_cache(maxsize=64)
+def proxy_for(url: httpx.URL) -> httpx.URL | None:
+    """The proxy on the way to an address; `invalid_request` where there is one that cannot be used."""
+    if url.scheme == "http" and "REQUEST_METHOD" in os.environ and "http_proxy" not in os.environ:
+        value = _variable("all")
+    else:
+        value = _variable(url.scheme) or _variable("all")
+    if not value or any(_spares(entry, url) for entry in re.split(r"[,\s]+", _variable("no"))):
+        return None
+    return _parsed(value)
+
+
+def _variable(name: str) -> str:
+    """The value of NAME_PROXY, by preference in lower case."""
+    name = f"{name}_proxy"
+    return os.environ.get(name, os.environ.get(name.upper(), "")).strip()
+
+
+def _parsed(value: str) -> httpx.URL:
+    try:
+        proxy = httpx.URL(value if "://" in value else f"http://{value}")
+        reason = "" if proxy.host else "no host"
+    except (httpx.InvalidURL, UnicodeError) as bad:
+        reason = str(bad)
+    if not reason and proxy.scheme not in SCHEMES:
+        reason = f"only proxies of {', '.join(SCHEMES)} are spoken to"
+    if reason:
+        value = without_password(value[:200])
+        raise Fault(
+            "invalid_request", f"a proxy variable of the environment: {value}: {reason}"
+        ) from None
+    return proxy
+
+
+def _spares(entry: str, url: httpx.URL) -> bool:
+    """Whether an entry of NO_PROXY means this address."""
+    scheme, _, place = entry.lower().rpartition("://")
+    if scheme not in ("", "all", url.scheme):
+        return False
+    if place == "*":
+        return True
+    with_port = re.fullmatch(r"(\[.*\]|[^:]*):(\d+)", place)
+    name, port = with_port.groups() if with_port else (place, "")
+    if port and int(port) != (url.port or {"http": 80, "https": 443}[url.scheme]):
+        return False
+    return _covers(name.strip("[]").removeprefix("*").strip("."), url.host.strip("."))
+
+
+def _covers(name: str, host: str) -> bool:
+    """Whether a domain covers a host, or an address or a network an address."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return bool(name) and (host == name or host.endswith(f".{name}"))
+    try:
+        return address in ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        return False
+
+
+def without_password(text: str) -> str:
+    """The text with the user and password of any address in it made `***`."""
+    return re.sub(r"(//|^)[^/@\s]+@", r"\1***@", text)
