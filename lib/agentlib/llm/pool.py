@@ -9,7 +9,8 @@ import time
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
-from agentlib.llm import keys
+from agentlib.llm import keys, warm
+from agentlib.process import children
 from agentlib.process import status as process_status
 from agentlib.process.children import Child
 from agentlib.records import LINE_CAP
@@ -42,7 +43,7 @@ FINAL = (
     "error",
     "embed",
 )  # the last: it passed through one that makes no embeddings
-STATUSES = {126: "invalid_request", 127: "not_found"}
+STATUSES = {126: "invalid_request", 127: "not_found", children.LOST: "server"}
 
 
 class Process(Child):
@@ -67,6 +68,7 @@ class Process(Child):
             hear=lambda raw: pool.hear(self, raw),
             complain=pool.complain,
             over=lambda status: pool.over(self, status),
+            line=warm.connect(provider, env, pool.warm) if pool.warm else None,
         )
 
     def fault(self, kind: str, what: str) -> Fault:
@@ -88,6 +90,7 @@ class Pool:
     ) -> None:
         self.loop, self.owner, self.out, self.config, self.quiet = loop, owner, out, config, quiet
         self.silence = silence + MARGIN
+        self.warm = warm.seconds(config)
         self._current: dict[str, Process] = {}  # by the provider's path
         self._alive: set[Process] = set()
         self._swept = float("inf")  # when the next look at the clocks is due
@@ -277,7 +280,7 @@ class Pool:
     def close(self) -> None:
         """End all processes in peace: end of input, a grace, TERM, KILL. All calls must be finished."""
         self._current.clear()
-        for child in self._alive:
+        for child in list(self._alive):
             child.close()
         while self._alive:
             self.loop.turn()

@@ -10,18 +10,25 @@ import time
 from agentlib.faults import Fault
 from agentlib.process import events
 from agentlib.process.splitter import Splitter
-from agentlib.types import Callable, Mapping, NoReturn, Sequence
+from agentlib.types import TYPE_CHECKING, Callable, Mapping, NoReturn, Sequence
+
+if TYPE_CHECKING:
+    import socket
 
 CHUNK = 256 * 1024  # bytes of one read
 TAIL = 2048  # bytes of a child's stderr that an error message shows
 MESSAGES = 16 * 1024  # bytes of its stderr that are passed on; the rest is read and dropped
 GRACE = 0.5  # seconds that a child has to end by itself after the end of its input
 HARD = 2.0  # seconds between TERM and KILL
+LOST = 111  # the status of a connection that broke off
 PDEATHSIG = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class Child:
-    """One process. hear(line) gets each line of its stdout, complain(line) of its stderr; over(status) comes once."""
+    """One process, or (line) a connection to one that stays.
+
+    hear(line) gets each line of its stdout, complain(line) of its stderr; over(status) comes once.
+    """
 
     def __init__(
         self,
@@ -32,6 +39,7 @@ class Child:
         hear: Callable[[bytes], None],
         complain: Callable[[bytes], None],
         over: Callable[[int], None],
+        line: socket.socket | None = None,
     ) -> None:
         self._loop, self._hear, self._complain, self._over = loop, hear, complain, over
         self._out, self._err = Splitter(), Splitter()
@@ -41,8 +49,10 @@ class Child:
         self.tail = b""  # the end of what it wrote to stderr
         self.deaf = False  # it has closed its standard input
         self.alive = True
-        self.pid, self._stdin, self._stdout, self._stderr = spawn(argv, env)
-        self._end = _handle(self.pid)
+        self.pid, self._stdin, self._stdout, self._stderr = (
+            _joined(line) if line else spawn(argv, env)
+        )
+        self._end = _handle(self.pid) if self.pid else -1
         for file in (self._stdin, self._stdout, self._stderr):
             os.set_blocking(file, False)
         loop.watch(self._stdout, events.IN, self._read)
@@ -70,6 +80,8 @@ class Child:
 
     def close(self, grace: float = GRACE) -> None:
         """End of its input; TERM after `grace` seconds, KILL after HARD more."""
+        if not self.pid:
+            return self._lost(0)
         self._close_input()
         now = time.monotonic()
         self._loop.at(now + grace, lambda: self._signal(signal.SIGTERM))
@@ -81,14 +93,14 @@ class Child:
             self._signal(signal.SIGKILL)
             self._leave()
             for _ in range(
-                200
+                200 if self.pid else 0
             ):  # a killed process is gone in no time, but for one stuck in the kernel
                 if os.waitpid(self.pid, os.WNOHANG)[0]:
                     break
                 time.sleep(0.005)
 
     def _signal(self, signum: int) -> None:
-        if self.alive:
+        if self.alive and self.pid:
             try:
                 os.killpg(self.pid, signum)
             except (ProcessLookupError, PermissionError):
@@ -137,9 +149,17 @@ class Child:
 
     def _no_more(self) -> None:
         """It can say nothing more: it has a moment to end with a status of its own."""
+        if not self.pid:
+            return self._lost(LOST)
         self._loop.at(time.monotonic() + GRACE, lambda: self._signal(signal.SIGKILL))
         if self._end < 0:
             self._await()
+
+    def _lost(self, status: int) -> None:
+        """The connection is over."""
+        if self.alive:
+            self._leave()
+            self._over(status)
 
     def _await(self) -> None:
         """Where the system has no handle for processes: look now and then."""
@@ -188,6 +208,12 @@ class Child:
             if file >= 0:
                 self._loop.forget(file)
                 os.close(file)
+
+
+def _joined(line: socket.socket) -> tuple[int, int, int, int]:
+    """A connection, in the place of what spawn gives; it has no process of ours and no stderr."""
+    fd = line.detach()
+    return 0, os.dup(fd), fd, os.open(os.devnull, os.O_RDONLY)
 
 
 def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int]:

@@ -14,10 +14,11 @@ from queue import Empty, SimpleQueue
 from agentlib import codec, records
 from agentlib.faults import RETRYABLE, Fault, Interrupted
 from agentlib.messages import requests, transcript
+from agentlib.net.bounds import NEVER
 from agentlib.provider import http_call
 from agentlib.provider.answer import checked
 from agentlib.provider.exchange import Exchange, ending, streamed
-from agentlib.provider.http import BODY_CAP, Connection, Reply, Watch
+from agentlib.provider.http import BODY_CAP, Connection, Reply, Watch, seconds
 from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ DEFAULTS = {
     "request": "default_model",
     "embed": "embedding_model",
 }  # what is asked: the model in the schema
-IDLE = 10.0  # seconds that a thread and its connection wait for another request
+IDLE = max(
+    10.0, float(os.environ.get("AGENT_WARM") or 0)
+)  # seconds a connection waits for a request
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
 
 
@@ -61,6 +64,8 @@ class Desk:
         self.waiting: SimpleQueue[Exchange] = SimpleQueue()  # for a worker that is idle
         self.idle = 0  # workers that nothing waits for
         self.watched = False
+        warm = seconds("AGENT_WARM", IDLE)
+        self.patience = IDLE if warm == NEVER else max(IDLE, warm)
 
     def run(self) -> int:
         """Answer all of standard input; a stream that is malformed ends after the answers to what came before."""
@@ -147,7 +152,7 @@ class Desk:
             self.idle += 1
             self._leave(done)
         try:
-            return self.waiting.get(timeout=IDLE)
+            return self.waiting.get(timeout=self.patience)
         except Empty:
             pass
         with self.changed:

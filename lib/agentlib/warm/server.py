@@ -32,16 +32,21 @@ SEND_PATIENCE = 5  # seconds for a client that does not read
 READY = b'{"warm":"ready"}\n'
 
 
-def serve(name: str, prepare: Callable[[], Work]) -> None:
-    """Be the warm filter `name` until it is idle for warm.minutes() or gets SIGTERM. prepare: does the slow part and
-    gives the filter. Fault where another serves already, or where prepare raises one (waiting clients are told it)."""
+def serve(name: str, prepare: Callable[[], Work], idle: float | None = None) -> None:
+    """Be the warm filter `name` until it was idle for so many seconds (warm.minutes()) or gets SIGTERM.
+
+    prepare: does the slow part and gives the filter. Fault where another serves already, or where prepare raises one
+    (waiting clients are told it).
+    """
     listener = _inherited()
     if listener is None:
         with warm_socket.lock(name):
             listener = warm_socket.listen(warm_socket.socket_file(name))
     ended = False
     try:
-        server = _Server(name, listener, prepare(), warm_socket.minutes() * 60)
+        server = _Server(
+            name, listener, prepare(), warm_socket.minutes() * 60 if idle is None else idle
+        )
         signal.signal(signal.SIGTERM, server.stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         server.run()

@@ -1,0 +1,84 @@
+"""Any provider kept warm: one process of it, with its connections and its key, answers all processes of the user.
+
+agent-llm starts it (llm/warm.py) where the user wants that; it ends itself when it was idle for as long as they said.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import signal
+import threading
+
+from agentlib.faults import Fault
+from agentlib.process.coprocess import Coprocess
+from agentlib.types import Callable, Iterator, Record
+from agentlib.warm import server, socket
+
+FINAL = ("response", "embedding", "error")
+MOMENT = 0.2  # seconds between two looks at whether a client still waits
+
+
+def main(name: str, path: str, seconds: str) -> None:
+    """Serve the provider `path` behind the socket `name`. No core dump of this process holds a key."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    server.serve(name, lambda: Shared(path).work, float(seconds))
+    if not os.path.getsize(log := socket.log_file(name)):
+        os.unlink(log)
+
+
+class Shared:
+    """The provider's process, and who waits for what of it."""
+
+    def __init__(self, path: str) -> None:
+        self._waiting: dict[str, Callable[[Record], None]] = {}  # by the id on the wire
+        self._ids = map(str, itertools.count())
+        self._provider = Coprocess(
+            os.path.basename(path),
+            {"args": [path]},
+            final=lambda record: record.get("type") in FINAL,
+            passing=self._pass,
+            kind="server",
+        )
+
+    def _pass(self, record: Record) -> None:
+        """A delta, for the client that asked."""
+        if emit := self._waiting.get(str(record.get("id"))):
+            emit(record)
+
+    def work(
+        self,
+        lines: Iterator[Record],
+        emit: Callable[[Record], None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        """Give a client's requests to the provider, and what comes back to the client, under its own ids."""
+        pending: set[str] = set()
+        done = threading.Condition()
+        for request in lines:
+            wire = next(self._ids)
+            with done:
+                pending.add(wire)
+
+            def answer(
+                got: Record | Fault, wire: str = wire, id: str = request.get("id", "")
+            ) -> None:
+                record = got.record() if isinstance(got, Fault) else got
+                emit({**record, "id": id})
+                if isinstance(got, Fault) or record["type"] in FINAL:
+                    self._waiting.pop(wire, None)
+                    with done:
+                        pending.discard(wire)
+                        done.notify_all()
+                if isinstance(got, Fault):  # the provider has ended: the next client gets another
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            self._waiting[wire] = answer
+            self._provider.send(wire, {**request, "id": wire}, answer)
+        with done:
+            while pending and wanted():
+                done.wait(MOMENT)
+        for wire in pending:
+            self._waiting.pop(wire, None)
+            self._provider.forget(wire)
