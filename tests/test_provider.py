@@ -469,8 +469,8 @@ def test_orjson_is_loaded_at_the_second_request(count: int, loaded: bool) -> Non
             argv, input=lines, env=env, capture_output=True, text=True, timeout=60
         )
     assert done.stdout.count('"type":"response"') == count
-<<<<<<< HEAD
-    assert ("| orjson\n" in done.stderr) == loaded
+    found = re.search(r"\| +orjson\n", done.stderr)  # within another import, perhaps
+    assert bool(found) == loaded
 
 
 ENDLESS = {
@@ -495,8 +495,3 @@ def test_a_stream_without_end_is_one_error(what: str) -> None:
     assert said.final["kind"] == "limit_exceeded" and said.status == 0
     assert said.final["partial"] is (what in ("text", "thinking"))
     assert len(said.stdout) < 130 << 20
-=======
-    assert (
-        bool(re.search(r"\| +orjson\n", done.stderr)) == loaded
-    )  # another import may be under way
->>>>>>> c5a56b9 (tests: orjson is seen also within another import)
