@@ -484,7 +484,7 @@ def test_what_was_typed_before_the_question_does_not_count():
 
 
 def test_a_program_that_is_replaced_has_another_fingerprint(tmp_path):
-    from agentlib.invoke.fingerprint import fingerprint
+    from agentlib.invoke.runner import fingerprint
 
     file = tmp_path / "tool"
     file.write_text("one")

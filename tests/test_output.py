@@ -19,38 +19,38 @@ def home(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
-def test_short_output_is_told_as_it_is() -> None:
-    assert output.told(b"a\n b ") == "a\n b "
-    assert output.told(b"") == "(no output)"
+def test_short_output_stays_as_it_is() -> None:
+    assert output.for_model(b"a\n b ") == "a\n b "
+    assert output.for_model(b"") == "(no output)"
 
 
 def test_bytes_that_are_no_text_are_marked() -> None:
-    assert output.told(b"a\xffb") == f"a\ufffdb\n{output.NOT_TEXT}"
+    assert output.for_model(b"a\xffb") == f"a\ufffdb\n{output.NOT_TEXT}"
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "€", "🙂"])
 @pytest.mark.parametrize("lead", ["", "a", "aa", "aaa"])
 def test_our_cut_never_breaks_a_character(letter: str, lead: str) -> None:
-    told = output.told((lead + letter * 40_000).encode())
-    assert "\ufffd" not in told
-    assert len(told.encode()) < output.SHOWN + 300
+    text = output.for_model((lead + letter * 40_000).encode())
+    assert "\ufffd" not in text
+    assert len(text.encode()) < output.SHOWN + 300
 
 
 def test_the_whole_is_kept_once_and_named() -> None:
     data = b"line\n" * 20_000
-    told = output.told(data)
-    name = re.search(r"the whole is in (\S+)", told)
+    text = output.for_model(data)
+    name = re.search(r"the whole is in (\S+)", text)
     assert name and Path(name[1]).read_bytes() == data
-    assert "100,000 bytes in all" in told
-    assert output.told(data) == told
+    assert "100,000 bytes in all" in text
+    assert output.for_model(data) == text
     assert len(os.listdir(output.folder())) == 1
 
 
 def test_old_outputs_are_removed() -> None:
-    output.told(b"x" * 40_000)
+    output.for_model(b"x" * 40_000)
     old = os.path.join(output.folder(), os.listdir(output.folder())[0])
     os.utime(old, (0, 0))
-    output.told(b"y" * 40_000)
+    output.for_model(b"y" * 40_000)
     assert not os.path.exists(old)
 
 
@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_be_written_is_said_not_raised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    assert "could not be kept" in output.told(b"x" * 40_000)
+    assert "could not be kept" in output.for_model(b"x" * 40_000)
 
 
 @given(st.text(), st.text())

@@ -1,4 +1,4 @@
-"""What a tool printed, as the model gets it: text, cut in the middle where it is long, the whole kept in a file."""
+"""A tool's output as the model gets it: text, cut in the middle where it is long; then a file keeps all of it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ DAYS = 7  # after which a kept file is removed
 NOT_TEXT = "[bytes that are not UTF-8 stand as \N{REPLACEMENT CHARACTER}]"
 
 
-def told(data: bytes, over: bool = False) -> str:
+def for_model(data: bytes, over: bool = False) -> str:
     """The output as a text for the model. over: there was more than `data`."""
     if len(data) <= SHOWN and not over:
         return _text(data) if data else "(no output)"
     size = f"at least {len(data):,}" if over else f"{len(data):,}"
-    left_out = f"[… cut here: {size} bytes in all; {_keep(data)} …]"
-    return f"{_text(_whole(data[:HEAD]))}\n{left_out}\n{_text(_whole(data[HEAD - SHOWN :]))}"
+    gap = f"[… cut here: {size} bytes in all; {_keep(data)} …]"
+    return f"{_text(_trimmed(data[:HEAD]))}\n{gap}\n{_text(_trimmed(data[HEAD - SHOWN :]))}"
 
 
 def folder() -> str:
-    """Where whole outputs are kept; tools that may read should see it."""
+    """Where full outputs are kept; tools that may read should see it."""
     return os.path.join(paths.place("cache"), "outputs")
 
 
@@ -33,19 +33,19 @@ def _text(data: bytes) -> str:
     return f"{text}\n{NOT_TEXT}" if "\ufffd" in text else text
 
 
-def _whole(data: bytes) -> bytes:
-    """Without the parts of a character at either end, which our own cut left there."""
+def _trimmed(data: bytes) -> bytes:
+    """Without the parts of a UTF-8 character that our own cut left at either end."""
     data = data[next((n for n in range(min(4, len(data))) if data[n] & 0xC0 != 0x80), 0) :]
     for back in range(1, min(4, len(data)) + 1):
         lead = data[-back]
         if lead & 0xC0 != 0x80:
-            needs = 4 if lead >= 0xF0 else 3 if lead >= 0xE0 else 2 if lead >= 0xC0 else 1
-            return data if needs <= back else data[:-back]
+            length = 1 + sum(lead >= least for least in (0xC0, 0xE0, 0xF0))
+            return data if length <= back else data[:-back]
     return data
 
 
 def _keep(data: bytes) -> str:
-    """Keep the output in a file named after its content (the same run says the same); where it is, in words."""
+    """Keep the output in a file named by the hash of its content; where it is, in words."""
     import hashlib
 
     from agentlib.lock import replace
@@ -53,14 +53,14 @@ def _keep(data: bytes) -> str:
     name = os.path.join(folder(), hashlib.sha256(data).hexdigest()[:16] + ".txt")
     try:
         paths.private(folder())
-        _tidy()
+        _remove_old()
         replace(name, data)
     except Exception as bad:
         return f"the whole could not be kept ({bad})"
     return f"the whole is in {name}"
 
 
-def _tidy() -> None:
+def _remove_old() -> None:
     limit = time.time() - DAYS * 86400
     with os.scandir(folder()) as entries:
         for entry in entries:

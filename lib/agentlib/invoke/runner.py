@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 TIMEOUT = {"agent": 600.0}  # seconds by kind, where neither the tool nor the user says
 OTHERS = 120.0
 
+_fingerprints: dict[tuple[int, ...], str] = {}  # by what changes when a file is touched
+
 
 class Runner:
     """timeout: the user's limit for a call, in seconds, or None. depth: how deep agents called by us stand."""
 
     def __init__(self, timeout: float | None, depth: int) -> None:
         self._timeout, self._depth = timeout, depth
-        self._kept: dict[tuple[str, ...], tuple[Coprocess, Cell]] = {}
+        self._coprocesses: dict[tuple[str, ...], tuple[Coprocess, Cell]] = {}
         self._wards = Wards()
         self._lock = threading.Lock()
         self._count = 0
@@ -42,158 +44,143 @@ class Runner:
         self,
         tool: Tool,
         arguments: Any,
-        granted: Decision,
+        decision: Decision,
         leash: Leash,
-        render: Callable[..., str] = output.told,
+        render: Callable[..., str] = output.for_model,
     ) -> str:
         """The output of a call that went well, as `render` makes it; Fault, in words for the model, for any other."""
-        _there(tool)
+        _check_program(tool)
         try:
             if tool.invoke == "jsonl":
-                return self._converse(tool, arguments, granted)
-            return self._once(tool, arguments, granted, leash, render)
+                return self._converse(tool, arguments, decision)
+            words, stdin = _input(tool, arguments)
+            limit = self._limit(tool)
+            with self._cell(tool, words, decision) as cell:
+                begin = partial(self._begin, cell)
+                outcome = process_run.run(begin, stdin, limit, output.KEPT, leash)
         except (OSError, ValueError) as bad:
             why = getattr(bad, "strerror", None) or bad
             raise Fault("tool_error", f"{tool.name} could not be started: {why}.") from None
+        notes = _warn(tool, cell.removed)
+        if outcome.left and cell.way == "off":  # where there is a sandbox that is its affair
+            stderr.warn(f"{tool.name}: left running, and ended: {outcome.left}")
+        _check_outcome(tool, outcome, limit)
+        return render(outcome.out) + notes
 
     def close(self, grace: float) -> None:
         """End the coprocesses, and the sandboxes that are kept up."""
-        for filter, cell in self._kept.values():
-            filter.close(grace)
+        for coprocess, cell in self._coprocesses.values():
+            coprocess.close(grace)
             cell.close()
         self._wards.close()
 
-    def _once(
-        self,
-        tool: Tool,
-        arguments: Any,
-        granted: Decision,
-        leash: Leash,
-        render: Callable[..., str],
-    ) -> str:
-        words, given = _handed(tool, arguments)
-        limit = self._limit(tool)
-        with self._cell(tool, words, granted) as cell:
-            done = process_run.run(partial(self._begin, cell), given, limit, output.KEPT, leash)
-        noted = _noted(tool, cell.removed)
-        if done.left and cell.way == "off":  # where there is a sandbox that is its affair
-            stderr.warn(f"{tool.name}: left running, and ended: {done.left}")
-        _judge(tool, done, limit)
-        return render(done.out) + noted
-
-    def _begin(self, cell: Cell, *given: int) -> Child:
+    def _begin(self, cell: Cell, *pipes: int) -> Child:
         """Start the tool, with these three descriptors, in a sandbox that stands already or in one of its own."""
-        return self._wards.begin(cell, *given) or process_run.start(cell.options, *given)
+        return self._wards.begin(cell, *pipes) or process_run.start(cell.options, *pipes)
 
-    def _cell(self, tool: Tool, words: list[str], granted: Decision) -> Cell:
-        kept = output.folder()
-        read = [kept] if os.path.isdir(kept) else []
+    def _cell(self, tool: Tool, words: list[str], decision: Decision) -> Cell:
+        outputs = output.folder()
+        read = [outputs] if os.path.isdir(outputs) else []
         homes = paths.homes() if paths.own(tool.command[0]) else {}
-        env = {**sandbox_cell.environment(granted.env), **homes, "AGENT_DEPTH": str(self._depth)}
-        return start.cell([*tool.command, *words], tool.origin, granted, env=env, read=read)
+        env = {**sandbox_cell.environment(decision.env), **homes, "AGENT_DEPTH": str(self._depth)}
+        return start.cell([*tool.command, *words], tool.origin, decision, env=env, read=read)
 
     def _limit(self, tool: Tool) -> float:
-        own = tool.timeout or self._timeout or TIMEOUT.get(str(tool.record.get("kind")), OTHERS)
-        return float(min(own, self._timeout or own))
+        wanted = tool.timeout or self._timeout or TIMEOUT.get(str(tool.record.get("kind")), OTHERS)
+        return float(min(wanted, self._timeout or wanted))
 
-    def _converse(self, tool: Tool, arguments: Any, granted: Decision) -> str:
+    def _converse(self, tool: Tool, arguments: Any, decision: Decision) -> str:
         with self._lock:
             self._count += 1
             id = str(self._count)
-            filter, cell = self._coprocess(tool, granted)
-        answer = filter.ask(
-            id, {"id": id, "name": tool.name, "arguments": arguments}, self._limit(tool)
-        )
+            coprocess, cell = self._coprocess(tool, decision)
+        call = {"id": id, "name": tool.name, "arguments": arguments}
+        answer = coprocess.ask(id, call, self._limit(tool))
         content = answer.get("content", "")
         text = content if isinstance(content, str) else records.dumps(content)
-        shown = output.told(text.encode("utf-8", "replace")) + _noted(tool, cell.settle())
+        text = output.for_model(text.encode("utf-8", "replace")) + _warn(tool, cell.settle())
         if answer.get("is_error"):
-            raise Fault("tool_error", shown)
-        return shown
+            raise Fault("tool_error", text)
+        return text
 
-    def _coprocess(self, tool: Tool, granted: Decision) -> tuple[Coprocess, Cell]:
-        """The program behind the tool, kept up for the whole process; started again where it has ended."""
-        key = (granted.profile, *tool.command)
-        if key in self._kept and not self._kept[key][0].running:
-            self._drop(key)
-        if key not in self._kept:
-            cell = self._cell(tool, [], granted)
-            begin = lambda options, *given: self._begin(cell, *given, 2)  # noqa: E731
-            self._kept[key] = Coprocess(tool.name, {}, start=begin), cell
-        return self._kept[key]
+    def _coprocess(self, tool: Tool, decision: Decision) -> tuple[Coprocess, Cell]:
+        """The program behind the tool, which runs as long as we do; started again where it has ended."""
+        key = (decision.profile, *tool.command)
+        if key in self._coprocesses and not self._coprocesses[key][0].running:
+            coprocess, cell = self._coprocesses.pop(key)
+            coprocess.close(0.0)
+            cell.close()
+        if key not in self._coprocesses:
+            cell = self._cell(tool, [], decision)
 
-    def _drop(self, key: tuple[str, ...]) -> None:
-        filter, cell = self._kept.pop(key)
-        filter.close(0.0)
-        cell.close()
+            def begin(_options: dict[str, Any], *pipes: int) -> Child:
+                return self._begin(cell, *pipes, 2)
 
-
-def _noted(tool: Tool, refused: list[str]) -> str:
-    """What the sandbox refused, said to the user, and for the model."""
-    for one in refused:
-        stderr.warn(f"{tool.name}: {one}")
-    return "".join(f"\n[{one}]" for one in refused)
+            self._coprocesses[key] = Coprocess(tool.name, {}, start=begin), cell
+        return self._coprocesses[key]
 
 
-def _there(tool: Tool) -> None:
-    """The program is still there, and the one that was found where the record says which bytes it has (`sha256`)."""
+def _warn(tool: Tool, refused: list[str]) -> str:
+    """Warn the user of what the sandbox refused; the same for the model."""
+    for note in refused:
+        stderr.warn(f"{tool.name}: {note}")
+    return "".join(f"\n[{note}]" for note in refused)
+
+
+def _check_program(tool: Tool) -> None:
+    """Fault where the program is gone, or where its bytes are not those that the record names (`sha256`)."""
     path = tool.command[0]
     if not os.access(path, os.X_OK):
-        raise Fault(
-            "tool_not_found",
-            f"{tool.name} is gone: its program {path} is not there, or cannot be run.",
-        )
-    if wanted := tool.record.get("sha256"):
-        from agentlib.invoke.fingerprint import fingerprint
-
-        if fingerprint(path) != wanted:
-            raise Fault(
-                "tool_denied",
-                f"{tool.name} was not run: its program is not the one that was found.",
-            )
+        why = f"{tool.name} is gone: its program {path} is not there, or cannot be run."
+        raise Fault("tool_not_found", why)
+    wanted = tool.record.get("sha256")
+    if wanted and fingerprint(path) != wanted:
+        why = f"{tool.name} was not run: its program is not the one that was found."
+        raise Fault("tool_denied", why)
 
 
-def _handed(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
+def fingerprint(path: str) -> str:
+    """The SHA-256 of the file's bytes, in hex; read again only when the file was touched. OSError where it is gone."""
+    import hashlib
+
+    with open(path, "rb", buffering=0) as file:
+        info = os.fstat(file.fileno())
+        key = info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+        if key not in _fingerprints:
+            _fingerprints[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        return _fingerprints[key]
+
+
+def _input(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
     """(more words of the command, standard input) for one call."""
     if tool.invoke == "text":
         return [], str(arguments.get("input", "")).encode("utf-8", "replace")
     if tool.invoke == "argv":
         words = [str(word) for word in arguments.get("args") or ()]
         if any("\0" in word for word in words):
-            raise Fault(
-                "invalid_arguments", f"{tool.name} was not run: an argument holds a NUL character."
-            )
+            why = f"{tool.name} was not run: an argument holds a NUL character."
+            raise Fault("invalid_arguments", why)
         return words, str(arguments.get("stdin") or "").encode("utf-8", "replace")
     try:
         return [], records.line(arguments)
     except RecursionError:
-        raise Fault(
-            "invalid_arguments", f"{tool.name} was not run: its arguments are nested too deeply."
-        ) from None
+        why = f"{tool.name} was not run: its arguments are nested too deeply."
+        raise Fault("invalid_arguments", why) from None
 
 
-def _judge(tool: Tool, done: Outcome, limit: float) -> None:
-    """Nothing for a success; a Fault with status, end of stderr and output of anything else."""
-    if done.late:
-        raise Fault(
-            "tool_timeout",
-            _report(f"{tool.name} timed out after {limit:g} s.", done),
-        )
-    if done.over:
-        raise Fault(
-            "limit_exceeded",
-            _report(f"{tool.name} was ended, it printed too much. Ask for less.", done),
-        )
-    if done.status:
-        why = f"{tool.name} failed: {status.words(done.status)}."
-        raise Fault(status.kind(done.status), _report(why, done))
-
-
-def _report(what: str, done: Outcome) -> str:
-    err = done.err.decode("utf-8", "replace").strip()
-    said = [what]
-    if err:
-        said.append(f"Its standard error ends:\n{err[-2000:]}")
-    if done.out:
-        said.append(f"Its output:\n{output.told(done.out, done.over)}")
-    return "\n".join(said)
+def _check_outcome(tool: Tool, outcome: Outcome, limit: float) -> None:
+    """A Fault with status, end of stderr and output, where the call was no success."""
+    if outcome.late:
+        kind, why = "tool_timeout", f"timed out after {limit:g} s."
+    elif outcome.over:
+        kind, why = "limit_exceeded", "was ended, it printed too much. Ask for less."
+    elif outcome.status:
+        kind, why = status.kind(outcome.status), f"failed: {status.words(outcome.status)}."
+    else:
+        return
+    parts = [f"{tool.name} {why}"]
+    if errors := outcome.err.decode("utf-8", "replace").strip():
+        parts.append(f"Its standard error ends:\n{errors[-2000:]}")
+    if outcome.out:
+        parts.append(f"Its output:\n{output.for_model(outcome.out, outcome.over)}")
+    raise Fault(kind, "\n".join(parts))

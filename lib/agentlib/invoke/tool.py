@@ -1,4 +1,4 @@
-"""A tool as its record says it: name, schema, command, and how a call reaches it."""
+"""A tool as its record describes it: name, schema, command, and how a call reaches it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ARGV = {"type": "object", "properties": {"args": ARGS, "stdin": {"type": "string
 
 
 class Tool:
-    """One tool record, checked. reads: whether it says that it changes nothing. timeout: its own, in seconds.
+    """One tool record, checked. reads: whether it says that it changes nothing. timeout: the tool's, in seconds.
 
-    origin: whose it is, as an agent.
+    offer: what a model gets to see of it. origin: whose program it is.
     """
 
     def __init__(self, record: Record) -> None:
@@ -34,26 +34,23 @@ class Tool:
         self.reads = isinstance(notes, dict) and notes.get("readOnlyHint") is True
         self.timeout: float | None = record.get("timeout")
         self.validator: Validator | None = None
-        said: Record = {
+        description = record.get("description", "")
+        self.offer: Record = {
             "name": self.name,
-            "description": record.get("description", ""),
+            "description": description,
             "inputSchema": self.schema,
+            **{field: record[field] for field in ("title", "examples") if field in record},
         }
-        more: Record = {field: record[field] for field in ("title", "examples") if field in record}
-        self.offer = {**said, **more}  # what the model is told of it
         if fault := self._fault():
             raise Fault("invalid_input", f"the tool {str(self.name)[:80]!r} is left out: {fault}")
         self.origin = origin.of(record)
 
     def _fault(self) -> str:
+        command, timeout = self.command, self.timeout
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             return "its name must be 1 to 64 of A-Z a-z 0-9 _ -"
-        command = self.command
-        if (
-            not isinstance(command, list)
-            or not command
-            or not all(isinstance(word, str) for word in command)
-        ):
+        words = command if isinstance(command, list) else []
+        if not words or not all(isinstance(word, str) for word in words):
             return "it has no `command` (a list of strings); agent-discover makes one"
         if any("\0" in word for word in command):
             return "its command holds a NUL"
@@ -61,8 +58,6 @@ class Tool:
             return f"its invoke is {self.invoke!r}, not one of {', '.join(INVOKE)}"
         if not isinstance(self.schema, dict) or self.schema.get("type") != "object":
             return "its inputSchema is not one of an object"
-        if self.timeout is not None and (
-            not isinstance(self.timeout, int | float) or self.timeout <= 0
-        ):
+        if timeout is not None and (not isinstance(timeout, int | float) or timeout <= 0):
             return "its timeout is not a number of seconds"
         return origin.shadows(self.name, command[0])

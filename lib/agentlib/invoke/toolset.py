@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Hook = Callable[[str, Record], Record]
 
-SCHEMA_SHOWN = 2000  # characters of a schema told with an error
+SCHEMA_SHOWN = 2000  # characters; a longer schema is not part of an error
 
 
 def unchanged(hook: str, record: Record) -> Record:
@@ -36,16 +36,14 @@ class Tools:
         self._policy, self._runner = policy, runner
 
     def add(self, record: Record) -> None:
-        """One more tool; says on stderr why where it cannot be used. Of two with one name the first stays."""
+        """Add a tool, or warn why it cannot be used. Of two with one name the first stays."""
         try:
             tool = Tool(record)
         except Fault as fault:
             return stderr.warn(fault.message)
-        known = self.table.setdefault(tool.name, tool)
-        if known.command != tool.command:
-            stderr.warn(
-                f"the tool {tool.name!r} is there twice; the first is used: {known.command[0]}"
-            )
+        first = self.table.setdefault(tool.name, tool).command
+        if first != tool.command:
+            stderr.warn(f"the tool {tool.name!r} is there twice; the first is used: {first[0]}")
 
     def offered(self) -> list[Record]:
         """The tools as they stand in a `request`."""
@@ -53,15 +51,13 @@ class Tools:
 
     def harmless(self, calls: list[dict[str, Any]]) -> bool:
         """Whether all these calls only read, so that they may run together."""
-        return all(
-            (tool := self.table.get(str(call.get("name")))) is not None and tool.reads
-            for call in calls
-        )
+        tools = [self.table.get(str(call.get("name"))) for call in calls]
+        return all(tool is not None and tool.reads for tool in tools)
 
     def perform(self, call: dict[str, Any], leash: Leash, hook: Hook = unchanged) -> Record:
         """Make one call; the message of its result, or of what went wrong in words the model can act on.
 
-        hook: gets (`before_tool`, the call) and (`after_tool`, the message), and gives what is to stand for them.
+        hook: gets (`before_tool`, the call) and (`after_tool`, the message), and returns what takes its place.
         """
         began = time.monotonic()
         message = self._guarded(call, lambda: transcript.result(call, self._run(call, leash, hook)))
@@ -72,55 +68,55 @@ class Tools:
         try:
             return work()
         except Fault as fault:
-            if fault.fields.get(
-                "plugin"
-            ):  # a broken plugin is never the model's affair: it stops the run
+            # A broken plugin is nothing that the model could mend: it stops the run.
+            if fault.fields.get("plugin"):
                 raise
             return transcript.result(call, fault.message, fault.kind)
         except MemoryError:
-            return transcript.result(
-                call, "There was not enough memory for this call.", "limit_exceeded"
-            )
+            text = "There was not enough memory for this call."
+            return transcript.result(call, text, "limit_exceeded")
 
     def _run(self, call: dict[str, Any], leash: Leash, hook: Hook) -> str:
         tool = self._find(call.get("name"))
-        arguments: Any = _arguments(tool, call)
-        arguments = hook("before_tool", _seen(tool, call, arguments)).get("arguments")
+        proposed = {
+            "type": "call",
+            "id": call.get("id"),
+            "name": tool.name,
+            "arguments": _arguments(tool, call),
+            "annotations": tool.record.get("annotations", {}),
+        }
+        arguments: Any = hook("before_tool", proposed).get("arguments")
         self._check(tool, arguments)
-        granted = self._policy.allow(tool.record, arguments, tool.origin)
+        decision = self._policy.allow(tool.record, arguments, tool.origin)
         if tool.name == "call_agent" and paths.own(tool.command[0]):  # here, where the policy is
             agent = Tool(origin.agent(arguments["name"]))
             return self.hand_over(agent, arguments["input"], leash)
-        return self._runner.run(tool, arguments, granted, leash)
+        return self._runner.run(tool, arguments, decision, leash)
 
     def hand_over(
-        self, agent: Tool, text: str, leash: Leash, render: Callable[..., str] = output.told
+        self, agent: Tool, text: str, leash: Leash, render: Callable[..., str] = output.for_model
     ) -> str:
-        """Give an agent, or the tool that a plan names as one, its work; its output, as `render` makes it.
+        """The output of an agent, or of a tool that a plan names as an agent, for this text; as `render` makes it.
 
         The suite's own and the user's run as the user's commands; anybody else's only as a tool, with consent.
         """
-        arguments = _work(agent, text)
+        arguments = _agent_arguments(agent, text)
         self._check(agent, arguments)
-        granted = self._policy.allow(agent.record, arguments, agent.origin, called=True)
-        return self._runner.run(agent, arguments, granted, leash, render)
+        decision = self._policy.allow(agent.record, arguments, agent.origin, called=True)
+        return self._runner.run(agent, arguments, decision, leash, render)
 
     def _find(self, name: Any) -> Tool:
         if tool := self.table.get(str(name)):
             return tool
         if not self.table:
-            raise Fault(
-                "tool_not_found",
-                f"There is no tool {name!r}; there are no tools at all. Answer without.",
-            )
+            why = f"There is no tool {name!r}; there are no tools at all. Answer without."
+            raise Fault("tool_not_found", why)
         import difflib
 
         near = difflib.get_close_matches(str(name), self.table, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        there = ", ".join(self.table)
-        raise Fault(
-            "tool_not_found", f"There is no tool {str(name)[:80]!r}.{hint} The tools are: {there}."
-        )
+        why = f"There is no tool {str(name)[:80]!r}.{hint} The tools are: {', '.join(self.table)}."
+        raise Fault("tool_not_found", why)
 
     def _check(self, tool: Tool, arguments: Any) -> None:
         try:
@@ -129,12 +125,12 @@ class Tools:
             raise Fault(fault.kind, f"{tool.name} cannot be called: {fault.message}.") from None
         if problems := tool.validator.problems(arguments):
             schema = records.dumps(tool.schema)
-            told = f" Its inputSchema is {schema}" if len(schema) <= SCHEMA_SHOWN else ""
-            what = f"{tool.name} was not run, its arguments do not fit: {'; '.join(problems)}."
-            raise Fault("invalid_arguments", what + told)
+            hint = f" Its inputSchema is {schema}" if len(schema) <= SCHEMA_SHOWN else ""
+            why = f"{tool.name} was not run, its arguments do not fit: {'; '.join(problems)}."
+            raise Fault("invalid_arguments", why + hint)
 
 
-def _work(agent: Tool, text: str) -> Any:
+def _agent_arguments(agent: Tool, text: str) -> Any:
     """The arguments that a text is for this program, by its `invoke`."""
     if agent.invoke == "argv":
         return {"stdin": text}
@@ -145,28 +141,15 @@ def _work(agent: Tool, text: str) -> Any:
     return value if isinstance(value, dict) and value else {"input": text}
 
 
-def _seen(tool: Tool, call: dict[str, Any], arguments: Any) -> Record:
-    """What a plugin sees before a call."""
-    notes = tool.record.get("annotations", {})
-    return {
-        "type": "call",
-        "id": call.get("id"),
-        "name": tool.name,
-        "arguments": arguments,
-        "annotations": notes,
-    }
-
-
 def _arguments(tool: Tool, call: dict[str, Any]) -> Any:
-    """The arguments as a value. Text that is no JSON (providers leave it in `arguments_raw`) is told with the place."""
-    given = call.get("arguments")
-    if given is None:
-        given = call.get("arguments_raw")
-    if isinstance(given, str):
+    """The arguments as a value. Providers leave text that is not JSON in `arguments_raw`: the Fault says where."""
+    arguments = call.get("arguments")
+    if arguments is None:
+        arguments = call.get("arguments_raw")
+    if isinstance(arguments, str):
         try:
-            return records.loads(given) if given.strip() else {}
+            return records.loads(arguments) if arguments.strip() else {}
         except ValueError as bad:
-            raise Fault(
-                "invalid_arguments", f"{tool.name} was not run: its arguments are not JSON: {bad}."
-            ) from None
-    return {} if given is None else given
+            why = f"{tool.name} was not run: its arguments are not JSON: {bad}."
+            raise Fault("invalid_arguments", why) from None
+    return {} if arguments is None else arguments

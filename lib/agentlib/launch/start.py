@@ -1,7 +1,7 @@
-"""The one door: whatever is not the suite's own machinery is started by what `cell` makes ready (docs/safety.md).
+"""The one door: every program that is not the suite's own machinery is started in a cell made here (docs/safety.md).
 
-Whose program it is (`origin`) is decided in agentlib.schema.origin where a model, a plan or a record names it, and
-then the Decision is the user's policy's. What the user typed, as a command or a plugin, is TYPED.
+Where a model, a plan or a record names the program, agentlib.schema.origin says whose it is (`origin`) and the user's
+policy makes the Decision. What the user typed, as a command or a plugin, is TYPED.
 """
 
 from __future__ import annotations
@@ -39,32 +39,24 @@ def cell(
     folder: str = "",
     read: Iterable[str] = (),
 ) -> Cell:
-    """Make a start ready. env: all that the program gets of the environment. read: more paths to see.
+    """A cell that is ready to start `argv`. env: its whole environment. read: more paths that it may see.
 
-    Fault tool_denied without an allow. What is the suite's is started by the real path that was judged, so that a
-    link moved meanwhile starts nothing else.
+    Fault tool_denied where the decision is not `allow`. A program of the suite is started by its real path, the one
+    that was judged: a link that was moved meanwhile starts nothing else.
     """
     from agentlib.sandbox.cell import Cell  # not loaded for --help
 
     if decision.verdict != "allow":
         raise Fault("tool_denied", f"{argv[0]} was not started: {decision.reason}")
     program = os.path.realpath(argv[0]) if origin == SUITE else argv[0]
-    return Cell(
-        [program, *argv[1:]],
-        decision.profile,
-        folder or os.getcwd(),
-        env=env,
-        read=[*decision.read, *read],
-        write=decision.write,
-    )
+    words, visible = [program, *argv[1:]], [*decision.read, *read]
+    folder = folder or os.getcwd()
+    return Cell(words, decision.profile, folder, env=env, read=visible, write=decision.write)
 
 
 def keyless(granted: Iterable[str] = ()) -> dict[str, str]:
-    """Our environment for a plugin: without what looks like a secret, a provider's key above all; but `granted`."""
+    """Our environment for a plugin: without what looks like a secret (a provider's key), but for `granted`."""
     from agentlib.environment import secret
 
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in granted or not secret(name, value)
-    }
+    pairs = os.environ.items()
+    return {name: value for name, value in pairs if name in granted or not secret(name, value)}

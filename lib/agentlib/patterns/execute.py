@@ -22,10 +22,11 @@ from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
 if TYPE_CHECKING:
     from agentlib.invoke.toolset import Tools
 
-GIVEN = 100_000  # characters of an output that another step is given
+OUTPUT_CAP = 100_000  # characters of an output that another step gets
 SUM_UP = "Answer the request from the outputs of the steps that were carried out for it. Say what is missing."
 ENDED = ("done", "failed", "skipped")
-LASTING = ("tool_denied", "not_found", "invalid_input", "invalid_arguments")  # no try would help
+# Kinds of faults that another try would not help.
+LASTING = ("tool_denied", "not_found", "invalid_input", "invalid_arguments")
 
 
 def main(args: Namespace) -> int:
@@ -55,7 +56,7 @@ class Execution:
         self.began = time.monotonic()
 
     def take(self, record: Record, raw: bytes) -> None:
-        """One record of the stream. Of two steps with one id the later counts, so that a log can follow its plan."""
+        """Take in one record. Of two steps with one id the later counts, so that a log can follow its plan."""
         kind = record["type"]
         if kind == "step":
             self.steps[str(record.get("id"))] = record
@@ -71,7 +72,7 @@ class Execution:
             records.put(raw + b"\n")
 
     def run(self) -> int:
-        """All steps, then the end."""
+        """Run all steps; then the answer, where it is wanted."""
         for step in read_state(self.args.state):
             if step.get("id") in self.steps and step.get("status") == "done":
                 self.steps[step["id"]] = step
@@ -79,13 +80,13 @@ class Execution:
             self.loop()
         finally:
             self.leash.pull()
-        missing = [s["id"] for s in self.steps.values() if s.get("status") != "done"]
+        missing = [id for id in self.steps if not self.done(id)]
         if self.args.synthesize:
             self.synthesize(missing)
         return 1 if missing else 0
 
     def loop(self) -> None:
-        """Start what is ready, wait for one to end, again."""
+        """Start the steps that are ready, wait until one ends, and again."""
         running: set[str] = set()
         while True:
             for step in self.ready(running)[: max(1, self.args.jobs) - len(running)]:
@@ -100,31 +101,25 @@ class Execution:
                 self.replan(step)
 
     def ready(self, running: set[str]) -> list[Record]:
-        """The open steps whose needs are all done; those that never can be are told as skipped."""
-        while lost := [
-            s for s in self.open(running) if any(self.over(n) for n in s.get("needs", []))
-        ]:
-            if not self.replanned:
-                break
+        """The open steps whose needs are all done; those whose needs failed are skipped, once no new plan can come."""
+        while self.replanned and (lost := [step for step in self.open(running) if self.lost(step)]):
             for step in lost:
                 self.finish({**step, "status": "skipped"})
-        return [s for s in self.open(running) if all(self.done(n) for n in s.get("needs", []))]
+        return [step for step in self.open(running) if all(map(self.done, step.get("needs", [])))]
 
     def open(self, running: set[str]) -> list[Record]:
-        return [
-            s
-            for s in self.steps.values()
-            if s.get("status") not in ENDED and s["id"] not in running
-        ]
+        waiting = [step for id, step in self.steps.items() if id not in running]
+        return [step for step in waiting if step.get("status") not in ENDED]
 
     def done(self, id: str) -> bool:
         return self.steps[id].get("status") == "done"
 
-    def over(self, id: str) -> bool:
-        return self.steps[id].get("status") in ("failed", "skipped")
+    def lost(self, step: Record) -> bool:
+        needed = [self.steps[id] for id in step.get("needs", [])]
+        return any(other.get("status") in ("failed", "skipped") for other in needed)
 
     def finish(self, step: Record) -> None:
-        """A step has ended: keep it, print it."""
+        """Keep and print a step that has ended."""
         self.steps[step["id"]] = step
         append_state(self.args.state, step)
         count = sum(s.get("status") in ENDED for s in self.steps.values())
@@ -137,7 +132,7 @@ class Execution:
             stderr.say("> " + text[:200])
 
     def work(self, step: Record) -> None:
-        """Run one step to its end, in a thread of its own; whatever happens, it ends."""
+        """Run one step to its end, in its thread; whatever happens, the step ends."""
         began = time.monotonic()
         for attempt in range(1, max(0, self.args.retry) + 2):
             step["attempts"] = attempt
@@ -151,10 +146,8 @@ class Execution:
                 if bad.kind in LASTING:
                     break
             except Exception as bug:  # a step must end, or the run never would
-                step |= {
-                    "status": "failed",
-                    "error": {"kind": "server", "message": f"{type(bug).__name__}: {bug}"},
-                }
+                message = f"{type(bug).__name__}: {bug}"
+                step |= {"status": "failed", "error": {"kind": "server", "message": message}}
                 break
         step["duration_ms"] = round((time.monotonic() - began) * 1000)
         self.ended.put(step)
@@ -172,59 +165,49 @@ class Execution:
         if os.path.basename(program) in ("agent-react", "agent-llm"):
             stdin = self.stream(needed)
         else:
-            stdin = "\n\n".join(map(told, needed)).encode()
+            stdin = "\n\n".join(map(with_heading, needed)).encode()
         argv = [program, *more, step["task"]]
         return command.text(argv, stdin, self.args.timeout, self.leash)
 
     def agent(self, step: Record, needed: list[Record]) -> str:
-        """The output of the program that a step names; the plan may be a model's, so policy has its word."""
-        agent = self.hands.table.get(str(step["agent"]))
+        """The output of the agent that a step names; a model may have made the plan, so the policy decides."""
+        agent = self.toolset.table.get(str(step["agent"]))
         if agent is None:
             raise Fault("not_found", f"there is no agent {step['agent']!r} on the stream")
         self.say(f"Calling {agent.name} for {step['task']}")
         text = step["task"]
         if agent.invoke == "text":
             text = transcript.text(material.message(text, self.pieces), joint="\n")
-            text = "\n\n".join([text, *map(told, needed)])
-        return self.hands.hand_over(agent, text, self.leash, plain).strip()
+            text = "\n\n".join([text, *map(with_heading, needed)])
+        return self.toolset.hand_over(agent, text, self.leash, plain).strip()
 
     def stream(self, needed: list[Record]) -> bytes:
         """The tools, the material and the needed outputs as records."""
-        outputs = [
-            {"type": "context", "source": f"step {s['id']}: {s['task']}", "text": output(s)}
-            for s in needed
-        ]
-        hands = [t for t in self.tools if t.get("kind") != "agent"]
-        return b"".join(records.line(r) for r in (*hands, *self.pieces, *outputs))
+        tools = [tool for tool in self.tools if tool.get("kind") != "agent"]
+        return b"".join(map(records.line, [*tools, *self.pieces, *map(context, needed)]))
 
     def call(self, step: Record) -> str:
-        """The one tool call that a step is (ReWOO), its #ID replaced by the results they stand for."""
-        outputs = {id: output(s) for id, s in self.steps.items() if s.get("status") == "done"}
-        call = {
-            "id": step["id"],
-            "name": step["tool"],
-            "arguments": filled(step.get("arguments", {}), outputs),
-        }
-        message = self.hands.perform(call, self.leash)
+        """The result of a step that is one tool call (ReWOO); each #ID in it stands for the result of that step."""
+        outputs = {id: output(done) for id, done in self.steps.items() if self.done(id)}
+        arguments = filled(step.get("arguments", {}), outputs)
+        call = {"id": step["id"], "name": step["tool"], "arguments": arguments}
+        message = self.toolset.perform(call, self.leash)
         if message.get("is_error"):
-            raise Fault(
-                str((message.get("error") or {}).get("kind", "tool_error")), str(message["content"])
-            )
+            kind = str((message.get("error") or {}).get("kind", "tool_error"))
+            raise Fault(kind, str(message["content"]))
         return str(message["content"])
 
     @functools.cached_property
-    def hands(self) -> Tools:
+    def toolset(self) -> Tools:
         """The tools of the stream, under the same consent and in the same sandbox as agent-react's."""
         from agentlib.invoke.runner import Runner
         from agentlib.invoke.toolset import Tools
 
-        made = Tools(
-            flags.policy(self.args),
-            Runner(self.args.timeout, int(os.environ.get("AGENT_DEPTH") or 0) + 1),
-        )
+        depth = int(os.environ.get("AGENT_DEPTH") or 0) + 1
+        toolset = Tools(flags.policy(self.args), Runner(self.args.timeout, depth))
         for record in self.tools:
-            made.add(record)
-        return made
+            toolset.add(record)
+        return toolset
 
     def replan(self, failed: Record) -> None:
         """Let the planner replace what is not done, once."""
@@ -232,96 +215,86 @@ class Execution:
 
         self.replanned = True
         self.say(f"Planning anew after {failed['id']}")
-        kept = [s for s in self.steps.values() if s.get("status") == "done"]
-        story = "\n\n".join(map(told, kept)) or "Nothing is done yet."
-        asked = (
-            f"{self.request or 'Carry out the plan.'}\n\nDone so far:\n{story}\n\nThe step {failed['id']} "
+        done = {id: step for id, step in self.steps.items() if self.done(id)}
+        outputs = "\n\n".join(map(with_heading, done.values())) or "Nothing is done yet."
+        request = (
+            f"{self.request or 'Carry out the plan.'}\n\nDone so far:\n{outputs}\n\nThe step {failed['id']} "
             f"({failed['task']}) failed: {failed['error']['message']}\n\n"
             "Plan only what is still to do, another way; use new ids."
         )
         planner = self.planner(max_steps=50, rewoo=False)
-        known = frozenset(s["id"] for s in kept)
-        fresh = plan.plan(planner, asked, [], self.tools, known)
-        self.steps = {s["id"]: s for s in (*kept, *fresh)}
+        fresh = plan.plan(planner, request, [], self.tools, frozenset(done))
+        self.steps = done | {step["id"]: step for step in fresh}
 
     def planner(self, **more: Any) -> Namespace:
         from argparse import Namespace
 
-        return Namespace(
-            model=self.args.planner or self.args.model, provider=self.args.provider, **more
-        )
+        name = self.args.planner or self.args.model
+        return Namespace(model=name, provider=self.args.provider, **more)
 
     def synthesize(self, missing: list[str]) -> None:
-        """Print the answer made of the outputs."""
-        done = [
-            {"type": "context", "source": f"step {s['id']}: {s['task']}", "text": output(s)}
-            for s in self.steps.values()
-            if s.get("status") == "done"
-        ]
+        """Print the answer that a model makes of the outputs."""
+        outputs = [context(step) for id, step in self.steps.items() if self.done(id)]
         if missing:
-            done.append(
-                {"type": "context", "source": "missing", "text": f"Not done: {', '.join(missing)}"}
-            )
-        message = material.message(
-            self.request or "Sum up the outputs of the steps.", [*self.pieces, *done]
-        )
-        answer = model.ask(self.planner(), SUM_UP, transcript.text(message, joint="\n"))
+            text = f"Not done: {', '.join(missing)}"
+            outputs.append({"type": "context", "source": "missing", "text": text})
+        request = self.request or "Sum up the outputs of the steps."
+        message = material.message(request, [*self.pieces, *outputs])
+        answer = model.call(self.planner(), SUM_UP, transcript.text(message, joint="\n"))
         self.say(f"Synthesis complete: {answer.splitlines()[0] if answer.strip() else 'no answer'}")
         if not self.args.json:
             return records.put(answer.rstrip("\n").encode("utf-8", "replace") + b"\n")
-        result = {
-            "type": "result",
-            "output": answer,
-            "incomplete": bool(missing),
-            "iterations": len(self.steps),
-        }
-        return records.write(
-            {**result, "duration_ms": round((time.monotonic() - self.began) * 1000)}
-        )
+        result = {"type": "result", "output": answer, "incomplete": bool(missing)}
+        duration = round((time.monotonic() - self.began) * 1000)
+        records.write({**result, "iterations": len(self.steps), "duration_ms": duration})
 
 
 def output(step: Record) -> str:
     """A step's output as text."""
-    held = step.get("output", "")
-    return held if isinstance(held, str) else records.dumps(held)
+    value = step.get("output", "")
+    return value if isinstance(value, str) else records.dumps(value)
+
+
+def context(step: Record) -> Record:
+    """A step's output as a `context` record."""
+    source = f"step {step['id']}: {step['task']}"
+    return {"type": "context", "source": source, "text": output(step)}
 
 
 def plain(data: bytes) -> str:
-    """The whole output of an agent, as text."""
+    """The full output of an agent, as text."""
     return data.decode("utf-8", "replace")
 
 
-def told(step: Record) -> str:
-    """A step and its output in words, for a program that reads text."""
-    return f"Output of the step {step['id']} ({step['task']}):\n{output(step)[:GIVEN]}"
+def with_heading(step: Record) -> str:
+    """A step's output under a heading, for a program that reads text."""
+    return f"Output of the step {step['id']} ({step['task']}):\n{output(step)[:OUTPUT_CAP]}"
 
 
 def filled(value: Any, outputs: dict[str, str]) -> Any:
     """The value with each #ID in its texts replaced by that step's output."""
     if isinstance(value, str):
-        return re.sub(
-            r"#([A-Za-z0-9_-]+)",
-            lambda m: outputs[m[1]].strip() if m[1] in outputs else m[0],
-            value,
-        )
+        return re.sub(r"#([A-Za-z0-9_-]+)", lambda m: outputs.get(m[1], m[0]).strip(), value)
     if isinstance(value, list):
-        return [filled(v, outputs) for v in value]
-    return {k: filled(v, outputs) for k, v in value.items()} if isinstance(value, dict) else value
+        return [filled(item, outputs) for item in value]
+    if isinstance(value, dict):
+        return {name: filled(item, outputs) for name, item in value.items()}
+    return value
 
 
 def read_state(file: str | None) -> list[Record]:
-    """The steps that an earlier run wrote; a last line that was cut off by its end counts as not written."""
+    """The steps that an earlier run wrote; a last line that is not complete counts as not written."""
     if not file or not os.path.exists(file):
         return []
     with locked(file, os.O_RDWR | os.O_APPEND) as state:
         mend(state)
         with open(state, "rb", closefd=False) as stream:
             steps = [line.record for line in records.read(stream)]
-    return [s for s in steps if s["type"] == "step"]
+    return [step for step in steps if step["type"] == "step"]
 
 
 def append_state(file: str | None, step: Record) -> None:
-    """One line more, on the disk before anything is said of it."""
+    """Write one line; it is on the disk before anything is printed of it."""
     if file:
         with locked(file, os.O_RDWR | os.O_CREAT | os.O_APPEND) as state:
             add(state, records.line(step))

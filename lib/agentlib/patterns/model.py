@@ -1,4 +1,4 @@
-"""One question to a model, put by agent-llm: what the patterns (plan, reflect, vote) need of one."""
+"""One request to a model, made by agent-llm: what the patterns (plan, execute, reflect, vote) need of one."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from agentlib.messages import transcript
 from agentlib.process.child import bound
 from agentlib.types import Any, ArgumentParser, Namespace, Record
 
-ENOUGH = 3600.0  # seconds; agent-llm has its own, shorter limits
+TIMEOUT = 3600.0  # seconds; agent-llm has shorter limits
 
 
 def options(parser: ArgumentParser, what: str = "") -> None:
-    """The options that say which model is asked; `what` for which work, where a program asks two."""
+    """The options that name the model; `what` says for which work, where a program calls two."""
     parser.add_argument("--model", metavar="MODEL", help=f"the model{what}")
     parser.add_argument("--provider", metavar="NAME", help=f"the provider{what}")
 
 
 def words(args: Namespace) -> list[str]:
-    """The same options for a program that is run."""
-    given = (("--model", args.model), ("--provider", args.provider))
-    return [word for name, value in given if value for word in (name, value)]
+    """The same options as words of a command line."""
+    values = (("--model", args.model), ("--provider", args.provider))
+    return [word for name, value in values if value for word in (name, value)]
 
 
-def ask(args: Namespace, system: str, text: str, schema: Record | None = None) -> Any:
+def call(args: Namespace, system: str, text: str, schema: Record | None = None) -> Any:
     """The model's answer: a text, or with a schema the value; Fault where there is none."""
     messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
     request: Record = {"type": "request", "id": "1", "messages": messages}
     if schema is not None:
         request["schema"] = schema
-    answer = transcript.text(send(args, request)["message"])
-    return answer if schema is None else value(answer)
+    reply = transcript.text(send(args, request)["message"])
+    return reply if schema is None else value(reply)
 
 
 def send(args: Namespace, request: Record) -> Record:
     """The `response` to a request; the Fault that an `error` says."""
-    import io  # what a question needs is not loaded for --help
+    import io  # not loaded for --help
     import subprocess
 
     from agentlib.launch import command
 
     argv = bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
     line = records.line(request)
-    done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=ENOUGH)
+    done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=TIMEOUT)
     for number, raw in records.lines(io.BytesIO(done.stdout)):
         record = records.parse(raw, number)
         if record["type"] == "response":
@@ -55,7 +55,7 @@ def send(args: Namespace, request: Record) -> Record:
 
 
 def value(text: str) -> Any:
-    """The JSON value of an answer, also where a small model put it between marks of Markdown."""
+    """The JSON value of an answer, also where a small model put it in a code block of Markdown."""
     bare = text.strip()
     if bare.startswith("```"):
         bare = bare.split("\n", 1)[-1].rsplit("```", 1)[0]

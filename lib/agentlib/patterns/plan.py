@@ -1,4 +1,4 @@
-"""The work of agent-plan: ask for steps, hold them against the rules, have them mended once.
+"""The work of agent-plan: have a model plan steps, check them, and have them corrected once.
 
 Plan-and-Solve (https://arxiv.org/abs/2305.04091); ReWOO, where all tool calls are planned at once and variables stand
 for their results (https://arxiv.org/abs/2305.18323).
@@ -13,7 +13,7 @@ from agentlib.faults import Fault
 from agentlib.messages import material, transcript
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
-from agentlib.types import Any, Namespace, Record
+from agentlib.types import Any, Iterator, Namespace, Record
 
 PLAN = """You plan work that others carry out. Answer with a JSON object {"steps": [...]}.
 A step is {"id": a short word, "task": what is to be done, in full sentences, understandable on its own,
@@ -35,16 +35,15 @@ Use as few steps as answer the request, at most %d. The tools:
 
 def main(args: Namespace) -> int:
     """Pass the stream on, then print the steps."""
-    pieces, tools, asked = [], [], [word for word in args.request if word != "-"]
-    stream = [records.plain()] if "-" in args.request else (line for line in records.read())
-    for one in stream:
-        record = one if isinstance(one, dict) else one.record
-        records.put(records.line(record) if isinstance(one, dict) else one.raw + b"\n")
+    pieces, tools = [], []
+    words = [word for word in args.request if word != "-"]
+    for record, line in _stream(args):
+        records.put(line)
         if record["type"] in material.KINDS:
             pieces.append(record)
         elif record["type"] == "tool":
             tools.append(record)
-    request = (" ".join(asked) or _only_input(pieces)).strip()
+    request = (" ".join(words) or _only_input(pieces)).strip()
     if not request:
         raise Fault("invalid_input", "no request: give it as operands, or - and standard input")
     steps = plan(args, request, pieces, tools)
@@ -54,8 +53,17 @@ def main(args: Namespace) -> int:
     return 0
 
 
+def _stream(args: Namespace) -> Iterator[tuple[Record, bytes]]:
+    if "-" in args.request:
+        record = records.plain()
+        yield record, records.line(record)
+        return
+    for line in records.read():
+        yield line.record, line.raw + b"\n"
+
+
 def _only_input(pieces: list[Record]) -> str:
-    """Without operands the `input` is the request, and no longer material."""
+    """Take the text of the `input` out of the pieces: without operands it is the request."""
     for piece in pieces:
         if piece["type"] == "input":
             pieces.remove(piece)
@@ -70,50 +78,37 @@ def plan(
     tools: list[Record],
     known: frozenset[str] = frozenset(),
 ) -> list[Record]:
-    """The steps for a request; asked again once, with what was wrong, where they break the rules."""
-    system = brief(args, tools)
+    """The steps for a request; where they break the rules the model gets one more try, and what was wrong."""
+    system, schema = brief(args, tools), shape(args, tools)
     text = transcript.text(material.message(request, pieces), joint="\n")
-    wrong: list[str] = []
+    names = {tool["name"] for tool in tools} if args.rewoo else None
+    hint = ""
     for _ in range(2):
-        mend = (
-            f"\n\nYour last plan was refused: {'; '.join(wrong)}. Answer with a whole, mended plan."
-            if wrong
-            else ""
-        )
-        steps = read(model.ask(args, system, text + mend, shape(args, tools)))
-        wrong = problems(
-            steps, args.max_steps, {tool["name"] for tool in tools} if args.rewoo else None, known
-        )
+        steps = read(model.call(args, system, text + hint, schema))
+        wrong = "; ".join(problems(steps, args.max_steps, names, known))
         if not wrong:
             return steps
-        stderr.warn(f"the plan was refused: {'; '.join(wrong)}")
-    raise Fault("bad_response", f"no usable plan in two tries: {'; '.join(wrong)}")
+        stderr.warn(f"the plan was refused: {wrong}")
+        hint = f"\n\nYour last plan was refused: {wrong}. Answer with a whole, mended plan."
+    raise Fault("bad_response", f"no usable plan in two tries: {wrong}")
 
 
 def brief(args: Namespace, tools: list[Record]) -> str:
     """The planner's instructions."""
-    lines = [
-        (t.get("kind") == "agent", f"- {t['name']}: {t.get('description', '')}{_schema(args, t)}")
-        for t in tools
-    ]
-    agents, hands = (
-        "\n".join(line for is_agent, line in lines if is_agent is wanted)
-        for wanted in (True, False)
-    )
+    lines: dict[bool, list[str]] = {True: [], False: []}
+    for tool in tools:
+        schema = f" {records.dumps(tool.get('inputSchema', {}))}" if args.rewoo else ""
+        line = f"- {tool['name']}: {tool.get('description', '')}{schema}"
+        lines[tool.get("kind") == "agent"].append(line)
+    agents, others = "\n".join(lines[True]), "\n".join(lines[False])
     if args.rewoo:
-        if not hands:
+        if not others:
             why = "--rewoo: there are no tools on the stream; begin with agent-discover"
             raise Fault("invalid_input", why)
-        return REWOO % (args.max_steps, hands)
-    return str(
-        PLAN % args.max_steps
-        + (AGENTS % agents if agents else "")
-        + (TOOLS % hands if hands else "")
-    )
-
-
-def _schema(args: Namespace, tool: Record) -> str:
-    return f" {records.dumps(tool.get('inputSchema', {}))}" if args.rewoo else ""
+        return REWOO % (args.max_steps, others)
+    text: str = PLAN % args.max_steps
+    text += AGENTS % agents if agents else ""
+    return text + (TOOLS % others if others else "")
 
 
 def shape(args: Namespace, tools: list[Record]) -> Record:
@@ -122,37 +117,32 @@ def shape(args: Namespace, tools: list[Record]) -> Record:
     fields: dict[str, Any] = {"id": text, "task": text, "needs": {"type": "array", "items": text}}
     if args.rewoo:
         fields |= {"tool": text, "arguments": text}
-    elif any(t.get("kind") == "agent" for t in tools):
+    elif any(tool.get("kind") == "agent" for tool in tools):
         fields |= {"agent": text}
-    step = {
-        "type": "object",
-        "properties": fields,
-        "required": list(fields),
-        "additionalProperties": False,
-    }
-    return {
-        "type": "object",
-        "properties": {"steps": {"type": "array", "items": step}},
-        "required": ["steps"],
-        "additionalProperties": False,
-    }
+    return _object({"steps": {"type": "array", "items": _object(fields)}})
+
+
+def _object(fields: dict[str, Any]) -> Record:
+    schema: Record = {"type": "object", "properties": fields, "required": list(fields)}
+    return {**schema, "additionalProperties": False}
 
 
 def read(answer: Any) -> list[Record]:
-    """The step records of an answer; what is malformed is left for `problems` to name."""
-    given = answer.get("steps") if isinstance(answer, dict) else None
-    steps: list[Any] = given if isinstance(given, list) else []
+    """The step records of an answer; problems() names what is malformed."""
+    listed = answer.get("steps") if isinstance(answer, dict) else None
+    steps: list[Any] = listed if isinstance(listed, list) else []
+    ids = {str(step.get("id")) for step in steps if isinstance(step, dict)}
     out = []
     for step in steps:
         if not isinstance(step, dict):
             raise Fault("bad_response", "the model's plan has a step that is no object")
-        kept = {k: step[k] for k in FIELDS if k in step}  # nothing else: no `type` of the model's
-        kept = {k: v for k, v in kept.items() if v not in ("", None) or k in ("id", "task")}
-        if isinstance(kept.get("arguments"), str):
-            kept["arguments"] = model.value(kept["arguments"])
-        needs = list(kept.get("needs") or [])
-        used = re.findall(r"#([A-Za-z0-9_-]+)", records.dumps(kept.get("arguments", {})))
-        ids = {str(s.get("id")) for s in steps if isinstance(s, dict)}
-        kept["needs"] = [*needs, *(u for u in dict.fromkeys(used) if u in ids and u not in needs)]
-        out.append({"type": "step", **kept, "status": "open"})
+        fields = {name: step[name] for name in FIELDS if name in step}  # no `type` of the model's
+        empty = [name for name in FIELDS[2:] if fields.get(name) in ("", None)]
+        fields = {name: value for name, value in fields.items() if name not in empty}
+        if isinstance(fields.get("arguments"), str):
+            fields["arguments"] = model.value(fields["arguments"])
+        needs = list(fields.get("needs") or [])
+        used = re.findall(r"#([A-Za-z0-9_-]+)", records.dumps(fields.get("arguments", {})))
+        needs += [id for id in dict.fromkeys(used) if id in ids and id not in needs]
+        out.append({"type": "step", **fields, "needs": needs, "status": "open"})
     return out

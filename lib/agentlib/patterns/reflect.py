@@ -1,4 +1,4 @@
-"""The work of agent-reflect: try, judge, put the lesson into words, try again (https://arxiv.org/abs/2303.11366)."""
+"""The work of agent-reflect: try, judge, write down the lesson, try again (https://arxiv.org/abs/2303.11366)."""
 
 from __future__ import annotations
 
@@ -31,19 +31,16 @@ VERDICT = {
 
 def main(args: Namespace) -> int:
     """Up to --tries runs; 0 where one passed."""
-    given = _standard_input(args)
+    stdin = _standard_input(args)
     lessons = recalled(args)
     tries: list[Record] = []
     began, leash = time.monotonic(), command.Leash()
     try:
         for number in range(1, max(1, args.tries) + 1):
-            output, error = attempt(args, with_lessons(args, given, lessons), leash)
+            output, error = attempt(args, with_lessons(args, stdin, lessons), leash)
             why = error or judged(args, output, leash)
             tries.append({"output": output, "passed": not why, **({"why": why} if why else {})})
-            say(
-                args,
-                f"try {number}: " + ("passed" if not why else f"failed: {why.splitlines()[0]}"),
-            )
+            say(args, f"try {number}: " + (f"failed: {why.splitlines()[0]}" if why else "passed"))
             if not why:
                 break
             if number < args.tries:
@@ -57,32 +54,31 @@ def main(args: Namespace) -> int:
 
 
 def _standard_input(args: Namespace) -> bytes:
-    """All of standard input: the text after `-`, else a record stream, held against the rules of one."""
+    """All of standard input: the text after `-`, else a checked record stream."""
     if args.plain:
         return str(records.plain()["text"]).encode()
     return b"".join(line.raw + b"\n" for line in records.read())
 
 
-def with_lessons(args: Namespace, given: bytes, lessons: list[str]) -> bytes:
+def with_lessons(args: Namespace, stdin: bytes, lessons: list[str]) -> bytes:
     """Standard input of the next try."""
     if args.plain:
-        told = "".join(f"Lesson of an earlier try: {text}\n" for text in lessons)
-        return (told + "\n").encode() + given if told else given
-    made = [
-        {"type": "memory", "key": f"lesson {i}", "value": text} for i, text in enumerate(lessons, 1)
-    ]
-    return given + b"".join(records.line(record) for record in made)
+        head = "".join(f"Lesson of an earlier try: {text}\n" for text in lessons)
+        return (head + "\n").encode() + stdin if head else stdin
+    for number, text in enumerate(lessons, 1):
+        stdin += records.line({"type": "memory", "key": f"lesson {number}", "value": text})
+    return stdin
 
 
-def attempt(args: Namespace, given: bytes, leash: Leash) -> tuple[str, str]:
+def attempt(args: Namespace, stdin: bytes, leash: Leash) -> tuple[str, str]:
     """(output, what went wrong with the run itself or "") of one try."""
-    ended = command.run(args.command, given, args.timeout, leash)
-    text = ended.out.decode("utf-8", "replace")
-    if ended.late:
+    outcome = command.run(args.command, stdin, args.timeout, leash)
+    text = outcome.out.decode("utf-8", "replace")
+    if outcome.late:
         return text, f"the command was ended after {args.timeout:g} s"
-    if ended.status:
-        why = ended.err.decode("utf-8", "replace")[-1000:].strip()
-        return text, f"the command ended with status {ended.status}: {why}"
+    if outcome.status:
+        why = outcome.err.decode("utf-8", "replace")[-1000:].strip()
+        return text, f"the command ended with status {outcome.status}: {why}"
     return text, ""
 
 
@@ -97,19 +93,19 @@ def judged(args: Namespace, output: str, leash: Leash) -> str:
 
 
 def by_command(args: Namespace, output: str, leash: Leash) -> str:
-    """The user's own shell command; the output is its standard input."""
+    """Why the user's shell command refuses the output, its standard input; "" where it does not."""
     words = ["sh", "-c", f"exec 2>&1\n{args.check}"]
-    ended = command.run(words, output.encode("utf-8", "replace"), args.timeout, leash)
-    if ended.late:
+    outcome = command.run(words, output.encode("utf-8", "replace"), args.timeout, leash)
+    if outcome.late:
         return f"the check `{args.check}` was ended after {args.timeout:g} s"
-    said = ended.out.decode("utf-8", "replace").strip()[-SHOWN:]
-    if ended.status:
-        return f"the check `{args.check}` ended with status {ended.status}:\n{said}"
+    printed = outcome.out.decode("utf-8", "replace").strip()[-SHOWN:]
+    if outcome.status:
+        return f"the check `{args.check}` ended with status {outcome.status}:\n{printed}"
     return ""
 
 
 def by_schema(file: str, output: str) -> str:
-    """JSON Schema."""
+    """Why the output does not fit the JSON Schema in the file; "" where it does."""
     from agentlib.messages.validate import Validator
 
     with open(file, "rb") as stream:
@@ -121,45 +117,28 @@ def by_schema(file: str, output: str) -> str:
 
 
 def by_model(args: Namespace, output: str) -> str:
-    """A critic."""
-    verdict = model.ask(
-        args, JUDGE, f"The measure: {args.critic}\n\nThe output:\n{output[:SHOWN]}", VERDICT
-    )
-    passed = isinstance(verdict, dict) and verdict.get("passed") is True
-    if passed:
-        return ""
-    return str(verdict.get("why") if isinstance(verdict, dict) else verdict) or "the critic said no"
+    """Why a model refuses the output, by the user's measure; "" where it does not."""
+    text = f"The measure: {args.critic}\n\nThe output:\n{output[:SHOWN]}"
+    verdict = model.call(args, JUDGE, text, VERDICT)
+    if not isinstance(verdict, dict):
+        return str(verdict) or "the critic said no"
+    return "" if verdict.get("passed") is True else str(verdict.get("why")) or "the critic said no"
 
 
 def lesson(args: Namespace, output: str, why: str) -> str:
     """What the model says should be done differently."""
     task = " ".join(args.command)
-    return str(
-        model.ask(
-            args,
-            LESSON,
-            f"The task: {task}\n\nThe output:\n{output[:SHOWN]}\n\nThe check:\n{why[:SHOWN]}",
-        )
-    ).strip()
+    text = f"The task: {task}\n\nThe output:\n{output[:SHOWN]}\n\nThe check:\n{why[:SHOWN]}"
+    return str(model.call(args, LESSON, text)).strip()
 
 
 def recalled(args: Namespace) -> list[str]:
     """The lessons that the store has for this command."""
     if not args.store:
         return []
-    words = [
-        "search",
-        "--store",
-        args.store,
-        "--tag",
-        "lesson",
-        "--limit",
-        "5",
-        "--",
-        *args.command,
-    ]
-    found = [os.path.join(command.BIN, "agent-memory"), *words]
-    done = subprocess.run(found, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    words = ["--store", args.store, *"--tag lesson --limit 5 --".split(), *args.command]
+    argv = [os.path.join(command.BIN, "agent-memory"), "search", *words]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     return [str(records.loads(line)["value"]) for line in done.stdout.splitlines()]
 
 
@@ -168,9 +147,8 @@ def remembered(args: Namespace, text: str) -> None:
     if args.store:
         key = f"{' '.join(args.command)[:200]} {time.time():.3f}"
         words = ["remember", key, "-", "--store", args.store, "--tag", "lesson"]
-        subprocess.run(
-            [os.path.join(command.BIN, "agent-memory"), *words], input=text.encode(), check=False
-        )
+        argv = [os.path.join(command.BIN, "agent-memory"), *words]
+        subprocess.run(argv, input=text.encode(), check=False)
 
 
 def say(args: Namespace, text: str) -> None:
@@ -179,17 +157,10 @@ def say(args: Namespace, text: str) -> None:
 
 
 def show(args: Namespace, tries: list[Record], began: float) -> None:
-    """The last output, or the record of all."""
-    if not args.json:
-        records.put(tries[-1]["output"].encode("utf-8", "replace"))
-        return
+    """Print the last output, or with --json the record of all tries."""
     last = tries[-1]
-    result = {
-        "type": "result",
-        "output": last["output"],
-        "incomplete": not last["passed"],
-        "iterations": len(tries),
-    }
-    records.write(
-        {**result, "tries": tries, "duration_ms": round((time.monotonic() - began) * 1000)}
-    )
+    if not args.json:
+        return records.put(last["output"].encode("utf-8", "replace"))
+    result = {"type": "result", "output": last["output"], "incomplete": not last["passed"]}
+    duration = round((time.monotonic() - began) * 1000)
+    records.write({**result, "iterations": len(tries), "tries": tries, "duration_ms": duration})

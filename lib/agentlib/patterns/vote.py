@@ -14,38 +14,35 @@ from agentlib.types import Any, Namespace, Record
 
 ALIKE = """Several answers to the same question follow, numbered. Put those together that mean the same, however they
 are worded. Answer with {"groups": [[numbers], ...]}, each number in exactly one group."""
+NUMBERS = {"type": "array", "items": {"type": "integer"}}
 GROUPS = {
     "type": "object",
-    "properties": {
-        "groups": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}
-    },
+    "properties": {"groups": {"type": "array", "items": NUMBERS}},
     "required": ["groups"],
     "additionalProperties": False,
 }
 
 
 def main(args: Namespace) -> int:
-    """Print the answer of most; 0 where it is one, 1 where there is a tie or no answer."""
-    given = (
-        b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read(records.LINE_CAP)
-    )
-    answers, failures = run(args, given)
+    """Print the most frequent answer; 0 where it is one, 1 where there is a tie or no answer."""
+    at_terminal = sys.stdin is None or sys.stdin.isatty()
+    stdin = b"" if at_terminal else sys.stdin.buffer.read(records.LINE_CAP)
+    answers, failures = run(args, stdin)
     if not answers:
         raise Fault("tool_error", f"no run succeeded: {failures[0]}")
     groups = sorted(together(args, answers), key=len, reverse=True)
     tie = len(groups) > 1 and len(groups[0]) == len(groups[1])
     votes = [{"answer": answers[group[0]], "votes": len(group)} for group in groups]
-    tell(args, votes, failures, tie)
+    report(args, votes, failures, tie)
+    winner = str(votes[0]["answer"])
     if args.json:
-        records.write(
-            {"type": "result", "output": votes[0]["answer"], "incomplete": tie, "votes": votes}
-        )
+        records.write({"type": "result", "output": winner, "incomplete": tie, "votes": votes})
     else:
-        records.put(str(votes[0]["answer"]).encode("utf-8", "replace") + b"\n")
+        records.put(winner.encode("utf-8", "replace") + b"\n")
     return 1 if tie else 0
 
 
-def run(args: Namespace, given: bytes) -> tuple[list[str], list[str]]:
+def run(args: Namespace, stdin: bytes) -> tuple[list[str], list[str]]:
     """(the outputs in the order of the runs, why the others failed)."""
     todo: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in range(args.runs):
@@ -54,16 +51,13 @@ def run(args: Namespace, given: bytes) -> tuple[list[str], list[str]]:
     leash = command.Leash()
 
     def work() -> None:
-        while not todo.empty():
+        while True:
             try:
                 number = todo.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                ended[number] = command.text(args.command, given, args.timeout, leash)
+                ended[number] = command.text(args.command, stdin, args.timeout, leash)
             except Fault as bad:
                 ended[number] = bad
-            except InterruptedError:
+            except (queue.Empty, InterruptedError):
                 return
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(args.jobs, args.runs))]
@@ -74,10 +68,9 @@ def run(args: Namespace, given: bytes) -> tuple[list[str], list[str]]:
             thread.join()
     finally:
         leash.pull()
-    inorder = [ended[number] for number in sorted(ended)]
-    return [o for o in inorder if isinstance(o, str)], [
-        o.message for o in inorder if isinstance(o, Fault)
-    ]
+    in_order = [ended[number] for number in sorted(ended)]
+    failures = [outcome.message for outcome in in_order if isinstance(outcome, Fault)]
+    return [outcome for outcome in in_order if isinstance(outcome, str)], failures
 
 
 def together(args: Namespace, answers: list[str]) -> list[list[int]]:
@@ -86,9 +79,8 @@ def together(args: Namespace, answers: list[str]) -> list[list[int]]:
         return judged(args, answers)
     groups: dict[str, list[int]] = {}
     for number, answer in enumerate(answers):
-        groups.setdefault(field(answer, args.field) if args.field else answer.strip(), []).append(
-            number
-        )
+        key = field(answer, args.field) if args.field else answer.strip()
+        groups.setdefault(key, []).append(number)
     return list(groups.values())
 
 
@@ -102,24 +94,23 @@ def field(answer: str, name: str) -> str:
 
 
 def judged(args: Namespace, answers: list[str]) -> list[list[int]]:
-    """The groups that a model makes; what it left out or named twice is put right."""
-    told = "\n\n".join(f"Answer {i}:\n{text[:4000]}" for i, text in enumerate(answers))
-    said: Any = model.ask(args, ALIKE, told, GROUPS)
+    """The groups that a model makes; an answer that it left out or named twice is put right."""
+    text = "\n\n".join(f"Answer {i}:\n{answer[:4000]}" for i, answer in enumerate(answers))
+    verdict: Any = model.call(args, ALIKE, text, GROUPS)
     left, groups = set(range(len(answers))), []
-    for group in said.get("groups", []) if isinstance(said, dict) else []:
-        kept = [number for number in group if number in left]
-        left -= set(kept)
-        groups += [sorted(kept)] if kept else []
+    for numbers in verdict.get("groups", []) if isinstance(verdict, dict) else []:
+        group = sorted(number for number in numbers if number in left)
+        left -= set(group)
+        groups += [group] if group else []
     return groups + [[number] for number in sorted(left)]
 
 
-def tell(args: Namespace, votes: list[Record], failures: list[str], tie: bool) -> None:
-    """The counts, the failures, a tie."""
+def report(args: Namespace, votes: list[Record], failures: list[str], tie: bool) -> None:
+    """Say on standard error: the failures, and a tie or the counts."""
     for why in failures:
         stderr.warn(f"a run failed: {why}")
+    counts = [vote["votes"] for vote in votes]
     if tie:
-        stderr.warn(
-            f"a tie: {sum(v['votes'] == votes[0]['votes'] for v in votes)} answers have {votes[0]['votes']} each"
-        )
+        stderr.warn(f"a tie: {counts.count(counts[0])} answers have {counts[0]} each")
     elif not args.quiet:
-        stderr.say(f"> {votes[0]['votes']} of {sum(v['votes'] for v in votes)} votes")
+        stderr.say(f"> {counts[0]} of {sum(counts)} votes")

@@ -1,4 +1,4 @@
-"""The runtime of a plugin in Python: reads what agent-react asks, answers each, until the end of its input."""
+"""The runtime of a plugin in Python: reads each hook call of agent-react and answers it, until the end of its input."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from agentlib.types import Callable, Record
 
 
 def serve(see: Callable[[str, Record], Record]) -> int:
-    """see(hook, record) gives the record back, changed or not; a Fault from it is a refusal, told to the model."""
+    """see(hook, record) returns the record, changed or not; a Fault from it is a refusal, which the model gets."""
     for number, raw in records.lines(sys.stdin.buffer):
-        ask = records.loads(raw)
-        if (
-            not isinstance(ask, dict)
-            or not isinstance(ask.get("hook"), str)
-            or not isinstance(ask.get("record"), dict)
-        ):
-            why = f"line {number}: not a plugin's question (an object with `hook` and `record`)"
-            raise Fault("invalid_input", why)
+        call = records.loads(raw)
+        call = call if isinstance(call, dict) else {}
+        hook, record = call.get("hook"), call.get("record")
+        if not isinstance(hook, str) or not isinstance(record, dict):
+            why = "not a plugin's question (an object with `hook` and `record`)"
+            raise Fault("invalid_input", f"line {number}: {why}")
         try:
-            records.write({"id": ask.get("id"), "record": see(ask["hook"], ask["record"])})
+            records.write({"id": call.get("id"), "record": see(hook, record)})
         except Fault as fault:
-            records.write({"id": ask.get("id"), "deny": fault.message})
+            records.write({"id": call.get("id"), "deny": fault.message})
     return 0

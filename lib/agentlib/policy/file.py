@@ -10,82 +10,76 @@ from agentlib.policy.rules import WIDTH, Policy, Rule
 from agentlib.types import Any
 
 VERDICTS = ("allow", "ask", "deny")
+PROFILES = ", ".join(WIDTH)
 
 
 def load() -> Policy:
-    """The user's policy file as a policy; an empty one where there is none."""
+    """The user's policy file as a policy; an empty policy where there is no file."""
     path = os.path.join(paths.place("config"), "policy.toml")
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return Policy()
     except OSError as bad:
-        raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
+        raise _fault(path, bad.strerror) from None
     with os.fdopen(fd, "rb") as file:
-        seen = os.fstat(fd)
-        if seen.st_uid not in (os.getuid(), 0) or seen.st_mode & 0o022:
-            why = f"{path}: others may write to it (it must be your own, chmod go-w)"
-            raise Fault("invalid_input", why)
+        info = os.fstat(fd)
+        if info.st_uid not in (os.getuid(), 0) or info.st_mode & 0o022:
+            raise _fault(path, "others may write to it (it must be your own, chmod go-w)")
         return parse(file.read().decode("utf-8", "replace"), path)
 
 
 def parse(text: str, path: str) -> Policy:
-    """The policy that a TOML text states (docs/safety.md, "The policy file"); every word of it must be known."""
+    """The policy in a TOML text (docs/safety.md, "The policy file"). Fault invalid_input where a key is unknown."""
     import tomllib
 
     try:
-        told = tomllib.loads(text)
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as bad:
-        raise Fault("invalid_input", f"{path}: {bad}") from None
-    _known(path, told, {"rule", "sandbox", "ask", "env"})
-    sandbox = told.get("sandbox", "")
-    if sandbox and sandbox not in WIDTH or not isinstance(told.get("ask", False), bool):
-        why = f"{path}: sandbox is one of {', '.join(WIDTH)}, ask is true or false"
-        raise Fault("invalid_input", why)
-    rules = told.get("rule", [])
+        raise _fault(path, bad) from None
+    _check_keys(path, table, {"rule", "sandbox", "ask", "env"})
+    sandbox, ask = table.get("sandbox", ""), table.get("ask", False)
+    if sandbox and sandbox not in WIDTH or not isinstance(ask, bool):
+        raise _fault(path, f"sandbox is one of {PROFILES}, ask is true or false")
+    rules = table.get("rule", [])
     if not isinstance(rules, list):
-        raise Fault("invalid_input", f"{path}: rules begin with [[rule]]")
-    return Policy(
-        [_rule(path, number, rule) for number, rule in enumerate(rules, 1)],
-        sandbox=sandbox,
-        ask=told.get("ask", False),
-        env=_words(path, told.get("env", [])),
-    )
+        raise _fault(path, "rules begin with [[rule]]")
+    parsed = [_rule(path, number, rule) for number, rule in enumerate(rules, 1)]
+    return Policy(parsed, sandbox, ask, _strings(path, table.get("env", [])))
 
 
-def _rule(path: str, number: int, told: dict[str, Any]) -> Rule:
+def _rule(path: str, number: int, table: dict[str, Any]) -> Rule:
     where = f"{path}: rule {number}"
-    _known(where, told, set(Rule._fields))
-    if not told.get("tool"):
-        raise Fault("invalid_input", f"{where}: it names no `tool`")
-    if told.get("verdict", "allow") not in VERDICTS or told.get("profile", "read") not in WIDTH:
-        why = f"{where}: verdict is one of {', '.join(VERDICTS)}, profile of {', '.join(WIDTH)}"
-        raise Fault("invalid_input", why)
-    arguments = told.get("arguments", {})
+    _check_keys(where, table, set(Rule._fields))
+    if not table.get("tool"):
+        raise _fault(where, "it names no `tool`")
+    if table.get("verdict", "allow") not in VERDICTS or table.get("profile", "read") not in WIDTH:
+        raise _fault(where, f"verdict is one of {', '.join(VERDICTS)}, profile of {PROFILES}")
+    arguments = table.get("arguments", {})
     if not isinstance(arguments, dict):
-        raise Fault("invalid_input", f"{where}: arguments is a table of globs")
-    read, write, env = (_words(where, told.get(part, [])) for part in ("read", "write", "env"))
+        raise _fault(where, "arguments is a table of globs")
+    lists = {key: _strings(where, table.get(key, [])) for key in ("tool", "read", "write", "env")}
     return Rule(
-        _words(where, told["tool"]),
-        {name: _words(where, globs) for name, globs in arguments.items()},
-        told.get("verdict", ""),
-        told.get("profile", ""),
-        read,
-        write,
-        env,
-        str(told.get("reason") or f"rule {number} of {os.path.basename(path)}"),
+        arguments={name: _strings(where, globs) for name, globs in arguments.items()},
+        verdict=table.get("verdict", ""),
+        profile=table.get("profile", ""),
+        reason=str(table.get("reason") or f"rule {number} of {os.path.basename(path)}"),
+        **lists,
     )
 
 
-def _known(where: str, told: dict[str, Any], words: set[str]) -> None:
-    if unknown := sorted(set(told) - words):
-        why = f"{where}: unknown: {', '.join(unknown)} (known are {', '.join(sorted(words))})"
-        raise Fault("invalid_input", why)
+def _check_keys(where: str, table: dict[str, Any], known: set[str]) -> None:
+    if unknown := sorted(set(table) - known):
+        names = ", ".join(sorted(known))
+        raise _fault(where, f"unknown: {', '.join(unknown)} (known are {names})")
 
 
-def _words(where: str, value: Any) -> tuple[str, ...]:
-    words = [value] if isinstance(value, str) else value
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        why = f"{where}: {value!r} is neither a string nor a list of strings"
-        raise Fault("invalid_input", why)
-    return tuple(words)
+def _strings(where: str, value: Any) -> tuple[str, ...]:
+    strings = [value] if isinstance(value, str) else value
+    if not isinstance(strings, list) or not all(isinstance(item, str) for item in strings):
+        raise _fault(where, f"{value!r} is neither a string nor a list of strings")
+    return tuple(strings)
+
+
+def _fault(where: str, why: object) -> Fault:
+    return Fault("invalid_input", f"{where}: {why}")

@@ -18,7 +18,7 @@ OPTIONS = """
 
 
 def options(parser: Any) -> None:
-    """The flags of consent and sandbox, for an argument parser or a group of one."""
+    """Add the flags of consent and sandbox to an argument parser or to a group of one."""
     cli.options(parser, OPTIONS, sandbox={"choices": tuple(WIDTH)})
     help = "say what the sandbox gives here, and exit"
     parser.add_argument("--sandbox-status", action=_status(), nargs=0, help=help)
@@ -29,7 +29,7 @@ def _status() -> type[Action]:
     import argparse
 
     class Status(argparse.Action):
-        """Print the lines of standing.py and end."""
+        """Print what the sandbox gives here, and exit."""
 
         def __call__(self, parser: ArgumentParser, *_: Any) -> None:
             from agentlib.sandbox import status
@@ -43,14 +43,14 @@ def _status() -> type[Action]:
 
 
 def words(args: Namespace) -> list[str]:
-    """The same flags, for an agent-react that works under them."""
+    """The same flags as words of a command line, for an agent-react that works under them."""
     named = {"--allow": args.allow, "--deny": args.deny, "--env": args.env}
     flags = [word for flag, values in named.items() for value in values for word in (flag, value)]
     return [*flags, *["--ask"] * args.ask, *(["--sandbox", args.sandbox] if args.sandbox else [])]
 
 
 def inherit(args: Namespace) -> None:
-    """What was denied to who started us is denied here, and to all that we start: AGENT_DENY says it."""
+    """Deny what was denied to the program that started us, here and in all that we start (AGENT_DENY)."""
     denied = [*filter(None, os.environ.get("AGENT_DENY", "").split(",")), *args.deny]
     args.deny = list(dict.fromkeys(denied))
     if denied:
@@ -61,25 +61,22 @@ def policy(args: Namespace) -> Policy:
     """The policy of the flags and of the user's file. Fault invalid_input where either is not well formed."""
     from agentlib.policy import file
 
-    rules = [
-        *map(_allowed, args.allow),
-        *(Rule((name,), verdict="deny", reason="--deny") for name in args.deny),
-    ]
-    told = file.load()
-    theirs = [rule._replace(profile="") for rule in told.rules] if args.sandbox else told.rules
+    denials = [Rule((name,), verdict="deny", reason="--deny") for name in args.deny]
+    user = file.load()
+    # --sandbox beats the profiles in the file
+    rules = [rule._replace(profile="") for rule in user.rules] if args.sandbox else user.rules
     return Policy(
-        [*rules, *theirs],
-        sandbox=args.sandbox or told.sandbox,
-        ask=args.ask or told.ask,
-        env=[*args.env, *told.env],
+        [*map(_allowed, args.allow), *denials, *rules],
+        args.sandbox or user.sandbox,
+        args.ask or user.ask,
+        [*args.env, *user.env],
     )
 
 
 def _allowed(text: str) -> Rule:
     name, colon, profile = text.partition(":")
     if colon and profile not in WIDTH or not name:
-        why = f"--allow {text}: not NAME or NAME:PROFILE (a profile: {', '.join(WIDTH)})"
-        raise Fault("invalid_input", why)
-    return Rule(
-        ("*" if name == "all" else name,), verdict="allow", profile=profile, reason="--allow"
-    )
+        why = f"not NAME or NAME:PROFILE (a profile: {', '.join(WIDTH)})"
+        raise Fault("invalid_input", f"--allow {text}: {why}")
+    tool = "*" if name == "all" else name
+    return Rule((tool,), verdict="allow", profile=profile, reason="--allow")

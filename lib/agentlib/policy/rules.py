@@ -1,11 +1,11 @@
 """May this tool run with these arguments, and in which sandbox? Only the user's flags and own policy file say so.
 
 Deny beats ask beats allow, whatever the order. A tool that is not enforced to be read-only needs an allow. What a
-tool's schema asks for (`sandbox`, `env`) is a wish; what a project's files say is nothing at all.
+tool's schema asks for (`sandbox`, `env`) is a wish; what a project's files say counts for nothing.
 
-    consent.options(parser); policy = consent.policy(parser.parse_args())
-    granted = policy.allow(tool_record, arguments, origin)           # Fault tool_denied, in words for the model
-    start.cell(argv, origin, granted, env=sandbox.environment(granted.env))
+    flags.options(parser); policy = flags.policy(parser.parse_args())
+    decision = policy.allow(tool_record, arguments, origin)           # Fault tool_denied, in words for the model
+    start.cell(argv, origin, decision, env=cell.environment(decision.env))
 """
 
 from __future__ import annotations
@@ -18,6 +18,17 @@ from agentlib.faults import Fault
 from agentlib.launch.start import OTHER, Decision
 from agentlib.policy import terminal
 from agentlib.types import Any, Iterable, Iterator, NamedTuple, Record
+
+WIDTH = {"read": 0, "work": 1, "net": 2, "off": 3}
+MEANING = {
+    "read": "reads only",
+    "work": "may change files in this folder",
+    "net": "this folder, and the network",
+    "off": "no sandbox: whatever you may do",
+    "read+net": "reads only, and the network",
+}
+# Programs of the suite that may see and write data of the user where their schemas ask for it.
+DATA = {"agent-memory": "memory", "find_agent": "AGENTS.md"}
 
 
 class Rule(NamedTuple):
@@ -33,20 +44,8 @@ class Rule(NamedTuple):
     reason: str = ""
 
 
-WIDTH = {"read": 0, "work": 1, "net": 2, "off": 3}
-MEANING = {
-    "read": "reads only",
-    "work": "may change files in this folder",
-    "net": "this folder, and the network",
-    "off": "no sandbox: whatever you may do",
-    "read+net": "reads only, and the network",
-}
-# What the suite's own programs may see and write of the user's data where their schemas ask for it, by their names.
-DATA = {"agent-memory": "memory", "find_agent": "AGENTS.md"}
-
-
 class Policy:
-    """Rules and what goes where none speaks. Safe to use from many threads; two questions are never asked at once."""
+    """Rules, and defaults for what no rule matches. Safe to use from many threads; one question at a time."""
 
     def __init__(
         self,
@@ -66,11 +65,8 @@ class Policy:
         """As decide(), but a denial is a Fault `tool_denied` that a model can act on."""
         decision = self.decide(tool, arguments, origin, called)
         if decision.verdict == "deny":
-            raise Fault(
-                "tool_denied",
-                f"{tool['name']} was not run: {decision.reason}. Do not try it again; go on "
-                "without it, or say what should be done.",
-            )
+            advice = "Do not try it again; go on without it, or say what should be done."
+            raise Fault("tool_denied", f"{tool['name']} was not run: {decision.reason}. {advice}")
         return decision
 
     def decide(
@@ -78,76 +74,62 @@ class Policy:
     ) -> Decision:
         """The verdict on one call of a `tool` record; asks the person where a rule or --ask says so.
 
-        origin: whose agent it is; the suite's and the user's start bare. called: a plan, or call_agent, which was
-        allowed, gives an agent its work: those need no word of their own then.
+        origin: whose agent it is; the suite's and the user's start without a sandbox. called: a plan, or call_agent,
+        which was allowed, gives the agent its work: then the suite's and the user's agents need no further consent.
         """
-        known = origin != OTHER
+        trusted = origin != OTHER
         rules = [rule for rule in self.rules if _matches(rule, tool, arguments)]
         if denied := next((rule for rule in rules if rule.verdict == "deny"), None):
-            return Decision(
-                "deny",
-                "",
-                f"the user has denied it ({denied.reason or 'a rule of the policy file'})",
-            )
-        profile, lacks = self._profile(tool, rules, known)
+            why = denied.reason or "a rule of the policy file"
+            return Decision("deny", "", f"the user has denied it ({why})")
+        profile, refusal = self._profile(tool, rules, trusted)
         if profile == "net" and reads(tool):  # that it only reads is enforced here too
             profile = "read+net"
-        env = frozenset(_env(rules, self.env, known and profile == "off"))
+        env = frozenset(_env(rules, self.env, trusted and profile == "off"))
         decision = Decision("allow", profile, "", *_grants(tool, rules), env)
-        wary = any(rule.verdict == "ask" for rule in rules)
-        allowed = called and known or any(rule.verdict == "allow" for rule in rules)
-        if not wary and not lacks and (allowed or _harmless(tool, profile, self.sandbox)):
+        must_ask = any(rule.verdict == "ask" for rule in rules)
+        allowed = called and trusted or any(rule.verdict == "allow" for rule in rules)
+        allowed = allowed or _harmless(tool, profile, self.sandbox)
+        if allowed and not must_ask and not refusal:
             return decision
-        if wary or self.ask:
-            return self._ask(tool, arguments, decision, wary)
-        lacks = lacks or f"the user has not allowed it (--allow {tool['name']})"
-        return decision._replace(verdict="deny", reason=lacks)
+        if must_ask or self.ask:
+            return self._ask(tool, arguments, decision, must_ask)
+        refusal = refusal or f"the user has not allowed it (--allow {tool['name']})"
+        return decision._replace(verdict="deny", reason=refusal)
 
-    def _profile(self, tool: Record, rules: list[Rule], known: bool) -> tuple[str, str]:
-        """(profile, what the user must say for it to be granted or '')."""
-        wish = wished(tool) or ("off" if known else "read" if reads(tool) else "work")
+    def _profile(self, tool: Record, rules: list[Rule], trusted: bool) -> tuple[str, str]:
+        """(profile, why the user must allow it by name or '')."""
+        default = "read" if reads(tool) else "work"
+        wish = wished(tool) or ("off" if trusted else default)
         if named := [rule.profile for rule in rules if rule.profile and rule.verdict != "deny"]:
             return named[0], ""
         if self.sandbox == "off":
             return "off", ""
         if self.sandbox:
-            special = reads(tool) or wished(tool) or known
-            return (_narrower(wish, self.sandbox) if special else self.sandbox), ""
-        if WIDTH[wish] > WIDTH["work"] and not known:
-            return (
-                wish,
-                f"it asks for the sandbox profile `{wish}` ({MEANING[wish]}): --allow {tool['name']}:{wish}",
-            )
-        return wish, ""
+            special = reads(tool) or wished(tool) or trusted
+            narrower = min(wish, self.sandbox, key=WIDTH.__getitem__)
+            return narrower if special else self.sandbox, ""
+        if WIDTH[wish] <= WIDTH["work"] or trusted:
+            return wish, ""
+        flag = f"--allow {tool['name']}:{wish}"
+        return wish, f"it asks for the sandbox profile `{wish}` ({MEANING[wish]}): {flag}"
 
-    def _ask(self, tool: Record, arguments: Any, decision: Decision, wary: bool) -> Decision:
-        name = tool["name"]
+    def _ask(self, tool: Record, arguments: Any, decision: Decision, must_ask: bool) -> Decision:
+        """What the person at the terminal says; must_ask: an earlier `always` does not answer for this call."""
+        name, profile = tool["name"], decision.profile
+        always = Rule((_literal(name),), verdict="allow", profile=profile, reason="always")
         with self._asking:
-            if not wary and any(
-                rule.reason == "always"
-                and _matches(rule, tool, arguments)
-                and rule.profile == decision.profile
-                for rule in self.rules
-            ):
+            if always in self.rules and not must_ask:
                 return decision
             prompt = f"Run {name}? y(es), a(lways in this run), anything else is no: "
-            answer = terminal.question(_shown(tool, arguments, decision.profile), prompt)
-            if answer in ("a", "always") and not wary:
-                self.rules.append(
-                    Rule(
-                        (_literal(name),),
-                        verdict="allow",
-                        profile=decision.profile,
-                        reason="always",
-                    )
-                )
-            if answer in ("y", "yes", "a", "always"):
-                return decision._replace(reason="the user said yes")
-        why = (
-            "nobody can be asked (no terminal, or no answer)"
-            if answer is None
-            else "the user was asked and said no"
-        )
+            answer = terminal.question(_description(tool, arguments, profile), prompt)
+            if answer in ("a", "always") and not must_ask:
+                self.rules.append(always)
+        if answer in ("y", "yes", "a", "always"):
+            return decision._replace(reason="the user said yes")
+        why = "the user was asked and said no"
+        if answer is None:
+            why = "nobody can be asked (no terminal, or no answer)"
         return decision._replace(verdict="deny", reason=why)
 
 
@@ -158,36 +140,32 @@ def reads(tool: Record) -> bool:
 
 
 def wished(tool: Record) -> str:
-    """The profile that a tool's schema asks for, '' where it asks for none that there is."""
+    """The profile that a tool's schema asks for, '' where it asks for none that exists."""
     wish = tool.get("sandbox")
     profile = wish.get("profile") if isinstance(wish, dict) else wish
     return profile if isinstance(profile, str) and profile in WIDTH else ""
 
 
-def _harmless(tool: Record, profile: str, general: str) -> bool:
+def _harmless(tool: Record, profile: str, sandbox: str) -> bool:
     """Needs no consent: enforced to read only; or believed to, where the user switched the sandbox off for all."""
-    return reads(tool) and (profile == "read" or profile == general == "off")
-
-
-def _narrower(one: str, other: str) -> str:
-    return min(one, other, key=WIDTH.__getitem__)
+    return reads(tool) and (profile == "read" or profile == sandbox == "off")
 
 
 def _grants(tool: Record, rules: list[Rule]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(read, write): what rules give; and to the suite's own programs what they ask for in their own data folders."""
+    """(read, write): the paths of the rules; and for programs of the suite the data that their schemas ask for."""
     read = [path for rule in rules for path in rule.read]
     write = [path for rule in rules for path in rule.write]
     wish = tool.get("sandbox")
     if isinstance(wish, dict):
-        mine = [one for one in _own_data(tool, wish.get("write")) if not one.endswith(".md")]
-        for path in mine:  # what is not there could not be shown to the tool
+        data = [path for path in _suite_data(tool, wish.get("write")) if not path.endswith(".md")]
+        for path in data:  # what is not there could not be shown to the tool
             os.makedirs(path, mode=0o700, exist_ok=True)
-        read += [path for path in _own_data(tool, wish.get("read")) if os.path.exists(path)]
-        write += mine
+        read += [path for path in _suite_data(tool, wish.get("read")) if os.path.exists(path)]
+        write += data
     return tuple(read), tuple(write)
 
 
-def _own_data(tool: Record, asked: Any) -> list[str]:
+def _suite_data(tool: Record, wanted: Any) -> list[str]:
     """Those of the paths that are this program's own data; they may begin with a variable, `$XDG_DATA_HOME/…`."""
     from agentlib.sandbox.host import inside
 
@@ -196,13 +174,13 @@ def _own_data(tool: Record, asked: Any) -> list[str]:
     if name not in DATA or not paths.own(program):
         return []
     folder = os.path.realpath(os.path.join(paths.place("data"), DATA[name]))
-    real = [paths.expand(str(path)) for path in asked or ()]
-    return [path for path in real if inside(os.path.realpath(path), folder)]
+    expanded = [paths.expand(str(path)) for path in wanted or ()]
+    return [path for path in expanded if inside(os.path.realpath(path), folder)]
 
 
-def _env(rules: list[Rule], general: Iterable[str], bare: bool) -> list[str]:
-    given = [*general, *(name for rule in rules for name in rule.env)]
-    return [*given, *os.environ] if bare else given
+def _env(rules: list[Rule], general: Iterable[str], everything: bool) -> list[str]:
+    names = [*general, *(name for rule in rules for name in rule.env)]
+    return [*names, *os.environ] if everything else names
 
 
 def _matches(rule: Rule, tool: Record, arguments: Any) -> bool:
@@ -224,10 +202,9 @@ def _fits(arguments: Any, name: str, globs: tuple[str, ...], verdict: str) -> bo
     if verdict in ("deny", "ask"):
         texts += [" ".join(texts), records.dumps(arguments[name])]
         return any(fnmatchcase(text, glob) for text in texts for glob in globs)
-    return len(texts) == len(parts) and all(
-        any(fnmatchcase(text, glob) for glob in globs) and ".." not in text.split("/")
-        for text in texts
-    )
+    if len(texts) < len(parts) or any(".." in text.split("/") for text in texts):
+        return False
+    return all(any(fnmatchcase(text, glob) for glob in globs) for text in texts)
 
 
 def _parts(value: Any) -> Iterator[str | None]:
@@ -235,8 +212,8 @@ def _parts(value: Any) -> Iterator[str | None]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | dict) and value:
-        for one in value if isinstance(value, list) else [*value, *value.values()]:
-            yield from _parts(one)
+        for item in value if isinstance(value, list) else [*value, *value.values()]:
+            yield from _parts(item)
     elif value is None or isinstance(value, list | dict):
         yield None
     else:
@@ -248,7 +225,7 @@ def _literal(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _shown(tool: Record, arguments: Any, profile: str) -> list[str]:
+def _description(tool: Record, arguments: Any, profile: str) -> list[str]:
     """What a person reads before saying yes."""
     command = " ".join(str(word) for word in tool.get("command") or ())
     return [

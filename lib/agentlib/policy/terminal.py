@@ -24,51 +24,48 @@ def shortened(text: str) -> str:
 def question(
     lines: list[str], prompt: str, seconds: float = SECONDS, terminal: str = "/dev/tty"
 ) -> str | None:
-    """The line that the person typed, without its line end, as it is; None where there is no terminal or no line.
+    """The line that the person typed, without its line end; None where there is no terminal or no line.
 
     What was typed before the question was on the screen does not count.
     """
+    from agentlib import display
+
+    text = "".join(f"{display.exact(line)}\n" for line in lines) + display.exact(prompt)
     with _one_at_a_time:
         try:
             fd = os.open(terminal, os.O_RDWR | os.O_NOCTTY)
         except OSError:
             return None
         try:
-            from agentlib import display
-
-            text = "".join(f"{display.exact(line)}\n" for line in lines) + display.exact(prompt)
-            return _asked(fd, text, seconds)
+            _show(fd, text.encode("utf-8", "replace"))
+            return _line(fd, time.monotonic() + seconds)
         except OSError:  # hung up, or we are in the background
             return None
         finally:
             os.close(fd)
 
 
-def _asked(fd: int, text: str, seconds: float) -> str | None:
+def _show(fd: int, data: bytes) -> None:
     import signal
     import termios
 
+    # In the background: an error instead of a stop.
     if threading.current_thread() is threading.main_thread():
-        # in the background: an error instead of a stop
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    data = text.encode("utf-8", "replace")
     while data:
         data = data[os.write(fd, data) :]
     termios.tcflush(fd, termios.TCIFLUSH)
-    return _line(fd, time.monotonic() + seconds)
 
 
-def _line(fd: int, until: float) -> str | None:
-    got = b""
-    while b"\n" not in got:
-        if (
-            len(got) > LINE
-            or not select.select([fd], [], [], max(0.0, until - time.monotonic()))[0]
-        ):
+def _line(fd: int, deadline: float) -> str | None:
+    line = b""
+    while b"\n" not in line:
+        left = max(0.0, deadline - time.monotonic())
+        if len(line) > LINE or not select.select([fd], [], [], left)[0]:
             return None
         data = os.read(fd, 65536)
         if not data:
             return None
-        got += data
-    return got.partition(b"\n")[0].decode("utf-8", "replace")
+        line += data
+    return line.partition(b"\n")[0].decode("utf-8", "replace")
