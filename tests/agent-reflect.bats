@@ -109,6 +109,6 @@ def reply(body):
     printf '#!/bin/bash\nmkdir a 2>/dev/null && exit 3; echo fine\n' >vote
     chmod +x vote
     run -0 --separate-stderr agent-vote -n 3 --jobs 1 -- ./vote </dev/null
-    has "$stderr" 'a run failed: status 3'
+    has "$stderr" 'a run failed: ended with status 3'
     run -1 agent-vote -n 2 -- false </dev/null
 }
