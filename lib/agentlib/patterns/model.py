@@ -25,6 +25,12 @@ def words(args: Namespace) -> list[str]:
     return [word for name, value in values if value for word in (name, value)]
 
 
+def object_schema(fields: Record) -> Record:
+    """The JSON Schema of an object; every field is required, as strict vendors want it."""
+    schema: Record = {"type": "object", "properties": fields, "required": list(fields)}
+    return {**schema, "additionalProperties": False}
+
+
 def call(args: Namespace, system: str, text: str, schema: Record | None = None) -> Any:
     """The model's answer: a text, or with a schema the value; Fault where there is none."""
     messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]

@@ -112,19 +112,15 @@ def brief(args: Namespace, tools: list[Record]) -> str:
 
 
 def shape(args: Namespace, tools: list[Record]) -> Record:
-    """The JSON Schema of an answer; every field required, as strict vendors want it."""
+    """The JSON Schema of an answer."""
     text: Record = {"type": "string"}
     fields: dict[str, Any] = {"id": text, "task": text, "needs": {"type": "array", "items": text}}
     if args.rewoo:
         fields |= {"tool": text, "arguments": text}
     elif any(tool.get("kind") == "agent" for tool in tools):
         fields |= {"agent": text}
-    return _object({"steps": {"type": "array", "items": _object(fields)}})
-
-
-def _object(fields: dict[str, Any]) -> Record:
-    schema: Record = {"type": "object", "properties": fields, "required": list(fields)}
-    return {**schema, "additionalProperties": False}
+    steps = {"type": "array", "items": model.object_schema(fields)}
+    return model.object_schema({"steps": steps})
 
 
 def read(answer: Any) -> list[Record]:

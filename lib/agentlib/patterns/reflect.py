@@ -21,12 +21,7 @@ wrong and what to do differently. Be concrete. Do not do the task yourself."""
 JUDGE = (
     "You judge an output by a given measure. Be strict: it passes only if the measure is fully met."
 )
-VERDICT = {
-    "type": "object",
-    "properties": {"passed": {"type": "boolean"}, "why": {"type": "string"}},
-    "required": ["passed", "why"],
-    "additionalProperties": False,
-}
+VERDICT = model.object_schema({"passed": {"type": "boolean"}, "why": {"type": "string"}})
 
 
 def main(args: Namespace) -> int:

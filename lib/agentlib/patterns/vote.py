@@ -15,12 +15,7 @@ from agentlib.types import Any, Namespace, Record
 ALIKE = """Several answers to the same question follow, numbered. Put those together that mean the same, however they
 are worded. Answer with {"groups": [[numbers], ...]}, each number in exactly one group."""
 NUMBERS = {"type": "array", "items": {"type": "integer"}}
-GROUPS = {
-    "type": "object",
-    "properties": {"groups": {"type": "array", "items": NUMBERS}},
-    "required": ["groups"],
-    "additionalProperties": False,
-}
+GROUPS = model.object_schema({"groups": {"type": "array", "items": NUMBERS}})
 
 
 def main(args: Namespace) -> int:
