@@ -10,7 +10,7 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.local import answer as local_answer
-from agentlib.local.engine import Cancelled, Reply, _Answer
+from agentlib.local.engine import Cancelled, Completion, _Pieces
 
 TOOL = {
     "name": "reverse",
@@ -21,12 +21,12 @@ USAGE = {"input_tokens": 10, "output_tokens": 2, "cached_input_tokens": 0}
 
 
 class Model:
-    """Stands for localanswer.Resident: says these texts, one a chat; a fault among them is raised."""
+    """Stands for answer.Resident: says these texts, one a chat; a fault among them is raised."""
 
     def __init__(self, *texts: str | BaseException, stop_reason: str = "end_turn") -> None:
         self.texts, self.stop_reason, self.bodies = list(texts), stop_reason, list[Any]()
 
-    def chat(self, path: str, body: Any, see: Any, wanted: Any, emit: Any) -> Reply:
+    def chat(self, path: str, body: Any, see: Any, wanted: Any, emit: Any) -> Completion:
         self.bodies.append(body)
         text = self.texts.pop(0)
         if isinstance(text, BaseException):
@@ -35,7 +35,7 @@ class Model:
             if not wanted():
                 raise Cancelled
             see(text[:end])
-        return Reply(text, self.stop_reason, dict(USAGE))
+        return Completion(text, self.stop_reason, dict(USAGE))
 
 
 def answer(model: Model, wanted: bool = True, **request: Any) -> tuple[dict[str, Any], list[str]]:
@@ -119,7 +119,7 @@ def test_whatever_goes_wrong_is_one_error_record(bad: Any, kind: str, retryable:
 
 def test_an_error_after_deltas_is_partial() -> None:
     class Breaks(Model):
-        def chat(self, path: str, body: Any, see: Any, wanted: Any, emit: Any) -> Reply:
+        def chat(self, path: str, body: Any, see: Any, wanted: Any, emit: Any) -> Completion:
             see("Hel")
             raise Fault("server", "gone")
 
@@ -145,7 +145,7 @@ def test_a_request_that_waits_for_its_turn_can_be_cancelled() -> None:
 
 def test_llama_cpps_pieces_become_text_usage_and_kind() -> None:
     seen: list[str] = []
-    gathered = _Answer(seen.append, lambda: True)
+    gathered = _Pieces(seen.append, lambda: True)
     for piece in (
         {"choices": [{"delta": {"role": "assistant", "content": None}}], "prompt_progress": {}},
         {"choices": [{"delta": {"content": "a"}}]},
@@ -162,17 +162,17 @@ def test_llama_cpps_pieces_become_text_usage_and_kind() -> None:
     ):
         assert gathered.take(json.dumps(piece)) is False
     assert seen == ["a", "ab"]
-    assert gathered.reply() == Reply(
+    assert gathered.completion() == Completion(
         "ab", "max_tokens", {"input_tokens": 9, "output_tokens": 2, "cached_input_tokens": 4}
     )
-    failed = _Answer(seen.append, lambda: True)
+    failed = _Pieces(seen.append, lambda: True)
     assert (
         failed.take('{"error":{"type":"exceed_context_size_error","message":"too long"}}') is True
     )
     with pytest.raises(Fault, match="too long"):
-        failed.reply()
+        failed.completion()
 
 
 def test_an_answer_without_an_end_is_a_fault() -> None:
     with pytest.raises(Fault, match="stopped"):
-        _Answer(print, lambda: True).reply()
+        _Pieces(print, lambda: True).completion()

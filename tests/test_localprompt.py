@@ -9,7 +9,7 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.local import prompt, reply
-from agentlib.local.shortlist import MOST, fitting, shortlist
+from agentlib.local.prompt import MOST, fitting, shortlist
 
 WORDCOUNT = {
     "name": "wordcount",
@@ -234,7 +234,7 @@ def test_an_answer_streams_while_it_grows_and_never_shows_half_a_character() -> 
         json.dumps({"tool": "answer", "args": {"text": text}}, ensure_ascii=a)
         for a in (True, False)
     ):
-        seen = [reply.answered(whole[:n], plan) for n in range(len(whole) + 1)]
+        seen = [reply.answer_text(whole[:n], plan) for n in range(len(whole) + 1)]
         assert seen[-1] == text
         assert all(text.startswith(s) for s in seen)
         assert seen == sorted(seen, key=len)
@@ -243,7 +243,7 @@ def test_an_answer_streams_while_it_grows_and_never_shows_half_a_character() -> 
 def test_a_call_shows_no_text_while_it_grows() -> None:
     plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
     whole = '{"tool": "reverse", "args": {"text": "answer"}}'
-    assert {reply.answered(whole[:n], plan) for n in range(len(whole) + 1)} == {""}
+    assert {reply.answer_text(whole[:n], plan) for n in range(len(whole) + 1)} == {""}
 
 
 def test_a_schema_without_tools_is_told_and_enforced() -> None:

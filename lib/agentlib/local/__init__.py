@@ -1,4 +1,4 @@
-"""The models on this machine: their files, the engine, the prompt, and the answer.
+"""Models on this machine: their files, the engine, the prompt and the answer.
 
 May import: the flat modules, messages, net, search.
 """

@@ -1,4 +1,4 @@
-"""The work of the process that holds the local model: a request in, deltas and one final record out."""
+"""The work of the process that holds the local model: for each request, deltas and one final record."""
 
 from __future__ import annotations
 
@@ -8,132 +8,133 @@ import time
 from agentlib.faults import RETRYABLE, Fault
 from agentlib.local import prompt
 from agentlib.local import reply as local_reply
-from agentlib.local.engine import Cancelled, Engine
-from agentlib.types import TYPE_CHECKING, Callable, Iterable, Record
-
-if TYPE_CHECKING:
-    from agentlib.local.engine import Reply
+from agentlib.local.engine import Cancelled, Completion, Engine, OnText, Waiting
+from agentlib.types import Callable, Iterable, Record
 
 Emit = Callable[[Record], None]
-Wanted = Callable[[], bool]
-
 ALIVE = 10.0  # seconds without a delta, after which an empty one is sent
 
 
 class Resident:
-    """The one model in memory; another takes its place when it is asked for. Requests take turns."""
+    """The one model in memory. A request for another model replaces it. Requests take turns."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
-        self._path, self._engine = "", None
-
-    _engine: Engine | None
+        self._path = ""
+        self._engine: Engine | None = None
 
     def chat(
-        self, path: str, body: Record, see: Callable[[str], None], wanted: Wanted, emit: Emit
-    ) -> Reply:
-        """Engine.chat with the model of this file, which is loaded where it is not."""
+        self, path: str, body: Record, on_text: OnText, waiting: Waiting, emit: Emit
+    ) -> Completion:
+        """Engine.chat with the model in the file `path`, which is loaded first if it is not in memory."""
         while not self._turn.acquire(timeout=1.0):
-            if not wanted():
+            if not waiting():
                 raise Cancelled
         try:
             if path != self._path or self._engine is None:
                 emit({"warm": "note", "message": "loading the model into memory, once"})
-                # the old one goes first: there may be no room for both
-                self._path, self._engine = "", None
+                self._engine = None  # there may be no memory for two models
                 self._engine = Engine(path)
                 self._path = path
-            return self._engine.chat(body, see, wanted)
+            return self._engine.chat(body, on_text, waiting)
         finally:
             self._turn.release()
 
 
-def filter() -> Callable[[Iterable[Record], Emit, Wanted], None]:
-    """The filter: each request gets exactly one final record."""
+def request_filter() -> Callable[[Iterable[Record], Emit, Waiting], None]:
+    """The filter that warm/server.py runs for each client: one final record for each request."""
     resident = Resident()
 
-    def work(lines: Iterable[Record], emit: Emit, wanted: Wanted) -> None:
-        for request in lines:
-            emit(answer(request, resident, emit, wanted))
+    def work(requests: Iterable[Record], emit: Emit, waiting: Waiting) -> None:
+        for request in requests:
+            emit(answer(request, resident, emit, waiting))
 
     return work
 
 
-def answer(request: Record, resident: Resident, emit: Emit, wanted: Wanted) -> Record:
+def answer(request: Record, resident: Resident, emit: Emit, waiting: Waiting) -> Record:
     """The final record of one request: `response` or `error`."""
-    told = Told(request, emit, wanted)
+    client = Client(request, emit, waiting)
     started = time.monotonic()
     try:
-        said, stop_reason, usage = ask(request, resident, told)
+        message, stop_reason, usage = complete(request, resident, client)
     except Fault as fault:
-        return told.error(fault)
+        return client.error(fault)
     except Cancelled:
-        return told.error(Fault("interrupted", "the process that answers is ending"))
+        return client.error(Fault("interrupted", "the process that answers is ending"))
     except Exception as bug:
-        why = f"internal error: {type(bug).__name__}: {bug}"
-        return told.error(Fault("server", why, retryable=False))
-    said_by = {"model": request.get("model"), "provider": "local", "cost_usd": 0.0}
-    measured = {"duration_ms": round((time.monotonic() - started) * 1000)}
-    answered = {"message": said, "stop_reason": stop_reason, "usage": usage}
-    return {"type": "response", "id": request.get("id"), **answered, **said_by, **measured}
+        problem = f"internal error: {type(bug).__name__}: {bug}"
+        return client.error(Fault("server", problem, retryable=False))
+    return {
+        "type": "response",
+        "id": request.get("id"),
+        "message": message,
+        "stop_reason": stop_reason,
+        "usage": usage,
+        "model": request.get("model"),
+        "provider": "local",
+        "cost_usd": 0.0,
+        "duration_ms": round((time.monotonic() - started) * 1000),
+    }
 
 
-class Told:
-    """What of an answer went out already."""
+class Client:
+    """Whoever waits for the answer to one request, and the text that was sent to them."""
 
-    def __init__(self, request: Record, emit: Emit, wanted: Wanted) -> None:
-        self._id = request.get("id")
-        self._stream = bool(request.get("stream"))
-        self.emit = emit
-        self._wanted = wanted
-        self.text, self._last = "", time.monotonic()
+    def __init__(self, request: Record, emit: Emit, waiting: Waiting) -> None:
+        self._id, self._stream = request.get("id"), bool(request.get("stream"))
+        self.emit, self._waiting = emit, waiting
+        self._sent, self._last_delta = "", time.monotonic()
 
-    def upto(self, text: str) -> None:
-        """Send as a `delta` what is new in the text so far."""
-        if self._stream and len(text) > len(self.text):
-            self._delta(text[len(self.text) :])
-            self.text = text
+    def send(self, text: str) -> None:
+        """Send as a `delta` what is new in `text`, which is all of the answer so far."""
+        if self._stream and len(text) > len(self._sent):
+            self._delta(text[len(self._sent) :])
+            self._sent = text
 
     def _delta(self, text: str) -> None:
         self.emit({"type": "delta", "id": self._id, "text": text})
-        self._last = time.monotonic()
+        self._last_delta = time.monotonic()
 
-    def wanted(self) -> bool:
-        """Whether the client still waits. An empty delta now and then tells it that we are at work: reading a long
-        prompt, or waiting for our turn, may take longer than it bears silence."""
-        if self._stream and time.monotonic() - self._last > ALIVE:
+    def waiting(self) -> bool:
+        """Whether the client still waits. Sends an empty delta after a long silence (the model reads a long prompt, or
+        other requests come first), so that the client does not give up."""
+        if self._stream and time.monotonic() - self._last_delta > ALIVE:
             self._delta("")
-        return self._wanted()
+        return self._waiting()
 
     def error(self, fault: Fault) -> Record:
         """The `error` record."""
-        record = {**fault.record(self._id), "provider": "local", "partial": bool(self.text)}
+        record = {**fault.record(self._id), "provider": "local", "partial": bool(self._sent)}
         record.setdefault("retryable", fault.kind in RETRYABLE)
         return record
 
 
-def ask(request: Record, resident: Resident, told: Told) -> tuple[Record, str, Record]:
-    """(message, stop_reason, usage). A call that only repeats the last one is asked again as an answer in words."""
-    plan = prompt.plan(request)
-    said, reply = one(plan, request, resident, told)
-    usage = reply.usage
-    if local_reply.repeats(said, request) and request.get("tool_choice", "auto") == "auto":
+def complete(request: Record, resident: Resident, client: Client) -> tuple[Record, str, Record]:
+    """(message, stop_reason, usage). If the model repeats its last tool call, it must answer in words instead."""
+    message, completion = attempt(prompt.plan(request), request, resident, client)
+    usage = completion.usage
+    if local_reply.repeats(message, request) and request.get("tool_choice", "auto") == "auto":
         plan = prompt.plan(request, answer_only=True)
-        said, reply = one(plan, request, resident, told)
-        usage = {name: count + usage.get(name, 0) for name, count in reply.usage.items()}
-    return said, "tool_use" if said.get("tool_calls") else reply.stop_reason, usage
+        message, completion = attempt(plan, request, resident, client)
+        usage = {name: count + usage.get(name, 0) for name, count in completion.usage.items()}
+    return message, "tool_use" if message.get("tool_calls") else completion.stop_reason, usage
 
 
-def one(plan: prompt.Plan, request: Record, resident: Resident, told: Told) -> tuple[Record, Reply]:
-    """One answer of the model to one plan. JSON that was cut at max_tokens gives what text there is."""
+def attempt(
+    plan: prompt.Plan, request: Record, resident: Resident, client: Client
+) -> tuple[Record, Completion]:
+    """(message, completion) for one plan. JSON that max_tokens cut off still gives the text it has."""
 
-    def see(raw: str) -> None:
-        told.upto(local_reply.answered(raw, plan))
+    def on_text(raw: str) -> None:
+        client.send(local_reply.answer_text(raw, plan))
 
-    reply = resident.chat(request["model_file"], plan.body, see, told.wanted, told.emit)
+    path = request["model_file"]
+    completion = resident.chat(path, plan.body, on_text, client.waiting, client.emit)
     try:
-        return local_reply.message(reply.text, plan), reply
+        return local_reply.message(completion.text, plan), completion
     except Fault:
-        if reply.stop_reason != "max_tokens":
+        if completion.stop_reason != "max_tokens":
             raise
-        return {"role": "assistant", "content": local_reply.answered(reply.text, plan)}, reply
+        text = local_reply.answer_text(completion.text, plan)
+        return {"role": "assistant", "content": text}, completion

