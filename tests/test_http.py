@@ -115,20 +115,40 @@ def test_headers_that_trickle_end_too() -> None:
         assert ask(server.address, env={"AGENT_TIMEOUT": "1"}).final["kind"] == "timeout"
 
 
-def test_comments_do_not_break_the_silence() -> None:
+def test_comments_break_the_silence_of_a_server_that_keeps_a_queue() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(STREAM)
+        for _ in range(20):
+            connection.sendall(b": keep-alive\n\n")
+            time.sleep(0.1)
+        connection.sendall(event({"content": "a"}) + event({}, "stop") + b"data: [DONE]\n\n")
+
+    with serving(play) as server:
+        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
+    assert said.final["type"] == "response" and said.text == "a"
+
+
+def test_bytes_without_a_line_do_not_break_the_silence() -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(STREAM + event({"content": "a"}))
         while True:
-            connection.sendall(b": keep-alive\n\n")
+            connection.sendall(b" ")
             time.sleep(0.1)
 
     with serving(play) as server:
         said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
-    assert (said.final["kind"], said.final["partial"], said.text) == (
-        "timeout",
-        True,
-        "a",
-    ) and 1 <= said.seconds < 5
+    assert (said.final["kind"], said.final["partial"], said.text) == ("timeout", True, "a")
+    assert 1 <= said.seconds < 5
+
+
+def test_an_answer_that_has_ended_does_not_wait_for_the_connection() -> None:
+    def play(connection: socket.socket) -> None:
+        connection.sendall(STREAM + event({"content": "a"}) + event({}, "stop"))
+        time.sleep(20)
+
+    with serving(play) as server:
+        said = ask(server.address, stream=True)
+    assert said.final["type"] == "response" and said.seconds < 5
 
 
 def test_a_slow_stream_is_not_silent() -> None:

@@ -236,3 +236,23 @@ def test_a_slow_reader_holds_the_socket_back() -> None:
         provider.stdout.close()  # nobody reads any more: the provider ends in silence
         provider.stdin.close()
         assert provider.wait(10) == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "data: [DONE]",
+        "data: [DONE]\n",
+        'data: {"a":1}',
+        'data: {"a":1}\n',
+        'error: {"a":1}\n\n',
+        '{"a":1}',
+    ],
+)
+def test_answers_do_not_lose_what_a_server_ends_otherwise(end: str) -> None:
+    found = list(sse.answers([b'data: {"b":2}\n\n', end.encode()]))
+    assert [event.data for event in found] == ['{"b":2}', end.partition(": ")[2].strip() or end]
+
+
+def test_answers_do_not_make_an_event_of_half_of_one() -> None:
+    assert [event.data for event in sse.answers([b'data: {"b":2}\n\ndata: {"a":'])] == ['{"b":2}']

@@ -31,8 +31,9 @@ def loads(text: str | bytes) -> Any:
 
 
 def foreign(text: str | bytes) -> Any:
-    """The value of a vendor's JSON: as loads, but a key twice is no error, and the last one counts."""
-    return _load(text, False)
+    """The value of a vendor's JSON: as loads, but a key twice is no error, the last one counts, and NaN is None."""
+    mark: Any = b"\xef\xbb\xbf" if isinstance(text, bytes) else "\ufeff"
+    return _load(text.removeprefix(mark), False)
 
 
 def dumps(value: Any) -> str:
@@ -146,7 +147,7 @@ def _standard() -> Any:
 
         _json = (
             JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float),
-            JSONDecoder(parse_constant=_constant),
+            JSONDecoder(parse_constant=lambda word: None),
             JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False),
         )
     return _json

@@ -7,7 +7,7 @@ import threading
 import time
 
 from agentlib import cli, records, stderr
-from agentlib.provider.http import Watch
+from agentlib.provider.http import LINGER, Watch
 from agentlib.types import TYPE_CHECKING, Any, Callable, Generator, Record
 
 if TYPE_CHECKING:
@@ -51,6 +51,13 @@ class Exchange:
                 _put(line)
             self.watch.heard = time.monotonic()
 
+    def alive(self) -> None:
+        """The vendor has said something, if only that it is there: now and then that is an empty delta."""
+        now = time.monotonic()
+        if self.request.get("stream") and now - self.watch.heard > self.watch.silence / 4:
+            self.delta("text", "")
+        self.watch.heard = now
+
     def final(self, record: Record, overdue: bool = False) -> bool:
         """Write the final record if none went out; with overdue, only if the bounds of time still say so."""
         with self._lock:
@@ -81,6 +88,11 @@ def streamed(
         except StopIteration as end:
             answer: Answer = end.value
             break
+        if delta.get(
+            "ended"
+        ):  # the answer is whole; what else is due (its usage) is waited for a moment
+            exchange.watch.read = LINGER
+            continue
         for kind, text in delta.items():
             if held[kind]:
                 text, held[kind] = joined(held[kind] + text), ""

@@ -6,6 +6,7 @@ the first call is sent: it costs as much as all the rest of a provider, and a ca
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 
@@ -13,7 +14,7 @@ from agentlib import records
 from agentlib.faults import Fault
 from agentlib.net.bounds import NEVER, Bounds
 from agentlib.provider.http_call import Call, excerpt
-from agentlib.types import TYPE_CHECKING, Any, Callable, Iterator
+from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 if TYPE_CHECKING:
     import httpx
@@ -79,10 +80,10 @@ class Reply:
 
         return unpacked(self._raw, self.headers.get("content-encoding", ""))
 
-    def body(self, cap: int = BODY_CAP) -> bytes:
+    def body(self, cap: int = BODY_CAP, chunks: Iterable[bytes] | None = None) -> bytes:
         """The whole body; `limit_exceeded` where it is larger than cap."""
         data = bytearray()
-        for chunk in self.chunks():
+        for chunk in self.chunks() if chunks is None else chunks:
             data += chunk
             if len(data) > cap:
                 raise Fault("limit_exceeded", f"the answer has more than {cap >> 20} MiB")
@@ -110,20 +111,35 @@ class Reply:
         """The media type without its parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    def document(self, many: bool = False) -> Any:
+    def begun(self) -> tuple[bytes, Iterator[bytes]]:
+        """(the first byte of the body that is no blank, b"" for none; the body as it arrives)."""
+        chunks, head = self.chunks(), b""
+        while not (text := head.removeprefix(b"\xef\xbb\xbf").lstrip()):
+            chunk = next(chunks, None)
+            if chunk is None or len(head) > ERROR_CAP:
+                break
+            head += chunk
+        return text[:1], itertools.chain([head], chunks)
+
+    def document(self, many: bool = False, chunks: Iterable[bytes] | None = None) -> Any:
         """The whole body as a JSON object; `bad_response` with an excerpt where it is none.
 
         With `many` it may be a list of objects too: what Gemini makes of a stream where a proxy takes `alt=sse` away.
+        chunks: the body, where its beginning has been looked at.
         """
-        data = self.body()
+        data = self.body(chunks=chunks)
         try:
             value = records.foreign(data)
         except ValueError:
             value = None
         if not isinstance(value, (dict, list) if many else dict):
-            what = f"begins {excerpt(data)!r}" if data.strip() else "is empty"
+            empty = not data.strip()
+            what = "is empty" if empty else f"begins {excerpt(data)!r}"
             raise Fault(
-                "bad_response", f"the answer is not a JSON object: it {what}", status=self.status
+                "bad_response",
+                f"the answer is not a JSON object: it {what}",
+                status=self.status,
+                retryable=empty,
             )
         return value
 

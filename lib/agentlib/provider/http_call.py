@@ -18,7 +18,7 @@ class Call:
     """One call of a vendor: what `prepare` returns.
 
     body: the JSON body, None for GET. frames: the function that makes items of the chunks of a stream
-    (`sse.events`, `ndjson`, …); None where one whole JSON body is expected. sign: called with
+    (`sse.answers`, `ndjson`, …); None where one whole JSON body is expected. sign: called with
     (method, url, headers, body bytes), returns the headers to send.
     """
 

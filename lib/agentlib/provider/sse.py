@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 
+from agentlib import records
 from agentlib.faults import Fault
 from agentlib.types import Iterable, Iterator, NamedTuple
 
@@ -19,8 +20,9 @@ class Event(NamedTuple):
 CAP = 8 * 1024 * 1024  # characters of one line, and of one event; so that memory stays bounded
 
 
-def lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The whole lines of a UTF-8 stream, ended by LF, CR or CRLF, wherever the chunks were cut."""
+def lines(chunks: Iterable[bytes], last: bool = False) -> Iterator[str]:
+    """The whole lines of a UTF-8 stream, ended by LF, CR or CRLF, wherever the chunks were cut. last: also one without
+    its end."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     begun: list[str] = []  # the pieces of a line whose end has not come
     size, first, after_cr = 0, True, False
@@ -42,12 +44,21 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
             size += len(rest)
             if size > CAP:
                 raise Fault("limit_exceeded", f"the stream has a line of more than {CAP >> 20} MiB")
+    if last and begun:
+        yield "".join(begun)
 
 
-def events(chunks: Iterable[bytes]) -> Iterator[Event]:
-    """The events of a stream; a block that the stream's end cut off is dropped, as the standard says."""
+def answers(chunks: Iterable[bytes]) -> Iterator[Event]:
+    """The events of a stream as servers really send them: the last one may lack its blank line, or its line end; an
+    error may come in a field `error:`, or as bare JSON."""
+    return events(chunks, loose=True)
+
+
+def events(chunks: Iterable[bytes], loose: bool = False) -> Iterator[Event]:
+    """The events of a stream; a block that the stream's end cut off is dropped, as the standard says. loose: see
+    answers()."""
     kind, data, size, last_id = "", [], 0, ""
-    for line in lines(chunks):
+    for line in lines(chunks, last=loose):
         if line.startswith("data:"):  # nearly all lines of our streams
             value = line[6:] if line.startswith(" ", 5) else line[5:]
             data.append(value)
@@ -59,6 +70,8 @@ def events(chunks: Iterable[bytes]) -> Iterator[Event]:
             if data:
                 yield Event(kind or "message", "\n".join(data), last_id)
             kind, data, size = "", [], 0
+        elif loose and line[0] in "{[":
+            yield Event("message", line, last_id)
         else:
             name, _, value = line.partition(":")
             value = value.removeprefix(" ")
@@ -68,3 +81,18 @@ def events(chunks: Iterable[bytes]) -> Iterator[Event]:
                 data.append(value)
             elif name == "id" and "\0" not in value:
                 last_id = value
+            elif name == "error" and loose:
+                yield Event("error", value, last_id)
+    if loose and data and _is_whole("\n".join(data)):
+        yield Event(kind or "message", "\n".join(data), last_id)
+
+
+def _is_whole(data: str) -> bool:
+    """Whether the data of the last event is all of it: JSON, or the end mark."""
+    if data.strip() == "[DONE]":
+        return True
+    try:
+        records.foreign(data)
+    except ValueError:
+        return False
+    return True

@@ -15,7 +15,7 @@ from agentlib import codec, records
 from agentlib.faults import RETRYABLE, Fault, Interrupted
 from agentlib.messages import requests, transcript
 from agentlib.net.bounds import NEVER
-from agentlib.provider import http_call
+from agentlib.provider import http_call, sse
 from agentlib.provider.answer import checked
 from agentlib.provider.exchange import Exchange, ending, streamed
 from agentlib.provider.http import BODY_CAP, Connection, Reply, Watch, seconds
@@ -206,11 +206,12 @@ class Desk:
         if media == "text/html":
             page = http_call.excerpt(reply.beginning())
             raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
-        if call.frames and media != "application/json":
-            items = _heard(call.frames(_capped(reply.chunks())), exchange.watch)
+        first, chunks = reply.begun()
+        if frames := _frames(call, media, first):
+            items = frames(_alive(_capped(chunks), exchange))
             return streamed(exchange, request, self.stream(request, items))
         _, whole = self._functions(exchange)
-        answer = whole(request, reply.document(many=bool(call.frames)))
+        answer = whole(request, reply.document(many=bool(call.frames), chunks=chunks))
         if request.get("stream"):  # but the vendor did not stream
             for kind in ("thinking", "text"):
                 if said := transcript.text(answer["message"], kind):
@@ -301,12 +302,21 @@ def _capped(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _heard(items: Iterator[Any], watch: Watch) -> Iterator[Any]:
-    """The items of a stream; each breaks the silence, but for pings."""
-    for item in items:
-        if getattr(item, "event", None) != "ping":
-            watch.heard = time.monotonic()
-        yield item
+def _frames(call: http_call.Call, media: str, first: bytes) -> Any:
+    """What makes items of the body, None where it is one JSON document: by its first byte, whatever it is called."""
+    if call.frames not in (None, sse.answers):
+        return None if media == "application/json" else call.frames
+    if not first:
+        return call.frames
+    return sse.answers if first in b":deir" else None  # a comment, data: event: id: retry:
+
+
+def _alive(chunks: Iterator[bytes], exchange: Exchange) -> Iterator[bytes]:
+    """The body as it arrives. Each of its lines breaks the silence: a server that keeps a queue sends comments."""
+    for chunk in chunks:
+        if b"\n" in chunk or b"\0" in chunk:
+            exchange.alive()
+        yield chunk
 
 
 def estimated(request: Record, message: Record) -> Record:

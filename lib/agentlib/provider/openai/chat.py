@@ -38,7 +38,7 @@ def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
 
 def call(vendor: Vendor, request: Record, url: str) -> http_call.Call:
     """The vendor's request."""
-    frames = sse.events if request.get("stream") else None
+    frames = sse.answers if request.get("stream") else None
     return http_call.Call(url, vendor.authorization(), body(vendor, request), frames)
 
 

@@ -289,14 +289,17 @@ def whole(name: str, body: Record) -> Record:
 def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
     """The Answer of a completion that comes in events."""
     turn, seen = Gathered(name), False
-    for item in items:
+    for item in _until_ended(turn, items):
         if item.data.strip() == "[DONE]" and seen:
             return turn.answer()
         chunk = http_call.decoded(item.data, f"event {item.event!r} of the stream")
         if item.event == "error" and "error" not in chunk:
             chunk = {"error": chunk}
         seen = True
+        ended = turn.stop
         yield from turn.take(chunk)
+        if turn.stop and not ended:
+            yield {"ended": True}
     if turn.stop:  # it said why it ended, though not [DONE]
         return turn.answer()
     raise (
@@ -304,6 +307,15 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
         if seen
         else Fault("bad_response", "the stream is empty", retryable=True)
     )
+
+
+def _until_ended(turn: Gathered, items: Iterator[sse.Event]) -> Iterator[sse.Event]:
+    """The events; once the turn has ended, a connection that breaks or stays silent is the end of them."""
+    try:
+        yield from items
+    except Exception as bad:
+        if not turn.stop or getattr(bad, "kind", "network") not in ("network", "timeout"):
+            raise
 
 
 def counted(told: Record) -> Record:

@@ -54,7 +54,7 @@ def serve(
         headers = vendor.authorization()
         if not wanted(request, own()):
             return chat.call(vendor, request, url("chat/completions", request["model"]))
-        where, frames = url("responses", request["model"]), request.get("stream") and sse.events
+        where, frames = url("responses", request["model"]), request.get("stream") and sse.answers
         return http_call.Call(where, headers, body(vendor, request), frames or None)
 
     def read_whole(request: Record, said: Record) -> Record:
