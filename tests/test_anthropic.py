@@ -246,7 +246,7 @@ def test_signed_thinking_comes_back_unchanged_and_in_its_place_though_the_text_w
         use,
         {"type": "redacted_thinking", "data": "x"},
     ]
-    said = anthropic.whole({}, {"content": blocks, "stop_reason": "tool_use"})["message"]
+    said = anthropic.parse({}, {"content": blocks, "stop_reason": "tool_use"})["message"]
     assert said["content"] == [
         {"type": "thinking", "thinking": "hm"},
         {"type": "text", "text": "secret 123"},
@@ -356,7 +356,7 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
         {"type": "tool_use", "id": "a", "name": "look", "input": {}},
     ]
     usage = {"input_tokens": 3, "output_tokens": 7}
-    assert answer == anthropic.whole(
+    assert answer == anthropic.parse(
         {}, {"content": blocks, "stop_reason": "tool_use", "usage": usage}
     )
 

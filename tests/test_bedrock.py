@@ -428,7 +428,7 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
         {"toolUse": {"toolUseId": "b", "name": "look", "input": {"at": "x"}}},
     ]
     usage = {"inputTokens": 3, "outputTokens": 4, "cacheReadInputTokens": 20}
-    assert answer == bedrock.whole(
+    assert answer == bedrock.parse(
         {}, {"output": {"message": {"content": content}}, "stopReason": "tool_use", "usage": usage}
     )
     assert answer["usage"] == {"input_tokens": 23, "output_tokens": 4, "cached_input_tokens": 20}
@@ -448,13 +448,13 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
     ],
 )
 def test_each_reason_to_stop_has_its_word(reason: str, stop: str) -> None:
-    assert bedrock.whole({}, {"stopReason": reason})["stop_reason"] == stop
+    assert bedrock.parse({}, {"stopReason": reason})["stop_reason"] == stop
 
 
 @pytest.mark.parametrize("reason", ["new", "malformed_model_output", None])
 def test_a_reason_to_stop_that_is_not_known_is_no_success(reason: str | None) -> None:
     with pytest.raises(Fault):
-        bedrock.whole({}, {"stopReason": reason})
+        bedrock.parse({}, {"stopReason": reason})
 
 
 def test_an_answer_that_the_model_broke_and_a_stream_without_end_are_errors() -> None:

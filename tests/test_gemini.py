@@ -144,7 +144,7 @@ def test_signatures_come_back_on_the_parts_that_had_them() -> None:
         {"functionCall": {"name": "look", "id": "b"}},
         {"text": "", "thoughtSignature": "t"},
     ]
-    turn = gemini.whole({}, said(*parts))["message"]
+    turn = gemini.parse({}, said(*parts))["message"]
     assert turn["content"] == [
         {"type": "thinking", "thinking": "hm"},
         {"type": "text", "text": "yes"},
@@ -259,7 +259,7 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
         {"text": "", "thoughtSignature": "t"},
         call,
     ]
-    assert answer == gemini.whole({}, said(*parts, **usage)) == gemini.whole({}, pieces)
+    assert answer == gemini.parse({}, said(*parts, **usage)) == gemini.parse({}, pieces)
     assert answer["usage"] == {
         "input_tokens": 9,
         "output_tokens": 7,
@@ -279,16 +279,16 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
     ],
 )
 def test_each_reason_to_stop_has_its_word(reason: str, stop: str) -> None:
-    assert gemini.whole({}, said({"text": "x"}, reason=reason))["stop_reason"] == stop
+    assert gemini.parse({}, said({"text": "x"}, reason=reason))["stop_reason"] == stop
 
 
 def test_a_reason_to_stop_that_is_not_known_is_an_answer_that_was_broken_off() -> None:
     with pytest.raises(Fault, match="broke off the answer: its stop reason is 'OTHER'"):
-        gemini.whole({}, said({"text": "x"}, reason="OTHER"))
+        gemini.parse({}, said({"text": "x"}, reason="OTHER"))
 
 
 def test_a_blocked_prompt_is_an_answer_that_was_filtered() -> None:
-    answer = gemini.whole(
+    answer = gemini.parse(
         {}, {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 3}}
     )
     assert (answer["stop_reason"], answer["message"]["content"]) == ("content_filter", "")

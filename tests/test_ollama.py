@@ -255,7 +255,7 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
     ]
     deltas, answer = heard(ollama.stream({}, iter(pieces)))
     assert deltas == [{"thinking": "h"}, {"thinking": "m"}, {"text": "ye"}, {"text": "s"}]
-    assert answer == ollama.whole(
+    assert answer == ollama.parse(
         {}, {**done, "message": {"content": "yes", "thinking": "hm", "tool_calls": [call, call]}}
     )
     assert answer["stop_reason"] == "tool_use" and answer["usage"] == {
@@ -266,21 +266,21 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
 
 def test_calls_without_ids_get_ids_of_their_own() -> None:
     calls = [{"function": {"name": "look", "arguments": {}}}] * 2
-    made = ollama.whole(
+    made = ollama.parse(
         {}, {"message": {"content": "", "tool_calls": calls}, "done_reason": "stop"}
     )["message"]["tool_calls"]
     assert made[0]["id"] and made[1]["id"] and made[0]["id"] != made[1]["id"]
 
 
 def test_counts_that_the_server_left_out_are_not_made_up() -> None:
-    assert ollama.whole({}, {"message": {"content": "x"}})["usage"] == {}
-    counted = ollama.whole({}, {"message": {"content": "x"}, "prompt_eval_count": 3})
+    assert ollama.parse({}, {"message": {"content": "x"}})["usage"] == {}
+    counted = ollama.parse({}, {"message": {"content": "x"}, "prompt_eval_count": 3})
     assert counted["usage"] == {"input_tokens": 3, "output_tokens": 0}
 
 
 def test_a_reason_to_stop_that_is_not_known_is_no_success() -> None:
     with pytest.raises(Fault, match="'abort'"):
-        ollama.whole({}, {"message": {"content": "x"}, "done_reason": "abort"})
+        ollama.parse({}, {"message": {"content": "x"}, "done_reason": "abort"})
 
 
 def test_a_stream_without_its_end_is_an_error_and_so_is_an_error_line() -> None:

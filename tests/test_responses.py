@@ -131,7 +131,7 @@ def test_what_it_cannot_carry_is_named(field: str, request_: dict[str, Any]) -> 
 
 
 def test_reasoning_goes_back_encrypted_and_in_its_place() -> None:
-    answer = responses.whole(
+    answer = responses.parse(
         "openai",
         {"status": "completed", "model": "gpt-5", "output": [REASONING, CALL], "usage": {}},
     )
@@ -272,10 +272,10 @@ def test_a_stream_is_read_to_its_end(said: tuple[Any, ...], kind: str | None, te
     ],
 )
 def test_the_model_chooses_the_api_at_the_vendors_own_address(model: str, needs: bool) -> None:
-    assert responses.wanted({"model": model}, own=True) is needs
-    assert responses.wanted({"model": model}, own=False) is False
-    assert responses.wanted({"model": model, "api": "responses"}, own=False) is True
-    assert responses.wanted({"model": model, "api": "chat"}, own=True) is False
+    assert responses.wanted({"model": model}, vendors=True) is needs
+    assert responses.wanted({"model": model}, vendors=False) is False
+    assert responses.wanted({"model": model, "api": "responses"}, vendors=False) is True
+    assert responses.wanted({"model": model, "api": "chat"}, vendors=True) is False
 
 
 # Two recordings cannot hold: the first lost its body (200, application/json, no byte), which must never be a success;
@@ -316,7 +316,7 @@ def test_what_is_sent_keeps_the_vendors_specification() -> None:
             {"role": "tool", "tool_call_id": "c", "content": "r"},
         ],
     )
-    answer = responses.whole(
+    answer = responses.parse(
         "openai", {"status": "completed", "output": [REASONING, TEXT, CALL], "usage": {}}
     )
     sent["input"] += body(messages=[answer["message"]])["input"]

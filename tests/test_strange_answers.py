@@ -42,7 +42,7 @@ def calls(answer: Record) -> list[tuple[str, Any]]:
 )
 def test_a_reason_to_stop_that_is_not_known_is_no_success(stop: str) -> None:
     for ask in (
-        lambda: completion.whole("v", body({"content": "Hel"}, stop)),
+        lambda: completion.parse("v", body({"content": "Hel"}, stop)),
         lambda: streamed(chunk({"content": "Hel"}), chunk({}, stop)),
     ):
         with pytest.raises(Fault, match=f"broke off the answer: its stop reason is '{stop}'"):
@@ -51,7 +51,7 @@ def test_a_reason_to_stop_that_is_not_known_is_no_success(stop: str) -> None:
 
 @pytest.mark.parametrize("stop", ["stop", "STOP", "eos_token", "stop_sequence", "end_turn"])
 def test_other_servers_words_for_the_end_are_known(stop: str) -> None:
-    assert completion.whole("v", body({"content": "Hi"}, stop))["message"]["content"] == "Hi"
+    assert completion.parse("v", body({"content": "Hi"}, stop))["message"]["content"] == "Hi"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_an_error_in_a_stream_is_one_in_whatever_form(form: Record) -> None:
     with pytest.raises(Fault, match="the engine is dead"):
         streamed(form)
     with pytest.raises(Fault, match="the engine is dead"):
-        completion.whole("v", form)
+        completion.parse("v", form)
 
 
 def test_an_answer_without_choices_is_no_success() -> None:
@@ -115,7 +115,7 @@ TWO = [("f", {"a": 1}), ("g", {"a": 2})]
 def test_two_calls_are_two_whatever_their_ids_and_indexes(first: Record, second: Record) -> None:
     f, g = piece('{"a":1}', name="f", **first), piece('{"a":2}', name="g", **second)
     for answer in (
-        completion.whole("v", body({"content": None, "tool_calls": [f, g]}, "tool_calls")),
+        completion.parse("v", body({"content": None, "tool_calls": [f, g]}, "tool_calls")),
         streamed(chunk({"tool_calls": [f]}), chunk({"tool_calls": [g]}), chunk({}, "tool_calls")),
     ):
         assert calls(answer) == TWO
@@ -143,7 +143,7 @@ def test_a_call_whose_id_changes_with_each_piece_is_one() -> None:
 @pytest.mark.parametrize("name", ["", None])
 def test_a_call_without_a_name_is_one_of_no_tool(name: str | None) -> None:
     made = {"id": "q", "type": "function", "function": {"name": name, "arguments": "{}"}}
-    assert calls(completion.whole("v", body({"tool_calls": [made]}))) == [("unnamed", {})]
+    assert calls(completion.parse("v", body({"tool_calls": [made]}))) == [("unnamed", {})]
 
 
 def test_the_old_function_call_and_one_beside_function_are_calls() -> None:
@@ -151,7 +151,7 @@ def test_the_old_function_call_and_one_beside_function_are_calls() -> None:
         {"content": None, "function_call": {"name": "f", "arguments": '{"a":1}'}}, "function_call"
     )
     beside = body({"tool_calls": [{"id": "q", "name": "f", "arguments": {"a": 1}}]}, "tool_calls")
-    assert calls(completion.whole("v", old)) == calls(completion.whole("v", beside)) == [TWO[0]]
+    assert calls(completion.parse("v", old)) == calls(completion.parse("v", beside)) == [TWO[0]]
 
 
 @pytest.mark.parametrize(
@@ -218,14 +218,14 @@ def test_an_image_that_is_none_is_refused_before_it_is_sent(data: str) -> None:
 
 def test_what_an_answer_holds_beside_text_is_kept() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-    answer = completion.whole("v", body({"content": "here", "images": [image]}))
+    answer = completion.parse("v", body({"content": "here", "images": [image]}))
     assert answer["message"]["content"] == [
         {"type": "text", "text": "here"},
         {"type": "image", "media_type": "image/png", "data": "iVBORw0KGgo="},
     ]
     told = body({"content": "x"})
     told["choices"][0]["logprobs"] = {"content": [{"token": "x", "logprob": -0.125}]}
-    assert completion.whole("v", told)["logprobs"] == [told["choices"][0]["logprobs"]]
+    assert completion.parse("v", told)["logprobs"] == [told["choices"][0]["logprobs"]]
     told["choices"].append({"index": 1, "message": {"content": "y"}, "finish_reason": "stop"})
     with pytest.raises(Fault, match="more than one choice"):
-        completion.whole("v", told)
+        completion.parse("v", told)

@@ -141,12 +141,12 @@ def changed(body: Record, path: tuple[Any, ...], value: Any) -> Record:
     return out
 
 
-def whole(name: str, modules: dict[str, ModuleType], body: Record) -> Record:
+def parse(name: str, modules: dict[str, ModuleType], body: Record) -> Record:
     if name == "openai":
-        return completion.whole("openai", body)
+        return completion.parse("openai", body)
     if name == "responses":
-        return responses.whole("openai", body)
-    answer: Record = modules[name].whole({"messages": []}, body)
+        return responses.parse("openai", body)
+    answer: Record = modules[name].parse({"messages": []}, body)
     return answer
 
 
@@ -165,7 +165,7 @@ def test_a_field_of_another_type_is_a_record_and_never_a_python_error(
             tried += 1
             body = changed(BODIES[name], path, value)
             try:
-                answer = checked(whole(name, modules, body))
+                answer = checked(parse(name, modules, body))
             except Exception as bad:
                 message = worker._fault(bad).message
                 assert not re.search(

@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,23 @@ def test_the_registry_names_every_agent_and_its_binary() -> None:
         for n in PROGRAMS
         if n.startswith("bin/") and not n.startswith("bin/agent-")
     }
+
+
+# words that say how a thing came, not what it is: they name no value, parameter or function
+HOW_IT_CAME = {"told", "said", "given", "held", "shown", "asked", "own", "whole"}
+
+
+def named(tree: ast.AST) -> Iterator[str]:
+    """Every name that a source gives to a value, a parameter or a function."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name.strip("_")
+
+
+@pytest.mark.parametrize("name", [n for n in PYTHON if not n.startswith("tests/")])
+def test_names_say_what_a_thing_is(name: str) -> None:
+    assert HOW_IT_CAME & set(named(ast.parse(FILES[name]))) == set()

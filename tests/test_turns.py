@@ -19,7 +19,7 @@ def call(id: str) -> Record:
 
 def read() -> Record:
     turn = blocks.Turn()
-    turn.own(SIGNED)
+    turn.block(SIGNED)
     turn.text("one")
     turn.call(call("a"), {"mark": 1})
     turn.text("two")

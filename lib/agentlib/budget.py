@@ -48,10 +48,8 @@ class Budget:
                     f"the price of {model} is not known; {PRICE}",
                 )
             if spent >= limit:
-                raise Fault(
-                    "limit_exceeded",
-                    f"the budget of {word.format(limit)} is spent ({word.format(spent)})",
-                )
+                why = f"the budget of {word.format(limit)} is spent ({word.format(spent)})"
+                raise Fault("limit_exceeded", why)
             if in_flight and spent + in_flight * self.book.get(f"largest_{unit}", limit) >= limit:
                 return False
         return True

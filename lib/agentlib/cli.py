@@ -84,18 +84,18 @@ def options(group: Any, table: str, **details: Any) -> None:
         spec, _, help = line.strip().partition("  ")
         flags, _, metavar = spec.replace(", -", ",-").partition(" ")
         names = flags.split(",")
-        given: dict[str, Any] = {"help": help.strip()}
+        details_of_option: dict[str, Any] = {"help": help.strip()}
         if not metavar:
-            given["action"] = "store_true"
+            details_of_option["action"] = "store_true"
         elif "|" in metavar and metavar.islower():
-            given["choices"] = metavar.split("|")
+            details_of_option["choices"] = metavar.split("|")
         elif metavar.endswith("..."):
-            given |= {"action": "append", "default": [], "metavar": metavar[:-3]}
+            details_of_option |= {"action": "append", "default": [], "metavar": metavar[:-3]}
         else:
-            given["metavar"] = metavar
+            details_of_option["metavar"] = metavar
         detail = details.get(names[-1].strip("-").replace("-", "_"), {})
         group.add_argument(
-            *names, **given | (detail if isinstance(detail, dict) else {"type": detail})
+            *names, **details_of_option | (detail if isinstance(detail, dict) else {"type": detail})
         )
 
 
@@ -152,10 +152,10 @@ def start(
     status: int | None = 100
     try:
         _catch_signals()
-        own = args[: args.index("--")] if "--" in args else args
-        if "--agent-schema" in own and describe is not None:
-            status = _describe(describe(own) if callable(describe) else describe)
-        elif own == ["--version"]:
+        options = args[: args.index("--")] if "--" in args else args
+        if "--agent-schema" in options and describe is not None:
+            status = _describe(describe(options) if callable(describe) else describe)
+        elif options == ["--version"]:
             put(f"{headline(doc)[0]} {__version__}\n".encode())
             status = 0
         else:
@@ -189,8 +189,8 @@ def start(
     end(status or 0)
 
 
-def _describe(told: Told) -> int:
-    for one in [told] if isinstance(told, dict) else told:
+def _describe(answer: Told) -> int:
+    for one in [answer] if isinstance(answer, dict) else answer:
         put(dumps(one).encode() + b"\n")
     return 0
 

@@ -85,9 +85,9 @@ class Terminal(io.RawIOBase):
         self._show(self._decode(b"", True))
 
     def _show(self, text: str) -> None:
-        shown = visible(self._before + text)
-        rest = shown[len(self._before) :].encode()
-        last = shown[-1:]
+        visible_text = visible(self._before + text)
+        rest = visible_text[len(self._before) :].encode()
+        last = visible_text[-1:]
         self._before = "" if last.isascii() or visible(last) != last else last
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]

@@ -19,7 +19,7 @@ _XDG = {
 }
 
 
-def own(path: str) -> bool:
+def of_suite(path: str) -> bool:
     """Whether the file is one of the suite's own programs."""
     real = os.path.realpath(path)
     return os.path.dirname(real) in {
@@ -41,8 +41,8 @@ def _home() -> str:
 def place(kind: str) -> str:
     """The user's folder for `config`, `data`, `state` or `cache`, as a string (no pathlib)."""
     variable, default = _XDG[kind]
-    given = os.environ.get(variable, "")  # a relative XDG path is invalid: ignored
-    return os.path.join(given if os.path.isabs(given) else os.path.join(_home(), default), NAME)
+    folder = os.environ.get(variable, "")  # a relative XDG path is invalid: ignored
+    return os.path.join(folder if os.path.isabs(folder) else os.path.join(_home(), default), NAME)
 
 
 def homes() -> dict[str, str]:
@@ -79,9 +79,9 @@ def private(folder: str) -> str:
 
 def folders(variable: str, kind: str) -> list[str]:
     """The folders to look in for `kind` (`tools`, `providers`): the variable's, else the user's and the suite's."""
-    given = os.environ.get(variable)
+    search = os.environ.get(variable)
     default = os.pathsep.join((os.path.join(place("data"), kind), os.path.join(TOP, kind)))
-    return sound(variable if given else kind, given or default)
+    return sound(variable if search else kind, search or default)
 
 
 def sound(name: str, search: str) -> list[str]:

@@ -50,9 +50,8 @@ def parse(raw: bytes, number: int) -> Record:
     try:
         record = loads(raw)
     except ValueError as bad:
-        raise Fault(
-            "invalid_input", f"line {number}: not JSON: {bad}; for plain text give the operand -"
-        ) from None
+        why = f"line {number}: not JSON: {bad}; for plain text give the operand -"
+        raise Fault("invalid_input", why) from None
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
         raise Fault(
             "invalid_input",
@@ -101,10 +100,8 @@ def text_of(data: bytes) -> str:
     marks = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
     codec = next((codec for mark, codec in marks if data.startswith(mark)), "utf-8")
     if codec != "utf-16" and b"\0" in data:
-        raise Fault(
-            "invalid_input",
-            "standard input is no text: give a picture or document by agent-context",
-        )
+        why = "standard input is no text: give a picture or document by agent-context"
+        raise Fault("invalid_input", why)
     if codec == "utf-16":
         from agentlib import stderr
 

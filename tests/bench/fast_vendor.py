@@ -14,7 +14,7 @@ import sys
 CALL = {"id": "call_1", "type": "function", "function": {"name": "three", "arguments": "{}"}}
 
 
-def whole(message: dict[str, object], finish: str) -> bytes:
+def parse(message: dict[str, object], finish: str) -> bytes:
     said = json.dumps(
         {
             "model": "m",
@@ -30,8 +30,8 @@ def whole(message: dict[str, object], finish: str) -> bytes:
     )
 
 
-WHOLE = whole({"content": "hello"}, "stop")
-CALLS = whole({"content": None, "tool_calls": [CALL]}, "tool_calls")
+WHOLE = parse({"content": "hello"}, "stop")
+CALLS = parse({"content": None, "tool_calls": [CALL]}, "tool_calls")
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 CHUNK = {
     "id": "chatcmpl-ASv9gROIIAvRs9QnmLP8Nzs3PGMCX",

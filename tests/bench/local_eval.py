@@ -102,7 +102,7 @@ def result(case: Case) -> tuple[str, str]:
     """What the tool would say (the files are not there), and what of it the answer must hold."""
     args = case["args"]
     if case["tool"] == "calculator":
-        value = arithmetic.shown(arithmetic.value(args["expression"]))
+        value = arithmetic.text(arithmetic.value(args["expression"]))
         return value, value
     if case["tool"] in ("uppercase", "reverse"):
         text = args["text"].upper() if case["tool"] == "uppercase" else args["text"][::-1]

@@ -48,16 +48,16 @@ def agents(names: list[str]) -> int:
     for name in names:
         if name not in found:
             stderr.warn(f"{name}: not in {os.pathsep.join(registry.sources()) or 'any AGENTS.md'}")
-    shown = [found[name] for name in (names or found) if name in found]
-    for one in shown:
+    listed = [found[name] for name in (names or found) if name in found]
+    for one in listed:
         records.put(schemas.line(one) + b"\n")
-    return int(not shown or len(shown) < len(names))
+    return int(not listed or len(listed) < len(names))
 
 
 def register(files: list[str], file: str) -> int:
     """Enter each executable, which is asked for its name, in the registry."""
-    told = schemas.ask([os.path.abspath(one) for one in files])
-    for path, answer in told.items():
+    answers = schemas.ask([os.path.abspath(one) for one in files])
+    for path, answer in answers.items():
         if isinstance(answer, Fault):
             raise Fault(answer.kind, f"{path}: {answer.message}")
         name, description = answer[0]["name"], answer[0]["description"]

@@ -25,11 +25,11 @@ def report(files: Iterable[Candidate], timeout: float) -> int:
     for path, named in files:
         if not named and _no_candidate(path):
             continue
-        shown = os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path
+        short = os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path
         found = list(faults(path, timeout))
         for wrong in found or ["well"]:
             line = _line(path, wrong) if found else 0
-            _say(f"{shown}:{line}: {wrong}" if line else f"{shown}: {wrong}")
+            _say(f"{short}:{line}: {wrong}" if line else f"{short}: {wrong}")
         status |= bool(found)
     return status
 
@@ -60,13 +60,13 @@ def faults(path: str, timeout: float) -> Iterator[str]:
             )
             return
         patient, first, made = _ask_twice(path, timeout)
-        told = schemas.answer(first)
+        answer = schemas.answer(first)
     except Fault as fault:
         yield fault.message
         return
     yield from _manners(patient, first, made)
     names = set()
-    for one in told:
+    for one in answer:
         wrong = schemas.faults(one)
         yield from wrong
         if not wrong:
@@ -74,13 +74,13 @@ def faults(path: str, timeout: float) -> Iterator[str]:
             if one["name"] in names:
                 yield f'"name" {one["name"]!r} comes twice; give each tool of a program its own'
             names.add(one["name"])
-    if paths.own(path):
-        yield from _house_rules(path, told, timeout)
+    if paths.of_suite(path):
+        yield from _house_rules(path, answer, timeout)
 
 
 def _ask_twice(path: str, timeout: float) -> tuple[Outcome, Outcome, list[str]]:
     """Two answers to --agent-schema, on an open pipe that stays silent and on /dev/null, and what files it left."""
-    silent, held = os.pipe()
+    silent, writer = os.pipe()
     try:
         with tempfile.TemporaryDirectory(
             prefix="agent-check-", ignore_cleanup_errors=True
@@ -91,7 +91,7 @@ def _ask_twice(path: str, timeout: float) -> tuple[Outcome, Outcome, list[str]]:
             return patient, first, sorted(set(os.listdir(folder)) - {".cache"})
     finally:
         os.close(silent)
-        os.close(held)
+        os.close(writer)
 
 
 def _manners(patient: Outcome, first: Outcome, made: list[str]) -> Iterator[str]:
@@ -128,7 +128,7 @@ def _arguments(schema: dict[str, object]) -> Iterator[str]:
             yield f'"examples": {one["request"]!r} does not fit "inputSchema"'
 
 
-def _house_rules(path: str, told: list[dict[str, object]], timeout: float) -> Iterator[str]:
+def _house_rules(path: str, answers: list[dict[str, object]], timeout: float) -> Iterator[str]:
     """What only the suite's own programs promise: one sentence everywhere, and no unknown flag."""
     with open(path, encoding="utf-8", errors="replace") as file:
         found = _LINE_TWO.match((file.readline(), file.readline())[1].rstrip("\n"))
@@ -137,8 +137,8 @@ def _house_rules(path: str, told: list[dict[str, object]], timeout: float) -> It
     elif found["name"] != os.path.basename(path):
         yield f"line two names {found['name']!r}, not the file"
     elif (
-        len(told) == 1
-        and told[0].get("description") != found["purpose"][:1].upper() + found["purpose"][1:]
+        len(answers) == 1
+        and answers[0].get("description") != found["purpose"][:1].upper() + found["purpose"][1:]
     ):
         yield f'"description" is not the purpose of line two, {found["purpose"]!r}'
     outcome = schemas.questions([path], ["--no-such-flag"], timeout)[path]

@@ -130,14 +130,14 @@ def show(found: list[search_path.Candidate], chosen: Any) -> int:
     lines: list[bytes] = []
     status = 0
     for path, named in found:
-        told = answers[path]
-        if isinstance(told, Fault):
-            if named or chosen.verbose or not isinstance(told, trust.Skipped):
-                stderr.warn(f"{path}: {told.message}")
+        answer = answers[path]
+        if isinstance(answer, Fault):
+            if named or chosen.verbose or not isinstance(answer, trust.Skipped):
+                stderr.warn(f"{path}: {answer.message}")
             if named:
-                status = MISSING if told.kind == "not_found" else UNUSABLE
+                status = MISSING if answer.kind == "not_found" else UNUSABLE
             continue
-        for raw in told:
+        for raw in answer:
             name, kind = schemas.head(raw)
             if chosen.kind and kind not in chosen.kind:
                 continue

@@ -102,12 +102,12 @@ def names(path: str) -> tuple[str, str]:
 
 def man_folders() -> list[str]:
     """Where man pages are: MANPATH, else the usual folders."""
-    given = [
+    folders = [
         folder
         for folder in os.environ.get("MANPATH", "").split(os.pathsep)
         if os.path.isabs(folder)
     ]
-    return given or ["/usr/local/share/man", "/usr/local/man", "/usr/share/man"]
+    return folders or ["/usr/local/share/man", "/usr/local/man", "/usr/share/man"]
 
 
 def name_lines(pages: list[str]) -> dict[str, str]:

@@ -25,7 +25,7 @@ def write(path: str, language: str) -> None:
             os.fchmod(file.fileno(), 0o755)
     except OSError as bad:
         raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
-    shown = path if os.sep in path else f"./{path}"
+    name_of_file = path if os.sep in path else f"./{path}"
     records.put(
-        f"{shown}: made; change what it says and does, then: agent-discover --check {shown}\n".encode()
+        f"{name_of_file}: made; change what it says and does, then: agent-discover --check {name_of_file}\n".encode()
     )

@@ -81,7 +81,7 @@ class Runner:
     def _cell(self, tool: Tool, words: list[str], decision: Decision) -> Cell:
         outputs = output.folder()
         read = [outputs] if os.path.isdir(outputs) else []
-        homes = paths.homes() if paths.own(tool.command[0]) else {}
+        homes = paths.homes() if paths.of_suite(tool.command[0]) else {}
         env = {**sandbox_cell.environment(decision.env), **homes, "AGENT_DEPTH": str(self._depth)}
         return start.cell([*tool.command, *words], tool.origin, decision, env=env, read=read)
 

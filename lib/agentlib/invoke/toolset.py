@@ -88,7 +88,9 @@ class Tools:
         arguments: Any = hook("before_tool", proposed).get("arguments")
         self._check(tool, arguments)
         decision = self._policy.allow(tool.record, arguments, tool.origin)
-        if tool.name == "call_agent" and paths.own(tool.command[0]):  # here, where the policy is
+        if tool.name == "call_agent" and paths.of_suite(
+            tool.command[0]
+        ):  # here, where the policy is
             agent = Tool(origin.agent(arguments["name"]))
             return self.hand_over(agent, arguments["input"], leash)
         return self._runner.run(tool, arguments, decision, leash)

@@ -112,12 +112,12 @@ def limits(options: Namespace) -> Limits:
         options.retries,
         options.rate_limit,
     )
-    own = options.budget or options.max_total_tokens
-    if own or os.environ.get("AGENT_BUDGET"):
+    bounded = options.budget or options.max_total_tokens
+    if bounded or os.environ.get("AGENT_BUDGET"):
         from agentlib import budget
 
         every = [
-            budget.Budget(options.budget, options.max_total_tokens) if own else None,
+            budget.Budget(options.budget, options.max_total_tokens) if bounded else None,
             budget.inherited(),
         ]
         made.budgets = [one for one in every if one]

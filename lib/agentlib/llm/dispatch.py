@@ -82,8 +82,8 @@ class Dispatch:
         if limits.recorder:
             call.kept[limits.recorder] = tape.canonical(call.request)
         if limits.cache:
-            call.kept[limits.cache] = asked = tape.canonical(self._resolved(call))
-            found = limits.cache.find(asked)
+            call.kept[limits.cache] = request = tape.canonical(self._resolved(call))
+            found = limits.cache.find(request)
         if not found:
             return False
         *deltas, last = ({"type": one.get("type"), "id": call.id, **one} for one in found)
@@ -167,7 +167,7 @@ class Dispatch:
 
     # -- what comes back from the pool
 
-    def said(self, call: Call, record: Record, raw: bytes | None) -> None:
+    def heard_delta(self, call: Call, record: Record, raw: bytes | None) -> None:
         """A delta."""
         self._started()
         if call.kept:
@@ -256,10 +256,12 @@ class Dispatch:
         kept = [
             {name: value for name, value in record.items() if name != "id"} for record in answer
         ]
-        for store, asked in call.kept.items():
-            asked, kept = records.loads(keys.scrub(records.encode([asked, kept]), self.out.secrets))
+        for store, request in call.kept.items():
+            request, kept = records.loads(
+                keys.scrub(records.encode([request, kept]), self.out.secrets)
+            )
             try:
-                store.keep(asked, kept)
+                store.keep(request, kept)
             except OSError as bad:
                 self.unrecorded |= store is self.limits.recorder
                 stderr.warn(

@@ -68,7 +68,7 @@ def wait(error: Record, tries: int, retries: int, dice: float) -> float | None:
     """
     if tries > retries or not error.get("retryable", error.get("kind") in RETRYABLE):
         return None
-    asked = error.get("retry_after")
-    if isinstance(asked, (int, float)) and not isinstance(asked, bool) and asked > 0:
-        return None if asked > PATIENCE else asked + 0.25 * dice * min(asked, 1.0)
+    seconds = error.get("retry_after")
+    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0:
+        return None if seconds > PATIENCE else seconds + 0.25 * dice * min(seconds, 1.0)
     return float(min(MOST, FIRST * 2 ** min(tries - 1, 10)) * (1 - 0.25 * dice))

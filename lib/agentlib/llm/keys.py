@@ -60,15 +60,13 @@ def _optional(entry: Record) -> bool:
 def entries(schema: Record) -> list[Record]:
     """The schema's `env`, without what is malformed in it."""
     listed = schema.get("env")
-    return (
-        [
+    if isinstance(listed, list):
+        return [
             entry
             for entry in listed
             if isinstance(entry, dict) and isinstance(entry.get("name"), str)
         ]
-        if isinstance(listed, list)
-        else []
-    )
+    return []
 
 
 def source(name: str, schema: Record, config: Mapping[str, Any]) -> str:
@@ -137,9 +135,8 @@ def fetch(word: str, argv: Any) -> str:
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PATIENCE, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Fault(
-            "auth", f"config.toml: [keys] {word}: {argv[0]} gave no key within {PATIENCE:g} s"
-        ) from None
+        why = f"config.toml: [keys] {word}: {argv[0]} gave no key within {PATIENCE:g} s"
+        raise Fault("auth", why) from None
     except OSError as bad:
         raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]}: {bad.strerror}") from None
     key = done.stdout.decode("utf-8", "replace").split("\n", 1)[0].strip()

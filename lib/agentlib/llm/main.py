@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 SETTINGS = ("system", "temperature", "max_tokens", "stop", "schema", "reasoning", "options")
 
 
-def run(asked: Namespace, router: Router, told: Mapping[str, Any]) -> int:
-    """Answer what the options, the operands and standard input ask; the exit status. told: the config file."""
+def run(options: Namespace, router: Router, config: Mapping[str, Any]) -> int:
+    """Answer what the options, the operands and standard input ask; the exit status. config: the user's file."""
     private.undumpable()
-    this = Run(asked, router, told)
+    this = Run(options, router, config)
     try:
         return this.run()
     except (KeyboardInterrupt, Interrupted):
@@ -33,11 +33,11 @@ def run(asked: Namespace, router: Router, told: Mapping[str, Any]) -> int:
 class Run:
     """What is known of the run so far, and the loop that it turns in."""
 
-    def __init__(self, asked: Namespace, router: Router, told: Mapping[str, Any]) -> None:
-        self.options, self.router = asked, router
-        self.text = " ".join(word for word in asked.request if word != "-")
+    def __init__(self, options: Namespace, router: Router, config: Mapping[str, Any]) -> None:
+        self.options, self.router = options, router
+        self.text = " ".join(word for word in options.request if word != "-")
         self.flags = {
-            name: value for name in SETTINGS if (value := getattr(asked, name)) is not None
+            name: value for name in SETTINGS if (value := getattr(options, name)) is not None
         }
         self.said: Record = {}  # what `config` records say
         self.held: list[Line] = []  # what was read while no request has come
@@ -47,11 +47,11 @@ class Run:
         self.dispatch = dispatch.Dispatch(
             self.loop,
             router,
-            args.limits(asked),
+            args.limits(options),
             output.Lines(self.out),
             self.out,
-            dict(told),
-            asked.quiet,
+            dict(config),
+            options.quiet,
         )
         self.intake = stdin.Intake(self.loop, self.take, lambda: self.dispatch.room)
 
@@ -120,27 +120,27 @@ class Run:
             raise Fault("invalid_input", why)
         if not self.filter:
             self.filter = True
-            for held in self.held:
-                self.out.put(held.raw + b"\n")
+            for line_before in self.held:
+                self.out.put(line_before.raw + b"\n")
             self.held.clear()
         id = line.record.get("id")
-        asked = {name: value for name, value in line.record.items() if name not in ("type", "id")}
+        request = {name: value for name, value in line.record.items() if name not in ("type", "id")}
         if kind == "embed":
-            asked["type"] = kind
-        self.submit(str(line.number) if id is None else id, asked)
+            request["type"] = kind
+        self.submit(str(line.number) if id is None else id, request)
 
-    def submit(self, id: Any, asked: Record) -> None:
+    def submit(self, id: Any, request: Record) -> None:
         """Send a request with what flags and config records say; what the environment says is added off the tape."""
-        asked = prompt.filled(asked, {**self.said, **self.flags})
-        own, theirs = self.options.provider, self.said.get("provider")
-        provider = own or theirs
+        request = prompt.filled(request, {**self.said, **self.flags})
+        ours, theirs = self.options.provider, self.said.get("provider")
+        provider = ours or theirs
         model = self.options.model or (
             self.said.get("model") if theirs in (None, provider) else None
         )
         for name, value in (("provider", provider), ("model", model)):
             if value:
-                asked.setdefault(name, value)
-        self.dispatch.submit(inflight.Call(id, asked))
+                request.setdefault(name, value)
+        self.dispatch.submit(inflight.Call(id, request))
 
     def end(self) -> int:
         """All answers, the end of the processes, the status."""

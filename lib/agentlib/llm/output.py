@@ -123,7 +123,7 @@ class Text(Whole):
     def status(self) -> int:
         """Says on standard error what keeps the text from being a whole answer."""
         if self.record["type"] == "error":
-            raise Fault(str(self.record.get("kind")), told(self.record))
+            raise Fault(str(self.record.get("kind")), error_text(self.record))
         if calls := transcript.calls(self.record["message"]):
             names = ", ".join(str(call.get("name")) for call in calls)
             stderr.warn(
@@ -140,7 +140,7 @@ class Text(Whole):
         return bool(text)
 
 
-def told(error: Record) -> str:
+def error_text(error: Record) -> str:
     """An `error` record in one line for a person."""
     message = str(error.get("message") or error.get("kind"))
     provider = str(error.get("provider") or "")

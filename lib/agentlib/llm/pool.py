@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Owner(Protocol):
     """Who is told what becomes of calls. raw: the line of the record, where it can be passed on as it is."""
 
-    def said(self, call: Call, record: Record, raw: bytes | None) -> None: ...
+    def heard_delta(self, call: Call, record: Record, raw: bytes | None) -> None: ...
     def answered(self, call: Call, record: Record, raw: bytes | None) -> None: ...
     def failed(self, call: Call, error: Record) -> None: ...
     def other(self, raw: bytes) -> None: ...
@@ -37,12 +37,8 @@ MARGIN = 1.0  # seconds that a provider has to report its own timeout before we 
 EARLY = 100  # answers that are kept for requests which are yet to come
 LEAST = 256  # bytes that a delta counts for where it has fewer: so many does it take in memory
 STRAYS = 3  # lines that belong to no call and are reported; more are dropped in silence
-FINAL = (
-    "response",
-    "embedding",
-    "error",
-    "embed",
-)  # the last: it passed through one that makes no embeddings
+# the last: it passed through one that makes no embeddings
+FINAL = ("response", "embedding", "error", "embed")
 STATUSES = {126: "invalid_request", 127: "not_found", children.LOST: "server"}
 
 
@@ -55,9 +51,8 @@ class Process(Child):
         self.late: set[str] = set()  # ids of calls that were given up: what still comes is dropped
         self.strays = self.idle = 0  # lines that belong to no call, and bytes of those
         self.lie = ""  # the last of them, for the message of a call that never gets its answer
-        self.early: dict[
-            str, bytes
-        ] = {}  # finals that came before any request was given, by their ids
+        # finals that came before any request was given, by their ids
+        self.early: dict[str, bytes] = {}
         self.asked = False  # a request was given
         env = keys.environment(provider.name, provider.schema, pool.config)
         pool.out.secrets |= keys.secrets(provider.schema, env)
@@ -145,7 +140,7 @@ class Pool:
                 what = f"its answer has more than {LINE_CAP >> 20} MiB"
                 return self._give_up(child, str(wire), "limit_exceeded", what)
             record["id"] = call.id
-            self.owner.said(call, record, raw if wire == call.id else None)
+            self.owner.heard_delta(call, record, raw if wire == call.id else None)
         else:
             del child.calls[str(wire)]
             child.strays = 0
@@ -219,9 +214,9 @@ class Pool:
         if self._current.get(child.provider.path) is child:
             del self._current[child.provider.path]
         if child.calls:
-            said = keys.scrub(child.tail, self.out.secrets).decode("utf-8", "replace").strip()
-            said = said or child.lie
-            what = f"{process_status.words(status)} before it answered{': ' if said else ''}{said}"
+            last_words = keys.scrub(child.tail, self.out.secrets).decode("utf-8", "replace").strip()
+            last_words = last_words or child.lie
+            what = f"{process_status.words(status)} before it answered{': ' if last_words else ''}{last_words}"
             self._fail_all(child, child.fault(STATUSES.get(status, "bad_response"), what))
 
     def _fail_all(self, child: Process, fault: Fault) -> None:

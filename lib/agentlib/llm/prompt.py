@@ -29,13 +29,13 @@ def request(stream: Iterable[Record], operands: str) -> Record:
             pieces.append(record if kind in MATERIAL else {"type": kind, "text": _worth(record)})
     messages = transcript.wire(transcript.mend(messages))
     if not operands:
-        operands, pieces = _asked(messages, pieces)
+        operands, pieces = _wanted(messages, pieces)
     if operands:
         messages.append(user(operands, pieces))
     return {"messages": messages, **({"tools": tools} if tools else {}), "stream": True}
 
 
-def _asked(messages: list[Record], pieces: list[Record]) -> tuple[str, list[Record]]:
+def _wanted(messages: list[Record], pieces: list[Record]) -> tuple[str, list[Record]]:
     """(the request, the material) where no operand asks: the text of the `input` records does, or the conversation."""
     inputs = [
         record
@@ -65,15 +65,15 @@ def _worth(record: Record) -> str:
     return transcript.text(message) if isinstance(message, dict) else records.dumps(record)
 
 
-def filled(asked: Record, values: Mapping[str, Any]) -> Record:
+def filled(request: Record, values: Mapping[str, Any]) -> Record:
     """A request with what `values` say (FIELDS, `system`, `model`, `options`) where it is silent itself. An `embed`
     has none of these."""
-    if asked.get("type") == "embed":
-        return dict(asked)
+    if request.get("type") == "embed":
+        return dict(request)
     out = {name: values[name] for name in FIELDS if values.get(name) is not None} if values else {}
-    out.update(asked)
+    out.update(request)
     if options := values.get("options"):
-        out["options"] = {**options, **(asked.get("options") or {})}
+        out["options"] = {**options, **(request.get("options") or {})}
     if (system := values.get("system")) and isinstance(messages := out.get("messages"), list):
         if not any(
             isinstance(message, dict) and message.get("role") == "system" for message in messages

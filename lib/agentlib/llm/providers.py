@@ -53,10 +53,10 @@ class Providers:
         """The provider of this name, or at this path where the name has a slash; a Fault says why there is none."""
         if name not in self._known:
             path = self._path(name)
-            told = schemas.ask([path])[path]
-            if isinstance(told, Fault) and told.kind == "tool_denied":
-                raise Fault(told.kind, f"{path}: {told.message}", provider=name)
-            schema = told[0] if isinstance(told, list) and told else {}
+            answer = schemas.ask([path])[path]
+            if isinstance(answer, Fault) and answer.kind == "tool_denied":
+                raise Fault(answer.kind, f"{path}: {answer.message}", provider=name)
+            schema = answer[0] if isinstance(answer, list) and answer else {}
             self._known[name] = Provider(os.path.basename(path), path, schema)
         return self._known[name]
 
@@ -69,16 +69,14 @@ class Providers:
         for path in candidates:
             if name not in (".", "..") and os.path.isfile(path):
                 if not os.access(path, os.X_OK):
-                    raise Fault(
-                        "invalid_request", f"{path}: not executable (chmod +x)", provider=name
-                    )
+                    why = f"{path}: not executable (chmod +x)"
+                    raise Fault("invalid_request", why, provider=name)
                 return os.path.abspath(path)
-        raise Fault(
-            "not_found",
+        why = (
             f"no provider {name!r} in {os.pathsep.join(self.folders)}; "
-            "agent-llm --list-providers lists them",
-            provider=name,
+            "agent-llm --list-providers lists them"
         )
+        raise Fault("not_found", why, provider=name)
 
     def named(self, word: str) -> bool:
         """Whether there is a provider of this name; nothing is asked or run for that."""
@@ -97,11 +95,11 @@ class Providers:
                     path = os.path.abspath(os.path.join(folder, name))
                     if os.path.isfile(path) and os.access(path, os.X_OK):
                         files.setdefault(name, path)
-            told = schemas.ask(files.values())
+            answers = schemas.ask(files.values())
             self._all = {
                 name: Provider(name, path, answer[0])
                 for name, path in files.items()
-                if isinstance(answer := told[path], list)
+                if isinstance(answer := answers[path], list)
                 and answer
                 and answer[0].get("kind") == "provider"
             }

@@ -62,21 +62,21 @@ class Router:
         """The target of this number for a request. Fault: `not_found`, or `auth` where its key is not there.
 
         An `embed` that names no model leaves it to the provider: environment and config name models that talk."""
-        own = (number, request.get("provider"), request.get("model"))
+        key = (number, request.get("provider"), request.get("model"))
         embeds = request.get("type") == "embed"
-        if (embeds, *own) not in self._found:
-            found = target(self.providers, self._wishes(*own))
+        if (embeds, *key) not in self._found:
+            found = target(self.providers, self._wishes(*key))
             if embeds and not request.get("model"):
                 found.model = None
             self._tell(found)
             if not self.providers.ready(found.provider):
                 raise keys.absent(found.provider.name, found.provider.schema)
-            self._found[embeds, *own] = found
-        return self._found[embeds, *own]
+            self._found[embeds, *key] = found
+        return self._found[embeds, *key]
 
     def _wishes(self, number: int, provider: Any, model: Any) -> list[Wish]:
-        asked = Wish(_str(provider), _str(model), firm=provider is not None)
-        wishes = [asked, self.flags, *self.rest]
+        first = Wish(_str(provider), _str(model), firm=provider is not None)
+        wishes = [first, self.flags, *self.rest]
         if not number:
             return wishes
         fallback = Wish(None, self.fallbacks[number - 1])
@@ -93,15 +93,15 @@ class Router:
 def target(providers: Providers, wishes: list[Wish]) -> Target:
     """The provider and model by the wishes, the one with most authority first; a Fault where nobody can be asked."""
     model = next((wish for wish in wishes if wish.model), None)
-    asked = next((wish for wish in wishes if wish.provider), None)
-    if asked is None:
+    named = next((wish for wish in wishes if wish.provider), None)
+    if named is None:
         return _by_prefix(providers, model) or _first(providers, model)
-    if model is not None and not asked.firm and wishes.index(model) <= wishes.index(asked):
+    if model is not None and not named.firm and wishes.index(model) <= wishes.index(named):
         other = _by_prefix(providers, model)
-        if other and not providers.get(str(asked.provider)).slashes:
+        if other and not providers.get(str(named.provider)).slashes:
             return other
-    provider = providers.get(str(asked.provider))
-    mine = next((w.model for w in wishes if w.model and w.provider in (None, asked.provider)), None)
+    provider = providers.get(str(named.provider))
+    mine = next((w.model for w in wishes if w.model and w.provider in (None, named.provider)), None)
     return Target(provider, own_name(provider, mine))
 
 
@@ -161,8 +161,8 @@ def listening() -> bool:
     """Whether something answers at Ollama's address (OLLAMA_HOST, else 127.0.0.1:11434) within PROBE seconds."""
     import socket
 
-    given = os.environ.get("OLLAMA_HOST", "").partition("://")
-    host, _, port = (given[2] or given[0]).rstrip("/").rpartition("/")[2].partition(":")
+    address = os.environ.get("OLLAMA_HOST", "").partition("://")
+    host, _, port = (address[2] or address[0]).rstrip("/").rpartition("/")[2].partition(":")
     host = host.replace("0.0.0.0", "") or "127.0.0.1"
     try:
         with socket.create_connection((host, int(port or 11434)), PROBE):

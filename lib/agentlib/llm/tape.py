@@ -26,8 +26,10 @@ def canonical(request: Record) -> Record:
     }
     if isinstance(out.get("messages"), list):
         out["messages"] = [
-            {k: v for k, v in said.items() if k not in MEASURED} if isinstance(said, dict) else said
-            for said in out["messages"]
+            {k: v for k, v in message.items() if k not in MEASURED}
+            if isinstance(message, dict)
+            else message
+            for message in out["messages"]
         ]
     if isinstance(out.get("tools"), list):
         out["tools"] = [
@@ -44,11 +46,11 @@ def _ordered(value: Any) -> Any:
     return [_ordered(item) for item in value] if isinstance(value, list) else value
 
 
-def key(asked: Record) -> str:
+def key(request: Record) -> str:
     """The name of a canonical request."""
     import hashlib
 
-    return hashlib.sha256(records.encode(asked)).hexdigest()[:32]
+    return hashlib.sha256(records.encode(request)).hexdigest()[:32]
 
 
 class Recorder:
@@ -58,9 +60,9 @@ class Recorder:
         self.path = path
         append(path, b"")  # a tape that cannot be written is told before money is spent
 
-    def keep(self, asked: Record, answer: list[Record]) -> None:
+    def keep(self, request: Record, answer: list[Record]) -> None:
         """One exchange, whatever its end."""
-        exchange = {"type": "exchange", "key": key(asked), "request": asked, "records": answer}
+        exchange = {"type": "exchange", "key": key(request), "request": request, "records": answer}
         append(self.path, records.line(exchange))
 
 
@@ -95,9 +97,9 @@ class Player:
             raise Fault("invalid_input", why)
         self._answers.setdefault(key(canonical(line["request"])), []).append(line["records"])
 
-    def find(self, asked: Record) -> list[Record]:
+    def find(self, request: Record) -> list[Record]:
         """The records of this request; Fault `not_found` where it is not on the tape."""
-        takes = self._answers.get(key(asked))
+        takes = self._answers.get(key(request))
         if not takes:
             raise Fault(
                 "not_found",
@@ -116,21 +118,21 @@ class Cache:
     def __init__(self) -> None:
         self.folder = os.path.join(paths.place("cache"), "answers")
 
-    def find(self, asked: Record) -> list[Record] | None:
+    def find(self, request: Record) -> list[Record] | None:
         """The records of this request, None where there are none, or none that can be read."""
         try:
-            with open(self._file(asked), "rb") as file:
+            with open(self._file(request), "rb") as file:
                 return [records.loads(raw) for _, raw in records.lines(file)]
         except (OSError, ValueError, Fault):
             return None
 
-    def keep(self, asked: Record, answer: list[Record]) -> None:
+    def keep(self, request: Record, answer: list[Record]) -> None:
         """Keep an answer and its deltas; a file is there whole or not at all."""
         if answer[-1].get("type") == "error":
             return
         lines = (records.line(record) for record in answer)
-        replace(self._file(asked), b"".join(lines))
+        replace(self._file(request), b"".join(lines))
 
-    def _file(self, asked: Record) -> str:
-        name = key(asked)
+    def _file(self, request: Record) -> str:
+        name = key(request)
         return os.path.join(self.folder, name[:2], name[2:])

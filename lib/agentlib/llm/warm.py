@@ -48,8 +48,8 @@ def connect(provider: Provider, env: Mapping[str, str], idle: float) -> socket.s
     }
     env |= {"AGENT_WARM": f"{idle:g}"}
     changed = os.stat(provider.path).st_mtime_ns
-    told = repr((__version__, TOP, provider.path, changed, sorted(env.items())))
-    name = f"{provider.name}-{hashlib.sha256(told.encode()).hexdigest()[:24]}"
+    answer = repr((__version__, TOP, provider.path, changed, sorted(env.items())))
+    name = f"{provider.name}-{hashlib.sha256(answer.encode()).hexdigest()[:24]}"
     lib = os.path.join(TOP, "lib")
     argv = [sys.executable, "-IS", "-c", SERVE, lib, name, provider.path, f"{idle:g}"]
     return warm.connect(name, argv, env)

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from agentlib.records import Line
 
 BATCH = 1000  # records a transaction, where they come faster than they are kept
-NAMED = frozenset(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
-)  # signs of a store's name
+# signs of a store's name
+NAMED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -119,9 +118,8 @@ def moment(text: Any) -> float | None:
     try:
         return datetime.fromisoformat(text).timestamp()
     except (TypeError, ValueError):
-        raise Fault(
-            "invalid_input", f"expires: {text!r} is not a time like 2026-01-31T12:00:00Z"
-        ) from None
+        why = f"expires: {text!r} is not a time like 2026-01-31T12:00:00Z"
+        raise Fault("invalid_input", why) from None
 
 
 def value_of(text: str) -> Any:
@@ -176,9 +174,8 @@ def embed(store: Store, spec: str) -> int:
 def import_flat(store: Store, namespace: str, tags: list[str], ttl: str | None) -> int:
     flat = value_of(records.plain()["text"])
     if not isinstance(flat, dict):
-        raise Fault(
-            "invalid_input", "import --flat: standard input must be one JSON object of key to value"
-        )
+        why = "import --flat: standard input must be one JSON object of key to value"
+        raise Fault("invalid_input", why)
     store.remember_many((namespace, item(k, v, tags, ttl)) for k, v in flat.items())
     records.write({"type": "imported", "count": len(flat)})
     return 0

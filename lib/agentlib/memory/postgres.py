@@ -46,12 +46,10 @@ class Postgres:
         import psycopg
 
         if re.search(r"://[^/@]*:[^/@]*@", url) or "password=" in url:
-            raise Fault(
-                "invalid_input",
-                "--store: an address must not hold a password: use ~/.pgpass or PGPASSWORD",
-            )
+            why = "--store: an address must not hold a password: use ~/.pgpass or PGPASSWORD"
+            raise Fault("invalid_input", why)
         self.path, self.errors = url, psycopg
-        with self._told():
+        with self._message():
             self.db = psycopg.connect(url, connect_timeout=max(1, int(wait)), autocommit=True)
             self.db.execute(f"SET lock_timeout={int(wait * 1000)}")
             self.db.execute("SET search_path=agentutils")
@@ -70,7 +68,7 @@ class Postgres:
             v.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(v, str) else v
             for v in values
         ]
-        with self._told():
+        with self._message():
             cursor = self.db.execute(text.replace("?", "%s").encode(), plain)
             return cursor.fetchall() if cursor.description else []
 
@@ -119,18 +117,17 @@ class Postgres:
     @contextmanager
     def writing(self, durable: bool = True) -> Iterator[None]:
         """One transaction, on the server's disk at its end."""
-        with self._told(), self.db.transaction():
+        with self._message(), self.db.transaction():
             yield
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _message(self) -> Iterator[None]:
         """The server's errors as ours."""
         try:
             yield
         except self.errors.errors.LockNotAvailable:
-            raise Fault(
-                "timeout", f"{self.path}: another program is writing; waited and gave up"
-            ) from None
+            why = f"{self.path}: another program is writing; waited and gave up"
+            raise Fault("timeout", why) from None
         except self.errors.errors.DiskFull:
             raise Fault("limit_exceeded", f"{self.path}: the server's disk is full") from None
         except self.errors.OperationalError as bad:

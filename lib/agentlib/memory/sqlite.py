@@ -59,7 +59,7 @@ class Sqlite:
         try:
             if create and not os.path.lexists(path):
                 _make(path)
-            self.writable = _whole(path)
+            self.writable = _is_whole(path)
             self.db = self._open(wait)
         except sqlite3.Error as bad:
             raise _fault(path, bad) from None
@@ -204,7 +204,7 @@ def _uri(path: str, writable: bool) -> str:
     return f"file:{quoted}?mode={'rw' if writable else 'ro'}" + ("&immutable=1" if alone else "")
 
 
-def _whole(path: str) -> bool:
+def _is_whole(path: str) -> bool:
     """Whether the file can be written; a Fault where it is no store of ours, by its header and its length.
 
     The header: https://sqlite.org/fileformat2.html#the_database_header; our marks never change, so they are in it.
@@ -216,22 +216,18 @@ def _whole(path: str) -> bool:
         head = file.read(100)
     if not head.startswith(b"SQLite format 3\0"):
         what = "empty" if not head else "not a database"
-        raise Fault(
-            "invalid_input", f"{path}: {what}, so not a store of memories; it was left as it is"
-        )
+        why = f"{path}: {what}, so not a store of memories; it was left as it is"
+        raise Fault("invalid_input", why)
     if int.from_bytes(head[68:72], "big") != APPLICATION:
-        raise Fault(
-            "invalid_input", f"{path}: a database of another program, not a store of memories"
-        )
+        why = f"{path}: a database of another program, not a store of memories"
+        raise Fault("invalid_input", why)
     if int.from_bytes(head[60:64], "big") > LAYOUT:
         raise Fault("invalid_input", f"{path}: made by a newer agent-memory")
     page = int.from_bytes(head[16:18], "big")
     pages = int.from_bytes(head[28:32], "big")
     if seen.st_size < pages * (65536 if page == 1 else page) and not os.path.exists(path + "-wal"):
-        raise Fault(
-            "invalid_input",
-            f"{path}: damaged: the file is shorter than it was; it was left as it is",
-        )
+        why = f"{path}: damaged: the file is shorter than it was; it was left as it is"
+        raise Fault("invalid_input", why)
     return os.access(path, os.W_OK) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
 
 

@@ -65,9 +65,9 @@ def _label(piece: Record) -> str:
 
 def _text(piece: Record) -> str:
     part = piece.get("part")
-    held = (
+    content = (
         piece["value"]
         if "value" in piece
         else piece.get("text", part.get("text") if isinstance(part, dict) else None)
     )
-    return held if isinstance(held, str) else records.dumps(held)
+    return content if isinstance(content, str) else records.dumps(content)

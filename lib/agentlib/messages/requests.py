@@ -20,7 +20,7 @@ def checked(request: Record, default_model: str | None = None) -> Record:
     out.setdefault("model", default_model)
     for name, good, what in _RULES:
         if name in out and not good(out[name]):
-            raise Fault("invalid_input", f"{name}: must be {what}, not {_shown(out[name])}")
+            raise Fault("invalid_input", f"{name}: must be {what}, not {_excerpt(out[name])}")
     if out.get("type") == "embed":
         if not _words(out.get("texts")) or not out["texts"]:
             why = "texts: must be a list of at least one text, none of them empty"
@@ -28,21 +28,21 @@ def checked(request: Record, default_model: str | None = None) -> Record:
         return out
     if not out.get("messages"):
         raise Fault("invalid_request", "messages: must be a list of at least one message")
-    for number, said in enumerate(out["messages"]):
-        _message(said, f"messages[{number}]")
+    for number, message in enumerate(out["messages"]):
+        _message(message, f"messages[{number}]")
     for number, tool in enumerate(out.get("tools") or []):
         if not isinstance(tool, dict) or not _word(tool.get("name")):
             raise Fault("invalid_input", f"tools[{number}]: must be a tool with a name")
     return out
 
 
-def _message(said: Any, at: str) -> None:
-    if not isinstance(said, dict) or said.get("role") not in ROLES:
+def _message(message: Any, at: str) -> None:
+    if not isinstance(message, dict) or message.get("role") not in ROLES:
         why = f"{at}: must be a message whose role is one of {', '.join(ROLES)}"
         raise Fault("invalid_input", why)
-    content = said.get("content")
+    content = message.get("content")
     if not isinstance(content, (str, list, type(None))):
-        why = f"{at}.content: must be a string or a list of parts, not {_shown(content)}"
+        why = f"{at}.content: must be a string or a list of parts, not {_excerpt(content)}"
         raise Fault("invalid_input", why)
     for number, part in enumerate(content if isinstance(content, list) else []):
         if not isinstance(part, dict) or part.get("type") not in PARTS:
@@ -50,11 +50,11 @@ def _message(said: Any, at: str) -> None:
             raise Fault("invalid_input", why)
         if part["type"] == "text" and not isinstance(part.get("text"), str):
             raise Fault("invalid_input", f"{at}.content[{number}].text: must be a string")
-    for call in said.get("tool_calls") or []:
+    for call in message.get("tool_calls") or []:
         if not isinstance(call, dict) or not _word(call.get("name")):
             why = f"{at}.tool_calls: must be calls with id, name and arguments"
             raise Fault("invalid_input", why)
-    if said["role"] == "tool" and not _word(said.get("tool_call_id")):
+    if message["role"] == "tool" and not _word(message.get("tool_call_id")):
         raise Fault("invalid_input", f"{at}.tool_call_id: must say which call this answers")
 
 
@@ -96,13 +96,13 @@ _RULES = (
 )
 
 
-def _shown(value: Any) -> str:
+def _excerpt(value: Any) -> str:
     return repr(value)[:60]
 
 
-def parts(said: Record) -> list[Record]:
+def parts(message: Record) -> list[Record]:
     """The content of a message as parts; thinking, which is the model's own, left out."""
-    content = said.get("content") or []
+    content = message.get("content") or []
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return [part for part in content if part["type"] != "thinking"]
@@ -225,22 +225,22 @@ def schema_of(tool: Record) -> Record:
 
 def choice(request: Record) -> Any:
     """tool_choice, where there are tools to choose from; `invalid_input` where one is demanded that is not there."""
-    given, tools = request.get("tool_choice"), request.get("tools") or []
+    wanted, tools = request.get("tool_choice"), request.get("tools") or []
     if (
-        isinstance(given, dict)
-        and given["name"] not in [tool["name"] for tool in tools]
-        or given == "required"
+        isinstance(wanted, dict)
+        and wanted["name"] not in [tool["name"] for tool in tools]
+        or wanted == "required"
         and not tools
     ):
-        why = f"tool_choice: {given if isinstance(given, str) else given['name']!r} is not among the tools"
+        why = f"tool_choice: {wanted if isinstance(wanted, str) else wanted['name']!r} is not among the tools"
         raise Fault("invalid_input", why)
-    return given if tools else None
+    return wanted if tools else None
 
 
-def only_text(said: Record, why: str) -> str:
+def only_text(message: Record, why: str) -> str:
     """The text of a message that can hold nothing else; `invalid_request` with the reason where it does."""
     texts = []
-    for part in parts(said):
+    for part in parts(message):
         if part["type"] != "text":
             raise Fault("invalid_request", f"{part['type']}: {why}")
         texts.append(part["text"])

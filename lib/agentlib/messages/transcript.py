@@ -102,16 +102,16 @@ class File:
         self._lock(fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _lock(self, flock: Any, how: int) -> None:
-        until, told = time.monotonic() + PATIENCE, False
+        until, warned = time.monotonic() + PATIENCE, False
         while True:
             try:
                 return flock(self._handle, how)  # type: ignore[no-any-return]
             except BlockingIOError:
                 if time.monotonic() > until:
                     raise Fault("timeout", f"{self.path}: another run has it still") from None
-            if not told:
+            if not warned:
                 stderr.warn(f"{self.path}: waiting for another run that has it")
-                told = True
+                warned = True
             time.sleep(0.05)
 
     def messages(self) -> list[Record]:

@@ -19,9 +19,9 @@ class Bounds:
 
     __slots__ = ("connect", "read", "started", "until", "connecting", "socket")
 
-    def __init__(self, connect: float, read: float, whole: float) -> None:
+    def __init__(self, connect: float, read: float, total: float) -> None:
         self.connect, self.read, self.started = connect, read, time.monotonic()
-        self.until = self.started + whole
+        self.until = self.started + total
         self.connecting = NEVER
         self.socket: socket.socket | None = None
 

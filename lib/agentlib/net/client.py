@@ -127,8 +127,8 @@ def parsed(url: str) -> httpx.URL:
         reason = "it is not of the form http[s]://host[:port]/…"
     except (httpx.InvalidURL, UnicodeError) as bad:
         reason = str(bad)
-    shown = proxies.without_password(url[:100])
-    raise Fault("invalid_request", f"the address {shown!r} cannot be sent to: {reason}")
+    safe = proxies.without_password(url[:100])
+    raise Fault("invalid_request", f"the address {safe!r} cannot be sent to: {reason}")
 
 
 def unpacked(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
@@ -161,10 +161,8 @@ def _check(headers: Mapping[str, str], place: str) -> None:
     """`invalid_request` where a header cannot be sent; without its value, which may be a key (httpx would show it)."""
     for name, value in headers.items():
         if not NAME.fullmatch(name) or not VALUE.fullmatch(value):
-            raise Fault(
-                "invalid_request",
-                f"this cannot be sent to {place}: the header {name[:60]!r} holds characters that none can hold",
-            )
+            why = f"this cannot be sent to {place}: the header {name[:60]!r} holds characters that none can hold"
+            raise Fault("invalid_request", why)
 
 
 def _client(secure: bool, proxy: httpx.URL | None, dialer: _Dialer) -> httpx.Client:
@@ -176,10 +174,8 @@ def _client(secure: bool, proxy: httpx.URL | None, dialer: _Dialer) -> httpx.Cli
             limits=ONE,
         )
     except ImportError:
-        raise Fault(
-            "invalid_request",
-            f"a socks proxy needs the package socksio: {TOP}/.venv/bin/pip install socksio",
-        ) from None
+        why = f"a socks proxy needs the package socksio: {TOP}/.venv/bin/pip install socksio"
+        raise Fault("invalid_request", why) from None
     transport._pool._network_backend = dialer  # httpx has no argument for it; its tests do so too
     return httpx.Client(transport=transport, trust_env=False, timeout=None, cookies=_NoCookies())
 

@@ -48,9 +48,8 @@ def _parsed(value: str) -> httpx.URL:
         reason = f"only proxies of {', '.join(SCHEMES)} are spoken to"
     if reason:
         value = without_password(value[:200])
-        raise Fault(
-            "invalid_request", f"a proxy variable of the environment: {value}: {reason}"
-        ) from None
+        why = f"a proxy variable of the environment: {value}: {reason}"
+        raise Fault("invalid_request", why) from None
     return proxy
 
 

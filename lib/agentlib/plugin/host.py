@@ -33,7 +33,7 @@ class Plugin:
     def __init__(self, line: str, granted: Iterable[str], timeout: float) -> None:
         self._timeout = timeout
         command = _command(line)
-        env = dict(os.environ) if paths.own(command[0]) else start.keyless(granted)
+        env = dict(os.environ) if paths.of_suite(command[0]) else start.keyless(granted)
         schema = _read_schema(line, command, env)
         self.name = str(schema.get("name") or os.path.basename(command[0]))
         self.hooks = _hooks(self.name, schema)

@@ -171,7 +171,7 @@ def _suite_data(tool: Record, wanted: Any) -> list[str]:
 
     program = os.path.realpath((tool.get("command") or [""])[0])
     name = os.path.basename(program)
-    if name not in DATA or not paths.own(program):
+    if name not in DATA or not paths.of_suite(program):
         return []
     folder = os.path.realpath(os.path.join(paths.place("data"), DATA[name]))
     expanded = [paths.expand(str(path)) for path in wanted or ()]

@@ -92,9 +92,8 @@ class Child:
         if self.alive:
             self._signal(signal.SIGKILL)
             self._leave()
-            for _ in range(
-                200 if self.pid else 0
-            ):  # a killed process is gone in no time, but for one stuck in the kernel
+            # a killed process is gone in no time, but for one stuck in the kernel
+            for _ in range(200 if self.pid else 0):
                 if os.waitpid(self.pid, os.WNOHANG)[0]:
                     break
                 time.sleep(0.005)

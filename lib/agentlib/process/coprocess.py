@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 
 Answer = Record | Fault
 
-KINDS = {
-    2: "invalid_input",
-    100: "invalid_request",
-    111: "network",
-    127: "not_found",
-}  # by its exit status
+# by its exit status
+KINDS = {2: "invalid_input", 100: "invalid_request", 111: "network", 127: "not_found"}
 
 
 class Coprocess:
@@ -47,17 +43,17 @@ class Coprocess:
         self._reaping = threading.Lock()
         self._code: int | None = None
         pipes = [os.pipe(), os.pipe(), *([os.pipe()] if os.isatty(2) else [])]
-        (stdin, given), (printed, stdout), *more = pipes
+        (stdin, files), (printed, stdout), *more = pipes
         try:
             self._child = start(options, stdin, stdout, *[end for _, end in more])
         except OSError:
-            for one in (given, printed, *[end for end, _ in more]):
+            for one in (files, printed, *[end for end, _ in more]):
                 os.close(one)
             raise
         finally:
             for one in (stdin, stdout, *[end for _, end in more]):
                 os.close(one)
-        self._stdin, self._stdout = open(given, "wb"), open(printed, "rb")
+        self._stdin, self._stdout = open(files, "wb"), open(printed, "rb")
         for work in (self._write, self._read):
             threading.Thread(target=work, daemon=True).start()
         self._messages = threading.Thread(
@@ -163,8 +159,8 @@ class Coprocess:
     def _end(self, fault: Fault | None) -> None:
         if fault is None:
             code = self._reaped() if self._child.ended(1.0) else None
-            said = f"{self.name}: {status.words(code)} before it answered"
-            fault = Fault(KINDS.get(code or 0) or status.kind(code or 0, self._kind), said)
+            words = f"{self.name}: {status.words(code)} before it answered"
+            fault = Fault(KINDS.get(code or 0) or status.kind(code or 0, self._kind), words)
         with self._lock:
             self._over = fault
             waiting = list(self._open.values())

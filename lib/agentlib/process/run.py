@@ -64,11 +64,11 @@ class Leash:
         """End every process: TERM, `grace` seconds, KILL. Nothing is started after that."""
         with self._lock:
             self.pulled = True
-            held = list(self._held)
-        for child in held:
+            children = list(self._held)
+        for child in children:
             child.signal(signal.SIGTERM)
         patience = time.monotonic() + grace
-        for child in held:
+        for child in children:
             child.ended(patience - time.monotonic())
             child.signal(signal.SIGKILL)
 
@@ -99,7 +99,7 @@ def start(
 
 def run(
     begin: Begin | dict[str, Any],
-    given: bytes,
+    stdin: bytes,
     timeout: float,
     cap: int,
     leash: Leash,
@@ -111,7 +111,7 @@ def run(
     and `grace` later KILL. cap: bytes of stdout kept; a child that writes more is ended. What it leaves is killed.
     """
     begun = partial(start, begin) if isinstance(begin, dict) else begin
-    with _Pump(given, cap) as pump:
+    with _Pump(stdin, cap) as pump:
         child = leash.start(lambda: begun(*pump.theirs))
         try:
             pump.attach(child.handle)
@@ -127,9 +127,9 @@ def run(
 class _Pump:
     """Moves bytes between us and a child until it has ended. theirs: the ends of the pipes that the child gets."""
 
-    def __init__(self, given: bytes, cap: int) -> None:
+    def __init__(self, data: bytes, cap: int) -> None:
         self.out, self.err, self.over = bytearray(), bytearray(), False
-        self._given, self._cap, self._gone = memoryview(given), cap, 0.0
+        self._given, self._cap, self._gone = memoryview(data), cap, 0.0
         self._open: set[int] = set()
         stdin, self._stdin = self._pipe()
         self._stdout, stdout = self._pipe()
@@ -180,9 +180,8 @@ class _Pump:
             if left <= 0:
                 return False
             for key, _ in self._selector.select(left):
-                if (
-                    key.fd in self._selector.get_map()
-                ):  # else closed a moment ago, by another's turn
+                # else closed a moment ago, by another's turn
+                if key.fd in self._selector.get_map():
                     key.data(key.fd)
             if self.over and not self._gone:
                 return True

@@ -68,14 +68,14 @@ class Ordered:
     def reap(self) -> int:
         """Wait for its end; its status as Popen tells it. OSError where it could not be started."""
         try:
-            said = self._line.recv(4096)
+            data = self._line.recv(4096)
         except OSError:
-            said = b""
+            data = b""
         self.handle = -1
         self._line.close()
         self._over()
-        self.left = said[4:].decode("utf-8", "replace")
-        status = int.from_bytes(said[:4], "little", signed=True) if len(said) >= 4 else KILLED
+        self.left = data[4:].decode("utf-8", "replace")
+        status = int.from_bytes(data[:4], "little", signed=True) if len(data) >= 4 else KILLED
         if status <= -UNSTARTED:
             raise OSError(-UNSTARTED - status, os.strerror(-UNSTARTED - status))
         return status

@@ -97,12 +97,12 @@ class Server:
 
     def take(self, orders: socket.socket) -> bool:
         """One order; whether there was one."""
-        _, given, _, _ = socket.recv_fds(orders, 1, 64)
-        if not given:
+        _, passed, _, _ = socket.recv_fds(orders, 1, 64)
+        if not passed:
             return False
-        for one in given:
+        for one in passed:
             os.set_inheritable(one, False)  # no program gets what belongs to another
-        order, line, *files = given
+        order, line, *files = passed
         try:
             with os.fdopen(order, "rb") as file:
                 pid = self.begin(marshal.load(file), line, files)

@@ -11,10 +11,10 @@ from agentlib.types import Any, Callable, Generator, Iterator, Record
 
 Answer = dict[str, Any]
 Prepare = Callable[[Record], http_call.Call]
-Whole = Callable[[Record, Record], Answer]
+Parse = Callable[[Record, Record], Answer]
 Stream = Callable[[Record, Iterator[Any]], Generator[Record, None, Answer]]
 Explain = Callable[[int, http_call.Headers, bytes], Fault]
-Embedding = tuple[Prepare, Whole]  # embed, vectors
+Embedding = tuple[Prepare, Parse]  # embed, vectors
 
 
 def key(*variables: str) -> str:
@@ -50,17 +50,17 @@ def message(
     """The assistant's message: a string, or parts where thinking is shown; `data` is kept for the provider `name`."""
     parts = [{"type": "thinking", "thinking": thinking}, {"type": "text", "text": text}]
     parts = parts if text else parts[:1]
-    said: Record = {"role": "assistant", "content": parts if thinking else text}
+    made: Record = {"role": "assistant", "content": parts if thinking else text}
     if calls:
-        said["tool_calls"] = calls
+        made["tool_calls"] = calls
     if data:
-        said["provider_data"] = {name: data}
-    return said
+        made["provider_data"] = {name: data}
+    return made
 
 
-def kept(said: Record, name: str) -> Any:
+def kept(message: Record, name: str) -> Any:
     """What `message` kept for the provider `name`; None for other vendors' data, which mean nothing to it."""
-    data = said.get("provider_data")
+    data = message.get("provider_data")
     return data.get(name) if isinstance(data, dict) else None
 
 
@@ -97,14 +97,14 @@ def usage(
 
     What the vendor did not count stays out.
     """
-    told = {
+    counts = {
         "input_tokens": input,
         "output_tokens": output,
         "cached_input_tokens": cached,
         "reasoning_tokens": reasoning,
         "cache_write_input_tokens": cache_write,
     }
-    return {name: int(count) for name, count in told.items() if _is_count(count)}
+    return {name: int(count) for name, count in counts.items() if _is_count(count)}
 
 
 def _is_count(value: Any) -> bool:

@@ -102,10 +102,10 @@ def signed(
         raise
     except Exception as bad:
         raise Fault("auth", f"AWS credentials: {bad}") from None
-    own = {
+    plain = {
         name: value for name, value in headers.items() if name.lower() in ("content-type", "host")
     }
-    return {**headers, **signature(keys, service, place, method, url, own, body)}
+    return {**headers, **signature(keys, service, place, method, url, plain, body)}
 
 
 def signature(

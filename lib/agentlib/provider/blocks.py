@@ -30,7 +30,7 @@ class Turn:
             self.order.append(["text", more or {}])
 
     def thinking(self, text: str) -> None:
-        """Thinking to be shown; what must be given back of it goes to `own`."""
+        """Thinking to be shown; what must be given back of it goes to `block`."""
         if text:
             self.parts.append({"type": "thinking", "thinking": text})
 
@@ -39,30 +39,31 @@ class Turn:
         self.calls.append(call)
         self.order.append(["call", call["id"], more or {}])
 
-    def own(self, block: Record) -> None:
+    def block(self, block: Record) -> None:
         """A block to be given back as it is."""
         self.order.append(["own", block])
 
     def message(self, name: str) -> Record:
         """The message; the order is kept for the provider `name` where there is more in it than text and calls."""
         keep = any(entry[-1] for entry in self.order)
-        said: Record = {"role": "assistant", "content": self.parts}
+        message: Record = {"role": "assistant", "content": self.parts}
         if all(part["type"] == "text" for part in self.parts) and (len(self.parts) < 2 or not keep):
-            said["content"] = "".join(part["text"] for part in self.parts)
+            message["content"] = "".join(part["text"] for part in self.parts)
         if self.calls:
-            said["tool_calls"] = self.calls
+            message["tool_calls"] = self.calls
         if keep:
-            said["provider_data"] = {name: self.order}
-        return said
+            message["provider_data"] = {name: self.order}
+        return message
 
 
-def replay(said: Record, name: str) -> Iterator[tuple[str, Record, Record]]:
+def replay(message: Record, name: str) -> Iterator[tuple[str, Record, Record]]:
     """An assistant's turn in its order: ("text", part, more), ("call", call, more), ("own", block, {}).
 
     Without an order, or where text or calls were added since, those come at the end: text, then calls.
     """
-    texts, calls = parts(said), {call.get("id"): call for call in said.get("tool_calls") or []}
-    for kind, *rest in filter(_entry, kept(said, name) or ()):
+    texts = parts(message)
+    calls = {call.get("id"): call for call in message.get("tool_calls") or []}
+    for kind, *rest in filter(_entry, kept(message, name) or ()):
         if kind == "own":
             yield kind, rest[0], {}
         elif kind == "text" and texts:
@@ -86,9 +87,9 @@ def _entry(value: Any) -> bool:
 
 def arguments(call: Record) -> Record:
     """The arguments of a call in the history: always an object, also where the model's were none."""
-    given = call.get("arguments")
+    value = call.get("arguments")
     return (
-        given if isinstance(given, dict) else {"arguments_raw": call.get("arguments_raw") or given}
+        value if isinstance(value, dict) else {"arguments_raw": call.get("arguments_raw") or value}
     )
 
 
@@ -104,12 +105,12 @@ def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
     """(the texts of the system messages, the other messages), for vendors that take the system text apart."""
     system = [
         part_text(part, "a system message")
-        for said in messages
-        if said["role"] == "system"
-        for part in parts(said)
+        for message in messages
+        if message["role"] == "system"
+        for part in parts(message)
     ]
     return [text for text in system if text.strip()], [
-        said for said in messages if said["role"] != "system"
+        message for message in messages if message["role"] != "system"
     ]
 
 
@@ -122,15 +123,15 @@ def alternating(
     blocks_of(message, number) gives the blocks of one message; one without any is left out.
     """
     out: list[Record] = []
-    for number, said in enumerate(messages):
-        role = "assistant" if said["role"] == "assistant" else "user"
-        if not (blocks := blocks_of(said, number)):
+    for number, message in enumerate(messages):
+        role = "assistant" if message["role"] == "assistant" else "user"
+        if not (blocks := blocks_of(message, number)):
             continue
         if not out or out[-1]["role"] != role:
             out.append({"role": role, "content": []})
         content = out[-1]["content"]
         first = sum(result in block or block.get("type") == result for block in content)
-        at = first if said["role"] == "tool" else len(content)
+        at = first if message["role"] == "tool" else len(content)
         content[at:at] = blocks
     return out
 
@@ -176,8 +177,8 @@ def refuse(request: Record, vendor: str, fields: Iterable[str] = ()) -> None:
     for field in ("api", *fields):
         if request.get(field) is not None:
             raise Fault("invalid_request", f"{field}: {vendor} has nothing like it")
-    for number, said in enumerate(request["messages"]):
-        if said.get("name") and said["role"] != "tool":
+    for number, message in enumerate(request["messages"]):
+        if message.get("name") and message["role"] != "tool":
             why = f"messages[{number}].name: {vendor} has no names of speakers"
             raise Fault("invalid_request", why)
     if not request.get("tools") and request.get("tool_choice", "auto") not in ("auto", "none"):

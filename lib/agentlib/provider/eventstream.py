@@ -39,9 +39,9 @@ def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:
             total, header_size = lengths(bytes(rest[:PRELUDE]))
             if len(rest) < total:
                 break
-            whole = bytes(rest[:total])
+            data = bytes(rest[:total])
             del rest[:total]
-            yield frame(whole, header_size)
+            yield frame(data, header_size)
     if rest:
         raise wrong("eof inside a frame")
 
@@ -66,9 +66,9 @@ def lengths(prelude: bytes) -> tuple[int, int]:
     return total, header_size
 
 
-def frame(whole: bytes, header_size: int) -> Frame:
+def frame(data: bytes, header_size: int) -> Frame:
     """The message of one whole frame."""
-    body, (checksum,) = whole[:-TAIL], struct.unpack(">I", whole[-TAIL:])
+    body, (checksum,) = data[:-TAIL], struct.unpack(">I", data[-TAIL:])
     if crc32(body) != checksum:
         raise wrong("message checksum")
     return Frame(headers(body[PRELUDE : PRELUDE + header_size]), body[PRELUDE + header_size :])

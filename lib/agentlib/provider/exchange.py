@@ -81,28 +81,26 @@ def streamed(
     exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]
 ) -> Answer:
     """The answer at the end of the deltas, which are written as they come; a character cut in two is joined."""
-    wanted, held = request.get("stream"), {"text": "", "thinking": ""}
+    wanted, waiting = request.get("stream"), {"text": "", "thinking": ""}
     while True:
         try:
             delta = next(deltas)
         except StopIteration as end:
             answer: Answer = end.value
             break
-        if delta.get(
-            "ended"
-        ):  # the answer is whole; what else is due (its usage) is waited for a moment
+        # the answer is whole; what else is due (its usage) is waited for a moment
+        if delta.get("ended"):
             exchange.watch.read = LINGER
             continue
         for kind, text in delta.items():
-            if held[kind]:
-                text, held[kind] = joined(held[kind] + text), ""
-            if (
-                text and "\ud800" <= text[-1] <= "\udbff"
-            ):  # half a character: the rest is in the next delta
-                text, held[kind] = text[:-1], text[-1]
+            if waiting[kind]:
+                text, waiting[kind] = joined(waiting[kind] + text), ""
+            # half a character: the rest is in the next delta
+            if text and "\ud800" <= text[-1] <= "\udbff":
+                text, waiting[kind] = text[:-1], text[-1]
             if text and wanted:
                 exchange.delta(kind, text)
-    for kind, half in held.items():
+    for kind, half in waiting.items():
         if half and wanted:
             exchange.delta(kind, half)
     return answer

@@ -135,12 +135,8 @@ class Reply:
         if not isinstance(value, (dict, list) if many else dict):
             empty = not data.strip()
             what = "is empty" if empty else f"begins {excerpt(data)!r}"
-            raise Fault(
-                "bad_response",
-                f"the answer is not a JSON object: it {what}",
-                status=self.status,
-                retryable=empty,
-            )
+            why = f"the answer is not a JSON object: it {what}"
+            raise Fault("bad_response", why, status=self.status, retryable=empty)
         return value
 
 

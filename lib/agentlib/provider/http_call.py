@@ -117,8 +117,8 @@ def refusal(status: int, headers: Headers, message: str, kind: str | None = None
         )
     kind = kind or KINDS.get(status) or ("server" if status >= 500 else "invalid_request")
     fields: dict[str, Any] = {"status": status, "retryable": kind in RETRYABLE}
-    if (told := headers.get("x-should-retry", "").lower()) in ("true", "false"):
-        fields["retryable"] = told == "true"
+    if (advice := headers.get("x-should-retry", "").lower()) in ("true", "false"):
+        fields["retryable"] = advice == "true"
     if (wait := retry_after(headers)) is not None:
         fields["retry_after"] = wait
     return Fault(kind, message or f"HTTP {status}", **fields)

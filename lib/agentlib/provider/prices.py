@@ -49,18 +49,18 @@ def cost(provider: str, model: str, usage: Mapping[str, Any]) -> float | None:
 @cache
 def prices(provider: str, model: str) -> Prices | None:
     """(input, output, cached, cache write) of a model in US dollars per million tokens, None where unknown."""
-    own = owned()
+    users = owned()
     for name in spellings(model):
-        if found := own.get(f"{provider}/{name}") or own.get(name):
+        if found := users.get(f"{provider}/{name}") or users.get(name):
             return found
     rows = table().get(provider) or {}
     row = next((rows[name] for name in spellings(model) if name in rows), None)
     return None if row is None else filled(row)
 
 
-def filled(given: Sequence[float | None]) -> Prices:
+def filled(numbers: Sequence[float | None]) -> Prices:
     """All four prices, where the last two may be missing: such input costs what other input costs."""
-    fresh, output, cached, written = (*given, None, None)[:4]
+    fresh, output, cached, written = (*numbers, None, None)[:4]
     base = fresh or 0.0
     return (
         base,
@@ -91,21 +91,21 @@ def table() -> dict[str, dict[str, list[float | None]]]:
 @cache
 def owned() -> dict[str, Prices]:
     """The user's own prices by model; a fault that names the one that is not a price."""
-    given = config.load().get("prices") or {}
-    return {model: own_price(model, said) for model, said in given.items()}
+    table = config.load().get("prices") or {}
+    return {model: own_price(model, entry) for model, entry in table.items()}
 
 
-def own_price(model: str, said: Any) -> Prices:
+def own_price(model: str, entry: Any) -> Prices:
     """One entry of the user's prices, checked."""
     where = f'config.toml: [prices."{model}"]'
-    if not isinstance(said, dict) or not {"input", "output"} <= said.keys() <= set(NAMES):
+    if not isinstance(entry, dict) or not {"input", "output"} <= entry.keys() <= set(NAMES):
         why = f"{where}: needs input and output; cached and cache_write may be there, nothing else"
         raise Fault("invalid_input", why)
-    for name, price in said.items():
+    for name, price in entry.items():
         if (
             isinstance(price, bool)
             or not isinstance(price, int | float)
             or not 0 <= price < float("inf")
         ):
             raise Fault("invalid_input", f"{where}: {name} is not a price: {price!r}")
-    return filled([said.get(name) for name in NAMES])
+    return filled([entry.get(name) for name in NAMES])

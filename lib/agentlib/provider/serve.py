@@ -2,28 +2,28 @@
 
 A vendor is a file that gives its schema and four plain functions to `serve`:
 
-    prepare(request) -> http.Call       the vendor's request; Fault("invalid_request") names what the vendor cannot
+    prepare(request) -> Call            the vendor's request; Fault("invalid_request") names what the vendor cannot
                                         carry, Fault("auth") the variable to set (see `key`)
-    whole(request, body) -> Answer      reads the one JSON object of an answer that was not streamed
+    parse(request, body) -> Answer      reads the one JSON object of an answer that was not streamed
     stream(request, items) -> Answer    a generator: fed the items of `Call.frames`, it yields deltas, {"text": …} or
                                         {"thinking": …}, and *returns* the Answer; Fault where the stream ends early
     explain(status, headers, body) -> Fault     reads the body (bytes) of an HTTP status that is no success
 
 An Answer is a dict: `message` (see `message`), `stop_reason`, `usage` (see `usage`), and `model` where the vendor names
 it. What only the vendor understands goes into message["provider_data"] under the provider's own name (see `kept`).
-A vendor that makes embeddings gives two more, for `embed` records (see embedding.py):
+A vendor that makes embeddings gives two more, for `embed` records (see openai/embeddings.py):
 
-    embed(record) -> http.Call      the vendor's request
+    embed(record) -> Call           the vendor's request
     vectors(record, body) -> Made   reads the JSON object of the answer: `vectors`, `usage`, and `model` where told
 
-The runtime (desk.py) sees to the rest: one final record a request, bounds of time, ids, costs, and no key in a message.
+The runtime (worker.py) sees to the rest: one final record a request, bounds of time, ids, costs, and no key in a message.
 """
 
 from __future__ import annotations
 
 from agentlib import cli, private, records
 from agentlib.faults import Fault
-from agentlib.provider.answer import Embedding, Explain, Prepare, Stream, Whole
+from agentlib.provider.answer import Embedding, Explain, Parse, Prepare, Stream
 from agentlib.types import Callable, Iterable, NoReturn, Record
 
 
@@ -32,7 +32,7 @@ def serve(
     schema: Record,
     *,
     prepare: Prepare,
-    whole: Whole,
+    parse: Parse,
     stream: Stream,
     explain: Explain,
     models: Callable[[], Iterable[Record]] | None = None,
@@ -47,7 +47,7 @@ def serve(
         from agentlib.provider.worker import Desk
 
         private.undumpable()
-        return Desk(schema, prepare, whole, stream, explain, embedding).run()
+        return Desk(schema, prepare, parse, stream, explain, embedding).run()
 
     cli.start(main, doc, schema)
 

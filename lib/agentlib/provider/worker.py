@@ -22,21 +22,17 @@ from agentlib.provider.http import BODY_CAP, Connection, Reply, Watch, seconds
 from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
 
 if TYPE_CHECKING:
-    from agentlib.provider.answer import Answer, Embedding, Explain, Prepare, Stream, Whole
+    from agentlib.provider.answer import Answer, Embedding, Explain, Parse, Prepare, Stream
 
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
-STREAM_CAP = (
-    2 * BODY_CAP
-)  # bytes of an answer in events, which wrap each word in some hundred bytes
+# bytes of an answer in events, which wrap each word in some hundred bytes
+STREAM_CAP = 2 * BODY_CAP
 SPARE_FILES = 16  # open files that are no connections
-DEFAULTS = {
-    "request": "default_model",
-    "embed": "embedding_model",
-}  # what is asked: the model in the schema
-IDLE = max(
-    10.0, float(os.environ.get("AGENT_WARM") or 0)
-)  # seconds a connection waits for a request
+# what is asked: the model in the schema
+DEFAULTS = {"request": "default_model", "embed": "embedding_model"}
+# seconds a connection waits for a request
+IDLE = max(10.0, float(os.environ.get("AGENT_WARM") or 0))
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
 
 
@@ -47,13 +43,13 @@ class Desk:
         self,
         schema: Record,
         prepare: Prepare,
-        whole: Whole,
+        parse: Parse,
         stream: Stream,
         explain: Explain,
         embedding: Embedding | None = None,
     ) -> None:
         self.schema, self.name, self.embedding = schema, schema["name"], embedding
-        self.prepare, self.whole, self.stream, self.explain = prepare, whole, stream, explain
+        self.prepare, self.parse, self.stream, self.explain = prepare, parse, stream, explain
         self.secrets = [
             v
             for e in schema.get("env") or []
@@ -210,18 +206,18 @@ class Desk:
         if frames := _frames(call, media, first):
             items = frames(_alive(_capped(chunks), exchange))
             return streamed(exchange, request, self.stream(request, items))
-        _, whole = self._functions(exchange)
-        answer = whole(request, reply.document(many=bool(call.frames), chunks=chunks))
+        _, parse = self._functions(exchange)
+        answer = parse(request, reply.document(many=bool(call.frames), chunks=chunks))
         if request.get("stream"):  # but the vendor did not stream
             for kind in ("thinking", "text"):
-                if said := transcript.text(answer["message"], kind):
-                    exchange.delta(kind, said)
+                if text := transcript.text(answer["message"], kind):
+                    exchange.delta(kind, text)
         return answer
 
-    def _functions(self, exchange: Exchange) -> tuple[Prepare, Whole]:
+    def _functions(self, exchange: Exchange) -> tuple[Prepare, Parse]:
         """The vendor's functions for what is asked."""
         if exchange.request["type"] == "request":
-            return self.prepare, self.whole
+            return self.prepare, self.parse
         if self.embedding is None:
             raise Fault("invalid_request", f"embed: {self.name} makes no embeddings")
         return self.embedding
@@ -234,11 +230,11 @@ class Desk:
         embeds = "vectors" in answer
         answer = answer if embeds else checked(answer)
         model = answer.get("model") or exchange.request.get("model") or self._default(exchange)
-        told = answer.get("usage") or {}
-        counted = embeds or "input_tokens" in told or "output_tokens" in told
-        cost = answer.get("cost_usd", _cost(self.name, model, told) if counted else None)
+        usage = answer.get("usage") or {}
+        counted = embeds or "input_tokens" in usage or "output_tokens" in usage
+        cost = answer.get("cost_usd", _cost(self.name, model, usage) if counted else None)
         if not counted:
-            told = {**told, **estimated(exchange.request, answer["message"])}
+            usage = {**usage, **estimated(exchange.request, answer["message"])}
         return {
             "type": "embedding" if embeds else "response",
             "id": exchange.id,
@@ -246,7 +242,7 @@ class Desk:
                 name: answer[name]
                 for name in (("vectors",) if embeds else ("message", "stop_reason"))
             },
-            "usage": told,
+            "usage": usage,
             "model": model,
             "provider": self.name,
             "cost_usd": cost,
@@ -322,15 +318,15 @@ def _alive(chunks: Iterator[bytes], exchange: Exchange) -> Iterator[bytes]:
 def estimated(request: Record, message: Record) -> Record:
     """The usage of an answer whose vendor does not tell it: a token for four characters, marked `estimated`."""
     texts = [request.get("messages"), request.get("tools") or "", message]
-    asked, tools, answered = (len(records.dumps(text)) for text in texts)
+    prompt, tools, answered = (len(records.dumps(text)) for text in texts)
     return {
-        "input_tokens": max(1, (asked + tools) // 4),
+        "input_tokens": max(1, (prompt + tools) // 4),
         "output_tokens": max(1, answered // 4),
         "estimated": True,
     }
 
 
-def _cost(provider: str, model: Any, told: Record) -> float | None:
+def _cost(provider: str, model: Any, usage: Record) -> float | None:
     from agentlib.provider.prices import cost
 
-    return cost(provider, model, told)
+    return cost(provider, model, usage)

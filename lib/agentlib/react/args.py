@@ -119,7 +119,7 @@ def parse(doc: str, args: list[str]) -> Namespace:
     known = _named(args)
     if name := known.get("name"):
         doc = _doc(name, known.get("description", ""))
-    wanted = {"--help", "-h", "--version"}.intersection(_own(args))
+    wanted = {"--help", "-h", "--version"}.intersection(_before_dashes(args))
     if not wanted:
         return parser(doc).parse_intermixed_args(args)
     name = cli.headline(doc)[0]
@@ -132,7 +132,7 @@ def parse(doc: str, args: list[str]) -> Namespace:
 def schema(doc: str, args: list[str]) -> Schema | Sequence[Schema]:
     """The answer to --agent-schema: of agent-react itself, or of the agent that --name names."""
     known = _named(args)
-    said = {
+    description = {
         "kind": "agent",
         "invoke": "text",
         "inputSchema": {
@@ -144,26 +144,26 @@ def schema(doc: str, args: list[str]) -> Schema | Sequence[Schema]:
         },
     }
     if known.get("name"):
-        told: Schema = {
+        answer: Schema = {
             "name": known["name"],
             "description": known.get("description") or known["name"],
-            **said,
+            **description,
         }
     else:
-        told = {**cli.schema(doc), **said, "args": ["-"]}
-    records.put(records.line(told))
+        answer = {**cli.schema(doc), **description, "args": ["-"]}
+    records.put(records.line(answer))
     _drain()
     return []
 
 
-def _own(args: list[str]) -> list[str]:
+def _before_dashes(args: list[str]) -> list[str]:
     return args[: args.index("--")] if "--" in args else args
 
 
 def _named(args: list[str]) -> dict[str, str]:
     """--name and --description, found without the parser (it need not be loaded for a schema)."""
     found: dict[str, str] = {}
-    words = iter(_own(args))
+    words = iter(_before_dashes(args))
     for word in words:
         option, equals, value = word.partition("=")
         if option in ("--name", "--description"):
@@ -172,9 +172,11 @@ def _named(args: list[str]) -> dict[str, str]:
 
 
 def _doc(name: str, description: str) -> str:
-    told = description[:1].lower() + description[1:] if description[1:2].islower() else description
+    purpose = (
+        description[:1].lower() + description[1:] if description[1:2].islower() else description
+    )
     return (
-        f"{name} - {told or 'an agent'}\n\n"
+        f"{name} - {purpose or 'an agent'}\n\n"
         "The request is the operands, or the text on standard input. The exit status is 0 for an answer, 1\n"
         "for one that is not whole, 2 for wrong usage, 100 for refused, 111 for: may work later.\n"
     )

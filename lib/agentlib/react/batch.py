@@ -120,12 +120,12 @@ class Batch:
     def _start(self, number: int, task: Record) -> None:
         if wrong := _wrong(task, empty=bool(self.words)):
             return self._result(number, failed(Fault("invalid_input", wrong), task["id"]))
-        given = task["input"]
-        pieces = [*self.heard.material, *([{"type": "input", "text": given}] if self.words else [])]
-        asked = {**task, "input": " ".join(self.words) or given, "material": pieces}
+        text = task["input"]
+        pieces = [*self.heard.material, *([{"type": "input", "text": text}] if self.words else [])]
+        request = {**task, "input": " ".join(self.words) or text, "material": pieces}
         emit = self._emitter(task["id"]) if self.session.options.events else (lambda record: None)
         self.session.engine.start(
-            Run(self.setting, list(self.heard.messages), asked, emit),
+            Run(self.setting, list(self.heard.messages), request, emit),
             lambda result: self._result(number, result),
         )
 
@@ -164,8 +164,8 @@ class Batch:
 
 def _wrong(task: Record, empty: bool) -> str:
     """What is wrong with a task, '' where nothing is. empty: whether its input may be."""
-    given = task.get("input")
-    if not isinstance(given, str) or not (given or empty):
+    text = task.get("input")
+    if not isinstance(text, str) or not (text or empty):
         return "a task needs `input`, a string that is not empty"
     named = next(
         (name for name in ("system", "model") if not isinstance(task.get(name), str | None)), ""

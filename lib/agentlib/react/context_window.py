@@ -20,8 +20,8 @@ PROMPT = (
 
 def tokens(message: Record) -> int:
     """About how many tokens: four bytes each, and a few for the frame."""
-    held = {name: message[name] for name in transcript.WIRE if name in message}
-    return len(records.encode(held)) // 4 + 4
+    fields = {name: message[name] for name in transcript.WIRE if name in message}
+    return len(records.encode(fields)) // 4 + 4
 
 
 def size(messages: list[Record]) -> int:
@@ -29,9 +29,9 @@ def size(messages: list[Record]) -> int:
     return sum(map(tokens, messages))
 
 
-def due(messages: list[Record], window: int, said: Record) -> bool:
-    """Whether the next request would come too near to the window. said: the last response, which knows better."""
-    counted = (said.get("usage") or {}).get("input_tokens")
+def due(messages: list[Record], window: int, response: Record) -> bool:
+    """Whether the next request would come too near to the window. response: the last one, which knows better."""
+    counted = (response.get("usage") or {}).get("input_tokens")
     since = messages[-1:]
     for index in range(len(messages) - 1, -1, -1):
         if messages[index].get("role") == "assistant":
@@ -71,7 +71,7 @@ def request(gone: list[Record], window: int) -> Record:
     """The request for a summary of these messages."""
     from agentlib.messages import material
 
-    text = "\n\n".join(_told(message, window) for message in gone)
+    text = "\n\n".join(_as_text(message, window) for message in gone)
     return {
         "messages": [
             {"role": "system", "content": PROMPT},
@@ -83,7 +83,7 @@ def request(gone: list[Record], window: int) -> Record:
 
 def mechanical(gone: list[Record]) -> str:
     """A summary without a model: the beginning of every message."""
-    return "\n".join(_told(message, SHOWN) for message in gone)
+    return "\n".join(_as_text(message, SHOWN) for message in gone)
 
 
 def message(summary: str, count: int) -> Record:
@@ -96,7 +96,7 @@ def message(summary: str, count: int) -> Record:
     }
 
 
-def _told(one: Record, limit: int) -> str:
+def _as_text(one: Record, limit: int) -> str:
     text = transcript.text(one)
     calls = "".join(
         f" [calls {call.get('name')} {records.dumps(call.get('arguments'))[:limit]}]"

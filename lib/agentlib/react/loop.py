@@ -126,7 +126,7 @@ class Run:
             fault = fault or Fault("limit_exceeded", self.incomplete)
         made.update(self.tally.record())
         if fault:
-            made["error"] = told(fault)
+            made["error"] = error_of(fault)
         return made
 
     def _output(self) -> str | None:
@@ -140,7 +140,7 @@ class Run:
             for one in reversed(self.messages)
             if one.get("role") == "assistant"
         )
-        return next((said for said in words if said), None)
+        return next((word for word in words if word), None)
 
     def add(self, message: Record) -> None:
         """One more message, told to whoever listens."""
@@ -244,8 +244,8 @@ class Run:
         if self.repaired:
             raise Fault("bad_response", f"the answer does not fit the schema: {misfit}")
         self.repaired = True
-        told = MISFIT.format(problems=misfit, schema=records.dumps(self.setting.schema))
-        self.add({"type": "message", "role": "user", "content": told})
+        text = MISFIT.format(problems=misfit, schema=records.dumps(self.setting.schema))
+        self.add({"type": "message", "role": "user", "content": text})
         return True
 
     def _compact(self, window: int) -> Steps:
@@ -288,9 +288,9 @@ class Run:
 def failed(fault: Fault, id: Any = None) -> Record:
     """The `result` record of a run that was never begun."""
     named = {} if id is None else {"id": id}
-    return {"type": "result", **named, "output": None, **Tally().record(), "error": told(fault)}
+    return {"type": "result", **named, "output": None, **Tally().record(), "error": error_of(fault)}
 
 
-def told(fault: Fault) -> Record:
+def error_of(fault: Fault) -> Record:
     """The `error` of a result."""
     return {name: value for name, value in fault.record().items() if name != "type"}

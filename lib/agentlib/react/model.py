@@ -36,9 +36,8 @@ class Model:
         except OSError as bad:
             raise Fault("not_found", f"{command[0]}: {bad.strerror}") from None
 
-        self.hear(
-            {}
-        )  # so that it does not wonder about a silent standard input: we may wait for ours
+        # so that it does not wonder about a silent standard input: we may wait for ours
+        self.hear({})
 
     def hear(self, config: Record) -> None:
         """What the `config` records said; it holds for all requests after it."""

@@ -13,7 +13,7 @@ WIDTH = 100  # characters of one line
 OFTEN = 0.2  # seconds between two states of the batch's line
 
 
-def shown(quiet: bool) -> bool:
+def visible(quiet: bool) -> bool:
     """Whether anybody is there to see it."""
     try:
         return not quiet and os.isatty(2)
@@ -44,8 +44,8 @@ def message(record: Record) -> None:
     """One line for a call, one for its result."""
     for call in transcript.calls(record):
         arguments = call.get("arguments")
-        told = arguments if isinstance(arguments, str) else records.dumps(arguments)
-        _write(_dim(_clean(f"→ {call.get('name')} {told}")) + "\n")
+        text = arguments if isinstance(arguments, str) else records.dumps(arguments)
+        _write(_dim(_clean(f"→ {call.get('name')} {text}")) + "\n")
     if record.get("role") == "tool":
         mark = "✗" if record.get("is_error") else "←"
         lines = transcript.text(record).strip().splitlines() or [""]
@@ -68,7 +68,7 @@ class Line:
     """The one line of a batch: how many are done, how fast, what it cost, how long it will take."""
 
     def __init__(self, batch: Counts, quiet: bool) -> None:
-        self._batch, self._on = batch, shown(quiet)
+        self._batch, self._on = batch, visible(quiet)
         self._began, self._last = time.monotonic(), 0.0
 
     def show(self) -> None:

@@ -37,9 +37,8 @@ class Session:
         private.undumpable()
         self.options, self.policy = options, policy
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.model = Model(
-            folder, _to_model(options), dict(os.environ), self.events
-        )  # first: it is the slow one
+        # first: it is the slow one
+        self.model = Model(folder, _to_model(options), dict(os.environ), self.events)
         self.runner = Runner(options.tool_timeout, depth + 1)
         self.tools = Tools(policy, self.runner)
         self.engine = Engine(self.model, self.events, options.timeout)
@@ -47,7 +46,7 @@ class Session:
         self.file: File | None = None
         self.result: Record | None = None
         self.foreign: list[bytes] = []  # lines that are not ours, for the next program
-        self.shown = progress.shown(options.quiet)
+        self.watched = progress.visible(options.quiet)
         self.grace = LEAVE
 
     def run(self, many: Callable[..., int]) -> int:
@@ -111,25 +110,25 @@ class Session:
         self.model.hear(
             {field: config[field] for field in ("provider", "model") if field in config}
         )
-        given = {
+        flags = {
             field: getattr(options, field, None)
             for field in (*FIELDS, "name", "description", "system")
         }
-        said = {
-            field: config.get(field) if value is None else value for field, value in given.items()
+        values = {
+            field: config.get(field) if value is None else value for field, value in flags.items()
         }
         introduced = (
-            f"You are {said['name']}. {said['description']}"
-            if said["name"] and said["description"]
+            f"You are {values['name']}. {values['description']}"
+            if values["name"] and values["description"]
             else None
         )
         return Setting(
             self.tools,
             plugins=self.plugins,
-            name=said["name"],
-            system=said["system"] or introduced,
+            name=values["name"],
+            system=values["system"] or introduced,
             options={
-                **{field: said[field] for field in FIELDS if said[field] is not None},
+                **{field: values[field] for field in FIELDS if values[field] is not None},
                 "stream": False,
             },
             max_iterations=options.max_iterations,
@@ -141,8 +140,8 @@ class Session:
 
     def _install(self) -> None:
         if self.plugins and self.plugins.wants("install"):
-            told = {"type": "install", "name": self.options.name, "tools": list(self.tools.table)}
-            for tool in self.plugins.apply("install", told).get("tools") or ():
+            record = {"type": "install", "name": self.options.name, "tools": list(self.tools.table)}
+            for tool in self.plugins.apply("install", record).get("tools") or ():
                 if isinstance(tool, dict):
                     self.tools.add(tool)
 
@@ -151,7 +150,7 @@ class Session:
             self.file.append(record)
         if self.options.events:
             records.write(record)
-        if self.shown:
+        if self.watched:
             progress.message(record)
 
     def _done(self, result: Record) -> None:
@@ -207,5 +206,5 @@ def _fields(answer: str, wanted: list[str]) -> str:
 
 def _to_model(options: Namespace) -> list[str]:
     """The options that are agent-llm's, in its words."""
-    given = {theirs: getattr(options, ours) for ours, theirs in TO_MODEL.items()}
-    return [f"--{name}={value}" for name, value in given.items() if value is not None]
+    options_of_model = {theirs: getattr(options, ours) for ours, theirs in TO_MODEL.items()}
+    return [f"--{name}={value}" for name, value in options_of_model.items() if value is not None]

@@ -36,43 +36,43 @@ class Setting:
     together = 8  # calls of one answer
     text_react = False
 
-    def __init__(self, tools: Tools, **given: Any) -> None:
-        """tools: what the model may call. given: any of the fields above and below."""
+    def __init__(self, tools: Tools, **fields: Any) -> None:
+        """tools: what the model may call. fields: any of the fields above and below."""
         self.tools = tools
         self.options: Record = {}  # temperature, max_tokens, reasoning, stream: fields of every request
         # tokens, by the last response
-        self.window: Callable[[Record], int | None] = lambda said: None
+        self.window: Callable[[Record], int | None] = lambda response: None
         self._validator: Validator | None = None
-        for name, value in given.items():
+        for name, value in fields.items():
             setattr(self, name, value)
 
     def request(self, messages: list[Record], system: str | None, model: str | None) -> Record:
         """The `request` for the next word in this conversation."""
-        tools, said = self.tools.offered(), transcript.wire(messages)
-        told = self._instructions(messages, system, bool(tools))
+        tools, wire = self.tools.offered(), transcript.wire(messages)
+        text = self._instructions(messages, system, bool(tools))
         request: Record = {"type": "request"}
         if self.text_react and tools:
-            told, said, request["stop"] = textreact.render(told, said, tools)
+            text, wire, request["stop"] = textreact.render(text, wire, tools)
         elif tools:
             request["tools"] = tools
         elif self.schema is not None:  # with tools some vendors refuse it, or never call one
             request["schema"] = self.schema
-        request["messages"] = [{"role": "system", "content": told}, *said] if told else said
+        request["messages"] = [{"role": "system", "content": text}, *wire] if text else wire
         return {**request, **self.options, **({"model": model} if model else {})}
 
     def _instructions(self, messages: list[Record], system: str | None, tools: bool) -> str:
-        own = any(message.get("role") == "system" for message in messages)
-        told = system or ("" if own else SYSTEM)
+        present = any(message.get("role") == "system" for message in messages)
+        text = system or ("" if present else SYSTEM)
         if self.schema is not None and tools:
-            told = f"{told}\n\n{WANTED.format(schema=records.dumps(self.schema))}"
-        return told.strip()
+            text = f"{text}\n\n{WANTED.format(schema=records.dumps(self.schema))}"
+        return text.strip()
 
     def message(self, response: Record, number: int) -> Record:
         """The answer as a `message` record with what was measured. number: of the answer in its run."""
-        said = response.get("message")
-        if not isinstance(said, dict):
+        turn = response.get("message")
+        if not isinstance(turn, dict):
             raise Fault("bad_response", "the model's response has no message")
-        message: Record = {"type": "message", **said, "role": "assistant"}
+        message: Record = {"type": "message", **turn, "role": "assistant"}
         if self.text_react:
             message = textreact.parse(message)
         if calls := _named(transcript.calls(message), number):

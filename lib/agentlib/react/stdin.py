@@ -77,8 +77,8 @@ def plain() -> Iterator[Line]:
 
 def same(messages: list[Record], task: Record) -> bool:
     """Whether the conversation waits for an answer to this very request: then it is gone on with, not asked twice."""
-    asked = [one for one in messages if one.get("role") == "user" and "replaces" not in one]
-    if not asked or transcript.finished(messages):
+    last = [one for one in messages if one.get("role") == "user" and "replaces" not in one]
+    if not last or transcript.finished(messages):
         return False
     wanted = material.message(task["input"], task["material"])["content"]
-    return bool(asked[-1]["content"] == wanted)
+    return bool(last[-1]["content"] == wanted)

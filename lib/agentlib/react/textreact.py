@@ -35,7 +35,7 @@ def render(
     system: str, messages: list[Record], tools: list[Record]
 ) -> tuple[str, list[Record], list[str]]:
     """(system, messages, stop) of the same conversation as text, without calls."""
-    told = "\n".join(records.dumps(tool) for tool in tools)
+    listed = "\n".join(records.dumps(tool) for tool in tools)
     out: list[Record] = []
     for message in messages:
         plain = _plain(message)
@@ -44,7 +44,7 @@ def render(
             out[-1] = {"role": "user", "content": f"{last['content']}\n{plain['content']}"}
         else:
             out.append(plain)
-    return f"{system}\n\n{FORM.format(tools=told)}".strip(), out, STOP
+    return f"{system}\n\n{FORM.format(tools=listed)}".strip(), out, STOP
 
 
 def _plain(message: Record) -> Record:
@@ -53,11 +53,11 @@ def _plain(message: Record) -> Record:
 
         output = material.fence("output", str(message.get("content", "")))
         return {"role": "user", "content": f"Observation: {output}"}
-    said = {"role": message["role"], "content": message.get("content") or ""}
+    made = {"role": message["role"], "content": message.get("content") or ""}
     for call in message.get("tool_calls") or ():
         line = f"Action: {call.get('name')}\nAction Input: {_written(call.get('arguments'))}"
-        said["content"] = f"{said['content']}\n{line}".strip()
-    return said
+        made["content"] = f"{made['content']}\n{line}".strip()
+    return made
 
 
 def _written(arguments: object) -> str:

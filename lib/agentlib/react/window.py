@@ -11,23 +11,23 @@ SMALL = 3000  # tokens; a shorter conversation fits everywhere, so nobody is ask
 class Window:
     """given: the user's word, or None. Called with the last response, which names the provider."""
 
-    def __init__(self, given: int | None) -> None:
-        self._given = given
+    def __init__(self, tokens: int | None) -> None:
+        self._tokens = tokens
         self._known: dict[str, int | None] = {}
 
-    def __call__(self, said: Record) -> int | None:
+    def __call__(self, response: Record) -> int | None:
         """The window in tokens, or None where it is not known (yet)."""
-        if self._given:
-            return self._given
-        provider, used = said.get("provider"), (said.get("usage") or {}).get("input_tokens")
+        if self._tokens:
+            return self._tokens
+        provider, used = response.get("provider"), (response.get("usage") or {}).get("input_tokens")
         if not isinstance(provider, str) or not isinstance(used, int) or used < SMALL:
             return None
         if provider not in self._known:
-            self._known[provider] = _told(provider)
+            self._known[provider] = _from_schema(provider)
         return self._known[provider]
 
 
-def _told(provider: str) -> int | None:
+def _from_schema(provider: str) -> int | None:
     from agentlib import paths
     from agentlib.schema import schemas
 

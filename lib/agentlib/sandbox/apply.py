@@ -75,9 +75,9 @@ class Hand:
                 os.chmod(changes, 0o700)
             if os.listdir(changes):
                 self._take(changes)
-            said = [one for one in self._refused if one not in self._before]
-            self._before.update(said)
-        return said[:MOST] + ([f"and {len(said) - MOST} more like these"] if said[MOST:] else [])
+            notes = [one for one in self._refused if one not in self._before]
+            self._before.update(notes)
+        return notes[:MOST] + ([f"and {len(notes) - MOST} more like these"] if notes[MOST:] else [])
 
     def _take(self, changes: str) -> None:
         folder, repositories = self._workspace.folder, self._workspace.repositories

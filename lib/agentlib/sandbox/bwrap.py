@@ -48,11 +48,8 @@ MACHINE = (
 )
 MIB = 1 << 20
 NOWHERE = "/run/empty"  # the working folder of a probe
-SIZES = {
-    "/tmp": 512 * MIB,
-    "/dev/shm": 64 * MIB,
-    "/run": 16 * MIB,
-}  # bytes of memory that an empty place may fill
+# bytes of memory that an empty place may fill
+SIZES = {"/tmp": 512 * MIB, "/dev/shm": 64 * MIB, "/run": 16 * MIB}
 SIZE = 256 * MIB  # the others (a home, /var/tmp)
 
 

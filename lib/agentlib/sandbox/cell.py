@@ -234,12 +234,12 @@ class Cell:
 
         listed = {4: self.listed} if self.listed >= 0 else {}
         wanted = {**self.confined(), "group": self._group, "listed": list(listed)}
-        given = Held(memory(marshal.dumps(wanted)))
+        orders = Held(memory(marshal.dumps(wanted)))
         return {
             "args": [python(), "-IS", CONFINE, "3", *self.argv],
             "env": self.env,
             "cwd": self.inside,
-            "files": {3: given, **listed},
+            "files": {3: orders, **listed},
         }
 
     def confined(self) -> dict[str, Any]:
@@ -320,10 +320,10 @@ def _trial(place: str = "") -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as bad:
         return f"bubblewrap does not work here: {bad}"
-    said = ran.stderr.decode("utf-8", "replace").strip().splitlines()
+    lines = ran.stderr.decode("utf-8", "replace").strip().splitlines()
     if ran.returncode == 0:
         return ""
-    return f"bubblewrap does not work here: {said[-1] if said else ran.returncode}"
+    return f"bubblewrap does not work here: {lines[-1] if lines else ran.returncode}"
 
 
 def bubblewrap() -> str:

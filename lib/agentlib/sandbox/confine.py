@@ -47,8 +47,8 @@ def confine(wanted: dict[str, object]) -> None:
 
 def main(argv: list[str]) -> int:
     """Never returns where all goes well."""
-    with os.fdopen(int(argv[0]), "rb") as given:
-        wanted = marshal.load(given)
+    with os.fdopen(int(argv[0]), "rb") as file:
+        wanted = marshal.load(file)
     try:
         confine(wanted)
     except (Fault, OSError, ValueError) as bad:

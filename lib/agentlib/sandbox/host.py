@@ -75,8 +75,8 @@ def suite() -> tuple[str, ...]:
     """The suite's own programs, and the interpreter that runs them."""
     names = ("bin", "lib", "providers", "tools", "plugins", ".venv", "share")
     parts = [os.path.join(paths.TOP, name) for name in names]
-    own = sys.executable and os.path.abspath(sys.executable)
-    parts += [_prefix(one) for one in {own, os.path.realpath(own)} if one]
+    folders = sys.executable and os.path.abspath(sys.executable)
+    parts += [_prefix(one) for one in {folders, os.path.realpath(folders)} if one]
     # a checkout's .venv is a link to where install.sh made it
     parts += map(os.path.realpath, parts[:])
     return tuple({part for part in parts if os.path.isdir(part)})
@@ -86,7 +86,7 @@ def program(argv: list[str], search: str) -> list[str]:
     """The folders (or files) that a program needs to be seen in order to start: its own and its interpreter's."""
     file = argv[0]
     interpreter = _interpreter(file, search)
-    found = [_own(os.path.abspath(file)), _own(os.path.realpath(file))]
+    found = [_itself(os.path.abspath(file)), _itself(os.path.realpath(file))]
     for one in (interpreter, os.path.realpath(interpreter)) if interpreter else ():
         found.append(_prefix(one))
     return [*found, *_installed(search)]
@@ -112,7 +112,7 @@ def _installed(search: str) -> tuple[str, ...]:
     return tuple(_prefix(os.path.join(folder, "any")) for folder in folders if not _wide(folder))
 
 
-def _own(file: str) -> str:
+def _itself(file: str) -> str:
     """The file's folder, or the file alone where the folder holds more than programs (a home, /tmp)."""
     folder = os.path.dirname(file)
     return file if _wide(folder) else folder
@@ -127,16 +127,15 @@ def _prefix(file: str) -> str:
     """The tree that a program in .../bin belongs to (an environment, a language's installation), else its folder."""
     folder = os.path.dirname(file)
     above = os.path.dirname(folder)
-    tree = any(
-        os.path.isdir(os.path.join(above, part)) for part in ("lib", "libexec")
-    )  # .cargo has none, but keys
+    # .cargo has none, but keys
+    tree = any(os.path.isdir(os.path.join(above, part)) for part in ("lib", "libexec"))
     if (
         tree
         and os.path.basename(folder) in ("bin", "sbin", "shims")
         and above != os.path.join(home(), ".local")
     ):
         return above if not _wide(above) else folder
-    return _own(file)
+    return _itself(file)
 
 
 def _interpreter(file: str, search: str) -> str:

@@ -123,13 +123,13 @@ def _controller() -> str:
     """The folder of the pids controller that we are in: version 1, or 2 where groups beside ours can be limited."""
     try:
         with open("/proc/self/cgroup") as file:
-            own = dict(line.rstrip("\n").split(":", 2)[1:] for line in file)
+            groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in file)
     except OSError:
         return ""
-    old = GROUPS + "/pids" + own.get("pids", "/").rstrip("/")
-    if "pids" in own and os.path.exists(f"{old}/cgroup.procs"):
+    old = GROUPS + "/pids" + groups.get("pids", "/").rstrip("/")
+    if "pids" in groups and os.path.exists(f"{old}/cgroup.procs"):
         return old
-    new = GROUPS + (os.path.dirname(own.get("", "/")).rstrip("/"))
+    new = GROUPS + (os.path.dirname(groups.get("", "/")).rstrip("/"))
     try:
         with open(new + "/cgroup.subtree_control") as file:
             return new if "pids" in file.read().split() else ""

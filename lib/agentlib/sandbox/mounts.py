@@ -41,8 +41,8 @@ class View:
             self._work()
         for path in host.machine_secrets():
             self._mask(path)
-        own = [os.path.realpath(argv[0]), argv[0]]
-        self._show([*host.suite(), *host.program(argv, search), *own, *map(self._granted, read)])
+        itself = [os.path.realpath(argv[0]), argv[0]]
+        self._show([*host.suite(), *host.program(argv, search), *itself, *map(self._granted, read)])
         for path in host.beside(argv[0]):
             if self.hidden(path):
                 self.actions[path] = READ
@@ -80,9 +80,9 @@ class View:
                     self._mask(path)
             parent = os.path.dirname(parent)
 
-    def _show(self, shown: list[str]) -> None:
+    def _show(self, paths: list[str]) -> None:
         """Visible and read-only, wherever it lies."""
-        for path in sorted(set(shown), key=len):
+        for path in sorted(set(paths), key=len):
             if self.listed and host.inside(path, self.folder):
                 self.kept += [path] if path != self.folder and path not in self.write else []
             elif self.hidden(path):

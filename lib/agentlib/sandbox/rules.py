@@ -39,8 +39,8 @@ def of(view: View, space: Workspace | None) -> tuple[list[str], list[str]]:
         )
     closed = {path for path, action in view.actions.items() if action in (EMPTY, MASK, OVERLAY)}
     closed |= {"/proc", "/dev"}
-    shown = [path for path, action in view.actions.items() if action in (READ, WRITE)]
-    readable = [one for path in ("/", *shown) for one in _around(path, closed)]
+    visible = [path for path, action in view.actions.items() if action in (READ, WRITE)]
+    readable = [one for path in ("/", *visible) for one in _around(path, closed)]
     return [*readable, *OF_PROC], [*writable, *DEVICES]
 
 

@@ -14,9 +14,8 @@ import struct
 from agentlib.faults import Fault
 from agentlib.types import Callable
 
-Numbers = dict[
-    str, tuple[int | None, int | None]
-]  # on x86_64 and on aarch64; None: there is no such call
+# on x86_64 and on aarch64; None: there is no such call
+Numbers = dict[str, tuple[int | None, int | None]]
 
 
 KILL, ALLOW, EPERM, ENOSYS = 0x80000000, 0x7FFF0000, 0x00050001, 0x00050026
@@ -160,9 +159,8 @@ def _program(machine: str, network: bool, unseen: bool, truncate: bool, among: b
     refused = {**REFUSED, **{k: v for wanted, table in more if wanted for k, v in table.items()}}
     for numbers in refused.values():
         code += _when(numbers[column], [_step(RETURN, EPERM)])
-    code += _when(
-        CALLS["clone3"][column], [_step(RETURN, ENOSYS)]
-    )  # its flags lie in memory: use clone
+    # its flags lie in memory: use clone
+    code += _when(CALLS["clone3"][column], [_step(RETURN, ENOSYS)])
     code += _when(CALLS["clone"][column], _argument(0, ANY_BIT, NAMESPACES, EPERM))
     for pair, wanted in TO_ONESELF.values() if among else ():
         code += _when(
@@ -249,8 +247,7 @@ def installer(code: bytes) -> Callable[[], None]:
 
     def put() -> None:
         if libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.prctl(SECCOMP, FILTER, made, 0, 0):
-            raise Fault(
-                "tool_denied", f"sandbox unavailable: seccomp: {os.strerror(ctypes.get_errno())}"
-            )
+            why = f"sandbox unavailable: seccomp: {os.strerror(ctypes.get_errno())}"
+            raise Fault("tool_denied", why)
 
     return put

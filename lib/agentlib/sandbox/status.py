@@ -28,17 +28,17 @@ GIVES = (
 def lines(folder: str) -> list[str]:
     """The way, the profiles, the limits, what is missing, what is special in this working folder."""
     way, why = cell.walled(os.path.realpath(folder))
-    told = [f"sandbox: {way or 'none'}" + (f" ({why})" if why else "")]
+    found = [f"sandbox: {way or 'none'}" + (f" ({why})" if why else "")]
     if way:
-        told += [f"profile {name}: {text}" for name, text in GIVES]
-        told += [f"limits of a call: {_limits()}"]
-        told += [f"missing: {one}" for one in missing(way)]
-        told += _here(folder, way)
+        found += [f"profile {name}: {text}" for name, text in GIVES]
+        found += [f"limits of a call: {_limits()}"]
+        found += [f"missing: {one}" for one in missing(way)]
+        found += _here(folder, way)
     else:
-        told += [
+        found += [
             "every tool that needs the sandbox is refused (tool_denied); --sandbox off runs them without"
         ]
-    return told
+    return found
 
 
 def missing(way: str) -> list[str]:
@@ -78,10 +78,10 @@ def _here(folder: str, way: str) -> list[str]:
     real = view.folder
     space = workspace.of(real)
     guarded = {*guard.programs(real, space.repositories), *guard.parts(space.guarded)}
-    told = [f"here: masked: {os.path.relpath(path, real)}" for path in space.secrets]
-    told += [f"here: read-only: {os.path.relpath(path, real)}" for path in sorted(guarded)]
+    found = [f"here: masked: {os.path.relpath(path, real)}" for path in space.secrets]
+    found += [f"here: read-only: {os.path.relpath(path, real)}" for path in sorted(guarded)]
     if space.unread:
-        told.append(
+        found.append(
             f"here: {space.unread} files cannot be read: {workspace.LISTED} are the most that are looked at"
         )
     try:
@@ -89,5 +89,5 @@ def _here(folder: str, way: str) -> list[str]:
         if way == "landlock":
             rules.of(view, space)
     except Fault as fault:
-        told.append(f"here: {fault.message}")
-    return told
+        found.append(f"here: {fault.message}")
+    return found

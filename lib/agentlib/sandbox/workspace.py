@@ -150,7 +150,7 @@ class Workspace:
                 hidden = hidden or entry.path in self._empty or entry.inode() in self._linked
                 if hidden or secrets.named(entry.name, folder=True):
                     found.secrets.append(entry.path)
-                elif not ((package or entry.name in PACKAGES) and self._whole(entry.path)):
+                elif not ((package or entry.name in PACKAGES) and self._is_whole(entry.path)):
                     found.below.append(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 self._file(entry, found, hidden or secrets.named(entry.name))
@@ -212,7 +212,7 @@ class Workspace:
         finally:
             os.close(fd)
 
-    def _whole(self, path: str) -> bool:
+    def _is_whole(self, path: str) -> bool:
         """Put a folder of packages, or git's, on the list as one, where it holds no secret by name; whether it is."""
         left = [path]
         while left:

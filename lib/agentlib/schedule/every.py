@@ -30,9 +30,8 @@ def seconds(text: str) -> float:
     """30s, 10m, 2h, 1d in seconds."""
     found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smhd])", text)
     if not found:
-        raise Fault(
-            "invalid_input", f"{text!r} is not a time: a number and one of s m h d, such as 10m"
-        )
+        why = f"{text!r} is not a time: a number and one of s m h d, such as 10m"
+        raise Fault("invalid_input", why)
     return float(found[1]) * UNITS[found[2]]
 
 
@@ -47,9 +46,8 @@ def main(args: Namespace) -> int:
         while True:
             pause(due + random.random() * jitter)
             now = time.monotonic()
-            due = (
-                due + interval if due + interval > now else now + interval
-            )  # what was missed is not made up for
+            # what was missed is not made up for
+            due = due + interval if due + interval > now else now + interval
             status = once(args, leash)
             count += 1
             notify(f"STATUS=run {count} ended with status {status}")
@@ -100,7 +98,7 @@ def watched(child: Child, limit: float) -> bool:
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def signals_held() -> Iterator[None]:
     """A signal that asks us to end waits until the child that is being started is in our hand."""
     came: list[int] = []
     before = {signum: signal.signal(signum, lambda n, _: came.append(n)) for signum in ENDING}
@@ -120,7 +118,7 @@ def once(args: Namespace, leash: command.Leash) -> int:
     cell = start.cell(argv, start.USER, start.TYPED, env=dict(os.environ))
     child, late, status = None, False, 0
     try:
-        with held(), open(os.devnull, "rb") as null:
+        with signals_held(), open(os.devnull, "rb") as null:
             child = leash.start(lambda: run.start(cell.options, null.fileno()))
         late = not watched(child, seconds(args.timeout))
         if late:

@@ -41,12 +41,12 @@ def load() -> Cache:
 
 def save(cache: Cache, new: dict[str, list[bytes]]) -> None:
     """Write the cache anew: the new entries, and the old ones whose files are still there. It never fails."""
-    for path, told in new.items():
+    for path, answer in new.items():
         cache.pop(key(path), None)
         if not {9, 10} & set(key(path)):  # a tab or newline in the name: asked again each time
-            cache[key(path)] = told
-    kept = [(path, told) for path, told in cache.items() if os.path.exists(path)][-PROGRAMS:]
-    body = b"".join(b"\t".join([path, *told]) + b"\n" for path, told in kept)
+            cache[key(path)] = answer
+    kept = [(path, answer) for path, answer in cache.items() if os.path.exists(path)][-PROGRAMS:]
+    body = b"".join(b"\t".join([path, *answer]) + b"\n" for path, answer in kept)
     from agentlib.lock import replace  # a warm listing saves nothing
 
     try:

@@ -70,9 +70,8 @@ def agent(name: str) -> Record:
     known = {one["name"]: one for one in agents()}
     if name in known:
         return known[name]
-    raise Fault(
-        "tool_not_found", f"there is no agent {name!r}; there are: {', '.join(known) or 'none'}"
-    )
+    why = f"there is no agent {name!r}; there are: {', '.join(known) or 'none'}"
+    raise Fault("tool_not_found", why)
 
 
 def agents(warn: bool = False) -> list[Record]:

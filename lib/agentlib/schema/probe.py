@@ -49,8 +49,8 @@ def run(
     todo, done = list(keys)[::-1], dict[str, Outcome]()
     leash, wards = process_run.Leash(), Wards()
 
-    def begin(cell: Cell, given: int, *files: int) -> Child:
-        files = (given if stdin is None else stdin, *files)
+    def begin(cell: Cell, passed: int, *files: int) -> Child:
+        files = (passed if stdin is None else stdin, *files)
         return wards.begin(cell, *files) or process_run.start(cell.options, *files)
 
     def work() -> None:

@@ -116,18 +116,15 @@ def text_of(file: str) -> str:
         with os.fdopen(fd, "rb") as stream:
             seen = os.fstat(fd)
             if not stat.S_ISREG(seen.st_mode) or seen.st_size > SIZE:
-                raise Fault(
-                    "invalid_input", f"{file}: not a plain file of at most {SIZE >> 20} MiB"
-                )
+                why = f"{file}: not a plain file of at most {SIZE >> 20} MiB"
+                raise Fault("invalid_input", why)
             if seen.st_mode & stat.S_IWOTH or seen.st_uid not in (
                 0,
                 os.getuid(),
                 os.stat(os.getcwd()).st_uid,
             ):
-                raise Fault(
-                    "tool_denied",
-                    f"{file}: anyone may write to it, or it is another user's; not read",
-                )
+                why = f"{file}: anyone may write to it, or it is another user's; not read"
+                raise Fault("tool_denied", why)
             return stream.read(SIZE + 1).decode("utf-8", "surrogateescape")
     except OSError as bad:
         raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
@@ -146,9 +143,8 @@ def add(file: str, name: str, description: str, binary: str) -> str:
         return block + ends
     if text.endswith("\n"):
         return text + ends + block + ends
-    return (
-        text + ends * 2 + block
-    )  # as the text: without a line end, so that remove() gives it back
+    # as the text: without a line end, so that remove() gives it back
+    return text + ends * 2 + block
 
 
 def remove(file: str, name: str) -> str:
@@ -191,12 +187,15 @@ def _visible(text: str) -> Iterator[tuple[int, str]]:
     """(offset, line) of the lines that are no fenced code and no comment, as CommonMark reads them; but what is never
     closed hides nothing. A byte order mark is no part of the first line."""
     lines = _LINE.findall(text)
-    shown, unclosed = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines], set[str]()
+    visible_lines, unclosed = (
+        [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines],
+        set[str](),
+    )
     at = hidden = 0  # offset of the line; number of the first one that is seen again
-    for number, bare in enumerate(shown):
+    for number, bare in enumerate(visible_lines):
         if number >= hidden and (mark := _OPENING.match(bare)) and mark[1] not in unclosed:
             rest = range(number + (mark[1] != _COMMENT), len(lines))
-            end = next((n for n in rest if _closes(shown[n], mark[1])), -1)
+            end = next((n for n in rest if _closes(visible_lines[n], mark[1])), -1)
             hidden = end + 1
             if end < 0:
                 unclosed.add(mark[1])
@@ -228,9 +227,9 @@ def _entry(title: str, lines: list[str], file: str, start: int, end: int) -> Ite
             first.append(line.strip())
         elif first:
             break
-    said = fields.get("description") or fields.get("purpose") or " ".join(first) or name
+    purpose = fields.get("description") or fields.get("purpose") or " ".join(first) or name
     tags = [tag.strip() for tag in re.split(r"[,;]", fields.get("tags", "")) if tag.strip()]
-    yield Entry(name, said, fields["binary"], tags, file, start, end)
+    yield Entry(name, purpose, fields["binary"], tags, file, start, end)
 
 
 def _beneath(path: str, folder: str) -> bool:

@@ -70,9 +70,9 @@ def ask_raw(
         schema_cache.save(
             cache,
             {
-                path: [stamps[path], *(told if isinstance(told, list) else [])]
-                for path, told in found.items()
-                if isinstance(told, list | trust.Skipped)
+                path: [stamps[path], *(answer if isinstance(answer, list) else [])]
+                for path, answer in found.items()
+                if isinstance(answer, list | trust.Skipped)
             },
         )
     return answers
@@ -144,23 +144,25 @@ def faults(schema: object) -> list[str]:
     found = []
     name = schema.get("name")
     if not isinstance(name, str) or not 0 < len(name) <= 64 or not _NAME.issuperset(name):
-        found.append(f'"name" is {_shown(name)}; give 1 to 64 of A-Z a-z 0-9 _ -')
+        found.append(f'"name" is {_excerpt(name)}; give 1 to 64 of A-Z a-z 0-9 _ -')
     if not isinstance(schema.get("description"), str) or not schema["description"].strip():
         found.append(
-            f'"description" is {_shown(schema.get("description"))}; say in a sentence what it does'
+            f'"description" is {_excerpt(schema.get("description"))}; say in a sentence what it does'
         )
     arguments = input_schema(schema, INPUT)
     if not isinstance(arguments, dict) or arguments.get("type", "object") != "object":
         found.append('"inputSchema" is not a JSON Schema of "type": "object"')
     for field, allowed in (("kind", KINDS), ("invoke", INVOKES)):
         if field in schema and schema[field] not in allowed:
-            found.append(f'"{field}" is {_shown(schema[field])}; it is one of {" ".join(allowed)}')
+            found.append(
+                f'"{field}" is {_excerpt(schema[field])}; it is one of {" ".join(allowed)}'
+            )
     args = schema.get("args", [])
     if not isinstance(args, list) or not all(isinstance(a, str) and "\0" not in a for a in args):
         found.append('"args" is not a list of strings')
     timeout = schema.get("timeout", 1)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
-        found.append(f'"timeout" is {_shown(timeout)}; give seconds, more than 0')
+        found.append(f'"timeout" is {_excerpt(timeout)}; give seconds, more than 0')
     return found
 
 
@@ -169,8 +171,8 @@ def answer(outcome: Outcome) -> list[Any]:
     if outcome.why:
         raise Fault("bad_response", f"--agent-schema: {outcome.why}")
     if outcome.status:
-        said = outcome.err.decode("utf-8", "replace").strip().splitlines()[-1:]
-        why = "".join(f": {line[:200]}" for line in said)
+        words = outcome.err.decode("utf-8", "replace").strip().splitlines()[-1:]
+        why = "".join(f": {line[:200]}" for line in words)
         raise Fault("bad_response", f"--agent-schema {status.words(outcome.status)}{why}")
     try:
         return [records.loads(outcome.out)]
@@ -204,7 +206,7 @@ def _probe(files: Sequence[str], timeout: float, profile: str) -> dict[str, Answ
         )
     for path, outcome in outcomes.items():
         try:
-            answers[path] = [line(tool(told, path)) for told in answer(outcome)]
+            answers[path] = [line(tool(each, path)) for each in answer(outcome)]
         except RecursionError:
             answers[path] = Fault("bad_response", "--agent-schema: the answer is nested too deeply")
         except Fault as fault:
@@ -244,7 +246,7 @@ def question(
     env = _environment(folder)
 
     def prepare(path: str) -> Cell:
-        origin = start.SUITE if paths.own(path) else start.OTHER
+        origin = start.SUITE if paths.of_suite(path) else start.OTHER
         how = start.Decision("allow", "off" if origin == start.SUITE else profile, "its mark")
         return start.cell([os.path.abspath(path), *args], origin, how, folder=folder, env=env)
 
@@ -284,5 +286,5 @@ def _json_type(value: object) -> str:
     return words.get(type(value), "a number")
 
 
-def _shown(value: object) -> str:
+def _excerpt(value: object) -> str:
     return "missing" if value is None else records.dumps(value)[:60]

@@ -29,9 +29,8 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
     try:
         seen = os.stat(path)
     except OSError as bad:
-        raise (Skipped if os.path.islink(path) else Fault)(
-            "not_found", bad.strerror or str(bad)
-        ) from None
+        why = bad.strerror or str(bad)
+        raise Skipped if os.path.islink(path) else Fault("not_found", why) from None
     except ValueError:
         raise Fault("invalid_input", "no file name: it holds a NUL") from None
     if not stat.S_ISREG(seen.st_mode):
@@ -63,7 +62,7 @@ def _file_type(mode: int) -> str:
 
 def marked(path: str) -> bool:
     """Whether the file asks to be asked: it holds its mark (in its first SCAN bytes), or is the suite's own."""
-    if paths.own(path):
+    if paths.of_suite(path):
         return True
     mark = flag(path).encode()
     try:

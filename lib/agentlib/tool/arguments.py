@@ -31,30 +31,33 @@ def read(schema: dict[str, Any]) -> dict[str, Any]:
     if len(data) > CAP:
         raise Fault("limit_exceeded", f"standard input: more than {CAP >> 20} MiB of arguments")
     try:
-        given = records.loads(data)
+        values = records.loads(data)
         if b"\\ud" in data.lower():  # half a surrogate pair can neither be printed nor name a file
-            given = records.loads(records.dumps(given))
+            values = records.loads(records.dumps(values))
     except ValueError as bad:
         why = f"standard input is not JSON: {bad}; give {_example(schema)}"
         raise Fault("invalid_input", why) from None
-    if not isinstance(given, dict):
+    if not isinstance(values, dict):
         why = f"standard input: line 1 is no JSON object; give {_example(schema)}"
         raise Fault("invalid_input", why)
-    return check(given, schema["inputSchema"])
+    return check(values, schema["inputSchema"])
 
 
-def check(given: dict[str, Any], rules: dict[str, Any]) -> dict[str, Any]:
+def check(values: dict[str, Any], rules: dict[str, Any]) -> dict[str, Any]:
     """The arguments with the defaults put in; a Fault that names the first one that does not fit."""
     known = rules["properties"]
     for name in rules.get("required", []):
-        if name not in given:
+        if name not in values:
             raise Fault("invalid_arguments", f"the argument {name!r} is missing")
-    for name, value in given.items():
+    for name, value in values.items():
         if name not in known:
             why = f"there is no argument {name!r}; it takes {', '.join(known)}"
             raise Fault("invalid_arguments", why)
         _fit(name, value, known[name])
-    return {**{name: rule["default"] for name, rule in known.items() if "default" in rule}, **given}
+    return {
+        **{name: rule["default"] for name, rule in known.items() if "default" in rule},
+        **values,
+    }
 
 
 def _fit(name: str, value: object, rule: dict[str, Any]) -> None:
@@ -74,11 +77,11 @@ def _fit(name: str, value: object, rule: dict[str, Any]) -> None:
 
 def only(arguments: dict[str, Any], *names: str) -> str:
     """Which one of these arguments is given; a Fault unless it is exactly one."""
-    given = [name for name in names if name in arguments]
-    if len(given) != 1:
-        why = f"give one of {' and '.join(map(repr, names))}{', not both' if given else ''}"
+    present = [name for name in names if name in arguments]
+    if len(present) != 1:
+        why = f"give one of {' and '.join(map(repr, names))}{', not both' if present else ''}"
         raise Fault("invalid_arguments", why)
-    return given[0]
+    return present[0]
 
 
 def _example(schema: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def value(expression: str) -> Number:
     return result
 
 
-def shown(number: Number) -> str:
+def text(number: Number) -> str:
     """The number in digits: a whole or a finite decimal fraction exactly, else DIGITS significant digits."""
     if isinstance(number, float) and number.is_integer() and abs(number) < 1e15:
         number = Fraction(number)
@@ -58,7 +58,7 @@ def shown(number: Number) -> str:
     return f"-{text}" if number < 0 else text
 
 
-def _whole(number: Number) -> int:
+def _integer(number: Number) -> int:
     if isinstance(number, float) and number.is_integer():
         return int(number)
     if isinstance(number, float) or number.denominator != 1:
@@ -67,14 +67,14 @@ def _whole(number: Number) -> int:
 
 
 def _factorial(number: Number) -> Number:
-    if _whole(number) > 5_000:
+    if _integer(number) > 5_000:
         raise Fault("limit_exceeded", "the result is too large")
-    return Fraction(math.factorial(_whole(number)))
+    return Fraction(math.factorial(_integer(number)))
 
 
 def _round(number: Number, digits: Number = Fraction(0)) -> Number:
     """Half away from zero, as taught in school."""
-    scale = Fraction(10) ** max(-1_000, min(1_000, _whole(digits)))
+    scale = Fraction(10) ** max(-1_000, min(1_000, _integer(digits)))
     exact = Fraction(number) * scale
     return Fraction(math.floor(abs(exact) + Fraction(1, 2)) * (1 if exact >= 0 else -1)) / scale
 

@@ -23,7 +23,7 @@ GIT = [
 ]
 
 
-def git(*args: str, folder: str = ".", said: list[str] | None = None) -> bytes | None:
+def git(*args: str, folder: str = ".", errors: list[str] | None = None) -> bytes | None:
     """What git prints, None where it fails or is not there; why goes to `said`."""
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
@@ -37,8 +37,8 @@ def git(*args: str, folder: str = ".", said: list[str] | None = None) -> bytes |
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if done.returncode and said is not None:
-        said += done.stderr.decode("utf-8", "replace").removeprefix("fatal: ").splitlines()[:1]
+    if done.returncode and errors is not None:
+        errors += done.stderr.decode("utf-8", "replace").removeprefix("fatal: ").splitlines()[:1]
     return done.stdout if done.returncode == 0 else None
 
 
@@ -47,9 +47,9 @@ def diff(revision: str, secrets_too: bool = False) -> str:
     of files whose names are those of secrets."""
     if revision.startswith("-"):
         raise Fault("invalid_input", f"--diff {revision}: not a revision")
-    said: list[str] = []
-    if git("rev-parse", "--git-dir", said=said) is None:
-        raise Fault("invalid_input", f"--diff: {''.join(said) or 'git does not answer'}")
+    errors: list[str] = []
+    if git("rev-parse", "--git-dir", errors=errors) is None:
+        raise Fault("invalid_input", f"--diff: {''.join(errors) or 'git does not answer'}")
     less = [] if secrets_too else [f":(top,exclude,glob,icase)**/{name}" for name in secrets.NAMES]
     text = git("diff", "--no-ext-diff", "--no-textconv", "--no-color", revision, "--", ":/", *less)
     if text is None:
@@ -71,11 +71,11 @@ def expand(operand: str) -> list[str]:
 
 def folder(path: str) -> Iterator[str]:
     """The files of a folder, by name, less what is hidden or ignored."""
-    said: list[str] = []
+    errors: list[str] = []
     options = ("-z", "--cached", "--others", "--exclude-standard")
-    listed = git("ls-files", *options, folder=path, said=said)
-    if said and "not a git repository" not in said[0]:
-        stderr.warn(f"{path}: git: {said[0]}; .gitignore files are heeded without it")
+    listed = git("ls-files", *options, folder=path, errors=errors)
+    if errors and "not a git repository" not in errors[0]:
+        stderr.warn(f"{path}: git: {errors[0]}; .gitignore files are heeded without it")
     names = _walk(path) if listed is None else sorted(set(os.fsdecode(listed).split("\0")) - {""})
     for name in names:
         full = os.path.normpath(os.path.join(path, name))

@@ -52,9 +52,8 @@ def fetch(url: str, private: Collection[str] = ()) -> Page:
         if not {host.lower(), f"{host.lower()}:{port}", "1"} & set(private):
             for address in addresses:
                 if not public(address):
-                    raise Fault(
-                        "tool_denied", f"{host}: {address} is not an address of the public internet"
-                    )
+                    why = f"{host}: {address} is not an address of the public internet"
+                    raise Fault("tool_denied", why)
 
     bounds = Bounds(SILENCE, SILENCE, WHOLE)
     with closing(Client(allow)) as client:

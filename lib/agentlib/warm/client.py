@@ -69,10 +69,10 @@ class Client:
 
     def _read(self) -> None:
         piece = os.read(0, 1 << 16)
-        *whole, self._typed = (self._typed + piece).split(b"\n")
+        *lines, self._typed = (self._typed + piece).split(b"\n")
         if not piece:
-            whole, self._typed, self._ended = [*whole, self._typed], b"", True
-        for raw in whole:
+            lines, self._typed, self._ended = [*lines, self._typed], b"", True
+        for raw in lines:
             self._number += 1
             try:
                 self._line(
@@ -123,8 +123,8 @@ class Client:
         if not piece:
             self._lost()
             return
-        *whole, self._in = (self._in + piece).split(b"\n")
-        for raw in whole:
+        *lines, self._in = (self._in + piece).split(b"\n")
+        for raw in lines:
             record = records.loads(raw)
             if record.get("warm") == "note":
                 stderr.warn(record["message"])

@@ -30,11 +30,11 @@ LOCK_PATIENCE = 20.0  # seconds for another process that is just starting the fi
 
 def minutes() -> float:
     """AGENT_WARM_MINUTES: idle minutes until a warm filter ends itself; 0: none is kept. Default 5."""
-    given = os.environ.get("AGENT_WARM_MINUTES") or "5"
+    text = os.environ.get("AGENT_WARM_MINUTES") or "5"
     try:
-        return max(0.0, min(float(given), 1e6))
+        return max(0.0, min(float(text), 1e6))
     except ValueError:
-        why = f"AGENT_WARM_MINUTES: not a number of minutes: {given}"
+        why = f"AGENT_WARM_MINUTES: not a number of minutes: {text}"
         raise Fault("invalid_input", why) from None
 
 
@@ -162,9 +162,9 @@ def _greeting(sock: socket.socket) -> bool:
         if not piece:
             return False
         line += piece
-    said = records.loads(line)
-    if said.get("warm") == "fault":
-        raise Fault(said["kind"], said["message"])
+    record = records.loads(line)
+    if record.get("warm") == "fault":
+        raise Fault(record["kind"], record["message"])
     return True
 
 

@@ -27,7 +27,7 @@ def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
         prepare=prepare,
         models=vendor.models,
         explain=completion.explain,
-        whole=lambda request, body: completion.whole(vendor.name, body),
+        parse=lambda request, body: completion.parse(vendor.name, body),
         stream=lambda request, items: completion.stream(vendor.name, items),
         embedding=embeddings.functions(vendor, schema),
     )
@@ -45,7 +45,7 @@ def call(vendor: Vendor, request: Record, url: str) -> http_call.Call:
 def body(vendor: Vendor, request: Record) -> Record:
     """The JSON of a chat completion; `invalid_request` names what the vendor cannot carry."""
     model = request["model"]
-    messages = [_message(vendor, said) for said in request["messages"]]
+    messages = [_message(vendor, message) for message in request["messages"]]
     out: Record = {"model": model, "messages": messages}
     if request.get("stream"):
         out["stream"] = True
@@ -114,34 +114,34 @@ def function(tool: Record) -> Record:
     return {"name": tool["name"], **described, "parameters": requests.schema_of(tool)}
 
 
-def _message(vendor: Vendor, said: Record) -> Record:
-    role = said["role"]
+def _message(vendor: Vendor, message: Record) -> Record:
+    role = message["role"]
     out: Record = {"role": role}
-    if said.get("name") and role != "tool":
+    if message.get("name") and role != "tool":
         if not vendor.names:
             raise Fault("invalid_request", f"name: {vendor.name} takes no names of {role}s")
-        out["name"] = said["name"]
+        out["name"] = message["name"]
     if role == "tool":
-        out["tool_call_id"] = said["tool_call_id"]
+        out["tool_call_id"] = message["tool_call_id"]
     if role != "user":
         why = f"{vendor.name} takes text alone in messages of the role {role}"
-        out["content"] = requests.only_text(said, why)
-    elif isinstance(said.get("content"), str):
-        out["content"] = said["content"]
+        out["content"] = requests.only_text(message, why)
+    elif isinstance(message.get("content"), str):
+        out["content"] = message["content"]
     else:
-        out["content"] = [_part(vendor, part) for part in requests.parts(said)]
+        out["content"] = [_part(vendor, part) for part in requests.parts(message)]
     if role == "assistant":
-        _assistant(vendor, said, out)
+        _assistant(vendor, message, out)
     return out
 
 
-def _assistant(vendor: Vendor, said: Record, out: Record) -> None:
-    calls = said.get("tool_calls")
+def _assistant(vendor: Vendor, message: Record, out: Record) -> None:
+    calls = message.get("tool_calls")
     if calls:
         texts = [{"name": c["name"], "arguments": arguments_text(c)} for c in calls]
         pairs = zip(calls, texts, strict=True)
         out["tool_calls"] = [{"id": c["id"], "type": "function", "function": t} for c, t in pairs]
-    data = answer.kept(said, vendor.name)
+    data = answer.kept(message, vendor.name)
     if isinstance(data, dict):
         # reasoning is wanted back where calls hang on it, signed reasoning always
         back = {"reasoning_details", "content"}

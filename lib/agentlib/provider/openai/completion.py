@@ -55,8 +55,8 @@ class Gathered:
 
     def take(self, chunk: Record) -> Iterator[Record]:
         """Take in one body or one chunk; yields the deltas in it. The vendor's error is raised after them."""
-        if told := chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage"):
-            self.usage = told
+        if usage := chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage"):
+            self.usage = usage
         self.model = self.model or chunk.get("model") or None
         choices = chunk.get("choices") or ()
         for choice in choices:
@@ -73,20 +73,20 @@ class Gathered:
             why = "the answer has more than one choice: ask without the option n"
             raise Fault("invalid_request", why)
         self.chosen = True
-        if said := choice.get("delta") or choice.get("message"):
-            yield from self._message(said)
+        if message := choice.get("delta") or choice.get("message"):
+            yield from self._message(message)
         self.stop = choice.get("finish_reason") or self.stop
         if choice.get("logprobs"):
             self.logprobs.append(choice["logprobs"])
 
-    def _message(self, said: Record) -> Iterator[Record]:
-        content = said.get("content")
+    def _message(self, message: Record) -> Iterator[Record]:
+        content = message.get("content")
         for name in ("reasoning_content", "reasoning"):
-            if isinstance(thought := said.get(name), str) and thought:
+            if isinstance(thought := message.get(name), str) and thought:
                 self.field = name
                 yield self._thought(thought)
                 break
-        for detail in said.get("reasoning_details") or ():
+        for detail in message.get("reasoning_details") or ():
             self._detail(detail)
         if isinstance(content, list):
             for part in content:
@@ -96,14 +96,14 @@ class Gathered:
                 self._join({"type": "text", "text": content})
             self.text.write(content)
             yield {"text": content}
-        if refusal := said.get("refusal"):
+        if refusal := message.get("refusal"):
             self.refusal.write(refusal)
             yield {"text": refusal}
-        for image in said.get("images") or ():
+        for image in message.get("images") or ():
             self.images.append(image)
-        fragments = said.get("tool_calls") or ()
-        if not fragments and said.get("function_call"):  # as before 2023-11
-            fragments = ({"function": said["function_call"]},)
+        fragments = message.get("tool_calls") or ()
+        if not fragments and message.get("function_call"):  # as before 2023-11
+            fragments = ({"function": message["function_call"]},)
         taken: list[Record] = []  # those of this very message: two of its fragments are two calls
         for position, fragment in enumerate(fragments):
             if "custom" not in fragment:  # a call of another kind than ours
@@ -199,11 +199,11 @@ class Gathered:
             for place, call in enumerate(self.calls)
         ]
         refusal, text = self.refusal.getvalue(), self.text.getvalue()
-        said = provider_answer.message(
+        message = provider_answer.message(
             text or refusal, calls, self.thinking.getvalue(), self._kept(), self.name
         )
         if self.images:
-            said["content"] = [*requests.parts(said), *map(_image, self.images)]
+            message["content"] = [*requests.parts(message), *map(_image, self.images)]
         stop = (
             "refusal"
             if refusal
@@ -217,7 +217,7 @@ class Gathered:
             else {}
         )
         return {
-            "message": said,
+            "message": message,
             "stop_reason": stop,
             "usage": counted(self.usage),
             "model": self.model,
@@ -278,7 +278,7 @@ def merge_thinking(into: list[Record], pieces: list[Record]) -> None:
             into.append(piece)
 
 
-def whole(name: str, body: Record) -> Record:
+def parse(name: str, body: Record) -> Record:
     """The Answer of a completion that came whole."""
     turn = Gathered(name)
     for _ in turn.take(body):
@@ -318,16 +318,16 @@ def _until_ended(turn: Gathered, items: Iterator[sse.Event]) -> Iterator[sse.Eve
             raise
 
 
-def counted(told: Record) -> Record:
+def counted(usage: Record) -> Record:
     """Our usage out of the dialect's."""
-    inputs = told.get("prompt_tokens_details") or {}
-    outputs = told.get("completion_tokens_details") or {}
+    inputs = usage.get("prompt_tokens_details") or {}
+    outputs = usage.get("completion_tokens_details") or {}
     cached = inputs.get(
-        "cached_tokens", told.get("cached_tokens", told.get("prompt_cache_hit_tokens"))
+        "cached_tokens", usage.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))
     )
     return provider_answer.usage(
-        told.get("prompt_tokens"),
-        told.get("completion_tokens"),
+        usage.get("prompt_tokens"),
+        usage.get("completion_tokens"),
         cached,
         outputs.get("reasoning_tokens"),
     )
@@ -376,11 +376,11 @@ def failed(
     """The fault of the dialect's `error` object (or string), with the HTTP status it came with, or names itself."""
     error = error if isinstance(error, dict) else {"message": str(error)}
     message = cause(error)
-    told = [str(error.get(name) or "") for name in ("code", "type", "status_code", "error_type")]
+    codes = [str(error.get(name) or "") for name in ("code", "type", "status_code", "error_type")]
     number = status or next(
-        (int(word) for word in (told[2], told[0]) if word.isdigit() and len(word) == 3), 0
+        (int(word) for word in (codes[2], codes[0]) if word.isdigit() and len(word) == 3), 0
     )
-    text = " ".join([*told, message]).lower()
+    text = " ".join([*codes, message]).lower()
     kind = next(
         (kind for kind, words in WORDS.items() if any(word in text for word in words.split("|"))),
         None,
@@ -402,11 +402,11 @@ def failed(
 def explain(status: int, headers: http_call.Headers, body: bytes) -> Fault:
     """The fault of a refused request."""
     try:
-        told = records.foreign(body)
+        document = records.foreign(body)
     except ValueError:
-        told = None
-    if 300 <= status < 400 or not isinstance(told, dict):
+        document = None
+    if 300 <= status < 400 or not isinstance(document, dict):
         return http_call.refusal(
             status, headers, f"HTTP {status}: {http_call.excerpt(body)}" if body.strip() else ""
         )
-    return failed(told.get("error") or told, status, headers)
+    return failed(document.get("error") or document, status, headers)

@@ -31,39 +31,40 @@ def limit(model: str) -> str:
     return "max_completion_tokens" if reasons(model) else "max_tokens"
 
 
-def wanted(request: Record, own: bool) -> bool:
+def wanted(request: Record, vendors: bool) -> bool:
     """Whether a request goes by Responses: it says so, or its model needs it and the address is the vendor's own."""
     if "api" in request:
         return bool(request["api"] == "responses")
     import re
 
-    return own and bool(re.match(NEEDED, request["model"]))
+    return vendors and bool(re.match(NEEDED, request["model"]))
 
 
 def serve(
     doc: str,
     schema: Record,
     vendor: openai_vendor.Vendor,
-    own: Callable[[], bool],
+    is_vendors: Callable[[], bool],
     url: Callable[[str, str], str],
 ) -> NoReturn:
-    """Be a provider of both dialects, and of embeddings. own: is the address the vendor's own? url: of (verb, model),
+    """Be a provider of both dialects, and of embeddings. is_vendors: is the address the vendor's own?
+    url: of (verb, model),
     the verb as in the vendor's paths: chat/completions, responses or embeddings."""
 
     def prepare(request: Record) -> http_call.Call:
         headers = vendor.authorization()
-        if not wanted(request, own()):
+        if not wanted(request, is_vendors()):
             return chat.call(vendor, request, url("chat/completions", request["model"]))
         where, frames = url("responses", request["model"]), request.get("stream") and sse.answers
         return http_call.Call(where, headers, body(vendor, request), frames or None)
 
-    def read_whole(request: Record, said: Record) -> Record:
-        if wanted(request, own()):
-            return whole(vendor.name, said)
-        return completion.whole(vendor.name, said)
+    def read_document(request: Record, document: Record) -> Record:
+        if wanted(request, is_vendors()):
+            return parse(vendor.name, document)
+        return completion.parse(vendor.name, document)
 
     def read_stream(request: Record, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
-        if wanted(request, own()):
+        if wanted(request, is_vendors()):
             return stream(vendor.name, items)
         return completion.stream(vendor.name, items)
 
@@ -71,7 +72,7 @@ def serve(
         doc,
         schema,
         prepare=prepare,
-        whole=read_whole,
+        parse=read_document,
         stream=read_stream,
         explain=completion.explain,
         models=vendor.models,
@@ -87,7 +88,7 @@ def body(vendor: openai_vendor.Vendor, request: Record) -> Record:
     if "stop" in request:
         raise Fault("invalid_request", "stop: the Responses API has no stop sequences")
     model = request["model"]
-    items = [item for said in request["messages"] for item in _items(vendor, said)]
+    items = [item for message in request["messages"] for item in _items(vendor, message)]
     out: Record = {"model": model, "input": items, "store": False}
     if reasons(model):
         out["include"] = ["reasoning.encrypted_content"]
@@ -112,30 +113,32 @@ def _tool(tool: Record) -> Record:
     return {"type": "function", **chat.function(tool), "strict": False}
 
 
-def _items(vendor: openai_vendor.Vendor, said: Record) -> Iterator[Record]:
+def _items(vendor: openai_vendor.Vendor, message: Record) -> Iterator[Record]:
     """The items of a message: one; of an assistant's turn, its text, its calls, and its reasoning in its place."""
-    role = said["role"]
+    role = message["role"]
     if role == "tool":
-        result = {"call_id": said["tool_call_id"], "output": _content(said)}
+        result = {"call_id": message["tool_call_id"], "output": _content(message)}
         yield {"type": "function_call_output", **result}
     elif role != "assistant":
-        if said.get("name"):
+        if message.get("name"):
             raise Fault("invalid_request", f"name: the Responses API takes no names of {role}s")
-        yield {"role": role, "content": _content(said)}
-    elif kept := (provider_answer.kept(said, vendor.name) or {}).get("items"):
+        yield {"role": role, "content": _content(message)}
+    elif kept := (provider_answer.kept(message, vendor.name) or {}).get("items"):
         yield from kept
     else:
         why = "the Responses API takes text alone from the assistant"
-        if text := requests.only_text(said, why):
+        if text := requests.only_text(message, why):
             yield {"role": "assistant", "content": text}
-        for call in said.get("tool_calls") or []:
+        for call in message.get("tool_calls") or []:
             made = {"name": call["name"], "arguments": chat.arguments_text(call)}
             yield {"type": "function_call", "call_id": call["id"], **made}
 
 
-def _content(said: Record) -> str | list[Record]:
-    content = said.get("content") or ""
-    return content if isinstance(content, str) else [_part(part) for part in requests.parts(said)]
+def _content(message: Record) -> str | list[Record]:
+    content = message.get("content") or ""
+    return (
+        content if isinstance(content, str) else [_part(part) for part in requests.parts(message)]
+    )
 
 
 def _part(part: Record) -> Record:
@@ -151,16 +154,16 @@ def _part(part: Record) -> Record:
 # From the vendor's answer to ours.
 
 
-def whole(name: str, said: Record) -> Record:
+def parse(name: str, document: Record) -> Record:
     """The Answer of a whole response object."""
-    if said.get("status") == "failed" or said.get("error"):
-        raise completion.failed(said.get("error") or "the vendor says that it failed")
-    if not isinstance(said.get("output"), list):
-        raise Fault("bad_response", f"the answer has no output: {str(said)[:200]!r}")
-    return answer(name, said, said["output"])
+    if document.get("status") == "failed" or document.get("error"):
+        raise completion.failed(document.get("error") or "the vendor says that it failed")
+    if not isinstance(document.get("output"), list):
+        raise Fault("bad_response", f"the answer has no output: {str(document)[:200]!r}")
+    return answer(name, document, document["output"])
 
 
-def answer(name: str, said: Record, output: list[Record]) -> Record:
+def answer(name: str, document: Record, output: list[Record]) -> Record:
     """The Answer made of a response object and its items."""
     texts, refusals, thoughts, calls = [], [], [], []
     for item in output:
@@ -181,15 +184,15 @@ def answer(name: str, said: Record, output: list[Record]) -> Record:
     )
     return {
         "message": message,
-        "stop_reason": _stop(said, calls, refusal),
-        "usage": _counted(said.get("usage") or {}),
-        "model": said.get("model"),
+        "stop_reason": _stop(document, calls, refusal),
+        "usage": _counted(document.get("usage") or {}),
+        "model": document.get("model"),
     }
 
 
-def _stop(said: Record, calls: list[Record], refusal: str) -> str:
-    reason = (said.get("incomplete_details") or {}).get("reason")
-    if said.get("status") == "incomplete" or reason:
+def _stop(document: Record, calls: list[Record], refusal: str) -> str:
+    reason = (document.get("incomplete_details") or {}).get("reason")
+    if document.get("status") == "incomplete" or reason:
         return "content_filter" if reason == "content_filter" else "max_tokens"
     return "refusal" if refusal else "tool_use" if calls else "end_turn"
 
@@ -226,27 +229,27 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
     for event in items:
         if event.data.strip() == "[DONE]":
             break
-        said, seen = http_call.decoded(event.data, f"event {event.event!r} of the stream"), True
-        kind = said.get("type") or event.event
+        item, seen = http_call.decoded(event.data, f"event {event.event!r} of the stream"), True
+        kind = item.get("type") or event.event
         if kind in DELTAS:
-            yield {DELTAS[kind]: said.get("delta") or ""}
-        elif kind == "response.reasoning_summary_part.added" and said.get("summary_index"):
+            yield {DELTAS[kind]: item.get("delta") or ""}
+        elif kind == "response.reasoning_summary_part.added" and item.get("summary_index"):
             yield {"thinking": "\n\n"}
         elif kind == "response.output_item.done":
-            output[said.get("output_index", len(output))] = said["item"]
+            output[item.get("output_index", len(output))] = item["item"]
         elif kind == "error":
-            raise completion.failed(said.get("error") or said)
+            raise completion.failed(item.get("error") or item)
         elif kind in ENDS:
-            final = said.get("response") or {}
+            final = item.get("response") or {}
             made = final.get("output") or [output[i] for i in sorted(output)]
-            return whole(name, {**final, "output": made})
+            return parse(name, {**final, "output": made})
     if seen:
         raise Fault("network", "the stream broke off before its end")
     raise Fault("bad_response", "the stream is empty")
 
 
-def _counted(told: Record) -> Record:
-    cached = (told.get("input_tokens_details") or {}).get("cached_tokens")
-    reasoning = (told.get("output_tokens_details") or {}).get("reasoning_tokens")
-    counts = told.get("input_tokens"), told.get("output_tokens")
+def _counted(usage: Record) -> Record:
+    cached = (usage.get("input_tokens_details") or {}).get("cached_tokens")
+    reasoning = (usage.get("output_tokens_details") or {}).get("reasoning_tokens")
+    counts = usage.get("input_tokens"), usage.get("output_tokens")
     return provider_answer.usage(*counts, cached, reasoning)

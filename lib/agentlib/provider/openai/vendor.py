@@ -51,7 +51,7 @@ class Vendor:
         base = http_call.base(os.environ.get(self.base_variable) or self.base, self.base_variable)
         return base.removesuffix(self.prefix) + self.prefix
 
-    def own(self) -> bool:
+    def is_vendors(self) -> bool:
         """Whether it is the vendor's own service that is spoken to."""
         return self.address() == self.base + self.prefix
 

@@ -52,17 +52,17 @@ class Ward:
         try:
             self._orders.settimeout(PATIENCE)
             self._orders.send(marshal.dumps(cell.setup()))
-            said, fds, _, _ = socket.recv_fds(self._orders, PACKET, 1)
+            packet, fds, _, _ = socket.recv_fds(self._orders, PACKET, 1)
             for one in fds:
                 os.set_inheritable(one, False)
                 self._table.append(one)
-            if why := marshal.loads(said):
+            if why := marshal.loads(packet):
                 raise OSError(why)
             if walled:
                 self._try(cell)
                 mounted = self._mounted()
-                shown = (os.fsencode(path) for path, _ in cell.view.ordered())
-                self._mounts = {path for path in shown if path in mounted}
+                view = (os.fsencode(path) for path, _ in cell.view.ordered())
+                self._mounts = {path for path in view if path in mounted}
         except (OSError, EOFError) as bad:
             self.close()
             lines = os.pread(complaints, 2000, 0).decode("utf-8", "replace").strip().splitlines()
@@ -96,14 +96,14 @@ class Ward:
         """Whether it has no cells."""
         return self._cells == 0
 
-    def begin(self, cell: Cell, *given: int) -> Ordered:
+    def begin(self, cell: Cell, *files: int) -> Ordered:
         """Start the cell's tool with these descriptors. BrokenPipeError: there is no warden any more."""
         if cell.way == "bubblewrap" and cell.view.listed and cell.view.writable:
             cell.take(self._place(cell))
             cell.over = partial(self._back, cell.version)
         with self._lock:
             drop, self._drop = self._drop, []
-        return self._start(cell, {**cell.order(), "drop": drop}, *given)
+        return self._start(cell, {**cell.order(), "drop": drop}, *files)
 
     def _place(self, cell: Cell) -> str:
         """A clean place for changes whose overlay stands and has this list; '' where there is none."""
@@ -127,11 +127,11 @@ class Ward:
         self._drop.append(os.path.basename(place))
         scratch.clear(place)
 
-    def _start(self, cell: Cell, order: dict[str, Any], *given: int) -> Ordered:
-        given = (*given, *([cell.listed] if cell.listed >= 0 else []))
+    def _start(self, cell: Cell, order: dict[str, Any], *files: int) -> Ordered:
+        files = (*files, *([cell.listed] if cell.listed >= 0 else []))
         self._count(1)
         try:
-            return Ordered(self._orders, order, given, lambda: self._count(-1))
+            return Ordered(self._orders, order, files, lambda: self._count(-1))
         except OSError:
             self._count(-1)
             raise

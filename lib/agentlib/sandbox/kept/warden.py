@@ -101,7 +101,7 @@ class Warden(Server):
         os.close(folder)
         os.close(place)
 
-    def inhabit(self, order: dict[str, Any], given: list[int]) -> None:
+    def inhabit(self, order: dict[str, Any], files: list[int]) -> None:
         """Be the first process of a cell: furnish it, start the tool, and end with it."""
         os.setsid()
         self.refill(order["changes"])
@@ -113,7 +113,7 @@ class Warden(Server):
         limits.impose(order["limits"], order["limits"]["processes"])
         self.filter()
         signal.signal(signal.SIGTERM, lambda *_: os.kill(-1, signal.SIGTERM))
-        actions = [(os.POSIX_SPAWN_DUP2, one, n) for n, one in enumerate(given[:3])]
+        actions = [(os.POSIX_SPAWN_DUP2, one, n) for n, one in enumerate(files[:3])]
         tool = os.posix_spawn(
             order["argv"][0],
             order["argv"],
@@ -152,11 +152,11 @@ def alone(order: dict[str, Any], files: list[int]) -> int:
 
 def refiller(view: View) -> Callable[..., None]:
     """A function that makes a cell's own mounts: fresh empty places, the overlay, and what the view shows in them."""
-    own = {path for path, action, _ in view if action}
-    steps = [step for step in view if step[1] or above(step[0], view) in own]
+    spaces = {path for path, action, _ in view if action}
+    steps = [step for step in view if step[1] or above(step[0], view) in spaces]
 
     def refill(changes: str) -> None:
-        held = {
+        kept = {
             path: os.open(f"{READY}/{changes}" if action else path, os.O_PATH | os.O_CLOEXEC)
             for path, action, _ in steps
             if action != EMPTY
@@ -166,8 +166,8 @@ def refiller(view: View) -> Callable[..., None]:
                 os.makedirs(path, exist_ok=True)
                 mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEVICES, f"mode=755,size={size}")
                 continue
-            place(path, os.path.isdir(f"/proc/self/fd/{held[path]}"))
-            mount(f"/proc/self/fd/{held[path]}", path, None, BIND | RECURSIVE)
+            place(path, os.path.isdir(f"/proc/self/fd/{kept[path]}"))
+            mount(f"/proc/self/fd/{kept[path]}", path, None, BIND | RECURSIVE)
         mount(
             "devpts",
             "/dev/pts",

@@ -29,7 +29,7 @@ class Wards:
         self._why = "its warden has ended"  # why there is none
         self._lock = threading.Lock()
 
-    def begin(self, cell: Cell, *given: int) -> Child | None:
+    def begin(self, cell: Cell, *files: int) -> Child | None:
         """Start the cell's tool in a kept sandbox; None where it needs one of its own. OSError: it cannot start.
 
         Fault tool_denied where it can have none: a working folder is seen through an overlay, which a warden makes.
@@ -41,7 +41,7 @@ class Wards:
             ward = self._ward(key, cell)
             try:
                 if ward:
-                    return ward.begin(cell, *given)
+                    return ward.begin(cell, *files)
             except BrokenPipeError:
                 self._give_up(key, ward)
         if cell.way == "bubblewrap" and cell.view.listed:
