@@ -113,3 +113,23 @@ def test_a_name_tells_a_secret() -> None:
     assert [name for name in plain.split() if environment.secret(name)] == []
     assert environment.secret("DATABASE_URL", "postgres://me:p@ss@db/x")
     assert not environment.secret("DATABASE_URL", "postgres://db:5432/x")
+
+
+@pytest.mark.parametrize("word", ["ollama", "lm-studio", "not-needed", "sk-no-key-required", "k1"])
+def test_a_placeholder_is_no_secret(word: str) -> None:
+    assert not keys.is_secret(word)
+
+
+@pytest.mark.parametrize(
+    "word", ["sk-planted-key", "key-5ecre7", "AbCdEfGhIj", "abcdefghijklmnopqrstuvwxyz"]
+)
+def test_what_looks_like_a_key_is_one(word: str) -> None:
+    assert keys.is_secret(word)
+
+
+def test_the_end_of_a_text_that_may_begin_a_secret_is_parted_from_it() -> None:
+    hidden = {b"sk-secret1"}
+    assert keys.parted("your key is sk-se", hidden) == ("your key is ", "sk-se")
+    assert keys.parted("ask", hidden) == ("a", "sk")
+    assert keys.parted("none", hidden) == ("none", "")
+    assert keys.parted("it is sk-secret1", hidden) == ("it is sk-secret1", "")

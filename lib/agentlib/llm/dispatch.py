@@ -170,6 +170,18 @@ class Dispatch:
     def heard_delta(self, call: Call, record: Record, raw: bytes | None) -> None:
         """A delta."""
         self._started()
+        for kind in ("text", "thinking"):
+            text = record.get(kind)
+            if isinstance(text, str) and text and self.out.secrets:
+                before = call.tails.pop(kind, "")
+                text, tail = keys.parted(before + text, self.out.secrets)
+                if tail:
+                    call.tails[kind] = tail
+                if before or tail:
+                    record, raw = {**record, kind: text}, None
+        self._pass_on(call, record, raw)
+
+    def _pass_on(self, call: Call, record: Record, raw: bytes | None) -> None:
         if call.kept:
             call.deltas.append(record)
         if self.sink.delta(call, record, raw):
@@ -183,6 +195,9 @@ class Dispatch:
         """A `response` or `embedding`."""
         self._started()
         assert call.target
+        for kind, tail in call.tails.items():  # it was the beginning of no secret
+            self._pass_on(call, {"type": "delta", "id": call.id, kind: tail}, None)
+        call.tails.clear()
         if "provider" not in record:
             record["provider"], raw = call.target.provider.name, None
         for budget in self.limits.budgets:
@@ -209,6 +224,7 @@ class Dispatch:
                 return False
             pause, call.at, call.tries = 0.0, call.at + 1, 0
         call.deltas.clear()
+        call.tails.clear()
         self.loop.at(now + pause, lambda: self._go(call))
         return True
 

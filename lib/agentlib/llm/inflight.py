@@ -30,6 +30,7 @@ class Call:
         # where its answer is to be kept, and as what request
         self.kept: dict[Recorder | Cache, Record] = {}
         self.deltas: list[Record] = []  # for that
+        self.tails: dict[str, str] = {}  # ends of its text and thinking that may begin a secret
         self.target: Target | None = None  # where it was sent last
 
     @property

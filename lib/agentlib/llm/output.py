@@ -97,7 +97,7 @@ class Whole:
         """By the kind of the error; 1 where the answer is not whole."""
         if self.record["type"] == "error":
             return KINDS.get(str(self.record.get("kind")), 100)
-        return 1 if self.record.get("stop_reason") in CUT else 0
+        return 1 if self.record.get("stop_reason") in CUT or is_empty(self.record) else 0
 
 
 class Text(Whole):
@@ -131,6 +131,11 @@ class Text(Whole):
             )
         if why := CUT.get(str(self.record.get("stop_reason"))):
             stderr.warn(why)
+        content = self.record["message"].get("content")
+        if isinstance(content, list) and any(part.get("type") == "image" for part in content):
+            stderr.warn("the answer holds a picture: --json shows it")
+        if is_empty(self.record):
+            stderr.warn("the model's answer is empty")
         return super().status()
 
     def _say(self, text: str) -> bool:
@@ -138,6 +143,14 @@ class Text(Whole):
             self._last = text[-1]
             self.out.put(text.encode("utf-8", "replace"))
         return bool(text)
+
+
+def is_empty(record: Record) -> bool:
+    """Whether a `response` holds nothing: no text, no call, no picture."""
+    message = record.get("message")
+    return (
+        isinstance(message, dict) and not message.get("content") and not message.get("tool_calls")
+    )
 
 
 def error_text(error: Record) -> str:

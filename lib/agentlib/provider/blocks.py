@@ -34,6 +34,10 @@ class Turn:
         if text:
             self.parts.append({"type": "thinking", "thinking": text})
 
+    def image(self, media_type: str, data: str) -> None:
+        """A picture that the model made."""
+        self.parts.append({"type": "image", "media_type": media_type, "data": data})
+
     def call(self, call: Record, more: Record | None = None) -> None:
         """A call of a tool, as `provider.tool_call` makes it."""
         self.calls.append(call)

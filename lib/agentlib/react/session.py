@@ -100,9 +100,11 @@ class Session:
         )
         while self.engine:
             self.engine.turn()
-        error = (self.result or {}).get("error")
-        status = KINDS.get(error["kind"], 100) if error else 0
-        return 1 if not status and self.file and self.file.failed else status
+        result = self.result or {}
+        error = result.get("error")
+        if error:
+            return KINDS.get(error["kind"], 100)
+        return 1 if not result.get("output") or self.file and self.file.failed else 0
 
     def setting(self, config: Record) -> Setting:
         """What all runs share: an option goes before a `config` record."""
@@ -163,6 +165,8 @@ class Session:
             text = text if error or not options.field else _fields(text, options.field)
             end = "" if not text or text.endswith("\n") else "\n"
             records.put((text + end).encode("utf-8", "replace"))
+        if not error and not result.get("output") and not result.get("incomplete"):
+            stderr.say(f"{options.name or stderr.program()}: the model's answer is empty")
         if error and error["kind"] != "interrupted" and not options.quiet:
             stderr.say(f"{options.name or stderr.program()}: {error['message']}")
 
