@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentlib.faults import Fault
-from agentlib.tool.arithmetic import shown, value
+from agentlib.tool.arithmetic import text as shown
+from agentlib.tool.arithmetic import value
 
 whole = st.integers(-999, 999).map(lambda n: f"({n})" if n < 0 else str(n))
 expressions = st.recursive(

@@ -176,8 +176,8 @@ def is_secret(word: str) -> bool:
 def parted(text: str, hidden: Iterable[bytes]) -> tuple[str, str]:
     """(the text, its end that may be the beginning of a secret)."""
     most = 0
-    for secret in hidden:
-        word = secret.decode("utf-8", "replace")
+    for data in hidden:
+        word = data.decode("utf-8", "replace")
         for length in range(min(len(word) - 1, len(text)), most, -1):
             if text.endswith(word[:length]):
                 most = length

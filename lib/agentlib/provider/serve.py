@@ -16,7 +16,7 @@ A vendor that makes embeddings gives two more, for `embed` records (see openai/e
     embed(record) -> Call           the vendor's request
     vectors(record, body) -> Made   reads the JSON object of the answer: `vectors`, `usage`, and `model` where told
 
-The runtime (worker.py) sees to the rest: one final record a request, bounds of time, ids, costs, and no key in a message.
+The runtime (worker.py) sees to the rest: one final record a request, bounds of time, ids, costs, no key in a message.
 """
 
 from __future__ import annotations
