@@ -8,7 +8,7 @@ load helper
 @test "runs at intervals, the first at once, and ends with the status of the last" {
     run -3 agent-every 0.2s --count 3 -- sh -c 'date +%s%N >>log; exit 3'
     equal 3 "$(wc -l <log)"
-    [ $(($(tail -1 log) - $(head -1 log))) -ge 390000000 ]
+    [ $(($(tail -1 log) - $(head -1 log))) -ge 250000000 ] # a busy machine may delay the first of them
 }
 
 @test "a run that is too long delays the next: no two at once" {

@@ -41,12 +41,13 @@ kinds() { jq -r 'select(.role == "tool") | .error.kind // "none"' <<<"$output"; 
     ((SECONDS - began < 3))
 }
 
-# started ARGUMENT...: agent-react in the background, once its tool has made the file `begun`; sets PID.
+# started ARGUMENT...: agent-react in the background, once its tool sleeps; sets PID. What a tool makes is in the working
+# folder when its call has ended, so no file can tell.
 started() {
     agent-react "$@" <tools.jsonl >out 2>err 3>&- &
     PID=$!
     for _ in {1..100}; do
-        [[ -e begun ]] && return
+        pgrep -fx 'sleep 75[0-9][0-9]' >/dev/null && return
         sleep 0.05
     done
     return 1
@@ -63,7 +64,7 @@ tree_gone() {
 
 @test "kill -9 of agent-react leaves no tool running" {
     scripted
-    tool worker 'touch begun; sleep 7531 & sleep 7531' '{}'
+    tool worker 'sleep 7531 & sleep 7531' '{}'
     started --allow worker 'worker {}'
     kill -9 "$PID"
     tree_gone 'sleep 7531'
@@ -81,7 +82,7 @@ below() {
 @test "kill -9 of agent-react leaves nothing of a sandbox that is kept up" {
     scripted
     tool quick 'echo quick' '{}'
-    tool worker 'touch begun; sleep 7550 & sleep 7550' '{}'
+    tool worker 'sleep 7550 & sleep 7550' '{}'
     started --allow all $'quick {"n":1}\nquick {"n":2}\nquick {"n":3}\nworker {}'
     local all
     all=$(below "$PID")
@@ -103,7 +104,7 @@ below() {
 
 @test "kill -9 of an agent ends the agents that it called, and their tools" {
     scripted
-    tool worker 'touch begun; sleep 7535' '{}'
+    tool worker 'sleep 7535' '{}'
     mv tools.jsonl inner.jsonl
     cat >inner <<'SH'
 #!/bin/bash
@@ -123,7 +124,7 @@ SH
 
 @test "SIGTERM ends the tools, gives one result record, status 143" {
     scripted
-    tool worker 'touch begun; sleep 7532' '{}'
+    tool worker 'sleep 7532' '{}'
     started --json --allow worker 'worker {}'
     kill -TERM "$PID"
     status=0
@@ -154,7 +155,7 @@ PY
 
 @test "Ctrl-C ends the tools, gives one result record, status 130, in a moment" {
     scripted
-    tool worker 'touch begun; sleep 7533' '{}'
+    tool worker 'sleep 7533' '{}'
     interrupted 'worker {}'
     tree_gone 'sleep 7533'
 }
@@ -162,7 +163,7 @@ PY
 @test "Ctrl-C ends a tool in a sandbox that is kept up as well" {
     scripted
     tool quick 'echo quick' '{}'
-    tool worker 'touch begun; sleep 7548 & sleep 7548' '{}'
+    tool worker 'sleep 7548 & sleep 7548' '{}'
     interrupted $'quick {"n":1}\nquick {"n":2}\nquick {"n":3}\nworker {}'
     tree_gone 'sleep 7548'
 }

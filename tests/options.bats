@@ -86,7 +86,7 @@ END
     model 'def reply(body):
     return "seen " + " ".join(word for word in ("cores: ", "free is not installed") if word in str(body))'
     mkdir few
-    for name in bash env dirname readlink nproc python3 cat head tail timeout basename sh; do ln -s "$(command -v "$name")" few/; done
+    for name in bash env dirname realpath nproc python3 cat head tail timeout basename sh; do ln -s "$(command -v "$name")" few/; done
     printf '#!/bin/sh\nexit 3\n' >few/df
     chmod +x few/df
     run -0 --separate-stderr env PATH="$PWD/few" "$ROOT/bin/monitor-agent" </dev/null

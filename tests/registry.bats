@@ -352,7 +352,7 @@ plain: do plain things, don't --worry (man)" \
     has "$stderr" "5 deep already"
     tool call_agent '{"name":"bad","input":"x"}' --allow bad
     equal 1 "$status"
-    has "$stderr" "bad failed, with status 3."
+    has "$stderr" "bad failed: ended with status 3."
     has "$stderr" "bad: no luck"
     tool call_agent '{"name":"flood","input":"x"}' --allow flood
     equal "1 " "$status $output"
