@@ -11,6 +11,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from agentlib import cli
 from agentlib.faults import Fault
 from agentlib.process import run
 from agentlib.sandbox import cell as sandbox_cell
@@ -64,4 +65,4 @@ def waited(child):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    cli.end(main(sys.argv[1:]))

@@ -55,6 +55,12 @@ ended() {
     has "$(cat tools/change)" agent-schema
 }
 
+@test "nothing of a run's sandboxes is left on disk" {
+    tool change 'echo x >made' "$CHANGES"
+    react --allow change 'change {}'
+    [[ -e made && -z $(find "$HOME" -name "agent-changes-*") ]]
+}
+
 @test "deny beats allow" {
     tool change 'echo x >made' "$CHANGES"
     react --deny 'ch*' --allow all --allow change:off --events 'change {}'

@@ -57,6 +57,10 @@ SECRETS = {
     "settings.yaml": "token: ghp_0123456789abcdefghijABCDEFGHIJ012345 DECOY",
     ".kube/config": "DECOY",
     "node_modules/b/server.pem": KEY,
+    "saved-by-an-editor": "\ufeff" + KEY,
+    "project-12ab.json": r'{"private_key": "-----BEGIN PRIVATE KEY-----\nMII'
+    + "A" * 60
+    + r'\nDECOY\n"}',
 }
 
 
@@ -225,6 +229,7 @@ def test_git_works_and_what_it_runs_later_stays_as_it_is(place):
     git(place, "config", "alias.x", "!scripts/x.sh")
     write(place.work / "scripts" / "x.sh", "mine")
     write(place.work / "a.txt", "a\n")
+    (place.work / ".git").chmod(0o2775)
     own(place)
     ran = place.shell(
         "work",
@@ -236,6 +241,7 @@ def test_git_works_and_what_it_runs_later_stays_as_it_is(place):
         git worktree add -q ../wt 2>/dev/null; mkdir -p .git/worktrees/w; echo evil >.git/worktrees/w/commondir""",
     )
     assert git(place, "log", "--format=%s", "other") == "one\n", ran.stderr
+    assert (place.work / ".git").stat().st_mode & 0o7777 == 0o2775
     assert git(place, "status", "--short") in (
         "",
         "?? half/\n?? sub/\n?? bare/\n",

@@ -16,6 +16,8 @@ Schema = dict[str, Any]
 
 Told = Schema | Sequence[Schema]
 
+_last: list[Callable[[], object]] = []
+
 
 def headline(doc: str) -> tuple[str, str]:
     """(name, purpose) of a program from line two of its file, `name - purpose`."""
@@ -195,8 +197,14 @@ def _describe(answer: Told) -> int:
     return 0
 
 
+def at_end(do: Callable[[], object]) -> None:
+    """Do this when the program ends."""
+    _last.append(do)
+
+
 def end(status: int) -> NoReturn:
-    """Leave at once with this status, without exit handlers; what was printed goes out first, or its loss is told."""
+    """Leave at once with this status, without exit handlers but at_end's; what was printed goes out first, or its loss
+    is told."""
     closed = 128 + signal.SIGPIPE
     try:
         if status != closed:
@@ -209,6 +217,8 @@ def end(status: int) -> NoReturn:
         if status == 0:
             warn(f"standard output: {bad.strerror}")
             status = 111
+    while _last:
+        _last.pop()()
     if status == closed:  # end as the shell expects of a writer without reader
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)

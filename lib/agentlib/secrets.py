@@ -27,7 +27,7 @@ SETTINGS = (
     "*.json *.y*ml *.toml *.ini *.cfg *.conf *.config *.properties *.tfvars *.xml *.txt".split()
 )
 KEY = re.compile(  # a file that begins with a private key, or has one in it
-    rb"\A\s*(?:-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-|AGE-SECRET-KEY-1)"
+    rb"\A(?:\xef\xbb\xbf)?\s*(?:-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-|AGE-SECRET-KEY-1)"
     rb"|^\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----\s*\n(?:[\w-]+: .*\n)*\s*[A-Za-z0-9+/=]{40,}\s*$",
     re.M,
 )
@@ -35,6 +35,7 @@ TOKEN = re.compile(
     rb"\b(?:gh[opsur]_[A-Za-z0-9]{36}|github_pat_\w{50,}|glpat-[\w-]{20}|(?:AKIA|ASIA)[0-9A-Z]{16}"
     rb"|xox[abeprs]-[\w-]{20,}|AIza[\w-]{35}|sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}|sk_live_\w{24,}|npm_[A-Za-z0-9]{36}"
     rb"|hf_[A-Za-z0-9]{30,})\b"
+    rb"|-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:\\r|\\n|\s)+[A-Za-z0-9+/=]{40}"  # in a string, as JSON writes it
 )
 
 

@@ -244,6 +244,7 @@ def _both_folders(at: At, name: str) -> bool:
     try:
         return not _opaque(fd)
     finally:
+        os.fchmod(fd, stat.S_IMODE(new.st_mode))
         os.close(fd)
 
 

@@ -6,12 +6,11 @@ removed by the next.
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import os
 import time
 
-from agentlib import paths
+from agentlib import cli, paths
 from agentlib.faults import Fault
 from agentlib.sandbox.host import inside
 from agentlib.sandbox.overlay import CHANGES, NOTHING, WORK
@@ -75,7 +74,7 @@ def _made(folder: str, device: int) -> str:
     os.mkdir(made, 0o700)
     fcntl.flock(os.open(made, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)  # for as long as we live
     os.mkdir(f"{made}/{NOTHING}", 0o700)
-    atexit.register(clear, made)
+    cli.at_end(lambda: clear(made))
     return made
 
 
