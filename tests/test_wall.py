@@ -256,6 +256,30 @@ def test_git_works_and_what_it_runs_later_stays_as_it_is(place):
     assert (place.work / "scripts" / "x.sh").read_text() == "mine"
 
 
+def test_what_settings_of_git_name_stays_in_quotes_and_as_a_command_s_argument_too(place):
+    git(place, "init", "-q")
+    for key, value in {
+        "core.hooksPath": "my hooks",
+        "core.pager": '"the pager"/show -R',
+        "alias.watch": "!'a b/watch.sh' -x",
+        "alias.build": "!cd src && sh scripts/build.sh",
+        "alias.all": "!f() { make; }; f",
+    }.items():
+        git(place, "config", key, value)
+    write(place.work / "scripts" / "build.sh", "mine")
+    write(place.work / "src" / "a.c", "a")
+    own(place)
+    ran = place.shell(
+        "work",
+        """mkdir -p "my hooks" "the pager" "a b"; echo evil >"my hooks/pre-commit"; echo evil >"the pager/show"
+        echo evil >"a b/watch.sh"; echo evil >scripts/build.sh; echo good >src/a.c; echo good >made; git add made""",
+    )
+    assert sum("a tool may not" in line for line in ran.stderr.splitlines()) == 4, ran.stderr
+    assert "evil" not in snapshot(place.work, "latin-1").values()
+    assert (place.work / "src" / "a.c").read_text() == "good\n"
+    assert git(place, "ls-files") == "made\n"
+
+
 def test_a_repository_that_is_there_cannot_be_removed_moved_or_replaced(place):
     for name in (".", "sub", "deep/er"):
         (place.work / name).mkdir(parents=True, exist_ok=True)

@@ -23,8 +23,8 @@ SHELL = frozenset(
     " .tcshrc .login .inputrc .gitconfig .ssh .config .local .vimrc .tmux.conf .pam_environment .xprofile .xinitrc"
     " .xsession .npmrc".split()
 )  # where the folder is a home
-# a line of git's settings whose value is a path: a program to run, a folder of hooks, more settings
-SETTING = re.compile(r"^\s*([\w.-]+)\s*=\s*\"?!?([^\s\";]+)", re.M)
+# a line of git's settings, whose value may be or hold a path: a program to run, a folder of hooks, more settings
+SETTING = re.compile(r"^\s*([\w.-]+)\s*=\s*(\S.*)$", re.M)
 NO_PATH = frozenset("worktree url merge remote fetch push name email signingkey".split())
 SETTINGS = 1 << 20  # bytes of them that are read
 
@@ -69,13 +69,25 @@ def programs(folder: str, repositories: Iterable[str]) -> set[str]:
     for file in files:
         bases = (folder, os.path.dirname(file), os.path.dirname(os.path.dirname(file)))
         for key, value in SETTING.findall(_text(file)):
-            sure = "/" in value or key.casefold() == "hookspath"  # it may yet be made
+            hooks = key.casefold() == "hookspath"
             for base in bases if key.casefold() not in NO_PATH else ():
-                path = os.path.normpath(os.path.join(base, os.path.expanduser(value)))
-                for one in {path, os.path.realpath(path)}:
-                    if one != folder and inside(one, folder) and (sure or os.path.exists(one)):
-                        found.add(one)
+                for number, named in enumerate(_paths(value)):
+                    path = os.path.normpath(os.path.join(base, os.path.expanduser(named)))
+                    sure = "/" in named or hooks and number == 0  # it may yet be made
+                    if number > 1 and os.path.isdir(path):
+                        continue  # where a command works
+                    for one in {path, os.path.realpath(path)}:
+                        if one != folder and inside(one, folder) and (sure or os.path.exists(one)):
+                            found.add(one)
     return found
+
+
+def _paths(value: str) -> list[str]:
+    """What of a value may be a path: all of it, and its words, for it may be a command."""
+    value = re.sub(r'(?<!\\)"', "", value).replace("\\", "").lstrip("!").strip()
+    words = re.findall(r"(?:'[^']*'|\"[^\"]*\"|[^\s;&|()'\"])+", value)
+    found = [re.sub("[\"']", "", one) for one in (value, *words)]
+    return [one for one in found if one.strip("./")]
 
 
 def _text(path: str) -> str:
