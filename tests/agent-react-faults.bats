@@ -135,13 +135,13 @@ SH
     tree_gone 'sleep 7532'
 }
 
-# interrupted REQUEST: agent-react gets a Ctrl-C once its tool has made the file `begun`.
+# interrupted REQUEST: agent-react gets a Ctrl-C once its tool sleeps.
 interrupted() {
     python3 - "$1" <<'PY'
 import json, os, signal, subprocess, sys, time
 argv = ["agent-react", "--json", "--max-iterations", "0", "--allow", "all", sys.argv[1]]
 child = subprocess.Popen(argv, stdin=open("tools.jsonl"), stdout=subprocess.PIPE)
-while not os.path.exists("begun"):
+while subprocess.run(["pgrep", "-fx", "sleep 75[0-9][0-9]"], stdout=subprocess.DEVNULL).returncode:
     time.sleep(0.02)
 began = time.monotonic()
 child.send_signal(signal.SIGINT)
