@@ -443,3 +443,26 @@ SH
     equal timeout "$(jq -r .error.kind <<<"$output")"
     ((SECONDS - began < 4))
 }
+
+@test "the sandbox for a first call is put up beside the first request; a run that ends without a call leaves nothing" {
+    command -v bwrap >/dev/null || skip "bubblewrap is not installed"
+    scripted --latency 5
+    tool three 'echo 3'
+    for signal in TERM INT; do
+        python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.execvp(sys.argv[1], sys.argv[1:])' agent-react go <tools.jsonl >out 2>err &
+        pid=$!
+        for _ in {1..40}; do
+            below=$(pgrep -f "bind $HOME/.cache.*warden.py" || :)
+            [[ $below ]] && break
+            sleep 0.1
+        done
+        [[ $below ]]
+        kill -"$signal" $pid
+        wait $pid || :
+        equal "" "$(cat out err)"
+        equal "" "$(find "$HOME/.cache" -name 'agent-changes-*')"
+        equal "" "$(pgrep -f "bind $HOME/.cache.*warden.py")"
+    done
+}

@@ -174,3 +174,27 @@ def test_a_failure_of_work_is_its_answer() -> None:
     Workers(events).submit("k", lambda: 1 / 0)
     key, bad = events.get(timeout=5)
     assert key == "k" and isinstance(bad, ZeroDivisionError)
+
+
+def test_what_is_to_be_done_beside_the_first_request_is_done_once_and_harms_nobody() -> None:
+    done: list[int] = []
+
+    def beside() -> None:
+        done.append(1)
+        raise OSError("no sandbox")
+
+    def steps() -> Any:
+        yield Ask({})
+        yield Ask({})
+        return {"output": "done"}
+
+    made, model, results = started()
+    made.beside = beside
+    made.start(FakeRun(steps), results.append)  # type: ignore[arg-type]
+    for _ in range(2):
+        model.events.put((model.asked[-1][1], {"type": "response"}))
+        while len(model.asked) < 2 and made:
+            made.turn()
+    while made:
+        made.turn()
+    assert done == [1] and results == [{"output": "done"}]

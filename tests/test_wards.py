@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentlib import paths
 from agentlib.faults import Fault
+from agentlib.invoke.runner import Runner
+from agentlib.invoke.toolset import Tools
+from agentlib.policy.rules import Policy, Rule
+from agentlib.process.run import Leash
 from agentlib.process.supervised import KILLED
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox.kept import warden, wards
@@ -125,3 +130,63 @@ def test_a_program_that_cannot_be_started_is_told(
         child = rooms.begin(cell, 0, 1, 2)
         assert child and child.reap() == 126
     assert "odd" in capfd.readouterr().err
+
+
+def tools(folder: Path, **policy: Any) -> tuple[Tools, Runner]:
+    """Two tools, of which none may run that writes without consent."""
+    runner = Runner(10.0, 1)
+    made = Tools(Policy(**policy), runner)
+    for name, notes in (("writes", {}), ("reads", {"readOnlyHint": True})):
+        program = folder / name
+        program.write_text("#!/bin/sh\necho done\n")
+        program.chmod(0o755)
+        record = {"type": "tool", "name": name, "command": [str(program)], "annotations": notes}
+        made.add({**record, "inputSchema": {"type": "object"}})
+    return made, runner
+
+
+def test_a_sandbox_that_is_prepared_is_the_first_calls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made, runner = tools(tmp_path)
+    try:
+        made.prepare()
+        prepared = list(runner._wards._kept.values())
+        assert len(prepared) == 1 and prepared[0]
+        call = {"name": "reads", "id": "1", "arguments": {}}
+        assert made.perform(call, Leash())["content"] == "done\n"
+        assert list(runner._wards._kept.values()) == prepared
+    finally:
+        runner.close(0.0)
+    assert prepared[0]._child.ended(0)
+
+
+@pytest.mark.parametrize(
+    "policy", ({"sandbox": "off"}, {"rules": [Rule(("*",), verdict="deny")]}), ids=("off", "denied")
+)
+def test_no_sandbox_is_prepared_that_no_call_would_have(
+    policy: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made, runner = tools(tmp_path, **policy)
+    made.prepare()
+    assert not runner._wards._kept
+    runner.close(0.0)
+
+
+def test_none_is_prepared_once_the_run_has_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made, runner = tools(tmp_path)
+    runner.close(0.0)
+    made.prepare()
+    assert not runner._wards._kept
+
+
+def test_a_call_that_was_never_started_leaves_what_is_guarded(tmp_path: Path) -> None:
+    (tmp_path / "AGENTS.md").write_text("mine")
+    with sandbox_cell.Cell(["/bin/true"], "work", str(tmp_path), env={"PATH": os.defpath}) as cell:
+        pass
+    assert not cell.removed and os.listdir(tmp_path) == ["AGENTS.md"]

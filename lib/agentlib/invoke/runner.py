@@ -37,6 +37,7 @@ class Runner:
         self._timeout, self._depth = timeout, depth
         self._coprocesses: dict[tuple[str, ...], tuple[Coprocess, Cell]] = {}
         self._wards = Wards()
+        self._preparing, self._closed = threading.Lock(), False
         self._lock = threading.Lock()
         self._count = 0
 
@@ -67,8 +68,17 @@ class Runner:
         _check_outcome(tool, outcome, limit)
         return render(outcome.out) + notes
 
+    def prepare(self, tool: Tool, granted: Decision) -> None:
+        """Put up the sandbox that a call of this tool would have. Faults: as of a call."""
+        with self._preparing:
+            if not self._closed:
+                with self._cell(tool, [], granted) as cell:
+                    self._wards.put_up(cell)
+
     def close(self, grace: float) -> None:
         """End the coprocesses, and the sandboxes that are kept up."""
+        with self._preparing:
+            self._closed = True
         for coprocess, cell in self._coprocesses.values():
             coprocess.close(grace)
             cell.close()

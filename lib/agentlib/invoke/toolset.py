@@ -64,6 +64,19 @@ class Tools:
         message["duration_ms"] = round((time.monotonic() - began) * 1000)
         return self._guarded(call, lambda: hook("after_tool", message))
 
+    def prepare(self) -> None:
+        """Put up the sandbox that a first call will probably want, before it comes: the first that a tool can have."""
+        for tool in list(self.table.values()):
+            if isinstance(tool.record.get("sandbox"), dict):
+                continue  # it wants folders of its own, and sees what others do not
+            granted = self._policy.decide(tool.record, {}, tool.origin, ask=False)
+            if granted.verdict == "allow" and granted.profile != "off":
+                network = "net" in granted.profile
+                only = granted._replace(profile="read+net" if network else "read")
+                self._runner.prepare(tool, only)
+                tool.validator = tool.validator or Validator(tool.schema)  # takes 10 ms to load
+                return
+
     def _guarded(self, call: dict[str, Any], work: Callable[[], Record]) -> Record:
         try:
             return work()

@@ -70,12 +70,18 @@ class Policy:
         return decision
 
     def decide(
-        self, tool: Record, arguments: Any, origin: str = OTHER, called: bool = False
+        self,
+        tool: Record,
+        arguments: Any,
+        origin: str = OTHER,
+        called: bool = False,
+        ask: bool = True,
     ) -> Decision:
         """The verdict on one call of a `tool` record; asks the person where a rule or --ask says so.
 
         origin: whose agent it is; the suite's and the user's start without a sandbox. called: a plan, or call_agent,
         which was allowed, gives the agent its work: then the suite's and the user's agents need no further consent.
+        ask: without, as if the person had said yes.
         """
         trusted = origin != OTHER
         rules = [rule for rule in self.rules if _matches(rule, tool, arguments)]
@@ -93,7 +99,7 @@ class Policy:
         if allowed and not must_ask and not refusal:
             return decision
         if must_ask or self.ask:
-            return self._ask(tool, arguments, decision, must_ask)
+            return self._ask(tool, arguments, decision, must_ask) if ask else decision
         refusal = refusal or f"the user has not allowed it (--allow {tool['name']})"
         return decision._replace(verdict="deny", reason=refusal)
 

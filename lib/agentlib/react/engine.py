@@ -90,6 +90,7 @@ class Engine:
     def __init__(self, model: Model, events: queue.SimpleQueue[Any], timeout: float | None) -> None:
         self._model, self._events, self._timeout = model, events, timeout
         self._workers = Workers(events)
+        self.beside: Callable[[], None] | None = None  # done once, with the first request under way
         self._live: dict[int, Live] = {}
         self._count = 0
         self._clock: list[tuple[float, int]] = []  # (when, which run): of the whole run
@@ -187,6 +188,9 @@ class Engine:
         live.asked = f"{number}.{live.step}"
         live.since = time.monotonic()
         self._model.ask(live.asked, step.request, (number, live.step, -1))
+        work, self.beside = self.beside, None
+        if work:
+            self._workers.submit((0, 0, 0), work)
 
     def _act(self, number: int, live: Live, step: Act) -> None:
         live.results = [None] * len(step.works)

@@ -80,6 +80,7 @@ class Session:
         heard = Heard(self.tools, self.foreign.append)
         task = heard.until_task(stream)
         self._install()
+        self.engine.beside = self.tools.prepare if self.tools.table else None
         if task is not None:
             return many(self, heard, words, task, stream)
         return self._one(heard, words)

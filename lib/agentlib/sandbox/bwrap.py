@@ -7,45 +7,15 @@ import os
 from agentlib.sandbox.mounts import MASK, WRITE, View
 from agentlib.sandbox.overlay import DOOR, EMPTY
 
-WALLS = (
-    "--unshare-all",
-    "--unshare-user",
-    "--cap-drop",
-    "ALL",
-    "--die-with-parent",
-    "--new-session",
-)
+WALLS = "--unshare-all --unshare-user --cap-drop ALL --die-with-parent --new-session".split()
 # of a warden, in the sandbox's own name space of users: root in it, to mount /proc, a devpts and an overlay,
 # which keeps a folder in which nobody may write
 NEEDED = (
-    "--uid",
-    "0",
-    "--gid",
-    "0",
-    "--cap-add",
-    "CAP_SYS_ADMIN",
-    "--cap-add",
-    "CAP_SYS_RESOURCE",
-    "--cap-add",
-    "CAP_DAC_OVERRIDE",
-    "--cap-add",
-    "CAP_SETPCAP",
-    "--cap-add",
-    "CAP_SETFCAP",
-)
+    "--uid 0 --gid 0 --cap-add CAP_SYS_ADMIN --cap-add CAP_SYS_RESOURCE --cap-add CAP_DAC_OVERRIDE"
+    " --cap-add CAP_SETPCAP --cap-add CAP_SETFCAP"
+).split()
 # /proc/sys once more, read-only: bwrap started by root leaves it writable, for the kernel still sees root
-MACHINE = (
-    "--ro-bind",
-    "/",
-    "/",
-    "--dev",
-    "/dev",
-    "--proc",
-    "/proc",
-    "--ro-bind",
-    "/proc/sys",
-    "/proc/sys",
-)
+MACHINE = "--ro-bind / / --dev /dev --proc /proc --ro-bind /proc/sys /proc/sys".split()
 MIB = 1 << 20
 NOWHERE = "/run/empty"  # the working folder of a probe
 # bytes of memory that an empty place may fill

@@ -17,6 +17,7 @@ import fcntl
 import functools
 import os
 import sys
+import threading
 import time
 
 from agentlib.environment import RUN
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 CONFINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confine.py")
 USUAL = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "USER", "LOGNAME")
+_trying = threading.Lock()
 _verdict: tuple[str, str] | None = None
 _laid: tuple[str, str] | None = None
 
@@ -111,7 +113,7 @@ class Cell:
             if not clean:
                 self.removed += self._hand.take(f"{self.changes}/{overlay.CHANGES}")
             self.over(self.changes, clean)
-        elif space and self.view.writable:
+        elif space and self.way == "landlock" and self.view.writable:
             self.removed += apply.set_aside(space)
         if self._group:
             limits.leave(self._group)
@@ -271,14 +273,15 @@ def verdict() -> tuple[str, str]:
 def walled(folder: str) -> tuple[str, str]:
     """The same where a working folder is seen: what stands before that is an overlay, which is tried too."""
     global _laid, _verdict
-    if _laid is None:
-        place = scratch.take(folder)
-        try:
-            why = _trial(place)
-        finally:
-            scratch.clear(place)
-        _laid = _verdict = _chosen(why)
-    return _laid
+    with _trying:
+        if _laid is None:
+            place = scratch.take(folder)
+            try:
+                why = _trial(place)
+            finally:
+                scratch.clear(place)
+            _laid = _verdict = _chosen(why)
+        return _laid
 
 
 def _chosen(why: str) -> tuple[str, str]:

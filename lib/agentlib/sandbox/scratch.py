@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from functools import partial
 
 from agentlib import cli, paths
 from agentlib.faults import Fault
