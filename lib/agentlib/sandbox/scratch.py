@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from functools import partial
 
 from agentlib import cli, paths
 from agentlib.faults import Fault
