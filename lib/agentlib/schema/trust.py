@@ -30,7 +30,8 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
         seen = os.stat(path)
     except OSError as bad:
         why = bad.strerror or str(bad)
-        raise Skipped if os.path.islink(path) else Fault("not_found", why) from None
+        kind = Skipped if os.path.islink(path) else Fault
+        raise kind("not_found", why) from None
     except ValueError:
         raise Fault("invalid_input", "no file name: it holds a NUL") from None
     if not stat.S_ISREG(seen.st_mode):
