@@ -214,3 +214,8 @@ END
     lacks "$(agent-context --diff </dev/null)" SECRET
     has "$(agent-context --diff --include-secrets </dev/null)" SECRET
 }
+
+@test "a pipe is read whole: to see whether it is a secret takes nothing from it" {
+    run -0 agent-context <(seq 10; sleep 0.3; seq 10) </dev/null
+    equal 20 "$(jq -j .text <<<"$output" | wc -l)"
+}

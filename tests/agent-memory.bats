@@ -274,3 +274,24 @@ def reply(body):
     run -0 agent-react --plugin 'agent-memory --store team' "tabs or blanks?" </dev/null
     equal 'knows forget recall remember search_memory' "$output"
 }
+
+@test "a number that would be written otherwise stays the text that it is" {
+    local value
+    for value in 3.10 1.20.0 0.1000 12345678901234567890.123 1e5 -0 4.360 1234567890123456789; do
+        agent-memory remember k -- "$value"
+        equal "$value" "$(agent-memory recall k)"
+    done
+    run -2 agent-memory remember k v --ttl 999999999999d
+    has "$output" "longer than a thousand years"
+}
+
+@test "search filters by namespace, time and tag before it limits" {
+    agent-memory remember mine 'deploy key' --tag prod --namespace alice
+    seq 2500 | sed 's/.*/{"type":"memory","key":"k&","value":"deploy &","tags":["dev"]}/' | agent-memory import
+    seq 2500 | sed 's/.*/{"type":"memory","key":"o&","value":"deploy &","expires":"2020-01-01T00:00:00Z"}/' |
+        agent-memory --namespace alice import
+    equal mine "$(agent-memory --namespace alice search deploy | jq -r .key)"
+    agent-memory remember ours 'deploy key' --tag prod
+    seq 2500 | sed 's/.*/{"type":"memory","key":"l&","value":"deploy &","tags":["dev"]}/' | agent-memory import
+    equal ours "$(agent-memory search deploy --tag prod | jq -r .key)"
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import stat
 
 HEAD = 16384  # bytes of a file that are looked at
 NAMES = (
@@ -79,6 +80,8 @@ def secret(path: str) -> bool:
     except OSError:
         return False
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # what is read from a pipe is gone
+            return False
         return holds(os.path.basename(real), os.read(fd, HEAD))
     except OSError:
         return False

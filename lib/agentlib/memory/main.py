@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BATCH = 1000  # records a transaction, where they come faster than they are kept
 # signs of a store's name
 NAMED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+LONGEST = 1000 * 366 * 86400.0  # seconds of a time to live
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -106,7 +107,10 @@ def seconds(text: str) -> float:
     found = re.fullmatch(r"(\d+)([smhdw])", text)
     if not found:
         raise Fault("invalid_input", f"--ttl {text}: a number and one of s m h d w, such as 30d")
-    return float(found[1]) * UNITS[found[2]]
+    time_to_live = float(found[1]) * UNITS[found[2]]
+    if time_to_live > LONGEST:
+        raise Fault("invalid_input", f"--ttl {text}: longer than a thousand years")
+    return time_to_live
 
 
 def moment(text: Any) -> float | None:
@@ -123,11 +127,13 @@ def moment(text: Any) -> float | None:
 
 
 def value_of(text: str) -> Any:
-    """JSON where the text is JSON, else the text itself."""
+    """JSON where the text is JSON, else the text itself. A number that would be written otherwise (3.10) is text."""
     try:
-        return records.loads(text)
+        value = records.loads(text)
     except ValueError:
         return text
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return text if is_number and records.dumps(value) != text.strip() else value
 
 
 def printable(value: Any) -> bytes:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from agentlib import packages
 from agentlib.faults import Fault
 from agentlib.memory.store import ALIVE, select
-from agentlib.types import Any, Iterator
+from agentlib.types import Any, Iterable, Iterator
 
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS agentutils;
@@ -91,7 +91,7 @@ class Postgres:
     unindex = index
 
     def matching(
-        self, namespace: str | None, terms: list[str], every: bool
+        self, namespace: str | None, terms: list[str], every: bool, tags: Iterable[str]
     ) -> list[tuple[Any, ...]]:
         """The rows that are alive and hold every one of the terms, else any of them, the best first."""
         query = (" && " if every else " || ").join(["phraseto_tsquery('simple', ?)"] * len(terms))

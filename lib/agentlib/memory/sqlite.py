@@ -14,9 +14,10 @@ import stat
 import time as clock
 from contextlib import contextmanager
 
+from agentlib import records
 from agentlib.faults import Fault
 from agentlib.memory.store import ALIVE, select
-from agentlib.types import Any, Iterator
+from agentlib.types import Any, Iterable, Iterator
 
 APPLICATION = 0x6167656D  # "agem", in the header of each store (https://sqlite.org/pragma.html#pragma_application_id)
 LAYOUT = 1
@@ -44,7 +45,10 @@ VECTORS = (  # made when the first vector is kept (vectors.py)
 INSERT = "INSERT INTO versions(namespace, key, value, tags, time, expires, latest) VALUES(?,?,?,?,?,?,true)"
 # The lowest score is the best. Only the newest are ranked: a word that all hold must not cost a look at every memory.
 MATCH = (
-    "SELECT rowid, bm25(words, 4, 1, 2) FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?"
+    "SELECT words.rowid, bm25(words, 4, 1, 2) FROM words JOIN versions v ON v.id=words.rowid "
+    f"WHERE words MATCH ? AND {ALIVE} AND (? IS NULL OR v.namespace=?) "
+    "AND NOT EXISTS (SELECT 1 FROM json_each(?) t WHERE instr(' '||v.tags||' ', ' '||t.value||' ')=0) "
+    "ORDER BY words.rowid DESC LIMIT ?"
 )
 
 
@@ -144,18 +148,18 @@ class Sqlite:
             )
 
     def matching(
-        self, namespace: str | None, terms: list[str], every: bool
+        self, namespace: str | None, terms: list[str], every: bool, tags: Iterable[str]
     ) -> Iterator[tuple[Any, ...]]:
-        """The rows that are alive and hold every one of the terms, else any of them, the best first (BM25)."""
+        """The rows that are alive, carry the tags and hold every one of the terms, else any of them, the best first
+        (BM25)."""
         quoted = ['"' + term.replace('"', '""') + '"' for term in terms]
         scores: dict[int, float] = {}
         for query in [" ".join(quoted)] if every else quoted:
-            for id, score in self.sql(MATCH, query, CANDIDATES):
+            wanted = (clock.time(), namespace, namespace, records.dumps(list(tags)))
+            for id, score in self.sql(MATCH, query, *wanted, CANDIDATES):
                 scores[id] = scores.get(id, 0.0) + score
         for id in sorted(scores, key=scores.__getitem__):
-            for row in self.sql(select(f"{ALIVE} AND v.id=?"), clock.time(), id):
-                if namespace in (None, row[1]):
-                    yield row
+            yield from self.sql(select(f"{ALIVE} AND v.id=?"), clock.time(), id)
 
     def has(self, table: str) -> bool:
         """Whether there is such a table."""

@@ -130,9 +130,10 @@ class Store:
         self, namespace: str | None, words: str, tags: Iterable[str] = (), limit: int = 20
     ) -> list[Record]:
         """The memories with all of the words, else any of them, the best first. Words are plain text."""
+        tags = list(tags)
         terms = list(dict.fromkeys(words.replace("\0", " ").split()))[:TERMS]
         for every in (True, False) if len(terms) > 1 else (True,) * len(terms):
-            rows = _tagged(self.db.matching(namespace, terms, every), tags)
+            rows = _tagged(self.db.matching(namespace, terms, every, tags), tags)
             if found := [memory(row) for row in islice(rows, limit)]:
                 return found
         return []
