@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
-# bytes of an answer in events, which wrap each word in some hundred bytes
-STREAM_CAP = 2 * BODY_CAP
 SPARE_FILES = 16  # open files that are no connections
 # what is asked: the model in the schema
 DEFAULTS = {"request": "default_model", "embed": "embedding_model"}
@@ -289,12 +287,12 @@ def _room() -> int:
 
 
 def _capped(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The body of a stream; `limit_exceeded` where it has more than STREAM_CAP bytes."""
+    """The body of a stream; `limit_exceeded` where it has more than BODY_CAP bytes."""
     size = 0
     for chunk in chunks:
         size += len(chunk)
-        if size > STREAM_CAP:
-            raise Fault("limit_exceeded", f"the answer has more than {STREAM_CAP >> 20} MiB")
+        if size > BODY_CAP:
+            raise Fault("limit_exceeded", f"the answer has more than {BODY_CAP >> 20} MiB")
         yield chunk
 
 
