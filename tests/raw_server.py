@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -117,8 +118,18 @@ def completion(text: str = "well", **message: Any) -> str:
     )
 
 
+# Starts a command in a small process of its own, and writes the command's peak of memory in KiB as the last line of
+# standard error. A child of the test's process would be counted with the memory of that process.
+MEASURE = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(status)
+"""
+
+
 class Said:
-    """What a provider said: its records, exit status, standard error, the seconds it took, its memory's peak in MiB."""
+    """What a provider said: its records, exit status, standard error, the seconds it took."""
 
     def __init__(self, done: subprocess.CompletedProcess[str], seconds: float) -> None:
         self.status, self.stderr, self.seconds, self.stdout = (
@@ -145,9 +156,10 @@ def ask(
     name: str = "openai",
     lines: str | None = None,
     env: dict[str, str] | None = None,
+    under: tuple[str, ...] = (),
     **request: Any,
 ) -> Said:
-    """Start providers/NAME, give it one request (or these lines) and wait for its end."""
+    """Start providers/NAME (by the command `under`), give it one request (or these lines) and wait for its end."""
     asked = {
         "type": "request",
         "id": "1",
@@ -164,7 +176,7 @@ def ask(
     }
     started = time.monotonic()
     done = subprocess.run(
-        [ROOT / "providers" / name],
+        [*under, ROOT / "providers" / name],
         input=json.dumps(asked) + "\n" if lines is None else lines,
         env=known,
         capture_output=True,
@@ -174,3 +186,9 @@ def ask(
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Said(done, time.monotonic() - started)
+
+
+def ask_and_measure(address: str, **request: Any) -> tuple[Said, int]:
+    """As `ask`; also the provider's peak of memory in MiB."""
+    said = ask(address, under=(sys.executable, "-IS", "-c", MEASURE), **request)
+    return said, int(said.stderr.split()[-1]) // 1024
