@@ -306,6 +306,22 @@ two() { # two providers that say who they are
     equal '["a","auth"]' "$(jq -c '[.id,.kind]' <<<"$output")"
 }
 
+@test "a provider whose schema comes late, as on a busy machine, still gets its key" {
+    SCHEMA='"env":[{"name":"LATE_KEY","key":true}]' fake late \
+        'while read -r line; do response "$(id "$line")" "${LATE_KEY-no key}"; done'
+    # shellcheck disable=SC2016  # for the provider
+    sed -i '2i[ "$1" != --agent-schema ] || sleep 3.5' "$SCRATCH/providers/late"
+    equal abc "$(LATE_KEY=abc agent-llm --provider late hi </dev/null)"
+}
+
+@test "a provider whose schema is no JSON is told so, and not started without its key" {
+    fake broken 'echo started >started'
+    sed -i '3s/.*/echo "{"/' "$SCRATCH/providers/broken"
+    run -111 --separate-stderr agent-llm --provider broken hi </dev/null
+    has "$stderr" "broken: --agent-schema does not print JSON"
+    [[ ! -e started ]]
+}
+
 @test "a key that is missing is told before anything is started, or loaded that a request needs" {
     two
     unset TWO_KEY

@@ -10,6 +10,9 @@ from agentlib.llm import keys
 from agentlib.schema import schemas
 from agentlib.types import Any, Iterator, Mapping, Record
 
+PATIENCE = 30.0  # seconds for a provider's schema, and for a vendor's list of models
+LIST_CAP = 4 << 20  # bytes of such a list
+
 
 class Provider:
     """An executable of a providers folder. schema: what it answers to --agent-schema, {} where it does not."""
@@ -53,8 +56,9 @@ class Providers:
         """The provider of this name, or at this path where the name has a slash; a Fault says why there is none."""
         if name not in self._known:
             path = self._path(name)
-            answer = schemas.ask([path])[path]
-            if isinstance(answer, Fault) and answer.kind == "tool_denied":
+            answer = schemas.ask([path], PATIENCE)[path]
+            if isinstance(answer, Fault) and answer.kind in ("tool_denied", "bad_response"):
+                # without its schema it would be started without its key
                 raise Fault(answer.kind, f"{path}: {answer.message}", provider=name)
             schema = answer[0] if isinstance(answer, list) and answer else {}
             self._known[name] = Provider(os.path.basename(path), path, schema)
@@ -96,6 +100,10 @@ class Providers:
                     if os.path.isfile(path) and os.access(path, os.X_OK):
                         files.setdefault(name, path)
             answers = schemas.ask(files.values())
+            late = [path for path, answer in answers.items() if isinstance(answer, Fault)]
+            # the suite's own answer, if late: the machine is busy
+            if ours := [path for path in late if paths.of_suite(path)]:
+                answers |= schemas.ask(ours, PATIENCE)
             self._all = {
                 name: Provider(name, path, answer[0])
                 for name, path in files.items()
@@ -117,10 +125,6 @@ def _names(folder: str) -> list[str]:
         return os.listdir(folder)
     except OSError:
         return []
-
-
-PATIENCE = 30.0  # seconds for a vendor's list of models
-LIST_CAP = 4 << 20  # bytes of it
 
 
 def list_models(provider: Provider, config: Mapping[str, Any]) -> tuple[list[Record], str]:
