@@ -94,7 +94,7 @@ def test_no_version_is_asked_for_more_than_it_knows(version, bits, monkeypatch):
     )
     landlock._ruleset(landlock.handled(version), version, False)
     words = struct.unpack(f"={len(asked[0]) // 8}Q", asked[0])
-    assert words == ((1 << bits) - 1, 3, 3)[: 1 if version < 4 else 2 if version < 6 else 3]
+    assert words == ((1 << bits) - 1, 3, 3)[: 1 + (version >= 4) + (version >= 6)]
 
 
 def test_a_kernel_without_it_is_refused(monkeypatch):

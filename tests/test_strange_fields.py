@@ -120,14 +120,8 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The place of every field and item in a value."""
     if at:
         yield at
-    inner = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for name, one in inner:
+    inner = dict(enumerate(value)) if isinstance(value, list) else value
+    for name, one in inner.items() if isinstance(inner, dict) else ():
         yield from paths(one, (*at, name))
 
 

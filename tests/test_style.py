@@ -114,6 +114,17 @@ def test_no_function_is_longer_than_50_lines() -> None:
     )
 
 
+def test_no_choice_stands_in_another() -> None:
+    """`x if y else z if …`, also with brackets: a name or an if in its place."""
+    for name in PYTHON:
+        for node in ast.walk(ast.parse(FILES[name])):
+            if isinstance(node, ast.IfExp):
+                parts = (node.test, node.body, node.orelse)
+                assert not any(isinstance(part, ast.IfExp) for part in parts), (
+                    f"{name}:{node.lineno}"
+                )
+
+
 def test_no_code_is_built_from_data() -> None:
     """No shell=True, os.system, eval, exec; in shells no eval."""
     found = []

@@ -172,7 +172,7 @@ def start(
     except KeyboardInterrupt:
         end(130)
     except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Fault as fault:
         warn(fault.message)
         end(fault.status)

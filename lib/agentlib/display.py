@@ -55,14 +55,13 @@ def exact(text: str) -> str:
     accents that stand alone and unusual blanks too."""
     from unicodedata import category
 
-    return "".join(
-        char
-        if char == " " or category(char)[0] in "LNPS" and char not in BLANK
-        else "\\n"
-        if char == "\n"
-        else code(char)
-        for char in text
-    )
+    def visible(char: str) -> str:
+        if char == "\n":
+            return "\\n"
+        plain = char == " " or category(char)[0] in "LNPS" and char not in BLANK
+        return char if plain else code(char)
+
+    return "".join(map(visible, text))
 
 
 class Terminal(io.RawIOBase):

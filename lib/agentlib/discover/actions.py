@@ -16,13 +16,8 @@ def act(action: str, operands: list[str], chosen: Any) -> int:
         return agents(operands)
     words = operands[1:] if action == "find" else operands
     if not words:
-        what = (
-            "words"
-            if action == "find"
-            else "a file"
-            if action in ("register", "new-tool")
-            else "a name"
-        )
+        needs = {"find": "words", "register": "a file", "new-tool": "a file"}
+        what = needs.get(action, "a name")
         raise Fault("invalid_input", f"{action}: give {what}; see 'agent-discover --help'")
     if action == "find":
         from agentlib.discover import find

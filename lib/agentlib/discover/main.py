@@ -53,7 +53,7 @@ OPTIONS = """
 def options(argv: list[str], doc: str) -> Any:
     """The options; those of a plain listing without argparse, which takes as long as the listing."""
     if argv == ["--path"] or not any(arg[:1] == "-" and arg != "-" for arg in argv):
-        action = "path" if argv == ["--path"] else "find" if argv[:1] == ["find"] else "list"
+        action = {"--path": "path", "find": "find"}.get("".join(argv[:1]), "list")
         return SimpleNamespace(**PLAIN, action=action, operands=argv)
     parser = cli.parser(doc, USAGE)
     parser.add_argument(

@@ -78,9 +78,8 @@ def limit(ruleset: int) -> None:
 def _ruleset(files: int, version: int, network: bool) -> int:
     tcp = 0 if network or version < 4 else 0b11
     scope = 0b11 if version >= 6 else 0  # no signals, no abstract sockets, out of here
-    attributes = struct.pack("=QQQ", files, tcp, scope)[
-        : 8 if version < 4 else 16 if version < 6 else 24
-    ]
+    words = 1 + (version >= 4) + (version >= 6)  # how many this version knows
+    attributes = struct.pack("=QQQ", files, tcp, scope)[: 8 * words]
     made = int(
         _libc.syscall(CREATE, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint(0))
     )

@@ -348,14 +348,8 @@ def cause(error: Any) -> str:
     """The most specific words that an error object has: those of the vendor behind it, and what it could not read."""
     if not isinstance(error, dict):
         return error if isinstance(error, str) else records.dumps(error)
-    words = next((error[name] for name in ("message", *ERRORS, "error") if error.get(name)), error)
-    text = (
-        words
-        if isinstance(words, str)
-        else records.dumps(words)
-        if words is error
-        else cause(words)
-    )
+    words = next((error[name] for name in ("message", *ERRORS, "error") if error.get(name)), None)
+    text = cause(words) if words else records.dumps(error)
     metadata = error.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     if isinstance(raw, str) and raw.strip():  # OpenRouter: the answer of the vendor behind it

@@ -194,7 +194,9 @@ def _stop(document: Record, calls: list[Record], refusal: str) -> str:
     reason = (document.get("incomplete_details") or {}).get("reason")
     if document.get("status") == "incomplete" or reason:
         return "content_filter" if reason == "content_filter" else "max_tokens"
-    return "refusal" if refusal else "tool_use" if calls else "end_turn"
+    if refusal:
+        return "refusal"
+    return "tool_use" if calls else "end_turn"
 
 
 def _kept(output: list[Record]) -> Record:
