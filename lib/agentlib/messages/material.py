@@ -45,7 +45,7 @@ def _part(piece: Record) -> dict[str, Any] | None:
     if not isinstance(part, dict) or not any(field in part for field in ("data", "path", "url")):
         return None
     media = str(part.get("media_type") or piece.get("media_type") or "application/octet-stream")
-    kind = "image" if media.startswith("image/") else "document"
+    kind: Any = "image" if media.startswith("image/") else "document"
     if part is not piece:
         kind = part.get("type")
     fields = {name: part[name] for name in ("data", "path", "url", "name") if name in part}
