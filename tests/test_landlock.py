@@ -7,11 +7,13 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from agentlib import paths
 from agentlib.faults import Fault
+from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox import landlock, rules, workspace
 from agentlib.sandbox.mounts import View
 
@@ -139,3 +141,90 @@ def test_a_folder_with_something_to_guard_cannot_be_written(tmp_path, name):
     with pytest.raises(Fault) as told:
         rules.of(view(tmp_path, True), workspace.of(str(tmp_path)))
     assert told.value.kind == "tool_denied" and name in told.value.message
+
+
+def test_nobody_sees_half_of_another_thread_s_look(tmp_path, monkeypatch):
+    for name in (".env", "AGENTS.md", "bare/HEAD"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("secret")
+    for name in ("objects", "refs"):
+        (tmp_path / "bare" / name).mkdir()
+    space, looking, go_on = workspace.of(str(tmp_path)), threading.Event(), threading.Event()
+    scandir = os.scandir
+
+    def slow(path):
+        looking.set()
+        assert go_on.wait(10)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", slow)
+    other = threading.Thread(target=workspace.of, args=(str(tmp_path),))
+    other.start()
+    try:
+        assert looking.wait(10)
+        with pytest.raises(Fault, match="AGENTS.md|.env|bare"):
+            rules.of(view(tmp_path, True), space)
+        assert space.found.repositories == [str(tmp_path / "bare")]
+    finally:
+        go_on.set()
+        other.join()
+
+
+@needs_kernel
+def test_however_many_begin_at_once_none_may_write_what_is_guarded(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox_cell, "walled", lambda folder: ("landlock", ""))
+    for name in (".git", "docs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "AGENTS.md").write_text("mine")
+    told = []
+
+    def begin():
+        for _ in range(500):
+            try:
+                sandbox_cell.Cell(["/bin/true"], "work", str(tmp_path), env={}).close()
+            except Fault as fault:
+                told.append(fault.kind)
+
+    pause = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=begin) for _ in range(4)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+    finally:
+        sys.setswitchinterval(pause)
+    assert told == ["tool_denied"] * 2000 and os.listdir(tmp_path / "docs") == ["AGENTS.md"]
+
+
+@pytest.mark.parametrize(
+    ("most", "why"), [("LISTED", "too many to look at"), ("ENTRIES", "more than 3 names")]
+)
+def test_a_folder_that_was_not_looked_at_as_a_whole_cannot_be_written(
+    tmp_path, monkeypatch, most, why
+):
+    monkeypatch.setattr(workspace, most, 3)
+    for number in range(5):
+        (tmp_path / str(number)).write_text("text")
+    with pytest.raises(Fault, match=why) as told:
+        rules.of(view(tmp_path, True), workspace.of(str(tmp_path)))
+    assert told.value.kind == "tool_denied"
+    assert rules.of(view(tmp_path, False), workspace.of(str(tmp_path)))
+
+
+def test_what_is_guarded_is_found_in_installed_packages_too(tmp_path):
+    inner = tmp_path / "node_modules" / "a" / ".vscode"
+    inner.mkdir(parents=True)
+    with pytest.raises(Fault, match="node_modules/a/.vscode"):
+        rules.of(view(tmp_path, True), workspace.of(str(tmp_path)))
+
+
+def test_links_with_names_of_secrets_hide_nothing_however_many(tmp_path):
+    for number in range(40):
+        (tmp_path / f"{number}.txt").write_text("text")
+        (tmp_path / f"{number}.env").symlink_to(f"{number}.txt")
+    (tmp_path / "z").mkdir()
+    (tmp_path / "z" / "AGENTS.md").write_text("mine")
+    found = workspace.of(str(tmp_path)).found
+    assert found.guarded == [str(tmp_path / "z" / "AGENTS.md")] and len(found.secrets) == 80

@@ -408,6 +408,23 @@ def test_without_bubblewrap_a_folder_that_needs_guarding_is_refused_not_opened(p
     assert place.shell("read", "echo ran").stdout == "ran\n"
 
 
+@pytest.mark.parametrize("place", [pytest.param(("user", "landlock"), id="user")], indirect=True)
+def test_without_bubblewrap_a_folder_with_something_locked_is_refused_not_opened(place):
+    (place.work / "locked").mkdir()
+    (place.work / "locked" / "AGENTS.md").write_text("mine")
+    (place.work / "locked").chmod(0)
+    script = "chmod 700 locked && echo evil >locked/AGENTS.md"
+    ran = place.shell("work", script)
+    assert (ran.returncode, ran.stdout) == (100, "") and "cannot be looked at" in ran.stderr
+    (place.work / "locked").chmod(0o700)
+    assert (place.work / "locked" / "AGENTS.md").read_text() == "mine"
+    (place.work / "locked" / "AGENTS.md").rename(place.work / "locked" / "plain")
+    (place.work / "locked" / "plain").chmod(0)
+    assert "locked/plain: Permission denied" in place.shell("work", "cat locked/plain").stderr
+    (place.work / "locked" / "plain").chmod(0o600)
+    assert place.shell("work", "cat locked/plain").stdout == "mine"
+
+
 @everywhere
 def test_the_tool_is_seen_and_cannot_be_changed_wherever_it_lies(place):
     for folder in (place.home / "tools", place.home, place.work / "tools", place.work):

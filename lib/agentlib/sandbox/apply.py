@@ -80,7 +80,7 @@ class Hand:
         return notes[:MOST] + ([f"and {len(notes) - MOST} more like these"] if notes[MOST:] else [])
 
     def _take(self, changes: str) -> None:
-        folder, repositories = self._workspace.folder, self._workspace.repositories
+        folder, repositories = self._workspace.folder, self._workspace.found.repositories
         named = guard.programs(folder, repositories)
         self._kept |= {os.path.relpath(path, folder) for path in named}
         new, real = os.open(changes, FOLDER), os.open(folder, FOLDER)
@@ -164,7 +164,7 @@ class Hand:
             raise Refused("another file system: not taken over")
         path = (*at.path, name)
         git = len(path) if at.git < 0 and name == guard.GIT else at.git
-        known = at.known or found.st_ino in self._workspace.trees
+        known = at.known or found.st_ino in self._workspace.found.trees
         new = -1 if at.new < 0 else os.open(name, FOLDER, dir_fd=at.new)
         fresh = at.fresh or (new >= 0 and _opaque(new))
         return At(new, real, path, known, fresh, git)
@@ -197,7 +197,7 @@ class Hand:
         """Refused where the tool may not replace or remove a file that is there."""
         if found.st_ctime_ns > self._begun:
             raise Conflict("somebody else has changed it during the call: left as it is")
-        listed = at.known or found.st_ino in self._workspace.files
+        listed = at.known or found.st_ino in self._workspace.found.files
         if stat.S_ISREG(found.st_mode) and not listed:
             raise Refused("it holds a secret, or was not looked at: left as it was")
 
@@ -251,7 +251,9 @@ def _both_folders(at: At, name: str) -> bool:
 def _opaque(folder: int) -> bool:
     try:
         return os.getxattr(folder, OPAQUE) == b"y"
-    except OSError:
+    except OSError as bad:
+        if bad.errno not in (errno.ENODATA, errno.ENOTSUP):
+            raise
         return False
 
 
@@ -303,7 +305,8 @@ def set_aside(space: Workspace) -> list[str]:
     can keep a tool from making them in a folder that it may write."""
     _enter(space.folder)
     space.look()
-    return [_aside(path) for path in space.guarded]
+    locked = [f"{path}: it cannot be looked at: {why}" for path, why in space.found.unknown]
+    return [_aside(path) for path in space.found.guarded] + locked[:MOST]
 
 
 def _enter(folder: str) -> None:

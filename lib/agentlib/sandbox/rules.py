@@ -30,7 +30,7 @@ def of(view: View, space: Workspace | None) -> tuple[list[str], list[str]]:
         if action not in (WRITE, OVERLAY) and any(path.startswith(f"{tree}/") for tree in writable)
     ]
     if space and view.writable:
-        holes += [*view.kept, *space.secrets, *space.guarded]
+        holes += [*view.kept, *space.found.secrets, *space.found.guarded, *_unknown(space)]
     if holes:
         raise Fault(
             "tool_denied",
@@ -42,6 +42,15 @@ def of(view: View, space: Workspace | None) -> tuple[list[str], list[str]]:
     visible = [path for path, action in view.actions.items() if action in (READ, WRITE)]
     readable = [one for path in ("/", *visible) for one in _around(path, closed)]
     return [*readable, *OF_PROC], [*writable, *DEVICES]
+
+
+def _unknown(space: Workspace) -> list[str]:
+    """What nobody has looked at, and so may be what a tool must not read or change."""
+    found = space.found
+    unread = [f"a secret in {found.unread} files that are too many to look at,"] * bool(
+        found.unread
+    )
+    return [f"what cannot be looked at ({path}: {why})" for path, why in found.unknown] + unread
 
 
 def _around(tree: str, closed: set[str]) -> list[str]:

@@ -77,12 +77,13 @@ def _here(folder: str, way: str) -> list[str]:
         return [f"here: {view.cannot}"]
     real = view.folder
     space = workspace.of(real)
-    guarded = {*guard.programs(real, space.repositories), *guard.parts(space.guarded)}
-    found = [f"here: masked: {os.path.relpath(path, real)}" for path in space.secrets]
+    seen = space.found
+    guarded = {*guard.programs(real, seen.repositories), *guard.parts(seen.guarded)}
+    found = [f"here: masked: {os.path.relpath(path, real)}" for path in seen.secrets]
     found += [f"here: read-only: {os.path.relpath(path, real)}" for path in sorted(guarded)]
-    if space.unread:
+    if seen.unread:
         found.append(
-            f"here: {space.unread} files cannot be read: {workspace.LISTED} are the most that are looked at"
+            f"here: {seen.unread} files cannot be read: {workspace.LISTED} are the most that are looked at"
         )
     try:
         seccomp.program()

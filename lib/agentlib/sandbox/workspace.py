@@ -12,6 +12,7 @@ import threading
 import time
 
 from agentlib import secrets, stderr
+from agentlib.faults import Fault
 from agentlib.sandbox import guard, landlock
 from agentlib.sandbox.host import homes, scratch
 from agentlib.types import Iterable, Iterator
@@ -20,29 +21,71 @@ PACKAGES = frozenset((guard.GIT, "node_modules", ".venv", "venv", ".tox", "__pyc
 LISTED = 50_000  # files: each costs the kernel an entry, and every call a moment
 ENTRIES = 1_000_000  # names: a look takes about 2 s then
 CALLS = 1000  # that may add to a list before it is made anew
-AGAIN = 100  # times that a look begins anew
+AGAIN = 10  # times that a look begins anew
 MOMENT = 50_000_000  # nanoseconds in which a folder may change and keep its time
-
-
-class Again(Exception):
-    """A file on the list is a secret now, and a list cannot be shortened."""
 
 
 class Folder:
     """What a look at one folder found. changed: its time, in nanoseconds, or -1: look again."""
 
-    __slots__ = ("below", "changed", "guarded", "repository", "secrets", "unread")
+    __slots__ = ("below", "changed", "guarded", "repositories", "secrets", "unknown", "unread")
 
-    def __init__(self, changed: int) -> None:
-        self.changed, self.unread, self.repository = changed, 0, False
+    def __init__(self, changed: int = -1) -> None:
+        self.changed, self.unread = changed, 0
         self.below: list[str] = []
         self.secrets: list[str] = []
         self.guarded: list[str] = []
+        self.repositories: list[str] = []
+        self.unknown: list[tuple[str, str]] = []
+
+    def blind(self, path: str, why: str | None) -> None:
+        """This could not be looked at; what it holds may come to light without a change of the folder's time."""
+        self.unknown.append((path, why or "it cannot be read"))
+        self.changed = -1
+
+
+class Found:
+    """What a finished look found. The next look makes another, so that no thread ever sees half of one.
+
+    files, trees: the numbers of the files on the list, and of the folders that are on it with all they hold.
+    """
+
+    def __init__(self, folders: Iterable[Folder], files: set[int], trees: set[int]) -> None:
+        self._folders = list(folders)
+        self.files, self.trees = files, trees
+
+    @property
+    def secrets(self) -> list[str]:
+        """The paths of the secrets."""
+        return sorted(path for one in self._folders for path in one.secrets)
+
+    @property
+    def guarded(self) -> list[str]:
+        """The guarded paths that are there."""
+        return sorted(path for one in self._folders for path in one.guarded)
+
+    @property
+    def repositories(self) -> list[str]:
+        """The repositories' own folders."""
+        bare = [path for one in self._folders for path in one.repositories]
+        return bare + [path for path in self.guarded if os.path.basename(path) == guard.GIT]
+
+    @property
+    def unknown(self) -> list[tuple[str, str]]:
+        """(path, why) of what could not be looked at."""
+        return [pair for one in self._folders for pair in one.unknown]
+
+    @property
+    def unread(self) -> int:
+        """How many files are not on the list for there are too many."""
+        return sum(one.unread for one in self._folders)
 
 
 class Workspace:
-    """ruleset: a descriptor of the list; version: changes with it. files, trees: the numbers of the files on it, and of
-    the folders that are on it with all they hold. Of one process; from any thread."""
+    """ruleset: a descriptor of the list; version: changes with it. found: by the last look. Of one process; from any
+    thread."""
+
+    found: Found
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -56,11 +99,12 @@ class Workspace:
         self._forget()
 
     def _forget(self) -> None:
+        """Begin another list: nothing can be taken off one."""
         old, self.ruleset = self.ruleset, landlock.reading()
         if old >= 0:
             os.close(old)
-        self.files: set[int] = set()
-        self.trees: set[int] = set()
+        self._files: set[int] = set()
+        self._trees: set[int] = set()
         self._seen: dict[str, Folder] = {}
         self._calls = 0
         self.version += 1
@@ -68,80 +112,75 @@ class Workspace:
     def look(self, exempt: Iterable[str] = ()) -> None:
         """Look at what is new since the last time: at the folders whose time has changed.
 
-        exempt: what is to be seen although it lies in a hidden folder of a home.
+        exempt: what is to be seen although it lies in a hidden folder of a home. Fault tool_denied where the folder
+        changes faster than it can be looked at.
         """
         with self._lock:
             self._exempt.update(exempt if self.home else ())
-            self._look_again()
+            self._look()
 
     def listing(self) -> tuple[int, int]:
         """(a descriptor of the list, its version), for a call, which may add to it what else it needs."""
         with self._lock:
             self._calls += 1
-            if self._calls > CALLS:  # a list cannot be shortened
+            if self._calls > CALLS:
                 self._forget()
-                self._look_again()
+                self._look()
             return os.dup(self.ruleset), self.version
 
-    def _look_again(self) -> None:
-        for _ in range(AGAIN):
-            try:
-                self._look()
-                break
-            except Again:
-                self._forget()
-        if self.unread and not self._warned:
-            self._warned = True
-            stderr.warn(
-                f"sandbox: {self.unread} files of {self.folder} are too many to look at: no tool can read them"
-            )
-
-    @property
-    def secrets(self) -> list[str]:
-        """The paths of the secrets."""
-        return sorted(path for one in list(self._seen.values()) for path in one.secrets)
-
-    @property
-    def guarded(self) -> list[str]:
-        """The guarded paths that are there."""
-        return sorted(path for one in list(self._seen.values()) for path in one.guarded)
-
-    @property
-    def repositories(self) -> list[str]:
-        """The repositories' own folders."""
-        found = [path for path, one in self._seen.items() if one.repository]
-        return found + [path for path in self.guarded if os.path.basename(path) == guard.GIT]
-
-    @property
-    def unread(self) -> int:
-        """How many files are not on the list for there are too many."""
-        return sum(one.unread for one in list(self._seen.values()))
-
     def _look(self) -> None:
+        for _ in range(AGAIN):
+            self._again = False  # whether a file on the list is a secret now
+            self._walk()
+            if not self._again:
+                break
+            self._forget()
+        else:
+            raise Fault("tool_denied", f"sandbox unavailable: {self.folder} changes all the time")
+        self.found = Found(self._seen.values(), self._files, self._trees)
+        if self.found.unread and not self._warned:
+            self._warned = True
+            many = f"{self.found.unread} files of {self.folder} are too many to look at"
+            stderr.warn(f"sandbox: {many}: no tool can read them")
+
+    def _walk(self) -> None:
         left = [(path, False) for path in (self.folder, *sorted(self._exempt))]
         before, self._seen, self._left = self._seen, {}, ENTRIES
         self._device = os.stat(self.folder).st_dev
         while left:
             path, package = left.pop()
-            try:
-                now = os.stat(path, follow_symlinks=False)
-            except OSError:
-                continue
-            if stat.S_ISREG(now.st_mode):
-                landlock.allow(self.ruleset, path)
-            if now.st_dev != self._device or not stat.S_ISDIR(now.st_mode):
-                continue  # another file system is no part of the view
-            known = before.get(path)
-            if known is None or known.changed != now.st_mtime_ns:
-                moment = time.time_ns() - now.st_mtime_ns < MOMENT
-                known = Folder(-1 if moment else now.st_mtime_ns)
-                self._scan(path, known, package)
-            self._seen[path] = known
-            left += [(one, package or os.path.basename(one) in PACKAGES) for one in known.below]
+            known = self._folder(path, before.get(path), package)
+            if known:
+                self._seen[path] = known
+                below = known.below
+                left += [(one, package or os.path.basename(one) in PACKAGES) for one in below]
+
+    def _folder(self, path: str, known: Folder | None, package: bool) -> Folder | None:
+        """What is in a folder, looked at where it has changed since it was known; None where there is none."""
+        try:
+            now = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as bad:
+            known = Folder()
+            known.blind(path, bad.strerror)
+            return known
+        if stat.S_ISREG(now.st_mode):
+            landlock.allow(self.ruleset, path)
+        if not stat.S_ISDIR(now.st_mode):
+            return None
+        if known and known.changed == now.st_mtime_ns and now.st_dev == self._device:
+            return known
+        known = Folder(-1 if time.time_ns() - now.st_mtime_ns < MOMENT else now.st_mtime_ns)
+        if now.st_dev == self._device:
+            self._scan(path, known, package)
+        else:  # no part of the view
+            known.blind(path, "another file system")
+        return known
 
     def _scan(self, path: str, found: Folder, package: bool) -> None:
         names, top = set(), path == self.folder
-        for entry in self._entries(path):
+        for entry in self._entries(path, found):
             names.add(entry.name)
             if guard.name(entry.name, top and self.home):
                 found.guarded.append(entry.path)
@@ -150,26 +189,29 @@ class Workspace:
                 hidden = hidden or entry.path in self._empty or entry.inode() in self._linked
                 if hidden or secrets.named(entry.name, folder=True):
                     found.secrets.append(entry.path)
-                elif not ((package or entry.name in PACKAGES) and self._is_whole(entry.path)):
+                elif not (
+                    (package or entry.name in PACKAGES) and self._is_whole(entry.path, found)
+                ):
                     found.below.append(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 self._file(entry, found, hidden or secrets.named(entry.name))
             elif entry.is_symlink() and secrets.named(entry.name):
                 self._link(entry, found)
         if guard.repository(names):
-            found.repository = True
+            found.repositories.append(path)
             found.guarded.append(path)
 
-    def _entries(self, path: str) -> Iterator[os.DirEntry[str]]:
+    def _entries(self, path: str, found: Folder) -> Iterator[os.DirEntry[str]]:
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
                     self._left -= 1
                     if self._left < 0:
+                        found.blind(path, f"more than {ENTRIES} names")
                         return
                     yield entry
-        except OSError:
-            return
+        except OSError as bad:
+            found.blind(path, bad.strerror)
 
     def _link(self, entry: os.DirEntry[str], found: Folder) -> None:
         """A link of a secret's name: what it leads to is one."""
@@ -180,53 +222,56 @@ class Workspace:
             return
         if number not in self._linked:
             self._linked.add(number)
-            raise Again
+            self._again = True
 
     def _file(self, entry: os.DirEntry[str], found: Folder, secret: bool) -> None:
         number = entry.inode()
         if secret or number in self._linked:
             self._linked.add(number)
-            if number in self.files:
-                raise Again
+            self._again |= number in self._files
             found.secrets.append(entry.path)
-        elif number not in self.files:
-            if len(self.files) >= LISTED:
+        elif number not in self._files:
+            if len(self._files) >= LISTED:
                 found.unread += 1
             else:
                 self._list(entry, found)
 
     def _list(self, entry: os.DirEntry[str], found: Folder) -> None:
+        """Put a file on the list, where it holds no secret. One that cannot be read now may be made readable later."""
         try:
             fd = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:  # neither can a tool
-            return
+        except OSError as bad:
+            return found.blind(entry.path, bad.strerror)
         try:
             if secrets.holds(entry.name, os.read(fd, secrets.HEAD)):
                 found.secrets.append(entry.path)
             else:
                 landlock.add(self.ruleset, fd)
-                self.files.add(entry.inode())
+                self._files.add(entry.inode())
                 self.version += 1
-        except OSError:
-            pass
+        except OSError as bad:
+            found.blind(entry.path, bad.strerror)
         finally:
             os.close(fd)
 
-    def _is_whole(self, path: str) -> bool:
+    def _is_whole(self, path: str, found: Folder) -> bool:
         """Put a folder of packages, or git's, on the list as one, where it holds no secret by name; whether it is."""
-        left = [path]
+        left, inner = [path], Folder()
         while left:
-            for entry in self._entries(left.pop()):
+            for entry in self._entries(left.pop(), inner):
                 folder = entry.is_dir(follow_symlinks=False)
                 if secrets.named(entry.name, folder) or secrets.doubtful(entry.name):
                     return False
+                if guard.name(entry.name, False):
+                    inner.guarded.append(entry.path)
                 if folder:
                     left.append(entry.path)
-        if self._left < 0:
+        if inner.unknown:
             return False
         landlock.allow(self.ruleset, path)
-        self.trees.add(os.stat(path).st_ino)
+        self._trees.add(os.stat(path).st_ino)
         self.version += 1
+        found.guarded += inner.guarded
         return True
 
 
