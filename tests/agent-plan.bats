@@ -127,6 +127,26 @@ S
     equal '1 2 2 1' "$(for s in a b c d; do grep -c "do $s" log; done | xargs)"
 }
 
+@test "of two runs with one --state the second waits, says so, and runs no step again" {
+    printf '#!/bin/bash\necho "$1" >>log\nuntil [[ -e go ]]; do sleep 0.02; done\necho out\n' >step
+    chmod +x step
+    plan a b:a c >plan.jsonl
+    agent-execute --quiet --state state -- ./step <plan.jsonl >first &
+    first=$!
+    until [[ -s log ]]; do sleep 0.02; done
+    agent-execute --quiet --state state -- ./step <plan.jsonl >second 2>said &
+    second=$!
+    until [[ -s said ]]; do sleep 0.02; done
+    touch go
+    wait "$first"
+    wait "$second"
+    equal 'agent-execute: state: waiting for another run that has it' "$(cat said)"
+    equal 3 "$(wc -l <log)"
+    equal 3 "$(wc -l <state)"
+    run -2 agent-execute --quiet --state no/such -- ./step <plan.jsonl
+    equal 'agent-execute: --state no/such: No such file or directory' "$output"
+}
+
 @test "killed after any number of steps, the run ends the same" {
     printf '#!/bin/bash\necho "$1" >>log\necho "out $1"\n' >step
     chmod +x step

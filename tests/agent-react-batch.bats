@@ -116,6 +116,19 @@ ids() { jq -r .id <<<"$output" | paste -sd' '; }
     equal 't2 bad' "$(ids)"
 }
 
+@test "two runs with --skip-done that append to one file: the second waits, and does nothing twice" {
+    scripted --latency 0.5
+    tasks 3 '= fine' >tasks
+    : >results
+    agent-react --quiet --skip-done results <tasks >>results &
+    first=$!
+    until [[ -s $SCRATCH/requests.jsonl ]]; do sleep 0.02; done
+    agent-react --skip-done results <tasks >>results 2>said
+    wait "$first"
+    has "$(cat said)" 'results: waiting for another run that has it'
+    equal 3 "$(wc -l <results)"
+}
+
 @test "--jobs bounds how many are at work at once" {
     scripted --latency 0.5
     tasks 6 '= x' >tools.jsonl

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from agentlib.types import BinaryIO, Iterator
 
+RUN_PATIENCE = 600.0  # seconds to wait for another run that has a file
 PATIENCE = 2.0  # seconds: whoever holds the lock needs it for less than a millisecond
 
 
@@ -20,21 +21,40 @@ def locked(path: str | os.PathLike[str], flags: int = os.O_RDWR | os.O_CREAT) ->
     """The file, open and ours alone, made with mode 0600. OSError where it cannot be; TimeoutError is one."""
     file = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise TimeoutError(f"locked for more than {PATIENCE:g} s") from None
-                time.sleep(0.002)
+        acquire(file)
         yield file
     except OSError as bad:
         bad.filename = bad.filename or os.fspath(path)
         raise
     finally:
         os.close(file)
+
+
+def acquire(file: int, patience: float = PATIENCE, pause: float = 0.002) -> None:
+    """Lock an open file once no other process has it locked. TimeoutError after `patience` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(f"locked for more than {patience:g} s") from None
+        time.sleep(pause)
+
+
+def acquire_for_run(file: int, path: str) -> None:
+    """Lock an open file until this program ends. Says so where another run has it, and waits for that run to end."""
+    from agentlib import stderr
+    from agentlib.faults import Fault
+
+    try:
+        acquire(file, 0.0)
+    except TimeoutError:
+        stderr.warn(f"{path}: waiting for another run that has it")
+        try:
+            acquire(file, RUN_PATIENCE, 0.05)
+        except TimeoutError:
+            raise Fault("timeout", f"{path}: another run has it still") from None
 
 
 def append(path: str, line: bytes) -> None:

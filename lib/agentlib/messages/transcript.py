@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.types import Any, Record
 
 WIRE = ("role", "content", "tool_calls", "tool_call_id", "name", "is_error", "provider_data")
-PATIENCE = 600.0  # seconds to wait for another run that has the file
 LOST = "This call was not run: the run was ended before it."
 
 
@@ -90,7 +88,7 @@ class File:
     """The transcript of --transcript: read, then appended to, under a lock until the program ends."""
 
     def __init__(self, path: str) -> None:
-        import fcntl
+        from agentlib.lock import acquire_for_run
 
         try:
             self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -99,20 +97,7 @@ class File:
         if not stat.S_ISREG(os.fstat(self._handle).st_mode):
             raise Fault("invalid_input", f"{path}: a transcript must be an ordinary file")
         self.path, self.failed = path, False
-        self._lock(fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _lock(self, flock: Any, how: int) -> None:
-        until, warned = time.monotonic() + PATIENCE, False
-        while True:
-            try:
-                return flock(self._handle, how)  # type: ignore[no-any-return]
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise Fault("timeout", f"{self.path}: another run has it still") from None
-            if not warned:
-                stderr.warn(f"{self.path}: waiting for another run that has it")
-                warned = True
-            time.sleep(0.05)
+        acquire_for_run(self._handle, path)
 
     def messages(self) -> list[Record]:
         """The messages in the file. A last line that was cut off (a crash while it was written) is taken away."""

@@ -12,7 +12,7 @@ import time
 from agentlib import private, records, stderr
 from agentlib.faults import Fault
 from agentlib.launch import command
-from agentlib.lock import add, locked, mend
+from agentlib.lock import acquire_for_run, add, mend
 from agentlib.messages import material, transcript
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
@@ -73,7 +73,8 @@ class Execution:
 
     def run(self) -> int:
         """Run all steps; then the answer, where it is wanted."""
-        for step in read_state(self.args.state):
+        self.state = State(self.args.state)
+        for step in self.state.steps():
             if step.get("id") in self.steps and step.get("status") == "done":
                 self.steps[step["id"]] = step
         try:
@@ -121,7 +122,7 @@ class Execution:
     def finish(self, step: Record) -> None:
         """Keep and print a step that has ended."""
         self.steps[step["id"]] = step
-        append_state(self.args.state, step)
+        self.state.append(step)
         count = sum(s.get("status") in ENDED for s in self.steps.values())
         self.say(f"{step['status']} {count}/{len(self.steps)} {step['id']}: {step['task']}")
         if not self.args.synthesize:
@@ -282,20 +283,30 @@ def filled(value: Any, outputs: dict[str, str]) -> Any:
     return value
 
 
-def read_state(file: str | None) -> list[Record]:
-    """The steps that an earlier run wrote; a last line that is not complete counts as not written."""
-    if not file or not os.path.exists(file):
-        return []
-    with locked(file, os.O_RDWR | os.O_APPEND) as state:
-        mend(state)
-        with open(state, "rb", closefd=False) as stream:
+class State:
+    """The file of --state, which one run has until its end: read, then appended to. None: no file."""
+
+    def __init__(self, path: str | None) -> None:
+        self.file: int | None = None
+        if path:
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            try:
+                self.file = os.open(path, flags, 0o600)
+            except OSError as bad:
+                raise Fault("invalid_input", f"--state {path}: {bad.strerror}") from None
+            acquire_for_run(self.file, path)
+
+    def steps(self) -> list[Record]:
+        """The steps that an earlier run wrote; a last line that is not complete counts as not written."""
+        if self.file is None:
+            return []
+        mend(self.file)
+        with open(self.file, "rb", closefd=False) as stream:
             steps = [line.record for line in records.read(stream)]
-    return [step for step in steps if step["type"] == "step"]
+        return [step for step in steps if step["type"] == "step"]
 
-
-def append_state(file: str | None, step: Record) -> None:
-    """Write one line; it is on the disk before anything is printed of it."""
-    if file:
-        with locked(file, os.O_RDWR | os.O_CREAT | os.O_APPEND) as state:
-            add(state, records.line(step))
-            os.fsync(state)
+    def append(self, step: Record) -> None:
+        """Write one line; it is on the disk before anything is printed of it."""
+        if self.file is not None:
+            add(self.file, records.line(step))
+            os.fsync(self.file)

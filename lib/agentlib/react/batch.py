@@ -179,13 +179,14 @@ def _key(id: Any) -> str:
 
 def _done_before(path: str) -> set[str]:
     """The ids with a good result in an earlier output; its last line may have been cut off, and ours go behind it."""
-    from agentlib.lock import locked, mend
+    from agentlib.lock import acquire_for_run, mend
 
     found = set()
     try:
         if os.path.samestat(os.fstat(1), os.stat(path)):
-            with locked(path, os.O_RDWR | os.O_APPEND) as results:
-                mend(results)
+            acquire_for_run(1, path)
+            with open(path, "ab+", 0) as results:
+                mend(results.fileno())
         with open(path, "rb") as stream:
             for _, raw in records.lines(stream):
                 try:
