@@ -118,12 +118,14 @@ ids() { jq -r .id <<<"$output" | paste -sd' '; }
 
 @test "two runs with --skip-done that append to one file: the second waits, and does nothing twice" {
     scripted --latency 0.5
-    tasks 3 '= fine' >tasks
+    tasks 3 '= fine' >todo
     : >results
-    agent-react --quiet --skip-done results <tasks >>results &
+    # shellcheck disable=SC2094  # the program is made for that
+    agent-react --quiet --skip-done results <todo >>results &
     first=$!
     until [[ -s $SCRATCH/requests.jsonl ]]; do sleep 0.02; done
-    agent-react --skip-done results <tasks >>results 2>said
+    # shellcheck disable=SC2094
+    agent-react --skip-done results <todo >>results 2>said
     wait "$first"
     has "$(cat said)" 'results: waiting for another run that has it'
     equal 3 "$(wc -l <results)"
