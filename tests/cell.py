@@ -13,7 +13,6 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from agentlib import cli
 from agentlib.faults import Fault
-from agentlib.process import run
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox.kept import wards
 
@@ -33,10 +32,9 @@ def main(args):
     try:
         if keep:
             with sandbox_cell.Cell(["/bin/sh", "-c", LITTER], profile, folder, **grants) as cell:
-                kept(rooms, cell)
+                call(rooms, cell)
         with sandbox_cell.Cell(argv, profile, folder, **grants) as cell:
-            listed = cell.way != "landlock" and cell.view.listed
-            status = kept(rooms, cell) if keep or listed else alone(cell)
+            status = call(rooms, cell)
     except Fault as fault:
         print(f"refused: {fault.message}", file=sys.stderr)
         return 100
@@ -47,18 +45,9 @@ def main(args):
     return status
 
 
-def alone(cell):
-    """The status of one call in a sandbox of its own; its output is ours."""
-    return waited(run.start(cell.options, 0))
-
-
-def kept(rooms, cell):
-    """The same in one that is kept up."""
-    return waited(rooms.begin(cell, 0, 1, 2) or sys.exit("the sandbox could not be kept up"))
-
-
-def waited(child):
-    """The status of a child."""
+def call(rooms, cell):
+    """The status of one call; its output is ours."""
+    child = rooms.begin(cell, 0, 1, 2)
     if not child.ended(60):
         sys.exit("the cell did not end")
     return child.reap()

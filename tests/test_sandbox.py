@@ -630,30 +630,19 @@ def test_where_no_name_space_can_be_made_landlock_takes_over(place):
 
 
 def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
-    from agentlib.sandbox import confine
+    from agentlib.sandbox.kept import warden
 
     asked = {}
-    monkeypatch.setattr(
-        confine.ctypes, "CDLL", lambda name: types.SimpleNamespace(prctl=lambda *words: 0)
-    )
-    monkeypatch.setattr(confine.limits, "impose", lambda *most: None)
-    monkeypatch.setattr(confine.landlock, "restrict", lambda *trees: None)
-    monkeypatch.setattr(confine.seccomp, "install", lambda code: None)
-    monkeypatch.setattr(
-        confine.seccomp, "program", lambda network, **options: asked.update(options)
-    )
+    kernel = types.SimpleNamespace(prctl=lambda *words: -1 if words[0] == 24 else 0)
+    monkeypatch.setattr(warden, "LIBC", kernel)
+    monkeypatch.setattr(warden.limits, "impose", lambda *most: None)
+    monkeypatch.setattr(warden.landlock, "restrict", lambda *trees: None)
+    monkeypatch.setattr(warden.seccomp, "install", lambda code: None)
+    monkeypatch.setattr(warden.seccomp, "program", lambda network, **options: asked.update(options))
     for version in (1, 2, 3):
-        monkeypatch.setattr(confine.landlock, "abi", lambda version=version: version)
-        wanted = {
-            "group": "",
-            "limits": {"processes": 1},
-            "network": False,
-            "unseen": True,
-            "read": [],
-            "write": [],
-            "listed": [],
-        }
-        confine.confine(wanted)
+        monkeypatch.setattr(warden.landlock, "abi", lambda version=version: version)
+        trees = {"network": False, "unseen": True, "read": [], "write": []}
+        warden.confine({"limits": {"processes": 1}, **trees}, [])
         assert asked == {"unseen": True, "truncate": version < 3, "among": True}
 
 
@@ -672,8 +661,7 @@ def test_without_bubblewrap_and_landlock_nothing_runs(monkeypatch, tmp_path):
     from agentlib.sandbox import landlock
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sandbox_cell, "_verdict", None)
-    monkeypatch.setattr(sandbox_cell, "_laid", None)
+    monkeypatch.setattr(sandbox_cell, "_ways", {})
     monkeypatch.setattr(landlock, "abi", lambda: 0)
     with pytest.raises(Fault) as told:
         sandbox_cell.Cell(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"})
@@ -686,18 +674,20 @@ def test_without_bubblewrap_and_landlock_nothing_runs(monkeypatch, tmp_path):
     )
 
 
-def test_a_filter_descriptor_is_closed_when_the_cell_is(tmp_path):
-    from agentlib.process.run import Leash, run
+def test_no_descriptor_of_a_call_stays_open(tmp_path):
     from agentlib.sandbox import cell as sandbox_cell
+    from agentlib.sandbox.kept.wards import Wards
 
-    for n in range(20):
-        if n == 1:  # the first leaves the server of processes
-            count = len(os.listdir("/proc/self/fd"))
-        with sandbox_cell.Cell(
-            ["/bin/true"], "probe", str(tmp_path), env={"PATH": "/usr/bin"}
-        ) as cell:
-            assert run(cell.options, b"", 10, 10, Leash()).status == 0
-    assert len(os.listdir("/proc/self/fd")) == count
+    rooms = Wards()
+    try:
+        for n in range(20):
+            if n == 1:  # the first leaves a sandbox, and the server of processes
+                count = len(os.listdir("/proc/self/fd"))
+            with sandbox_cell.Cell(["/bin/true"], "read", str(tmp_path), env={}) as cell:
+                assert rooms.begin(cell, 0).reap() == 0
+        assert len(os.listdir("/proc/self/fd")) == count
+    finally:
+        rooms.close()
 
 
 def snapshot(folder, encoding="utf-8"):

@@ -12,7 +12,9 @@ import pytest
 from agentlib import paths
 from agentlib.faults import Fault
 from agentlib.invoke.runner import Runner
+from agentlib.invoke.tool import Tool
 from agentlib.invoke.toolset import Tools
+from agentlib.launch.start import Decision
 from agentlib.policy.rules import Policy, Rule
 from agentlib.process.run import Leash
 from agentlib.process.supervised import KILLED
@@ -20,7 +22,7 @@ from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox.kept import warden, wards
 
 pytestmark = pytest.mark.skipif(
-    sandbox_cell.verdict()[0] != "bubblewrap", reason="bubblewrap does not work here"
+    sandbox_cell.walled()[0] != "bubblewrap", reason="bubblewrap does not work here"
 )
 
 
@@ -32,13 +34,12 @@ def rooms() -> Iterator[wards.Wards]:
     made.close()
 
 
-def call(rooms: wards.Wards, folder: Path, script: str, profile: str = "work") -> int | None:
-    """The status of a call; None for one that needs a sandbox of its own."""
+def call(rooms: wards.Wards, folder: Path, script: str, profile: str = "work") -> int:
+    """The status of a call."""
     with sandbox_cell.Cell(
         ["/bin/sh", "-c", script], profile, str(folder), env={"PATH": os.defpath}
     ) as cell:
-        child = rooms.begin(cell, 0, 1, 2)
-        return child.reap() if child else None
+        return rooms.begin(cell, 0, 1, 2).reap()
 
 
 def test_calls_with_one_view_share_a_sandbox_whether_they_may_write_or_not(
@@ -183,6 +184,27 @@ def test_none_is_prepared_once_the_run_has_ended(
     runner.close(0.0)
     made.prepare()
     assert not runner._wards._kept
+
+
+def test_a_tool_that_goes_on_is_started_at_a_terminal_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "echo"
+    program.write_text(
+        """#!/bin/sh\nwhile read -r x; do echo '{"id":"1","content":"heard"}'; done\n"""
+    )
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
+    record = {"type": "tool", "name": "echo", "command": [str(program)], "invoke": "jsonl"}
+    for profile in ("work", "off"):
+        runner = Runner(10.0, 1)
+        made = Tool({**record, "inputSchema": {"type": "object"}})
+        try:
+            told = runner.run(made, {}, Decision("allow", profile, ""), Leash())
+        finally:
+            runner.close(1.0)
+        assert told == "heard"
 
 
 def test_a_call_that_was_never_started_leaves_what_is_guarded(tmp_path: Path) -> None:

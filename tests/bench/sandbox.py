@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from measure import ROOT
@@ -30,20 +31,15 @@ WRITE = ("/bin/sh", "-c", "echo x >made")
 
 
 def call(
-    profile: str, folder: Path, way: str, rooms: wards.Wards | None, *argv: str
+    profile: str, folder: Path, way: str, rooms: wards.Wards, *argv: str
 ) -> Callable[[], None]:
-    """One call as agent-react makes it: in one of those rooms, or in a sandbox of its own."""
+    """One call as agent-react makes it, in one of those rooms."""
 
     def make() -> None:
-        sandbox_cell._verdict = sandbox_cell._laid = (way, "")
+        sandbox_cell._ways[True] = (way, "")
         argv_ = list(argv or ["/bin/true"])
         with sandbox_cell.Cell(argv_, profile, str(folder), env=ENV) as cell:
-
-            def begin(*given: int) -> process_run.Child:
-                return (
-                    rooms and rooms.begin(cell, *given) or process_run.start(cell.options, *given)
-                )
-
+            begin = partial(rooms.begin, cell)
             assert process_run.run(begin, b"", 10, 10, process_run.Leash()).status == 0
 
     return make
@@ -97,7 +93,7 @@ def main() -> int:
             (f"{way}, work, a call that writes", call("work", small, way, rooms, *WRITE))
             for way in ways
         ]
-        bare = call("off", small, ways[0], None)
+        bare = call("off", small, ways[0], rooms)
         made = [bare, *(make for _, make in rows), *(make for _, make in others)]
         costs = [[timed(make) for make in made] for _ in range(ROUNDS + 1)][1:]
         rooms.close()

@@ -57,7 +57,7 @@ class Runner:
             words, stdin = _input(tool, arguments)
             limit = self._limit(tool)
             with self._cell(tool, words, decision) as cell:
-                begin = partial(self._begin, cell)
+                begin = partial(self._wards.begin, cell)
                 outcome = process_run.run(begin, stdin, limit, output.KEPT, leash)
         except (OSError, ValueError) as bad:
             why = getattr(bad, "strerror", None) or bad
@@ -83,10 +83,6 @@ class Runner:
             coprocess.close(grace)
             cell.close()
         self._wards.close()
-
-    def _begin(self, cell: Cell, *pipes: int) -> Child:
-        """Start the tool, with these three descriptors, in a sandbox that stands already or in one of its own."""
-        return self._wards.begin(cell, *pipes) or process_run.start(cell.options, *pipes)
 
     def _cell(self, tool: Tool, words: list[str], decision: Decision) -> Cell:
         outputs = output.folder()
@@ -124,7 +120,7 @@ class Runner:
             cell = self._cell(tool, [], decision)
 
             def begin(_options: dict[str, Any], *pipes: int) -> Child:
-                return self._begin(cell, *pipes, 2)
+                return self._wards.begin(cell, *pipes)
 
             self._coprocesses[key] = Coprocess(tool.name, {}, start=begin), cell
         return self._coprocesses[key]

@@ -7,10 +7,7 @@ import select
 import shutil
 import signal
 
-from agentlib.process.inside import inside
 from agentlib.types import Any, Protocol
-
-PATIENCE = 10.0  # seconds that a sandbox has to stand
 
 
 class Child(Protocol):
@@ -28,7 +25,7 @@ class Child(Protocol):
 
 
 class Direct:
-    """A child of ours: a program of the suite's own, or bubblewrap, which ends with us. handle: readable at its end."""
+    """A child of ours: a program of the suite's own. handle: readable at its end."""
 
     left = ""
 
@@ -55,31 +52,15 @@ class Direct:
         self.handle = self._pid
         try:
             self.handle = os.pidfd_open(self._pid)
-            if gate := options.get("gate"):
-                self._let_go(*gate)
         except BaseException:  # no more descriptors to be had; a signal that ends us
             self.signal(signal.SIGKILL)
             os.waitpid(self._pid, 0)
             raise
 
-    def _let_go(self, ready: int, go: int) -> None:
-        """In the thread that a sandbox ends with: let the tool begin, now that the one cannot go without the other."""
-        poll = select.poll()
-        poll.register(ready, select.POLLIN)
-        poll.register(self.handle, select.POLLIN)
-        if (ready, select.POLLIN) in poll.poll(PATIENCE * 1000):
-            os.write(go, b"go\n")
-
     def signal(self, signum: int) -> None:
-        """To its group, whose number stays the child's as long as it is not reaped; TERM to what runs in a sandbox, for
-        that would end at once, and all in it with no time to tidy up."""
-        if self.handle < 0:
-            return
-        within = inside(self._pid) if signum == signal.SIGTERM else []
+        """To its group, whose number stays the child's as long as it is not reaped."""
         try:
-            for pid in within:
-                os.kill(pid, signum)
-            if not within:
+            if self.handle >= 0:
                 (os.killpg if self._alone else os.kill)(self._pid, signum)
         except (ProcessLookupError, PermissionError):
             pass

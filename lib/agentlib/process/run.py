@@ -9,7 +9,7 @@ import threading
 import time
 from functools import partial
 
-from agentlib.process.child import Child, Direct
+from agentlib.process.child import Child
 from agentlib.types import Any, Callable, NamedTuple
 
 Begin = Callable[[int, int, int], Child]
@@ -84,12 +84,9 @@ def start(
 ) -> Child:
     """Somebody else's program, which ends with us however we end, and with it all that it starts (supervisor.py).
 
-    options: args, env and cwd (None: ours), files (more descriptors, by the numbers that it knows), gate (two more
-    of ours, for a program that itself ends with this thread: it says by the one that it is ready, and is let go by the
-    other). The three descriptors stay open here; None: ours.
+    options: args, env and cwd (None: ours), files (more descriptors, by the numbers that it knows). The three
+    descriptors stay open here; None: ours.
     """
-    if "gate" in options:
-        return Direct(options, stdin, stdout, stderr)
     from agentlib.process.supervised import Supervised
 
     return Supervised(

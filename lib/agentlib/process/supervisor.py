@@ -27,7 +27,6 @@ import time
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 
 from agentlib.private import no_core, undumpable
-from agentlib.process.inside import children, inside, name
 from agentlib.types import Any, Callable, NoReturn  # noqa: E402
 
 END = signal.SIGUSR1  # to a supervisor: KILL for all that it has
@@ -180,19 +179,9 @@ def mind(program: int) -> int:
         if signum == END:
             return -signal.SIGKILL
         if signum == signal.SIGTERM:
-            terminate(program)
+            os.killpg(program, signal.SIGTERM)
         elif (status := reaped(program)) is not None:
             return status
-
-
-def terminate(program: int) -> None:
-    """TERM to its group; in a sandbox to what runs there, for bubblewrap would end at once, and all in it with no time
-    to tidy up. One that is just being set up is ended."""
-    within = inside(program)
-    for pid in within:
-        os.kill(pid, signal.SIGTERM)
-    if not within:
-        os.killpg(program, signal.SIGKILL if name(program) == "bwrap" else signal.SIGTERM)
 
 
 def reaped(program: int) -> int | None:
@@ -233,6 +222,22 @@ def childless() -> bool:
     except ChildProcessError:
         return True
     return False
+
+
+def name(pid: int) -> str:
+    return read(f"/proc/{pid}/comm").strip()
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
+def read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def report(line: int, status: int, left: dict[int, str] | None = None) -> None:

@@ -23,40 +23,8 @@ SIZES = {"/tmp": 512 * MIB, "/dev/shm": 64 * MIB, "/run": 16 * MIB}
 SIZE = 256 * MIB  # the others (a home, /var/tmp)
 
 
-# What bubblewrap starts, before the tool. Its own first process asks to die with its parent only when the tool may run
-# already, and is not told where that parent is gone by then. So the tool waits until that process has its filter,
-# which it puts on right after it asked, and then until it is let go, by a starter who is there.
-WAIT = """n=0
-until while read -r key value && [ "$key" != Seccomp: ]; do :; done </proc/1/status; [ "$value" = 2 ]; do
-    n=$((n + 1)); [ $n -lt 9999 ] || exit 126
-done
-echo >&9 && exec 9>&- && read -r go <&7 && exec 7<&- && exec "$@"
-"""
-GO, FILTER, READY = 7, 8, 9  # the numbers of its descriptors, as in WAIT; of the seccomp program
-
-
-def alone(program: str, view: View, network: bool) -> list[str]:
-    """What to put before a tool's argv, which begins when it has said READY and is told to GO."""
-    return [*command(program, view, network, FILTER), "/bin/sh", "-c", WAIT, "sh"]
-
-
-def command(program: str, view: View, network: bool, filter: int) -> list[str]:
-    """What to put before an argv. filter: a descriptor of the seccomp program, to be inherited."""
-    where = ["--chdir", view.folder] if view.visible else ["--dir", NOWHERE, "--chdir", NOWHERE]
-    return [
-        program,
-        *WALLS,
-        "--disable-userns",
-        *_walls(view, network),
-        *where,
-        "--seccomp",
-        str(filter),
-        "--",
-    ]
-
-
-def kept(program: str, view: View, network: bool, base: str) -> list[str]:
-    """What to put before the argv of a warden (warden.py): the same walls, and what it needs to part the room.
+def command(program: str, view: View, network: bool, base: str) -> list[str]:
+    """What to put before the argv of a warden (kept/warden.py), which starts the tools.
 
     base: where changes to the working folder lie; '' for none.
     """

@@ -1,19 +1,17 @@
-"""Run a tool where it can do no harm: one call prepares the start, process.run makes it (docs/safety.md).
+"""Run a tool where it can do no harm: a cell prepares the start, kept.wards.Wards makes it (docs/safety.md).
 
-    with sandbox.Cell(argv, "work", folder, env=environment) as cell:
-        done = run(cell.options, b"", timeout, cap, leash)
-    cell.removed        # what the tool left and must not: moved aside, to be told
+    with Cell(argv, "work", folder, env=environment()) as cell:
+        done = run(partial(wards.begin, cell), b"", timeout, cap, leash)
+    cell.removed        # what the tool left and must not, in words: it was moved aside
 
 Profiles: `read` (nothing outside scratch folders can be written; no network), `work` (the working folder can),
 `net` (the same, and the internet), `read+net` (the internet, but no writing), `off` (no sandbox at all), `probe` (as
 `read`, in an empty folder).
 Bubblewrap where it works, else Landlock and seccomp where they can keep the profile's promise, else Fault tool_denied.
-Threads: a child dies with the thread that started it, so a thread that starts one must live as long.
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import sys
@@ -31,7 +29,6 @@ from agentlib.sandbox import (
     overlay,
     rules,
     scratch,
-    seccomp,
     workspace,
 )
 from agentlib.sandbox.mounts import View
@@ -41,11 +38,9 @@ from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 if TYPE_CHECKING:
     from agentlib.sandbox.workspace import Workspace
 
-CONFINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confine.py")
 USUAL = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "USER", "LOGNAME")
 _trying = threading.Lock()
-_verdict: tuple[str, str] | None = None
-_laid: tuple[str, str] | None = None
+_ways: dict[bool, tuple[str, str]] = {}  # by whether an overlay was tried too
 
 
 class Held(int):
@@ -59,11 +54,11 @@ class Held(int):
 
 
 class Cell:
-    """A start that is prepared. options: for start() and run() of process.run.
+    """A start that is prepared.
 
-    way: `bubblewrap`, `landlock` or `off`. argv, env, view, network, limits: what the tool gets and what holds it, for
-    wards.py, which starts it by these in a sandbox that stands already. close(), or leaving the `with`, after the
-    child's end. removed: what it left and must not, in words.
+    way: `bubblewrap`, `landlock` or `off`. options: where it is `off`, for start() and run() of process.run. argv, env,
+    view, network, limits: what the tool gets and what holds it, for kept.wards, which starts it in a sandbox. close(),
+    or leaving the `with`, after the child's end. removed: what it left and must not, in words.
     """
 
     def __init__(
@@ -83,7 +78,7 @@ class Cell:
         Fault tool_not_found for a program that is not there, tool_denied where the profile cannot be kept.
         """
         self.removed: list[str] = []
-        self._folder, self._group, self._scratch = os.path.realpath(folder), "", ""
+        self._folder, self._scratch = os.path.realpath(folder), ""
         self.limits = {**limits.defaults(), **(limit or {})}
         self.argv = [self._program(argv[0], env.get("PATH", os.defpath)), *argv[1:]]
         self.env, self.way, self.network = dict(env), "off", profile in ("net", "read+net", "off")
@@ -105,7 +100,6 @@ class Cell:
 
     def close(self) -> None:
         """After the child's end: what it left where it must leave nothing is moved aside; our own traces go."""
-        self.__dict__.pop("options", None)
         self.__dict__.pop("listed", None)
         space, self._space = self._space, None
         if space and self.changes:
@@ -115,11 +109,9 @@ class Cell:
             self.over(self.changes, clean)
         elif space and self.way == "landlock" and self.view.writable:
             self.removed += apply.set_aside(space)
-        if self._group:
-            limits.leave(self._group)
         if self._scratch:
             scratch.clear(self._scratch)
-        self._group, self._scratch = "", ""
+        self._scratch = ""
 
     def settle(self) -> list[str]:
         """Take over what a tool has changed that goes on; what it may not, in words."""
@@ -145,7 +137,7 @@ class Cell:
             read=read,
             write=write,
         )
-        self.way, why = walled(self._folder) if self.view.listed else verdict()
+        self.way, why = walled(self._folder if self.view.listed else "")
         if not self.way:
             raise Fault("tool_denied", f"sandbox unavailable: {why}")
         space = workspace.of(self._folder, self.view.kept) if self.view.listed else None
@@ -174,37 +166,12 @@ class Cell:
         for part in () if place else (overlay.CHANGES, overlay.WORK):
             landlock.allow(self.listed, f"{self.changes}/{part}")
 
-    @functools.cached_property
+    @property
     def options(self) -> dict[str, Any]:
-        """For process.run; each start needs options of its own."""
+        """For process.run. ValueError for a cell that needs a sandbox, and so is started by kept.wards."""
         if self.way != "off":
-            self._group = limits.group(self.limits["processes"])
-        make = {"bubblewrap": self._bwrap, "landlock": self._landlock, "off": self._off}[self.way]
-        return make()
-
-    def _off(self) -> dict[str, Any]:
+            raise ValueError(f"a cell of the way {self.way} is started in a sandbox")
         return {"args": self.argv, "env": self.env, "cwd": self._folder}
-
-    def _bwrap(self) -> dict[str, Any]:
-        if self.view.listed:
-            raise ValueError("a cell that sees its folder starts in a kept sandbox (wards.py)")
-        args = [
-            *bwrap.alone(bubblewrap(), self.view, self.network),
-            *limits.command(self.limits),
-            *self.argv,
-        ]
-        (ready, theirs), (waiting, go) = os.pipe(), os.pipe()
-        files = {
-            bwrap.GO: apart(waiting),
-            bwrap.FILTER: apart(memory(seccomp.program(self.network))),
-            bwrap.READY: apart(theirs),
-        }
-        return {
-            "args": limits.within(self._group, args),
-            "env": self.env,
-            "files": files,
-            "gate": (Held(ready), Held(go)),
-        }
 
     def setup(self) -> dict[str, Any]:
         """What a warden needs to know of all its cells."""
@@ -231,21 +198,8 @@ class Cell:
             "drop": [],
         }
 
-    def _landlock(self) -> dict[str, Any]:
-        import marshal
-
-        listed = {4: self.listed} if self.listed >= 0 else {}
-        wanted = {**self.confined(), "group": self._group, "listed": list(listed)}
-        orders = Held(memory(marshal.dumps(wanted)))
-        return {
-            "args": [python(), "-IS", CONFINE, "3", *self.argv],
-            "env": self.env,
-            "cwd": self.inside,
-            "files": {3: orders, **listed},
-        }
-
     def confined(self) -> dict[str, Any]:
-        """What confine.py puts on a process."""
+        """What Landlock and the other limits are to hold."""
         readable, writable = self._trees
         return {
             "read": [*readable, *([self._folder] if self.view.listed else [])],
@@ -253,7 +207,6 @@ class Cell:
             "network": self.network,
             "unseen": not self.view.writable,
             "limits": self.limits,
-            "group": "",
         }
 
     @property
@@ -262,26 +215,22 @@ class Cell:
         return self.view.folder if self.view.visible else self._scratch or bwrap.NOWHERE
 
 
-def verdict() -> tuple[str, str]:
-    """(`bubblewrap`, `landlock` or '', why not bubblewrap), found out by one trial in each process."""
-    global _verdict
-    if _verdict is None:
-        _verdict = _chosen(_trial())
-    return _verdict
+def walled(folder: str = "") -> tuple[str, str]:
+    """(`bubblewrap`, `landlock` or '', why not bubblewrap), found out by one trial in each process.
 
-
-def walled(folder: str) -> tuple[str, str]:
-    """The same where a working folder is seen: what stands before that is an overlay, which is tried too."""
-    global _laid, _verdict
+    folder: a working folder that is seen. What stands before it is an overlay, which is tried too.
+    """
     with _trying:
-        if _laid is None:
-            place = scratch.take(folder)
+        known = _ways.get(True) or _ways.get(bool(folder))
+        if known is None:
+            place = scratch.take(folder) if folder else ""
             try:
-                why = _trial(place)
+                known = _chosen(_trial(place))
             finally:
-                scratch.clear(place)
-            _laid = _verdict = _chosen(why)
-        return _laid
+                if place:
+                    scratch.clear(place)
+            _ways[bool(folder)] = known
+        return known
 
 
 def _chosen(why: str) -> tuple[str, str]:
@@ -300,27 +249,13 @@ def _trial(place: str = "") -> str:
 
     if not bubblewrap():
         return "bubblewrap (bwrap) is not installed"
-    filter = Held(memory(seccomp.program()))
     view = View(["/bin/true"], "", "/", writable=False, visible=False, read=(), write=())
-    args = [*bwrap.command(bubblewrap(), view, False, filter), "/bin/true"]
-    if place:
-        base, name = os.path.split(place)
-        args = [
-            *bwrap.kept(bubblewrap(), view, False, base),
-            python(),
-            "-IS",
-            overlay.__file__,
-            name,
-        ]
+    base, name = os.path.split(place)
+    tried = [python(), "-IS", overlay.__file__, name] if place else ["/bin/true"]
+    args = [*bwrap.command(bubblewrap(), view, False, base), *tried]
+    none = subprocess.DEVNULL
     try:
-        ran = subprocess.run(
-            args,
-            env={},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=10,
-            pass_fds=(filter,),
-        )
+        ran = subprocess.run(args, env={}, stdin=none, capture_output=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired) as bad:
         return f"bubblewrap does not work here: {bad}"
     lines = ran.stderr.decode("utf-8", "replace").strip().splitlines()
@@ -354,21 +289,6 @@ def _scratch() -> str:
     made = os.path.join(os.path.realpath(base), f"agent-tool-{os.urandom(8).hex()}")
     os.mkdir(made, 0o700)
     return made
-
-
-def apart(descriptor: int) -> Held:
-    """The same descriptor under a number that no child knows it by."""
-    made = Held(fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10))
-    os.close(descriptor)
-    return made
-
-
-def memory(data: bytes) -> int:
-    """A fresh descriptor that reads as these bytes; one for each start, since readers share its place."""
-    fd = os.memfd_create("sandbox")
-    os.write(fd, data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
 
 
 def python() -> str:

@@ -1,4 +1,4 @@
-"""What a tool may use up: processes, memory, file size, open files. By prlimit(1) inside bubblewrap, or on ourselves.
+"""What a tool may use up: processes, memory, file size, open files.
 
 A user namespace counts its own processes, so the limit holds inside bubblewrap; only root's are never counted by
 the kernel, and get a control group (pids) where the machine has one that we may use.
@@ -12,7 +12,6 @@ import time
 
 from agentlib.types import Mapping
 
-PRLIMIT = "/usr/bin/prlimit"
 GROUPS = "/sys/fs/cgroup"
 NAME = "agentutils"
 GIB = 1 << 30
@@ -24,23 +23,8 @@ def defaults() -> dict[str, int]:
     return {"processes": 256, "memory": max(4 * GIB, pages * 3 // 4), "file": GIB, "files": 1024}
 
 
-def command(limits: Mapping[str, int]) -> list[str]:
-    """What to put before a tool's argv; nothing on a machine without prlimit."""
-    if not os.access(PRLIMIT, os.X_OK):
-        return []
-    return [
-        PRLIMIT,
-        f"--nproc={limits['processes']}",
-        f"--as={limits['memory']}",
-        f"--fsize={limits['file']}",
-        f"--nofile={limits['files']}",
-        "--core=0",
-        "--",
-    ]
-
-
 def impose(limits: Mapping[str, int], processes: int) -> None:
-    """The same on the calling process. processes: of all that the kernel counts with the tool's."""
+    """Put these on the calling process. processes: of all that the kernel counts with the tool's."""
     import resource
 
     wanted = {

@@ -51,7 +51,7 @@ def run(
 
     def begin(cell: Cell, passed: int, *files: int) -> Child:
         files = (passed if stdin is None else stdin, *files)
-        return wards.begin(cell, *files) or process_run.start(cell.options, *files)
+        return wards.begin(cell, *files)
 
     def work() -> None:
         while todo:

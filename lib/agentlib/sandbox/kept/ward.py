@@ -41,7 +41,7 @@ class Ward:
         walled = cell.way == "bubblewrap"
         base = scratch.base(cell.view.folder) if cell.view.listed else ""
         program = sandbox_cell.bubblewrap()
-        argv = bwrap.kept(program, cell.view, cell.network, base) if walled else []
+        argv = bwrap.command(program, cell.view, cell.network, base) if walled else []
         self._processes, self._cells, self._most = cell.limits["processes"], 0, 1
         self._group = limits.group(self._processes)
         argv = limits.within(self._group, [*argv, sandbox_cell.python(), "-IS", WARDEN, "3"])

@@ -3,7 +3,7 @@
 It runs inside a sandbox that is kept up (ward.py), so that a call costs no sandbox of its own. The walls are
 bubblewrap's; in them each cell has name spaces of its own (processes, mounts, IPC), its own /proc and its own empty
 places, no capabilities, the filter of system calls, the limits. Where there is no bubblewrap this runs outside, and
-puts Landlock on each cell (confine.py).
+puts Landlock on each cell.
 
 FD is a socket of packets: the setup, an object in marshal's form, which is answered, and then orders (supervisor.py):
 argv, env, cwd, limits; confined, what Landlock is to hold.
@@ -24,8 +24,8 @@ sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..",
 
 from agentlib.faults import Fault
 from agentlib.private import undumpable
-from agentlib.process.supervisor import HEARD, IGNORED_BY_PYTHON, LIBC, Server
-from agentlib.sandbox import confine, limits, overlay, seccomp
+from agentlib.process.supervisor import DEATH_SIGNAL, HEARD, IGNORED_BY_PYTHON, LIBC, Server
+from agentlib.sandbox import landlock, limits, overlay, seccomp
 from agentlib.sandbox.overlay import DOOR, EMPTY, NOTHING, READY
 from agentlib.types import Any, Callable
 
@@ -139,7 +139,7 @@ def alone(order: dict[str, Any], files: list[int]) -> int:
         for number, one in enumerate(files[:3]):
             os.dup2(one, number)
         os.chdir(order["cwd"])
-        confine.confine({**order["confined"], "listed": files[3:]})
+        confine(order["confined"], files[3:])
         for signum in IGNORED_BY_PYTHON:
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -148,6 +148,24 @@ def alone(order: dict[str, Any], files: list[int]) -> int:
         os.write(2, f"sandbox: {bad}\n".encode())
     finally:
         os._exit(126)
+
+
+def confine(wanted: dict[str, Any], listed: list[int]) -> None:
+    """Put Landlock, the filter of system calls and limits on this process and all that it starts, for good.
+
+    wanted: read and write (lists of paths), network, unseen, limits. listed: more rulesets, open.
+    """
+    LIBC.prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    most = wanted["limits"]
+    limits.impose(most, most["processes"] + limits.running())
+    old = landlock.abi() < 3
+    code = seccomp.program(wanted["network"], unseen=wanted["unseen"], truncate=old, among=True)
+    landlock.restrict(wanted["read"], wanted["write"], wanted["network"])
+    for one in listed:
+        landlock.limit(one)
+        os.close(one)
+    renounce()  # root becomes a user who merely owns root's files
+    seccomp.install(code)
 
 
 def refiller(view: View) -> Callable[..., None]:

@@ -10,6 +10,7 @@ import os
 import threading
 
 from agentlib.faults import Fault
+from agentlib.process.run import start
 from agentlib.types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,29 +25,25 @@ class Wards:
     """The sandboxes that this process keeps up, by what they show. From any thread."""
 
     def __init__(self) -> None:
-        self._kept: dict[Any, Ward | None] = {}  # None where one cannot be kept up
+        self._kept: dict[Any, Ward | str] = {}  # why there is none, where none can be put up
         self._old: list[Ward] = []  # of no use for more calls
-        self._why = "its warden has ended"  # why there is none
         self._lock = threading.Lock()
 
-    def begin(self, cell: Cell, *files: int) -> Child | None:
-        """Start the cell's tool in a kept sandbox; None where it needs one of its own. OSError: it cannot start.
+    def begin(self, cell: Cell, stdin: int, stdout: int = 1, stderr: int = 2) -> Child:
+        """Start the cell's tool with these descriptors. OSError: it cannot start.
 
-        Fault tool_denied where it can have none: a working folder is seen through an overlay, which a warden makes.
+        Fault tool_denied where a sandbox that it needs cannot be put up.
         """
         if cell.way == "off":
-            return None
+            return start(cell.options, stdin, stdout, stderr)
         key = _key(cell)
         for _ in range(2):
             ward = self._ward(key, cell)
             try:
-                if ward:
-                    return ward.begin(cell, *files)
+                return ward.begin(cell, stdin, stdout, stderr)
             except BrokenPipeError:
                 self._give_up(key, ward)
-        if cell.way == "bubblewrap" and cell.view.listed:
-            raise Fault("tool_denied", f"sandbox unavailable: {self._why}")
-        return None
+        raise Fault("tool_denied", "sandbox unavailable: its warden has ended")
 
     def put_up(self, cell: Cell) -> None:
         """Have one ready for calls that see what this cell sees."""
@@ -56,45 +53,41 @@ class Wards:
         """End all of them."""
         with self._lock:
             for ward in (*self._kept.values(), *self._old):
-                if ward:
-                    ward.close()
+                _end(ward)
             self._kept.clear()
             self._old.clear()
 
-    def _give_up(self, key: Any, ward: Ward | None) -> None:
+    def _give_up(self, key: Any, ward: Ward) -> None:
         """One that failed; another thread may have seen to that."""
         with self._lock:
-            if ward and self._kept.get(key) is ward:
-                del self._kept[key]
-                ward.close()
+            if self._kept.get(key) is ward:
+                _end(self._kept.pop(key))
 
-    def _ward(self, key: Any, cell: Cell) -> Ward | None:
+    def _ward(self, key: Any, cell: Cell) -> Ward:
+        from agentlib.sandbox.kept.ward import Ward
+
         with self._lock:
-            if (ward := self._kept.get(key)) and ward.stale():
+            ward = self._kept.get(key)
+            if isinstance(ward, Ward) and ward.stale():
                 self._old.append(ward)
                 del self._kept[key]
                 self._tidy()
             if key not in self._kept:
                 if len(self._kept) + len(self._old) >= MOST:
                     self._make_room()
-                self._kept[key] = self._put_up(cell)
-            return self._kept[key]
-
-    def _put_up(self, cell: Cell) -> Ward | None:
-        from agentlib.sandbox.kept.ward import Ward
-
-        try:
-            return Ward(cell)
-        except OSError as bad:
-            self._why = str(bad)
-            return None
+                try:
+                    self._kept[key] = Ward(cell)
+                except OSError as bad:
+                    self._kept[key] = str(bad)
+            if isinstance(found := self._kept[key], str):
+                raise Fault("tool_denied", f"sandbox unavailable: {found}")
+            return found
 
     def _make_room(self) -> None:
         """End one that has no calls."""
         for key, ward in self._kept.items():
-            if ward is None or ward.idle:
-                del self._kept[key]
-                return ward.close() if ward else None
+            if isinstance(ward, str) or ward.idle:
+                return _end(self._kept.pop(key))
 
     def _tidy(self) -> None:
         """End those that are of no use and have no calls any more."""
@@ -103,8 +96,13 @@ class Wards:
             self._old.remove(ward)
 
 
+def _end(ward: Ward | str) -> None:
+    if not isinstance(ward, str):
+        ward.close()
+
+
 def status(folder: str) -> str:
-    """Whether calls share a sandbox in this working folder, and why not, in a line."""
+    """Whether a sandbox for the calls can be put up in this working folder, and why not, in a line."""
     from agentlib.sandbox.cell import Cell, environment
     from agentlib.sandbox.kept.ward import Ward
 
@@ -112,7 +110,7 @@ def status(folder: str) -> str:
         with Cell(["/bin/true"], "read", folder, env=environment()) as cell:
             Ward(cell).close()
     except (Fault, OSError) as bad:
-        return f"calls: there is no sandbox that they could share: {bad}"
+        return f"calls: no tool runs: {bad}"
     return "calls: they share a sandbox, in cells of their own"
 
 
