@@ -210,6 +210,73 @@ def test_words_are_plain_text_whatever_they_hold(store, words):
     assert store.recall("default", "k")["value"] == "plain"
 
 
+TEXTS = {
+    "zh": "今天天气很好我们去公园",
+    "ja": "新しいiPhone15を買った、ﾃﾚﾋﾞも",
+    "ko": "오늘은날씨가좋습니다",
+    "th": "สวัสดีครับวันนี้อากาศดี",
+    "lo": "ສະບາຍດີຕອນເຊົ້າ",
+    "em": "deploy 🚀 done ❤️ 👍🏽",
+    "lines": 'first\nsecond\t"third" C:\\new',
+    "en": "the weather is good today",
+}
+FOUND = (
+    "天气 zh, 气 zh, 去公园 zh, 新しい ja, iphone15 ja, 買った ja, テレビ ja, ﾃﾚﾋﾞ ja, 날씨 ko, 씨 ko, วันนี้ th, อากาศ th, ຕອນ lo, "
+    "🚀 em, ❤ em, ❤️ em, 👍 em, second lines, third lines, new lines, weather en, 气天 , 公天 , 🛸 "
+)
+
+
+@pytest.mark.parametrize("pair", FOUND.split(", "))
+def test_words_are_found_inside_of_scripts_without_blanks_and_beside_escapes(store, pair):
+    for key, text in TEXTS.items():
+        keep(store, key, text)
+    word, key = pair.split(" ")
+    assert [record["key"] for record in store.search("default", word)] == [key] * bool(key)
+
+
+def test_all_terms_count_where_some_are_inside_and_some_are_not(store):
+    keep(store, "a", "デプロイ手順 deploy staging")
+    keep(store, "b", "デプロイ手順 production")
+    keep(store, "c", "deploy production")
+    assert [r["key"] for r in store.search("default", "手順 production")] == ["b"]
+    assert [r["key"] for r in store.search("default", "deploy 手順")] == ["a"]
+    assert store.undo("default", "b")
+    assert {r["key"] for r in store.search("default", "手順 production")} == {"a", "c"}
+
+
+def test_a_store_of_an_older_version_is_searched_and_changed_like_any_other(opener):
+    store = opener()
+    for key, text in TEXTS.items():
+        keep(store, key, text)
+    older(store)
+    assert not store.recall("default", "zh") is None
+    store.close()
+    store = opener()
+    assert [r["key"] for r in store.search("default", "날씨")] == ["ko"]
+    older(store)
+    store.close()
+    store = opener()
+    keep(store, "zh", "明天")
+    assert not store.search("default", "今天") and store.search("default", "明天")
+    assert store.undo("default", "zh") and store.search("default", "天气")
+    assert store.forget("default", "lines") and not store.search("default", "second")
+    assert store.check() == "ok"
+    store.close()
+
+
+def older(store):
+    """Make of the store what version 0.1.0 of the program would have made."""
+    database = store.db
+    if not isinstance(database, Sqlite):
+        database.sql("ALTER TABLE versions DROP COLUMN spaced")
+        return
+    database.sql("INSERT INTO words(words) VALUES('delete-all')")
+    database.sql(
+        "INSERT INTO words(rowid, key, value, tags) SELECT id, key, value, tags FROM versions WHERE latest"
+    )
+    database.sql("PRAGMA user_version=1")
+
+
 def test_the_same_again_makes_no_new_version_in_bulk(store):
     for _ in range(2):
         store.remember_many([("default", {"key": f"k{i}", "value": i}) for i in range(50)])

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from agentlib import packages
 from agentlib.faults import Fault
-from agentlib.memory.store import ALIVE, select
+from agentlib.memory.store import ALIVE, indexed, select, spaced
 from agentlib.types import Any, Iterable, Iterator
 
 SCHEMA = """
@@ -25,12 +25,19 @@ CREATE TABLE IF NOT EXISTS agentutils.versions(
 CREATE UNIQUE INDEX IF NOT EXISTS latest ON agentutils.versions(namespace, key) WHERE latest;
 CREATE INDEX IF NOT EXISTS history ON agentutils.versions(namespace, key, id);
 CREATE INDEX IF NOT EXISTS words ON agentutils.versions USING gin(words) WHERE latest;
+ALTER TABLE agentutils.versions ADD COLUMN IF NOT EXISTS spaced TSVECTOR; -- where `words` do not do (store.indexed)
+CREATE INDEX IF NOT EXISTS spaced ON agentutils.versions USING gin(spaced) WHERE latest;
 """
 VECTORS = (
     "CREATE TABLE IF NOT EXISTS vectors("
     "id BIGINT NOT NULL REFERENCES versions ON DELETE CASCADE, model TEXT NOT NULL, vector BYTEA NOT NULL, "
     "PRIMARY KEY(id, model))",
 )
+INSERT = (
+    "INSERT INTO versions(namespace, key, value, tags, time, expires, latest, spaced) "
+    "VALUES(?,?,?,?,?,?,true,to_tsvector('simple', ?::text)) RETURNING id"
+)
+SPACED = "UPDATE versions SET spaced=to_tsvector('simple', ?::text) WHERE id=?"
 LOCK = 0x6167656D  # advisory lock: the tables are made by one, a key is changed by one at a time
 
 
@@ -53,10 +60,12 @@ class Postgres:
             self.db = psycopg.connect(url, connect_timeout=max(1, int(wait)), autocommit=True)
             self.db.execute(f"SET lock_timeout={int(wait * 1000)}")
             self.db.execute("SET search_path=agentutils")
-            if self.db.execute("SELECT to_regclass('agentutils.words')").fetchone() == (None,):
+            if self.db.execute("SELECT to_regclass('agentutils.spaced')").fetchone() == (None,):
                 with self.writing():
                     self.sql("SELECT pg_advisory_xact_lock(?)", LOCK)
                     self.db.execute(SCHEMA)
+                    for row in self.sql(select("spaced IS NULL AND value IS NOT NULL")):
+                        self.sql(SPACED, _spaced(row), row[0])
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -78,12 +87,7 @@ class Postgres:
 
     def add(self, row: tuple[Any, ...]) -> int:
         """Insert a version that is now the latest, its columns but for the id; that id."""
-        made = self.sql(
-            "INSERT INTO versions(namespace, key, value, tags, time, expires, latest) "
-            "VALUES(?,?,?,?,?,?,true) RETURNING id",
-            *row,
-        )
-        return int(made[0][0])
+        return int(self.sql(INSERT, *row, _spaced((0, *row)))[0][0])
 
     def index(self, row: tuple[Any, ...]) -> None:
         """Nothing: the words are a column."""
@@ -95,9 +99,11 @@ class Postgres:
     ) -> list[tuple[Any, ...]]:
         """The rows that are alive and hold every one of the terms, else any of them, the best first."""
         query = (" && " if every else " || ").join(["phraseto_tsquery('simple', ?)"] * len(terms))
-        where = f"{ALIVE} AND (?::text IS NULL OR namespace=?) AND words @@ ({query})"
-        rows = select(f"{where} ORDER BY ts_rank(words, {query}) DESC, id DESC")
-        return self.sql(rows, clock.time(), namespace, namespace, *terms, *terms)
+        where = f"{ALIVE} AND (?::text IS NULL OR namespace=?) AND (words @@ ({query}) OR spaced @@ ({query}))"
+        rank = f"ts_rank(words || coalesce(spaced, ''), {query})"
+        apart = [spaced(term) for term in terms]
+        wanted = (clock.time(), namespace, namespace, *terms, *apart, *apart)
+        return self.sql(select(f"{where} ORDER BY {rank} DESC, id DESC"), *wanted)
 
     def has(self, table: str) -> bool:
         """Whether there is such a table."""
@@ -134,3 +140,9 @@ class Postgres:
             raise Fault("network", f"{self.path}: {str(bad).splitlines()[0]}") from None
         except self.errors.Error as bad:
             raise Fault("invalid_input", f"{self.path}: {str(bad).splitlines()[0]}") from None
+
+
+def _spaced(row: tuple[Any, ...]) -> str | None:
+    """The words of a row (COLUMNS) as they are indexed; None where they are those that it has."""
+    found = None if row[3] is None else indexed(*row[2:5])
+    return None if found in (None, row[2:5]) else " ".join(found)

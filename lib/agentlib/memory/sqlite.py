@@ -12,15 +12,15 @@ import os
 import sqlite3
 import stat
 import time as clock
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.memory.store import ALIVE, select
+from agentlib.memory.store import ALIVE, indexed, select, spaced
 from agentlib.types import Any, Iterable, Iterator
 
 APPLICATION = 0x6167656D  # "agem", in the header of each store (https://sqlite.org/pragma.html#pragma_application_id)
-LAYOUT = 1
+LAYOUT = 2  # 1: the words were indexed as they stand, not as store.indexed() has them
 CANDIDATES = 2000  # matches of one query that are ranked
 SCHEMA = f"""
 PRAGMA application_id={APPLICATION};
@@ -43,6 +43,8 @@ VECTORS = (  # made when the first vector is kept (vectors.py)
     "CREATE TRIGGER IF NOT EXISTS vectors_gone AFTER DELETE ON versions BEGIN DELETE FROM vectors WHERE id=old.id; END",
 )
 INSERT = "INSERT INTO versions(namespace, key, value, tags, time, expires, latest) VALUES(?,?,?,?,?,?,true)"
+INDEX = "INSERT INTO words(rowid, key, value, tags) VALUES(?,?,?,?)"
+UNINDEX = "INSERT INTO words(words, rowid, key, value, tags) VALUES('delete',?,?,?,?)"
 # The lowest score is the best. Only the newest are ranked: a word that all hold must not cost a look at every memory.
 MATCH = (
     "SELECT words.rowid, bm25(words, 4, 1, 2) FROM words JOIN versions v ON v.id=words.rowid "
@@ -111,12 +113,26 @@ class Sqlite:
         self.sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         self.sql("BEGIN IMMEDIATE")
         try:
+            self._migrate()
             yield
             self.sql("COMMIT")
         except BaseException:
             if self.db.in_transaction:
                 self.sql("ROLLBACK")
             raise
+
+    def _layout(self) -> int:
+        return int(self.sql("PRAGMA user_version")[0][0])
+
+    def _migrate(self) -> None:
+        """Index what an older version of this program has kept as this one does."""
+        if self._layout() == LAYOUT:
+            return
+        for row in self.sql(select("latest AND value IS NOT NULL")):
+            if indexed(*row[2:5]) != row[2:5]:
+                self.sql(UNINDEX, row[0], *row[2:5])
+                self.index(row)
+        self.sql(f"PRAGMA user_version={LAYOUT}")
 
     def lock(self, namespace: str, key: str) -> None:
         """Nothing: a transaction has the whole file."""
@@ -134,24 +150,23 @@ class Sqlite:
     def index(self, row: tuple[Any, ...]) -> None:
         """Let a version be found by its words."""
         if row[3] is not None:
-            id, _, key, value, tags, *_ = row
-            self.sql(
-                "INSERT INTO words(rowid, key, value, tags) VALUES(?,?,?,?)", id, key, value, tags
-            )
+            self.sql(INDEX, row[0], *indexed(*row[2:5]))
 
     def unindex(self, row: tuple[Any, ...]) -> None:
         """Let a version be found no more; its columns must be those that were indexed."""
         if row[3] is not None:
-            self.sql(
-                "INSERT INTO words(words, rowid, key, value, tags) VALUES('delete',?,?,?,?)",
-                *(row[0], *row[2:5]),
-            )
+            self.sql(UNINDEX, row[0], *indexed(*row[2:5]))
 
     def matching(
         self, namespace: str | None, terms: list[str], every: bool, tags: Iterable[str]
     ) -> Iterator[tuple[Any, ...]]:
         """The rows that are alive, carry the tags and hold every one of the terms, else any of them, the best first
         (BM25)."""
+        if self._layout() < LAYOUT and self.writable:
+            with suppress(Fault), self.writing():  # a full disk: it is searched as it is
+                pass
+        if self._layout() == LAYOUT:
+            terms = [spaced(term) for term in terms]
         quoted = ['"' + term.replace('"', '""') + '"' for term in terms]
         scores: dict[int, float] = {}
         for query in [" ".join(quoted)] if every else quoted:

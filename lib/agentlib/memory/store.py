@@ -2,12 +2,18 @@
 
 Both have: sql(text, *values) with ? for the values; writing(durable), a transaction; add(row), a new version in full
 text too, index(row) and unindex(row); lock(namespace, key), held until the transaction ends; matching(namespace,
-terms, every), the rows found, the best first; size(); compact(); check(); close().
+terms, every, tags), the rows found, the best first; size(); compact(); check(); close().
+
+What the full-text index gets is not the text but spaced(text), so that words are found inside of scripts that put no
+blanks between them. Of four ways, with 100,000 values of 60 signs (25 MB as the plain index has it): this one 26 MB
+and 1 ms a search, pairs of signs 41 MB and up to 60 ms for one sign, trigrams 67 MB and 54 ms for words of one or
+two signs, no index but a look at each value 54 ms.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import time as clock
 from itertools import islice
 
@@ -17,6 +23,33 @@ from agentlib.types import Any, Iterable, Iterator, Record
 TERMS = 32  # words of a search that count
 COLUMNS = "v.id, v.namespace, v.key, v.value, v.tags, v.time, v.expires"
 ALIVE = "v.latest AND v.value IS NOT NULL AND (v.expires IS NULL OR v.expires > ?)"
+
+
+# Signs that are words of their own in the index: of scripts without blanks between words (Thai, Lao, Tibetan, Burmese,
+# Khmer, Chinese, Japanese, Korean), emoji and the like. Halfwidth and fullwidth forms become the usual ones.
+SIGNS = (
+    "\u0e00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u2fff\u3005-\u3007\u3021-\ua4cf\ua960-\ua97f"
+    "\uaa60-\uaa7f\uac00-\ud7ff\uf900-\ufaff\uff01-\uffef\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+    "\u00a9\u00ae\u203c\u2049\u20a0-\u20bf\u2122-\u24ff\u25a0-\u2bff\U0001f000-\U0001faff"
+)
+ESCAPE = r"\\(?:u[0-9a-f]{4}|.)"  # in a JSON string
+
+
+def spaced(text: str) -> str:
+    """The text as it is indexed and searched: with blanks around each of SIGNS, and a name where it is no letter."""
+    if text.isascii() or not re.search(f"[{SIGNS}]", text):
+        return text
+    import unicodedata
+
+    words = re.findall(f"[{SIGNS}]|[^\\W{SIGNS}]+", unicodedata.normalize("NFKC", text))
+    return " ".join(w if w[0].isalpha() or w[0] < "\x80" else f"u{ord(w[0]):x}x" for w in words)
+
+
+def indexed(key: str, value: str, tags: str) -> tuple[str, str, str]:
+    """Key, value (JSON) and tags as they are indexed; escapes in the JSON do not stick to the words beside them."""
+    if "\\" in value:
+        value = re.sub(ESCAPE, " ", value)
+    return spaced(key), spaced(value), spaced(tags)
 
 
 def select(where: str) -> str:
