@@ -42,7 +42,7 @@ def spaced(text: str) -> str:
     import unicodedata
 
     words = re.findall(f"[{SIGNS}]|[^\\W{SIGNS}]+", unicodedata.normalize("NFKC", text))
-    return " ".join(w if w[0].isalpha() or w[0] < "\x80" else f"u{ord(w[0]):x}x" for w in words)
+    return " ".join(w if w[0].isalnum() or w[0] < "\x80" else f"u{ord(w[0]):x}x" for w in words)
 
 
 def indexed(key: str, value: str, tags: str) -> tuple[str, str, str]:
