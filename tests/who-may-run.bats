@@ -211,6 +211,21 @@ def reply(body):
     done
 }
 
+@test "an agent that is not yours runs as your command, with your keys, by --allow NAME:command alone" {
+    printf '#!/bin/sh\n# --agent-schema\ncase ${1-} in --agent-schema) echo "{\"name\":\"mine\",\"kind\":\"agent\",\"description\":\"Mine\"}"; exit ;; esac\ntouch ran; echo "key ${OPENAI_API_KEY-none}"\n' >mine
+    chmod +x mine
+    model 'def reply(body):
+    last = body["messages"][-1]
+    return last["content"] if last["role"] == "tool" else {"tool_calls": [{"name": "mine", "arguments": {"input": "x"}}]}'
+    agent-discover ./mine </dev/null >tool
+    has "$(agent-react Go <tool)" "with the user's keys --allow mine:command"
+    [[ ! -e ran ]]
+    equal "key none" "$(agent-react --allow mine Go <tool)"
+    equal "key test-key" "$(agent-react --allow mine:command Go <tool)"
+    has "$(agent-react --allow mine:command --deny mine Go <tool)" "the user has denied it"
+    run -2 agent-react --allow all:command Go <tool
+}
+
 @test "plugins get no key of a provider but what --env gives" {
     printf '#!/bin/sh\necho "$OPENAI_API_KEY,$ANTHROPIC_API_KEY,$SOME_SETTING" >>seen\n[ "$1" != --agent-schema ] || echo '\''{"name":"nosy","description":"x","kind":"plugin","hooks":["before_run"]}'\''\n' >nosy
     chmod +x nosy

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread  # threading costs 1 ms at every start
 import os
+import select
 import signal
 import sys
 
@@ -17,6 +19,7 @@ Schema = dict[str, Any]
 Told = Schema | Sequence[Schema]
 
 _last: list[Callable[[], object]] = []
+_unread = 128 + signal.SIGPIPE  # exit status where nobody reads our output
 
 
 def headline(doc: str) -> tuple[str, str]:
@@ -163,10 +166,8 @@ def start(
         else:
             private.no_core()
             status = main(args)
-    except ClosedPipe:
-        end(128 + signal.SIGPIPE)
-    except BrokenPipeError:
-        end(128 + signal.SIGPIPE)
+    except (ClosedPipe, BrokenPipeError):
+        end(_unread)
     except Interrupted as stop:
         end(128 + stop.signum)
     except KeyboardInterrupt:
@@ -223,6 +224,23 @@ def end(status: int) -> NoReturn:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
     os._exit(status)
+
+
+def end_with_reader() -> None:
+    """From now on end with 0 once nobody reads our standard output, though standard input may stay open.
+
+    The last stage of an agent answers --help and --agent-schema at once: the stages before it must not keep it waiting.
+    """
+    global _unread
+    _unread = 0
+    _thread.start_new_thread(_wait_for_reader, ())
+
+
+def _wait_for_reader() -> None:
+    poll = select.poll()
+    poll.register(1, 0)
+    poll.poll()
+    end(0)
 
 
 def _open_standard_files() -> None:

@@ -8,8 +8,10 @@ import stat
 from agentlib.faults import Fault
 
 NAME = "agentutils"
-# the checkout, or the installed tree
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+REAL = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+_LINK = os.path.join(os.path.dirname(REAL), NAME)
+# the checkout, or the installed tree by its link, which stays true when an upgrade removes the folder behind it
+TOP = _LINK if os.path.realpath(_LINK) == REAL else REAL
 _LEFT_OUT: set[tuple[str, str]] = set()  # of search paths, as it was told
 _XDG = {
     "config": ("XDG_CONFIG_HOME", ".config"),
@@ -23,7 +25,7 @@ def of_suite(path: str) -> bool:
     """Whether the file is one of the suite's own programs."""
     real = os.path.realpath(path)
     return os.path.dirname(real) in {
-        os.path.join(TOP, part) for part in ("bin", "tools", "providers", "plugins")
+        os.path.join(REAL, part) for part in ("bin", "tools", "providers", "plugins")
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from agentlib import packages, paths, records, secrets, stderr
+from agentlib import cli, packages, paths, records, secrets, stderr
 from agentlib.context import load, skills
 from agentlib.faults import Fault
 from agentlib.tool import walk
@@ -23,6 +23,7 @@ def main(args: Namespace) -> int:
     if "-" in args.what:
         records.write(records.plain(terminal=False))
     else:
+        cli.end_with_reader()
         for line in records.read():
             records.put(line.raw + b"\n")
     omitted: list[str] = []

@@ -1,4 +1,4 @@
-"""What agent-discover does beside listing files: the registry, help, new tools. None of it is a stage."""
+"""What agent-discover does beside listing files: the registry, new tools, and the ways to the other modules."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from agentlib.faults import Fault
 from agentlib.schema import origin, registry, schemas
 from agentlib.types import Any, Callable
 
+TEMPLATES = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
+MISSING = {"find": "words", "unregister": "a name", "help-probe": "a name"}  # else a file
+
 
 def act(action: str, operands: list[str], chosen: Any) -> int:
     """Do what the option --ACTION says with the operands; the exit status. chosen: lang, user, timeout."""
-    if action == "agents":
-        return agents(operands)
+    from agentlib.discover import check, find, helpprobe
+
     words = operands[1:] if action == "find" else operands
-    if not words:
-        needs = {"find": "words", "register": "a file", "new-tool": "a file"}
-        what = needs.get(action, "a name")
+    if not words and action not in ("agents", "check"):
+        what = MISSING.get(action, "a file")
         raise Fault("invalid_input", f"{action}: give {what}; see 'agent-discover --help'")
+    if action == "agents":
+        return agents(words)
+    if action == "check":
+        return check.report(words, chosen.timeout)
     if action == "find":
-        from agentlib.discover import find
-
-        return find.report(" ".join(words), getattr(chosen, "semantic", None))
+        return find.report(" ".join(words), chosen.semantic)
     if action == "help-probe":
-        from agentlib.discover import helpprobe
-
         return helpprobe.report(words, chosen.timeout)
     if action == "new-tool":
-        from agentlib.discover import scaffold
-
         for path in words:
-            scaffold.write(path, chosen.lang)
+            new_tool(path, chosen.lang)
         return 0
     change = register if action == "register" else unregister
     return change(words, registry.users() if chosen.user else _nearest())
@@ -50,18 +50,17 @@ def agents(names: list[str]) -> int:
 
 
 def register(files: list[str], file: str) -> int:
-    """Enter each executable, which is asked for its name, in the registry."""
-    answers = schemas.ask([os.path.abspath(one) for one in files])
-    for path, answer in answers.items():
+    """Enter each executable, by the name in its schema, in the registry."""
+    for path, answer in schemas.ask([os.path.abspath(one) for one in files]).items():
         if isinstance(answer, Fault):
             raise Fault(answer.kind, f"{path}: {answer.message}")
-        name, description = answer[0]["name"], answer[0]["description"]
         inside = os.path.relpath(path, os.path.dirname(os.path.abspath(file)))
-        if inside.startswith(os.pardir) and file != registry.users():
+        outside = inside.startswith(os.pardir)
+        if outside and file != registry.users():
             why = f"{path}: not beneath the folder of {file}; --user enters it in your own"
             raise Fault("invalid_input", why)
-        binary = path if inside.startswith(os.pardir) else inside
-        _change(file, registry.add, name, description, binary)
+        name, description = answer[0]["name"], answer[0]["description"]
+        _change(file, registry.add, name, description, path if outside else inside)
         stderr.warn(f"{name}: entered in {file}")
     return 0
 
@@ -74,25 +73,37 @@ def unregister(names: list[str], file: str) -> int:
     return 0
 
 
-def _change(file: str, change: Callable[..., str], *about: str) -> None:
+def _change(file: str, change: Callable[..., str], *arguments: str) -> None:
     """Read, change and write under a lock on the folder, so that two at once both count."""
-    import fcntl
+    from agentlib.lock import locked
 
     folder = os.path.dirname(os.path.abspath(file))
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        registry.write(file, change(file, *about))
-    finally:
-        os.close(fd)
+    with locked(folder, os.O_RDONLY | os.O_DIRECTORY):
+        registry.write(file, change(file, *arguments))
 
 
 def _nearest() -> str:
     """The AGENTS.md that a change goes to: the nearest one upward, else one in this folder; never the suite's."""
-    first = next(iter(registry.sources()), "")
-    usual = (registry.users(), os.path.join(paths.TOP, registry.FILE))
     here = os.path.join(os.getcwd(), registry.FILE)
-    return (
-        first if first and (first not in usual or os.path.dirname(first) == os.getcwd()) else here
-    )
+    nearest = next(iter(registry.sources()), here)
+    others = (registry.users(), os.path.join(paths.TOP, registry.FILE))
+    return here if nearest in others else nearest
+
+
+def new_tool(path: str, language: str) -> None:
+    """Write a first version of a tool, which passes --check; a Fault where the file is there, or its name is none."""
+    name = os.path.basename(path)
+    for wrong in schemas.faults({"name": name, "description": "x"}):
+        raise Fault("invalid_input", f"{path}: {wrong}")
+    with open(os.path.join(TEMPLATES, f"tool.{language}"), encoding="utf-8") as template:
+        text = template.read().replace("NAME", name)
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), 0o755)
+    except OSError as bad:
+        raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
+    file_name = path if os.sep in path else f"./{path}"
+    cure = f"change what it says and does, then: agent-discover --check {file_name}"
+    records.put(f"{file_name}: made; {cure}\n".encode())

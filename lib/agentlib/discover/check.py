@@ -7,35 +7,46 @@ import re
 import tempfile
 
 from agentlib import paths, records
+from agentlib.discover import search_path
 from agentlib.faults import Fault
-from agentlib.schema import schemas, shebang, trust
-from agentlib.types import TYPE_CHECKING, Iterable, Iterator
+from agentlib.schema import probe, schemas, shebang, trust
+from agentlib.types import TYPE_CHECKING, Iterator
 
 if TYPE_CHECKING:
-    from agentlib.discover.search_path import Candidate
     from agentlib.schema.probe import Outcome
 
-PROMPT = 1.0  # seconds within which a program has to answer
+PROMPT = 1.0  # seconds within which a program has to answer, on a machine that is not busy
+UNMARKED = (
+    "does not hold the bytes agent-schema, so it is never asked; add a comment that names --agent-schema"
+    " (a script that answers through agent-react --name needs none)"
+)
+NOT_PASSED = 'the script does not pass its arguments on; end its agent-react with "$@"'
+_PASSED = re.compile(r'"?\$(?:@|\{@\})|"?\$\*')
 _LINE_TWO = re.compile(r'^(?:"""|#|//|--|;)\s*(?P<name>\S+) - (?P<purpose>.+?)(?:""")?$')
 
 
-def report(files: Iterable[Candidate], timeout: float) -> int:
-    """Print a line for each fault, `FILE:LINE: what; cure`, or that the file is well; the exit status."""
-    status = 0
-    for path, named in files:
+def report(operands: list[str], timeout: float | None) -> int:
+    """Print a line for each fault, `FILE:LINE: what; cure`, or that the file is well; the exit status.
+
+    Other than in a listing, a file of the working folder goes before a tool of that name.
+    """
+    files = [os.path.join(".", one) if os.path.isfile(one) else one for one in operands]
+    found, status = search_path.of(files)
+    for path, named in found:
         if not named and _no_candidate(path):
             continue
         short = os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path
-        found = list(faults(path, timeout))
-        for wrong in found or ["well"]:
-            line = _line(path, wrong) if found else 0
-            _say(f"{short}:{line}: {wrong}" if line else f"{short}: {wrong}")
-        status |= bool(found)
+        wrong = list(faults(path, timeout))
+        for fault in wrong or ["well"]:
+            line = _line(path, fault) if wrong else 0
+            where = f"{short}:{line}" if line else short
+            records.put(f"{where}: {fault}\n".encode("utf-8", "replace"))
+        status = status or int(bool(wrong))
     return status
 
 
 def _no_candidate(path: str) -> bool:
-    """Whether a file of a folder is none that would ever be asked."""
+    """Whether a file of a folder would never be run for its schema."""
     try:
         trust.checked(path, {})
     except Fault as fault:
@@ -43,26 +54,20 @@ def _no_candidate(path: str) -> bool:
     return not trust.marked(path)
 
 
-def _say(line: str) -> None:
-    records.put(line.encode("utf-8", "replace") + b"\n")
-
-
-def faults(path: str, timeout: float) -> Iterator[str]:
+def faults(path: str, timeout: float | None) -> Iterator[str]:
     """What falls short of the rules, each with its cure; nothing where all is well."""
     try:
         trust.checked(path, {})
         if broken := shebang.fault(path):
             raise Fault("invalid_input", broken)
         if not trust.marked(path):
-            yield (
-                "does not hold the bytes agent-schema, so it is never asked; add a comment that names "
-                "--agent-schema"
-            )
-            return
-        patient, first, made = _ask_twice(path, timeout)
+            raise Fault("invalid_input", UNMARKED)
+        patient, first, made = _probe_twice(path, timeout)
         answer = schemas.answer(first)
     except Fault as fault:
         yield fault.message
+        if "--agent-schema" in fault.message and _keeps_arguments(path):
+            yield NOT_PASSED
         return
     yield from _manners(patient, first, made)
     names = set()
@@ -78,16 +83,22 @@ def faults(path: str, timeout: float) -> Iterator[str]:
         yield from _house_rules(path, answer, timeout)
 
 
-def _ask_twice(path: str, timeout: float) -> tuple[Outcome, Outcome, list[str]]:
+def _keeps_arguments(path: str) -> bool:
+    """Whether this is a script of agent-react that does not pass its own arguments on."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read(1 << 20)
+    return text.startswith("#!") and "agent-react" in text and not _PASSED.search(text)
+
+
+def _probe_twice(path: str, timeout: float | None) -> tuple[Outcome, Outcome, list[str]]:
     """Two answers to --agent-schema, on an open pipe that stays silent and on /dev/null, and what files it left."""
     silent, writer = os.pipe()
+    name = {"prefix": "agent-check-", "ignore_cleanup_errors": True}
     try:
-        with tempfile.TemporaryDirectory(
-            prefix="agent-check-", ignore_cleanup_errors=True
-        ) as folder:
-            ask = ([path], [f"--{trust.flag(path)}"], timeout, folder, "work")
-            patient = schemas.question(*ask, stdin=silent)[path]
-            first = schemas.question(*ask)[path]
+        with tempfile.TemporaryDirectory(**name) as folder:  # type: ignore[call-overload]
+            arguments = ([path], [f"--{trust.flag(path)}"], timeout, folder, "work")
+            patient = schemas.question(*arguments, stdin=silent)[path]
+            first = schemas.question(*arguments)[path]
             return patient, first, sorted(set(os.listdir(folder)) - {".cache"})
     finally:
         os.close(silent)
@@ -99,8 +110,9 @@ def _manners(patient: Outcome, first: Outcome, made: list[str]) -> Iterator[str]
         yield "--agent-schema waits for standard input; answer before anything is read"
     elif patient.out != first.out:
         yield "--agent-schema answers differently each time; print a text that is the same"
-    if min(first.seconds, patient.seconds) > PROMPT:
-        yield f"--agent-schema takes {first.seconds:.1f} s, not {PROMPT:g} s or less; print it first of all"
+    seconds = min(first.seconds, patient.seconds)
+    if seconds > PROMPT * probe.busy():
+        yield f"--agent-schema takes {seconds:.1f} s, not {PROMPT:g} s or less; print it first of all"
     for name in made:
         yield f"--agent-schema leaves {name!r} behind in HOME or the working folder; print and do nothing else"
 
@@ -108,7 +120,6 @@ def _manners(patient: Outcome, first: Outcome, made: list[str]) -> Iterator[str]
 def _arguments(schema: dict[str, object]) -> Iterator[str]:
     """What is wrong inside of inputSchema, and with the examples."""
     rules = schemas.input_schema(schema, {})
-    assert isinstance(rules, dict)
     known, needed = rules.get("properties", {}), rules.get("required", [])
     if not isinstance(known, dict) or not isinstance(needed, list):
         yield '"inputSchema" needs "properties", an object, and "required", a list'
@@ -118,46 +129,40 @@ def _arguments(schema: dict[str, object]) -> Iterator[str]:
             yield f'"required" names {name!r}, which "properties" does not have'
     examples = schema.get("examples", [])
     for one in examples if isinstance(examples, list) else [None]:
-        if (
-            not isinstance(one, dict)
-            or not isinstance(one.get("request"), str)
-            or not isinstance(one.get("arguments"), dict)
-        ):
+        fields = one if isinstance(one, dict) else {}
+        request, arguments = fields.get("request"), fields.get("arguments")
+        if not isinstance(request, str) or not isinstance(arguments, dict):
             yield '"examples" is no list of {"request":…,"arguments":{…}}'
-        elif known and not set(needed) <= set(one["arguments"]) <= set(known):
-            yield f'"examples": {one["request"]!r} does not fit "inputSchema"'
+        elif known and not set(needed) <= set(arguments) <= set(known):
+            yield f'"examples": {request!r} does not fit "inputSchema"'
 
 
-def _house_rules(path: str, answers: list[dict[str, object]], timeout: float) -> Iterator[str]:
+def _house_rules(
+    path: str, answers: list[dict[str, object]], timeout: float | None
+) -> Iterator[str]:
     """What only the suite's own programs promise: one sentence everywhere, and no unknown flag."""
     with open(path, encoding="utf-8", errors="replace") as file:
         found = _LINE_TWO.match((file.readline(), file.readline())[1].rstrip("\n"))
     if not found:
         yield 'line two is not "name - purpose" in a comment'
-    elif found["name"] != os.path.basename(path):
+        return
+    purpose = found["purpose"][:1].upper() + found["purpose"][1:]
+    if found["name"] != os.path.basename(path):
         yield f"line two names {found['name']!r}, not the file"
-    elif (
-        len(answers) == 1
-        and answers[0].get("description") != found["purpose"][:1].upper() + found["purpose"][1:]
-    ):
+    elif len(answers) == 1 and answers[0].get("description") != purpose:
         yield f'"description" is not the purpose of line two, {found["purpose"]!r}'
     outcome = schemas.questions([path], ["--no-such-flag"], timeout)[path]
     if outcome.status != 2 or outcome.out or not outcome.err:
         yield "an unknown flag does not end with status 2, a line on stderr and nothing on stdout"
 
 
-def _line(path: str, wrong: str) -> int:
+def _line(path: str, fault: str) -> int:
     """The number of the line that a fault is about, 0 where it is none in particular."""
-    if wrong.startswith(("#!", "line two")):
-        return 1 + (wrong[0] == "l")
-    field = re.match(r'"(\w+)"', wrong)
-    if not field:
+    if fault.startswith(("#!", "line two")):
+        return 1 + (fault[0] == "l")
+    field = re.match(r'"(\w+)"', fault)
+    pattern = rf"\b{field[1]}\b[\"'\\]*\s*[:=]" if field else r"^[^#]*\bagent-react\b"
+    if not field and fault != NOT_PASSED:
         return 0
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if re.search(rf"\b{field[1]}\b[\"'\\]*\s*[:=]", line):
-                    return number
-    except (OSError, UnicodeDecodeError):
-        pass
-    return 0
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return next((number for number, line in enumerate(file, 1) if re.search(pattern, line)), 0)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from agentlib import paths, records, stderr
+from agentlib import records, stderr
 from agentlib.discover import search_path
 from agentlib.schema import origin, schemas
 from agentlib.search import rank
 from agentlib.types import Record
 
-FEW = 4  # letters that a word of the request needs to stand for the words that begin with it
+STEM = 4  # letters that a word of the request needs to stand for the words that begin with it
 FOUND = 20  # records printed at most
 
 
-def everyone() -> list[Record]:
+def everything() -> list[Record]:
     """The agents of the registries and the tools on the tool path, each name once. What is broken is left out."""
     found: dict[str, Record] = {}
-    for one in origin.agents():
+    files = [one.path for one in search_path.everything(search_path.homes("tool"))]
+    answers = [answer for answer in schemas.ask(files).values() if isinstance(answer, list)]
+    tools = [one for answer in answers for one in answer if one["type"] == "tool"]
+    for one in [*origin.agents(), *tools]:
         found.setdefault(one["name"], one)
-    files = [one.path for one in search_path.everything(paths.folders("AGENT_TOOL_PATH", "tools"))]
-    for answer in schemas.ask(files).values():
-        for one in answer if isinstance(answer, list) else []:
-            if one["type"] == "tool":
-                found.setdefault(one["name"], one)
     return list(found.values())
 
 
@@ -38,7 +36,7 @@ def _words(one: Record, query: list[str]) -> list[str]:
     """The words of a record; one that begins as a word of the request does counts as that word (review, reviewer)."""
     tags = " ".join(one.get("tags", []) if isinstance(one.get("tags"), list) else [])
     text = f"{rank.describe(one)} {tags} {tags}".replace("_", " ").replace("-", " ")
-    stems = [q for q in query if len(q) >= FEW]
+    stems = [word for word in query if len(word) >= STEM]
     return [next((q for q in stems if word.startswith(q)), word) for word in rank.words(text)]
 
 
@@ -53,8 +51,8 @@ def near(records_: list[Record], wanted: str, spec: str) -> list[Record]:
 
 def report(wanted: str, spec: str | None = None) -> int:
     """Print the records that fit the request, the best first; 1 where there is none. spec: of --semantic."""
-    them = everyone()
-    found = (best(them, wanted) if spec is None else near(them, wanted, spec))[:FOUND]
+    every = everything()
+    found = (best(every, wanted) if spec is None else near(every, wanted, spec))[:FOUND]
     for one in found:
         records.put(schemas.line(one) + b"\n")
     if not found:

@@ -22,37 +22,34 @@ if TYPE_CHECKING:
 HELP = 4_000  # characters of a help that the model gets to read
 
 
-def report(names: Sequence[str], timeout: float) -> int:
+def report(names: Sequence[str], timeout: float | None) -> int:
     """Print a `tool` record with `invoke: argv` for each program; the exit status: 1 where one gives no help."""
     found = dict(_programs(names))
     outcomes = schemas.questions(list(found.values()), ["--help"], timeout)
     described = manpages.Descriptions(list(found.values()))
     status = int(len(found) < len(names))
     for name, path in found.items():
-        text = _text(outcomes[path])
-        if not text:
-            stderr.warn(
-                f"{name}: --help says nothing ({outcomes[path].why or 'no output'}); it cannot be made a tool so"
-            )
+        if text := _text(outcomes[path]):
+            about = described.of(path)[0] or text.splitlines()[0].strip()[:200]
+            records.put(schemas.line(_record(name, path, about, text)) + b"\n")
+        else:
+            why = outcomes[path].why or "no output"
+            stderr.warn(f"{name}: --help says nothing ({why}); it cannot be made a tool so")
             status = 1
-            continue
-        about = described.of(path)[0] or text.splitlines()[0].strip()[:200]
-        records.put(schemas.line(_record(name, path, about, text)) + b"\n")
     return status
 
 
 def _programs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    search = os.pathsep.join(manpages.search_path())
     for name in names:
-        path = shutil.which(name, path=os.pathsep.join(manpages.search_path()))
-        if not path:
-            stderr.warn(f"{name}: not found on PATH")
-            continue
+        path = shutil.which(name, path=search)
         try:
+            if not path:
+                raise Fault("not_found", "not found on PATH")
             trust.checked(path, {})
+            yield name, path
         except Fault as fault:
             stderr.warn(f"{name}: {fault.message}")
-            continue
-        yield name, path
 
 
 def _text(outcome: Outcome) -> str:
@@ -65,17 +62,12 @@ def _text(outcome: Outcome) -> str:
 
 def _record(name: str, path: str, about: str, text: str) -> dict[str, object]:
     cut = text if len(text) <= HELP else text[:HELP] + " [cut]"
-    properties = {
-        "args": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": f"its arguments, one string each, without a shell. Its own help: {cut}",
-        },
-        "stdin": {"type": "string", "description": "what it reads on standard input"},
-    }
-    called = re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(name))[:64]
+    args = f"its arguments, one string each, without a shell. Its own help: {cut}"
+    strings = {"type": "array", "items": {"type": "string"}, "description": args}
+    stdin = {"type": "string", "description": "what it reads on standard input"}
+    properties = {"args": strings, "stdin": stdin}
     schema = {
-        "name": called,
+        "name": re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(name))[:64],
         "description": about,
         "invoke": "argv",
         "inputSchema": {"type": "object", "properties": properties, "required": ["args"]},

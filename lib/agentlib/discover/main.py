@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import select
-import threading
+import os
 from types import SimpleNamespace
 
 from agentlib import cli, records, stderr
@@ -12,20 +11,14 @@ from agentlib.faults import Fault
 from agentlib.schema import schemas, trust
 from agentlib.types import Any
 
-MISSING, UNUSABLE = 127, 126  # exit status for an operand that is not there, that cannot be asked
-USAGE = "agent-discover [OPTION]... [FILE|FOLDER|NAME|-]...\n       agent-discover find WORD..."
-ARGUMENTS = {
-    "type": "object",
-    "properties": {
-        "args": {"type": "array", "items": {"type": "string"}},
-        "stdin": {"type": "string"},
-    },
-}
-
-
+USAGE = (
+    "agent-discover [OPTION]... [FILE|FOLDER|NAME|@tools|-]...\n       agent-discover find WORD..."
+)
+STRINGS = {"type": "array", "items": {"type": "string"}}
+ARGUMENTS = {"type": "object", "properties": {"args": STRINGS, "stdin": {"type": "string"}}}
 PLAIN: dict[str, Any] = {
     **dict.fromkeys(("fresh", "verbose", "user", "pin"), False),
-    **{"kind": [], "timeout": 3.0, "sandbox": "on", "lang": "sh", "semantic": None},
+    **{"kind": [], "timeout": None, "sandbox": "on", "lang": "sh", "semantic": None},
 }
 ACTIONS = """
 --check       hold each file against the rules of --agent-schema, and say how to mend it
@@ -44,7 +37,7 @@ OPTIONS = """
     (default: $AGENT_EMBEDDINGS, else minilm, on this machine)
 --pin                 add each program's sha256: agent-react refuses to run it once it has changed
 --fresh               ask every program anew, without the cache
---timeout SECONDS     how long a program may take to answer (default 3)
+--timeout SECONDS     how long a program may take to answer (default 3, more on a busy machine)
 --sandbox on|off      off: ask programs of others too without a sandbox, where there is none
 -v, --verbose         say which files were left out, and why
 """
@@ -53,29 +46,29 @@ OPTIONS = """
 def options(argv: list[str], doc: str) -> Any:
     """The options; those of a plain listing without argparse, which takes as long as the listing."""
     if argv == ["--path"] or not any(arg[:1] == "-" and arg != "-" for arg in argv):
-        action = {"--path": "path", "find": "find"}.get("".join(argv[:1]), "list")
-        return SimpleNamespace(**PLAIN, action=action, operands=argv)
+        action = "path" if argv == ["--path"] else "list"
+        return SimpleNamespace(
+            **PLAIN, action="find" if argv[:1] == ["find"] else action, operands=argv
+        )
     parser = cli.parser(doc, USAGE)
-    parser.add_argument(
-        "operands", nargs="*", metavar="FILE|FOLDER|NAME|-", help="what to list (see below)"
-    )
+    help = "what to list (see below)"
+    parser.add_argument("operands", nargs="*", metavar="FILE|FOLDER|NAME|@tools|-", help=help)
     actions = parser.add_mutually_exclusive_group()
     for line in ACTIONS.strip().splitlines():
         flag, help = line.split(maxsplit=1)
         actions.add_argument(flag, dest="action", action="store_const", const=flag[2:], help=help)
+    kinds, seconds = {"choices": schemas.KINDS, "metavar": None}, cli.number(1e-3)
     cli.options(
         parser,
         OPTIONS,
         lang={"default": "sh"},
-        kind={"choices": schemas.KINDS, "metavar": None},
-        timeout={"type": cli.number(1e-3), "default": 3.0},
+        kind=kinds,
+        timeout=seconds,
         sandbox={"default": "on"},
     )
-    chosen = parser.parse_intermixed_args(
-        ["--semantic=" if word == "--semantic" else word for word in argv]
-    )
-    if not chosen.action:
-        chosen.action = "find" if chosen.operands[:1] == ["find"] else "list"
+    words = ["--semantic=" if word == "--semantic" else word for word in argv]
+    chosen = parser.parse_intermixed_args(words)
+    chosen.action = chosen.action or ("find" if chosen.operands[:1] == ["find"] else "list")
     return chosen
 
 
@@ -83,26 +76,21 @@ def main(argv: list[str], doc: str) -> int:
     """The program, with its docstring for --help."""
     chosen = options(argv, doc)
     if chosen.action == "list":
+        cli.end_with_reader()
         found, status = search_path.of(chosen.operands, chosen.kind)
         return stage(chosen.operands, max(status, show(found, chosen)))
-    if chosen.action == "check":
-        from agentlib.discover import check
-
-        found, status = search_path.of(chosen.operands)
-        return max(check.report(found, chosen.timeout), status)
     if chosen.action == "path":
         from agentlib.discover import manpages
 
         records.put(manpages.listing())
         return 0
-    from agentlib.discover import actions as discover_actions
+    from agentlib.discover import actions
 
-    return discover_actions.act(chosen.action, chosen.operands, chosen)
+    return actions.act(chosen.action, chosen.operands, chosen)
 
 
 def stage(operands: list[str], status: int) -> int:
     """Standard input, behind the tools: plain text where an operand says so, else a record stream."""
-    threading.Thread(target=end_with_reader, daemon=True).start()
     if "-" in operands:
         records.write(records.plain(terminal=False))
     else:
@@ -111,19 +99,8 @@ def stage(operands: list[str], status: int) -> int:
     return status
 
 
-def end_with_reader() -> None:
-    """End, content, once nobody reads our records any more, though standard input may stay open.
-
-    The last stage of an agent answers --help and --agent-schema at once; the first must not keep the agent waiting.
-    """
-    poll = select.poll()
-    poll.register(1, 0)
-    poll.poll()
-    cli.end(0)
-
-
 def show(found: list[search_path.Candidate], chosen: Any) -> int:
-    """Print the records of all files; the exit status. A name that comes again is left out, with a word."""
+    """Print the records of all files; the exit status. A name that comes again is left out, with a message."""
     profile = "probe" if chosen.sandbox == "on" else "off"
     answers = schemas.ask_raw((one.path for one in found), chosen.timeout, chosen.fresh, profile)
     first: dict[tuple[str, str], str] = {}
@@ -135,7 +112,8 @@ def show(found: list[search_path.Candidate], chosen: Any) -> int:
             if named or chosen.verbose or not isinstance(answer, trust.Skipped):
                 stderr.warn(f"{path}: {answer.message}")
             if named:
-                status = MISSING if answer.kind == "not_found" else UNUSABLE
+                missing = answer.kind == "not_found"
+                status = search_path.NOT_FOUND if missing else search_path.UNUSABLE
             continue
         for raw in answer:
             name, kind = schemas.head(raw)
@@ -147,10 +125,19 @@ def show(found: list[search_path.Candidate], chosen: Any) -> int:
             else:
                 stderr.warn(f"{name}: {path} is not used: {taken} comes first")
     records.put(b"".join(line + b"\n" for line in lines))
-    if not lines and not status and set(chosen.operands) != {"-"}:
-        stderr.warn("nothing found")
-        status = 1
-    return status
+    if lines or status or set(chosen.operands) == {"-"}:
+        return status
+    stderr.warn(f"nothing found{_elsewhere(chosen.operands)}")
+    return 1
+
+
+def _elsewhere(operands: list[str]) -> str:
+    """Where the suite's tools are, for an operand that is a folder of the same name."""
+    for word in operands:
+        if f"@{word.strip('./')}" in search_path.SUITE:
+            name = word.strip("./")
+            return f" in the folder {os.path.abspath(word)}; the suite's {name} are @{name}"
+    return ""
 
 
 def pinned(raw: bytes, path: str) -> bytes:

@@ -6,6 +6,7 @@ A warm listing is one file in the user's cache folder, valid while no folder of 
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 from agentlib import paths
@@ -16,6 +17,7 @@ SECTIONS = ("1", "8", "6")  # of the manual: commands, administration, games
 SECONDS = 60  # that man-db may take to read the pages of all programs
 STATUS = "/var/lib/dpkg/status"
 INFO = "/var/lib/dpkg/info"
+_PROGRAM = re.compile(rb"^/(?:usr/)?(?:local/)?(?:s?bin|games)/[^/\n]+$", re.M)
 
 
 def listing() -> bytes:
@@ -23,20 +25,28 @@ def listing() -> bytes:
     folders = search_path()
     stamp = _stamp(folders)
     file = os.path.join(paths.place("cache"), "programs")
-    try:
-        with open(file, "rb") as stream:
-            first, _, body = stream.read().partition(b"\n")
-        if first == stamp:
-            return body
-    except OSError:
-        pass
-    body = b"".join(schemas.line(one) + b"\n" for one in programs(folders))
-    _keep(file, stamp + b"\n" + body)
+    first, _, body = _read(file).partition(b"\n")
+    if first != stamp:
+        from agentlib.lock import replace
+
+        body = b"".join(schemas.line(one) + b"\n" for one in programs(folders))
+        try:
+            replace(file, stamp + b"\n" + body)
+        except OSError:  # a cache that cannot be written is none
+            pass
     return body
 
 
+def _read(file: str) -> bytes:
+    try:
+        with open(file, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return b""
+
+
 def search_path() -> list[str]:
-    """The folders of PATH, each once. Relative ones and those anyone may write to are left out, with a word."""
+    """The folders of PATH, each once. Relative ones and those anyone may write to are left out, with a message."""
     found: dict[str, str] = {}
     for folder in paths.sound("PATH", os.environ.get("PATH", os.defpath)):
         if os.path.isdir(folder):
@@ -46,12 +56,12 @@ def search_path() -> list[str]:
 
 def programs(folders: list[str]) -> Iterator[Record]:
     """The records of all programs in these folders."""
-    paths = [
+    files = [
         os.path.join(folder, name) for folder in folders for name in sorted(os.listdir(folder))
     ]
-    described = Descriptions(paths)
+    described = Descriptions(files)
     first: dict[str, str] = {}
-    for path in paths:
+    for path in files:
         try:
             mode = os.stat(path).st_mode
         except OSError:
@@ -71,12 +81,12 @@ def programs(folders: list[str]) -> Iterator[Record]:
 class Descriptions:
     """What man pages and packages say of these programs."""
 
-    def __init__(self, paths: list[str]) -> None:
+    def __init__(self, files: list[str]) -> None:
         pages: dict[str, str] = {}
-        for folder in (f"{at}/man{section}" for at in man_folders() for section in SECTIONS):
-            for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        for folder in filter(os.path.isdir, man_folders()):
+            for name in os.listdir(folder):
                 pages.setdefault(name.removesuffix(".gz").rpartition(".")[0], f"{folder}/{name}")
-        self._pages = {path: [pages[n] for n in names(path) if n in pages] for path in paths}
+        self._pages = {path: [pages[n] for n in names(path) if n in pages] for path in files}
         self._texts = name_lines([page for found in self._pages.values() for page in found])
         self._owners: dict[str, str] | None = None
         self._packages: dict[str, str] = {}
@@ -101,13 +111,10 @@ def names(path: str) -> tuple[str, str]:
 
 
 def man_folders() -> list[str]:
-    """Where man pages are: MANPATH, else the usual folders."""
-    folders = [
-        folder
-        for folder in os.environ.get("MANPATH", "").split(os.pathsep)
-        if os.path.isabs(folder)
-    ]
-    return folders or ["/usr/local/share/man", "/usr/local/man", "/usr/share/man"]
+    """Where man pages of programs are: below MANPATH, else below the usual folders."""
+    folders = [path for path in os.environ.get("MANPATH", "").split(":") if os.path.isabs(path)]
+    usual = ["/usr/local/share/man", "/usr/local/man", "/usr/share/man"]
+    return [f"{folder}/man{section}" for folder in folders or usual for section in SECTIONS]
 
 
 def name_lines(pages: list[str]) -> dict[str, str]:
@@ -121,14 +128,9 @@ def name_lines(pages: list[str]) -> dict[str, str]:
     if not program or not pages:
         return {}
     env = {**os.environ, "LC_ALL": "C.UTF-8"}
+    argv, nothing = [program, "--", *pages], subprocess.DEVNULL
     try:
-        ran = subprocess.run(
-            [program, "--", *pages],
-            env=env,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=SECONDS,
-        )
+        ran = subprocess.run(argv, env=env, stdin=nothing, capture_output=True, timeout=SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return {}
     found: dict[str, str] = {}
@@ -140,36 +142,21 @@ def name_lines(pages: list[str]) -> dict[str, str]:
 
 def _owners() -> dict[str, str]:
     """The package of each file in a folder of programs, from dpkg's lists."""
-    import re
-
-    found = {}
-    wanted = re.compile(rb"^/(?:usr/)?(?:local/)?(?:s?bin|games)/[^/\n]+$", re.M)
-    try:
-        names = os.listdir(INFO)
-    except OSError:
-        return {}
-    for name in names:
-        if name.endswith(".list"):
-            with open(os.path.join(INFO, name), "rb") as stream:
-                for path in wanted.findall(stream.read()):
-                    found[os.fsdecode(path)] = name[:-5].partition(":")[0]
-    return found
+    lists = os.listdir(INFO) if os.path.isdir(INFO) else []
+    return {
+        os.fsdecode(path): name.removesuffix(".list").partition(":")[0]
+        for name in lists
+        if name.endswith(".list")
+        for path in _PROGRAM.findall(_read(os.path.join(INFO, name)))
+    }
 
 
 def _packages() -> dict[str, str]:
     """The short description of each package that is installed."""
-    import re
-
-    try:
-        with open(STATUS, encoding="utf-8", errors="replace") as stream:
-            text = stream.read()
-    except OSError:
-        return {}
     found = {}
-    for block in text.split("\n\n"):
-        name, about = (
-            re.search(rf"^{field}: (.*)$", block, re.M) for field in ("Package", "Description")
-        )
+    for block in _read(STATUS).decode("utf-8", "replace").split("\n\n"):
+        name = re.search("^Package: (.*)$", block, re.M)
+        about = re.search("^Description: (.*)$", block, re.M)
         if name and about:
             found[name[1]] = about[1]
     return found
@@ -178,23 +165,11 @@ def _packages() -> dict[str, str]:
 def _stamp(folders: list[str]) -> bytes:
     """Changes when a program or a page comes or goes, or a package is installed."""
     seen = [b"agentutils programs 1"]
-    for path in [*folders, STATUS, *(f"{f}/man{s}" for f in man_folders() for s in SECTIONS)]:
+    for path in [*folders, STATUS, *man_folders()]:
         try:
             about = os.stat(path)
-            seen.append(
-                b"%s %d %d"
-                % (os.fsencode(path).replace(b"\n", b"?"), about.st_ino, about.st_mtime_ns)
-            )
         except OSError:
-            pass
+            continue
+        name = os.fsencode(path).replace(b"\n", b"?")
+        seen.append(b"%s %d %d" % (name, about.st_ino, about.st_mtime_ns))
     return b"\t".join(seen)
-
-
-def _keep(file: str, data: bytes) -> None:
-    """Write the cache; it never fails."""
-    from agentlib.lock import replace
-
-    try:
-        replace(file, data)
-    except OSError:
-        pass

@@ -11,13 +11,18 @@ from agentlib.types import Iterable, Iterator, NamedTuple
 
 
 class Candidate(NamedTuple):
-    """A file to ask. named: the user named this very file, so that a failure of it is worth a word."""
+    """A file whose schema may be read. named: the user named this very file, so its failure is worth a message."""
 
     path: str
     named: bool
 
 
 NOT_FOUND, UNUSABLE = 127, 126  # exit status
+SUITE = {
+    "@tools": "tool",
+    "@providers": "provider",
+    "@plugins": "plugin",
+}  # these clash with no folder
 
 
 def homes(kind: str) -> list[str]:
@@ -25,21 +30,19 @@ def homes(kind: str) -> list[str]:
     if kind == "provider":
         return paths.folders("AGENT_PROVIDER_PATH", "providers")
     if kind == "plugin":
-        tops = (paths.place("data"), paths.TOP)
-        return paths.sound("plugins", os.pathsep.join(os.path.join(top, "plugins") for top in tops))
+        return paths.folders("", "plugins")
     tools = paths.folders("AGENT_TOOL_PATH", "tools")
     return tools if kind == "tool" else [*tools, os.path.join(paths.TOP, "bin")]
 
 
 def homes_of_all() -> list[str]:
     """The folders of every kind."""
-    return list(
-        dict.fromkeys(path for kind in ("agent", "provider", "plugin") for path in homes(kind))
-    )
+    every = [path for kind in ("agent", "provider", "plugin") for path in homes(kind)]
+    return list(dict.fromkeys(every))
 
 
 def of(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate], int]:
-    """The files of all operands, each once, and 0, or NOT_FOUND where one is missing (said on stderr).
+    """The files of all operands, each once; and 0, or the exit status of an operand that has none (said on stderr).
 
     No operand: everything on the tool path, or where these kinds are. `-` is no file.
     """
@@ -49,10 +52,8 @@ def of(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate],
     found: dict[str, Candidate] = {}
     status = 0
     for operand in operands:
-        if operand == "-":
-            continue
         try:
-            for one in expand(operand):
+            for one in expand(operand) if operand != "-" else ():
                 found.setdefault(one.path, one)
         except Fault as fault:
             stderr.warn(fault.message)
@@ -65,26 +66,32 @@ def expand(operand: str) -> Iterator[Candidate]:
 
     A name without a slash is looked up on the tool path, then among the suite's programs, providers and plugins,
     before the working folder: what lies where one happens to be must not take a tool's place (as with `.` in PATH).
-    Where there is neither, `tools` (or `providers`, `plugins`) is the folders of that name on the path.
+    `@tools` is what the user and the suite have, wherever one is; where nothing here is called `tools`, so is that.
     """
+    if operand in SUITE:
+        yield from everything(dict.fromkeys([*homes(SUITE[operand]), suite_folder(operand)]))
+        return
     if os.sep not in operand:
         try:
             yield Candidate(schemas.find(operand, homes_of_all()), True)
             return
         except Fault:
-            if not os.path.lexists(operand) and (
-                known := [p for p in homes_of_all() if p.endswith(f"/{operand}")]
-            ):
+            if not os.path.lexists(operand):
+                known = [path for path in homes_of_all() if path.endswith(f"/{operand}")]
+                if not known:
+                    why = f"{operand}: no file here, nor a tool in {os.pathsep.join(homes('tool'))}"
+                    raise Fault("not_found", why) from None
                 yield from everything(known)
                 return
-            if not os.path.lexists(operand):
-                looked = os.pathsep.join(homes("tool"))
-                why = f"{operand}: no file here, nor a tool in {looked}"
-                raise Fault("not_found", why) from None
     if os.path.isdir(operand):
         yield from folder(operand)
     else:
         yield Candidate(os.path.abspath(operand), True)
+
+
+def suite_folder(word: str) -> str:
+    """The suite's own folder for `@tools` or `tools`."""
+    return os.path.join(paths.TOP, word.removeprefix("@"))
 
 
 def folder(path: str) -> Iterator[Candidate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from agentlib import paths
+from agentlib import paths, records
 from agentlib.faults import KINDS, Fault
 from agentlib.launch import start
 from agentlib.process import run as process_run
@@ -37,7 +37,7 @@ def found(name: str) -> str:
 def _in_project(folder: str) -> bool:
     """Whether a folder of PATH lies in the working folder, and is not the suite's own."""
     real = os.path.realpath(folder or ".")
-    return real != BIN and host.inside(real, os.path.realpath("."))
+    return real != os.path.realpath(BIN) and host.inside(real, os.path.realpath("."))
 
 
 def run(argv: list[str], stdin: bytes, timeout: float, leash: Leash) -> Outcome:
@@ -48,6 +48,18 @@ def run(argv: list[str], stdin: bytes, timeout: float, leash: Leash) -> Outcome:
             return process_run.run(cell.options, stdin, timeout, CAP, leash)
     except OSError as bad:
         raise Fault("not_found", f"{argv[0]}: {bad.strerror}") from None
+
+
+def described(words: list[str]) -> bool:
+    """Whether a command is to say what it is, and nothing else; then what it says is printed.
+
+    So an agent that runs its agent-react through one of us answers --help and --agent-schema.
+    """
+    options = words[: words.index("--")] if "--" in words else words
+    if not {"--agent-schema", "--help", "--version"}.intersection(options):
+        return False
+    records.put(f"{text(words, b'', 10, Leash())}\n".encode())
+    return True
 
 
 def text(argv: list[str], stdin: bytes, timeout: float, leash: Leash) -> str:

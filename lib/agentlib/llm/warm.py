@@ -9,7 +9,7 @@ import sys
 from agentlib import __version__
 from agentlib.faults import Fault
 from agentlib.llm import keys
-from agentlib.paths import TOP
+from agentlib.paths import REAL
 from agentlib.types import TYPE_CHECKING, Any, Mapping
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def connect(provider: Provider, env: Mapping[str, str], idle: float) -> socket.s
     }
     env |= {"AGENT_WARM": f"{idle:g}"}
     changed = os.stat(provider.path).st_mtime_ns
-    answer = repr((__version__, TOP, provider.path, changed, sorted(env.items())))
+    answer = repr((__version__, REAL, provider.path, changed, sorted(env.items())))
     name = f"{provider.name}-{hashlib.sha256(answer.encode()).hexdigest()[:24]}"
-    lib = os.path.join(TOP, "lib")
+    lib = os.path.join(REAL, "lib")
     argv = [sys.executable, "-IS", "-c", SERVE, lib, name, provider.path, f"{idle:g}"]
     return warm.connect(name, argv, env)

@@ -7,7 +7,7 @@ import re
 import select
 import time
 
-from agentlib import paths, records, stderr
+from agentlib import cli, paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.memory.sqlite import Sqlite
 from agentlib.memory.store import Store
@@ -266,6 +266,7 @@ def load(name: str, wait: float, query: Query, words: str, room: int) -> int:
     `room`: bytes that they may take.
     """
     request = [words]
+    cli.end_with_reader()
     for line in records.read():
         records.put(line.raw + b"\n")
         if not words and line.record["type"] == "input":

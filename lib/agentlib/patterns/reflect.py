@@ -26,6 +26,8 @@ VERDICT = model.object_schema({"passed": {"type": "boolean"}, "why": {"type": "s
 
 def main(args: Namespace) -> int:
     """Up to --tries runs; 0 where one passed."""
+    if command.described(args.command):
+        return 0
     stdin = _standard_input(args)
     lessons = recalled(args)
     tries: list[Record] = []

@@ -20,6 +20,8 @@ GROUPS = model.object_schema({"groups": {"type": "array", "items": NUMBERS}})
 
 def main(args: Namespace) -> int:
     """Print the most frequent answer; 0 where it is one, 1 where there is a tie or no answer."""
+    if command.described(args.command):
+        return 0
     at_terminal = sys.stdin is None or sys.stdin.isatty()
     stdin = b"" if at_terminal else sys.stdin.buffer.read(records.LINE_CAP)
     answers, failures = run(args, stdin)

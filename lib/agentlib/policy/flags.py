@@ -9,8 +9,10 @@ from agentlib.faults import Fault
 from agentlib.policy.rules import WIDTH, Policy, Rule
 from agentlib.types import Action, Any, ArgumentParser, Namespace
 
+COMMAND = "command"  # --allow NAME:command
 OPTIONS = """
---allow NAME[:PROFILE]...  let this tool run though it is not read-only (`all`: every tool), and in this sandbox
+--allow NAME[:PROFILE]...  let this tool run though it is not read-only (`all`: every tool), and in this sandbox;
+ NAME:command, for an agent of yours: as your own command, without a sandbox, with your whole environment and its keys
 --deny NAME...             never run this tool
 --ask                      ask on the terminal before a tool that is not allowed
 --sandbox PROFILE          of all tools: read, work, net or off (none)
@@ -75,8 +77,14 @@ def policy(args: Namespace) -> Policy:
 
 def _allowed(text: str) -> Rule:
     name, colon, profile = text.partition(":")
+    if profile == COMMAND and name not in ("", "all"):
+        return Rule(
+            (name,), verdict="allow", profile="off", env=tuple(os.environ), reason="--allow"
+        )
     if colon and profile not in WIDTH or not name:
-        why = f"not NAME or NAME:PROFILE (a profile: {', '.join(WIDTH)})"
+        why = (
+            f"not NAME or NAME:PROFILE (a profile: {', '.join(WIDTH)}; or for one agent {COMMAND})"
+        )
         raise Fault("invalid_input", f"--allow {text}: {why}")
     tool = "*" if name == "all" else name
     return Rule((tool,), verdict="allow", profile=profile, reason="--allow")

@@ -100,7 +100,10 @@ class Policy:
             return decision
         if must_ask or self.ask:
             return self._ask(tool, arguments, decision, must_ask) if ask else decision
-        refusal = refusal or f"the user has not allowed it (--allow {tool['name']})"
+        flag = f"--allow {tool['name']}"
+        if tool.get("kind") == "agent" and not trusted:
+            flag += f", or with the user's keys --allow {tool['name']}:command"
+        refusal = refusal or f"the user has not allowed it ({flag})"
         return decision._replace(verdict="deny", reason=refusal)
 
     def _profile(self, tool: Record, rules: list[Rule], trusted: bool) -> tuple[str, str]:

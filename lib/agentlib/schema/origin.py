@@ -31,7 +31,7 @@ def of(record: Record) -> str:
     if record.get("kind") != "agent" or invoke != "text" or words not in ([], ["-"]):
         return OTHER
     name = str(record.get("name"))
-    if os.path.realpath(path) == os.path.join(paths.TOP, "bin", name):
+    if os.path.realpath(path) == os.path.join(paths.REAL, "bin", name):
         return SUITE
     return USER if not words and path in (*registered(name), *registry.allowed()) else OTHER
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from functools import partial
@@ -33,15 +34,31 @@ class Outcome(NamedTuple):
 
 OUTPUT = 64 * 1024  # bytes of standard output; more ends the program
 AT_ONCE = 8  # programs: more only wait for each other on a small machine
+LIMIT = 3.0  # seconds for a program
+BUSY = 5.0  # times as long at most, on a busy machine
+
+
+def busy() -> float:
+    """How many times longer a program takes now than alone: the processes that want a core, a core; from 1 to BUSY."""
+    wanting = 0.0
+    try:
+        wanting = os.getloadavg()[0]
+        with open("/proc/stat") as file:
+            counts = dict(line.split()[:2] for line in file if line.startswith("procs_"))
+        wanting = max(wanting, sum(map(int, counts.values())))
+    except (OSError, ValueError):
+        pass
+    return min(BUSY, max(1.0, wanting / len(os.sched_getaffinity(0))))
 
 
 def run(
     keys: Sequence[str],
     prepare: Callable[[str], Cell],
-    timeout: float,
+    timeout: float | None,
     stdin: int | None = None,
 ) -> dict[str, Outcome]:
-    """Run a program for each key, AT_ONCE at a time; how each ended, by its key. Each has `timeout` seconds.
+    """Run a program for each key, AT_ONCE at a time; how each ended, by its key. Each has `timeout` seconds;
+    None: LIMIT, and longer on a busy machine.
 
     stdin: what each reads; None: nothing.
     prepare: makes the start of a key's program ready, when its turn comes; a Fault of it is an Outcome too.
@@ -78,8 +95,8 @@ def run(
     return {key: done[key] for key in keys}
 
 
-def _one(begin: Begin, timeout: float, leash: Leash) -> Outcome:
-    start = time.monotonic()
+def _one(begin: Begin, timeout: float | None, leash: Leash) -> Outcome:
+    start, timeout = time.monotonic(), timeout or LIMIT * busy()
     try:
         done = process_run.run(begin, b"", timeout, OUTPUT, leash, grace=0.0)
     except OSError as bad:
@@ -88,6 +105,6 @@ def _one(begin: Begin, timeout: float, leash: Leash) -> Outcome:
     if done.over:
         why = f"more than {OUTPUT >> 10} KiB of output"
     elif done.late:
-        why = f"no answer within {timeout:g} s"
+        why = f"no answer within {timeout:.3g} s"
     status = None if why else done.status
     return Outcome(status, done.out, done.err, time.monotonic() - start, why)

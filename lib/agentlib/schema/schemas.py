@@ -32,11 +32,11 @@ _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 
 def ask(
-    files: Iterable[str], timeout: float = 3.0, fresh: bool = False
+    files: Iterable[str], timeout: float | None = None, fresh: bool = False
 ) -> dict[str, list[Record] | Fault]:
     """The records of each executable, by the path given; a Fault, never raised, for one that has none.
 
-    timeout: seconds for one program; all are asked at once. fresh: do not believe the cache.
+    timeout: seconds for one program (probe.LIMIT); all are asked at once. fresh: do not believe the cache.
     """
     return {
         path: answer if isinstance(answer, Fault) else [records.loads(raw) for raw in answer]
@@ -45,7 +45,7 @@ def ask(
 
 
 def ask_raw(
-    files: Iterable[str], timeout: float = 3.0, fresh: bool = False, profile: str = "probe"
+    files: Iterable[str], timeout: float | None = None, fresh: bool = False, profile: str = "probe"
 ) -> dict[str, Answer]:
     """As ask(), with each record as the bytes of its line. profile: the sandbox for all programs but our own."""
     cache = schema_cache.load()
@@ -193,7 +193,7 @@ def head(raw: bytes) -> tuple[str, str]:
     return parts[7].decode(), parts[11].decode()
 
 
-def _probe(files: Sequence[str], timeout: float, profile: str) -> dict[str, Answer]:
+def _probe(files: Sequence[str], timeout: float | None, profile: str) -> dict[str, Answer]:
     """Ask the marked ones of the files; what came of each."""
     answers: dict[str, Answer] = {
         path: trust.unmarked(path) for path in files if not trust.marked(path)
@@ -216,7 +216,7 @@ def _probe(files: Sequence[str], timeout: float, profile: str) -> dict[str, Answ
 
 
 def questions(
-    files: Sequence[str], args: Sequence[str], timeout: float, profile: str = "probe"
+    files: Sequence[str], args: Sequence[str], timeout: float | None, profile: str = "probe"
 ) -> dict[str, Outcome]:
     """Run each file with these arguments, all at once, in an empty home and folder; how each ended."""
     if not files:
@@ -234,7 +234,7 @@ def questions(
 def question(
     files: Sequence[str],
     args: Sequence[str],
-    timeout: float,
+    timeout: float | None,
     folder: str,
     profile: str,
     **options: Any,

@@ -9,6 +9,7 @@ from agentlib import paths
 from agentlib.faults import Fault
 
 MARK = b"agent-schema"
+LOOP = (b"agent-react", b"--name")  # a script with both answers through agent-react
 SCAN = 64 << 20  # bytes of a file that are searched for the mark
 
 
@@ -62,7 +63,10 @@ def _file_type(mode: int) -> str:
 
 
 def marked(path: str) -> bool:
-    """Whether the file asks to be asked: it holds its mark (in its first SCAN bytes), or is the suite's own."""
+    """Whether a file may be run to read its schema: it holds a mark (in its first SCAN bytes), or is the suite's own.
+
+    The mark is `agent-schema`, or in a script `agent-react` and `--name`.
+    """
     if paths.of_suite(path):
         return True
     mark = flag(path).encode()
@@ -71,6 +75,8 @@ def marked(path: str) -> bool:
             tail, left = b"", SCAN
             while left > 0 and (block := file.read(1 << 20)):
                 if mark in tail + block:
+                    return True
+                if left == SCAN and block[:2] == b"#!" and all(word in block for word in LOOP):
                     return True
                 tail, left = block[-len(mark) :], left - len(block)
     except OSError:
