@@ -389,7 +389,7 @@ import os, pathlib, re
 root = pathlib.Path(os.environ["ROOT"])
 found = []
 for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
-    for block in re.findall(r"^```\w*\n(.*?)^```$", page.read_text(), re.M | re.S):
+    for block in re.findall(r"^```[^\n`]*\n(.*?)^```$", page.read_text(), re.M | re.S):
         if block.startswith("#!"):
             found.append(block)
         elif "--check" not in block:
@@ -408,7 +408,7 @@ PYTHON
     discover --check examples/*/*
     equal "" "$(grep -v ': well$' <<<"$output")"
     equal 0 "$status"
-    (($(wc -l <<<"$output") >= 15))
+    (($(wc -l <<<"$output") >= 17))
 }
 
 @test "the tutorial's agents are found, checked, registered and called as they stand, though standard input stays open" {

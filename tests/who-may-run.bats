@@ -212,13 +212,22 @@ def reply(body):
 }
 
 @test "an agent that is not yours runs as your command, with your keys, by --allow NAME:command alone" {
-    printf '#!/bin/sh\n# --agent-schema\ncase ${1-} in --agent-schema) echo "{\"name\":\"mine\",\"kind\":\"agent\",\"description\":\"Mine\"}"; exit ;; esac\ntouch ran; echo "key ${OPENAI_API_KEY-none}"\n' >mine
+    cat >mine <<'END'
+#!/bin/sh
+# mine - say which key it has
+if [ "${1-}" = --agent-schema ]; then
+    echo '{"name":"mine","kind":"agent","description":"Say which key it has"}'
+    exit
+fi
+touch ran
+echo "key ${OPENAI_API_KEY-none}"
+END
     chmod +x mine
     model 'def reply(body):
     last = body["messages"][-1]
     return last["content"] if last["role"] == "tool" else {"tool_calls": [{"name": "mine", "arguments": {"input": "x"}}]}'
     agent-discover ./mine </dev/null >tool
-    has "$(agent-react Go <tool)" "with the user's keys --allow mine:command"
+    has "$(agent-react Go <tool)" "with the user's keys: --allow mine:command"
     [[ ! -e ran ]]
     equal "key none" "$(agent-react --allow mine Go <tool)"
     equal "key test-key" "$(agent-react --allow mine:command Go <tool)"

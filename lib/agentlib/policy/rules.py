@@ -101,9 +101,9 @@ class Policy:
         if must_ask or self.ask:
             return self._ask(tool, arguments, decision, must_ask) if ask else decision
         flag = f"--allow {tool['name']}"
-        if tool.get("kind") == "agent" and not trusted:
-            flag += f", or with the user's keys --allow {tool['name']}:command"
         refusal = refusal or f"the user has not allowed it ({flag})"
+        if tool.get("kind") == "agent" and not trusted:
+            refusal += f"; as the user's own command, with the user's keys: {flag}:command"
         return decision._replace(verdict="deny", reason=refusal)
 
     def _profile(self, tool: Record, rules: list[Rule], trusted: bool) -> tuple[str, str]:
