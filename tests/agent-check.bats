@@ -9,7 +9,7 @@ executable() { cat >"$1" && chmod +x "$1"; }
 # answering FILE JSON: makes a tool that answers --agent-schema with this line.
 answering() { printf '#!/bin/sh\n# --agent-schema\ncat <<"END"\n%s\nEND\n' "$2" | executable "$1"; }
 
-discover() { run --separate-stderr timeout 30 agent-discover "$@" </dev/null; }
+discover() { run --separate-stderr timeout 200 agent-discover "$@" </dev/null; }
 
 @test "--check finds all that the suite ships well" {
     discover --check "$ROOT"/bin "$ROOT"/tools "$ROOT"/providers "$ROOT"/plugins
