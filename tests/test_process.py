@@ -105,7 +105,7 @@ def test_a_pulled_leash_ends_what_runs_and_starts_nothing_more() -> None:
         target=lambda: outcomes.append(process_run.run(sleep, b"", 60, 10, leash))
     )
     thread.start()
-    while not leash._held:
+    while not leash._children:
         time.sleep(0.01)
     leash.pull()
     thread.join(3)
@@ -160,6 +160,6 @@ def test_a_supervisor_that_is_gone_is_replaced() -> None:
     assert process_run.run({"args": ["true"]}, b"", 5, 1, Leash()).status == 0
     server = Supervised._server
     assert server
-    server[1].kill()
-    server[1].wait()
+    server[1].signal(9)
+    assert server[1].ended(5)
     assert process_run.run({"args": ["true"]}, b"", 5, 1, Leash()).status == 0

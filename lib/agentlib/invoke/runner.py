@@ -101,7 +101,7 @@ class Runner:
             id = str(self._count)
             coprocess, cell = self._coprocess(tool, decision)
         call = {"id": id, "name": tool.name, "arguments": arguments}
-        answer = coprocess.ask(id, call, self._limit(tool))
+        answer = coprocess.call(id, call, self._limit(tool))
         content = answer.get("content", "")
         text = content if isinstance(content, str) else records.dumps(content)
         text = output.for_model(text.encode("utf-8", "replace")) + _warn(tool, cell.settle())

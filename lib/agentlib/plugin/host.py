@@ -49,7 +49,7 @@ class Plugin:
         """The record that the plugin returns. Fault `tool_denied`: it refuses; with `plugin`: it is broken."""
         call = {"id": id, "hook": hook, "record": record}
         try:
-            answer = self._coprocess.ask(id, call, self._timeout)
+            answer = self._coprocess.call(id, call, self._timeout)
         except Fault as fault:
             kind = "tool_timeout" if fault.kind == "tool_timeout" else "tool_error"
             raise Fault(kind, f"{fault.message} (at {hook})", plugin=self.name) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 
 from agentlib.types import Any, Protocol
@@ -29,23 +28,16 @@ class Direct:
 
     left = ""
 
-    def __init__(
-        self,
-        options: dict[str, Any],
-        stdin: int,
-        stdout: int | None = None,
-        stderr: int | None = None,
-    ) -> None:
-        """options: as for start(); session: whether it gets one of its own. OSError: no start."""
+    def __init__(self, options: dict[str, Any], *files: int) -> None:
+        """options: as for run.start(); session: whether it gets one of its own. files: the first of its descriptors,
+        standard input first. OSError: no start."""
         self._alone = options.get("session", True)
-        numbers = {0: stdin, 1: stdout, 2: stderr, **options.get("files", {})}
+        numbers = {**dict(enumerate(files)), **options.get("files", {})}
         self._pid = os.posix_spawnp(
             options["args"][0],
             options["args"],
             os.environ if options.get("env") is None else options["env"],
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, one, n) for n, one in numbers.items() if one is not None
-            ],
+            file_actions=[(os.POSIX_SPAWN_DUP2, one, n) for n, one in numbers.items()],
             setsid=self._alone,
             setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
         )
@@ -70,7 +62,7 @@ class Direct:
         return readable(self.handle, seconds)
 
     def reap(self) -> int:
-        """Wait for its end; its status as Popen tells it."""
+        """Wait for its end; its status as Popen has it."""
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
@@ -91,7 +83,9 @@ def bound(argv: list[str]) -> list[str]:
 
     One that is gone before TERM could be asked for is seen by the number of the parent.
     """
-    leader, check = shutil.which("setpriv"), '[ "$PPID" = "$0" ] && exec "$@"'
-    if not leader:
+    from shutil import which  # costs 3 ms
+
+    check = '[ "$PPID" = "$0" ] && exec "$@"'
+    if not (leader := which("setpriv")):
         return argv
     return [leader, "--pdeathsig", "TERM", "--", "/bin/sh", "-c", check, str(os.getpid()), *argv]

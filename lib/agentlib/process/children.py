@@ -9,6 +9,7 @@ import time
 
 from agentlib.faults import Fault
 from agentlib.process import events
+from agentlib.process.child import readable
 from agentlib.process.splitter import Splitter
 from agentlib.types import TYPE_CHECKING, Callable, Mapping, NoReturn, Sequence
 
@@ -43,21 +44,19 @@ class Child:
     ) -> None:
         self._loop, self._hear, self._complain, self._over = loop, hear, complain, over
         self._out, self._err = Splitter(), Splitter()
-        self._name, self._said = os.path.basename(argv[0]), 0  # bytes of stderr so far
+        self._name, self._room = os.path.basename(argv[0]), MESSAGES
         self._outbox = bytearray()
         self._finishing = False  # its input ends where the outbox does
         self.tail = b""  # the end of what it wrote to stderr
         self.deaf = False  # it has closed its standard input
         self.alive = True
-        self.pid, self._stdin, self._stdout, self._stderr = (
-            _joined(line) if line else spawn(argv, env)
-        )
-        self._end = _handle(self.pid) if self.pid else -1
-        for file in (self._stdin, self._stdout, self._stderr):
+        started = _joined(line) if line else spawn(argv, env)
+        self.pid, self._end, self._stdin, self._stdout, self._stderr = started
+        for file in started[2:]:
             os.set_blocking(file, False)
         loop.watch(self._stdout, events.IN, self._read)
         loop.watch(self._stderr, events.IN, self._read_err)
-        if self._end >= 0:
+        if self.pid:
             loop.watch(self._end, events.IN, self._reap)
 
     @property
@@ -91,12 +90,9 @@ class Child:
         """End it and its group at once, and reap it; nothing more is heard of it."""
         if self.alive:
             self._signal(signal.SIGKILL)
+            if self.pid and readable(self._end, 1.0):  # else it is stuck in the kernel
+                os.waitpid(self.pid, 0)
             self._leave()
-            # a killed process is gone in no time, but for one stuck in the kernel
-            for _ in range(200 if self.pid else 0):
-                if os.waitpid(self.pid, os.WNOHANG)[0]:
-                    break
-                time.sleep(0.005)
 
     def _signal(self, signum: int) -> None:
         if self.alive and self.pid:
@@ -151,8 +147,6 @@ class Child:
         if not self.pid:
             return self._lost(LOST)
         self._loop.at(time.monotonic() + GRACE, lambda: self._signal(signal.SIGKILL))
-        if self._end < 0:
-            self._await()
 
     def _lost(self, status: int) -> None:
         """The connection is over."""
@@ -160,27 +154,20 @@ class Child:
             self._leave()
             self._over(status)
 
-    def _await(self) -> None:
-        """Where the system has no handle for processes: look now and then."""
-        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            self._reap()
-        elif self.alive:
-            self._loop.at(time.monotonic() + 0.01, self._await)
-
     def _read_err(self) -> bool:
         try:
             data = os.read(self._stderr, CHUNK)
         except BlockingIOError:
             return False
         self.tail = (self.tail + data)[-TAIL:]
-        room, self._said = MESSAGES - self._said, self._said + len(data)
-        if room >= 0:
-            lines = self._err.feed(data[:room])
-            if not data or len(data) > room:
+        if self._room >= 0:
+            lines = self._err.feed(data[: self._room])
+            self._room -= len(data)
+            if not data or self._room < 0:
                 lines += self._err.rest()
             for _, raw in lines:
                 self._complain(raw)
-            if len(data) > room:
+            if self._room < 0:
                 more = f"{self._name}: writes more to standard error than is shown"
                 self._complain(more.encode())
         if not data:
@@ -204,19 +191,19 @@ class Child:
         self.alive = False
         self._close_input()
         for file in (self._stdout, self._stderr, self._end):
-            if file >= 0:
-                self._loop.forget(file)
-                os.close(file)
+            self._loop.forget(file)
+            os.close(file)
 
 
-def _joined(line: socket.socket) -> tuple[int, int, int, int]:
+def _joined(line: socket.socket) -> tuple[int, int, int, int, int]:
     """A connection, in the place of what spawn gives; it has no process of ours and no stderr."""
-    fd = line.detach()
-    return 0, os.dup(fd), fd, os.open(os.devnull, os.O_RDONLY)
+    fd, none = line.detach(), os.open(os.devnull, os.O_RDONLY)
+    return 0, os.dup(none), os.dup(fd), fd, none
 
 
-def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int]:
-    """Start a program: (pid, and our ends of its stdin, stdout, stderr). Fault where it cannot be run.
+def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int, int]:
+    """Start a program: (its number, a descriptor that is ready at its end, and our ends of its stdin, stdout, stderr).
+    Fault where it cannot be run.
 
     A plain fork, which is safe in a program of one thread, costs 0.3 ms; the module subprocess takes 9 ms to load.
     """
@@ -228,18 +215,19 @@ def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int]:
     pid = os.fork()
     if pid == 0:
         _become(argv, env, (theirs_in, theirs_out, theirs_err), report, parent)
+    end = os.pidfd_open(pid)
     for file in (theirs_in, theirs_out, theirs_err, report):
         os.close(file)
     why = os.read(failed, 16)  # empty when the exec has closed it
     os.close(failed)
     if why:
         os.waitpid(pid, 0)
-        for file in (stdin, stdout, stderr):
+        for file in (end, stdin, stdout, stderr):
             os.close(file)
         raise unusable(argv[0], int(why))
     for file in (stdin, stdout):
         _widen(file)
-    return pid, stdin, stdout, stderr
+    return pid, end, stdin, stdout, stderr
 
 
 def _become(
@@ -262,29 +250,18 @@ def _become(
 
 def _die_with(parent: int) -> None:
     """The kernel kills this process when its starter is gone, also after kill -9."""
-    try:
-        import ctypes
+    import ctypes
 
-        ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    except (ImportError, OSError, AttributeError):
-        return
+    ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(127)
-
-
-def _handle(pid: int) -> int:
-    """A descriptor that is ready when the process has ended, -1 where the system has none."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return -1
 
 
 def _widen(pipe: int) -> None:
     """A larger pipe saves turns; the user's limit may forbid it."""
     try:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)
-    except (OSError, AttributeError):
+    except OSError:
         pass
 
 

@@ -1,4 +1,4 @@
-"""A JSON-lines program kept running: questions in by `id`, answers out by `id`, in any order, from any thread."""
+"""A program in JSON lines that stays up: requests in by `id`, answers out by `id`, in any order, from any thread."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ KINDS = {2: "invalid_input", 100: "invalid_request", 111: "network", 127: "not_f
 
 
 class Coprocess:
-    """name: what messages call it. options: for start. final: whether a record that has an id ends its question;
+    """name: what messages call it. options: for start. final: whether a record that has an id answers its request;
     the others go to `passing`. kind: of the fault where its exit status says no better. A child that ends answers
-    every open question, and all later ones, with a Fault."""
+    every open request, and all later ones, with a Fault."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Coprocess:
             self._messages.start()
 
     def send(self, id: str, record: Record, answer: Callable[[Answer], None]) -> None:
-        """Ask; answer(record or Fault) is called once, in another thread, unless `forget(id)` comes first."""
+        """Send a request; answer(record or Fault) is called once, in another thread, unless `forget(id)` comes first."""
         with self._lock:
             over = self._over
             if over is None:
@@ -73,7 +73,7 @@ class Coprocess:
         else:
             self._outbox.put(records.line(record))
 
-    def tell(self, record: Record) -> None:
+    def post(self, record: Record) -> None:
         """A record that wants no answer."""
         self._outbox.put(records.line(record))
 
@@ -82,8 +82,8 @@ class Coprocess:
         with self._lock:
             self._open.pop(id, None)
 
-    def ask(self, id: str, record: Record, seconds: float) -> Record:
-        """Ask and wait for the answer. Fault `tool_timeout` after `seconds`, else of the kind the child ended with."""
+    def call(self, id: str, record: Record, seconds: float) -> Record:
+        """Send a request and wait for the answer. Fault `tool_timeout` after `seconds`, else of the kind the child ended with."""
         box: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self.send(id, record, box.put)
         try:
@@ -97,7 +97,7 @@ class Coprocess:
 
     @property
     def running(self) -> bool:
-        """Whether it can still be asked."""
+        """Whether it still answers."""
         return self._over is None
 
     def close(self, grace: float) -> None:
@@ -122,7 +122,7 @@ class Coprocess:
                     self._stdin.write(data)
                     if self._outbox.empty():
                         self._stdin.flush()
-        except OSError:  # it has ended: the reader sees that as well, and tells
+        except OSError:  # it has ended: the reader sees that as well
             pass
 
     def _show(self, messages: int) -> None:
@@ -169,7 +169,7 @@ class Coprocess:
             answer(fault)
 
     def _reaped(self) -> int:
-        """Its exit status as Popen tells it; the first to need it reaps it."""
+        """Its exit status as Popen has it; the first to need it reaps it."""
         with self._reaping:
             if self._code is None:
                 self._child.signal(signal.SIGKILL)  # what it leaves in its group

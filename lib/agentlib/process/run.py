@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import selectors
 import signal
 import threading
 import time
 from functools import partial
 
+from agentlib.process import events
 from agentlib.process.child import Child
 from agentlib.types import Any, Callable, NamedTuple
 
@@ -38,7 +38,7 @@ class Leash:
     """The processes that one run has going, so that all of them end when the run does."""
 
     def __init__(self) -> None:
-        self._held: set[Child] = set()
+        self._children: set[Child] = set()
         self._lock = threading.Lock()
         self.pulled = False
 
@@ -48,7 +48,7 @@ class Leash:
             if self.pulled:
                 raise InterruptedError("the run has ended")
             child = begin()
-            self._held.add(child)
+            self._children.add(child)
             return child
 
     def drop(self, child: Child) -> int:
@@ -58,13 +58,13 @@ class Leash:
             return child.reap()
         finally:
             with self._lock:
-                self._held.discard(child)
+                self._children.discard(child)
 
     def pull(self, grace: float = 0.1) -> None:
         """End every process: TERM, `grace` seconds, KILL. Nothing is started after that."""
         with self._lock:
             self.pulled = True
-            children = list(self._held)
+            children = list(self._children)
         for child in children:
             child.signal(signal.SIGTERM)
         patience = time.monotonic() + grace
@@ -75,23 +75,19 @@ class Leash:
     def kill(self) -> None:
         """KILL every process, without the lock: for a signal handler, which may have interrupted its holder."""
         self.pulled = True
-        for child in list(self._held):
+        for child in list(self._children):
             child.signal(signal.SIGKILL)
 
 
-def start(
-    options: dict[str, Any], stdin: int, stdout: int | None = None, stderr: int | None = None
-) -> Child:
+def start(options: dict[str, Any], stdin: int, stdout: int = 1, stderr: int = 2) -> Child:
     """Somebody else's program, which ends with us however we end, and with it all that it starts (supervisor.py).
 
     options: args, env and cwd (None: ours), files (more descriptors, by the numbers that it knows). The three
-    descriptors stay open here; None: ours.
+    descriptors stay open here.
     """
     from agentlib.process.supervised import Supervised
 
-    return Supervised(
-        options, stdin, 1 if stdout is None else stdout, 2 if stderr is None else stderr
-    )
+    return Supervised(options, stdin, stdout, stderr)
 
 
 def run(
@@ -102,7 +98,7 @@ def run(
     leash: Leash,
     grace: float = GRACE,
 ) -> Outcome:
-    """Run a child to its end with `given` on standard input. OSError where it cannot be started.
+    """Run a child to its end with these bytes on standard input. OSError where it cannot be started.
 
     begin: starts it with the three descriptors that it gets; or the options for start(). timeout: seconds, then TERM
     and `grace` later KILL. cap: bytes of stdout kept; a child that writes more is ended. What it leaves is killed.
@@ -126,12 +122,14 @@ class _Pump:
 
     def __init__(self, data: bytes, cap: int) -> None:
         self.out, self.err, self.over = bytearray(), bytearray(), False
-        self._given, self._cap, self._gone = memoryview(data), cap, 0.0
+        self._input, self._cap, self._loop = memoryview(data), cap, events.Loop()
+        self._ended = 0.0  # when the child has, by time.monotonic()
         self._open: set[int] = set()
         stdin, self._stdin = self._pipe()
         self._stdout, stdout = self._pipe()
         self._stderr, stderr = self._pipe()
         self.theirs = (stdin, stdout, stderr)
+        self._unread = {self._stdout, self._stderr}
 
     def _pipe(self) -> tuple[int, int]:
         """(end to read, end to write)."""
@@ -142,20 +140,6 @@ class _Pump:
             raise
         self._open.update(made)
         return made
-
-    def attach(self, handle: int) -> None:
-        """Begin: the child, which has its ends now, is over when the handle is readable."""
-        for one in self.theirs:
-            self._close(one)
-        self._selector = selectors.PollSelector()
-        self._selector.register(handle, selectors.EVENT_READ, self._exited)
-        for descriptor, event, act in (
-            (self._stdout, selectors.EVENT_READ, self._read_out),
-            (self._stderr, selectors.EVENT_READ, self._read_err),
-            (self._stdin, selectors.EVENT_WRITE, self._write),
-        ):
-            os.set_blocking(descriptor, False)
-            self._selector.register(descriptor, event, act)
 
     def __enter__(self) -> _Pump:
         return self
@@ -168,40 +152,51 @@ class _Pump:
         self._open.discard(descriptor)
         os.close(descriptor)
 
+    def attach(self, handle: int) -> None:
+        """Begin: the child, which has its ends now, is over when the handle is readable."""
+        for one in self.theirs:
+            self._close(one)
+        for one in self._open:
+            os.set_blocking(one, False)
+        self._loop.watch(handle, events.IN, partial(self._exited, handle))
+        self._loop.watch(self._stdout, events.IN, self._read_out)
+        self._loop.watch(self._stderr, events.IN, self._read_err)
+        self._loop.watch(self._stdin, events.OUT, self._write)
+
     def turn(self, until: float) -> bool:
         """Pump until the child has ended and been read to the end; False where the time is up first."""
-        while True:
-            left = (min(until, self._gone + LINGER) if self._gone else until) - time.monotonic()
-            if self._gone and (left <= 0 or not self._selector.get_map()):
+        self._loop.at(until, lambda: None)
+        while not self._ended:
+            if self.over:
                 return True
-            if left <= 0:
+            if time.monotonic() >= until:
                 return False
-            for key, _ in self._selector.select(left):
-                # else closed a moment ago, by another's turn
-                if key.fd in self._selector.get_map():
-                    key.data(key.fd)
-            if self.over and not self._gone:
-                return True
+            self._loop.turn()
+        until = min(until, self._ended + LINGER)
+        self._loop.at(until, lambda: None)
+        while self._unread and time.monotonic() < until:
+            self._loop.turn()
+        return True
 
-    def _exited(self, descriptor: int) -> None:
-        self._gone = time.monotonic()
-        self._selector.unregister(descriptor)
+    def _exited(self, handle: int) -> None:
+        self._ended = time.monotonic()
+        self._loop.forget(handle)
+        self._no_input()
+
+    def _no_input(self) -> None:
         if self._stdin in self._open:
-            self._stop_giving()
+            self._loop.forget(self._stdin)
+            self._close(self._stdin)
 
-    def _stop_giving(self) -> None:
-        self._selector.unregister(self._stdin)
-        self._close(self._stdin)
-
-    def _write(self, descriptor: int) -> None:
+    def _write(self) -> None:
         try:
-            self._given = self._given[os.write(descriptor, self._given[:CHUNK]) :]
+            self._input = self._input[os.write(self._stdin, self._input[:CHUNK]) :]
         except BlockingIOError:
             return
-        except OSError:  # a tool need not read what it is given
-            self._given = self._given[:0]
-        if not self._given:
-            self._stop_giving()
+        except OSError:  # a tool need not read its input
+            self._input = self._input[:0]
+        if not self._input:
+            self._no_input()
 
     def _read(self, descriptor: int) -> bytes:
         try:
@@ -209,15 +204,16 @@ class _Pump:
         except BlockingIOError:
             return b""
         if not data:
-            self._selector.unregister(descriptor)
+            self._loop.forget(descriptor)
+            self._unread.discard(descriptor)
         return data
 
-    def _read_out(self, descriptor: int) -> None:
-        self.out += self._read(descriptor)
+    def _read_out(self) -> None:
+        self.out += self._read(self._stdout)
         if len(self.out) > self._cap:
             del self.out[self._cap :]
             self.over = True
 
-    def _read_err(self, descriptor: int) -> None:
-        self.err += self._read(descriptor)
+    def _read_err(self) -> None:
+        self.err += self._read(self._stderr)
         del self.err[:-ERR_CAP]

@@ -7,17 +7,16 @@ import marshal
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 
-from agentlib.process.child import readable
+from agentlib.process.child import Direct, readable
 from agentlib.types import Any, Callable, Sequence
 
 SUPERVISOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "supervisor.py")
 KILLED = -int(signal.SIGKILL)
-UNSTARTED = 1000  # supervisor.py's word for an errno
-# of a server: ended, or closed by another thread
+UNSTARTED = 1000  # a status of -1000 - errno: it could not be started (supervisor.py)
+# a server has ended, or was closed by another thread
 GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
 
 
@@ -66,7 +65,7 @@ class Ordered:
         return readable(self.handle, seconds)
 
     def reap(self) -> int:
-        """Wait for its end; its status as Popen tells it. OSError where it could not be started."""
+        """Wait for its end; its status as Popen has it. OSError where it could not be started."""
         try:
             data = self._line.recv(4096)
         except OSError:
@@ -84,7 +83,7 @@ class Ordered:
 class Supervised(Ordered):
     """A program with a supervisor, of the one server that this process has for all of them."""
 
-    _server: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
+    _server: tuple[socket.socket, Direct] | None = None
     _lock = threading.Lock()
 
     def __init__(self, options: dict[str, Any], *files: int) -> None:
@@ -98,30 +97,22 @@ class Supervised(Ordered):
         }
         try:
             super().__init__(self._serving(), order, [*files, *more.values()])
-        except BrokenPipeError:  # somebody has ended it
+        except BrokenPipeError:  # somebody has ended the server
             super().__init__(self._serving(anew=True), order, [*files, *more.values()])
 
     @classmethod
     def _serving(cls, anew: bool = False) -> socket.socket:
         """Where the orders of this process go; anew: after a server that has ended."""
         with cls._lock:
-            if anew and cls._server and cls._server[1].poll() is not None:
+            if anew and cls._server and cls._server[1].ended(0.0):
                 cls._server[0].close()
+                cls._server[1].reap()
                 cls._server = None
             if cls._server is None:
                 orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                number, none = theirs.fileno(), subprocess.DEVNULL
                 python = os.path.abspath(sys.executable or "/usr/bin/python3")
-                with theirs:
-                    server = subprocess.Popen(
-                        [python, "-IS", SUPERVISOR, str(number)],
-                        env={},
-                        cwd="/",
-                        start_new_session=True,
-                        stdin=none,
-                        stdout=none,
-                        stderr=none,
-                        pass_fds=(number,),
-                    )
-                cls._server = orders, server
+                options = {"args": [python, "-IS", SUPERVISOR, "3"], "env": {}}
+                with theirs, open(os.devnull, "r+b") as null:
+                    none = [null.fileno()] * 3
+                    cls._server = orders, Direct(options, *none, theirs.fileno())
             return cls._server[0]

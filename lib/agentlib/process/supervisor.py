@@ -31,9 +31,7 @@ from agentlib.types import Any, Callable, NoReturn  # noqa: E402
 
 END = signal.SIGUSR1  # to a supervisor: KILL for all that it has
 HEARD = {signal.SIGCHLD, signal.SIGTERM, END}
-LINGER = (
-    0.3  # seconds that a program's children may go on once it has ended, as in `... > >(tee log)`
-)
+LINGER = 0.3  # seconds that its children may go on once a program has ended: `... > >(tee log)`
 STUBBORN = 2.0  # seconds that what was killed has to go
 DEATH_SIGNAL, SUBREAPER = 1, 36  # linux/prctl.h
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
@@ -42,18 +40,20 @@ UNSTARTED = 1000  # a status of -1000 - errno: the program could not be started
 LIBC = ctypes.PyDLL(None, use_errno=True)
 
 
+Order = dict[str, Any]
+
+
 class Server:
     """Takes orders. start(order, files): starts an order's program, in its supervisor; its number."""
 
     kill: int = END
 
-    def __init__(self, start: Callable[[dict[str, Any], list[int]], int]) -> None:
+    def __init__(self, start: Callable[[Order, list[int]], int]) -> None:
         self.start = start
-        # by handle and by line: (pid, handle, line)
-        self.begun: dict[int, tuple[int, int, int]] = {}
+        self.begun: dict[int, tuple[int, int, int]] = {}  # by handle and line: pid, handle, line
         self.poll = select.poll()
 
-    def begin(self, order: dict[str, Any], line: int, files: list[int]) -> int:
+    def begin(self, order: Order, line: int, files: list[int]) -> int:
         """The number of a new process, which ends with the order. OSError where there is none."""
         starter = os.getpid()
         pid = os.fork()
@@ -61,9 +61,7 @@ class Server:
             self.supervise(order, line, files, starter)
         return pid
 
-    def supervise(
-        self, order: dict[str, Any], line: int, files: list[int], starter: int
-    ) -> NoReturn:
+    def supervise(self, order: Order, line: int, files: list[int], starter: int) -> NoReturn:
         """In a new process: start the program, pass signals on to it, end what it leaves, and report."""
         left: dict[int, str] = {}
         try:
@@ -92,11 +90,13 @@ class Server:
                 if descriptor in self.begun:
                     self.attend(descriptor)
                 elif descriptor == orders.fileno() and not self.take(orders):
-                    return self.end()
+                    for pid, _, _ in self.begun.values():
+                        self.signal(pid, signal.SIGKILL)
+                    return 0
 
     def take(self, orders: socket.socket) -> bool:
         """One order; whether there was one."""
-        _, passed, _, _ = socket.recv_fds(orders, 1, 64)
+        passed = socket.recv_fds(orders, 1, 64)[1]
         if not passed:
             return False
         for one in passed:
@@ -110,9 +110,9 @@ class Server:
             report(line, -UNSTARTED - (bad.errno or 0))
             os.close(line)
         else:
-            self.begun[handle] = self.begun[line] = (pid, handle, line)
-            self.poll.register(handle, select.POLLIN)
-            self.poll.register(line, select.POLLIN)
+            for one in (handle, line):
+                self.begun[one] = (pid, handle, line)
+                self.poll.register(one, select.POLLIN)
         for one in files:
             os.close(one)
         return True
@@ -141,14 +141,8 @@ class Server:
         """Pass a signal on."""
         os.kill(pid, self.kill if signum == signal.SIGKILL else signum)
 
-    def end(self) -> int:
-        """Nothing outlives us."""
-        for pid, _, _ in self.begun.values():
-            self.signal(pid, signal.SIGKILL)
-        return 0
 
-
-def start(order: dict[str, Any], files: list[int]) -> int:
+def start(order: Order, files: list[int]) -> int:
     """The number of the program's process. OSError where it cannot be started."""
     os.chdir(order["cwd"])
     numbers = [0, 1, 2, *order["numbers"]]
@@ -166,9 +160,8 @@ def start(order: dict[str, Any], files: list[int]) -> int:
 
 def found(program: str, env: dict[str, str]) -> str:
     """The file of a program, by the PATH that it will have, as execvpe(3) finds it."""
-    tried = (
-        [os.path.join(one, program) for one in os.get_exec_path(env)] if "/" not in program else []
-    )
+    folders = [] if "/" in program else os.get_exec_path(env)
+    tried = [os.path.join(one, program) for one in folders]
     return next((one for one in tried if os.access(one, os.X_OK)), program)
 
 
@@ -207,8 +200,8 @@ def sweep(patient: bool) -> dict[int, str]:
         until = 0.0 if got and got.si_signo == END else until
     until = time.monotonic() + STUBBORN
     while not childless() and time.monotonic() < until:
-        for pid in children(os.getpid()):
-            left.setdefault(pid, name(pid))
+        for pid in map(int, read(os.getpid(), f"task/{os.getpid()}/children").split()):
+            left.setdefault(pid, read(pid, "comm").strip())
             os.kill(pid, signal.SIGKILL)
         signal.sigtimedwait({signal.SIGCHLD}, 0.01)
     return left
@@ -224,18 +217,10 @@ def childless() -> bool:
     return False
 
 
-def name(pid: int) -> str:
-    return read(f"/proc/{pid}/comm").strip()
-
-
-def children(pid: int) -> list[int]:
-    return [int(word) for word in read(f"/proc/{pid}/task/{pid}/children").split()]
-
-
-def read(path: str) -> str:
+def read(pid: int, file: str) -> str:
     try:
-        with open(path) as file:
-            return file.read()
+        with open(f"/proc/{pid}/{file}") as opened:
+            return opened.read()
     except OSError:
         return ""
 
@@ -263,6 +248,7 @@ def keep(*files: int) -> None:
 
 def main(argv: list[str]) -> int:
     """0 at the end of the orders."""
+    os.chdir("/")
     undumpable()  # orders hold environments, and those hold keys
     no_core()
     signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)  # heard by the supervisors, one at a time

@@ -41,7 +41,7 @@ class Model:
 
     def hear(self, config: Record) -> None:
         """What the `config` records said; it holds for all requests after it."""
-        self._filter.tell({"type": "config", **config})
+        self._filter.post({"type": "config", **config})
 
     def ask(self, id: str, request: Record, key: Any) -> None:
         """Send a request; its end comes on the queue as (key, record or Fault)."""

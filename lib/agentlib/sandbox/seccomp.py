@@ -14,10 +14,6 @@ import struct
 from agentlib.faults import Fault
 from agentlib.types import Callable
 
-# on x86_64 and on aarch64; None: there is no such call
-Numbers = dict[str, tuple[int | None, int | None]]
-
-
 KILL, ALLOW, EPERM, ENOSYS = 0x80000000, 0x7FFF0000, 0x00050001, 0x00050026
 LOAD, EQUAL, ANY_BIT, AT_LEAST, AND, RETURN = 0x20, 0x15, 0x45, 0x35, 0x54, 0x06
 NUMBER, ARCH = 0, 4  # offsets in struct seccomp_data; argument n: 16 + 8 n
@@ -26,91 +22,43 @@ CHARACTER_DEVICE, BLOCK_DEVICE, FILE_TYPE = 0x2000, 0x6000, 0xF000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # type into, paste into, somebody's terminal
 AF_INET, AF_INET6, SOCK_RAW, SOCKET_TYPE = 2, 10, 3, 0xF
 
-REFUSED: Numbers = {
-    "io_uring_setup": (425, 425),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "pidfd_getfd": (438, 438),
-    "process_madvise": (440, 440),
-    "kcmp": (312, 272),
-    "keyctl": (250, 219),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "userfaultfd": (323, 282),
-    "perf_event_open": (298, 241),
-    "bpf": (321, 280),
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "move_mount": (429, 429),
-    "open_tree": (428, 428),
-    "fsopen": (430, 430),
-    "fsconfig": (431, 431),
-    "fsmount": (432, 432),
-    "fspick": (433, 433),
-    "mount_setattr": (442, 442),
-    "open_tree_attr": (467, 467),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "open_by_handle_at": (304, 265),
-    "swapon": (167, 224),
-    "swapoff": (168, 225),
-    "acct": (163, 89),
-    "reboot": (169, 142),
-    "kexec_load": (246, 104),
-    "kexec_file_load": (320, 294),
-    "init_module": (175, 105),
-    "finit_module": (313, 273),
-    "delete_module": (176, 106),
-    "iopl": (172, None),
-    "ioperm": (173, None),
-    "quotactl": (179, 60),
-    "syslog": (103, 116),
-}
+Numbers = dict[str, tuple[int | None, int | None]]
+
+
+def _numbers(text: str) -> Numbers:
+    """NAME, its number on x86_64, its number on aarch64 (-: there is no such call), and so on."""
+    words = text.split()
+    numbers = [None if word == "-" else int(word) for word in (*words[1::3], *words[2::3])]
+    count = len(numbers) // 2
+    return dict(zip(words[::3], zip(numbers[:count], numbers[count:], strict=True), strict=True))
+
+
+REFUSED = _numbers("""
+    io_uring_setup 425 425  io_uring_enter 426 426  io_uring_register 427 427  ptrace 101 117
+    process_vm_readv 310 270  process_vm_writev 311 271  pidfd_getfd 438 438
+    process_madvise 440 440  kcmp 312 272  keyctl 250 219  add_key 248 217  request_key 249 218
+    userfaultfd 323 282  perf_event_open 298 241  bpf 321 280  mount 165 40  umount2 166 39
+    pivot_root 155 41  chroot 161 51  move_mount 429 429  open_tree 428 428  fsopen 430 430
+    fsconfig 431 431  fsmount 432 432  fspick 433 433  mount_setattr 442 442
+    open_tree_attr 467 467  unshare 272 97  setns 308 268  open_by_handle_at 304 265
+    swapon 167 224  swapoff 168 225  acct 163 89  reboot 169 142  kexec_load 246 104
+    kexec_file_load 320 294  init_module 175 105  finit_module 313 273  delete_module 176 106
+    iopl 172 -  ioperm 173 -  quotactl 179 60  syslog 103 116
+""")
 # What Landlock does not see: closed by name where nothing may be changed at all (chmod, owner, times, attributes).
-UNSEEN: Numbers = {
-    "chmod": (90, None),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
-    "chown": (92, None),
-    "fchown": (93, 55),
-    "lchown": (94, None),
-    "fchownat": (260, 54),
-    "utime": (132, None),
-    "utimes": (235, None),
-    "utimensat": (280, 88),
-    "futimesat": (261, None),
-    "setxattr": (188, 5),
-    "lsetxattr": (189, 6),
-    "fsetxattr": (190, 7),
-    "setxattrat": (463, 463),
-    "removexattr": (197, 14),
-    "lremovexattr": (198, 15),
-    "fremovexattr": (199, 16),
-    "removexattrat": (466, 466),
-}
-TRUNCATE: Numbers = {"truncate": (76, 45)}
+UNSEEN = _numbers("""
+    chmod 90 -  fchmod 91 52  fchmodat 268 53  fchmodat2 452 452  chown 92 -  fchown 93 55
+    lchown 94 -  fchownat 260 54  utime 132 -  utimes 235 -  utimensat 280 88  futimesat 261 -
+    setxattr 188 5  lsetxattr 189 6  fsetxattr 190 7  setxattrat 463 463  removexattr 197 14
+    lremovexattr 198 15  fremovexattr 199 16  removexattrat 466 466
+""")
+TRUNCATE = _numbers("truncate 76 45")
 # What leads to other processes where there is no name space of processes and of IPC: objects that outlive a call...
-OUTLIVING: Numbers = {
-    "shmget": (29, 194),
-    "shmctl": (31, 195),
-    "shmat": (30, 196),
-    "semget": (64, 190),
-    "semctl": (66, 191),
-    "semop": (65, 193),
-    "semtimedop": (220, 192),
-    "msgget": (68, 186),
-    "msgctl": (71, 187),
-    "msgsnd": (69, 189),
-    "msgrcv": (70, 188),
-    "mq_open": (240, 180),
-    "mq_unlink": (241, 181),
-}
+OUTLIVING = _numbers("""
+    shmget 29 194  shmctl 31 195  shmat 30 196  semget 64 190  semctl 66 191  semop 65 193
+    semtimedop 220 192  msgget 68 186  msgctl 71 187  msgsnd 69 189  msgrcv 70 188
+    mq_open 240 180  mq_unlink 241 181
+""")
 # ...and what may be done only to the caller itself, whose number is 0: by the position of the number, and what else has
 # to be 0 or 1 with it (setpriority(PRIO_PROCESS), ioprio_set(IOPRIO_WHO_PROCESS)).
 TO_ONESELF: dict[str, tuple[tuple[int | None, int | None], dict[int, int]]] = {
@@ -125,14 +73,9 @@ TO_ONESELF: dict[str, tuple[tuple[int | None, int | None], dict[int, int]]] = {
     "move_pages": ((279, 239), {0: 0}),
 }
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-CALLS: Numbers = {
-    "socket": (41, 198),
-    "clone": (56, 220),
-    "clone3": (435, 435),
-    "ioctl": (16, 29),
-    "mknod": (133, None),
-    "mknodat": (259, 33),
-}
+CALLS = _numbers("""
+    socket 41 198  clone 56 220  clone3 435 435  ioctl 16 29  mknod 133 -  mknodat 259 33
+""")
 
 
 def program(
@@ -163,17 +106,13 @@ def _program(machine: str, network: bool, unseen: bool, truncate: bool, among: b
     code += _when(CALLS["clone3"][column], [_step(RETURN, ENOSYS)])
     code += _when(CALLS["clone"][column], _argument(0, ANY_BIT, NAMESPACES, EPERM))
     for pair, wanted in TO_ONESELF.values() if among else ():
-        code += _when(
-            pair[column],
-            [one for n, v in wanted.items() for one in _unless(EQUAL, v, EPERM, load=16 + 8 * n)],
-        )
+        checks = [_unless(EQUAL, value, EPERM, load=16 + 8 * n) for n, value in wanted.items()]
+        code += _when(pair[column], [step for check in checks for step in check])
     terminal = [*_argument(1, EQUAL, TIOCSTI, EPERM), *_argument(1, EQUAL, TIOCLINUX, EPERM)]
     code += _when(CALLS["ioctl"][column], terminal)
     for name, position in (("mknod", 1), ("mknodat", 2)):
-        code += _when(
-            CALLS[name][column],
-            [*_device(position, CHARACTER_DEVICE), *_device(position, BLOCK_DEVICE)],
-        )
+        devices = [*_device(position, CHARACTER_DEVICE), *_device(position, BLOCK_DEVICE)]
+        code += _when(CALLS[name][column], devices)
     code += _when(CALLS["socket"][column], _sockets(network))
     return b"".join([*code, _step(RETURN, ALLOW)])
 
@@ -201,31 +140,18 @@ def _argument(position: int, test: int, value: int, verdict: int) -> list[bytes]
 
 
 def _device(position: int, kind: int) -> list[bytes]:
-    return [
-        _step(LOAD, 16 + 8 * position),
-        _step(AND, FILE_TYPE),
-        _step(EQUAL, kind, 0, 1),
-        _step(RETURN, EPERM),
-    ]
+    load = [_step(LOAD, 16 + 8 * position), _step(AND, FILE_TYPE)]
+    return [*load, _step(EQUAL, kind, 0, 1), _step(RETURN, EPERM)]
 
 
 def _sockets(network: bool) -> list[bytes]:
     """No socket of any family; with network the two of the internet, and none to sockets of this machine."""
+    refused = _step(RETURN, EPERM)
     if not network:
-        return [_step(RETURN, EPERM)]
-    family = [
-        _step(LOAD, 16),
-        _step(EQUAL, AF_INET, 2, 0),
-        _step(EQUAL, AF_INET6, 1, 0),
-        _step(RETURN, EPERM),
-    ]
-    return [
-        *family,
-        _step(LOAD, 24),
-        _step(AND, SOCKET_TYPE),
-        _step(EQUAL, SOCK_RAW, 0, 1),
-        _step(RETURN, EPERM),
-    ]
+        return [refused]
+    family = [_step(LOAD, 16), _step(EQUAL, AF_INET, 2, 0), _step(EQUAL, AF_INET6, 1, 0), refused]
+    kind = [_step(LOAD, 24), _step(AND, SOCKET_TYPE), _step(EQUAL, SOCK_RAW, 0, 1), refused]
+    return [*family, *kind]
 
 
 def install(code: bytes) -> None:

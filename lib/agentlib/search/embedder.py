@@ -40,7 +40,7 @@ class Embedder:
         """The vector of each text. Where the model finds them too long, of their first half, and so on."""
         self._count += 1
         id = str(self._count)
-        answer = self._filter.ask(id, {"type": "embed", "id": id, "texts": texts}, PATIENCE)
+        answer = self._filter.call(id, {"type": "embed", "id": id, "texts": texts}, PATIENCE)
         if answer["type"] == "error":
             longest = max(map(len, texts))
             if answer.get("kind") == "context_length" and longest > SHORTEST:
