@@ -1,4 +1,4 @@
-"""A program in JSON lines that stays up: requests in by `id`, answers out by `id`, in any order, from any thread."""
+"""A program in JSON lines that stays up: requests and answers by `id`, in any order, from any thread."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Coprocess:
             self._messages.start()
 
     def send(self, id: str, record: Record, answer: Callable[[Answer], None]) -> None:
-        """Send a request; answer(record or Fault) is called once, in another thread, unless `forget(id)` comes first."""
+        """Send a request. answer(record or Fault) is called once, in another thread, unless forget(id) comes first."""
         with self._lock:
             over = self._over
             if over is None:
@@ -83,7 +83,7 @@ class Coprocess:
             self._open.pop(id, None)
 
     def call(self, id: str, record: Record, seconds: float) -> Record:
-        """Send a request and wait for the answer. Fault `tool_timeout` after `seconds`, else of the kind the child ended with."""
+        """Send a request and wait for the answer. Fault `tool_timeout` after `seconds`; else as the child ended."""
         box: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self.send(id, record, box.put)
         try:
