@@ -10,6 +10,7 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.local import answer as local_answer
+from agentlib.local import prompt
 from agentlib.local.engine import Cancelled, Completion, _Pieces
 
 TOOL = {
@@ -26,8 +27,8 @@ class Model:
     def __init__(self, *texts: str | BaseException, stop_reason: str = "end_turn") -> None:
         self.texts, self.stop_reason, self.bodies = list(texts), stop_reason, list[Any]()
 
-    def chat(self, path: str, body: Any, see: Any, wanted: Any, emit: Any) -> Completion:
-        self.bodies.append(body)
+    def chat(self, path: str, plan: Any, see: Any, wanted: Any, emit: Any) -> Completion:
+        self.bodies.append(plan.body)
         text = self.texts.pop(0)
         if isinstance(text, BaseException):
             raise text
@@ -71,25 +72,52 @@ def test_a_call_has_no_deltas_and_ends_for_tool_use() -> None:
     assert final["message"]["tool_calls"][0]["arguments"] == {"text": "x"}
 
 
-def test_a_call_that_repeats_the_last_one_is_asked_again_as_an_answer() -> None:
-    before = [
-        {"role": "user", "content": "hi"},
-        {
-            "role": "assistant",
-            "tool_calls": [{"id": "c", "name": "reverse", "arguments": {"text": "x"}}],
-        },
-        {"role": "tool", "name": "reverse", "content": "x"},
-    ]
-    model = Model(CALL, json.dumps({"tool": "answer", "args": {"text": "It is x."}}))
-    final, _ = answer(model, messages=before, tools=[TOOL])
-    assert final["message"]["content"] == "It is x."
+NONE = json.dumps({"tool": "answer"})
+BEFORE = [
+    {"role": "user", "content": "hi"},
+    {
+        "role": "assistant",
+        "tool_calls": [{"id": "c", "name": "reverse", "arguments": {"text": "x"}}],
+    },
+    {"role": "tool", "name": "reverse", "tool_call_id": "c", "content": "x1x\nx2x"},
+]
+
+
+def test_where_no_call_is_needed_a_second_prompt_gives_the_answer_which_streams() -> None:
+    final, deltas = answer(Model(NONE, "It is x1x."), messages=BEFORE, tools=[TOOL], stream=True)
+    assert final["message"] == {"role": "assistant", "content": "It is x1x."}
+    assert "".join(deltas) == "It is x1x." and len(deltas) > 1
     assert final["usage"] == {name: 2 * count for name, count in USAGE.items()}
-    assert "reverse" not in json.dumps(model.bodies[1]["response_format"])
+
+
+def test_a_call_that_repeats_an_earlier_one_becomes_an_answer() -> None:
+    model = Model(CALL, "It is x1x.")
+    final, _ = answer(model, messages=BEFORE, tools=[TOOL])
+    assert final["message"]["content"] == "It is x1x." and final["stop_reason"] == "end_turn"
+    assert "response_format" not in model.bodies[1]
+
+
+def test_a_result_of_one_line_is_the_answer_without_a_second_prompt() -> None:
+    messages = [*BEFORE[:2], {**BEFORE[2], "content": "x"}]
+    final, deltas = answer(Model(NONE), messages=messages, tools=[TOOL], stream=True)
+    assert final["message"]["content"] == "x" == "".join(deltas)
+
+
+def test_a_short_result_that_the_answer_leaves_out_is_put_below_it() -> None:
+    final, deltas = answer(Model(NONE, "Done."), messages=BEFORE, tools=[TOOL], stream=True)
+    assert final["message"]["content"] == "Done.\n\nx1x\nx2x" == "".join(deltas)
+
+
+def test_an_answer_to_a_schema_is_held_to_it_also_with_tools_and_is_left_as_it_is() -> None:
+    schema = {"type": "object"}
+    model = Model(NONE, "{}")
+    final, deltas = answer(model, messages=BEFORE, tools=[TOOL], schema=schema, stream=True)
+    assert final["message"]["content"] == "{}" == "".join(deltas)
+    assert model.bodies[1]["response_format"]["json_schema"]["schema"] == schema
 
 
 def test_an_answer_that_was_cut_keeps_what_there_is() -> None:
-    cut = '{"tool": "answer", "args": {"text": "The first half'
-    final, _ = answer(Model(cut, stop_reason="max_tokens"), tools=[TOOL])
+    final, _ = answer(Model("The first half", stop_reason="max_tokens"))
     assert (final["type"], final["stop_reason"], final["message"]["content"]) == (
         "response",
         "max_tokens",
@@ -119,7 +147,7 @@ def test_whatever_goes_wrong_is_one_error_record(bad: Any, kind: str, retryable:
 
 def test_an_error_after_deltas_is_partial() -> None:
     class Breaks(Model):
-        def chat(self, path: str, body: Any, see: Any, wanted: Any, emit: Any) -> Completion:
+        def chat(self, path: str, plan: Any, see: Any, wanted: Any, emit: Any) -> Completion:
             see("Hel")
             raise Fault("server", "gone")
 
@@ -139,7 +167,7 @@ def test_a_request_that_waits_for_its_turn_can_be_cancelled() -> None:
         threading.active_count(),
     )  # other tests of the worker left some
     with resident._turn, pytest.raises(Cancelled):
-        resident.chat("x", {}, print, lambda: False, print)
+        resident.chat("x", prompt.answer({}), print, lambda: False, print)
     assert threading.active_count() <= before
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.local import prompt, reply
-from agentlib.local.prompt import MOST, fitting, shortlist
+from agentlib.local.prompt import MOST
+from agentlib.messages import material
+from agentlib.react import settings
 
 WORDCOUNT = {
     "name": "wordcount",
@@ -56,114 +58,170 @@ def call(name: str, **arguments: Any) -> dict[str, Any]:
     }
 
 
-def turns(request: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(prompt.plan(request).body["messages"])
+def choice(request: dict[str, Any]) -> prompt.Plan:
+    plan = prompt.choice(request)
+    assert plan is not None
+    return plan
 
 
-def forms(request: dict[str, Any], **more: Any) -> list[str]:
+def forms(request: dict[str, Any]) -> list[str]:
     """The names that the output is held to."""
-    schema = prompt.plan(request, **more).body["response_format"]["json_schema"]["schema"]
+    schema = choice(request).body["response_format"]["json_schema"]["schema"]
     return [form["properties"]["tool"]["const"] for form in schema.get("anyOf", [schema])]
 
 
+def contents(plan: prompt.Plan) -> list[str]:
+    return [turn["content"] for turn in plan.body["messages"]]
+
+
+def result(content: str, **fields: Any) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": "c", "name": "wordcount", "content": content, **fields}
+
+
 def test_a_chat_without_tools_is_passed_on_plainly() -> None:
-    body = prompt.plan(
-        {"messages": [user("hi")], "max_tokens": 5, "stop": ["x"], "temperature": 0.5}
-    ).body
-    assert body == {"messages": [user("hi")], "max_tokens": 5, "stop": ["x"], "temperature": 0.5}
+    request = {"messages": [user("hi")], "max_tokens": 5, "stop": ["x"], "temperature": 0.5}
+    assert prompt.choice(request) is None
+    assert prompt.answer(request).body == request
 
 
 def test_temperature_is_zero_where_none_is_given() -> None:
-    assert prompt.plan({"messages": [user("hi")]}).body["temperature"] == 0
+    assert prompt.answer({"messages": [user("hi")]}).body["temperature"] == 0
 
 
 def test_options_win_over_what_was_built() -> None:
-    body = prompt.plan({"messages": [user("hi")], "options": {"temperature": 1, "seed": 7}}).body
+    request = {"messages": [user("hi")], "options": {"temperature": 1, "seed": 7}}
+    body = prompt.answer(request).body
     assert (body["temperature"], body["seed"]) == (1, 7)
 
 
-def test_the_output_is_held_to_the_tools_and_an_answer() -> None:
-    assert forms({"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]}) == [
-        "wordcount",
-        "reverse",
-        "answer",
-    ]
+def test_the_choice_is_held_to_the_tools_and_to_none_of_them() -> None:
+    request = {"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]}
+    assert forms(request) == ["wordcount", "reverse", "answer"]
 
 
 def test_tool_choice_is_obeyed() -> None:
     request = {"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]}
     assert forms({**request, "tool_choice": "required"}) == ["wordcount", "reverse"]
     assert forms({**request, "tool_choice": {"name": "reverse"}}) == ["reverse"]
-    assert "response_format" not in prompt.plan({**request, "tool_choice": "none"}).body
+    assert prompt.choice({**request, "tool_choice": "none"}) is None
     with pytest.raises(Fault, match="nobody"):
-        prompt.plan({**request, "tool_choice": {"name": "nobody"}})
-
-
-def test_an_answer_can_be_made_the_only_way_out() -> None:
-    assert forms({"messages": [user("hi")], "tools": [WORDCOUNT]}, answer_only=True) == ["answer"]
+        prompt.choice({**request, "tool_choice": {"name": "nobody"}})
 
 
 def test_a_tool_that_is_called_answer_does_not_clash() -> None:
-    assert forms({"messages": [user("hi")], "tools": [{"name": "answer"}]}) == [
-        "answer",
-        "final_answer",
-    ]
+    request = {"messages": [user("hi")], "tools": [{"name": "answer"}]}
+    assert forms(request) == ["answer", "final_answer"]
 
 
-def test_examples_become_turns_before_the_request() -> None:
-    said = [t["content"] for t in turns({"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]})]
-    first = said.index("Words in a.txt?")
-    assert said[first + 1] == '{"tool": "wordcount", "args": {"path": "a.txt"}}'
-    assert said[first + 2 : first + 4] == [
-        "Result: 7",
-        '{"tool": "answer", "args": {"text": "It has 7."}}',
-    ]
-    assert said.index("Spell garden backwards") < said.index("count b.md")
-    assert said[-1] == "hi"
+def test_the_choice_sees_the_tools_with_their_examples_and_no_turn_but_the_users() -> None:
+    system, said = contents(choice({"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]}))
+    assert 'Words in a.txt? -> {"tool": "wordcount", "args": {"path": "a.txt"}}' in system
+    assert 'Spell garden backwards -> {"tool": "reverse"' in system
+    assert said == "hi"
+
+
+def test_the_answer_sees_no_tool_and_no_example() -> None:
+    messages = [{"role": "system", "content": "Be brief."}, user("Words in c?")]
+    messages += [call("wordcount", path="c"), result("9")]
+    system, said = contents(prompt.answer({"messages": messages, "tools": [WORDCOUNT, REVERSE]}))
+    assert system == "Be brief."
+    assert said == "What is known:\nc: 9\n\nWords in c?"
+
+
+def test_the_answer_sees_of_the_system_text_nothing_about_tools() -> None:
+    text = "You count. Use a tool for it. Run wordcount first! Be brief."
+    request = {"messages": [{"role": "system", "content": text}, user("hi")], "tools": [WORDCOUNT]}
+    assert contents(prompt.answer(request))[0] == "You count. Be brief."
+    assert text in contents(choice(request))[0]
+    assert contents(prompt.answer({**request, "tools": []}))[0] == text
+
+
+def test_several_results_of_the_same_numbers_are_compared_for_the_model() -> None:
+    messages = [user("Which is longer?")]
+    for name, count in (("a.txt", 3), ("b.txt", 7)):
+        made = call("wordcount", path=name)
+        made["tool_calls"][0]["id"] = name
+        messages += [made, result(json.dumps({"words": count, "ok": True}), tool_call_id=name)]
+    said = contents(prompt.answer({"messages": messages}))[-1]
+    assert "words: a.txt 3, b.txt 7 (most words: b.txt; fewest words: a.txt; together 10)\n" in said
+    assert said.endswith("ok: a.txt True, b.txt True\n\nWhich is longer?")
+
+
+def test_an_error_counts_only_where_nothing_else_is_known() -> None:
+    failed = [user("x"), call("wordcount", path="c"), result("no file", is_error=True)]
+    assert "no file" in contents(prompt.answer({"messages": failed}))[-1]
+    more = [*failed, call("wordcount", path="d"), result("9")]
+    assert "no file" not in contents(prompt.answer({"messages": more}))[-1]
+
+
+def test_only_without_any_result_or_material_may_the_answer_be_that_no_tool_fits() -> None:
+    request = {"messages": [user("hi")], "tools": [REVERSE]}
+    assert prompt.ALONE in contents(prompt.answer(request))[-1]
+    with_result = [user("hi"), call("wordcount", path="c"), result("9")]
+    assert prompt.ALONE not in contents(prompt.answer({**request, "messages": with_result}))[-1]
+    content = material.message("hi", [{"type": "input", "text": "x"}])["content"]
+    assert prompt.ALONE not in contents(prompt.answer({**request, "messages": [user(content)]}))[-1]
+    assert prompt.ALONE not in contents(prompt.answer({"messages": [user("hi")]}))[-1]
+
+
+def test_material_comes_before_the_request() -> None:
+    content = material.message("Which port?", [{"type": "input", "text": "port: 81"}])["content"]
+    said = contents(prompt.answer({"messages": [user(content)]}))[-1]
+    assert said.index("port: 81") < said.index("Which port?") and "<<<" not in said
+    messages = [user(content), call("wordcount", path="c"), result("9")]
+    said = contents(prompt.answer({"messages": messages}))[-1]
+    assert said.index("c: 9") < said.index("port: 81") < said.index("Which port?")
+
+
+def test_a_text_that_only_looks_like_material_stays_as_it_is() -> None:
+    said = "x <<<input 0123456789abcdef0123\ny\n0123456789abcdef0123 end>>>"
+    assert contents(prompt.answer({"messages": [user(said)]})) == [said]
 
 
 def test_an_example_of_the_wrong_form_is_left_out() -> None:
     tool = {**REVERSE, "examples": ["x", {"request": 7}, {"request": "y", "arguments": []}]}
-    assert len(turns({"messages": [user("hi")], "tools": [tool]})) == 2
+    assert prompt.examples(tool) == []
 
 
 def test_the_beginning_has_the_same_bytes_in_every_turn_of_a_run() -> None:
-    first = turns({"messages": [user("Words in c?")], "tools": [WORDCOUNT, REVERSE]})
-    later = turns(
-        {
-            "messages": [
-                user("Words in c?"),
-                call("wordcount", path="c"),
-                {"role": "tool", "name": "wordcount", "content": "9"},
-            ],
-            "tools": [WORDCOUNT, REVERSE],
-        }
-    )
-    assert later[: len(first)] == first
-    assert [t["content"] for t in later[len(first) :]] == [
-        '{"tool": "wordcount", "args": {"path": "c"}}',
-        "Result: 9",
-    ]
+    first = choice({"messages": [user("Words in c?")], "tools": [WORDCOUNT, REVERSE]})
+    messages = [user("Words in c?"), call("wordcount", path="c"), result("9")]
+    later = choice({"messages": messages, "tools": [WORDCOUNT, REVERSE]})
+    assert later.body["messages"][:2] == first.body["messages"]
+    assert (first.ends, later.ends) == ([1, 2], [1, 2, 4])
+    made, told = contents(later)[2:]
+    assert made == '{"tool": "wordcount", "args": {"path": "c"}}'
+    assert told.startswith("Result: 9\n") and "Words in c?" in told
+
+
+def test_two_results_in_a_row_are_one_turn() -> None:
+    messages = [user("x"), call("wordcount", path="c"), result("9"), result("10")]
+    said = contents(choice({"messages": messages, "tools": [WORDCOUNT]}))[-1]
+    assert said.startswith("Result: 9\nResult: 10\n") and said.count("The request was") == 1
+
+
+def test_an_earlier_answer_is_there_for_a_follow_up() -> None:
+    messages = [user("x"), {"role": "assistant", "content": "It is ABC."}, user("turn it round")]
+    request = {"messages": messages, "tools": [REVERSE]}
+    assert "It is ABC." in contents(choice(request))[-1]
+    assert contents(prompt.answer(request))[:2] == ["x", "It is ABC."]
 
 
 def test_the_callers_system_text_comes_first() -> None:
-    system = turns(
-        {"messages": [{"role": "system", "content": "Be brief."}, user("hi")], "tools": [REVERSE]}
-    )[0]
-    assert system["role"] == "system" and system["content"].startswith(
-        "Be brief.\n\nYou have tools."
-    )
+    messages = [{"role": "system", "content": "Be brief."}, user("hi")]
+    system = choice({"messages": messages, "tools": [REVERSE]}).body["messages"][0]
+    assert system["role"] == "system" and system["content"].startswith("Be brief.\n\nYou choose")
 
 
 def test_long_results_are_cut_in_their_middle() -> None:
-    text = prompt.result_text("a" * 400 + "b" * 400 + "c" * 400)
+    text = prompt.result_text("a" * 400 + "b" * 400 + "c" * 400, 500)
     assert text.startswith("Result: aaa") and text.endswith("ccc")
     assert "700 characters left out" in text
-    assert len(text) < prompt.RESULT_CAP + 60
+    assert len(text) < 560
 
 
 def test_a_failed_tool_is_told_as_an_error() -> None:
-    assert prompt.result_text("no such file", failed=True) == "Error: no such file"
+    assert prompt.result_text("no such file", 500, failed=True) == "Error: no such file"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +234,7 @@ def test_a_failed_tool_is_told_as_an_error() -> None:
 )
 def test_what_a_small_model_cannot_carry_is_refused_by_name(request_: dict[str, Any]) -> None:
     with pytest.raises(Fault) as caught:
-        prompt.plan(request_)
+        prompt.answer(request_)
     assert caught.value.kind == "invalid_request"
     assert any(word in caught.value.message for word in ("image", "reasoning", "responses"))
 
@@ -210,63 +268,99 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
 
 
 def test_a_call_comes_out_as_an_ordinary_tool_call() -> None:
-    plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
-    said = reply.message('{"tool": "reverse", "args": {"text": "x"}}', plan)
-    assert said["tool_calls"][0]["name"] == "reverse" and said["tool_calls"][0]["arguments"] == {
-        "text": "x"
-    }
-    assert said["tool_calls"][0]["id"].startswith("call_")
-    said = reply.message('{"tool": "answer", "args": {"text": "x"}}', plan)
-    assert said == {"role": "assistant", "content": "x"}
+    request = {"messages": [user("hi")], "tools": [REVERSE]}
+    made = reply.call('{"tool": "reverse", "args": {"text": "x"}}', request)
+    assert made is not None and made["id"].startswith("call_")
+    assert (made["name"], made["arguments"]) == ("reverse", {"text": "x"})
+    assert reply.call('{"tool": "answer"}', request) is None
 
 
-def test_half_a_call_is_a_bad_response() -> None:
-    plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
+@pytest.mark.parametrize("raw", ['{"tool": "reverse", "args": {"te', "[]", '"x"', "{}"])
+def test_half_a_call_is_a_bad_response(raw: str) -> None:
     with pytest.raises(Fault) as caught:
-        reply.message('{"tool": "reverse", "args": {"te', plan)
+        reply.call(raw, {"tools": [REVERSE]})
     assert caught.value.kind == "bad_response"
 
 
-def test_an_answer_streams_while_it_grows_and_never_shows_half_a_character() -> None:
-    plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
-    text = 'He said "ä\\" \n\t\U0001f600 end'
-    for whole in (
-        json.dumps({"tool": "answer", "args": {"text": text}}, ensure_ascii=a)
-        for a in (True, False)
-    ):
-        seen = [reply.answer_text(whole[:n], plan) for n in range(len(whole) + 1)]
-        assert seen[-1] == text
-        assert all(text.startswith(s) for s in seen)
-        assert seen == sorted(seen, key=len)
-
-
-def test_a_call_shows_no_text_while_it_grows() -> None:
-    plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE]})
-    whole = '{"tool": "reverse", "args": {"text": "answer"}}'
-    assert {reply.answer_text(whole[:n], plan) for n in range(len(whole) + 1)} == {""}
-
-
-def test_a_schema_without_tools_is_told_and_enforced() -> None:
+def test_a_schema_is_told_and_enforced_with_tools_and_without() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     messages = [{"role": "system", "content": "Be brief."}, user("hi")]
-    body = prompt.plan({"messages": messages, "schema": schema}).body
-    assert body["response_format"]["json_schema"]["schema"] == schema
-    assert [t["role"] for t in body["messages"]] == ["system", "user"]
-    assert body["messages"][0]["content"].startswith("Be brief.\n\nReply with only one JSON value")
+    for tools in ([], [REVERSE]):
+        plan = prompt.answer({"messages": messages, "schema": schema, "tools": tools})
+        assert plan.schema and plan.body["response_format"]["json_schema"]["schema"] == schema
+        assert contents(plan)[0].startswith("Be brief.\n\nReply with only one JSON value")
 
 
-def test_with_a_schema_and_tools_the_answer_has_the_schemas_form() -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    plan = prompt.plan({"messages": [user("hi")], "tools": [REVERSE], "schema": schema})
-    assert not plan.free
-    assert reply.message('{"tool": "answer", "args": {"n": 3}}', plan)["content"] == '{"n": 3}'
+def test_a_schema_that_agent_react_puts_into_the_system_text_is_enforced() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    wanted = settings.WANTED.format(schema=json.dumps(schema))
+    messages = [{"role": "system", "content": f"Be brief.\n\n{wanted}"}, user("hi")]
+    request = {"messages": messages, "tools": [REVERSE]}
+    plan = prompt.answer(request)
+    assert plan.body["response_format"]["json_schema"]["schema"] == schema
+    assert contents(plan)[0].count("JSON Schema") == 1
+    assert "JSON Schema" not in contents(choice(request))[0]
 
 
 def test_the_same_call_once_more_is_noticed() -> None:
     before = {"messages": [user("x"), call("reverse", text="x"), {"role": "tool", "content": "x"}]}
-    assert reply.repeats(call("reverse", text="x"), before)
-    assert not reply.repeats(call("reverse", text="y"), before)
-    assert not reply.repeats({"role": "assistant", "content": "x"}, before)
+    assert reply.repeats(call("reverse", text="x")["tool_calls"][0], before)
+    assert not reply.repeats(call("reverse", text="y")["tool_calls"][0], before)
+    again = {"messages": [*before["messages"], user("once more")]}
+    assert not reply.repeats(call("reverse", text="x")["tool_calls"][0], again)
+
+
+@pytest.mark.parametrize(
+    "result_,answer,missing",
+    [
+        ("HELLO", "It was converted.", True),
+        ("HELLO", "It is **HELLO**.", False),
+        ('{"lines":1,"words":5}', "There are 5 words.", False),
+        ('{"lines":1,"words":5}', "Counted.", True),
+        ("a.txt\nb.txt", "There is a.txt.", False),
+        ("x" * 300, "Long.", False),
+        ("", "Done.", False),
+    ],
+)
+def test_a_short_result_that_the_answer_leaves_out_is_noticed(
+    result_: str, answer: str, missing: bool
+) -> None:
+    request = {"messages": [user("x"), call("reverse", text="x"), result(result_)]}
+    assert reply.missing(answer, request) == ([result_] if missing else [])
+    failed = {"messages": [*request["messages"][:2], result(result_, is_error=True)]}
+    assert reply.missing(answer, failed) == []
+
+
+def test_of_several_results_in_numbers_none_is_put_below_the_answer() -> None:
+    counts = [call("wordcount", path="a"), result('{"words":3}'), result('{"words":7}')]
+    assert reply.missing("b", {"messages": [user("x"), *counts]}) == []
+    assert reply.missing("b", {"messages": [user("x"), *counts, result("DUE")]}) == ["DUE"]
+
+
+def test_a_result_that_was_only_a_step_to_another_call_need_not_be_in_the_answer() -> None:
+    messages = [user("x"), call("uppercase", text="abc"), result("ABC")]
+    messages += [call("reverse", text="ABC"), result("CBA")]
+    assert reply.due({"messages": messages}) == ["CBA"]
+    messages += [call("wordcount", path="c"), result("9")]
+    assert reply.due({"messages": messages}) == ["CBA", "9"]
+    assert reply.due({"messages": [*messages, user("and now?")]}) == []
+
+
+@pytest.mark.parametrize(
+    "request_,result_,plain",
+    [
+        ("Write abc in capitals", "ABC", True),
+        ("Is 3 * 4 more than 10?", "12", False),
+        ("How many words?", '{"words":5}', False),
+        ("List them", "a.txt\nb.txt", False),
+    ],
+)
+def test_one_short_line_is_the_answer_as_it_stands(
+    request_: str, result_: str, plain: bool
+) -> None:
+    messages = [user(request_), call("any", x=1), result(result_)]
+    assert reply.verbatim({"messages": messages}) == (result_ if plain else "")
+    assert reply.verbatim({"messages": [*messages, call("any", x=2), result("2")]}) == ""
 
 
 def many() -> list[dict[str, Any]]:
@@ -284,6 +378,7 @@ def many() -> list[dict[str, Any]]:
         "json_query": "Query JSON with jq",
         "current_time": "Tell the date and time in a time zone",
     }
+    about |= {"other" + "s" * count: "Something else" for count in range(MOST)}
     return [
         {"name": name, "description": text, "inputSchema": {"type": "object"}}
         for name, text in about.items()
@@ -296,53 +391,73 @@ def many() -> list[dict[str, Any]]:
         ("How many words are in README.md?", "wordcount"),
         ("What is 3 * 4?", "calculator"),
         ("What time is it in Tokyo?", "current_time"),
-        ("list the files in src", "list_files"),
         ("get https://example.com/ please", "fetch_url"),
-        ("put hello into out.txt", "write_file"),
         ("SHOUT this in capitals", "uppercase"),
-        ("cat /etc/hostname", "read_file"),
-        ("see ./build", "list_files"),
     ],
 )
-def test_of_many_tools_those_whose_words_meet_the_request_are_offered(
+def test_of_very_many_tools_those_whose_words_meet_the_request_are_offered(
     request_: str, wanted: str
 ) -> None:
-    found = [tool["name"] for tool in shortlist(many(), request_)]
+    found = [tool["name"] for tool in prompt.offered(many(), "auto", [user(request_)])]
     assert wanted in found and len(found) == MOST
-
-
-def test_the_shortlist_keeps_the_order_and_what_was_called_already() -> None:
     names = [tool["name"] for tool in many()]
-    found = [tool["name"] for tool in shortlist(many(), "what time is it?", {"json_query"})]
-    assert "json_query" in found
     assert found == sorted(found, key=names.index)
 
 
-def test_eight_tools_or_fewer_are_all_offered() -> None:
-    assert shortlist(many()[:MOST], "anything") == many()[:MOST]
+def test_the_shortlist_keeps_what_was_called_already() -> None:
+    messages = [user("what time is it?"), call("others", x=1)]
+    assert "others" in [tool["name"] for tool in prompt.offered(many(), "auto", messages)]
 
 
-def test_an_optional_argument_is_shown_where_an_example_uses_it_or_the_request_names_it() -> None:
+def test_a_suites_worth_of_tools_is_offered_whole() -> None:
+    assert prompt.offered(many()[:MOST], "auto", [user("anything")]) == many()[:MOST]
+
+
+def test_the_arguments_have_the_form_of_an_example_and_what_else_the_request_names() -> None:
+    properties = {
+        "path": {"type": "string"},
+        "text": {"type": "string"},
+        "hidden": {"type": "boolean"},
+    }
     tool = {
-        "name": "list_files",
-        "inputSchema": {
-            "type": "object",
-            "properties": {
-                "path": {"type": "string"},
-                "hidden": {"type": "boolean"},
-                "recursive": {"type": "boolean"},
-            },
-        },
-        "examples": [{"request": "what is in docs?", "arguments": {"path": "docs"}}],
+        "name": "count",
+        "inputSchema": {"type": "object", "properties": properties},
+        "examples": [
+            {"request": "count a.txt", "arguments": {"path": "a.txt"}},
+            {"request": "count b.txt", "arguments": {"path": "b.txt"}},
+            {"request": "count: a b", "arguments": {"text": "a b"}},
+        ],
     }
 
-    def shown(request: str, tool: dict[str, Any]) -> list[str]:
-        return list(fitting(tool, request)["inputSchema"]["properties"])
+    def forms_of(request: str, tool: dict[str, Any]) -> list[tuple[list[str], list[str]]]:
+        found = prompt.arguments_forms(tool, request)
+        return [(list(form["properties"]), form["required"]) for form in found]
 
-    assert shown("List the files in src", tool) == ["path"]
-    assert shown("List the hidden files in src", tool) == ["path", "hidden"]
-    assert shown("List the files in src", {**tool, "examples": []}) == [
-        "path",
-        "hidden",
-        "recursive",
+    assert forms_of("x", tool) == [(["path"], ["path"]), (["text"], ["text"])]
+    assert forms_of("the hidden ones", tool) == [
+        (["path", "hidden"], ["path"]),
+        (["text", "hidden"], ["text"]),
     ]
+    assert forms_of("x", {**tool, "examples": []}) == [(["path", "text", "hidden"], [])]
+
+
+def test_a_tool_without_a_schema_of_its_arguments_still_has_a_form() -> None:
+    assert prompt.arguments_forms({"name": "x"}, "hi")[0]["required"] == ["input"]
+
+
+def test_a_file_that_the_request_names_is_not_forgotten() -> None:
+    reads = {**WORDCOUNT, "annotations": {"readOnlyHint": True}}
+    request = {"messages": [user("Which of a.txt, b.txt and c.md is longer?")]}
+    request["tools"] = [reads, REVERSE]
+    assert forms(request) == ["wordcount", "reverse", "answer"]
+    request["messages"] += [call("wordcount", path="a.txt"), result("9")]
+    schema = choice(request).body["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["args"]["properties"]["path"] == {"enum": ["b.txt", "c.md"]}
+    request["messages"] += [call("wordcount", path="b.txt"), result("9")]
+    request["messages"] += [call("wordcount", path="c.md"), result("9")]
+    assert "answer" in forms(request)
+
+
+def test_a_file_that_is_to_be_written_is_not_forced_on_a_tool_that_reads() -> None:
+    messages = [user("Copy a.txt to b.txt"), call("wordcount", path="a.txt"), result("9")]
+    assert "answer" in forms({"messages": messages, "tools": [WORDCOUNT, REVERSE]})

@@ -24,7 +24,7 @@ class Resident:
         self._engine: Engine | None = None
 
     def chat(
-        self, path: str, body: Record, on_text: OnText, waiting: Waiting, emit: Emit
+        self, path: str, plan: prompt.Plan, on_text: OnText, waiting: Waiting, emit: Emit
     ) -> Completion:
         """Engine.chat with the model in the file `path`, which is loaded first if it is not in memory."""
         while not self._turn.acquire(timeout=1.0):
@@ -36,7 +36,7 @@ class Resident:
                 self._engine = None  # there may be no memory for two models
                 self._engine = Engine(path)
                 self._path = path
-            return self._engine.chat(body, on_text, waiting)
+            return self._engine.chat(plan.body, plan.ends, on_text, waiting)
         finally:
             self._turn.release()
 
@@ -110,31 +110,40 @@ class Client:
         return record
 
 
+def _unseen(text: str) -> None:
+    """What is done with text that is not streamed."""
+
+
 def complete(request: Record, resident: Resident, client: Client) -> tuple[Record, str, Record]:
-    """(message, stop_reason, usage). If the model repeats its last tool call, it must answer in words instead."""
-    message, completion = attempt(prompt.plan(request), request, resident, client)
-    usage = completion.usage
-    if local_reply.repeats(message, request) and request.get("tool_choice", "auto") == "auto":
-        plan = prompt.plan(request, answer_only=True)
-        message, completion = attempt(plan, request, resident, client)
-        usage = {name: count + usage.get(name, 0) for name, count in completion.usage.items()}
-    return message, "tool_use" if message.get("tool_calls") else completion.stop_reason, usage
+    """(message, stop_reason, usage): a tool call, or where none is needed the answer."""
+    usage: Record = {}
+    if plan := prompt.choice(request):
+        chosen = run(plan, request, resident, client)
+        usage = chosen.usage
+        call = local_reply.call(chosen.text, request) if chosen.text else None
+        forced = request.get("tool_choice", "auto") != "auto"
+        if call and (forced or not local_reply.repeats(call, request)):
+            return {"role": "assistant", "content": "", "tool_calls": [call]}, "tool_use", usage
+    plan = prompt.answer(request)
+    if not plan.schema and usage and (result := local_reply.verbatim(request)):
+        client.send(result)
+        return {"role": "assistant", "content": result}, "end_turn", usage
+    written = run(plan, request, resident, client, client.send)
+    content = written.text
+    if not plan.schema:
+        content = "\n\n".join(filter(None, [content, *local_reply.missing(content, request)]))
+        client.send(content)
+    usage = {name: count + usage.get(name, 0) for name, count in written.usage.items()}
+    return {"role": "assistant", "content": content}, written.stop_reason, usage
 
 
-def attempt(
-    plan: prompt.Plan, request: Record, resident: Resident, client: Client
-) -> tuple[Record, Completion]:
-    """(message, completion) for one plan. JSON that max_tokens cut off still gives the text it has."""
-
-    def on_text(raw: str) -> None:
-        client.send(local_reply.answer_text(raw, plan))
-
+def run(
+    plan: prompt.Plan,
+    request: Record,
+    resident: Resident,
+    client: Client,
+    on_text: OnText = _unseen,
+) -> Completion:
+    """What the model writes for one plan."""
     path = request["model_file"]
-    completion = resident.chat(path, plan.body, on_text, client.waiting, client.emit)
-    try:
-        return local_reply.message(completion.text, plan), completion
-    except Fault:
-        if completion.stop_reason != "max_tokens":
-            raise
-        text = local_reply.answer_text(completion.text, plan)
-        return {"role": "assistant", "content": text}, completion
+    return resident.chat(path, plan, on_text, client.waiting, client.emit)

@@ -15,7 +15,9 @@ from agentlib.types import Callable, Iterator, NamedTuple, Record
 
 CONTEXT = 8192  # tokens; 28 KiB of memory each with the default model
 BATCH = 128  # tokens read at a time: a cancelled request ends after one batch, so within seconds
-PROMPT_CACHE_MIB = 128  # for the beginnings of other conversations
+MOST_STATES = 8  # files with the first part of a prompt
+STATE_CHARACTERS = 1000  # of a first part that is worth a file
+STATE_SECONDS = 30.0  # to write or read a file
 SIGACTION_BYTES = 512  # more than a struct sigaction has on any Linux
 OnText = Callable[[str], None]  # gets all the text so far
 Waiting = Callable[[], bool]  # whether the client still waits for its answer
@@ -60,7 +62,13 @@ def _signal_handlers_restored() -> Iterator[None]:
 
 
 class Engine:
-    """A loaded model. One `chat` at a time."""
+    """A loaded model. One `chat` at a time.
+
+    The same chat gives the same answer, whatever was read before it: the parts of a prompt are always read in the same
+    steps, and what is kept of an earlier prompt ends where a part ends. (llama.cpp's sums depend in their last digits
+    on how many tokens are read at a time.) The first parts are kept in files too, so that a new process need not read
+    them.
+    """
 
     def __init__(self, model: str) -> None:
         """model: a GGUF file. Fault if the package is not installed or the file cannot be loaded."""
@@ -70,29 +78,83 @@ class Engine:
             raise Fault("not_found", problem)
         import xllamacpp
 
+        self._held: list[Record] = []  # the messages whose parts are in memory
+        self._socket = tempfile.TemporaryDirectory(dir="/tmp")  # llama.cpp listens there
+        self._states = States(model, os.path.join(self._socket.name, "llama.sock"))
         params = xllamacpp.CommonParams()
-        params.model.path = model
-        params.n_ctx, params.cache_ram_mib = CONTEXT, PROMPT_CACHE_MIB
+        params.model.path, params.hostnames = model, [self._states.socket]
+        params.slot_save_path = self._states.folder + "/"
+        params.n_ctx, params.cache_ram_mib, params.prefill_assistant = CONTEXT, 0, False
         params.n_batch = params.n_ubatch = BATCH
         params.n_parallel = params.n_threads_http = 1
         params.n_gpu_layers, params.verbosity = 0, -1
+        # with flash attention the sums would depend on the number of threads
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.no_extra_bufts = True
         params.ui = params.endpoint_slots = params.fit_params = params.warmup = False
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = idle_cores()
-        with _signal_handlers_restored(), tempfile.TemporaryDirectory(dir="/tmp") as folder:
-            # llama.cpp must listen somewhere: on a socket whose file is deleted at once
-            params.hostnames = [f"{folder}/unused.sock"]
+        with _signal_handlers_restored():
             try:
                 self._server = xllamacpp.Server(params)
             except RuntimeError:
                 problem = f"{model}: not a model that llama.cpp can load"
                 raise Fault("invalid_input", problem) from None
 
-    def chat(self, body: Record, on_text: OnText, waiting: Waiting) -> Completion:
-        """Complete a chat. body: of a chat-completions request. on_text and waiting are called at each piece.
+    def chat(self, body: Record, ends: list[int], on_text: OnText, waiting: Waiting) -> Completion:
+        """Complete a chat. body: of a chat-completions request. ends: the numbers of messages at which a part of the
+        prompt ends. on_text and waiting are called at each piece.
 
         Cancelled if the client no longer waits; Fault with the kind of llama.cpp's error.
         """
+        read = 0
+        try:
+            for part, keep in self._unread(body["messages"], ends):
+                read += self._read(part, keep, waiting)
+        except Fault as fault:  # the template of another model may refuse half a conversation
+            if fault.kind == "context_length":
+                raise
+            self._held = []
+        kept = bool(self._held)
+        if not kept and ends:
+            body = {**body, "cache_prompt": False}
+        completion = self._complete(body, on_text, waiting)
+        usage = completion.usage
+        if kept:
+            usage["cached_input_tokens"] = max(0, usage["cached_input_tokens"] - read)
+        return completion
+
+    def _unread(
+        self, messages: list[Record], ends: list[int]
+    ) -> Iterator[tuple[list[Record], bool]]:
+        """The parts to read, each with all before it; with whether it continues what is in memory. The last part that
+        is in memory already is read again: that drops what follows it."""
+        held, self._held = self._held, []
+        count = 0
+        while count < len(ends) and held[: ends[count]] == messages[: ends[count]]:
+            count += 1
+        if not count and ends and self._states.restore(messages[: ends[0]]):
+            count = 1
+        for number in range(max(0, count - 1), len(ends)):
+            part = messages[: ends[number]]
+            yield part, number > 0 or count > 0
+            self._held = part
+            if number == 0 and not count:
+                self._states.save(part)
+
+    def _read(self, part: list[Record], keep: bool, waiting: Waiting) -> int:
+        """Read messages without an answer. The last token is read alone, as it is when the rest is in memory already.
+        How many tokens were read."""
+        body = {"messages": part, "max_tokens": 0, "temperature": 0, "add_generation_prompt": False}
+        read = 0
+        for cache in (keep, True):
+            usage = self._complete({**body, "cache_prompt": cache}, _unseen, waiting).usage
+            new = usage["input_tokens"] - usage["cached_input_tokens"]
+            read += new
+            if new <= 1:
+                break
+        return read
+
+    def _complete(self, body: Record, on_text: OnText, waiting: Waiting) -> Completion:
         pieces = _Pieces(on_text, waiting)
         options = {"include_usage": True}
         request = {**body, "stream": True, "stream_options": options, "return_progress": True}
@@ -102,6 +164,61 @@ class Engine:
             problem = f"the output cannot be held to this schema: {bad}"
             raise Fault("invalid_request", problem) from None
         return pieces.completion()
+
+
+def _unseen(text: str) -> None:
+    """What is done with text that nobody waits for."""
+
+
+class States:
+    """Files with what the model made of the first part of a prompt, 28 KiB a token; the ones used last are kept."""
+
+    def __init__(self, model: str, socket: str) -> None:
+        """model: the file. socket: where llama.cpp listens."""
+        self.socket = socket
+        self.folder = models.states()
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        about = os.stat(model) if os.path.exists(model) else None
+        size, time = (about.st_size, about.st_mtime_ns) if about else (0, 0)
+        self._key = f"{models.RUNTIME} {BATCH} {model} {size} {time}"
+
+    def _name(self, part: list[Record]) -> str:
+        import hashlib
+
+        return hashlib.sha256(f"{self._key} {records.dumps(part)}".encode()).hexdigest() + ".state"
+
+    def restore(self, part: list[Record]) -> bool:
+        """Bring what the model made of these messages into memory; whether there was a file with it."""
+        file = os.path.join(self.folder, self._name(part))
+        if not os.path.exists(file):
+            return False
+        os.utime(file)
+        return self._post("restore", part)
+
+    def save(self, part: list[Record]) -> None:
+        """Write what is in memory, which is these messages, if they are long; drop the oldest files."""
+        if sum(len(str(message["content"])) for message in part) < STATE_CHARACTERS:
+            return
+        self._post("save", part)
+        files = [entry.path for entry in os.scandir(self.folder)]
+        for path in sorted(files, key=os.path.getmtime)[:-MOST_STATES]:
+            os.unlink(path)
+
+    def _post(self, action: str, part: list[Record]) -> bool:
+        """Have llama.cpp do it; whether it could."""
+        from http.client import HTTPConnection, HTTPException
+        from socket import AF_UNIX, socket
+
+        connection = HTTPConnection("localhost", timeout=STATE_SECONDS)
+        body = records.dumps({"filename": self._name(part)})
+        with contextlib.closing(connection), contextlib.suppress(OSError, HTTPException):
+            connection.sock = socket(AF_UNIX)
+            connection.sock.settimeout(STATE_SECONDS)
+            connection.sock.connect(self.socket)
+            kind = {"Content-Type": "application/json"}
+            connection.request("POST", f"/slots/0?action={action}", body, kind)
+            return connection.getresponse().status == 200
+        return False
 
 
 class _Pieces:

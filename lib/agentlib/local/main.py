@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 
 from agentlib.local import models
 
@@ -74,6 +75,7 @@ def remove(size: str | None) -> int:
     deleted = [path for path in paths if _delete(path)]
     models.clear_away()
     if size is None:
+        shutil.rmtree(models.states(), ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(models.folder(), ".lock"))
         with contextlib.suppress(OSError):  # files of the user may be in the folder

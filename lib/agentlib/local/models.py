@@ -37,6 +37,11 @@ def folder() -> str:
     return os.path.join(paths.place("data"), "models")
 
 
+def states() -> str:
+    """The folder with what models made of the first parts of prompts (engine.py)."""
+    return os.path.join(paths.place("cache"), "local")
+
+
 def path(pin: Pin) -> str:
     """The file of a pinned model, whether it is installed or not."""
     return os.path.join(folder(), pin["file"])

@@ -1,4 +1,4 @@
-"""What a small model's output means, complete or still growing: a message (prompt.py made the prompt)."""
+"""What a small model's output means: a call or none, and whether an answer holds the result it was made from."""
 
 from __future__ import annotations
 
@@ -7,48 +7,91 @@ import re
 import secrets
 
 from agentlib.faults import Fault
-from agentlib.local.prompt import Plan, spaced
-from agentlib.types import Record
+from agentlib.local.prompt import since_request
+from agentlib.messages.transcript import text
+from agentlib.types import Any, Record
 
-# The beginning of an answer in words, then the complete characters of a JSON string (never half a surrogate pair).
-_ANSWER = r'\s*\{\s*"tool"\s*:\s*"%s"\s*,\s*"args"\s*:\s*\{\s*"text"\s*:\s*"'
-_CHARACTERS = re.compile(
-    r'(?:[^"\\]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u(?![dD][89abAB])[0-9a-fA-F]{4}|\\[^u])*'
-)
+SHORT = 200  # characters of a result that an answer must hold
+YES_OR_NO = re.compile(r"\s*(is|are|was|were|do|does|did|has|have|had|should)\b", re.I)
 
 
-def message(raw: str, plan: Plan) -> Record:
-    """The assistant's `message` in the output: text, or one tool call. Fault `bad_response` if it is neither."""
-    if plan.answer is None:
-        return {"role": "assistant", "content": raw}
+def call(raw: str, request: Record) -> Record | None:
+    """The tool call in the output; None if it says that none is needed. Fault `bad_response` if it is neither."""
     try:
-        call = json.loads(raw)
-        name, args = call["tool"], call["args"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        reply = json.loads(raw)
+        name, args = reply["tool"], reply.get("args")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         problem = f"the reply is no whole call: {raw[:80]!r}"
         raise Fault("bad_response", problem, retryable=False) from None
-    if name == plan.answer:
-        content = args.get("text", "") if plan.free else spaced(args)
-        return {"role": "assistant", "content": content}
-    call = {"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}
-    return {"role": "assistant", "content": "", "tool_calls": [call]}
+    if args is None or all(tool.get("name") != name for tool in request.get("tools") or []):
+        return None
+    return {"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}
 
 
-def repeats(message: Record, request: Record) -> bool:
-    """Whether the message repeats the last call of the request: small models tend to."""
-    earlier = [c for m in request.get("messages") or [] for c in m.get("tool_calls") or []]
-    calls = message.get("tool_calls") or []
-    if not earlier or not calls:
-        return False
-    return all(calls[0][field] == earlier[-1].get(field) for field in ("name", "arguments"))
+def repeats(made: Record, request: Record) -> bool:
+    """Whether the call was made before for the same request: small models tend to."""
+    earlier = [
+        old
+        for message in since_request(request.get("messages") or [])
+        for old in message.get("tool_calls") or []
+    ]
+    return any(all(made[f] == old.get(f) for f in ("name", "arguments")) for old in earlier)
 
 
-def answer_text(raw: str, plan: Plan) -> str:
-    """As much of the answer's text as the model's output has so far; "" while it may still become a call."""
-    if plan.answer is None:
-        return raw
-    if not plan.free or not (head := re.match(_ANSWER % plan.answer, raw)):
+def due(request: Record) -> list[str]:
+    """The results that belong into the answer: short ones, and not only steps to another call."""
+    found: list[str] = []
+    for message in since_request(request.get("messages") or []):
+        for made in message.get("tool_calls") or []:
+            used = tokens(json.dumps(made.get("arguments"), ensure_ascii=False))
+            found = [result for result in found if not tokens(result) <= used]
+        result = text(message, joint="\n").strip()
+        if message.get("role") == "tool" and not message.get("is_error"):
+            found += [result] if 0 < len(result) <= SHORT else []
+    return found
+
+
+def tokens(piece: str) -> set[str]:
+    """The words and numbers of a text."""
+    return set(re.findall(r"\w+", piece.replace("\\n", " ")))
+
+
+def verbatim(request: Record) -> str:
+    """The result that is the answer as it stands: the only one, of one line, and the request wants no yes or no."""
+    results, messages = due(request), request.get("messages") or []
+    if len(results) != 1 or text(messages[-1], joint="\n").strip() != results[0]:
         return ""
-    body = _CHARACTERS.match(raw, head.end())
-    assert body is not None  # the pattern matches the empty string too
-    return str(json.loads(f'"{body.group()}"', strict=False))
+    wanted = next((text(m) for m in reversed(messages) if m.get("role") == "user"), "")
+    plain = "\n" not in results[0] and pieces(results[0]) == results
+    return results[0] if plain and not YES_OR_NO.match(wanted) else ""
+
+
+def missing(answer: str, request: Record) -> list[str]:
+    """The due results of which the answer holds nothing. Of several, not those in JSON: they were compared."""
+    held, results = bare(answer), due(request)
+    lacking = [r for r in results if not any(bare(piece) in held for piece in pieces(r))]
+    return [r for r in lacking if len(results) == 1 or r in pieces(r)]
+
+
+def pieces(result: str) -> list[str]:
+    """What of a result an answer may hold: all of it, or a value of its JSON, or one of its lines."""
+    try:
+        value = json.loads(result)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict | list):
+        return [str(leaf) for leaf in leaves(value)]
+    return [result] if "\n" not in result else [result, *filter(None, result.split("\n"))]
+
+
+def leaves(value: Any) -> list[Any]:
+    """The values at the ends of a JSON value."""
+    if not isinstance(value, dict | list):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value
+    return [leaf for item in inner for leaf in leaves(item)]
+
+
+def bare(piece: str) -> str:
+    """A text without quotes and with single blanks, to be compared."""
+    return " ".join(re.sub(r"[\"'`*,]", "", piece).split())

@@ -13,11 +13,12 @@ from agentlib.faults import Fault
 from agentlib.messages import material, transcript
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
-from agentlib.types import Any, Iterator, Namespace, Record
+from agentlib.types import Any, Iterator, NamedTuple, Namespace, Record
 
 PLAN = """You plan work that others carry out. Answer with a JSON object {"steps": [...]}.
-A step is {"id": a short word, "task": what is to be done, in full sentences, understandable on its own,
-"needs": the ids of the steps whose output this one must have}. Steps that do not need each other run at the same time.
+A step is {"task": what is to be done, in full sentences, understandable on its own, with the names and texts that it is
+about, "needs": the ids of earlier steps whose output this one must have}. The first step has the id "%s", the next the
+number after it, and so on. Steps that do not need each other run at the same time.
 Use as few steps as do the work well, at most %d."""
 AGENTS = """
 These agents can be given a step by naming one in its field "agent" (leave it empty where none fits):
@@ -25,10 +26,12 @@ These agents can be given a step by naming one in its field "agent" (leave it em
 TOOLS = """
 Whoever carries out a step has these tools:
 %s"""
+MOST_NEEDED = 20  # ids that a schema lists
 FIELDS = ("id", "task", "needs", "agent", "tool", "arguments")  # of a step
 REWOO = """You plan tool calls that are then made without you. Answer with a JSON object {"steps": [...]}.
-A step is {"id": "E1", "E2" and so on, "task": what it is for, "tool": the name of a tool, "arguments": its arguments
-as a JSON text, "needs": the ids of the steps whose results it uses}. In the arguments #E1 stands for the result of E1.
+A step is {"task": what it is for, "tool": the name of a tool, "arguments": its arguments as a JSON text, "needs": the
+ids of the earlier steps whose results it uses}. The first step has the id E1, the next E2, and so on. In the arguments
+#E1 stands for the result of E1.
 Use as few steps as answer the request, at most %d. The tools:
 %s"""
 
@@ -79,12 +82,14 @@ def plan(
     known: frozenset[str] = frozenset(),
 ) -> list[Record]:
     """The steps for a request; where they break the rules the model gets one more try, and what was wrong."""
-    system, schema = brief(args, tools), shape(args, tools)
+    ids = Ids("E" if args.rewoo else "", 1 + max([0, *map(int, filter(str.isdecimal, known))]))
+    needed = [*sorted(known), *map(ids.of, range(min(args.max_steps, MOST_NEEDED)))]
+    system, schema = brief(args, tools, ids), shape(args, tools, needed)
     text = transcript.text(material.message(request, pieces), joint="\n")
     names = {tool["name"] for tool in tools} if args.rewoo else None
     hint = ""
     for _ in range(2):
-        steps = read(model.call(args, system, text + hint, schema))
+        steps = read(model.call(args, system, text + hint, schema), ids)
         wrong = "; ".join(problems(steps, args.max_steps, names, known))
         if not wrong:
             return steps
@@ -93,7 +98,18 @@ def plan(
     raise Fault("bad_response", f"no usable plan in two tries: {wrong}")
 
 
-def brief(args: Namespace, tools: list[Record]) -> str:
+class Ids(NamedTuple):
+    """The ids of a plan's steps, by their position: a plan cannot name one twice."""
+
+    prefix: str
+    first: int  # after those of an earlier plan
+
+    def of(self, position: int) -> str:
+        """The id of the step at this position, counted from 0."""
+        return f"{self.prefix}{self.first + position}"
+
+
+def brief(args: Namespace, tools: list[Record], ids: Ids) -> str:
     """The planner's instructions."""
     lines: dict[bool, list[str]] = {True: [], False: []}
     for tool in tools:
@@ -106,39 +122,45 @@ def brief(args: Namespace, tools: list[Record]) -> str:
             why = "--rewoo: there are no tools on the stream; begin with agent-discover"
             raise Fault("invalid_input", why)
         return REWOO % (args.max_steps, others)
-    text: str = PLAN % args.max_steps
+    text: str = PLAN % (ids.of(0), args.max_steps)
     text += AGENTS % agents if agents else ""
     return text + (TOOLS % others if others else "")
 
 
-def shape(args: Namespace, tools: list[Record]) -> Record:
-    """The JSON Schema of an answer."""
+def shape(args: Namespace, tools: list[Record], ids: list[str]) -> Record:
+    """The JSON Schema of an answer: needs are among these ids, agents and tools among those there are."""
     text: Record = {"type": "string"}
-    fields: dict[str, Any] = {"id": text, "task": text, "needs": {"type": "array", "items": text}}
+    needs = {"type": "array", "items": {**text, "enum": ids}}
+    fields: dict[str, Any] = {"task": text, "needs": needs}
+    agents = [tool["name"] for tool in tools if tool.get("kind") == "agent"]
+    others = [tool["name"] for tool in tools if tool.get("kind") != "agent"]
     if args.rewoo:
-        fields |= {"tool": text, "arguments": text}
-    elif any(tool.get("kind") == "agent" for tool in tools):
-        fields |= {"agent": text}
+        fields |= {"tool": {**text, "enum": others}, "arguments": text}
+    elif agents:
+        fields |= {"agent": {**text, "enum": [*agents, ""]}}
     steps = {"type": "array", "items": model.object_schema(fields)}
     return model.object_schema({"steps": steps})
 
 
-def read(answer: Any) -> list[Record]:
-    """The step records of an answer; problems() names what is malformed."""
+def read(answer: Any, ids: Ids) -> list[Record]:
+    """The step records of an answer; problems() names what is malformed. A step without an id has that of its position,
+    and needs none that comes after it."""
     listed = answer.get("steps") if isinstance(answer, dict) else None
     steps: list[Any] = listed if isinstance(listed, list) else []
-    ids = {str(step.get("id")) for step in steps if isinstance(step, dict)}
+    if not all(isinstance(step, dict) for step in steps):
+        raise Fault("bad_response", "the model's plan has a step that is no object")
+    later = [step.setdefault("id", ids.of(place)) for place, step in enumerate(steps)]
+    known = set(map(str, later))
     out = []
-    for step in steps:
-        if not isinstance(step, dict):
-            raise Fault("bad_response", "the model's plan has a step that is no object")
+    for place, step in enumerate(steps):
         fields = {name: step[name] for name in FIELDS if name in step}  # no `type` of the model's
         empty = [name for name in FIELDS[2:] if fields.get(name) in ("", None)]
         fields = {name: value for name, value in fields.items() if name not in empty}
         if isinstance(fields.get("arguments"), str):
             fields["arguments"] = model.value(fields["arguments"])
-        needs = list(fields.get("needs") or [])
+        by_place = fields["id"] == ids.of(place)
+        needs = [id for id in fields.get("needs") or [] if not by_place or id not in later[place:]]
         used = re.findall(r"#([A-Za-z0-9_-]+)", records.dumps(fields.get("arguments", {})))
-        needs += [id for id in dict.fromkeys(used) if id in ids and id not in needs]
+        needs += [id for id in dict.fromkeys(used) if id in known and id not in needs]
         out.append({"type": "step", **fields, "needs": needs, "status": "open"})
     return out
