@@ -65,7 +65,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def make() -> Engine:
         made = Engine.__new__(Engine)
-        made._held, made._states = [], States("no.gguf", "no.sock")
+        made._in_memory, made._states = [], States("no.gguf", "no.sock")
         llama = Llama(Path(made._states.folder))
         made._server = llama
         monkeypatch.setattr(States, "_post", lambda s, a, part: llama.post(a, s._name(part)))

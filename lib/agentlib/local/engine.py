@@ -78,7 +78,7 @@ class Engine:
             raise Fault("not_found", problem)
         import xllamacpp
 
-        self._held: list[Record] = []  # the messages whose parts are in memory
+        self._in_memory: list[Record] = []  # the messages whose parts are in memory
         self._socket = tempfile.TemporaryDirectory(dir="/tmp")  # llama.cpp listens there
         self._states = States(model, os.path.join(self._socket.name, "llama.sock"))
         params = xllamacpp.CommonParams()
@@ -113,8 +113,8 @@ class Engine:
         except Fault as fault:  # the template of another model may refuse half a conversation
             if fault.kind == "context_length":
                 raise
-            self._held = []
-        kept = bool(self._held)
+            self._in_memory = []
+        kept = bool(self._in_memory)
         if not kept and ends:
             body = {**body, "cache_prompt": False}
         completion = self._complete(body, on_text, waiting)
@@ -128,16 +128,16 @@ class Engine:
     ) -> Iterator[tuple[list[Record], bool]]:
         """The parts to read, each with all before it; with whether it continues what is in memory. The last part that
         is in memory already is read again: that drops what follows it."""
-        held, self._held = self._held, []
+        before, self._in_memory = self._in_memory, []
         count = 0
-        while count < len(ends) and held[: ends[count]] == messages[: ends[count]]:
+        while count < len(ends) and before[: ends[count]] == messages[: ends[count]]:
             count += 1
         if not count and ends and self._states.restore(messages[: ends[0]]):
             count = 1
         for number in range(max(0, count - 1), len(ends)):
             part = messages[: ends[number]]
             yield part, number > 0 or count > 0
-            self._held = part
+            self._in_memory = part
             if number == 0 and not count:
                 self._states.save(part)
 

@@ -356,7 +356,7 @@ def choice_turns(messages: list[Record], name: str) -> list[Record]:
 def answer_turns(messages: list[Record], offers: bool) -> list[Record]:
     """The conversation as the answer sees it: earlier requests and answers, then what is known and the last request.
 
-    offers: whether there are tools, so that without any result it may be said that none fits.
+    offers: whether there are tools, so that without any result it may be content that none fits.
     """
     turns: list[Record] = []
     for message in messages:
@@ -381,7 +381,7 @@ def facts(run: list[Record]) -> str:
     results = [m for m in results if not m.get("is_error")] or results
     pairs = [(labels.get(m.get("tool_call_id"), ""), text(m, joint="\n")) for m in results]
     return table(pairs) or "\n\n".join(
-        f"{made}: {shorter(said, QUOTE_CAP)}" for made, said in pairs
+        f"{made}: {shorter(content, QUOTE_CAP)}" for made, content in pairs
     )
 
 
@@ -396,7 +396,7 @@ def table(pairs: list[tuple[str, str]]) -> str:
     """Several results of the same numbers as one line a number, with the most, the fewest and the sum; else "". A small
     model cannot compare them."""
     try:
-        rows = {made: json.loads(said) for made, said in pairs}
+        rows = {made: json.loads(content) for made, content in pairs}
     except (ValueError, RecursionError):
         return ""
     values = list(rows.values())

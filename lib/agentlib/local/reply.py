@@ -68,8 +68,8 @@ def verbatim(request: Record) -> str:
 
 def missing(answer: str, request: Record) -> list[str]:
     """The due results of which the answer holds nothing. Of several, not those in JSON: they were compared."""
-    held, results = bare(answer), due(request)
-    lacking = [r for r in results if not any(bare(piece) in held for piece in pieces(r))]
+    plain, results = bare(answer), due(request)
+    lacking = [r for r in results if not any(bare(piece) in plain for piece in pieces(r))]
     return [r for r in lacking if len(results) == 1 or r in pieces(r)]
 
 
