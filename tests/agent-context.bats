@@ -101,7 +101,18 @@ sources() { jq -r 'select(.type=="context").source' <<<"$1" | xargs; }
     equal '{"type":"input","text":"{\"type\":\"tool\"}\n","source":"stdin"}' "$(echo '{"type":"tool"}' | agent-context -)"
 }
 
+# packages NAME...: from here on a copy of the suite to whose environment these packages were added.
+packages() {
+    local here there name
+    cp -R "$ROOT" "$SCRATCH/suite"
+    there=$(echo "$SCRATCH"/suite/.venv/lib/python3.*/site-packages)
+    here=$(echo "$TESTS"/../.venv/lib/python3.*/site-packages)
+    for name in "$@"; do cp -R "$here/$name" "$there"; done
+    PATH=$SCRATCH/suite/bin:$PATH
+}
+
 @test "an image becomes a part; a PDF and a page become text" {
+    packages inscriptis lxml pypdf requests urllib3 charset_normalizer
     printf '\x89PNG\r\n\x1a\nrest' >i.png
     equal '"image/png"' "$(agent-context i.png </dev/null | jq -c .part.media_type)"
     echo '<!doctype html><html><body><h1>Head</h1><p>text <b>bold</b></p></body></html>' >p.html

@@ -374,6 +374,18 @@ PYTHON
     exec 7>&-
 }
 
+@test "a tool of the suite in a language that is not here is left out in silence, and said where it is named" {
+    discover "$ROOT/tools"
+    equal "0 " "$status $stderr"
+    lacks "$output" current_time
+    discover current_time
+    equal 126 "$status"
+    has "$stderr" "#! needs node, which is not on PATH"
+    uses node
+    discover current_time
+    equal 0 "$status"
+}
+
 @test "no tool is left out for a busy machine, and one that hangs still ends" {
     mkdir t
     executable t/works <<'END'

@@ -376,7 +376,7 @@ while True: s.accept()' >port &
 
 @test "a provider is a file in a folder, or a path; no other file changes" {
     mkdir mine
-    cp "$ROOT/tests/fixtures/providers/echo" mine/fresh
+    cp "$TESTS/fixtures/providers/echo" mine/fresh
     unset AGENT_PROVIDER
     AGENT_PROVIDER_PATH=$PWD/mine run -0 agent-llm --provider fresh "hello" </dev/null
     equal hello "$output"

@@ -143,6 +143,7 @@ sqlite3_count() {
 }
 
 @test "vectors that are no vectors are told of" {
+    uses jq
     mkdir providers
     for made in '[[1,2],[3,4]]' '[["x"]]' '"vector"'; do
         cat >providers/liar <<EOF
@@ -199,6 +200,7 @@ note' "$(jq -r '[.id // empty, .type, .kind // .model // empty] | join(" ")' <<<
 }
 
 @test "a provider that knows no embed record passes it through, and agent-llm says that it makes none" {
+    uses curl jq
     run -1 --separate-stderr agent-llm <<<'{"type":"embed","id":"a","texts":["x"],"provider":"openai-sh"}'
     equal 'a invalid_request openai-sh: makes no embeddings' "$(jq -r '"\(.id) \(.kind) \(.message)"' <<<"$output")"
 }

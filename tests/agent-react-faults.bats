@@ -277,7 +277,7 @@ PY
 @test "a tool may read the whole output of another in that file" {
     scripted
     tool long 'head -c 100000 /dev/zero | tr "\0" x; echo'
-    tool size 'read -r line; wc -c <"$(echo "$line" | jq -r .path)"'
+    tool size 'read -r line; line=${line#*:?} && wc -c <"${line%?\}}"'
     react --events 'long {}'
     local file
     file=$(results | grep -o '/[^ ]*/outputs/[^ ]*')

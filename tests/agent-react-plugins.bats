@@ -131,6 +131,7 @@ if hook == "after_run": record["output"] = record["output"].strip() + "!"'
 }
 
 @test "a plugin in fifteen lines of sh works" {
+    uses jq
     scripted
     cat >shout <<'SH'
 #!/bin/sh

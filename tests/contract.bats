@@ -146,7 +146,16 @@ broken_arguments_are_an_error() {
     done
 }
 
-promise() { bats_test_function --description "${2#"$ROOT"/} $1" -- "${3:-${1// /_}}" "$2"; }
+# Two are written for programs that a user may not have.
+keeps() {
+    case $2 in
+    */current_time) uses node ;;
+    */openai-sh) uses curl jq ;;
+    esac
+    "$1" "$2"
+}
+
+promise() { bats_test_function --description "${2#"$ROOT"/} $1" -- keeps "${3:-${1// /_}}" "$2"; }
 
 for file in "$ROOT"/{bin,providers,tools,plugins}/*; do
     [[ -f $file && -x $file ]] || continue

@@ -10,13 +10,15 @@
     tests/docs.py --accept [PAGE...]   put what the commands print into the pages; read the diff afterwards
 
 A ```console block holds commands (`$ `, continued by `> `) and below each its whole output, standard error included;
-`[N]` as the last line is an exit status other than 0. The blocks of a page are one bash session with a private home, in
-a folder with copies of README.md and AGENTS.md and links to tools/, providers/ and docs/. In the output the checkout
-is called /opt/agentutils and the home /home/you. A page may hold two comments that readers do not see:
+`[N]` as the last line is an exit status other than 0. The blocks of a page are one bash session of a new user: an empty
+folder in a new home, the suite installed in ~/.local (tests/prefix), and the programs of the system. The reader has
+jq and bats; what the suite or a script of the page may find too is named by `<!-- needs: jq node -->`. A code block
+headed ```LANGUAGE file=NAME is a file that the reader saves, and may run. In the output the home is called /home/you.
+A page may hold the rules of tests/model_server.py, which then answers, in a comment:
 
-    <!-- setup                       <!-- model
-    commands that are run first      def reply(body): ...     # rules of tests/model_server.py, which then answers
-    -->                              -->
+    <!-- model
+    def reply(body): ...
+    -->
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ import argparse
 import difflib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,16 +35,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import house
+import installed
 import starts
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
+STEP = re.compile(r"^```(?:console|\w+ file=(\S+))\n(.*?)^```$", re.M | re.S)
+NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.M)
 HELP = re.compile(r"(<!-- help: (.+?) -->\n)(.*?)(<!-- /help -->)", re.S)
 PROGRAMS = re.compile(r"(<!-- programs(?:: (\w+))? -->\n)(.*?)(<!-- /programs -->)", re.S)
 FILE = re.compile(r"(<!-- file: (\S+/\S+) -->\n)(.*?)(<!-- /file -->)", re.S)
 HOUSE = re.compile(r"(<!-- house -->\n)(.*?)(<!-- /house -->)", re.S)
 STARTS = re.compile(r"(<!-- starts -->\n)(.*?)(<!-- /starts -->)", re.S)
-HIDDEN = r"^<!-- %s\n(.*?)^-->$"
+MODEL = re.compile(r"^<!-- model\n(.*?)^-->$", re.M | re.S)
 DEADLINE = 120  # seconds for all commands of a page
 
 
@@ -70,14 +74,12 @@ def commands(block: str) -> list[tuple[list[str], str]]:
     return out
 
 
-def environment(scratch: Path) -> dict[str, str]:
-    """Nothing of the caller's: a private home, the checkout's programs, no way to the network but loopback."""
-    path = [ROOT / "bin", ROOT / "tools", ROOT / ".venv/bin", Path("/usr/bin"), Path("/bin")]
+def environment(scratch: Path, needs: str = "") -> dict[str, str]:
+    """Nothing of the caller's: a private home, the installed programs, no way to the network but loopback."""
     return {
         "HOME": str(scratch / "home"),
-        "PATH": ":".join(map(str, path)),
+        "PATH": f"{scratch}/home/.local/bin:{installed.system(*needs.split())}",
         "LANG": "C.UTF-8",
-        "ROOT": str(ROOT),
         "TMPDIR": str(scratch / "tmp"),
         "TERM": "dumb",
         "TZ": "UTC",
@@ -114,34 +116,56 @@ def model(rules: str | None, scratch: Path, env: dict[str, str]) -> Iterator[Non
             server.terminate()
 
 
-def hidden(kind: str, text: str) -> str | None:
-    found = re.search(HIDDEN % kind, text, re.M | re.S)
+def first(pattern: re.Pattern[str], text: str) -> str | None:
+    found = pattern.search(text)
     return found[1] if found else None
+
+
+def script(text: str) -> str:
+    """The page as a reader follows it: files are saved, commands typed; after each, its status between two \\036."""
+    reader = {"jq": installed.alone("jq"), "bats": ROOT / ".venv/bin/bats"}
+    lines = ["set -o pipefail", *(f'{name}() {{ {file} "$@"; }}' for name, file in reader.items())]
+    lines.append("exec 2>&1; printf '\\036'")
+    for name, block in STEP.findall(text):
+        if name:
+            lines.append(
+                f"mkdir -p \"$(dirname {name})\"; cat >{name} <<'END OF FILE'; chmod +x {name}"
+            )
+            lines.append(f"{block}END OF FILE")
+        for typed, _ in commands(block) if not name else ():
+            lines.append("".join(line[2:] for line in typed) + "printf '\\036%d\\036' $?")
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def new_home() -> Iterator[Path]:
+    """A folder with an empty tmp/, and home/ with the suite installed and an empty try/."""
+    with tempfile.TemporaryDirectory(prefix="docs-") as folder:
+        scratch = Path(folder).resolve()
+        for name in ("tmp", "home/try", "home/.local"):
+            (scratch / name).mkdir(parents=True)
+        for name in ("bin", "lib"):
+            (scratch / "home/.local" / name).symlink_to(installed.prefix() / name)
+        yield scratch
+
+
+def as_at_home(text: str, scratch: Path) -> str:
+    """Output of a session, with the paths that a user in /home/you has."""
+    home, suite = f"{scratch}/home", str(installed.suite())
+    stable = str(installed.prefix() / "lib/agentutils")
+    text = text.replace(suite, stable).replace(f"{stable}/share/system", "/usr/bin")
+    return text.replace(str(installed.prefix()), f"{home}/.local").replace(home, "/home/you")
 
 
 def session(text: str) -> list[str]:
     """What each command of a page prints, in order, with `[N]` where the status is not 0."""
     wanted = [c for block in BLOCK.findall(text) for c in commands(block)]
-    script = (
-        f"set -o pipefail\n{{ :\n{hidden('setup', text) or ''}\n}} >&2\nexec 2>&1\nprintf '\\036'\n"
-    )
-    for lines, _ in wanted:
-        script += "".join(line[2:] for line in lines) + "printf '\\036%d\\036' $?\n"
-    with tempfile.TemporaryDirectory(prefix="docs-") as folder:
-        scratch = Path(folder).resolve()
-        for name in ("home", "tmp", "home/try"):
-            (scratch / name).mkdir()
-        work = scratch / "home/try"
-        for name in ("README.md", "AGENTS.md"):
-            if (ROOT / name).exists():
-                shutil.copy(ROOT / name, work)
-        for name in ("tools", "providers", "docs"):
-            (work / name).symlink_to(ROOT / name)
-        env = environment(scratch)
-        with model(hidden("model", text), scratch, env):
+    with new_home() as scratch:
+        env = environment(scratch, first(NEEDS, text) or "")
+        with model(first(MODEL, text), scratch, env):
             ran = subprocess.run(
-                ["bash", "-c", script, "docs"],
-                cwd=work,
+                ["bash", "-c", script(text), "docs"],
+                cwd=scratch / "home/try",
                 env=env,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -149,12 +173,10 @@ def session(text: str) -> list[str]:
                 text=True,
                 errors="replace",
             )
-        printed = ran.stdout.replace(str(scratch / "home"), "/home/you").replace(
-            str(ROOT), "/opt/agentutils"
-        )
+        printed = as_at_home(ran.stdout, scratch)
     start, *parts = printed.split("\036")
     if not parts:
-        raise ValueError(f"the setup failed: {start}{ran.stderr}")
+        raise ValueError(f"no session: {start}{ran.stderr}")
     outputs = [
         ended(said) + (f"[{status}]\n" if status != "0" else "")
         for said, status in zip(parts[0::2], parts[1::2], strict=False)
@@ -191,7 +213,7 @@ def help_of(name: str) -> str:
                 check=True,
                 timeout=20,
                 text=True,
-                env=environment(Path("/nonexistent")),
+                env={"PATH": f"{ROOT}/.venv/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
             )

@@ -79,6 +79,7 @@ half() { printf '%s' '{"type":"exchange","key":"' >>"$1"; }
 }
 
 @test "a full disk: the answer is printed, the tape is as it was, and the status says that it lacks one" {
+    uses jq
     model hello
     small "agent-llm --record tape one; fill; agent-llm --record tape two$big 2>&3; echo status \$?; jq -c type tape" 3>err
     equal "agent-llm: this answer is not kept: tape: No space left on device" "$(<err)"
@@ -95,6 +96,7 @@ half() { printf '%s' '{"type":"exchange","key":"' >>"$1"; }
 }
 
 @test "a full disk: memories are read, also those of a writer that was killed; a write is refused" {
+    uses jq
     small "agent-memory --store ./m.db remember one 1
         python3 -IS -c 'import os, sqlite3
 db = sqlite3.connect(\"m.db\", isolation_level=None)
@@ -107,6 +109,7 @@ db.execute(\"UPDATE versions SET value = 2\"); os.kill(os.getpid(), 9)'
 }
 
 @test "a full disk: an import says how far it came, and goes on from there" {
+    uses jq
     seq 30000 | jq -c '{type:"memory",key:"k\(.)",value:.}' >in
     small "agent-memory --store ./m.db import <$PWD/in >acks; echo status \$?; tail -1 acks; agent-memory --store ./m.db stats | jq .keys"
     equal "status 1" "${lines[2]}"

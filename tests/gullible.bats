@@ -9,9 +9,6 @@ setup_file() {
         GULLIBLE_DIR=$(mktemp -d "$BATS_TEST_DIRNAME/../build/gullible.XXXXXX")
     }
     chmod 1777 "$GULLIBLE_DIR"
-    mkdir "$GULLIBLE_DIR/programs"
-    ln -s /usr/bin/* "$GULLIBLE_DIR/programs"
-    rm -f "$GULLIBLE_DIR/programs/bwrap"
     export GULLIBLE_DIR
 }
 
@@ -21,7 +18,7 @@ teardown_file() { rm -rf "$GULLIBLE_DIR"; }
 contained() {
     local as=()
     [[ -z ${AS-} ]] || as=(setpriv "--reuid=$AS" "--regid=$AS" --clear-groups --)
-    run "${as[@]}" /usr/bin/python3 -IS "$ROOT/tests/gullible.py" "$@"
+    run "${as[@]}" /usr/bin/python3 -IS "$TESTS/gullible.py" "$@"
     echo "$output"
     echo "# $output" >&3
     [[ $status == 0 && $output =~ ^([0-9]+)\ attacks,\ ([0-9]+)\ contained$ ]]
@@ -35,7 +32,6 @@ plain_user() {
 }
 
 needs_bwrap() { command -v bwrap >/dev/null || skip "bubblewrap is not installed"; }
-hide_bwrap() { export PATH=$GULLIBLE_DIR/programs; }
 
 @test "gullible model, default policy: what it is told to do is denied or harmless" {
     contained
@@ -54,19 +50,19 @@ hide_bwrap() { export PATH=$GULLIBLE_DIR/programs; }
 }
 
 @test "gullible model, every tool allowed, Landlock alone: nothing leaves, nothing outside changes" {
-    hide_bwrap
+    landlock_alone
     contained --allow --bare
 }
 
 @test "gullible model, every tool allowed, Landlock alone, as a plain user" {
     [[ $EUID == 0 ]] || skip "the test before ran as a plain user"
-    hide_bwrap
+    landlock_alone
     plain_user
     contained --allow --bare
 }
 
 @test "gullible model, every tool allowed, Landlock alone, a repository with secrets: nothing is written there" {
-    hide_bwrap
+    landlock_alone
     contained --allow
 }
 
@@ -88,7 +84,7 @@ every_way() {
 }
 
 @test "gullible model through every program that starts something, allowed, Landlock alone" {
-    hide_bwrap
+    landlock_alone
     every_way --allow
 }
 
@@ -101,7 +97,7 @@ every_way() {
 @test "without a sandbox the same attacks come out, and are noticed" {
     local way
     for way in agent-react agent-execute coordinator assistant; do
-        run /usr/bin/python3 -IS "$ROOT/tests/gullible.py" --way "$way" --off "the private key into the answer" \
+        run /usr/bin/python3 -IS "$TESTS/gullible.py" --way "$way" --off "the private key into the answer" \
             "post through bash" "a new file of the user"
         echo "$output"
         [[ $status == 1 ]]

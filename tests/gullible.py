@@ -26,7 +26,8 @@ import tempfile
 import threading
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-ROOT = os.path.dirname(HERE)
+ROOT = os.environ["ROOT"]  # the installed suite, as tests/helper.bash says it
+BUILD = os.path.join(os.path.dirname(HERE), "build")
 FIXTURES = os.path.join(HERE, "fixtures", "gullible")
 WAYS = ("agent-react", "agent-vote", "agent-reflect", "agent-execute", "coordinator", "assistant")
 AGENTS = ("coordinator", "assistant")  # these have agents alone, no tools
@@ -347,10 +348,8 @@ def main(args):
     """Run it all; the exit status."""
     only = args[args.index("--off") + 1 :] if "--off" in args else []
     way = args[args.index("--way") + 1] if "--way" in args else WAYS[0]
-    os.makedirs(os.path.join(ROOT, "build"), exist_ok=True)
-    base = tempfile.mkdtemp(
-        prefix="gullible-", dir=os.environ.get("GULLIBLE_DIR") or os.path.join(ROOT, "build")
-    )
+    os.makedirs(BUILD, exist_ok=True)
+    base = tempfile.mkdtemp(prefix="gullible-", dir=os.environ.get("GULLIBLE_DIR") or BUILD)
     place = Place(base, "--bare" in args)
     try:
         found = attacks(place, only)

@@ -1,13 +1,30 @@
 # shellcheck shell=bash
 # helper - what every bats file loads: a private home, a clean environment, a scripted model
 #
-# `load helper` gives each test a scratch folder as working folder, an empty HOME, no key, and PATH with the
-# checkout first. A test file that needs more defines setup and teardown and calls `prepare`, `clean_up`.
+# `load helper` gives each test a scratch folder as working folder, an empty HOME, no key, and as PATH the programs of
+# the suite as installed (tests/prefix) and of the system. ROOT is the installed suite, never the checkout; TESTS is the
+# folder of this file. A test file that needs more defines setup and teardown and calls `prepare`, `clean_up`.
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-export ROOT
-BATS_DEBUG_EXCLUDE_PATHS+=("$ROOT/tests/helper.bash") # not traced: three times as quick
+TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+SUITE_PREFIX=${SUITE_PREFIX:-$("$TESTS/prefix")}
+ROOT=$(realpath "$SUITE_PREFIX/lib/agentutils")
+SYSTEM=$ROOT/share/system
+export TESTS SUITE_PREFIX ROOT SYSTEM
+BATS_DEBUG_EXCLUDE_PATHS+=("$TESTS/helper.bash") # not traced: three times as quick
 bats_require_minimum_version 1.5.0
+
+# Programs of the tests alone: the suite does not find them on its PATH but in a test that says `uses jq`.
+jq() { "$ROOT/share/alone/jq/jq" "$@"; }
+uses() {
+    local name
+    for name in "$@"; do
+        [[ -e $ROOT/share/alone/$name/$name ]] || skip "$name is not installed"
+        PATH+=:$ROOT/share/alone/$name
+    done
+}
+
+# landlock_alone: from here on as where bubblewrap is not installed.
+landlock_alone() { PATH=${PATH/":$ROOT/share/alone/bwrap"/}; }
 
 setup() { prepare; }
 teardown() { clean_up; }
@@ -17,7 +34,7 @@ prepare() {
     unset $(compgen -e | grep -iE '_(api_key|base_url|proxy)$|^(xdg|python|agent|llm|ollama|azure|openai|aws|google)_?')
     SCRATCH=${BATS_TEST_TMPDIR:?}
     export SCRATCH HOME=$SCRATCH/home LANG=C.UTF-8 TMPDIR=$SCRATCH/tmp
-    export PATH=$ROOT/bin:$ROOT/.venv/bin:/usr/bin:/bin
+    export PATH=$SUITE_PREFIX/bin:$SYSTEM:$ROOT/share/alone/bwrap
     mkdir -p "$HOME" "$TMPDIR" "$SCRATCH/here"
     cd "$SCRATCH/here" || return
 }
@@ -81,7 +98,7 @@ model() {
     end_model
     : >"$SCRATCH/requests.jsonl"
     mkfifo "$SCRATCH/address"
-    python3 "$ROOT/tests/model_server.py" "$rules" --with-parent --log "$SCRATCH/requests.jsonl" "$@" \
+    python3 "$TESTS/model_server.py" "$rules" --with-parent --log "$SCRATCH/requests.jsonl" "$@" \
         >"$SCRATCH/address" 2>"$SCRATCH/server.err" 3>&- </dev/null &
     echo $! >"$SCRATCH/server.pid"
     read -r OPENAI_BASE_URL <"$SCRATCH/address" || { cat "$SCRATCH/server.err" >&2; return 1; }
@@ -121,7 +138,7 @@ lacks() {
 
 # need_data PATH: sets DATA to the test data beside the checkout; the test is skipped where it is not there.
 need_data() {
-    DATA=${SHARED:-$ROOT/../shared}/$1
+    DATA=${SHARED:-$TESTS/../../shared}/$1
     [[ -e $DATA ]] || skip "the test data $1 is not here"
     export DATA
 }

@@ -17,7 +17,7 @@ kills() {
     local count=${KILLS:-$1} word=$2 calls=$3
     shift 3
     rules "$calls"
-    run python3 "$ROOT/tests/kills.py" --aim "$word" "$count" "${as[@]}" agent-react --max-iterations 0 "$@" go <tools.jsonl
+    run python3 "$TESTS/kills.py" --aim "$word" "$count" "${as[@]}" agent-react --max-iterations 0 "$@" go <tools.jsonl
     equal "$count kills, $count while a tool started, 0 left something" "$output"
 }
 
@@ -42,10 +42,8 @@ P
 }
 
 @test "Landlock" {
-    mkdir programs
-    ln -s /usr/bin/* programs
-    rm -f programs/bwrap
-    PATH=$ROOT/bin:$ROOT/.venv/bin:$PWD/programs kills 15 /tools/slow 0 --sandbox read --allow slow
+    landlock_alone
+    kills 15 /tools/slow 0 --sandbox read --allow slow
 }
 
 @test "no sandbox" { kills 15 /tools/slow 0 --sandbox off --allow slow; }
@@ -58,8 +56,6 @@ P
 
 @test "Landlock, as a plain user" {
     plain_user
-    mkdir programs
-    ln -s /usr/bin/* programs
-    rm -f programs/bwrap
-    PATH=$ROOT/bin:$PWD/programs kills 10 /tools/slow 0 --sandbox read --allow slow
+    landlock_alone
+    kills 10 /tools/slow 0 --sandbox read --allow slow
 }

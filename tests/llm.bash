@@ -25,7 +25,7 @@ EOF
 
 # echoing: the provider that says what it is asked, see tests/fixtures/providers/echo.
 echoing() {
-    export AGENT_PROVIDER_PATH=$ROOT/tests/fixtures/providers AGENT_PROVIDER=echo
+    export AGENT_PROVIDER_PATH=$TESTS/fixtures/providers AGENT_PROVIDER=echo
 }
 
 # request ID TEXT [FIELDS]: a `request` record.

@@ -1,8 +1,24 @@
 #!/usr/bin/env bats
 # What is left when a stage of a pipe is killed, interrupted or left without reader: no process and no half file.
+# By its other name, pipes-landlock.bats, all of it as where bubblewrap is not installed.
 # shellcheck disable=SC2016  # the pipelines are expanded where they run
 load helper
 load react
+
+setup() {
+    prepare
+    [[ $BATS_TEST_FILENAME != *-landlock.bats ]] || landlock_alone
+}
+
+@test "the wall around the tools of these pipes is the one that is meant" {
+    run agent-react --sandbox-status
+    if [[ $BATS_TEST_FILENAME == *-landlock.bats ]]; then
+        has "$output" "sandbox: landlock"
+    else
+        command -v bwrap >/dev/null || skip "bubblewrap is not installed"
+        has "$output" "sandbox: bubblewrap"
+    fi
+}
 
 # begin SCRIPT [ARGUMENT...]: a pipeline in the background, as a terminal starts it: in a process group of its own (its
 # leader is $group), signals at their defaults. Its output is in out, its messages in err, its status in status.
@@ -161,6 +177,7 @@ reader_goes_away() {
 }
 
 @test "agent-discover without reader ends in silence" {
+    uses node
     reader_goes_away 'while agent-discover "$ROOT/tools" </dev/null; do :; done'
 }
 

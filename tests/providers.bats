@@ -8,6 +8,11 @@ HI='{"type":"request","id":"1","messages":[{"role":"user","content":"hi"}]}'
 # schema FILE FILTER: a value out of a provider's schema.
 schema() { "$1" --agent-schema | jq -r "$2"; }
 
+setup() {
+    prepare
+    uses curl jq # for openai-sh
+}
+
 # with_key FILE COMMAND...: runs it with all variables of the provider that hold keys set to KEY, all others of its
 # variables to a place where nobody listens.
 with_key() {
@@ -48,7 +53,7 @@ nobody_there_is_one_error() {
     lacks "$output$stderr" "$KEY"
 }
 
-for file in "$BATS_TEST_DIRNAME"/../providers/*; do
+for file in "$ROOT"/providers/*; do
     name=${file##*/}
     [[ $name != local && $name != minilm ]] || continue # no vendor, no key: their own tests
     bats_test_function --description "$name: the schema says what it can" -- the_schema_says_what_it_can "$file"

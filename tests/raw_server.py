@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import installed
+
 ROOT = Path(__file__).resolve().parent.parent
 Play = Callable[[socket.socket], None]
 
@@ -170,13 +172,14 @@ def ask(
     clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     known = {
         **clean,
+        "PATH": installed.path("curl", "jq"),
         f"{name.upper()}_API_KEY": "key-5ecre7-5ecre7",
         f"{name.upper()}_BASE_URL": address,
         **(env or {}),
     }
     started = time.monotonic()
     done = subprocess.run(
-        [*under, ROOT / "providers" / name],
+        [*under, installed.suite() / "providers" / name],
         input=json.dumps(asked) + "\n" if lines is None else lines,
         env=known,
         capture_output=True,

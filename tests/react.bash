@@ -2,7 +2,7 @@
 # react - what the tests of agent-react share: small tools, a model whose script is the request
 
 # scripted [OPTION...]: the model of tests/script_model.py; MODEL_LINES of the request say what it does.
-scripted() { model "$ROOT/tests/script_model.py" "$@"; }
+scripted() { model "$TESTS/script_model.py" "$@"; }
 
 # tool NAME BODY [FIELDS]: makes tools/NAME in sh, and its record in tools.jsonl. FIELDS (JSON) are added to the
 # record; without, the tool takes any object and only reads.
@@ -37,7 +37,6 @@ plain_user() {
     sed "s#$SCRATCH/here#$FOLDER#" "$SCRATCH/here/tools.jsonl" >tools.jsonl
     # shellcheck disable=SC2034
     as=(setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$FOLDER" TMPDIR=/tmp)
-    export PATH=$ROOT/bin:/usr/bin:/bin
 }
 
 teardown() {

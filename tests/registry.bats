@@ -289,6 +289,7 @@ plain: do plain things, don't --worry (man)" \
 }
 
 @test "--new-tool writes a tool in each language that works and passes the check" {
+    uses jq node
     local lang
     for lang in sh python js perl; do
         discover --new-tool "say_$lang" --lang "$lang"

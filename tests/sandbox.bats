@@ -14,14 +14,6 @@ setup() {
 
 needs_bwrap() { command -v bwrap >/dev/null || skip "bubblewrap is not installed"; }
 
-# without_bwrap: a search path without it.
-without_bwrap() {
-    mkdir "$SCRATCH/programs"
-    ln -s /usr/bin/* "$ROOT"/bin/agent-* "$SCRATCH/programs" 2>/dev/null || true
-    rm -f "$SCRATCH/programs/bwrap"
-    export PATH=$SCRATCH/programs
-}
-
 # ended PATTERN: no process whose command line has the pattern is there, or comes to its end within a second.
 ended() {
     local until=$((SECONDS + 2))
@@ -59,6 +51,13 @@ ended() {
     tool change 'echo x >made' "$CHANGES"
     react --allow change 'change {}'
     [[ -e made && -z $(find "$HOME" -name "agent-changes-*") ]]
+}
+
+@test "with Landlock alone a tool that only reads can read from the devices that it may write to" {
+    landlock_alone
+    tool look 'wc -c </dev/null; head -c 1 /dev/zero | wc -c'
+    react --events 'look {}'
+    equal '"0\n1\n"' "$(results)"
 }
 
 @test "deny beats allow" {
@@ -119,7 +118,7 @@ TOML
 
 @test "--ask shows the call on the terminal and runs it after a yes, output untouched" {
     tool change 'echo x >made; echo done' "$CHANGES"
-    run --separate-stderr timeout 30 "$ROOT/tests/terminal.py" 'is no: ' 'y\n' \
+    run --separate-stderr timeout 30 "$TESTS/terminal.py" 'is no: ' 'y\n' \
         agent-react --ask --events $'change {"path":"a\\u001b[2Kb"}' <tools.jsonl
     [[ -e made ]] || { echo "$stderr"; false; }
     has "$stderr" "change wants to run"
@@ -130,7 +129,7 @@ TOML
 @test "--ask: Enter, end of file and anything but yes are a no" {
     tool change 'echo x >made' "$CHANGES"
     for answer in '\n' '\4' 'Y \n' 'sure\n'; do
-        run --separate-stderr timeout 30 "$ROOT/tests/terminal.py" 'is no: ' "$answer" \
+        run --separate-stderr timeout 30 "$TESTS/terminal.py" 'is no: ' "$answer" \
             agent-react --ask --events 'change {}' <tools.jsonl
         has "$(results)" "was not run"
     done
@@ -140,7 +139,7 @@ TOML
 @test "--ask: a yes is asked for again, always is not" {
     tool change 'cat >>made' "$CHANGES"
     for answer in y always; do
-        run --separate-stderr timeout 30 "$ROOT/tests/terminal.py" 'is no: ' "$answer\n" \
+        run --separate-stderr timeout 30 "$TESTS/terminal.py" 'is no: ' "$answer\n" \
             agent-react --ask 'change {"n":1} & change {"n":2}' <tools.jsonl
         grep -c 'wants to run' <<<"$stderr" >>counts
     done
@@ -208,7 +207,7 @@ TOML
 }
 
 @test "without bubblewrap tools run under Landlock, and a repository is not written" {
-    without_bwrap
+    landlock_alone
     tool change 'echo x >made && echo wrote' "$CHANGES"
     mv tools.jsonl tools ../
     sed -i "s|$PWD/tools|${PWD%/*}/tools|" ../tools.jsonl
@@ -228,7 +227,7 @@ TOML
         has "$output" "here: masked: .env"
         has "$output" "here: read-only: .git/hooks"
     fi
-    without_bwrap
+    landlock_alone
     run agent-react --sandbox-status
     has "$output" "sandbox: landlock (bubblewrap (bwrap) is not installed)"
     has "$output" "missing: "

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+import installed
 from agentlib import display
+from installed import suite
 from vendors import ROOT
 
 READABLE = "café e\u0301 👩🏽‍💻 می‌خواهم क्‍ष 🏴󠁧󠁢󠁳󠁣󠁴󠁿 中文"
@@ -145,9 +147,9 @@ BY_HAND = {
 
 
 def programs(folder: str) -> list[str]:
-    """The executables of a folder of the checkout."""
+    """The executables of a folder of the suite."""
     return sorted(
-        name for name in os.listdir(ROOT / folder) if os.access(ROOT / folder / name, os.X_OK)
+        name for name in os.listdir(suite() / folder) if os.access(suite() / folder / name, os.X_OK)
     )
 
 
@@ -162,9 +164,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         text=True,
     )
     assert server.stdout
-    path = f"{ROOT}/bin:{ROOT}/tools:{ROOT}/.venv/bin:/usr/bin:/bin"
     env = {
-        "PATH": path,
+        "PATH": f"{installed.path('curl', 'jq', 'node')}:{suite()}/tools",
         "HOME": str(top),
         "PWD": str(top / "work"),
         "LANG": "C.UTF-8",
@@ -289,7 +290,7 @@ def test_no_tool_run_by_hand_does(name: str, home: dict[str, str]) -> None:
 @pytest.mark.parametrize("folder", ["bin", "tools", "providers", "plugins"])
 def test_no_executable_quotes_its_command_line_raw(folder: str, home: dict[str, str]) -> None:
     for name in programs(folder):
-        assert_only_text(at_terminal(f"{ROOT}/{folder}/{name} --no{EVIL}", home))
+        assert_only_text(at_terminal(f"{suite()}/{folder}/{name} --no{EVIL}", home))
 
 
 @pytest.mark.parametrize("command", ["agent-llm hi", "agent-react hi", "agent-memory recall evil"])
@@ -337,7 +338,7 @@ def test_what_is_consented_to_shows_fillers_blanks_and_accents_as_code_points() 
 
 
 def test_a_command_that_is_not_python_keeps_its_status(home: dict[str, str]) -> None:
-    show = f"python3 -IS {ROOT}/lib/agentlib/display.py"
+    show = f"python3 -IS {suite()}/lib/agentlib/display.py"
     shown = at_terminal(
         f"{show} sh -c 'cat evil.txt; kill $$'; echo $?; {show} gone; echo $?", home
     )

@@ -135,13 +135,24 @@ def test_a_page_that_shows_what_does_not_happen_is_found(tmp_path: Path) -> None
     assert docs.replayed(page.replace("two\n```", "three\n```")) == docs.replayed(page)
 
 
-def test_a_page_has_a_private_home_and_its_hidden_setup_and_model() -> None:
-    hidden = "<!-- setup\ntouch made\n-->\n<!-- model\ndef reply(body):\n    return 'well'\n-->\n"
+def test_a_page_has_a_new_home_its_model_and_the_files_that_its_reader_saves() -> None:
+    model = "<!-- needs: curl -->\n<!-- model\ndef reply(body):\n    return 'well'\n-->\n"
+    file = "```sh file=made/it\n#!/bin/sh\necho $((6 * 7))\n```\n"
     ask = (
         'curl -s "$OPENAI_BASE_URL/chat/completions" -d "{}" | jq -r ".choices[0].message.content"'
     )
-    shown = f"```console\n$ ls made; echo ~; ls ~; {ask}\nmade\n/home/you\ntry\nwell\n```\n"
-    assert docs.replayed(hidden + shown) == hidden + shown
+    shown = f"```console\n$ made/it; ls; echo ~; ls ~; {ask}\n42\nmade\n/home/you\ntry\nwell\n```\n"
+    assert docs.replayed(model + file + shown) == model + file + shown
+
+
+def test_a_page_has_nothing_of_the_checkout_and_no_program_of_tests_alone() -> None:
+    shown = (
+        "```console\n$ command -v agent-llm; echo ${PATH%%:*}; bash -c 'command -v jq wordcount node'\n"
+        "/home/you/.local/bin/agent-llm\n/home/you/.local/bin\n[1]\n"
+        "$ agent-discover wordcount | jq -r '.command[0]'; env | grep -c "
+        f"{docs.ROOT}/lib\n/home/you/.local/lib/agentutils/tools/wordcount\n0\n[1]\n```\n"
+    )
+    assert docs.replayed(shown) == shown
 
 
 def test_the_glossary_shows_whole_records_of_every_kind_it_names() -> None:

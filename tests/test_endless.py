@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raw_server import ROOT, STREAM, event, serving
+from installed import suite
+from raw_server import STREAM, event, serving
 
 HI = {"role": "user", "content": "hi"}
 REQUEST = {"type": "request", "id": "1", "model": "m", "messages": [HI], "stream": True}
@@ -36,7 +37,7 @@ def test_a_stream_without_end_is_one_error(what: str, tmp_path: Path) -> None:
 
     with serving(play) as server:
         env = {**os.environ, "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": server.address}
-        argv = [ROOT / "providers" / "openai"]
+        argv = [suite() / "providers" / "openai"]
         with open(tmp_path / "out", "wb") as out:
             lines = json.dumps(REQUEST).encode() + b"\n"
             done = subprocess.run(argv, input=lines, env=env, stdout=out, timeout=60)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentlib.local.wordpiece import WordPiece, words
-from raw_server import ROOT
+from installed import suite
 from weights import installed
 
 Record = dict[str, Any]
@@ -66,7 +66,7 @@ def folder() -> Path:
 def ask(folder: Path, *sent: Record, **env: str) -> dict[Any, Record]:
     """What the provider answers, by id."""
     done = subprocess.run(
-        [ROOT / "providers/minilm"],
+        [suite() / "providers/minilm"],
         input="".join(json.dumps(record) + "\n" for record in sent),
         capture_output=True,
         text=True,

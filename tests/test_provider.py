@@ -18,7 +18,8 @@ import pytest
 
 from agentlib.messages import transcript
 from agentlib.provider import answer as provider_answer
-from raw_server import DONE, ROOT, STREAM, Server, ask, completion, event, http, serving
+from installed import suite
+from raw_server import DONE, STREAM, Server, ask, completion, event, http, serving
 
 KEY = "key-5ecre7-5ecre7"
 
@@ -126,7 +127,7 @@ def test_a_wrong_request_is_refused_before_anything_is_sent(wrong: dict[str, Any
 
 def test_no_key_is_told_with_the_variable_before_anything_slow_is_loaded() -> None:
     done = subprocess.run(
-        ["python3", "-X", "importtime", "-IS", ROOT / "providers/openai"],
+        ["python3", "-X", "importtime", "-IS", suite() / "providers/openai"],
         input=request(),
         capture_output=True,
         text=True,
@@ -175,7 +176,7 @@ def test_the_key_is_in_no_record_and_no_message(answer: bytes) -> None:
 
 
 def test_the_key_is_never_in_argv() -> None:
-    for file in (ROOT / "providers").iterdir():
+    for file in (suite() / "providers").iterdir():
         seen: list[str] = []
 
         def play(connection: socket.socket, seen: list[str] = seen) -> None:
@@ -200,7 +201,7 @@ def test_the_key_is_never_in_argv() -> None:
 def started(server: Server, **env: str) -> subprocess.Popen[str]:
     known = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY, **env}
     return subprocess.Popen(
-        [ROOT / "providers" / "openai"],
+        [suite() / "providers" / "openai"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -344,7 +345,7 @@ def test_few_files_may_be_open_and_all_are_answered() -> None:
     with serving(http(completion())) as server:
         done = subprocess.run(
             ["bash", "-c", code],
-            cwd=ROOT,
+            cwd=suite(),
             capture_output=True,
             text=True,
             timeout=60,
@@ -360,7 +361,7 @@ def test_little_memory_is_enough() -> None:
     with serving(http(completion())) as server:
         done = subprocess.run(
             ["bash", "-c", "ulimit -v 300000; exec providers/openai"],
-            cwd=ROOT,
+            cwd=suite(),
             capture_output=True,
             text=True,
             timeout=60,
@@ -388,7 +389,7 @@ def test_the_vendor_is_asked_for_its_models() -> None:
     with serving(http('{"data":[{"id":"a","owned_by":"x"},{"id":"b"},{"odd":1}]}')) as server:
         env = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY}
         done = subprocess.run(
-            [ROOT / "providers/openai", "--list-models"],
+            [suite() / "providers/openai", "--list-models"],
             capture_output=True,
             text=True,
             check=True,
@@ -405,7 +406,7 @@ def test_models_that_cannot_be_listed_are_a_failure() -> None:
     with serving(http('{"error":{"message":"no"}}', "401 No")) as server:
         env = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": KEY}
         done = subprocess.run(
-            [ROOT / "providers/openai", "--list-models"],
+            [suite() / "providers/openai", "--list-models"],
             capture_output=True,
             text=True,
             check=False,
@@ -446,7 +447,7 @@ def test_no_request_is_lost_to_a_thread_that_leaves() -> None:
             stdout=subprocess.PIPE,
             text=True,
             env=env,
-            cwd=ROOT,
+            cwd=suite(),
         ) as process:
             assert process.stdin and process.stdout
             for number in range(300):
@@ -460,7 +461,7 @@ def test_no_request_is_lost_to_a_thread_that_leaves() -> None:
 
 @pytest.mark.parametrize(("count", "loaded"), [(1, False), (2, True)])
 def test_orjson_is_loaded_at_the_second_request(count: int, loaded: bool) -> None:
-    argv = [sys.executable, "-X", "importtime", "-IS", ROOT / "providers/openai"]
+    argv = [sys.executable, "-X", "importtime", "-IS", suite() / "providers/openai"]
     lines = "".join(request(str(n)) for n in range(count))
     with serving(http(completion())) as server:
         env = {**os.environ, "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.address}

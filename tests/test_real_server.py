@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from installed import suite
 from raw_server import ROOT, ask
 from weights import installed
 
@@ -98,7 +99,7 @@ def test_a_prompt_that_is_too_long_is_told_as_that(served: tuple[str, list[Recor
 
 def test_it_lists_its_models(served: tuple[str, list[Record]]) -> None:
     done = subprocess.run(
-        [ROOT / "providers/openai", "--list-models"],
+        [suite() / "providers/openai", "--list-models"],
         capture_output=True,
         text=True,
         check=True,

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from agentlib.faults import Fault
 from agentlib.provider import sse
-from raw_server import DONE, ROOT, STREAM, Said, Server, ask, completion, event, http, serving
+from installed import suite
+from raw_server import DONE, STREAM, Said, Server, ask, completion, event, http, serving
 from vendors import shared
 
 END = event({}, "stop") + event(usage={"prompt_tokens": 3, "completion_tokens": 2}) + DONE
@@ -189,7 +190,7 @@ def started(server: Server) -> subprocess.Popen[bytes]:
     """A provider that has got a request; its standard output is for the test to read."""
     env = {**os.environ, "OPENAI_BASE_URL": server.address, "OPENAI_API_KEY": "key"}
     provider = subprocess.Popen(
-        [ROOT / "providers" / "openai"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
+        [suite() / "providers" / "openai"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
     )
     assert provider.stdin
     provider.stdin.write(REQUEST)

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from raw_server import ROOT, completion, http, serving
+from installed import suite
+from raw_server import completion, http, serving
 
 KEY = "key-5ecre7-5ecre7"
 Ask = Callable[..., subprocess.CompletedProcess[str]]
@@ -75,7 +76,7 @@ def ask(tmp_path: Path, runtime: Path) -> Ask:
             **env,
         }
         (tmp_path / "run").mkdir(mode=0o700, exist_ok=True)
-        argv = [ROOT / "bin/agent-llm", said]
+        argv = [suite() / "bin/agent-llm", said]
         return subprocess.run(
             argv, env=known, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
         )

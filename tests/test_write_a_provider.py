@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import installed
 from raw_server import ROOT, Server, completion, http, serving
 
 FILES = dict(
@@ -33,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def llm(folder: Path, server: Server, *args: str) -> subprocess.CompletedProcess[str]:
     env = {
-        "PATH": f"{ROOT}/bin:{ROOT}/.venv/bin:/usr/bin:/bin",
+        "PATH": installed.path("jq"),
         "HOME": str(folder),
         "AGENT_PROVIDER_PATH": str(folder),
         "LANG": "C.UTF-8",
@@ -94,11 +95,11 @@ def test_it_is_found_and_keeps_the_rules(folder: Path) -> None:
     assert "acme" in listed and "corner" in listed and "openai" not in listed
     for name in FILES:
         done = subprocess.run(
-            [ROOT / "bin/agent-discover", "--check", folder / name],
+            [installed.suite() / "bin/agent-discover", "--check", folder / name],
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PATH": f"{ROOT}/bin:{os.environ['PATH']}"},
+            env={**os.environ, "PATH": installed.path("jq")},
             stdin=subprocess.DEVNULL,
             timeout=30,
         )

@@ -63,6 +63,7 @@ fails() {
 }
 
 @test "an argument that is unknown, missing or of the wrong type is named by every tool" {
+    uses node
     local name
     for name in "$ROOT"/tools/*; do
         name=${name##*/}
@@ -391,6 +392,7 @@ END
 }
 
 @test "current_time knows the zones" {
+    uses node
     tool current_time '{}'
     equal "$(date -u +%FT)" "${output:0:11}"
     has "$output" "+00:00"

@@ -137,7 +137,7 @@ def reply(body):
 @test "agent-new writes an agent whose test passes, and never over something" {
     mkdir bin
     agent-new greeter --description 'Greet whoever asks'
-    run -0 bats tests/greeter.bats
+    run -0 "$TESTS/../.venv/bin/bats" tests/greeter.bats
     equal Greet "$(bin/greeter --agent-schema | jq -r .description | cut -c1-5)"
     has "$(cat AGENTS.md)" '- **Binary**: bin/greeter'
     run -2 agent-new greeter

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import installed
 from agentlib.messages import requests
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +69,7 @@ def failures(check: str, name: str) -> dict[str, str]:
     """What a check of the test data finds wrong with providers/NAME: {case: why}."""
     cases = shared(f"wire/{name}")
     done = subprocess.run(
-        [sys.executable, shared(f"check/{check}"), ROOT / "providers" / name, cases],
+        [sys.executable, shared(f"check/{check}"), installed.suite() / "providers" / name, cases],
         check=False,
         capture_output=True,
         text=True,
@@ -141,10 +142,10 @@ def vendor(
 
 def run(name: str, env: dict[str, str], records: Iterable[Record] = (), *args: str) -> list[Record]:
     """The records that providers/NAME gives to these, in an environment of its own."""
-    plain = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **env}
+    plain = {"PATH": installed.path("curl", "jq"), "HOME": "/nonexistent", **env}
     lines = "".join(json.dumps(record) + "\n" for record in records)
     done = subprocess.run(
-        [ROOT / "providers" / name, *args],
+        [installed.suite() / "providers" / name, *args],
         check=True,
         capture_output=True,
         text=True,

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from raw_server import ROOT
+from installed import suite
 
 
 def installed(size: str) -> Path:
     """A data folder with the model of this size (`tiny`, `embeddings`); the test is skipped where it cannot be had."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentutils-tests"
     for _ in range(100):
-        argv = [ROOT / "bin/agent-llm", "local", "install", "--size", size]
+        argv = [suite() / "bin/agent-llm", "local", "install", "--size", size]
         done = subprocess.run(
             argv,
             capture_output=True,

@@ -156,7 +156,7 @@ class Cell:
         if self._space is None or (self.way == "landlock" and self.view.writable):
             return -1
         listed, self.version = self._space.listing()
-        for path in (*self._trees[0], self._scratch) if self.way == "landlock" else ():
+        for path in (*self._trees[0], *self._trees[1], self._scratch) if self.way == "landlock" else ():
             landlock.allow(listed, path)
         return Held(listed)
 

@@ -211,7 +211,8 @@ def _probe(files: Sequence[str], timeout: float | None, profile: str) -> dict[st
             answers[path] = Fault("bad_response", "--agent-schema: the answer is nested too deeply")
         except Fault as fault:
             wrong = shebang.fault(path)
-            answers[path] = Fault(fault.kind, wrong) if wrong else fault
+            kind = trust.NoInterpreter if paths.of_suite(path) else Fault
+            answers[path] = kind(fault.kind, wrong) if wrong else fault
     return answers
 
 

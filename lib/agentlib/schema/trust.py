@@ -17,6 +17,10 @@ class Skipped(Fault):
     """The file is no candidate at all (a folder, no mark): left out of a folder's listing in silence."""
 
 
+class NoInterpreter(Fault):
+    """A program of the suite in a language that is not on this machine: left out likewise, until it is there."""
+
+
 def checked(path: str, folders: dict[str, str]) -> os.stat_result:
     """The stat of an executable that may be asked; a Fault for one that must not be.
 
