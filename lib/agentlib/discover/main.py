@@ -109,7 +109,7 @@ def show(found: list[search_path.Candidate], chosen: Any) -> int:
     for path, named in found:
         answer = answers[path]
         if isinstance(answer, Fault):
-            if named or chosen.verbose or not isinstance(answer, trust.Skipped | trust.NoInterpreter):
+            if named or chosen.verbose or not isinstance(answer, trust.SILENT):
                 stderr.warn(f"{path}: {answer.message}")
             if named:
                 missing = answer.kind == "not_found"

@@ -21,6 +21,9 @@ class NoInterpreter(Fault):
     """A program of the suite in a language that is not on this machine: left out likewise, until it is there."""
 
 
+SILENT = (Skipped, NoInterpreter)
+
+
 def checked(path: str, folders: dict[str, str]) -> os.stat_result:
     """The stat of an executable that may be asked; a Fault for one that must not be.
 
