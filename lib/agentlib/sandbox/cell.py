@@ -156,8 +156,9 @@ class Cell:
         if self._space is None or (self.way == "landlock" and self.view.writable):
             return -1
         listed, self.version = self._space.listing()
-        for path in (*self._trees[0], *self._trees[1], self._scratch) if self.way == "landlock" else ():
-            landlock.allow(listed, path)
+        if self.way == "landlock":
+            for path in (*self._trees[0], *self._trees[1], self._scratch):
+                landlock.allow(listed, path)
         return Held(listed)
 
     def take(self, place: str = "") -> None:
