@@ -12,6 +12,7 @@ answering() { printf '#!/bin/sh\n# --agent-schema\ncat <<"END"\n%s\nEND\n' "$2" 
 discover() { run --separate-stderr timeout 200 agent-discover "$@" </dev/null; }
 
 @test "--check finds all that the suite ships well" {
+    uses node
     discover --check "$ROOT"/bin "$ROOT"/tools "$ROOT"/providers "$ROOT"/plugins
     equal 0 "$status"
     equal "" "$(grep -v ': well$' <<<"$output")"
@@ -41,6 +42,7 @@ PYTHON
 }
 
 @test "--check finds every example of the documents well" {
+    uses jq node
     examples
     discover --check examples/*/*
     equal "" "$(grep -v ': well$' <<<"$output")"
