@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
+from agentlib.provider import refusal
 from vendors import (
     HI,
     Record,
@@ -376,9 +377,9 @@ def test_arguments_that_the_limit_cut_are_told_raw_and_never_guessed() -> None:
 
 
 def test_a_stream_that_ends_early_is_an_error() -> None:
-    with pytest.raises(Fault, match="message_stop") as caught:
+    with pytest.raises(Fault, match="broke off") as caught:
         streamed(start(0, type="text", text="ye"))
-    assert caught.value.kind == "bad_response"
+    assert caught.value.kind == "network"
 
 
 def test_usage_counts_the_cache_in_and_keeps_what_was_written() -> None:
@@ -422,13 +423,13 @@ def test_each_error_has_its_kind_and_the_vendors_words(
     status: int, kind: str, message: str, want: str
 ) -> None:
     said = json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
-    fault = anthropic.explain(status, {"retry-after": "7"}, said)
+    fault = refusal.explain(status, {"retry-after": "7"}, said)
     assert (fault.kind, fault.message, fault.fields["retry_after"]) == (want, message, 7.0)
 
 
 def test_an_error_that_is_no_json_keeps_its_status_and_an_excerpt() -> None:
-    assert anthropic.explain(502, {}, b"<h1>bad gateway</h1>").kind == "server"
-    assert "bad gateway" in anthropic.explain(502, {}, b"<h1>bad gateway</h1>").message
+    assert refusal.explain(502, {}, b"<h1>bad gateway</h1>").kind == "server"
+    assert "bad gateway" in refusal.explain(502, {}, b"<h1>bad gateway</h1>").message
 
 
 def test_partial_text_goes_out_before_an_error_in_the_stream() -> None:

@@ -11,7 +11,7 @@ from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider.openai import chat
 from agentlib.provider.openai import vendor as openai_vendor
-from agentlib.provider.openai.completion import explain
+from agentlib.provider.refusal import explain
 from raw_server import Said, ask, completion, http, serving
 from vendors import failures, shared
 

@@ -12,6 +12,7 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.provider import http_call as transport
+from agentlib.provider import refusal
 from raw_server import DONE, STREAM, ask, ask_and_measure, completion, event, http, serving
 
 
@@ -53,11 +54,11 @@ def test_a_vendor_says_whether_to_try_again(told: str, status: str, retryable: b
 
 def test_the_wait_is_told_in_seconds() -> None:
     later = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 30))
-    assert transport.retry_after({"retry-after": "19", "retry-after-ms": "18642"}) == 18.642
-    assert transport.retry_after({"retry-after": "1", "retry-after-ms": "0"}) == 1
-    assert 25 < (transport.retry_after({"retry-after": later}) or 0) <= 30
+    assert refusal.retry_after({"retry-after": "19", "retry-after-ms": "18642"}) == 18.642
+    assert refusal.retry_after({"retry-after": "1", "retry-after-ms": "0"}) == 1
+    assert 25 < (refusal.retry_after({"retry-after": later}) or 0) <= 30
     for nonsense in ("Fri, 01 Jan 1999 00:00:00 GMT", "soon", "-5", "nan", "inf", "0", ""):
-        assert transport.retry_after({"retry-after": nonsense}) is None
+        assert refusal.retry_after({"retry-after": nonsense}) is None
 
 
 def test_a_web_page_is_cut_to_its_words() -> None:

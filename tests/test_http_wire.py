@@ -129,7 +129,7 @@ def test_interim_answers_are_skipped_within_a_bound() -> None:
 
 
 def whole_body(reply: Reply) -> bytes:
-    return reply.body()
+    return b"".join(reply.chunks())
 
 
 def body_of(server: Server, connection: Connection) -> bytes:
@@ -262,7 +262,7 @@ def test_a_refusal_before_the_request_has_come_whole_is_read() -> None:
 
 
 def status(reply: Reply) -> int:
-    return len(reply.body()) and reply.status
+    return len(b"".join(reply.chunks())) and reply.status
 
 
 @pytest.mark.parametrize(

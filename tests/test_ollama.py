@@ -285,7 +285,7 @@ def test_a_reason_to_stop_that_is_not_known_is_no_success() -> None:
 
 def test_a_stream_without_its_end_is_an_error_and_so_is_an_error_line() -> None:
     for pieces, kind in (
-        ([{"message": {"content": "x"}}], "bad_response"),
+        ([{"message": {"content": "x"}}], "network"),
         ([{"error": "it broke"}], "server"),
         ([{"error": "input length exceeds the context length"}], "context_length"),
     ):

@@ -434,8 +434,8 @@ def test_no_request_is_lost_to_a_thread_that_leaves() -> None:
     code = (
         "import sys; sys.path.insert(0, 'lib')\n"
         "from importlib.machinery import SourceFileLoader\n"
-        "from agentlib.provider import worker as desk\n"
-        "desk.IDLE = 0.001\n"
+        "from agentlib.provider import worker\n"
+        "worker.IDLE = 0.001\n"
         "sys.argv = ['providers/openai']\n"
         "SourceFileLoader('__main__', 'providers/openai').load_module()\n"
     )

@@ -8,6 +8,7 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.messages import requests
+from agentlib.provider import refusal
 from agentlib.provider.openai import chat, completion
 from agentlib.provider.sse import Event
 
@@ -160,9 +161,9 @@ def test_the_old_function_call_and_one_beside_function_are_calls() -> None:
 )
 def test_the_cause_is_the_most_specific_that_an_error_holds(raw: str) -> None:
     error = {"message": "Provider returned error", "metadata": {"raw": raw, "provider_name": "x"}}
-    assert completion.failed(error, 400).message == "Provider returned error: at most 1 image"
+    assert refusal.failed(error, 400).message == "Provider returned error: at most 1 image"
     groq = {"message": "Failed to call a function", "failed_generation": "<function=f{"}
-    assert "<function=f{" in completion.failed(groq, 400).message
+    assert "<function=f{" in refusal.failed(groq, 400).message
 
 
 def test_strict_is_said_only_of_schemas_that_strict_mode_takes() -> None:

@@ -18,3 +18,15 @@ def secret(name: str, value: str = "") -> bool:
     """Whether a variable looks by its name like one that holds a secret, or its value is an address with a password."""
     named = name not in ("PWD", "OLDPWD") and _SECRET.search(name.upper())
     return bool(named or PASSWORD.search(value))
+
+
+_WORD = re.compile(r"([a-z]+|[A-Z]+|[A-Z][a-z]+)\d{0,4}")
+_PLACEHOLDERS = ("sk-no-key-required",)  # what servers that need no key get as one
+
+
+def looks_secret(key: str) -> bool:
+    """Whether a key looks like one: long enough, and not of plain words as `ollama`, which may stand in any text."""
+    if len(key) < 6 or key in _PLACEHOLDERS:
+        return False
+    plain = all(_WORD.fullmatch(word) for word in re.split("[-_. ]", key) if word)
+    return not plain or len(key) >= 16 or key.startswith("sk-")

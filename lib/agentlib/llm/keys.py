@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from agentlib import records
-from agentlib.environment import PASSWORD, RUN, secret
+from agentlib.environment import PASSWORD, RUN, looks_secret, secret
 from agentlib.faults import Fault
 from agentlib.types import Any, Iterable, Mapping, Record
 
@@ -32,7 +32,6 @@ FAMILIES = ("LC_", "XDG_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SHORTEST = 6  # characters: a shorter value is no secret, and removing it would garble all text
 PATIENCE = 60.0  # seconds that a key's command has, for it may ask a person for a passphrase
-PLACEHOLDERS = ("sk-no-key-required",)  # what servers that need no key are given as one
 WORDLESS = b"***"
 
 
@@ -156,21 +155,12 @@ def secrets(schema: Record, env: Mapping[str, str]) -> set[bytes]:
         env[name]
         for entry in entries(schema)
         if (name := entry["name"]) in env
-        and (is_secret(env[name].strip()) if entry.get("key") else secret(name))
+        and (looks_secret(env[name].strip()) if entry.get("key") else secret(name))
     ]
     found += [m[1] for value in env.values() for m in PASSWORD.finditer(value)]
     spelled = {word.strip() for word in found if len(word.strip()) >= SHORTEST}
     spelled |= {records.dumps(word)[1:-1] for word in spelled}  # as it stands inside JSON
     return {word.encode("utf-8", "surrogateescape") for word in spelled}
-
-
-def is_secret(word: str) -> bool:
-    """Whether a key looks like one: long enough, and no plain word as `ollama`, which may stand in any text."""
-    if len(word) < SHORTEST or word in PLACEHOLDERS:
-        return False
-    letters = word.replace("-", "").replace("_", "")
-    plain = letters.isalpha() and letters.islower()
-    return not plain or len(word) >= 16 or word.startswith("sk-")
 
 
 def parted(text: str, hidden: Iterable[bytes]) -> tuple[str, str]:

@@ -216,11 +216,8 @@ def schema_of(tool: Record) -> Record:
     """The schema of a tool's arguments, under whichever of its names; with the properties that vendors want."""
     schema: Record = input_schema(tool) or {}
     properties = schema.get("properties")
-    return {
-        "type": "object",
-        **schema,
-        "properties": properties if isinstance(properties, dict) else {},
-    }
+    properties = properties if isinstance(properties, dict) else {}
+    return {"type": "object", **schema} | {"type": "object", "properties": properties}
 
 
 def choice(request: Record) -> Any:

@@ -48,6 +48,7 @@ class Client:
         self._allow = allow
         self._client: httpx.Client | None = None
         self._route: Any = None  # TLS or not, the proxy: what the client was made for
+        self.proxy = ""  # that may answer itself, for it reads what passes: in the last request
         self._dialer = _Dialer(allow)
 
     def close(self) -> None:
@@ -71,8 +72,10 @@ class Client:
         address = parsed(url)
         place = address.netloc.decode("ascii")
         proxy = None if self._allow else proxies.proxy_for(address)
-        if proxy:
-            place += f" through the proxy {proxies.without_password(str(proxy))}"
+        name = proxies.without_password(str(proxy)) if proxy else ""
+        self.proxy = name if address.scheme == "http" else ""
+        if name:
+            place += f" through the proxy {name}"
         if proxy and ":" in address.host:  # httpcore writes it without brackets
             what = "give its name, or put it into NO_PROXY"
             raise Fault("invalid_request", f"{place}: no IPv6 address by a proxy: {what}")
@@ -133,28 +136,40 @@ def parsed(url: str) -> httpx.URL:
 
 def unpacked(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
     """A body that came in a content coding, unpacked in steps; `bad_response` where that cannot be done."""
-    coding = coding.strip().lower()
-    if coding in ("", "identity"):
-        return chunks
-    if coding in ("gzip", "x-gzip", "deflate"):
-        return _inflated(chunks)
-    raise Fault("bad_response", f"the answer came in an encoding nobody asked for: {coding[:40]}")
+    codings = [word for word in coding.lower().replace(",", " ").split() if word != "identity"]
+    for word in reversed(codings):
+        if word not in ("gzip", "x-gzip", "deflate"):
+            what = f"the answer came in an encoding nobody asked for: {coding[:40]}"
+            raise Fault("bad_response", what)
+        chunks = _inflated(chunks)
+    return chunks
 
 
 def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """One or more members of gzip, zlib's form, or bare deflate: the first byte tells which. Other bytes after the end
+    (a server's padding) are passed over."""
     import zlib
 
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    unpack: Any = None
     try:
         for chunk in chunks:
             while chunk:
+                if unpack is None or unpack.eof and chunk[:1] == b"\x1f":
+                    has_head = chunk[0] == 0x1F or chunk[0] & 0x0F == zlib.DEFLATED
+                    unpack = zlib.decompressobj(
+                        zlib.MAX_WBITS | 32 if has_head else -zlib.MAX_WBITS
+                    )
+                elif unpack.eof:
+                    break
                 if data := unpack.decompress(chunk, STEP):
                     yield data
-                chunk = unpack.unconsumed_tail
+                chunk = unpack.unconsumed_tail or unpack.unused_data
+        if unpack and (data := unpack.flush()):
+            yield data
     except zlib.error as bad:
         raise Fault("bad_response", f"the packed answer is damaged: {bad}") from None
-    if not unpack.eof:
-        raise Fault("bad_response", "the packed answer ends early")
+    if unpack and not unpack.eof:
+        raise Fault("bad_response", "the packed answer ends early", retryable=True)
 
 
 def _check(headers: Mapping[str, str], place: str) -> None:

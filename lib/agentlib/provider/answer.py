@@ -1,4 +1,4 @@
-"""What a provider makes of a vendor's answer: the message, its calls, its usage; and the key it asks with."""
+"""What a provider makes of a vendor's answer: the message, its calls, its usage; and the key that it sends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ Parse = Callable[[Record, Record], Answer]
 Stream = Callable[[Record, Iterator[Any]], Generator[Record, None, Answer]]
 Explain = Callable[[int, http_call.Headers, bytes], Fault]
 Embedding = tuple[Prepare, Parse]  # embed, vectors
+
+PAGES = 100  # of a list of models; a server may say for ever that there is more
 
 
 def key(*variables: str) -> str:
@@ -33,11 +35,32 @@ def fetch(url: str, headers: dict[str, str], explain: Explain) -> Record:
 
     def read(reply: Reply) -> Any:
         if reply.status != 200:
-            raise explain(reply.status, reply.headers, reply.beginning())
+            raise reply.refusal(explain, url)
         return reply.document()
 
     found: Record = Connection().send(http_call.Call(url, headers), Watch(False), read)
     return found
+
+
+def listed(
+    url: str,
+    headers: dict[str, str],
+    explain: Explain,
+    rows: str,
+    following: Callable[[Record], str],
+) -> Iterator[Record]:
+    """The objects under `rows` on all pages of a list. following: of a page, what is added to the address to get the
+    next one, "" where there is none."""
+    more = ""
+    seen: set[str] = set()
+    while more not in seen and len(seen) < PAGES:
+        seen.add(more)
+        page = fetch(url + more, headers, explain)
+        found = page.get(rows)
+        yield from (
+            row for row in (found if isinstance(found, list) else ()) if isinstance(row, dict)
+        )
+        more = following(page)
 
 
 def message(
@@ -47,7 +70,7 @@ def message(
     data: Any = None,
     name: str = "",
 ) -> Record:
-    """The assistant's message: a string, or parts where thinking is shown; `data` is kept for the provider `name`."""
+    """The assistant's message: a string, or parts where there is thinking; `data` is kept for the provider `name`."""
     parts = [{"type": "thinking", "thinking": thinking}, {"type": "text", "text": text}]
     parts = parts if text else parts[:1]
     made: Record = {"role": "assistant", "content": parts if thinking else text}
@@ -62,6 +85,11 @@ def kept(message: Record, name: str) -> Any:
     """What `message` kept for the provider `name`; None for other vendors' data, which mean nothing to it."""
     data = message.get("provider_data")
     return data.get(name) if isinstance(data, dict) else None
+
+
+def image(media_type: str, data: str) -> Record:
+    """A picture of the model's making, by its base64."""
+    return {"type": "image", "media_type": media_type, "data": data}
 
 
 def checked(made: Answer) -> Answer:
@@ -112,7 +140,7 @@ def _is_count(value: Any) -> bool:
     return number and 0 <= value < 1 << 53
 
 
-def tool_call(id: Any, name: str, arguments: Any) -> Record:
+def tool_call(id: Any, name: Any, arguments: Any) -> Record:
     """A call of a tool. Arguments that are no JSON object (the limit cut them) are null, their text `arguments_raw`."""
     value = arguments
     if isinstance(arguments, str):
@@ -123,9 +151,8 @@ def tool_call(id: Any, name: str, arguments: Any) -> Record:
     if value is None:  # Groq says "null" for none
         value = {}
     if not isinstance(name, str) or not name:
-        name = (
-            "unnamed"  # no tool has this name: the model is told so, and the conversation can go on
-        )
+        # no tool has this name: the model is told so, and the conversation can go on
+        name = "unnamed"
     if not isinstance(id, str) or not id:
         import secrets
 
@@ -133,3 +160,15 @@ def tool_call(id: Any, name: str, arguments: Any) -> Record:
     if isinstance(value, dict):
         return {"id": id, "name": name, "arguments": value}
     return {"id": id, "name": name, "arguments": None, "arguments_raw": arguments}
+
+
+def call_id(id: Any, form: str) -> str:
+    """The id of a call in the form (a pattern) that a vendor takes: itself, or 9 letters that are always the same for
+    it, so that a call of another vendor's and its result still belong together."""
+    import re
+
+    if isinstance(id, str) and re.fullmatch(form, id):
+        return id
+    import hashlib
+
+    return hashlib.sha256(str(id).encode("utf-8", "replace")).hexdigest()[:9]

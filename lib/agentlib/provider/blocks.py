@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from agentlib.faults import Fault
 from agentlib.messages.requests import blob, parts
-from agentlib.provider import http_call
-from agentlib.provider.answer import kept
+from agentlib.provider.answer import image, kept
 from agentlib.types import Any, Callable, Iterable, Iterator, Record
 
 
@@ -36,7 +35,7 @@ class Turn:
 
     def image(self, media_type: str, data: str) -> None:
         """A picture that the model made."""
-        self.parts.append({"type": "image", "media_type": media_type, "data": data})
+        self.parts.append(image(media_type, data))
 
     def call(self, call: Record, more: Record | None = None) -> None:
         """A call of a tool, as `provider.tool_call` makes it."""
@@ -66,56 +65,40 @@ def replay(message: Record, name: str) -> Iterator[tuple[str, Record, Record]]:
     Without an order, or where text or calls were added since, those come at the end: text, then calls.
     """
     texts = parts(message)
-    calls = {call.get("id"): call for call in message.get("tool_calls") or []}
+    calls = list(message.get("tool_calls") or [])
     for kind, *rest in filter(_entry, kept(message, name) or ()):
         if kind == "own":
             yield kind, rest[0], {}
         elif kind == "text" and texts:
             yield kind, texts.pop(0), rest[0]
-        elif kind == "call" and rest[0] in calls:
-            yield kind, calls.pop(rest[0]), rest[1]
+        elif kind == "call" and rest[0] in (ids := [call.get("id") for call in calls]):
+            yield kind, calls.pop(ids.index(rest[0])), rest[1]
     for part in texts:
         yield "text", part, {}
-    for call in calls.values():
+    for call in calls:
         yield "call", call, {}
 
 
 def _entry(value: Any) -> bool:
     """Whether this is an entry of an order: what others put into a transcript is not trusted to be one."""
-    return (
-        isinstance(value, list)
-        and len(value) > (2 if value[:1] == ["call"] else 1)
-        and isinstance(value[-1], dict)
-    )
+    if not isinstance(value, list) or len(value) < (3 if value[:1] == ["call"] else 2):
+        return False
+    return isinstance(value[-1], dict)
 
 
 def arguments(call: Record) -> Record:
     """The arguments of a call in the history: always an object, also where the model's were none."""
     value = call.get("arguments")
-    return (
-        value if isinstance(value, dict) else {"arguments_raw": call.get("arguments_raw") or value}
-    )
-
-
-def refusal(status: int, headers: http_call.Headers, message: str, kind: str | None) -> Fault:
-    """The fault that a vendor tells of; status 0 where it stands in a reply that had begun well."""
-    fault = http_call.refusal(status, headers, message, kind or (None if status else "server"))
-    if not status:
-        fault.fields.pop("status", None)
-    return fault
+    raw = {"arguments_raw": call.get("arguments_raw") or value}
+    return value if isinstance(value, dict) else raw
 
 
 def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
     """(the texts of the system messages, the other messages), for vendors that take the system text apart."""
-    system = [
-        part_text(part, "a system message")
-        for message in messages
-        if message["role"] == "system"
-        for part in parts(message)
-    ]
-    return [text for text in system if text.strip()], [
-        message for message in messages if message["role"] != "system"
-    ]
+    said = [part for message in messages if message["role"] == "system" for part in parts(message)]
+    system = [part_text(part, "a system message") for part in said]
+    others = [message for message in messages if message["role"] != "system"]
+    return [text for text in system if text.strip()], others
 
 
 def alternating(

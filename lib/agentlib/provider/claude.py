@@ -6,7 +6,8 @@ import re
 
 from agentlib.faults import Fault
 from agentlib.messages import subschemas
-from agentlib.types import Record
+from agentlib.provider import blocks
+from agentlib.types import Callable, Record
 
 # tokens of thinking before 4.6; 1024 is the least
 BUDGET = {"low": 1024, "medium": 4096, "high": 12288}
@@ -21,18 +22,26 @@ def thinking(model: str, effort: str, limit: int | None) -> Record:
     if limit is not None and limit < 2 * least:
         why = f"reasoning: {model} needs max_tokens of {2 * least} or more to think"
         raise Fault("invalid_request", why)
-    return {
-        "thinking": {
-            "type": "enabled",
-            "budget_tokens": budget if limit is None else min(budget, limit - least),
-        }
-    }
+    tokens = budget if limit is None else min(budget, limit - least)
+    return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
+
+
+def turns(
+    messages: list[Record], blocks_of: Callable[[Record, int], list[Record]], result: str
+) -> list[Record]:
+    """The turns (see blocks.alternating). A last one of the assistant's does not end with white space, which no
+    Claude takes."""
+    made = blocks.alternating(messages, blocks_of, result)
+    if made and made[-1]["role"] == "assistant" and (block := made[-1]["content"][-1]).get("text"):
+        made[-1]["content"][-1] = {**block, "text": block["text"].rstrip()}
+    return made
 
 
 def closed(schema: Record) -> Record:
     """The schema with `additionalProperties` false where an object says nothing of it: the vendor insists on it."""
-    made: Record = subschemas.changed(
-        schema,
-        lambda one: {"additionalProperties": False, **one} if one.get("type") == "object" else one,
-    )
+
+    def close(part: Record) -> Record:
+        return {"additionalProperties": False, **part} if part.get("type") == "object" else part
+
+    made: Record = subschemas.changed(schema, close)
     return made

@@ -43,7 +43,7 @@ def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:
             del rest[:total]
             yield frame(data, header_size)
     if rest:
-        raise wrong("eof inside a frame")
+        raise Fault("network", "event stream: eof inside a frame")
 
 
 def wrong(reason: str) -> Fault:

@@ -77,35 +77,99 @@ def _put(line: bytes) -> None:
         raise Unwritable(bad.strerror) from None
 
 
-def streamed(
-    exchange: Exchange, request: Record, deltas: Generator[Record, None, Answer]
-) -> Answer:
+def streamed(exchange: Exchange, deltas: Generator[Record, None, Answer]) -> Answer:
     """The answer at the end of the deltas, which are written as they come; a character cut in two is joined."""
-    wanted, waiting = request.get("stream"), {"text": "", "thinking": ""}
+    wanted, halves, thoughts = (
+        exchange.request.get("stream"),
+        {"text": "", "thinking": ""},
+        Thoughts(),
+    )
+
+    def write(kind: str, text: str, last: bool = False) -> None:
+        text, halves[kind] = joined(halves[kind] + text) if halves[kind] else text, ""
+        # half a character: the rest is in the next delta
+        if text and "\ud800" <= text[-1] <= "\udbff" and not last:
+            text, halves[kind] = text[:-1], text[-1]
+        pieces = thoughts.parted(text, last) if kind == "text" else [(kind, text)]
+        for kind, piece in pieces:
+            if piece and wanted:
+                exchange.delta(kind, piece)
+
     while True:
         try:
             delta = next(deltas)
         except StopIteration as end:
+            for kind in halves:
+                write(kind, "", last=True)
             answer: Answer = end.value
-            break
+            return answer
         # the answer is whole; what else is due (its usage) is waited for a moment
         if delta.get("ended"):
             exchange.watch.read = LINGER
             continue
         for kind, text in delta.items():
-            if waiting[kind]:
-                text, waiting[kind] = joined(waiting[kind] + text), ""
-            # half a character: the rest is in the next delta
-            if text and "\ud800" <= text[-1] <= "\udbff":
-                text, waiting[kind] = text[:-1], text[-1]
-            if text and wanted:
-                exchange.delta(kind, text)
-    for kind, half in waiting.items():
-        if half and wanted:
-            exchange.delta(kind, half)
-    return answer
+            write(kind, text)
 
 
 def joined(text: str) -> str:
     """Surrogate halves that met made one character."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+class Thoughts:
+    """Text that comes in pieces and may begin with the model's thinking, between <think> and </think>."""
+
+    OPEN, CLOSE = "<think>", "</think>"
+
+    def __init__(self) -> None:
+        self._read = self._beginning
+        self._rest, self._after = "", False  # what is not yet known; whether thinking came
+
+    def parted(self, text: str, last: bool = False) -> list[tuple[str, str]]:
+        """("thinking" or "text", piece) of each. last: no more text comes."""
+        self._rest += text
+        out: list[tuple[str, str]] = []
+        while self._rest and (piece := self._read(last)):
+            out.append(piece)
+        return out
+
+    def _beginning(self, last: bool) -> tuple[str, str] | None:
+        head = self._rest.lstrip()
+        if head.startswith(self.OPEN):
+            self._rest, self._read = head[len(self.OPEN) :], self._thinking
+            return "thinking", ""
+        if self.OPEN.startswith(head) and (not last or self._after and not head):
+            return None
+        self._rest, self._read = head if self._after else self._rest, self._text
+        return "text", ""
+
+    def _thinking(self, last: bool) -> tuple[str, str] | None:
+        thought, closed, rest = self._rest.partition(self.CLOSE)
+        if closed:
+            self._rest, self._read, self._after = rest, self._beginning, True
+            return "thinking", thought.rstrip()
+        begun = (n for n in range(len(self.CLOSE) - 1, 0, -1) if thought.endswith(self.CLOSE[:n]))
+        cut = len(thought) - (0 if last else next(begun, 0))
+        self._rest = thought[cut:]
+        return ("thinking", thought[:cut]) if cut else None
+
+    def _text(self, last: bool) -> tuple[str, str]:
+        text, self._rest = self._rest, ""
+        return "text", text
+
+
+def thoughts_apart(message: Record) -> Record:
+    """The message, its thinking taken out of its text into a part of its own."""
+    content = message["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    at = next((n for n, part in enumerate(parts) if part["type"] == "text"), None)
+    if at is None or not parts[at]["text"].lstrip().startswith(Thoughts.OPEN):
+        return message
+    pieces = Thoughts().parted(parts[at]["text"], last=True)
+    made = []
+    for kind in ("thinking", "text"):
+        if (text := "".join(piece for name, piece in pieces if name == kind)).strip():
+            made.append({"type": kind, kind: text.strip() if kind == "thinking" else text})
+    parts = [*parts[:at], *made, *parts[at + 1 :]]
+    plain = all(part["type"] == "text" for part in parts)
+    return {**message, "content": "".join(p["text"] for p in parts) if plain else parts}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
     from agentlib.net.client import Client
+    from agentlib.provider.answer import Explain
 
 BODY_CAP = 64 * 1024 * 1024  # bytes of one whole answer, unpacked
 ERROR_CAP = 64 * 1024  # bytes of an error's body that are read
@@ -66,36 +67,35 @@ def seconds(variable: str, default: float) -> float:
 
 
 class Reply:
-    """The vendor's answer: status, headers (names in lower case), and its body, to be read once."""
+    """The vendor's answer: status, headers (names in lower case), and its body, to be read once.
 
-    __slots__ = ("status", "headers", "_raw")
+    proxy: the address of the proxy that may have answered itself.
+    """
 
-    def __init__(self, response: httpx.Response) -> None:
-        self.status, self.headers = response.status_code, dict(response.headers)
+    __slots__ = ("status", "headers", "proxy", "_raw")
+
+    def __init__(self, response: httpx.Response, proxy: str = "") -> None:
+        self.status, self.headers, self.proxy = response.status_code, dict(response.headers), proxy
         self._raw = response.iter_raw()
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it arrives, unpacked."""
+        """The body as it arrives, unpacked; `limit_exceeded` where it is larger than BODY_CAP."""
         from agentlib.net.client import unpacked
 
-        return unpacked(self._raw, self.headers.get("content-encoding", ""))
+        size = 0
+        for chunk in unpacked(self._raw, self.headers.get("content-encoding", "")):
+            size += len(chunk)
+            if size > BODY_CAP:
+                raise Fault("limit_exceeded", f"the answer has more than {BODY_CAP >> 20} MiB")
+            yield chunk
 
-    def body(self, cap: int = BODY_CAP, chunks: Iterable[bytes] | None = None) -> bytes:
-        """The whole body; `limit_exceeded` where it is larger than cap."""
-        data = bytearray()
-        for chunk in self.chunks() if chunks is None else chunks:
-            data += chunk
-            if len(data) > cap:
-                raise Fault("limit_exceeded", f"the answer has more than {cap >> 20} MiB")
-        return bytes(data)
-
-    def beginning(self, cap: int = ERROR_CAP) -> bytes:
-        """At most cap bytes of the body, for a message about it; never a fault."""
+    def beginning(self) -> bytes:
+        """At most ERROR_CAP bytes of the body, for a message about it; never a fault."""
         data = b""
         try:
             for chunk in self.chunks():
-                data += chunk[: cap - len(data)]
-                if len(data) >= cap:
+                data += chunk[: ERROR_CAP - len(data)]
+                if len(data) >= ERROR_CAP:
                     break
         except Exception:
             pass  # the status says enough
@@ -121,23 +121,39 @@ class Reply:
             head += chunk
         return text[:1], itertools.chain([head], chunks)
 
-    def document(self, many: bool = False, chunks: Iterable[bytes] | None = None) -> Any:
+    def document(self, lists: bool = False, chunks: Iterable[bytes] | None = None) -> Any:
         """The whole body as a JSON object; `bad_response` with an excerpt where it is none.
 
-        With `many` it may be a list of objects too: what Gemini makes of a stream where a proxy takes `alt=sse` away.
-        chunks: the body, where its beginning has been looked at.
+        lists: it may be a list too. chunks: the body, where its beginning has been looked at.
         """
-        data = self.body(chunks=chunks)
+        data = b"".join(self.chunks() if chunks is None else chunks)
         try:
             value = records.foreign(data)
         except ValueError:
             value = None
-        if not isinstance(value, (dict, list) if many else dict):
+        if not isinstance(value, (dict, list) if lists else dict):
             empty = not data.strip()
             what = "is empty" if empty else f"begins {excerpt(data)!r}"
             why = f"the answer is not a JSON object: it {what}"
-            raise Fault("bad_response", why, status=self.status, retryable=empty)
+            cut = value is None and data.lstrip()[:1] == b"{"
+            raise Fault("bad_response", why, status=self.status, retryable=empty or cut)
         return value
+
+    def refusal(self, explain: Explain, url: str) -> Fault:
+        """The fault of a status that is no success. It names the proxy where that was its own answer, and the address
+        where no more is said than that nothing was found there."""
+        import re
+
+        from agentlib.net.proxies import without_password
+
+        fault = explain(self.status, self.headers, self.beginning())
+        gateway = self.status in (502, 503, 504) and self.media() != "application/json"
+        if self.proxy and (gateway or self.status == 407):
+            fault.message = f"the proxy {self.proxy} says: {fault.message}"
+        words = r"((page|path|url|resource) )?(not found|method not allowed)\.?"
+        if re.fullmatch(rf"(?i)(HTTP )?40[45]|(HTTP 40[45]:? )?(40[45] )?{words}", fault.message):
+            fault.message = f"{fault.message}: {without_password(url)}"
+        return fault
 
 
 class Connection:
@@ -159,17 +175,14 @@ class Connection:
             from agentlib.net.client import Client
 
             self._client = Client()
-        headers = {
-            "accept-encoding": "identity" if call.frames else "gzip",
-            "user-agent": "agentutils",
-            **call.headers,
-        }
+        coding = "identity" if call.frames else "gzip"
+        headers = {"accept-encoding": coding, "user-agent": "agentutils", **call.headers}
         data = None
         if call.body is not None:
-            data = records.dumps(call.body).encode()
+            data = records.encode(call.body)
             headers["content-type"] = "application/json"
         method = "GET" if data is None else "POST"
         if call.sign:
             headers = call.sign(method, call.url, headers, data or b"")
         with self._client.stream(method, call.url, watch, headers, data) as response:
-            return read(Reply(response))
+            return read(Reply(response, self._client.proxy))

@@ -1,12 +1,11 @@
-"""What a vendor's file says of HTTP: its call and its address, the items of its streams, its refusals by kind."""
+"""What a vendor's file says of HTTP: its call and its address, and the items of its streams."""
 
 from __future__ import annotations
 
-import time
 from functools import lru_cache
 
 from agentlib import records
-from agentlib.faults import RETRYABLE, Fault
+from agentlib.faults import Fault
 from agentlib.types import Any, Callable, Iterable, Iterator, Mapping
 
 Headers = Mapping[str, str]
@@ -77,6 +76,19 @@ def decoded(text: str, what: str) -> dict[str, Any]:
     return value
 
 
+def event(item: Any) -> dict[str, Any]:
+    """The JSON object of a server-sent event. One that is called an error becomes an object with `error`."""
+    value = decoded(item.data, f"event {item.event!r} of the stream")
+    is_error = item.event == "error" and "error" not in value
+    return {"type": "error", "error": value} if is_error else value
+
+
+def broke_off(begun: bool = True) -> Fault:
+    """The fault of a stream that ends before its end mark, whether it had begun or not: it may be tried again."""
+    what = "the stream broke off before its end" if begun else "the stream is empty"
+    return Fault("network" if begun else "bad_response", what, retryable=True)
+
+
 def excerpt(data: bytes, size: int = EXCERPT) -> str:
     """The beginning of a foreign body as one short line; of HTML, its words."""
     import re
@@ -86,57 +98,3 @@ def excerpt(data: bytes, size: int = EXCERPT) -> str:
         text = re.sub(r"(?is)<(script|style).*?(</\1\s*>|$)|<[^>]*(>|$)", " ", text)
     text = " ".join(text.split())
     return text if len(text) <= size else text[: size - 1] + "…"
-
-
-KINDS = {
-    400: "invalid_request",
-    401: "auth",
-    402: "auth",
-    403: "auth",
-    404: "not_found",
-    405: "invalid_request",
-    408: "timeout",
-    409: "server",
-    413: "invalid_request",
-    422: "invalid_request",
-    425: "server",
-    429: "rate_limit",
-    529: "overloaded",
-}
-
-
-def refusal(status: int, headers: Headers, message: str, kind: str | None = None) -> Fault:
-    """The fault of an HTTP status that is no success; `kind` where the vendor's body says more than the status."""
-    if 300 <= status < 400:
-        where = headers.get("location", "nowhere")[:200]
-        return Fault(
-            "bad_response",
-            f"HTTP {status}: a redirect to {where}, not followed (the key stays here); set the base address",
-            status=status,
-            retryable=False,
-        )
-    kind = kind or KINDS.get(status) or ("server" if status >= 500 else "invalid_request")
-    fields: dict[str, Any] = {"status": status, "retryable": kind in RETRYABLE}
-    if (advice := headers.get("x-should-retry", "").lower()) in ("true", "false"):
-        fields["retryable"] = advice == "true"
-    if (wait := retry_after(headers)) is not None:
-        fields["retry_after"] = wait
-    return Fault(kind, message or f"HTTP {status}", **fields)
-
-
-def retry_after(headers: Headers) -> float | None:
-    """Seconds to wait, by `retry-after-ms`, else `retry-after` (seconds or a date); None where neither makes sense."""
-    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
-            value = float(headers.get(name, "")) / unit
-        except ValueError:
-            continue
-        if 0 < value < float("inf"):
-            return round(value, 3)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        wait = parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return round(wait, 3) if wait > 0 else None

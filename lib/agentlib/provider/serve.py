@@ -1,20 +1,22 @@
 """The runtime of a provider in Python: `request` records in, `delta`, `response` and `error` records out, many at once.
 
-A vendor is a file that gives its schema and four plain functions to `serve`:
+A vendor is a file that gives its schema and three or four plain functions to `serve`:
 
     prepare(request) -> Call            the vendor's request; Fault("invalid_request") names what the vendor cannot
-                                        carry, Fault("auth") the variable to set (see `key`)
+                                        carry, Fault("auth") the variable to set (see answer.key)
     parse(request, body) -> Answer      reads the one JSON object of an answer that was not streamed
     stream(request, items) -> Answer    a generator: fed the items of `Call.frames`, it yields deltas, {"text": …} or
                                         {"thinking": …}, and *returns* the Answer; Fault where the stream ends early
-    explain(status, headers, body) -> Fault     reads the body (bytes) of an HTTP status that is no success
+    explain(status, headers, body) -> Fault     reads the body (bytes) of an HTTP status that is no success; may be
+                                        left out where refusal.py knows the vendor's words
 
-An Answer is a dict: `message` (see `message`), `stop_reason`, `usage` (see `usage`), and `model` where the vendor names
-it. What only the vendor understands goes into message["provider_data"] under the provider's own name (see `kept`).
+An Answer is a dict: `message` (see answer.message), `stop_reason`, `usage` (see answer.usage), and `model` where the
+vendor names it. What only the vendor understands goes into message["provider_data"] under the provider's own name (see
+answer.kept).
 A vendor that makes embeddings gives two more, for `embed` records (see openai/embeddings.py):
 
     embed(record) -> Call           the vendor's request
-    vectors(record, body) -> Made   reads the JSON object of the answer: `vectors`, `usage`, and `model` where told
+    vectors(record, body) -> Answer   reads the JSON object of the answer: `vectors`, `usage`, and `model` where told
 
 The runtime (worker.py) sees to the rest: one final record a request, bounds of time, ids, costs, no key in a message.
 """
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 from agentlib import cli, private, records
 from agentlib.faults import Fault
+from agentlib.provider import refusal
 from agentlib.provider.answer import Embedding, Explain, Parse, Prepare, Stream
 from agentlib.types import Callable, Iterable, NoReturn, Record
 
@@ -34,7 +37,7 @@ def serve(
     prepare: Prepare,
     parse: Parse,
     stream: Stream,
-    explain: Explain,
+    explain: Explain = refusal.explain,
     models: Callable[[], Iterable[Record]] | None = None,
     embedding: Embedding | None = None,
 ) -> NoReturn:
@@ -44,10 +47,10 @@ def serve(
     def main(args: list[str]) -> int:
         if args:
             return _options(args, doc, models)
-        from agentlib.provider.worker import Desk
+        from agentlib.provider.worker import Service
 
         private.undumpable()
-        return Desk(schema, prepare, parse, stream, explain, embedding).run()
+        return Service(schema, prepare, parse, stream, explain, embedding).run()
 
     cli.start(main, doc, schema)
 

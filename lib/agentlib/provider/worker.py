@@ -6,19 +6,19 @@ import os
 import sys
 import threading
 import time
-from _thread import (
-    start_new_thread,
-)  # threading.Thread waits until the thread has begun: 0.05 ms each
+
+# threading.Thread waits until the thread has begun: 0.05 ms each
+from _thread import start_new_thread
 from queue import Empty, SimpleQueue
 
-from agentlib import codec, records
+from agentlib import codec, environment, records
 from agentlib.faults import RETRYABLE, Fault, Interrupted
 from agentlib.messages import requests, transcript
 from agentlib.net.bounds import NEVER
 from agentlib.provider import http_call, sse
 from agentlib.provider.answer import checked
-from agentlib.provider.exchange import Exchange, ending, streamed
-from agentlib.provider.http import BODY_CAP, Connection, Reply, Watch, seconds
+from agentlib.provider.exchange import Exchange, ending, streamed, thoughts_apart
+from agentlib.provider.http import Connection, Reply, Watch, seconds
 from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
 SPARE_FILES = 16  # open files that are no connections
-# what is asked: the model in the schema
+# the requests that are answered, and which model of the schema is their default
 DEFAULTS = {"request": "default_model", "embed": "embedding_model"}
 # seconds a connection waits for a request
 IDLE = max(10.0, float(os.environ.get("AGENT_WARM") or 0))
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
 
 
-class Desk:
+class Service:
     """The requests in flight, a thread each."""
 
     def __init__(
@@ -48,11 +48,10 @@ class Desk:
     ) -> None:
         self.schema, self.name, self.embedding = schema, schema["name"], embedding
         self.prepare, self.parse, self.stream, self.explain = prepare, parse, stream, explain
-        self.secrets = [
-            v
-            for e in schema.get("env") or []
-            if e.get("key") and len(v := os.environ.get(e["name"], "").strip()) >= 8
+        keys = [
+            os.environ.get(e["name"], "").strip() for e in schema.get("env") or [] if e.get("key")
         ]
+        self.secrets = [key for key in keys if environment.looks_secret(key)]
         self.running: set[Exchange] = set()
         self.changed = threading.Condition()
         self.waiting: SimpleQueue[Exchange] = SimpleQueue()  # for a worker that is idle
@@ -66,20 +65,17 @@ class Desk:
         if sys.stdin.isatty():
             return 0
         threading.stack_size(STACK)
-        limit = _room()
-        begun = 0
+        limit, begun = _room(), 0
         try:
             for line in records.read(sys.stdin.buffer):
-                if line.record["type"] in DEFAULTS:
-                    id = line.record.get("id")
-                    self._begin(
-                        Exchange(line.record, str(line.number) if id is None else id), limit
-                    )
-                    begun += 1
-                    if begun == 2:  # no one-shot; its import fits in the wait for the first answers
-                        codec.take_over()
-                else:
+                if line.record["type"] not in DEFAULTS:
                     records.put(line.raw + b"\n")
+                    continue
+                id = line.record.get("id")
+                self._begin(Exchange(line.record, str(line.number) if id is None else id), limit)
+                begun += 1
+                if begun == 2:  # no one-shot; its import fits in the wait for the first answers
+                    codec.take_over()
         except Fault:
             self._wait(1)
             raise
@@ -104,9 +100,8 @@ class Desk:
 
         def say() -> None:
             for exchange in list(self.running):
-                exchange.final(
-                    self._error(exchange, Fault("interrupted", "a signal ended the provider"))
-                )
+                fault = Fault("interrupted", "a signal ended the provider")
+                exchange.final(self._error(exchange, fault))
 
         saying = threading.Thread(target=ending, args=(say,), daemon=True)
         saying.start()
@@ -127,9 +122,8 @@ class Desk:
                 self.watched = True
             start_new_thread(ending, (self._work, exchange))
         except RuntimeError:
-            exchange.final(
-                self._error(exchange, Fault("limit_exceeded", "the system gives no more threads"))
-            )
+            fault = Fault("limit_exceeded", "the system gives no more threads")
+            exchange.final(self._error(exchange, fault))
             self._leave(exchange)
 
     def _work(self, exchange: Exchange | None) -> None:
@@ -164,18 +158,18 @@ class Desk:
     def _watch(self) -> None:
         """End what is overdue. Nothing that begins while this sleeps is due before it wakes: it has all its time."""
         while True:
-            due = min(
-                [Watch(True).due(), *(exchange.watch.due() for exchange in list(self.running))]
-            )
+            watches = [Watch(True), *(exchange.watch for exchange in list(self.running))]
+            due = min(watch.due() for watch in watches)
             time.sleep(min(max(0.01, due - time.monotonic()), 3600))
             for exchange in list(self.running):
-                if exchange.watch.due() <= time.monotonic():
-                    if exchange.final(self._error(exchange, exchange.watch.fault()), overdue=True):
-                        exchange.watch.cut()
-                        self._leave(exchange)
+                if exchange.watch.due() > time.monotonic():
+                    continue
+                if exchange.final(self._error(exchange, exchange.watch.fault()), overdue=True):
+                    exchange.watch.cut()
+                    self._leave(exchange)
 
     def _answer(self, exchange: Exchange, connection: Connection) -> None:
-        """Ask, and write what comes of it."""
+        """Call the vendor, and write what comes of it."""
 
         def read(reply: Reply) -> None:
             answer = self._read(exchange, request, call, reply)
@@ -195,25 +189,31 @@ class Desk:
         self, exchange: Exchange, request: Record, call: http_call.Call, reply: Reply
     ) -> Answer:
         if not 200 <= reply.status < 300:
-            raise self.explain(reply.status, reply.headers, reply.beginning())
+            raise reply.refusal(self.explain, call.url)
         media = reply.media()
         if media == "text/html":
             page = http_call.excerpt(reply.beginning())
             raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
         first, chunks = reply.begun()
-        if frames := _frames(call, media, first):
-            items = frames(_alive(_capped(chunks), exchange))
-            return streamed(exchange, request, self.stream(request, items))
-        _, parse = self._functions(exchange)
-        answer = parse(request, reply.document(many=bool(call.frames), chunks=chunks))
-        if request.get("stream"):  # but the vendor did not stream
+        frames = _frames(call, media, first)
+        if frames:
+            answer = streamed(exchange, self.stream(request, frames(_alive(chunks, exchange))))
+        else:
+            _, parse = self._functions(exchange)
+            lists = request["type"] == "embed" or bool(call.frames)
+            answer = parse(request, reply.document(lists, chunks))
+        if "vectors" in answer:
+            return answer
+        answer = checked(answer)
+        answer["message"] = thoughts_apart(answer["message"])
+        if request.get("stream") and not frames:  # the vendor did not stream
             for kind in ("thinking", "text"):
                 if text := transcript.text(answer["message"], kind):
                     exchange.delta(kind, text)
         return answer
 
     def _functions(self, exchange: Exchange) -> tuple[Prepare, Parse]:
-        """The vendor's functions for what is asked."""
+        """The vendor's functions for this type of record."""
         if exchange.request["type"] == "request":
             return self.prepare, self.parse
         if self.embedding is None:
@@ -226,25 +226,25 @@ class Desk:
 
     def _response(self, exchange: Exchange, answer: Answer) -> Record:
         embeds = "vectors" in answer
-        answer = answer if embeds else checked(answer)
-        model = answer.get("model") or exchange.request.get("model") or self._default(exchange)
+        requested = exchange.request.get("model") or self._default(exchange)
+        model: Any = answer.get("model") or requested
         usage = answer.get("usage") or {}
-        counted = embeds or "input_tokens" in usage or "output_tokens" in usage
-        cost = answer.get("cost_usd", _cost(self.name, model, usage) if counted else None)
-        if not counted:
+        cost = answer.get("cost_usd")
+        if not embeds and not {"input_tokens", "output_tokens"} & usage.keys():
             usage = {**usage, **estimated(exchange.request, answer["message"])}
+        elif cost is None:
+            from agentlib.provider import prices
+
+            cost = prices.cost(self.name, model, usage)
+        fields = ("vectors",) if embeds else ("message", "stop_reason", "logprobs")
         return {
             "type": "embedding" if embeds else "response",
             "id": exchange.id,
-            **{
-                name: answer[name]
-                for name in (("vectors",) if embeds else ("message", "stop_reason"))
-            },
+            **{name: answer[name] for name in fields if name in answer},
             "usage": usage,
             "model": model,
             "provider": self.name,
             "cost_usd": cost,
-            **({"logprobs": answer["logprobs"]} if "logprobs" in answer else {}),
             "duration_ms": round((time.monotonic() - exchange.watch.started) * 1000),
         }
 
@@ -267,9 +267,8 @@ def _fault(bad: Exception) -> Fault:
         import traceback
 
         traceback.print_exception(bad)
-    what = (
-        f"it lacks {bad.args[0]!r}" if isinstance(bad, KeyError) else "a field is of another type"
-    )
+    lacks = isinstance(bad, KeyError)
+    what = f"it lacks {bad.args[0]!r}" if lacks else "a field is of another type"
     return Fault("bad_response", f"the answer is not of the vendor's form: {what}")
 
 
@@ -284,16 +283,6 @@ def _room() -> int:
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return max(1, soft - SPARE_FILES)
-
-
-def _capped(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The body of a stream; `limit_exceeded` where it has more than BODY_CAP bytes."""
-    size = 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > BODY_CAP:
-            raise Fault("limit_exceeded", f"the answer has more than {BODY_CAP >> 20} MiB")
-        yield chunk
 
 
 def _frames(call: http_call.Call, media: str, first: bytes) -> Any:
@@ -314,17 +303,8 @@ def _alive(chunks: Iterator[bytes], exchange: Exchange) -> Iterator[bytes]:
 
 
 def estimated(request: Record, message: Record) -> Record:
-    """The usage of an answer whose vendor does not tell it: a token for four characters, marked `estimated`."""
+    """The usage of an answer whose vendor does not count: a token for four characters, marked `estimated`."""
     texts = [request.get("messages"), request.get("tools") or "", message]
     prompt, tools, answered = (len(records.dumps(text)) for text in texts)
-    return {
-        "input_tokens": max(1, (prompt + tools) // 4),
-        "output_tokens": max(1, answered // 4),
-        "estimated": True,
-    }
-
-
-def _cost(provider: str, model: Any, usage: Record) -> float | None:
-    from agentlib.provider.prices import cost
-
-    return cost(provider, model, usage)
+    counts = {"input_tokens": (prompt + tools) // 4, "output_tokens": answered // 4}
+    return {**{name: max(1, count) for name, count in counts.items()}, "estimated": True}

@@ -14,9 +14,9 @@ from agentlib.types import Any, NoReturn, Record
 
 def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
     """Be the provider of a vendor of this dialect; `quirks` are Vendor's, the variables are in the schema's env."""
-    names = [e["name"] for e in schema["env"]]
     keys = tuple(e["name"] for e in schema["env"] if e.get("key"))
-    vendor = Vendor(schema["name"], base, next(n for n in names if n not in keys), keys, **quirks)
+    variable = next(e["name"] for e in schema["env"] if not e.get("key"))
+    vendor = Vendor(schema["name"], base, variable, keys, **quirks)
 
     def prepare(request: Record) -> http_call.Call:
         return call(vendor, request, f"{vendor.address()}/chat/completions")
@@ -26,7 +26,6 @@ def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
         schema,
         prepare=prepare,
         models=vendor.models,
-        explain=completion.explain,
         parse=lambda request, body: completion.parse(vendor.name, body),
         stream=lambda request, items: completion.stream(vendor.name, items),
         embedding=embeddings.functions(vendor, schema),
@@ -55,11 +54,10 @@ def body(vendor: Vendor, request: Record) -> Record:
         out["tools"] = [{"type": "function", "function": function(tool)} for tool in tools]
     if choice := requests.choice(request):
         if isinstance(choice, dict):
-            choice = {"type": "function", "function": {"name": choice["name"]}}
+            choice = {"type": "function", "function": choice}
         out["tool_choice"] = vendor.required if choice == "required" else choice
     if "max_tokens" in request:
-        limit = vendor.limit if isinstance(vendor.limit, str) else vendor.limit(model)
-        out[limit] = request["max_tokens"]
+        out[vendor.limit_of(model)] = request["max_tokens"]
     for name in ("temperature", "stop"):
         if name in request:
             out[name] = request[name]
@@ -105,7 +103,7 @@ def is_strict(schema: Any, root: bool = True) -> bool:
     defined = [*(schema.get("$defs") or {}).values(), *(schema.get("definitions") or {}).values()]
     inner = [*properties.values(), *(schema.get("anyOf") or []), *defined]
     inner += [schema["items"]] if "items" in schema else []
-    return all(is_strict(one, root=False) for one in inner)
+    return all(is_strict(part, root=False) for part in inner)
 
 
 def function(tool: Record) -> Record:
@@ -122,14 +120,15 @@ def _message(vendor: Vendor, message: Record) -> Record:
             raise Fault("invalid_request", f"name: {vendor.name} takes no names of {role}s")
         out["name"] = message["name"]
     if role == "tool":
-        out["tool_call_id"] = message["tool_call_id"]
+        out["tool_call_id"] = answer.call_id(message["tool_call_id"], vendor.call_ids)
     if role != "user":
         why = f"{vendor.name} takes text alone in messages of the role {role}"
         out["content"] = requests.only_text(message, why)
     elif isinstance(message.get("content"), str):
         out["content"] = message["content"]
     else:
-        out["content"] = [_part(vendor, part) for part in requests.parts(message)]
+        parts = [part for part in requests.parts(message) if part.get("text") != ""]
+        out["content"] = [_part(vendor, part) for part in parts] or ""
     if role == "assistant":
         _assistant(vendor, message, out)
     return out
@@ -138,15 +137,19 @@ def _message(vendor: Vendor, message: Record) -> Record:
 def _assistant(vendor: Vendor, message: Record, out: Record) -> None:
     calls = message.get("tool_calls")
     if calls:
-        texts = [{"name": c["name"], "arguments": arguments_text(c)} for c in calls]
-        pairs = zip(calls, texts, strict=True)
-        out["tool_calls"] = [{"id": c["id"], "type": "function", "function": t} for c, t in pairs]
+        out["tool_calls"] = [_call(vendor, call) for call in calls]
     data = answer.kept(message, vendor.name)
     if isinstance(data, dict):
         # reasoning is wanted back where calls hang on it, signed reasoning always
         back = {"reasoning_details", "content"}
         back |= {"reasoning_content", "reasoning"} if calls else set()
         out.update((k, v) for k, v in data.items() if k in back)
+
+
+def _call(vendor: Vendor, call: Record) -> Record:
+    function = {"name": call["name"], "arguments": arguments_text(call)}
+    id = answer.call_id(call.get("id"), vendor.call_ids)
+    return {"id": id, "type": "function", "function": function}
 
 
 def arguments_text(call: Record) -> str:
@@ -171,6 +174,7 @@ def _part(vendor: Vendor, part: Record) -> Record:
     if kind == "document" and vendor.document == "file":
         return {"type": "file", "file": file(part)}
     if kind == "document" and vendor.document:
-        name = {"document_name": requests.file_name(part)} if requests.file_name(part) else {}
-        return {"type": "document_url", "document_url": requests.address(part), **name}
+        made = {"type": "document_url", "document_url": requests.address(part)}
+        name = requests.file_name(part)
+        return {**made, "document_name": name} if name else made
     raise Fault("invalid_request", f"{kind}: {vendor.name} takes no {kind}s")

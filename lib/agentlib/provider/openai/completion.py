@@ -1,4 +1,4 @@
-"""The answers of OpenAI's chat completions, whole or in events, and its errors by kind."""
+"""The answers of OpenAI's chat completions, whole or in events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider import answer as provider_answer
-from agentlib.provider import http_call
+from agentlib.provider import http_call, refusal
 from agentlib.types import TYPE_CHECKING, Any, Generator, Iterator, Record
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ STOPS = {  # the words that say that an answer is whole; any other says that it 
     "sensitive": "content_filter",
     "refusal": "refusal",
 }
-# of a chunk that is an error itself
-ERRORS = ("detail", "message", "msg", "error_message", "errors")
 CALLS = 1000  # of tools in one answer: each delta is looked up among them
 
 
@@ -61,12 +59,10 @@ class Gathered:
         choices = chunk.get("choices") or ()
         for choice in choices:
             yield from self._choice(choice)
-        if error := chunk.get("error") or next(
-            (c["error"] for c in choices if c.get("error")), None
-        ):
-            raise failed(error)
-        if not choices and any(name in chunk for name in ERRORS):
-            raise failed(chunk)
+        inner = (choice["error"] for choice in choices if choice.get("error"))
+        error = chunk.get("error") or next(inner, None)
+        if error := error or (None if choices else refusal.error_of(chunk)):
+            raise refusal.failed(error)
 
     def _choice(self, choice: Record) -> Iterator[Record]:
         if choice.get("index") or 0:
@@ -80,14 +76,10 @@ class Gathered:
             self.logprobs.append(choice["logprobs"])
 
     def _message(self, message: Record) -> Iterator[Record]:
+        if message.get("audio"):
+            raise Fault("invalid_request", "the answer holds audio: ask for text alone")
+        yield from self._reasoning(message)
         content = message.get("content")
-        for name in ("reasoning_content", "reasoning"):
-            if isinstance(thought := message.get(name), str) and thought:
-                self.field = name
-                yield self._thought(thought)
-                break
-        for detail in message.get("reasoning_details") or ():
-            self._detail(detail)
         if isinstance(content, list):
             for part in content:
                 yield from self._part(part)
@@ -96,11 +88,10 @@ class Gathered:
                 self._join({"type": "text", "text": content})
             self.text.write(content)
             yield {"text": content}
-        if refusal := message.get("refusal"):
-            self.refusal.write(refusal)
-            yield {"text": refusal}
-        for image in message.get("images") or ():
-            self.images.append(image)
+        if said := message.get("refusal"):
+            self.refusal.write(said)
+            yield {"text": said}
+        self.images += message.get("images") or ()
         fragments = message.get("tool_calls") or ()
         if not fragments and message.get("function_call"):  # as before 2023-11
             fragments = ({"function": message["function_call"]},)
@@ -109,11 +100,30 @@ class Gathered:
             if "custom" not in fragment:  # a call of another kind than ours
                 taken.append(self._call(fragment, position, taken))
 
+    def _reasoning(self, message: Record) -> Iterator[Record]:
+        """Thinking by the fields that servers have for it; one that has two says the same in both."""
+        details = message.get("reasoning_details") or ()
+        for name in ("reasoning_content", "reasoning"):
+            if isinstance(thought := message.get(name), str) and thought:
+                self.field = name
+                yield self._thought(thought)
+                break
+        else:
+            texts = (detail.get("text") or detail.get("summary") for detail in details)
+            for text in texts:
+                if isinstance(text, str) and text:
+                    yield self._thought(text)
+        for detail in details:
+            self._detail(detail)
+
     def _thought(self, text: str) -> Record:
         self.thinking.write(text)
         return {"thinking": text}
 
     def _part(self, part: Record) -> Iterator[Record]:
+        if part.get("type") == "image_url":
+            self.images.append(part)
+            return
         self._join(part)
         if part.get("type") == "thinking":
             inner = part.get("thinking") or ()
@@ -126,33 +136,26 @@ class Gathered:
     def _join(self, part: Record) -> None:
         """Add a part to the last one of its kind, so that a stream gives the same parts as a whole answer."""
         last = self.parts[-1] if self.parts else {}
+        thinking = part.get("thinking")
         if last.get("type") != part.get("type"):
-            self.parts.append(
-                {**part, "thinking": list(part["thinking"])}
-                if isinstance(part.get("thinking"), list)
-                else dict(part)
-            )
-        elif isinstance(part.get("thinking"), list):
-            merge_thinking(last["thinking"], part["thinking"])
+            pieces = {"thinking": list(thinking)} if isinstance(thinking, list) else {}
+            self.parts.append({**part, **pieces})
+        elif isinstance(thinking, list):
+            for piece in thinking:
+                merge(last["thinking"], piece)
         elif isinstance(part.get("text"), str):
             last["text"] += part["text"]
 
     def _detail(self, detail: Record) -> None:
         """OpenRouter streams a detail in pieces that share type and index."""
         last = self.details[-1] if self.details else {}
-        if (
-            last.get("type") != detail.get("type")
-            or "index" not in detail
-            or last.get("index") != detail["index"]
-        ):
+        same = last.get("type") == detail.get("type") and last.get("index") == detail.get("index")
+        if not same or "index" not in detail:
             self.details.append(dict(detail))
             return
         for name, value in detail.items():
-            if (
-                name in ("text", "summary", "data")
-                and isinstance(value, str)
-                and isinstance(last.get(name), str)
-            ):
+            texts = isinstance(value, str) and isinstance(last.get(name), str)
+            if texts and name in ("text", "summary", "data"):
                 last[name] += value
             elif value is not None:
                 last[name] = value
@@ -193,37 +196,28 @@ class Gathered:
         if not self.chosen:
             raise Fault("bad_response", "the answer has no choices")
         self.calls.sort(key=lambda c: c["index"] if isinstance(c["index"], int) else 0)
-        ids = [call["id"] for call in self.calls]
-        calls = [
-            _made(call if ids.index(call["id"]) == place else {**call, "id": None})
-            for place, call in enumerate(self.calls)
-        ]
-        refusal, text = self.refusal.getvalue(), self.text.getvalue()
+        calls = [_made(call) for call in self.calls]
+        ids = [call["id"] for call in calls]
+        for place, call in enumerate(calls):
+            if call["id"] in ids[:place]:  # two calls under one id
+                calls[place] = {**call, "id": provider_answer.tool_call(None, "", {})["id"]}
+        refused, text = self.refusal.getvalue(), self.text.getvalue()
         message = provider_answer.message(
-            text or refusal, calls, self.thinking.getvalue(), self._kept(), self.name
+            text or refused, calls, self.thinking.getvalue(), self._kept(), self.name
         )
         if self.images:
             message["content"] = [*requests.parts(message), *map(_image, self.images)]
-        stop = (
-            "refusal"
-            if refusal
-            else provider_answer.stop_reason((self.stop or "stop").lower(), STOPS)
-        )
+        stop = "refusal"
+        if not refused:
+            stop = provider_answer.stop_reason((self.stop or "stop").lower(), STOPS)
         if calls and stop == "end_turn":
             stop = "tool_use"
-        cost = (
-            {"cost_usd": self.usage["cost"]}
-            if isinstance(self.usage.get("cost"), (int, float))
-            else {}
-        )
-        return {
-            "message": message,
-            "stop_reason": stop,
-            "usage": counted(self.usage),
-            "model": self.model,
-            **cost,
-            **({"logprobs": self.logprobs} if self.logprobs else {}),
-        }
+        made: Record = {"message": message, "stop_reason": stop, "usage": counted(self.usage)}
+        if isinstance(self.usage.get("cost"), (int, float)):
+            made["cost_usd"] = self.usage["cost"]
+        if self.logprobs:
+            made["logprobs"] = self.logprobs
+        return {**made, "model": self.model}
 
     def _kept(self) -> Record:
         """What the vendor wants back with this turn."""
@@ -245,10 +239,11 @@ def named(fragment: Record) -> Record:
 
 def _image(part: Record) -> Record:
     """An image of the model's, as our part."""
-    url = str((part.get("image_url") or {}).get("url") or "")
+    address = part.get("image_url") or {}
+    url = str(address.get("url") if isinstance(address, dict) else address)
     head, comma, data = url.partition(";base64,")
     if comma and head.startswith("data:"):
-        return {"type": "image", "media_type": head.removeprefix("data:"), "data": data}
+        return provider_answer.image(head.removeprefix("data:"), data)
     return {"type": "image", "url": url}
 
 
@@ -264,18 +259,16 @@ def _is_whole(call: Record) -> bool:
 
 def _made(call: Record) -> Record:
     arguments = call["arguments"]
-    return provider_answer.tool_call(
-        call["id"], call["name"], "".join(arguments) if isinstance(arguments, list) else arguments
-    )
+    text = "".join(arguments) if isinstance(arguments, list) else arguments
+    return provider_answer.tool_call(call["id"], call["name"], text)
 
 
-def merge_thinking(into: list[Record], pieces: list[Record]) -> None:
-    """Add pieces of text to the last text of a list."""
-    for piece in pieces:
-        if into and into[-1].get("type") == piece.get("type") == "text":
-            into[-1] = {**into[-1], "text": into[-1]["text"] + piece["text"]}
-        else:
-            into.append(piece)
+def merge(into: list[Record], piece: Record) -> None:
+    """Add a piece of text to the last text of a list."""
+    if into and into[-1].get("type") == piece.get("type") == "text":
+        into[-1] = {**into[-1], "text": into[-1]["text"] + piece["text"]}
+    else:
+        into.append(piece)
 
 
 def parse(name: str, body: Record) -> Record:
@@ -292,21 +285,14 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
     for item in _until_ended(turn, items):
         if item.data.strip() == "[DONE]" and seen:
             return turn.answer()
-        chunk = http_call.decoded(item.data, f"event {item.event!r} of the stream")
-        if item.event == "error" and "error" not in chunk:
-            chunk = {"error": chunk}
-        seen = True
-        ended = turn.stop
+        chunk = http_call.event(item)
+        seen, ended = True, turn.stop
         yield from turn.take(chunk)
         if turn.stop and not ended:
             yield {"ended": True}
-    if turn.stop:  # it said why it ended, though not [DONE]
-        return turn.answer()
-    raise (
-        Fault("network", "the stream broke off before its end")
-        if seen
-        else Fault("bad_response", "the stream is empty", retryable=True)
-    )
+    if not turn.stop:
+        raise http_call.broke_off(seen)
+    return turn.answer()  # it said why it ended, though not [DONE]
 
 
 def _until_ended(turn: Gathered, items: Iterator[sse.Event]) -> Iterator[sse.Event]:
@@ -320,87 +306,12 @@ def _until_ended(turn: Gathered, items: Iterator[sse.Event]) -> Iterator[sse.Eve
 
 def counted(usage: Record) -> Record:
     """Our usage out of the dialect's."""
-    inputs = usage.get("prompt_tokens_details") or {}
-    outputs = usage.get("completion_tokens_details") or {}
-    cached = inputs.get(
-        "cached_tokens", usage.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))
-    )
+    inputs: Any = usage.get("prompt_tokens_details") or {}
+    outputs: Any = usage.get("completion_tokens_details") or {}
+    others = usage.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))
     return provider_answer.usage(
         usage.get("prompt_tokens"),
         usage.get("completion_tokens"),
-        cached,
+        inputs.get("cached_tokens", others),
         outputs.get("reasoning_tokens"),
     )
-
-
-WORDS = {  # the first kind of which a word stands in error.code, error.type or error.message, in lower case
-    "context_length": "context_length|maximum context length|context window|context size|prompt is too long"
-    "|input is too long|too many tokens|max_new_tokens",
-    "not_found": "model_not_found|deploymentnotfound|not_found_error",
-    "auth": "invalid_api_key|authentication_error|permission_error|permission_denied",
-    "rate_limit": "insufficient_quota|rate_limit|ratelimitreached|too many requests|quota_exceeded",
-    "overloaded": "overloaded|service_unavailable",
-    "server": "server_error|internal_error",
-}
-
-
-def cause(error: Any) -> str:
-    """The most specific words that an error object has: those of the vendor behind it, and what it could not read."""
-    if not isinstance(error, dict):
-        return error if isinstance(error, str) else records.dumps(error)
-    words = next((error[name] for name in ("message", *ERRORS, "error") if error.get(name)), None)
-    text = cause(words) if words else records.dumps(error)
-    metadata = error.get("metadata")
-    raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    if isinstance(raw, str) and raw.strip():  # OpenRouter: the answer of the vendor behind it
-        try:
-            raw = records.foreign(raw)
-        except ValueError:
-            pass
-    if raw:
-        text = f"{text}: {cause(raw.get('error') or raw) if isinstance(raw, dict) else cause(raw)}"
-    if isinstance(written := error.get("failed_generation"), str) and written:  # Groq
-        text = f"{text} (the model wrote {written[:300]!r})"
-    return text
-
-
-def failed(
-    error: Any, status: int | None = None, headers: http_call.Headers | None = None
-) -> Fault:
-    """The fault of the dialect's `error` object (or string), with the HTTP status it came with, or names itself."""
-    error = error if isinstance(error, dict) else {"message": str(error)}
-    message = cause(error)
-    codes = [str(error.get(name) or "") for name in ("code", "type", "status_code", "error_type")]
-    number = status or next(
-        (int(word) for word in (codes[2], codes[0]) if word.isdigit() and len(word) == 3), 0
-    )
-    text = " ".join([*codes, message]).lower()
-    kind = next(
-        (kind for kind, words in WORDS.items() if any(word in text for word in words.split("|"))),
-        None,
-    )
-    if number in (401, 403) and kind != "context_length" or number == 413 and kind == "rate_limit":
-        kind = None  # the status says it better
-    elif (
-        kind is None and status is None and number in (0, 400)
-    ):  # in a stream: the request was accepted
-        kind = "invalid_request" if "invalid_request" in text else "server"
-    fault = http_call.refusal(number, headers or {}, message, kind)
-    if not number:
-        fault.fields.pop("status")
-    if number == 402 or "insufficient_quota" in text:  # money, which waiting does not bring
-        fault.kind, fault.fields["retryable"] = "rate_limit", False
-    return fault
-
-
-def explain(status: int, headers: http_call.Headers, body: bytes) -> Fault:
-    """The fault of a refused request."""
-    try:
-        document = records.foreign(body)
-    except ValueError:
-        document = None
-    if 300 <= status < 400 or not isinstance(document, dict):
-        return http_call.refusal(
-            status, headers, f"HTTP {status}: {http_call.excerpt(body)}" if body.strip() else ""
-        )
-    return failed(document.get("error") or document, status, headers)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.messages.vectors import checked
-from agentlib.provider import answer, http_call
-from agentlib.types import TYPE_CHECKING, Callable, Record
+from agentlib.provider import answer, http_call, refusal
+from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
 if TYPE_CHECKING:
     from agentlib.provider.openai.vendor import Vendor
@@ -18,27 +19,52 @@ def functions(
     url: of ("embeddings", model), where that is not simply below the vendor's address."""
 
     def embed(record: Record) -> http_call.Call:
-        where = url("embeddings", record["model"]) if url else f"{vendor.address()}/embeddings"
-        body = requests.merged(
-            {"model": record["model"], "input": record["texts"]}, record.get("options")
-        )
+        model = record["model"]
+        where = url("embeddings", model) if url else f"{vendor.address()}/embeddings"
+        body = {"model": model, "input": record["texts"]}
+        body = requests.merged(body, record.get("options"))
         return http_call.Call(where, vendor.authorization(), body)
 
     return (embed, read) if schema.get("embedding_model") else None
 
 
-def read(record: Record, body: Record) -> Record:
-    """What OpenAI's answer says: {"data": [{"index", "embedding"}], "model", "usage"}."""
-    if body.get("error"):
-        from agentlib.provider.openai.completion import failed
-
-        raise failed(body["error"])
-    rows = body["data"]
-    if all(isinstance(row.get("index"), int) for row in rows):  # else they are in order
-        rows = sorted(rows, key=lambda row: row["index"])
+def read(record: Record, body: Any) -> Record:
+    """What an answer says: {"data": [{"index", "embedding"}], "model", "usage"}, or vectors in a list alone, under
+    `embeddings` or under `embedding`, as other servers have it."""
+    body = body if isinstance(body, dict) else {"data": body}
+    if error := body.get("error"):
+        raise refusal.failed(error)
+    names = ("data", "embeddings", "embedding")
+    rows = next((body[name] for name in names if body.get(name) is not None), None)
+    if rows is None:
+        raise refusal.failed(body) if refusal.error_of(body) else KeyError("data")
+    if all(isinstance(row, dict) and isinstance(row.get("index"), int) for row in rows):
+        rows = sorted(rows, key=lambda row: row["index"])  # else they are in order
+    vectors = [row["embedding"] if isinstance(row, dict) else row for row in rows]
+    if isinstance(body.get("embedding"), list) and not isinstance(vectors[0], list):
+        vectors = [vectors]  # one vector alone
+    try:
+        vectors = [numbers(vector) for vector in vectors]
+    except ValueError:
+        raise Fault("bad_response", "the answer's vectors hold what is no number") from None
     counted = body.get("usage") or {}
+    tokens = counted.get("prompt_tokens", counted.get("total_tokens"))
     return {
-        "vectors": checked([row["embedding"] for row in rows], record["texts"]),
-        "usage": answer.usage(counted.get("prompt_tokens", counted.get("total_tokens"))),
+        "vectors": checked(vectors, record["texts"]),
+        "usage": answer.usage(body.get("prompt_eval_count") if tokens is None else tokens),
         "model": body.get("model"),
     }
+
+
+def numbers(vector: Any) -> Any:
+    """A vector as numbers: from base64 of 32-bit floats, from strings, and out of a list around it."""
+    if isinstance(vector, str):
+        import struct
+        from base64 import b64decode
+
+        data = b64decode(vector)
+        return [x for (x,) in struct.iter_unpack("<f", data)]
+    if isinstance(vector, list) and len(vector) == 1 and isinstance(vector[0], list):
+        return numbers(vector[0])
+    strings = isinstance(vector, list) and all(isinstance(x, str) for x in vector)
+    return [float(x) for x in vector] if strings else vector

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider import answer as provider_answer
-from agentlib.provider import http_call, sse
+from agentlib.provider import http_call, refusal, sse
 from agentlib.provider import serve as provider_serve
 from agentlib.provider.openai import chat, completion, embeddings
 from agentlib.provider.openai import vendor as openai_vendor
@@ -17,6 +17,8 @@ NEEDED = (
     r"(ft:)?(gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)|(o\d|gpt-\d).*-pro\b|"
     r".*(codex|deep-research|computer-use))"
 )
+
+CALL_IDS = r"[\s\S]{1,64}"
 
 
 def reasons(model: str) -> bool:
@@ -47,9 +49,8 @@ def serve(
     is_vendors: Callable[[], bool],
     url: Callable[[str, str], str],
 ) -> NoReturn:
-    """Be a provider of both dialects, and of embeddings. is_vendors: is the address the vendor's own?
-    url: of (verb, model),
-    the verb as in the vendor's paths: chat/completions, responses or embeddings."""
+    """Be a provider of both dialects, and of embeddings. is_vendors: is the address the vendor's own? url: of (verb,
+    model), the verb as in the vendor's paths: chat/completions, responses or embeddings."""
 
     def prepare(request: Record) -> http_call.Call:
         headers = vendor.authorization()
@@ -59,14 +60,12 @@ def serve(
         return http_call.Call(where, headers, body(vendor, request), frames or None)
 
     def read_document(request: Record, document: Record) -> Record:
-        if wanted(request, is_vendors()):
-            return parse(vendor.name, document)
-        return completion.parse(vendor.name, document)
+        read = parse if wanted(request, is_vendors()) else completion.parse
+        return read(vendor.name, document)
 
     def read_stream(request: Record, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
-        if wanted(request, is_vendors()):
-            return stream(vendor.name, items)
-        return completion.stream(vendor.name, items)
+        read = stream if wanted(request, is_vendors()) else completion.stream
+        return read(vendor.name, items)
 
     provider_serve.serve(
         doc,
@@ -74,7 +73,6 @@ def serve(
         prepare=prepare,
         parse=read_document,
         stream=read_stream,
-        explain=completion.explain,
         models=vendor.models,
         embedding=embeddings.functions(vendor, schema, url),
     )
@@ -117,28 +115,32 @@ def _items(vendor: openai_vendor.Vendor, message: Record) -> Iterator[Record]:
     """The items of a message: one; of an assistant's turn, its text, its calls, and its reasoning in its place."""
     role = message["role"]
     if role == "tool":
-        result = {"call_id": message["tool_call_id"], "output": _content(message)}
-        yield {"type": "function_call_output", **result}
+        id = provider_answer.call_id(message["tool_call_id"], CALL_IDS)
+        yield {"type": "function_call_output", "call_id": id, "output": _content(message)}
     elif role != "assistant":
         if message.get("name"):
             raise Fault("invalid_request", f"name: the Responses API takes no names of {role}s")
         yield {"role": role, "content": _content(message)}
     elif kept := (provider_answer.kept(message, vendor.name) or {}).get("items"):
-        yield from kept
+        for item in kept:
+            if "call_id" in item:
+                item = {**item, "call_id": provider_answer.call_id(item["call_id"], CALL_IDS)}
+            yield item
     else:
         why = "the Responses API takes text alone from the assistant"
         if text := requests.only_text(message, why):
             yield {"role": "assistant", "content": text}
         for call in message.get("tool_calls") or []:
             made = {"name": call["name"], "arguments": chat.arguments_text(call)}
-            yield {"type": "function_call", "call_id": call["id"], **made}
+            id = provider_answer.call_id(call.get("id"), CALL_IDS)
+            yield {"type": "function_call", "call_id": id, **made}
 
 
 def _content(message: Record) -> str | list[Record]:
     content = message.get("content") or ""
-    return (
-        content if isinstance(content, str) else [_part(part) for part in requests.parts(message)]
-    )
+    if isinstance(content, str):
+        return content
+    return [_part(part) for part in requests.parts(message) if part.get("text") != ""] or ""
 
 
 def _part(part: Record) -> Record:
@@ -156,45 +158,54 @@ def _part(part: Record) -> Record:
 
 def parse(name: str, document: Record) -> Record:
     """The Answer of a whole response object."""
-    if document.get("status") == "failed" or document.get("error"):
-        raise completion.failed(document.get("error") or "the vendor says that it failed")
-    if not isinstance(document.get("output"), list):
+    if document.get("status") == "failed" or refusal.error_of(document):
+        raise refusal.failed(refusal.error_of(document) or "the vendor says that it failed")
+    output = document.get("output")
+    if not isinstance(output, list):
         raise Fault("bad_response", f"the answer has no output: {str(document)[:200]!r}")
-    return answer(name, document, document["output"])
-
-
-def answer(name: str, document: Record, output: list[Record]) -> Record:
-    """The Answer made of a response object and its items."""
-    texts, refusals, thoughts, calls = [], [], [], []
+    said = [
+        part
+        for item in output
+        if item.get("type") == "message"
+        for part in item.get("content") or ()
+    ]
+    calls, thoughts, pictures = [], [], []
     for item in output:
         kind = item.get("type")
-        if kind == "message":
-            for part in item.get("content") or ():
-                texts.append(part.get("text") or "")
-                refusals.append(part.get("refusal") or "")
-        elif kind == "function_call":
+        if kind == "function_call":
             id, text = item.get("call_id") or item.get("id"), item.get("arguments") or ""
             calls.append(provider_answer.tool_call(id, item["name"], text))
         elif kind == "reasoning":
             pieces = item.get("summary") or item.get("content") or ()
             thoughts += [part.get("text") or "" for part in pieces]
-    refusal = "".join(refusals)
-    message = provider_answer.message(
-        "".join(texts) or refusal, calls, "\n\n".join(filter(None, thoughts)), _kept(output), name
-    )
+        elif kind == "image_generation_call" and item.get("result"):
+            media = f"image/{item.get('output_format') or 'png'}"
+            pictures.append(provider_answer.image(media, item["result"]))
+    refused = "".join(part.get("refusal") or "" for part in said)
+    text = "".join(part.get("text") or "" for part in said) or refused
+    thinking = "\n\n".join(filter(None, thoughts))
+    message = provider_answer.message(text, calls, thinking, _kept(output), name)
+    if pictures:
+        message["content"] = [*requests.parts(message), *pictures]
+    logprobs = [part["logprobs"] for part in said if part.get("logprobs")]
     return {
         "message": message,
-        "stop_reason": _stop(document, calls, refusal),
+        "stop_reason": _stop(document, calls, refused),
         "usage": _counted(document.get("usage") or {}),
         "model": document.get("model"),
+        **({"logprobs": logprobs} if logprobs else {}),
     }
 
 
-def _stop(document: Record, calls: list[Record], refusal: str) -> str:
+def _stop(document: Record, calls: list[Record], refused: str) -> str:
     reason = (document.get("incomplete_details") or {}).get("reason")
-    if document.get("status") == "incomplete" or reason:
-        return "content_filter" if reason == "content_filter" else "max_tokens"
-    if refusal:
+    status = document.get("status")
+    if reason or status == "incomplete":
+        known = {"max_output_tokens": "max_tokens", "content_filter": "content_filter"}
+        return provider_answer.stop_reason(reason or "max_output_tokens", known)
+    if status not in (None, "completed"):
+        raise Fault("server", f"the vendor broke off the answer: its status is {status!r}")
+    if refused:
         return "refusal"
     return "tool_use" if calls else "end_turn"
 
@@ -231,7 +242,7 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
     for event in items:
         if event.data.strip() == "[DONE]":
             break
-        item, seen = http_call.decoded(event.data, f"event {event.event!r} of the stream"), True
+        item, seen = http_call.event(event), True
         kind = item.get("type") or event.event
         if kind in DELTAS:
             yield {DELTAS[kind]: item.get("delta") or ""}
@@ -239,15 +250,13 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
             yield {"thinking": "\n\n"}
         elif kind == "response.output_item.done":
             output[item.get("output_index", len(output))] = item["item"]
-        elif kind == "error":
-            raise completion.failed(item.get("error") or item)
         elif kind in ENDS:
             final = item.get("response") or {}
             made = final.get("output") or [output[i] for i in sorted(output)]
             return parse(name, {**final, "output": made})
-    if seen:
-        raise Fault("network", "the stream broke off before its end")
-    raise Fault("bad_response", "the stream is empty")
+        elif kind == "error" or "type" not in item and refusal.error_of(item):
+            raise refusal.failed(item.get("error") or item)
+    raise http_call.broke_off(seen)
 
 
 def _counted(usage: Record) -> Record:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib.provider import answer, http_call
-from agentlib.provider.openai import completion
+from agentlib.provider import answer, http_call, refusal
 from agentlib.types import Callable, Iterator, Record
 
 
@@ -18,6 +17,7 @@ class Vendor:
     effort: "reasoning_effort", or "reasoning" for {"effort": …}.
     document: "file", "document_url" or None for no documents. required: the vendor's word for that tool_choice.
     names, schemas: whether these can be sent. usage_asked: whether usage in a stream must be asked for.
+    call_ids: the form of the ids of calls that it takes (answer.call_id).
     """
 
     def __init__(
@@ -35,16 +35,16 @@ class Vendor:
         names: bool = True,
         schemas: bool = True,
         usage_asked: bool = True,
-        headers: Record | None = None,
+        call_ids: str = r"[\s\S]{1,40}",
     ) -> None:
-        self.name = name
-        self.base = base
-        self.base_variable = base_variable
-        self.keys = keys
-        self.prefix = prefix
-        self.limit, self.effort, self.document, self.required = limit, effort, document, required
+        self.name, self.base, self.base_variable, self.keys = name, base, base_variable, keys
+        self.prefix, self.call_ids, self.document = prefix, call_ids, document
+        self.limit, self.effort, self.required = limit, effort, required
         self.names, self.schemas, self.usage_asked = names, schemas, usage_asked
-        self.headers = headers or {}
+
+    def limit_of(self, model: str) -> str:
+        """The field that bounds the answer of a model."""
+        return self.limit if isinstance(self.limit, str) else self.limit(model)
 
     def address(self) -> str:
         """The address in force, up to (without) /chat/completions."""
@@ -57,18 +57,16 @@ class Vendor:
 
     def authorization(self) -> dict[str, str]:
         """The headers that carry the key."""
-        return {"authorization": f"Bearer {answer.key(*self.keys)}", **self.headers}
+        return {"authorization": f"Bearer {answer.key(*self.keys)}"}
 
     def models(self) -> Iterator[Record]:
         """The vendor's list of models."""
-        yield from listed(
-            answer.fetch(f"{self.address()}/models", self.authorization(), completion.explain)
-        )
+        return listed(f"{self.address()}/models", self.authorization())
 
 
-def listed(body: Record) -> Iterator[Record]:
-    """The models of a vendor's list, whatever the vendor tells about each."""
-    for model in body.get("data") or []:
-        if isinstance(model, dict) and isinstance(model.get("id"), str):
+def listed(url: str, headers: dict[str, str]) -> Iterator[Record]:
+    """The models of a list, whatever the vendor tells about each."""
+    for model in answer.listed(url, headers, refusal.explain, "data", lambda page: ""):
+        if isinstance(model.get("id"), str):
             made = {"owned_by": model["owned_by"]} if model.get("owned_by") else {}
             yield {"id": model["id"], **made}

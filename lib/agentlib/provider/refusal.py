@@ -1,0 +1,248 @@
+"""What a vendor says when it refuses or fails: the kind of the failure, its most specific cause, the wait it asks for.
+
+All vendors' words are in the tables here, for gateways mix them: a server that speaks one API often passes on the error
+of another.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+from agentlib import records
+from agentlib.faults import RETRYABLE, Fault
+from agentlib.provider.http_call import Headers, excerpt
+from agentlib.types import Any, Iterator, Record
+
+STATUSES = {
+    400: "invalid_request",
+    401: "auth",
+    402: "auth",
+    403: "auth",
+    404: "not_found",
+    405: "invalid_request",
+    408: "timeout",
+    409: "server",
+    413: "invalid_request",
+    407: "auth",
+    422: "invalid_request",
+    424: "server",
+    425: "server",
+    429: "rate_limit",
+    529: "overloaded",
+}
+# the first kind whose words stand in the error's codes or its message, in lower case
+WORDS = {
+    "context_length": "context_length|maximum context length|context window|context size|context limit"
+    "|prompt (is )?too long|input (is )?too long|too many tokens|max_new_tokens|input tokens exceeded"
+    "|token count .*exceeds|exceeds the maximum number of tokens|exceed.* (context|input token)",
+    "not_found": "model_not_found|deploymentnotfound|not_found_error|resourcenotfound"
+    "|model identifier is invalid",
+    "auth": "invalid_api_key|authentication_error|permission_error|permission_denied|unauthenticated"
+    "|api_key_invalid|api key (not valid|expired)|accessdenied|unrecognizedclient|expiredtoken"
+    "|(invalid|incomplete)signature|missingauthentication",
+    "rate_limit": "insufficient_quota|rate_limit|ratelimitreached|too ?many ?requests|quota_?exceeded"
+    "|throttling|resource_exhausted|billing_error",
+    "timeout": "timeout_error|deadline_exceeded|modeltimeout",
+    "overloaded": r"overloaded|service_?unavailable|modelnotready|\bunavailable$",
+    "server": "server_error|internal_?(server)?error|api_error|model(stream)?error",
+}
+CODES = ("code", "type", "status", "status_code", "error_type", "__type")
+# where the words of an error stand, also of a piece of a stream that is an error itself
+MESSAGES = ("message", "Message", "detail", "msg", "error_message", "errors")
+
+
+def refused(
+    status: int, headers: Headers, message: str, kind: str | None = None, document: Any = None
+) -> Fault:
+    """The fault of an HTTP status that is no success, 0 where an answer that began well tells of it.
+
+    kind: where the vendor's words say more than the status. document: the whole error, which may tell how long to wait.
+    """
+    if 300 <= status < 400:
+        where = headers.get("location", "nowhere")[:200]
+        why = f"HTTP {status}: a redirect to {where}, not followed (the key stays here); set the base address"
+        return Fault("bad_response", why, status=status, retryable=False)
+    unknown = "server" if status >= 500 or not status else "invalid_request"
+    kind = kind or STATUSES.get(status) or unknown
+    fields: dict[str, Any] = {"status": status} if status else {}
+    fields["retryable"] = kind in RETRYABLE
+    if (advice := headers.get("x-should-retry", "").lower()) in ("true", "false"):
+        fields["retryable"] = advice == "true"
+    seconds = retry_after(headers)
+    if seconds is None and fields["retryable"]:
+        seconds = wait(headers, message, document)
+    if seconds is not None:
+        fields["retry_after"] = seconds
+    return Fault(kind, message or f"HTTP {status}", **fields)
+
+
+def failed(error: Any, status: int | None = None, headers: Headers | None = None) -> Fault:
+    """The fault of an error object or string; its HTTP status is the one it came with, else the one it names."""
+    error = error if isinstance(error, dict) else {"message": str(error)}
+    message = cause(error)
+    codes = [str(error.get(name) or "") for name in CODES]
+    told = (int(code) for code in codes if code.isdecimal() and len(code) == 3)
+    number = status or next(told, 0)
+    details = records.dumps(error["details"]) if error.get("details") else ""
+    text = " ".join([message, details, *codes]).lower().strip()
+    kind = next((kind for kind, words in WORDS.items() if re.search(words, text)), None)
+    if kind == "context_length" and (number == 429 or re.search(WORDS["rate_limit"], text)):
+        kind = "rate_limit"  # so many tokens a minute
+    if number in (401, 403) and kind != "context_length" or number == 413 and kind == "rate_limit":
+        kind = None  # the status says it better
+    elif kind is None and status is None and number in (0, 400):
+        # in a stream: the request was accepted
+        refusing = re.search("invalid_(request|argument)|validation", text)
+        kind = "invalid_request" if refusing else "server"
+    fault = refused(number, headers or {}, message, kind, error)
+    if number == 402 or re.search("insufficient_quota|billing_error", text):
+        # money, which waiting does not bring
+        fault.kind, fault.fields["retryable"] = "rate_limit", False
+    return fault
+
+
+def explain(status: int, headers: Headers, body: bytes) -> Fault:
+    """The fault of a refused request, by its body: an object, a list of one, or plain text."""
+    try:
+        document = records.foreign(body)
+    except ValueError:
+        document = None
+    if isinstance(document, list) and document:
+        document = document[0]
+    if 300 <= status < 400 or not isinstance(document, dict):
+        told = f"HTTP {status}: {excerpt(body)}" if body.strip() else ""
+        return refused(status, headers, told)
+    return failed(error_of(document) or document, status, headers)
+
+
+def error_of(document: Record) -> Any:
+    """The error that a document holds, or that a piece of a stream is; None where there is none."""
+    if document.get("error"):
+        return document["error"]
+    return document if any(document.get(name) for name in MESSAGES) else None
+
+
+def cause(error: Any) -> str:
+    """The most specific words that an error has: those of the vendor behind it, and what it could not read."""
+    if not isinstance(error, dict):
+        return error if isinstance(error, str) else records.dumps(error)
+    if not any(error.values()):
+        return ""
+    words = next((error[name] for name in (*MESSAGES, "error") if error.get(name)), None)
+    if words is None:
+        words = next((error[name] for name in ("type", "__type") if error.get(name)), error)
+    text = words if isinstance(words, str) else ""
+    if not text:
+        text = records.dumps(words) if words is error else cause(words)
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if isinstance(raw, str) and raw.strip():  # OpenRouter: the answer of the vendor behind it
+        try:
+            raw = records.foreign(raw)
+        except ValueError:
+            pass
+    if raw:
+        text = f"{text}: {cause(raw.get('error') or raw) if isinstance(raw, dict) else cause(raw)}"
+    if isinstance(written := error.get("failed_generation"), str) and written:  # Groq
+        text = f"{text} (the model wrote {written[:300]!r})"
+    return text
+
+
+# How long to wait.
+
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+PIECE = r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
+PIECES = re.compile(PIECE, re.IGNORECASE)
+GOING = re.compile(rf"(?:\b(?:again|retry|wait)\b\D{{0,40}}?)((?:{PIECE}\s*)+)", re.IGNORECASE)
+FIELDS = {  # of an error, and the unit of their numbers
+    "retry_after": 1.0,
+    "retryafter": 1.0,
+    "retry_after_seconds": 1.0,
+    "retry_after_ms": 0.001,
+    "retry_delay": 1.0,
+    "retrydelay": 1.0,
+    "estimated_time": 1.0,
+}
+
+
+def wait(headers: Headers, message: str = "", document: Any = None) -> float | None:
+    """Seconds to wait by the error's fields or words, or by the limits' reset headers; None where none says."""
+    seconds = next((found for found in _told(document) if found), None)
+    if seconds is None and (again := GOING.search(message)):
+        seconds = moment(again[1])
+    return resets(headers) if seconds is None else seconds
+
+
+def retry_after(headers: Headers) -> float | None:
+    """Seconds to wait, by `retry-after-ms`, else `retry-after` (seconds or a date); None where neither makes sense."""
+    for name, unit in (
+        ("retry-after-ms", 0.001),
+        ("x-ms-retry-after-ms", 0.001),
+        ("retry-after", 1.0),
+    ):
+        if seconds := moment(headers.get(name, ""), unit):
+            return seconds
+    return None
+
+
+def resets(headers: Headers) -> float | None:
+    """Seconds until the limits that are used up are reset; where none says what remains, until the first of all."""
+    used_up, every = [], []
+    for name, value in headers.items():
+        if re.search("rate-?limit.*reset", name) and (seconds := moment(value)):
+            every.append(seconds)
+            if headers.get(name.replace("reset", "remaining"), "").strip() in ("0", "0.0"):
+                used_up.append(seconds)
+    return max(used_up) if used_up else min(every, default=None)
+
+
+def moment(text: str, unit: float = 1.0) -> float | None:
+    """Seconds from now, out of a number, a moment of the epoch (in seconds or ms), `6m0s`, or a date; None for less
+    than none and for nonsense."""
+    text = text.strip()
+    if re.fullmatch(r"\d{1,16}(\.\d+)?", text):
+        seconds = float(text) * unit
+        if seconds > 1e9:
+            seconds = seconds / (1000 if seconds > 1e11 else 1) - time.time()
+    elif pieces := PIECES.findall(text):
+        if PIECES.sub("", text).strip():
+            return None
+        seconds = sum(float(number) * _unit(name.lower()) for number, name in pieces)
+    else:
+        seconds = _date(text)
+    return round(seconds, 3) if seconds > 0 else None
+
+
+def _unit(name: str) -> float:
+    return UNITS["ms" if name == "ms" or name.startswith("mil") else name[0]]
+
+
+def _date(text: str) -> float:
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            date = read(text)
+        except (ValueError, TypeError, OverflowError):
+            continue
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
+    return 0.0
+
+
+def _told(value: Any, depth: int = 6) -> Iterator[float | None]:
+    """What the fields of an error say of the wait, wherever they stand in it; it may hold a vendor's headers."""
+    if isinstance(value, dict):
+        headers = {str(name).lower(): str(inner) for name, inner in value.items()}
+        yield retry_after(headers) or resets(headers)
+        for name, inner in value.items():
+            unit = FIELDS.get(str(name).lower())
+            if unit and isinstance(inner, dict):
+                inner = inner.get("seconds")
+            if unit:
+                yield moment(str(inner), unit)
+    inner_values = value.values() if isinstance(value, dict) else value
+    if depth and isinstance(value, (dict, list)):
+        for inner in inner_values:
+            yield from _told(inner, depth - 1)
