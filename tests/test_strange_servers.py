@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import struct
 import time
 import zlib
@@ -17,15 +16,14 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.net import client
-from agentlib.provider import answer, exchange, refusal
+from agentlib.provider import exchange, refusal
 from agentlib.provider.eventstream import Frame
-from agentlib.provider.openai import chat, completion, embeddings, responses
-from agentlib.provider.openai.vendor import Vendor
+from agentlib.provider.openai import completion, embeddings, responses
 from agentlib.provider.sse import Event
 from raw_server import STREAM, ask, http, serving
 from raw_server import completion as completed
 from raw_server import event as chunk
-from vendors import HI, checked, provider
+from vendors import provider
 
 Record = dict[str, Any]
 TEXT = completed("well").encode()
@@ -408,111 +406,3 @@ def test_embeddings_are_read_in_each_form(body: Any) -> None:
 
 def test_one_vector_alone_is_read() -> None:
     assert embeddings.read({"texts": ["a"]}, {"embedding": VECTORS[0]})["vectors"] == VECTORS[:1]
-
-
-# What goes out.
-
-CALL = {"id": "functions.look:0|x" + "y" * 60, "name": "look", "arguments": {"q": 1}}
-TURNS = [
-    HI,
-    {"role": "assistant", "content": "", "tool_calls": [CALL, {**CALL, "id": "q"}]},
-    {"role": "tool", "tool_call_id": CALL["id"], "name": "look", "content": "one"},
-    {"role": "tool", "tool_call_id": "q", "name": "look", "content": "two"},
-]
-
-
-def test_ids_of_calls_have_the_form_that_each_vendor_takes(modules: dict[str, ModuleType]) -> None:
-    forms = {"mistral": r"[a-zA-Z0-9]{9}", "openai": r".{1,40}"}
-    request = checked("m", *TURNS)
-    for name, form in forms.items():
-        vendor = Vendor(name, "https://x", "X", ("K",), call_ids=form)
-        turns = chat.body(vendor, request)["messages"]
-        asked = [call["id"] for call in turns[1]["tool_calls"]]
-        assert asked == [turn["tool_call_id"] for turn in turns[2:]]
-        assert all(re.fullmatch(form, id) for id in asked) and asked[0] != asked[1]
-    items = responses.body(vendor, request)["input"]
-    asked = [item["call_id"] for item in items if "call_id" in item]
-    assert asked[:2] == asked[2:] and max(map(len, asked)) <= 64
-    body = modules["anthropic"].body_of(request)["messages"]
-    asked = [block["id"] for block in body[1]["content"]]
-    assert asked == [block["tool_use_id"] for block in body[2]["content"]]
-    assert all(re.fullmatch("[a-zA-Z0-9_-]+", id) for id in asked)
-    body = modules["bedrock"].body_of({**request, "model": "claude"})["messages"]
-    asked = [block["toolUse"]["toolUseId"] for block in body[1]["content"]]
-    assert asked == [block["toolResult"]["toolUseId"] for block in body[2]["content"]]
-    assert all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", id) for id in asked)
-
-
-def test_an_id_of_the_vendors_own_form_stays() -> None:
-    assert answer.call_id("abcDEF123", "[a-zA-Z0-9]{9}") == "abcDEF123"
-    assert answer.call_id(None, ".+") == answer.call_id(None, ".+")
-
-
-@pytest.mark.parametrize("model", ["us.anthropic.claude-sonnet-4-6", "claude-sonnet-4-6"])
-def test_a_last_turn_of_claudes_does_not_end_with_white_space(
-    modules: dict[str, ModuleType], model: str
-) -> None:
-    turns = [HI, {"role": "assistant", "content": "The answer is \n"}]
-    for name in ("anthropic", "bedrock"):
-        body = modules[name].body_of(checked(model, *turns))
-        assert body["messages"][-1]["content"][-1]["text"] == "The answer is"
-        body = modules[name].body_of(checked(model, *turns, HI))
-        assert body["messages"][1]["content"][-1]["text"] == "The answer is \n"
-
-
-def test_empty_texts_are_left_out_for_every_vendor(modules: dict[str, ModuleType]) -> None:
-    parts = [{"type": "text", "text": ""}, {"type": "text", "text": "hi"}]
-    request = checked("claude", {"role": "user", "content": parts})
-    vendor = Vendor("v", "https://x", "X", ("K",))
-    assert len(chat.body(vendor, request)["messages"][0]["content"]) == 1
-    assert len(responses.body(vendor, request)["input"][0]["content"]) == 1
-    assert len(modules["anthropic"].body_of(request)["messages"][0]["content"]) == 1
-    assert len(modules["bedrock"].body_of(request)["messages"][0]["content"]) == 1
-    assert len(modules["gemini"].body_of(request)["contents"][0]["parts"]) == 1
-
-
-@pytest.mark.parametrize("schema", [{"type": "object"}, {"properties": {}}, {"type": None}, None])
-def test_the_schema_of_a_tool_has_type_and_properties_for_every_vendor(
-    modules: dict[str, ModuleType], schema: Any
-) -> None:
-    request = checked("m", tools=[{"name": "look", "input_schema": schema}])
-    vendor, want = Vendor("v", "https://x", "X", ("K",)), {"type": "object", "properties": {}}
-    assert chat.body(vendor, request)["tools"][0]["function"]["parameters"] == want
-    assert responses.body(vendor, request)["tools"][0]["parameters"] == want
-    assert modules["anthropic"].body_of(request)["tools"][0]["input_schema"] == want
-    specs = modules["bedrock"].body_of(request)["toolConfig"]["tools"]
-    assert specs[0]["toolSpec"]["inputSchema"]["json"] == want
-    assert modules["ollama"].body_of(request)["tools"][0]["function"]["parameters"] == want
-
-
-HEIC = b64encode(b"\0\0\0\x18ftypheic\0\0\0\0").decode()
-
-
-@pytest.mark.parametrize("name", ["anthropic", "bedrock"])
-def test_a_picture_of_a_kind_that_a_vendor_does_not_take_is_refused_by_name(
-    modules: dict[str, ModuleType], name: str
-) -> None:
-    part = {"type": "image", "media_type": "image/jpeg", "data": HEIC}
-    with pytest.raises(Fault, match="image/heic"):
-        modules[name].body_of(checked("claude", {"role": "user", "content": [part]}))
-
-
-# Lists of models.
-
-
-@pytest.mark.parametrize("name", ["anthropic", "gemini"])
-def test_a_list_of_models_whose_pages_never_end_ends(
-    modules: dict[str, ModuleType], name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pages = iter(range(10**6))
-
-    def fetch(*_: Any) -> Record:
-        number = next(pages)
-        model = {"id": f"m{number}", "name": f"m{number}"}
-        rows = [{**model, "supportedGenerationMethods": ["generateContent"]}, "odd"]
-        more = {"has_more": True, "last_id": number, "nextPageToken": str(number)}
-        return {"data": rows, "models": rows, **more}
-
-    monkeypatch.setattr(answer, "fetch", fetch)
-    monkeypatch.setattr(modules[name], "place", lambda: ("http://x", {}))
-    assert len(list(modules[name].models())) == answer.PAGES

@@ -13,7 +13,6 @@ Answer = dict[str, Any]
 Prepare = Callable[[Record], http_call.Call]
 Parse = Callable[[Record, Record], Answer]
 Stream = Callable[[Record, Iterator[Any]], Generator[Record, None, Answer]]
-Explain = Callable[[int, http_call.Headers, bytes], Fault]
 Embedding = tuple[Prepare, Parse]  # embed, vectors
 
 PAGES = 100  # of a list of models; a server may say for ever that there is more
@@ -29,7 +28,7 @@ def key(*variables: str) -> str:
     raise Fault("auth", f"no key: set {' or '.join(variables)}")
 
 
-def fetch(url: str, headers: dict[str, str], explain: Explain) -> Record:
+def fetch(url: str, headers: dict[str, str], explain: http_call.Explain) -> Record:
     """The JSON object that a GET gives, for lists of models."""
     from agentlib.provider.http import Connection, Reply, Watch
 
@@ -45,7 +44,7 @@ def fetch(url: str, headers: dict[str, str], explain: Explain) -> Record:
 def listed(
     url: str,
     headers: dict[str, str],
-    explain: Explain,
+    explain: http_call.Explain,
     rows: str,
     following: Callable[[Record], str],
 ) -> Iterator[Record]:

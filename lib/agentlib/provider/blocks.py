@@ -95,8 +95,10 @@ def arguments(call: Record) -> Record:
 
 def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
     """(the texts of the system messages, the other messages), for vendors that take the system text apart."""
-    said = [part for message in messages if message["role"] == "system" for part in parts(message)]
-    system = [part_text(part, "a system message") for part in said]
+    system_parts = [
+        part for message in messages if message["role"] == "system" for part in parts(message)
+    ]
+    system = [part_text(part, "a system message") for part in system_parts]
     others = [message for message in messages if message["role"] != "system"]
     return [text for text in system if text.strip()], others
 

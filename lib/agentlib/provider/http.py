@@ -13,14 +13,13 @@ import time
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.net.bounds import NEVER, Bounds
-from agentlib.provider.http_call import Call, excerpt
+from agentlib.provider.http_call import Call, Explain, excerpt
 from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 if TYPE_CHECKING:
     import httpx
 
     from agentlib.net.client import Client
-    from agentlib.provider.answer import Explain
 
 BODY_CAP = 64 * 1024 * 1024  # bytes of one whole answer, unpacked
 ERROR_CAP = 64 * 1024  # bytes of an error's body that are read

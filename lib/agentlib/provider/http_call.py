@@ -9,6 +9,7 @@ from agentlib.faults import Fault
 from agentlib.types import Any, Callable, Iterable, Iterator, Mapping
 
 Headers = Mapping[str, str]
+Explain = Callable[[int, Headers, bytes], Fault]  # of status, headers and body of a refusal
 
 EXCERPT = 300  # characters of a foreign body in a message
 

@@ -82,8 +82,8 @@ def failed(error: Any, status: int | None = None, headers: Headers | None = None
     error = error if isinstance(error, dict) else {"message": str(error)}
     message = cause(error)
     codes = [str(error.get(name) or "") for name in CODES]
-    told = (int(code) for code in codes if code.isdecimal() and len(code) == 3)
-    number = status or next(told, 0)
+    numbers = (int(code) for code in codes if code.isdecimal() and len(code) == 3)
+    number = status or next(numbers, 0)
     details = records.dumps(error["details"]) if error.get("details") else ""
     text = " ".join([message, details, *codes]).lower().strip()
     kind = next((kind for kind, words in WORDS.items() if re.search(words, text)), None)
@@ -111,8 +111,8 @@ def explain(status: int, headers: Headers, body: bytes) -> Fault:
     if isinstance(document, list) and document:
         document = document[0]
     if 300 <= status < 400 or not isinstance(document, dict):
-        told = f"HTTP {status}: {excerpt(body)}" if body.strip() else ""
-        return refused(status, headers, told)
+        why = f"HTTP {status}: {excerpt(body)}" if body.strip() else ""
+        return refused(status, headers, why)
     return failed(error_of(document) or document, status, headers)
 
 
@@ -168,7 +168,7 @@ FIELDS = {  # of an error, and the unit of their numbers
 
 def wait(headers: Headers, message: str = "", document: Any = None) -> float | None:
     """Seconds to wait by the error's fields or words, or by the limits' reset headers; None where none says."""
-    seconds = next((found for found in _told(document) if found), None)
+    seconds = next((found for found in _advice(document) if found), None)
     if seconds is None and (again := GOING.search(message)):
         seconds = moment(again[1])
     return resets(headers) if seconds is None else seconds
@@ -231,7 +231,7 @@ def _date(text: str) -> float:
     return 0.0
 
 
-def _told(value: Any, depth: int = 6) -> Iterator[float | None]:
+def _advice(value: Any, depth: int = 6) -> Iterator[float | None]:
     """What the fields of an error say of the wait, wherever they stand in it; it may hold a vendor's headers."""
     if isinstance(value, dict):
         headers = {str(name).lower(): str(inner) for name, inner in value.items()}
@@ -245,4 +245,4 @@ def _told(value: Any, depth: int = 6) -> Iterator[float | None]:
     inner_values = value.values() if isinstance(value, dict) else value
     if depth and isinstance(value, (dict, list)):
         for inner in inner_values:
-            yield from _told(inner, depth - 1)
+            yield from _advice(inner, depth - 1)

@@ -25,8 +25,8 @@ from __future__ import annotations
 
 from agentlib import cli, private, records
 from agentlib.faults import Fault
-from agentlib.provider import refusal
-from agentlib.provider.answer import Embedding, Explain, Parse, Prepare, Stream
+from agentlib.provider import http_call, refusal
+from agentlib.provider.answer import Embedding, Parse, Prepare, Stream
 from agentlib.types import Callable, Iterable, NoReturn, Record
 
 
@@ -37,7 +37,7 @@ def serve(
     prepare: Prepare,
     parse: Parse,
     stream: Stream,
-    explain: Explain = refusal.explain,
+    explain: http_call.Explain = refusal.explain,
     models: Callable[[], Iterable[Record]] | None = None,
     embedding: Embedding | None = None,
 ) -> NoReturn:

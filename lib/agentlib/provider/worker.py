@@ -22,7 +22,7 @@ from agentlib.provider.http import Connection, Reply, Watch, seconds
 from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
 
 if TYPE_CHECKING:
-    from agentlib.provider.answer import Answer, Embedding, Explain, Parse, Prepare, Stream
+    from agentlib.provider.answer import Answer, Embedding, Parse, Prepare, Stream
 
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
@@ -43,7 +43,7 @@ class Service:
         prepare: Prepare,
         parse: Parse,
         stream: Stream,
-        explain: Explain,
+        explain: http_call.Explain,
         embedding: Embedding | None = None,
     ) -> None:
         self.schema, self.name, self.embedding = schema, schema["name"], embedding

@@ -88,9 +88,9 @@ class Gathered:
                 self._join({"type": "text", "text": content})
             self.text.write(content)
             yield {"text": content}
-        if said := message.get("refusal"):
-            self.refusal.write(said)
-            yield {"text": said}
+        if refused := message.get("refusal"):
+            self.refusal.write(refused)
+            yield {"text": refused}
         self.images += message.get("images") or ()
         fragments = message.get("tool_calls") or ()
         if not fragments and message.get("function_call"):  # as before 2023-11

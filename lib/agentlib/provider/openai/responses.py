@@ -163,7 +163,7 @@ def parse(name: str, document: Record) -> Record:
     output = document.get("output")
     if not isinstance(output, list):
         raise Fault("bad_response", f"the answer has no output: {str(document)[:200]!r}")
-    said = [
+    texts = [
         part
         for item in output
         if item.get("type") == "message"
@@ -181,13 +181,13 @@ def parse(name: str, document: Record) -> Record:
         elif kind == "image_generation_call" and item.get("result"):
             media = f"image/{item.get('output_format') or 'png'}"
             pictures.append(provider_answer.image(media, item["result"]))
-    refused = "".join(part.get("refusal") or "" for part in said)
-    text = "".join(part.get("text") or "" for part in said) or refused
+    refused = "".join(part.get("refusal") or "" for part in texts)
+    text = "".join(part.get("text") or "" for part in texts) or refused
     thinking = "\n\n".join(filter(None, thoughts))
     message = provider_answer.message(text, calls, thinking, _kept(output), name)
     if pictures:
         message["content"] = [*requests.parts(message), *pictures]
-    logprobs = [part["logprobs"] for part in said if part.get("logprobs")]
+    logprobs = [part["logprobs"] for part in texts if part.get("logprobs")]
     return {
         "message": message,
         "stop_reason": _stop(document, calls, refused),
