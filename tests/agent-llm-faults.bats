@@ -380,3 +380,12 @@ print(os.waitstatus_to_exitcode(status), used.ru_maxrss // 1024)' "$@"
         has "$stderr" "agent-llm: AGENT_BUDGET: ledger: not a ledger: "
     done
 }
+
+@test "an error of the model names its provider and the tries, in agent-react as in agent-llm" {
+    failing '"kind":"server"'
+    run -111 --separate-stderr agent-llm --provider failing --retries 1 hi </dev/null
+    # shellcheck disable=SC2154  # run sets it
+    equal "agent-llm: failing: no (after 2 tries)" "$stderr"
+    run -111 --separate-stderr agent-react --provider failing --retry 1 hi </dev/null
+    equal "agent-react: failing: no (after 2 tries)" "$stderr"
+}

@@ -127,3 +127,105 @@ def test_a_list_of_models_whose_pages_never_end_ends(
     monkeypatch.setattr(answer, "fetch", fetch)
     monkeypatch.setattr(modules[name], "place", lambda: ("http://x", {}))
     assert len(list(modules[name].models())) == answer.PAGES
+
+
+HOST = "https://res.openai.azure.com"
+V1 = HOST + "/openai/v1/chat/completions"
+FOUNDRY = "https://res.services.ai.azure.com"
+DATED = "/chat/completions?api-version=2024-10-21"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "model", "url", "sent"),
+    [
+        (HOST, "m", V1, "m"),
+        (HOST + "/", "m", V1, "m"),
+        (HOST + "/openai", "m", V1, "m"),
+        (HOST + "/openai/v1", "m", V1, "m"),
+        (HOST + "/openai/v1/", "m", V1, "m"),
+        (V1, "m", V1, "m"),
+        (V1 + "/?api-version=preview", "m", V1, "m"),
+        (HOST + "?api-version=2024-10-21", "m", f"{HOST}/openai/deployments/m{DATED}", "m"),
+        (
+            f"{HOST}/openai/deployments/my-gpt{DATED}",
+            "",
+            f"{HOST}/openai/deployments/my-gpt{DATED}",
+            "my-gpt",
+        ),
+        (
+            f"{HOST}/openai/deployments/my-gpt{DATED}",
+            "m",
+            f"{HOST}/openai/deployments/m{DATED}",
+            "m",
+        ),
+        (f"{HOST}/openai/deployments/my%20gpt", "", V1, "my gpt"),
+        (f"{HOST}/openai/deployments/my-gpt/", "", V1, "my-gpt"),
+        (
+            f"{FOUNDRY}/models",
+            "m",
+            f"{FOUNDRY}/models/chat/completions?api-version=2024-05-01-preview",
+            "m",
+        ),
+        (
+            f"{FOUNDRY}/models/chat/completions?api-version=2025-01-01",
+            "m",
+            f"{FOUNDRY}/models/chat/completions?api-version=2025-01-01",
+            "m",
+        ),
+        (f"{FOUNDRY}/api/projects/p", "m", f"{FOUNDRY}/openai/v1/chat/completions", "m"),
+        (
+            f"{FOUNDRY}/api/projects/p/openai/v1",
+            "m",
+            f"{FOUNDRY}/api/projects/p/openai/v1/chat/completions",
+            "m",
+        ),
+        (
+            "http://127.0.0.1:80/gateway/",
+            "m",
+            "http://127.0.0.1:80/gateway/openai/v1/chat/completions",
+            "m",
+        ),
+    ],
+)
+def test_azures_endpoint_may_be_pasted_as_the_portal_has_it(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, model: str, url: str, sent: str
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", endpoint)
+    monkeypatch.delenv("OPENAI_API_VERSION", raising=False)
+    azure = provider("azure")
+    request = azure.VENDOR.fitted(checked(model or azure.SCHEMA["default_model"]))
+    assert (request["model"], azure.url("chat/completions", request["model"])) == (sent, url)
+
+
+def test_azures_endpoint_of_responses_is_called_by_responses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    endpoint = HOST + "/openai/responses?api-version=2025-04-01-preview"
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", endpoint)
+    azure = provider("azure")
+    assert azure.VENDOR.fitted(checked("m"))["api"] == "responses"
+    assert azure.url("responses", "m") == endpoint
+
+
+@pytest.mark.parametrize(
+    "page", ["https://ai.azure.com/resource/x?tid=1", "https://portal.azure.com/#home"]
+)
+def test_a_page_of_azures_portal_is_no_endpoint(monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", page)
+    with pytest.raises(Fault, match="a page of the portal"):
+        provider("azure").VENDOR.address()
+
+
+@pytest.mark.parametrize(
+    ("deployment", "field"),
+    [
+        ("gpt-4o", "max_tokens"),
+        ("prod-chat", "max_completion_tokens"),
+        ("gpt-5-mini", "max_completion_tokens"),
+    ],
+)
+def test_a_deployment_of_any_name_gets_the_field_that_its_limit_has(
+    monkeypatch: pytest.MonkeyPatch, deployment: str, field: str
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", HOST)
+    assert provider("azure").VENDOR.limit_of(deployment) == field

@@ -18,7 +18,11 @@ def providers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Providers:
     """Three: `plain` and `other` with a key, `slash` whose models have slashes."""
     folder = tmp_path / "providers"
     folder.mkdir()
-    for name, models in (("other", ["o1"]), ("plain", ["p1"]), ("slash", ["x/s1", "plain/s2"])):
+    for name, models in (
+        ("other", ["o1"]),
+        ("plain", ["p1"]),
+        ("slash", ["x/s1", "plain/s2", "slash/auto"]),
+    ):
         schema = (
             f'{{"name":"{name}","description":"d","kind":"provider","models":{str(models).replace(chr(39), chr(34))},'
             f'"default_model":"{models[0]}","env":[{{"name":"{name.upper()}_KEY","key":true}}]}}'
@@ -50,6 +54,12 @@ def chosen(providers: Providers, *wishes: Wish) -> tuple[str, str | None]:
         ([Wish(None, "plain/s2"), Wish("slash", None)], ("slash", "plain/s2")),
         ([Wish(None, "other/m"), Wish("slash", None)], ("slash", "other/m")),
         ([Wish(None, "slash/x/s1")], ("slash", "x/s1")),
+        ([Wish(None, "slash/auto")], ("slash", "slash/auto")),
+        ([Wish("slash", "slash/auto", firm=True)], ("slash", "slash/auto")),
+        ([Wish("slash", "slash/x/s1", firm=True)], ("slash", "x/s1")),
+        ([Wish("plain", "hf.co/org/m:Q4", firm=True)], ("plain", "hf.co/org/m:Q4")),
+        ([Wish(None, "plain/hf.co/org/m:Q4")], ("plain", "hf.co/org/m:Q4")),
+        ([Wish(None, "plain//models/m.gguf")], ("plain", "/models/m.gguf")),
         ([Wish("plain", None, firm=True), Wish("other", "of-other")], ("plain", "p1")),
         ([Wish("plain", None, firm=True), Wish(None, "of-nobody")], ("plain", "of-nobody")),
     ],
@@ -69,6 +79,24 @@ def test_the_first_key_chooses_unless_a_provider_lists_the_model(
     assert chosen(providers) == ("other", "o1")
     assert chosen(providers, Wish(None, "p1")) == ("plain", "p1")
     assert chosen(providers, Wish(None, "unknown")) == ("other", "unknown")
+
+
+def test_a_name_with_a_slash_goes_to_the_provider_that_lists_it_where_the_prefix_has_no_key(
+    providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chosen(providers, Wish(None, "plain/s2")) == ("plain", "s2")
+    monkeypatch.setenv("SLASH_KEY", "k")
+    assert chosen(providers, Wish(None, "plain/s2")) == ("slash", "plain/s2")
+    monkeypatch.setenv("PLAIN_KEY", "k")
+    assert chosen(providers, Wish(None, "plain/s2")) == ("plain", "s2")
+
+
+def test_the_vendors_own_variable_names_its_model(
+    providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAIN_MODEL", "p9")
+    assert chosen(providers, Wish("plain", None)) == ("plain", "p9")
+    assert chosen(providers, Wish("plain", "p1")) == ("plain", "p1")
 
 
 def test_nobody_to_ask_names_the_keys(

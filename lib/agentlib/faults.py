@@ -49,6 +49,16 @@ class Fault(Exception):
         return {**head, "kind": self.kind, "message": self.message, **self.fields}
 
 
+def in_words(error: dict[str, Any]) -> str:
+    """An `error` record in one line for a person: who failed, why, and after how many tries."""
+    message = str(error.get("message") or error.get("kind"))
+    provider = str(error.get("provider") or "")
+    if provider and not message.startswith(f"{provider}:"):
+        message = f"{provider}: {message}"
+    tries = len(error.get("attempts") or ())
+    return f"{message} (after {tries} tries)" if tries > 1 else message
+
+
 class Interrupted(BaseException):
     """A signal asked the program to end. BaseException: no `except Exception` may swallow it."""
 

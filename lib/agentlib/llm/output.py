@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentlib import records, stderr
-from agentlib.faults import KINDS, Fault
+from agentlib.faults import KINDS, Fault, in_words
 from agentlib.llm import keys
 from agentlib.messages import transcript
 from agentlib.types import TYPE_CHECKING, Record
@@ -123,7 +123,7 @@ class Text(Whole):
     def status(self) -> int:
         """Says on standard error what keeps the text from being a whole answer."""
         if self.record["type"] == "error":
-            raise Fault(str(self.record.get("kind")), error_text(self.record))
+            raise Fault(str(self.record.get("kind")), in_words(self.record))
         if calls := transcript.calls(self.record["message"]):
             names = ", ".join(str(call.get("name")) for call in calls)
             stderr.warn(
@@ -148,18 +148,8 @@ class Text(Whole):
 def is_empty(record: Record) -> bool:
     """Whether a `response` holds nothing: no text, no call, no picture."""
     message = record.get("message")
-    return (
-        isinstance(message, dict) and not message.get("content") and not message.get("tool_calls")
-    )
-
-
-def error_text(error: Record) -> str:
-    """An `error` record in one line for a person."""
-    message = str(error.get("message") or error.get("kind"))
-    provider = str(error.get("provider") or "")
-    more = len(error.get("attempts") or ()) - 1
-    return (
-        (f"{provider}: " if provider and not message.startswith(f"{provider}:") else "")
-        + message
-        + (f" (after {more + 1} tries)" if more > 0 else "")
-    )
+    if not isinstance(message, dict) or message.get("tool_calls"):
+        return False
+    content = message.get("content") or ""
+    pictures = isinstance(content, list) and any(part.get("type") == "image" for part in content)
+    return not pictures and not transcript.text(message)

@@ -106,19 +106,27 @@ def target(providers: Providers, wishes: list[Wish]) -> Target:
 
 
 def own_name(provider: Provider, model: str | None) -> str | None:
-    """The model's name as the vendor knows it: without the provider's name before it."""
+    """The model's name as the vendor knows it: without the provider's name before it, unless that is part of it."""
     if model and model not in provider.models:
         model = model.removeprefix(f"{provider.name}/")
-    default = provider.schema.get("default_model")
+    default = os.environ.get(f"{provider.name.upper()}_MODEL") or provider.schema.get(
+        "default_model"
+    )
     return model or (default if isinstance(default, str) else None)
 
 
 def _by_prefix(providers: Providers, wish: Wish | None) -> Target | None:
-    """The target of `provider/model`, where there is such a provider."""
+    """The target of `provider/model`, where there is such a provider; one without its key gives way to one that has
+    its key and lists a model of that whole name."""
     prefix, slash, model = (wish.model or "").partition("/") if wish else ("", "", "")
-    if slash and model and providers.named(prefix):
-        return Target(providers.get(prefix), model)
-    return None
+    if not wish or not slash or not model or not providers.named(prefix):
+        return None
+    provider = providers.get(prefix)
+    if not providers.ready(provider):
+        every = [other for other, _ in _usable(providers, list(providers.all().values()))]
+        if any(wish.model in other.models for other in every):
+            return None
+    return Target(provider, own_name(provider, wish.model))
 
 
 def _first(providers: Providers, wish: Wish | None) -> Target:

@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 
-from agentlib import cli, private, records, stderr
+from agentlib import cli, faults, private, records, stderr
 from agentlib.faults import KINDS, Fault, Interrupted
 from agentlib.invoke.runner import Runner
 from agentlib.invoke.toolset import Tools
@@ -169,7 +169,7 @@ class Session:
         if not error and not result.get("output") and not result.get("incomplete"):
             stderr.say(f"{options.name or stderr.program()}: the model's answer is empty")
         if error and error["kind"] != "interrupted" and not options.quiet:
-            stderr.say(f"{options.name or stderr.program()}: {error['message']}")
+            stderr.say(f"{options.name or stderr.program()}: {faults.in_words(error)}")
 
     def pass_on(self) -> None:
         """Print what is waiting to be passed on."""

@@ -19,7 +19,7 @@ def functions(
     url: of ("embeddings", model), where that is not simply below the vendor's address."""
 
     def embed(record: Record) -> http_call.Call:
-        model = record["model"]
+        model = vendor.fitted(record)["model"]
         where = url("embeddings", model) if url else f"{vendor.address()}/embeddings"
         body = {"model": model, "input": record["texts"]}
         body = requests.merged(body, record.get("options"))

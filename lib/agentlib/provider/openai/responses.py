@@ -53,6 +53,7 @@ def serve(
     model), the verb as in the vendor's paths: chat/completions, responses or embeddings."""
 
     def prepare(request: Record) -> http_call.Call:
+        request = vendor.fitted(request)
         headers = vendor.authorization()
         if not wanted(request, is_vendors()):
             return chat.call(vendor, request, url("chat/completions", request["model"]))
@@ -60,11 +61,11 @@ def serve(
         return http_call.Call(where, headers, body(vendor, request), frames or None)
 
     def read_document(request: Record, document: Record) -> Record:
-        read = parse if wanted(request, is_vendors()) else completion.parse
+        read = parse if wanted(vendor.fitted(request), is_vendors()) else completion.parse
         return read(vendor.name, document)
 
     def read_stream(request: Record, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
-        read = stream if wanted(request, is_vendors()) else completion.stream
+        read = stream if wanted(vendor.fitted(request), is_vendors()) else completion.stream
         return read(vendor.name, items)
 
     provider_serve.serve(

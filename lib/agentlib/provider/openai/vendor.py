@@ -46,6 +46,10 @@ class Vendor:
         """The field that bounds the answer of a model."""
         return self.limit if isinstance(self.limit, str) else self.limit(model)
 
+    def fitted(self, request: Record) -> Record:
+        """The request as the vendor's address wants it."""
+        return request
+
     def address(self) -> str:
         """The address in force, up to (without) /chat/completions."""
         base = http_call.base(os.environ.get(self.base_variable) or self.base, self.base_variable)
