@@ -1,27 +1,92 @@
-# shellcheck shell=bash disable=SC2154
-# agent.bash - what an agent in bash begins with: the suite on PATH; --help, --version, --agent-schema at once
+# shellcheck shell=bash disable=SC2034,SC2154
+# agent.bash - what an agent in bash begins with: the suite on PATH; --help, --version, --agent-schema; what was typed
 #
-# The agent sets `here` to its own path. Its line two is its name and purpose; its help is agent-react's with the rest of
-# that comment below it, or the comment alone, where it says `usage:`.
+# The agent sets `here` to its own path, and may set `task`: what is to be done where no request is typed, so that
+# standard input and files are its material. Its line two is its name and purpose, the rest of that comment stands below
+# its help. It gets:
+#   words     what was typed, for agent-react: `options`, -- and `request`
+#   take      `take --quiet -q`: whether such an option was typed; it is taken out of the words, its value is `taken`
+#   material  a stage that adds the files and folders that the operands name
+#   input     yes where standard input is read: - is an operand, or there is none; else it is left to others
+#   visible   `visible COMMAND...`: on a terminal, no control character of its output is obeyed
 PATH=${here%/*}:$PATH
+library=${here%/*}/../lib
+options_help=$(<"$library/agent.help") # written by tests/docs.py
 
-# visible COMMAND...: on a terminal, no control character of its output is obeyed
-visible() { python3 -IS "${here%/*}/../lib/agentlib/display.py" "$@"; }
+visible() { python3 -IS "$library/agentlib/display.py" "$@"; }
 
+# What `agent-react --name NAME --description PURPOSE OPTION` prints, without a Python that starts.
 about() {
-    local option=$1 name purpose comment='' line
+    local name purpose comment='' line version
     { read -r _; read -r _ name _ purpose; while IFS= read -r line && [[ $line == '#'* ]]; do line=${line#'#'}; comment+=${line# }$'\n'; done; } <"$here"
-    if [[ $option == -h || $option == --help ]] && [[ $comment == *usage:* ]]; then
-        printf '%s - %s\n%s' "$name" "$purpose" "$comment"
-        return
-    fi
-    agent-react --name "$name" --description "${purpose^}" "$option"
-    if [[ $option == -h || $option == --help ]]; then printf %s "$comment"; fi
+    case $1 in
+    --version)
+        while read -r line _ version; do [[ $line != __version__ ]] || echo "$name ${version//\"/}"; done <"$library/agentlib/__init__.py" ;;
+    --agent-schema)
+        printf '{"name":"%s","description":"%s","kind":"agent","invoke":"text","inputSchema":{"type":"object","properties":{"input":{"type":"string","description":"%s"}},"required":["input"]}}\n' \
+            "$name" "${purpose^}" "The request, with its material" ;;
+    *) line=${options_help//@name@/$name} && printf '%s\n%s' "${line//@purpose@/$purpose}" "$comment" ;;
+    esac
 }
 
-for option; do
-    case $option in
-    --) break ;;
-    --help | -h | --version | --agent-schema) about "$option"; exit ;;
-    esac
+# Whether a word stands for an option whose value is the next word.
+takes_value() { [[ $options_help =~ $'\n  '(-.( [A-Z]+)?, )?"$1"(, --[a-z-]+)?' '[A-Z\'{] ]]; }
+
+take() {
+    local others=() found=1 i word
+    for ((i = 0; i < ${#options[@]}; i++)); do
+        word=${options[i]} value=${word#*=}
+        if [[ $word != *=* ]] && takes_value "$word"; then value=${options[++i]-} word+=" "; fi
+        if [[ " $* " == *" ${word%%[= ]*} "* ]]; then
+            found=0 taken=$value
+        else
+            others+=("${word% }") && [[ $word != *' ' ]] || others+=("$value")
+        fi
+    done
+    options=("${others[@]}") words=("${others[@]}" -- "${request[@]}")
+    return $found
+}
+
+# The files that a request mentions: words that look like one, and are.
+mentioned() {
+    local found=() word
+    read -rd '' -a found <<<"${1:0:10000}" || true
+    for word in "${found[@]}"; do
+        word=${word#[\"\'(\`]} word=${word%%[]\"\')\`,;:!?]*} word=${word%.}
+        if [[ $word == @(*[./]*|[A-Z]*) && -f $word || $word == *?/* && -d $word ]]; then paths+=("$word"); fi
+    done
+}
+
+pass() { cat 2>/dev/null; } # without a word where nobody reads on
+
+material() {
+    local more=() path
+    ((${#paths[@]})) || { pass && return; }
+    for path in "${paths[@]}"; do [[ ! -d $path ]] || more=(--tree --quiet); done
+    agent-context --skip --max-tokens 6000 --max-file-tokens 6000 "${more[@]}" -- "${paths[@]}"
+}
+
+options=() operands=() request=() paths=() others=() value='' end='' input=''
+for word; do
+    if [[ -n $value ]]; then
+        options+=("$word") value=''
+    elif [[ -n $end || $word != -?* ]]; then
+        operands+=("$word")
+    else
+        case $word in
+        --) end=yes && continue ;;
+        --help | -h | --version | --agent-schema) about "$word" && exit ;;
+        esac
+        options+=("$word")
+        if takes_value "$word"; then value=yes; fi
+    fi
 done
+for word in "${operands[@]}"; do
+    [[ $word != - ]] || { input=yes && continue; }
+    request+=("$word")
+    if [[ -f $word || -d $word ]]; then paths+=("$word"); else others+=("$word") && mentioned "$word"; fi
+done
+if [[ -n ${task-} && -n ${paths-} && -z ${others-} ]]; then request=("${task%.}: ${paths[*]}"); fi
+words=("${options[@]}" -- "${request[@]}")
+if ((!${#operands[@]})); then input=yes; fi
+[[ -n $input ]] || exec </dev/null

@@ -32,10 +32,53 @@ def reply(body):
 }
 
 @test "text-processor takes the request as operands, the text from standard input" {
-    run --separate-stderr timeout 60 text-processor --json "uppercase: abc" <<<"some material"
+    run --separate-stderr timeout 60 text-processor --json - "uppercase: abc" <<<"some material"
     equal 0 "$status"
     equal ABC "$(jq -r .output <<<"$output" | head -n 1)"
     has "$(requests)" "some material"
+}
+
+@test "an agent with a request and without - leaves standard input to the loop that it is in" {
+    printf '%s\n' one two three >list
+    while read -r word; do timeout 60 text-processor "uppercase: $word"; done <list >out
+    equal $'ONE\nTWO\nTHREE' "$(cat out)"
+    mkfifo silent
+    exec 4<>silent # nothing ever comes, and it never ends
+    equal X "$(timeout 20 text-processor "uppercase: x" <&4)"
+    exec 4>&-
+}
+
+@test "files that the operands name are material, in sentences too; what holds secrets is not" {
+    model seen
+    mkdir "a folder" src
+    echo 'the long text' >"a folder/my notes.txt"
+    echo 'x = 1' >src/app.py
+    echo 'TOKEN=1' >.env
+    timeout 60 text-processor "a folder/my notes.txt" >/dev/null
+    has "$(requests)" 'the long text'
+    : >"$SCRATCH/requests.jsonl"
+    timeout 60 text-processor 'Is "src/app.py", or ./.env, of any use?' src >/dev/null 2>err
+    equal 1 "$(requests | grep -o 'x = 1' | wc -l)"
+    lacks "$(requests)" 'TOKEN=1'
+    : >"$SCRATCH/requests.jsonl"
+    echo 'no material' >word
+    timeout 60 text-processor "reverse: a word of src" >/dev/null
+    lacks "$(requests)" 'no material'
+    lacks "$(requests)" 'x = 1'
+}
+
+@test "each agent has all options of agent-react, and says the same of itself" {
+    local agent name purpose option
+    while read -r agent; do
+        IFS='|' read -r name purpose < <(sed -n '2s/^# \([a-z-]*\) - \(.*\)/\1|\2/p' "$agent")
+        for option in --agent-schema --version; do
+            equal "$(agent-react --name "$name" --description "${purpose^}" "$option")" "$("$agent" "$option")"
+        done
+        has "$("$agent" -h)" "$(agent-react --name "$name" --description "${purpose^}" --help)"
+        equal "$("$agent" --help)" "$("$agent" --json --help)"
+        run -2 --separate-stderr timeout 60 "$agent" --no-such-option x </dev/null
+        equal "$name: unrecognized arguments: --no-such-option; see '$name --help'" "$stderr"
+    done < <(grep -l agent.bash "$ROOT"/bin/*)
 }
 
 @test "text-processor offers its three tools and no others, and tells the model its part" {

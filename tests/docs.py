@@ -6,7 +6,7 @@
                                        --help, and those between `<!-- programs: FOLDER -->` (bin where none is said)
                                        and `<!-- /programs -->` with a table of the programs; `<!-- file: PATH -->`
                                        to `<!-- /file -->` with a file, `<!-- house -->` with what lib/ is made of,
-                                       `<!-- starts -->` with what starts a process
+                                       `<!-- starts -->` with what starts a process; and lib/agent.help
     tests/docs.py --accept [PAGE...]   put what the commands print into the pages; read the diff afterwards
 
 A ```console block holds commands (`$ `, continued by `> `) and below each its whole output, standard error included;
@@ -48,6 +48,7 @@ FILE = re.compile(r"(<!-- file: (\S+/\S+) -->\n)(.*?)(<!-- /file -->)", re.S)
 HOUSE = re.compile(r"(<!-- house -->\n)(.*?)(<!-- /house -->)", re.S)
 STARTS = re.compile(r"(<!-- starts -->\n)(.*?)(<!-- /starts -->)", re.S)
 MODEL = re.compile(r"^<!-- model\n(.*?)^-->$", re.M | re.S)
+AGENT_HELP = ROOT / "lib" / "agent.help"
 DEADLINE = 120  # seconds for all commands of a page
 
 
@@ -221,6 +222,11 @@ def help_of(name: str) -> str:
     raise ValueError(f"help: there is no program {name}")
 
 
+def agents_help() -> str:
+    """The help of an agent, with @name@ and @purpose@ in their places: what the agents in bash print."""
+    return help_of("agent-react --name @name@ --description @purpose@")
+
+
 def line_two(program: Path) -> tuple[str, str]:
     """(name, purpose) by the second line of a program, whatever its language."""
     line = program.read_text().splitlines()[1].strip().strip('"').lstrip("#/* ")
@@ -287,6 +293,8 @@ def main() -> int:
     parser.add_argument("--accept", action="store_true")
     args = parser.parse_args()
     different = 0
+    if args.write:
+        AGENT_HELP.write_text(agents_help())
     for page in args.pages or pages():
         old = page.read_text()
         try:

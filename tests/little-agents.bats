@@ -21,23 +21,28 @@ taped() {
 reviewer='
 import json
 def reply(body):
-    said = body["messages"]
-    if "fits this JSON Schema" in said[0]["content"]:
-        return json.dumps({"issues": ["eval of input"], "suggestions": [], "score": 3})
-    if said[-1]["role"] == "tool":
-        return "Line 1: eval of input. Score 3." if "SC2086" in said[-1]["content"] else "no linter: " + said[-1]["content"]
-    if "run_linter" in str(body.get("tools")) and "bad.sh" in said[-1]["content"]:
+    messages = body["messages"]
+    text = str(messages)
+    if messages[-1]["role"] != "tool" and "run_linter" in str(body.get("tools")) and "bad.sh" in text:
         return {"tool_calls": [{"name": "run_linter", "arguments": {"path": "bad.sh"}}]}
-    return "Nothing to say." if "eval" not in str(said) else "The diff evals input."'
+    issues = ["eval of input"] * ("eval" in text) + ["SC2086"] * ("SC2086" in str(messages[-1]["content"]))
+    return json.dumps({"issues": issues, "suggestions": ["quote it"], "score": 3})'
 
-@test "code-reviewer reads a diff from standard input" {
-    equal 'The diff evals input.' "$(echo '+eval $x' | taped "$reviewer" code-reviewer)"
+@test "code-reviewer reads a diff from standard input, as material" {
+    equal $'1. eval of input\n- quote it\nScore: 3 of 10' "$(echo '+eval $x' | taped "$reviewer" code-reviewer)"
+    model "$reviewer"
+    echo '+eval $x' | code-reviewer >/dev/null
+    has "$(requests | jq -r '.messages[-1].content')" $'Review this code.\n\nBelow is material'
 }
 
-@test "code-reviewer lints the file that the request names" {
+@test "code-reviewer is given the file that the request names, and lints it" {
     command -v shellcheck >/dev/null || skip "shellcheck is not installed"
     printf '#!/bin/sh\necho $1\n' >bad.sh
-    equal 'Line 1: eval of input. Score 3.' "$(taped "$reviewer" code-reviewer "Review bad.sh" </dev/null)"
+    equal $'1. SC2086\n- quote it\nScore: 3 of 10' "$(taped "$reviewer" code-reviewer "Review bad.sh" </dev/null)"
+    model "$reviewer"
+    code-reviewer bad.sh </dev/null >/dev/null
+    has "$(requests | head -1 | jq -r '.messages[-1].content')" $'Review this code: bad.sh\n\nBelow is material'
+    has "$(requests | head -1 | jq -r '.messages[-1].content')" 'echo $1'
 }
 
 @test "code-reviewer --json prints issues, suggestions, score and nothing else" {
@@ -45,27 +50,44 @@ def reply(body):
     equal '["issues","score","suggestions"]' "$(jq -c keys <<<"$output")"
 }
 
-@test "code-reviewer remembers its reviews and sees the last ones" {
+@test "code-reviewer remembers the reviews of this folder alone, also two of one second" {
     model "$reviewer"
-    echo '+eval $x' | code-reviewer >/dev/null
-    echo 'eval again' | code-reviewer >/dev/null
-    has "$(requests | tail -1)" 'The diff evals input.'
+    mkdir -p a/src b/src
+    (cd a/src && for _ in 1 2; do echo 'eval $x' | code-reviewer >/dev/null & done; wait)
+    (cd b/src && echo 'eval' | code-reviewer >/dev/null)
+    lacks "$(requests | tail -1)" 'eval of input'
+    (cd a/src && echo 'eval again' | code-reviewer >/dev/null)
+    has "$(requests | tail -1)" 'eval of input'
+    equal 3 "$(agent-memory list --store reviews --namespace "$PWD/a/src" | wc -l)"
 }
 
-@test "code-reviewer fails as the model fails, and remembers nothing" {
+@test "what prints no review, or failed, or is not wanted, is not remembered" {
+    model "$reviewer"
+    for options in --quiet --events --no-memory "--record t.jsonl" "--replay t.jsonl"; do
+        # shellcheck disable=SC2086  # an option and its value
+        run -0 code-reviewer $options <<<'+eval $x'
+    done
+    AGENT_RECORD=t2.jsonl code-reviewer <<<x
+    for answer in 'Looks good to me.' '' '{"issues":"none"}' '[]'; do
+        model "$answer"
+        run --separate-stderr code-reviewer <<<x
+        [ "$status" != 0 ]
+        equal "" "$output"
+        equal 1 "${#stderr_lines[@]}"
+        has "$stderr" "code-reviewer: the answer does not fit the schema: "
+    done
     model 'def reply(body): return {"status": 401, "body": {"error": {"message": "no"}}}'
     run -100 code-reviewer <<<x
-    run -1 agent-memory list --store reviews
+    run -1 agent-memory list --store reviews --all
 }
 
 designer='
 import json
 def reply(body):
     text = str(body["messages"])
-    if "fits this JSON Schema" in text:
-        old = "old rule" if "old rule" in text else ""
-        return json.dumps({"advice": "Split it.", "patterns": f"# Patterns\n{old}\nnew rule\n"})
-    return "Keep it." if "context PATTERNS.md" in text else "Split it."'
+    advice = "Keep it." if "context PATTERNS.md" in text and "old rule" not in text else "Split it."
+    old = "old rule" if "old rule" in text else ""
+    return json.dumps({"advice": advice, **({"patterns": f"# Patterns\n{old}\nnew rule\n"} if "whole new text" in text else {})})'
 
 @test "architect gives advice and leaves the folder as it is" {
     echo "one big file" >design
@@ -73,25 +95,43 @@ def reply(body):
     [ ! -e PATTERNS.md ]
 }
 
-@test "architect --update-patterns writes PATTERNS.md and builds on what it holds" {
+@test "architect --update-patterns writes PATTERNS.md and builds on what it holds, whatever is printed" {
     echo 'old rule' >PATTERNS.md
     model "$designer"
     equal 'Split it.' "$(architect --update-patterns <<<x)"
     equal $'# Patterns\nold rule\nnew rule' "$(cat PATTERNS.md)"
+    for option in --json --quiet --events; do
+        rm PATTERNS.md
+        architect --update-patterns "$option" <<<x >"out$option"
+        has "$(cat PATTERNS.md)" 'new rule'
+    done
+    equal 'Split it.' "$(jq -r .output out--json)"
+    equal '' "$(cat out--quiet)"
 }
 
 @test "the pipe of two agents works as typed" {
-    model "$designer"
+    model "$reviewer
+review = reply
+$designer
+design = reply
+def reply(body):
+    return (review if 'You review' in str(body) else design)(body)"
     run -0 bash -c 'set -o pipefail; echo "review this code" | code-reviewer | architect --update-patterns'
     equal 'Split it.' "$output"
     has "$(cat PATTERNS.md)" 'new rule'
+    has "$(requests | tail -1)" 'Score: 3 of 10'
 }
 
-@test "an answer that is no JSON leaves PATTERNS.md as it was" {
+@test "an answer that is no JSON leaves PATTERNS.md as it was, and is one line" {
     echo keep >PATTERNS.md
-    model 'sorry'
-    run ! architect --update-patterns <<<x
-    equal keep "$(cat PATTERNS.md)"
+    for answer in sorry '' '{"advice":"x","patterns":""}'; do
+        model "$answer"
+        run -111 --separate-stderr architect --update-patterns <<<x
+        equal "" "$output"
+        equal 1 "${#stderr_lines[@]}"
+        has "$stderr" "architect: the answer does not fit the schema: "
+        equal keep "$(cat PATTERNS.md)"
+    done
 }
 
 @test "security-scanner runs the scanners on the folder and never sees a secret's value" {
@@ -158,9 +198,10 @@ def reply(body):
         step = lambda id, agent, task, needs: {"id": id, "agent": agent, "task": task, "needs": needs}
         return json.dumps({"steps": [step("d", "architect", "design", []), step("r", "code-reviewer", "review", ["d"])]})
     if "software architect" in system:
-        return "two modules" + (" for SAML" if "SAML" in text else "")
+        return json.dumps({"advice": "two modules" + (" for SAML" if "SAML" in text else "")})
     if "You review" in system:
-        return "reviewed: two modules" if "two modules" in text else "lost"
+        issues = ["reviewed: two modules"] if "two modules" in text else ["lost"]
+        return json.dumps({"issues": issues, "suggestions": [], "score": 5})
     return "Auth is two modules." if "reviewed" in text else "lost"'
 
 @test "coordinator breaks a task down and calls the suite's agents, from any folder, with its progress" {
@@ -178,7 +219,6 @@ def reply(body):
     end_model
     equal 4 "$(jq -c 'select(.type == "exchange")' tape.jsonl | wc -l)"
     unset OPENAI_API_KEY OPENAI_BASE_URL
-    rm -r "$HOME/.local/share/agentutils/memory" # else the reviewer would know its review
     run -0 --separate-stderr coordinator --replay tape.jsonl "refactor the auth system" </dev/null
     equal 'Auth is two modules.' "$output"
     has "$stderr" '> Calling architect for design'
@@ -188,12 +228,49 @@ def reply(body):
 
 @test "coordinator hands its standard input on to the agents, and takes it for the task where there is none" {
     model "$planned"
-    echo 'uses SAML' | coordinator --quiet "refactor" >/dev/null
+    echo 'uses SAML' | coordinator - "refactor" >/dev/null 2>&1
     has "$(requests)" 'two modules for SAML'
-    echo 'refactor auth' | coordinator --quiet --json | jq -e '.output == "Auth is two modules."'
+    echo 'refactor auth' | coordinator --json 2>/dev/null | jq -e '.output == "Auth is two modules." and .name == "coordinator" and .usage'
     equal refactor\ auth "$(requests | jq -r 'select(.messages[0].content | test("You plan")).messages[-1].content' | tail -1)"
     run -2 coordinator --quiet </dev/null
     equal 'agent-plan: no request: give it as operands, or - and standard input' "$output"
+}
+
+@test "coordinator hands model, provider, time, tries, pace and budget on to the agents that it calls" {
+    mkdir bin
+    printf '#!/bin/sh\nenv | grep ^AGENT_ | sort | tr "\\n" " "\n' >bin/teller
+    chmod +x bin/teller
+    printf '## teller\n\nTells its environment\n\n- **Binary**: bin/teller\n' >AGENTS.md
+    model '
+import json
+def reply(body):
+    if body["model"] != "chosen":
+        return {"status": 400, "body": {"error": {"message": "another model"}}}
+    if "You plan" in str(body["messages"][0]["content"]):
+        return json.dumps({"steps": [{"id": "t", "agent": "teller", "task": "tell", "needs": []}]})
+    return str(body["messages"][-1]["content"])'
+    unset AGENT_PROVIDER AGENT_MODEL
+    run -0 --separate-stderr coordinator --quiet --allow teller "tell me" </dev/null --provider openai --model chosen \
+        --timeout=50 --retry 3 --rate-limit 600 --budget 5
+    equal "" "$output$stderr"
+    run -0 --separate-stderr coordinator --events --allow teller "tell me" </dev/null --provider openai --model chosen \
+        --timeout=50 --retry 3 --rate-limit 600 --budget 5
+    for variable in PROVIDER=openai MODEL=chosen RUN_TIMEOUT=50 RETRY=3 RATE_LIMIT=600 BUDGET=/; do has "$output" "AGENT_$variable"; done
+    ledger=$(grep -o 'AGENT_BUDGET=[^ ]*' <<<"$output" | head -1)
+    [ ! -e "${ledger#*=}" ]
+    model 'def reply(body): return {"text": "late", "delay": 9}'
+    run -111 timeout 20 coordinator --timeout 0.5 --retry 0 "tell me" </dev/null
+}
+
+@test "coordinator with a step that failed: the answer is not whole" {
+    model '
+import json
+def reply(body):
+    if "You plan" in str(body["messages"][0]["content"]):
+        return json.dumps({"steps": [{"id": "t", "agent": "commit-message", "task": "tell", "needs": []}]})
+    return "nothing came" if "Not done: failed" in str(body) else {"status": 400, "body": {"error": {"message": "no"}}}'
+    run -1 --separate-stderr coordinator --json "tell me" </dev/null
+    equal '["nothing came",true]' "$(jq -c '[.output,.incomplete]' <<<"$output")"
 }
 
 @test "without a key each agent says so in one line and ends with 100; nothing is remembered or written" {
@@ -221,7 +298,6 @@ def reply(body):
     has "$(monitor-agent --help)" --daemon
     has "$(architect --help)" --update-patterns
     has "$(code-reviewer --help)" '{issues,suggestions,score}'
-    lacks "$(coordinator --help)" --max-iterations
     for agent in code-reviewer architect security-scanner commit-message monitor-agent coordinator text-processor assistant; do
         run -2 timeout 20 "$agent" --no-such-option </dev/null
     done

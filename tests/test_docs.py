@@ -62,6 +62,10 @@ def test_what_a_machine_writes_is_current(page: Path) -> None:
     )
 
 
+def test_the_help_that_agents_print_is_that_of_agent_react() -> None:
+    assert docs.AGENT_HELP.read_text() == docs.agents_help(), "tests/docs.py --write README.md"
+
+
 def test_the_readme_has_a_table_of_the_programs() -> None:
     assert "bin" in {m[2] or "bin" for m in docs.PROGRAMS.finditer(PAGES["README"])}
 

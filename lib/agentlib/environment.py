@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _RUN = """BUDGET CONNECT_TIMEOUT DEBUG DENY DEPTH EMBEDDINGS FETCH_PRIVATE LOCAL_MODEL MODEL MONITOR_INTERVAL NAMESPACE
-PROVIDER PROVIDER_PATH RECORD REPLAY SILENCE_TIMEOUT TIMEOUT TOOL_PATH WARM WARM_MINUTES"""
+PROVIDER PROVIDER_PATH RATE_LIMIT RECORD REPLAY RETRY RUN_TIMEOUT SILENCE_TIMEOUT TIMEOUT TOOL_PATH WARM WARM_MINUTES"""
 RUN = frozenset(f"AGENT_{word}" for word in _RUN.split())  # a user's other AGENT_* may be secrets
 PASSWORD = re.compile(r"(?:://|^)[^/@\s:]*:([^/\s]+)@")  # of a proxy's or a database's address
 _SECRET = re.compile(

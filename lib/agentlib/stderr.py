@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
+agent = ""  # the agent that this program speaks for (agent-react --name)
+
 
 def program() -> str:
     """The name by which messages call this program."""
-    return os.path.basename(sys.argv[0]) or "agent"
+    return agent or os.path.basename(sys.argv[0]) or "agent"
 
 
 def warn(message: str) -> None:

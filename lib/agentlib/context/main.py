@@ -44,7 +44,8 @@ def produced(args: Namespace, omitted: list[str]) -> Iterator[Record]:
         yield from instructions()
     yield from skills.offer(args.skills)
     secret_files: list[str] = []
-    found = list(collect(args, omitted, secret_files))
+    by_source = {record["source"]: record for record in collect(args, omitted, secret_files)}
+    found = list(by_source.values())
     if secret_files and not args.quiet:
         count, names = len(secret_files), ", ".join(secret_files[:SHOWN])
         more = "…" if count > SHOWN else ""
@@ -58,7 +59,7 @@ def produced(args: Namespace, omitted: list[str]) -> Iterator[Record]:
 
 
 def collect(args: Namespace, omitted: list[str], secret_files: list[str]) -> Iterator[Record]:
-    """The context of each operand. Of a folder, files that cannot be read and files with secrets are left out."""
+    """The context of each operand. Of a folder, or with --skip, what cannot be read or holds secrets is left out."""
     if args.diff is not None:
         text = walk.diff(args.diff, args.include_secrets)
         yield {"type": "context", "source": f"git diff {args.diff}", "text": text}
@@ -67,7 +68,7 @@ def collect(args: Namespace, omitted: list[str], secret_files: list[str]) -> Ite
             continue
         if operand.startswith(("http://", "https://")):
             yield page(operand)
-        elif os.path.isdir(operand) or not os.path.lexists(operand):
+        elif args.skip or os.path.isdir(operand) or not os.path.lexists(operand):
             files = walk.expand(operand)
             if not args.include_secrets:
                 secret_files += [file for file in files if secrets.secret(file)]

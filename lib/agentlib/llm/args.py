@@ -61,8 +61,11 @@ def parse(args: list[str], doc: str) -> Namespace:
         schema=cli.json_schema,
         option={"dest": "options", "type": option},
         fallback={"type": names, "default": []},
-        retries={"type": cli.count(0), "default": inflight.RETRIES},
-        rate_limit=pace,
+        retries={
+            "type": cli.count(0),
+            "default": os.environ.get("AGENT_RETRY") or inflight.RETRIES,
+        },
+        rate_limit={"type": pace, "default": os.environ.get("AGENT_RATE_LIMIT") or None},
         **numbers,
     )
     options = parser.parse_intermixed_args(args)

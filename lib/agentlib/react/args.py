@@ -7,7 +7,7 @@ import select
 import stat
 import time
 
-from agentlib import __version__, cli, records
+from agentlib import __version__, cli, records, stderr
 from agentlib.types import TYPE_CHECKING, ArgumentParser, Namespace, Sequence
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ AGENT = """
 --name NAME            speak for the agent of this name: in help, schema and results
 --description TEXT     what the agent does, in one line
 --system TEXT          instructions for the model
+--task TEXT            what is to be done where no request is given: the input is then material
 --schema JSON|FILE     JSON Schema that the final answer must fit
 --plugin 'COMMAND ARGS'...  a plugin; may be repeated
 --plugin-timeout S     seconds for its answer (30)
@@ -66,9 +67,9 @@ BATCH = """
 OUT = """
 --json                 the `result` record instead of the answer's text
 --events               every record of the run as it happens
---field NAME[=FILE]...  of an answer in JSON (--schema) this field (. for all) as text, or put into FILE
 --quiet                nothing; only the exit status tells
 """
+FIELD = "--field NAME[=FILE]...  of an answer in JSON (--schema) this field (. for all) as text, or put into FILE"
 
 
 def parser(doc: str) -> ArgumentParser:
@@ -94,7 +95,7 @@ def parser(doc: str) -> ArgumentParser:
         RUN,
         max_iterations={"type": cli.count(0), "default": 5},
         max_parallel_tools={"type": cli.count(1), "default": 8},
-        timeout=seconds,
+        timeout={"type": seconds, "default": os.environ.get("AGENT_RUN_TIMEOUT") or None},
         tool_timeout=seconds,
         context_window=cli.count(1),
     )
@@ -102,6 +103,7 @@ def parser(doc: str) -> ArgumentParser:
     cli.options(made.add_argument_group("many tasks"), BATCH, jobs=cli.count(1))
     out = made.add_argument_group("what is printed")
     cli.options(out.add_mutually_exclusive_group(), OUT)
+    cli.options(out, FIELD)
     return made
 
 
@@ -118,6 +120,7 @@ def parse(doc: str, args: list[str]) -> Namespace:
     """The options; --help and --version end the program, for the agent that --name names."""
     known = _named(args)
     if name := known.get("name"):
+        stderr.agent = name
         doc = _doc(name, known.get("description", ""))
     wanted = {"--help", "-h", "--version"}.intersection(_before_dashes(args))
     if not wanted:

@@ -15,7 +15,7 @@ from agentlib.messages.transcript import File
 from agentlib.react import progress
 from agentlib.react.args import TO_MODEL
 from agentlib.react.engine import Engine
-from agentlib.react.loop import Run, failed
+from agentlib.react.loop import Run, error_of, failed
 from agentlib.react.model import Model
 from agentlib.react.settings import Setting
 from agentlib.react.stdin import Heard, plain, same
@@ -45,6 +45,7 @@ class Session:
         self.plugins: Plugins | None = None
         self.file: File | None = None
         self.result: Record | None = None
+        self.unfinished: list[str] = []  # steps of a plan that were not done
         self.foreign: list[bytes] = []  # lines that are not ours, for the next program
         self.watched = progress.visible(options.quiet)
         self.grace = LEAVE
@@ -78,6 +79,7 @@ class Session:
         words = [word for word in options.request if word != "-"]
         stream = plain() if "-" in options.request else records.read()
         heard = Heard(self.tools, self.foreign.append)
+        self.unfinished = heard.unfinished
         task = heard.until_task(stream)
         self._install()
         self.engine.beside = self.tools.prepare if self.tools.table else None
@@ -86,13 +88,14 @@ class Session:
         return self._one(heard, words)
 
     def _one(self, heard: Heard, words: list[str]) -> int:
+        options = self.options
         messages = [*(self.file.messages() if self.file else []), *heard.messages]
-        task = heard.request(words)
+        task = heard.request(words, options.task)
         if task is None and not messages:
-            name = self.options.name or stderr.program()
+            name = stderr.program()
             why = f"no request: give it as an operand, or on standard input; see '{name} --help'"
             raise Fault("invalid_input", why)
-        if self.options.events:
+        if options.events:
             self.pass_on()
         if task and same(messages, task):
             task = None
@@ -105,7 +108,8 @@ class Session:
         error = result.get("error")
         if error:
             return KINDS.get(error["kind"], 100)
-        return 1 if not result.get("output") or self.file and self.file.failed else 0
+        whole = result.get("output") and not self.unfinished
+        return 1 if not whole or self.file and self.file.failed else 0
 
     def setting(self, config: Record) -> Setting:
         """What all runs share: an option goes before a `config` record."""
@@ -159,17 +163,30 @@ class Session:
     def _done(self, result: Record) -> None:
         """Print the result of the one run, the way the user wants it."""
         self.result = result
-        options, error = self.options, result.get("error")
+        options = self.options
+        if self.unfinished:
+            result["incomplete"] = True
+        if options.field and result.get("output") and not result.get("error"):
+            self._pick(result)
+        error = result.get("error")
         if options.json or options.events:
             records.write(result)
-        elif not options.quiet and (text := result.get("output")):
-            text = text if error or not options.field else _fields(text, options.field)
+        elif (
+            not options.quiet and (text := result.get("output")) and not (error and options.schema)
+        ):
             end = "" if not text or text.endswith("\n") else "\n"
             records.put((text + end).encode("utf-8", "replace"))
         if not error and not result.get("output") and not result.get("incomplete"):
-            stderr.say(f"{options.name or stderr.program()}: the model's answer is empty")
+            stderr.warn("the model's answer is empty")
         if error and error["kind"] != "interrupted" and not options.quiet:
-            stderr.say(f"{options.name or stderr.program()}: {faults.in_words(error)}")
+            stderr.warn(faults.in_words(error))
+
+    def _pick(self, result: Record) -> None:
+        """Put in the output's place what --field wants of it."""
+        try:
+            result["output"] = _fields(result["output"], self.options.field)
+        except Fault as fault:
+            result |= {"output": None, "error": error_of(fault)}
 
     def pass_on(self) -> None:
         """Print what is waiting to be passed on."""

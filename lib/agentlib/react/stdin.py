@@ -22,6 +22,7 @@ class Heard:
         self.config: Record = {}
         self.material: list[Record] = []
         self.messages: list[Record] = []
+        self.unfinished: list[str] = []  # the ids of steps that were not done
 
     def until_task(self, stream: Iterator[Line]) -> Record | None:
         """Read on to the first `task` record, and give it; None at the end of the stream."""
@@ -38,6 +39,8 @@ class Heard:
             self._tools.add(record)
         elif kind in material.KINDS:
             self.material.append(record)
+        elif kind == "step":
+            self._step(record)
         elif kind == "message":
             self._message(line)
         elif kind == "config":
@@ -47,6 +50,15 @@ class Heard:
                 stderr.warn(f"an error came down the pipe: {record.get('message')}")
             self._other(line.raw)
 
+    def _step(self, step: Record) -> None:
+        """What agent-execute made of a step is material."""
+        done = step.get("status") == "done"
+        if not done:
+            self.unfinished.append(str(step.get("id")))
+        text = str(step.get("output", "")) if done else f"Not done: {step.get('status')}"
+        source = f"step {step.get('id')}: {step.get('task')}"
+        self.material.append({"type": "context", "source": source, "text": text})
+
     def _message(self, line: Line) -> None:
         try:
             self.messages.append(transcript.check(line.record))
@@ -55,9 +67,13 @@ class Heard:
         if "replaces" in line.record:
             self.messages = transcript.replaced(self.messages)
 
-    def request(self, words: list[str]) -> Record | None:
-        """The task of a single run: the operands with the material, or the `input` records alone; None for neither."""
+    def request(self, words: list[str], standing: str | None = None) -> Record | None:
+        """The task of a single run: the operands with the material, or the `input` records alone; None for neither.
+
+        standing: the task where there are no operands, and all `input` is material (--task)."""
         pieces = self.material
+        if not words and standing and any(map(_substantial, pieces)):
+            words = [standing]
         if not words:
             inputs = [piece for piece in pieces if piece["type"] == "input"]
             # none, or an empty standard input
@@ -66,6 +82,10 @@ class Heard:
             words = ["\n\n".join(str(piece.get("text", "")) for piece in inputs)]
             pieces = [piece for piece in pieces if piece["type"] != "input"]
         return {"type": "task", "input": " ".join(words), "material": pieces}
+
+
+def _substantial(piece: Record) -> bool:
+    return piece["type"] == "context" or bool(str(piece.get("text", "")).strip())
 
 
 def plain() -> Iterator[Line]:
