@@ -33,15 +33,13 @@ about() {
 takes_value() { [[ $options_help =~ $'\n  '(-.( [A-Z]+)?, )?"$1"(, --[a-z-]+)?' '[A-Z\'{] ]]; }
 
 take() {
-    local others=() found=1 i word
-    for ((i = 0; i < ${#options[@]}; i++)); do
-        word=${options[i]} value=${word#*=}
-        if [[ $word != *=* ]] && takes_value "$word"; then value=${options[++i]-} word+=" "; fi
-        if [[ " $* " == *" ${word%%[= ]*} "* ]]; then
-            found=0 taken=$value
-        else
-            others+=("${word% }") && [[ $word != *' ' ]] || others+=("$value")
-        fi
+    local names=" $* " found=1 others=()
+    set -- "${options[@]}"
+    while (($#)); do
+        local pair=("$1")
+        if [[ $1 != *=* ]] && takes_value "$1"; then pair+=("${2-}") && shift; fi
+        if [[ $names == *" ${pair[0]%%=*} "* ]]; then found=0 taken=${pair[-1]#--*=}; else others+=("${pair[@]}"); fi
+        shift || true
     done
     options=("${others[@]}") words=("${others[@]}" -- "${request[@]}")
     return $found
@@ -49,7 +47,7 @@ take() {
 
 # The files that a request mentions: words that look like one, and are.
 mentioned() {
-    local found=() word
+    local word found=()
     read -rd '' -a found <<<"${1:0:10000}" || true
     for word in "${found[@]}"; do
         word=${word#[\"\'(\`]} word=${word%%[]\"\')\`,;:!?]*} word=${word%.}
@@ -60,7 +58,7 @@ mentioned() {
 pass() { cat 2>/dev/null; } # without a word where nobody reads on
 
 material() {
-    local more=() path
+    local path more=()
     ((${#paths[@]})) || { pass && return; }
     for path in "${paths[@]}"; do [[ ! -d $path ]] || more=(--tree --quiet); done
     agent-context --skip --max-tokens 6000 --max-file-tokens 6000 "${more[@]}" -- "${paths[@]}"
@@ -75,7 +73,7 @@ for word; do
     else
         case $word in
         --) end=yes && continue ;;
-        --help | -h | --version | --agent-schema) about "$word" && exit ;;
+        --help | -h | --version | --agent-schema) about "$word"; exit ;;
         esac
         options+=("$word")
         if takes_value "$word"; then value=yes; fi

@@ -133,11 +133,11 @@ db.execute(\"UPDATE versions SET value = 2\"); os.kill(os.getpid(), 9)'
 }
 
 @test "a full disk: a review is printed before it is remembered" {
-    model review
+    model '{"issues":[],"suggestions":[],"score":9}'
     small "agent-discover read_file list_files run_linter >/dev/null; fill; XDG_DATA_HOME=$TMPDIR code-reviewer hi </dev/null; echo status \$?"
-    equal review "${lines[0]}"
-    has "${lines[1]}" "the disk is full"
-    equal "status 1" "${lines[2]}"
+    equal "No issues. Score: 9 of 10" "${lines[0]} ${lines[1]}"
+    has "${lines[2]}" "the disk is full"
+    equal "status 1" "${lines[3]}"
 }
 
 @test "a full disk: nothing is left of a new agent, a unit or a ledger that could not be written whole" {

@@ -248,7 +248,7 @@ def commands(way, wanted, flags, tools):
         return [(program(way, *flags), page(wanted).encode())]
     if way == "coordinator":  # a plan has twenty steps at most
         parts = [wanted[at : at + PLAN] for at in range(0, len(wanted), PLAN)]
-        return [(program(way, *flags, "Do it"), page(part).encode()) for part in parts]
+        return [(program(way, *flags, "-", "Do it"), page(part).encode()) for part in parts]
     if way == "agent-execute":
         steps = [
             {"type": "step", "id": f"a{n}", "task": text, "needs": [], "agent": name}

@@ -45,6 +45,34 @@ def reply(body):
     has "$(requests | head -1 | jq -r '.messages[-1].content')" 'echo $1'
 }
 
+@test "run_linter checks the syntax where no linter is, in few words, and runs nothing of the code" {
+    echo 'def f(:' >a.py
+    echo 'import os; os.mkdir("evil")' >b.py
+    echo 'if true; then' >c.sh
+    echo 'touch evil' >d.sh
+    printf 'BEGIN { mkdir "evil" }\n' >e.pl
+    printf 'use lib ".";\nuse evil;\n' >f.pl
+    printf 'package evil; mkdir "evil"; 1;\n' >evil.pm
+    printf 'use strict;\nmy $x = ;\n' >g.pl
+    echo '{"a":}' >h.json
+    echo 'a = ' >i.toml
+    echo 'no code' >j.txt
+    mkdir programs
+    for name in python3 env bash perl; do ln -s "$(command -v "$name")" programs/; done
+    lint() { PATH=$PWD/programs "$ROOT/tools/run_linter" <<<"{\"path\":\"$1\"}"; }
+    equal 'python, syntax only, on 1 files: a.py:1: invalid syntax' "$(lint a.py)"
+    equal 'python, syntax only, on 1 files: nothing to say' "$(lint b.py)"
+    has "$(lint c.sh)" 'bash, syntax only, on 1 files: c.sh: line 2: syntax error'
+    equal 'bash, syntax only, on 1 files: nothing to say' "$(lint d.sh)"
+    has "$(lint g.pl)" 'syntax error at g.pl line 2'
+    for file in e.pl f.pl; do has "$(lint "$file")" 'not checked: perl would run a part of it'; done
+    has "$(lint h.json)" 'json, syntax only, on 1 files: h.json'
+    has "$(lint i.toml)" 'toml, syntax only, on 1 files: i.toml'
+    equal 'j.txt: nothing here can be checked' "$(lint j.txt)"
+    [ ! -e evil ]
+    lacks "$(lint .)" 'install'
+}
+
 @test "code-reviewer --json prints issues, suggestions, score and nothing else" {
     run -0 --separate-stderr taped "$reviewer" code-reviewer --json <<<'+eval $x'
     equal '["issues","score","suggestions"]' "$(jq -c keys <<<"$output")"

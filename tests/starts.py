@@ -47,7 +47,7 @@ KEYWORDS = set(
 )
 BUILTIN = set(
     "echo printf read set shift local export unset exit return cd trap test [ [[ true false : . wait kill readonly"
-    " declare mapfile type let break continue umask ulimit".split()
+    " declare mapfile type let break continue umask ulimit pwd".split()
 )
 BEFORE = {"exec", "command", "env", "xargs", "nohup"}  # the next word is a command too
 OTHERS = re.compile(

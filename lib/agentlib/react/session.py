@@ -108,8 +108,8 @@ class Session:
         error = result.get("error")
         if error:
             return KINDS.get(error["kind"], 100)
-        whole = result.get("output") and not self.unfinished
-        return 1 if not whole or self.file and self.file.failed else 0
+        done = result.get("output") and not self.unfinished
+        return 1 if not done or self.file and self.file.failed else 0
 
     def setting(self, config: Record) -> Setting:
         """What all runs share: an option goes before a `config` record."""
