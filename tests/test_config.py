@@ -49,6 +49,23 @@ def test_a_file_that_is_not_toml_is_a_fault_that_says_where(
     assert str(file) in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ('modle = "m"', "modle is no setting; did you mean model?"),
+        ('[key]\nopenai = "x"', "key is no setting; did you mean keys?"),
+        ('[discover]\nalow = ["/x"]', r"\[discover\]: alow is no setting; did you mean allow?"),
+        ('keys = "pass"', r"keys is a table: \[keys\]"),
+        ("zzz = 1", "zzz is no setting; there are: description, discover, keys,"),
+    ],
+)
+def test_a_typo_is_a_fault_that_suggests_the_right_word(file: Path, text: str, why: str) -> None:
+    file.write_text(text)
+    with pytest.raises(Fault, match=f"config.toml: .*{why}".replace("?", r"\?")) as caught:
+        config.load()
+    assert caught.value.status == 2
+
+
 def test_a_file_that_cannot_be_read_is_a_fault(file: Path) -> None:
     file.mkdir()
     with pytest.raises(Fault, match="config.toml: Is a directory"):

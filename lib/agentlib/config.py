@@ -8,6 +8,11 @@ from agentlib.faults import Fault
 from agentlib.paths import place
 from agentlib.types import Any
 
+TABLES = {"keys": None, "prices": None, "discover": {"allow"}}  # and their names; None: any
+SETTINGS = set(
+    "name description provider model temperature max_tokens system stop schema reasoning options warm".split()
+)
+
 
 def load() -> dict[str, Any]:
     """The tables of the file, {} where there is none; a fault with line and column where it is not TOML."""
@@ -22,6 +27,26 @@ def load() -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(text.decode())
+        found = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as bad:
         raise Fault("invalid_input", f"{file}: {bad}") from None
+    _check(found, SETTINGS | TABLES.keys(), file)
+    for name, known in TABLES.items():
+        if not isinstance(table := found.get(name, {}), dict):
+            raise Fault("invalid_input", f"{file}: {name} is a table: [{name}]")
+        if known:
+            _check(table, known, f"{file}: [{name}]")
+    return found
+
+
+def _check(table: dict[str, Any], known: set[str], where: str) -> None:
+    """A Fault for a name that is none, with the one that was probably meant."""
+    for name in table:
+        if name not in known:
+            import difflib  # only a mistake needs it
+
+            near = difflib.get_close_matches(name, known, 1)
+            hint = (
+                f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(known))}"
+            )
+            raise Fault("invalid_input", f"{where}: {name} is no setting{hint}")

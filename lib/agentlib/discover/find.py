@@ -10,6 +10,10 @@ from agentlib.types import Record
 
 STEM = 4  # letters that a word of the request needs to stand for the words that begin with it
 FOUND = 20  # records printed at most
+# what anybody is asked for by, as rank.words() has it
+ASKING = frozenset(
+    "agent find know look me program search some somebody someon anyon who help".split()
+)
 
 
 def everything() -> list[Record]:
@@ -25,7 +29,7 @@ def everything() -> list[Record]:
 
 def best(records_: list[Record], wanted: str) -> list[Record]:
     """The records that have something of the request, the best first."""
-    query = rank.words(wanted)
+    query = [word for word in rank.words(wanted) if word not in ASKING]
     texts = [_words(one, query) for one in records_]
     scores = rank.ranks(texts, query) if texts else []
     order = sorted((i for i in range(len(texts)) if scores[i] > 0), key=lambda i: (-scores[i], i))
