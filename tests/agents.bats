@@ -109,6 +109,28 @@ def reply(body):
     done < <(grep -lE '^#!.*bash' "$ROOT"/bin/[!a]* "$ROOT"/bin/a[!g]* | xargs -n 1 basename)
 }
 
+@test "the assistant looks up who fits before the model is asked, and names them above its answer" {
+    model 'def reply(body): return "Ask them." if body["messages"][-1]["role"] == "user" else "?"'
+    run -0 --separate-stderr timeout 60 assistant "find me someone who can review code"
+    equal '> Found: code-reviewer - Review code for security, performance and style' "${lines[0]}"
+    equal 'Ask them.' "${lines[-1]}"
+    equal 1 "$(requests | wc -l)"
+    has "$(requests)" 'code-reviewer - Review code'
+    for request in "who can look for vulnerabilities?:security-scanner" "is there someone to check the disk:monitor-agent"; do
+        run -0 --separate-stderr timeout 60 assistant <<<"${request%:*}"
+        equal "> Found: ${request#*:}" "${lines[0]%% - *}"
+    done
+    run -0 --separate-stderr timeout 60 assistant --json "find me someone who can review code"
+    equal 'Ask them.' "$(jq -r .output <<<"$output")"
+    : >"$SCRATCH/requests.jsonl"
+    run -0 --separate-stderr timeout 60 assistant "qwertz"
+    equal 'Ask them.' "$output"
+    has "$(requests)" 'monitor-agent - Say what'
+    model 'def reply(body): return {"status": 401, "body": {"error": {"message": "no"}}}'
+    run -100 --separate-stderr timeout 60 assistant "find me someone who can review code"
+    equal '' "$output"
+}
+
 @test "the assistant finds an agent, gives it the task and tells both" {
     mkdir bin
     cat >bin/go-reviewer <<'END'
