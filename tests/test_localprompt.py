@@ -310,6 +310,14 @@ def test_the_same_call_once_more_is_noticed() -> None:
     assert not reply.repeats(call("reverse", text="x")["tool_calls"][0], again)
 
 
+def test_a_call_that_is_copied_from_an_example_is_noticed() -> None:
+    request = {"messages": [user("review this code")], "tools": [WORDCOUNT, REVERSE]}
+    copied = call("wordcount", path="a.txt")["tool_calls"][0]
+    assert reply.useless(copied, request)
+    assert not reply.useless(copied, {**request, "messages": [user("count a.txt")]})
+    assert not reply.useless(call("wordcount", path="z.txt")["tool_calls"][0], request)
+
+
 @pytest.mark.parametrize(
     "result_,answer,missing",
     [

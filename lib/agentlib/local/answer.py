@@ -122,7 +122,7 @@ def complete(request: Record, resident: Resident, client: Client) -> tuple[Recor
         usage = chosen.usage
         call = local_reply.call(chosen.text, request) if chosen.text else None
         forced = request.get("tool_choice", "auto") != "auto"
-        if call and (forced or not local_reply.repeats(call, request)):
+        if call and (forced or not local_reply.useless(call, request)):
             return {"role": "assistant", "content": "", "tool_calls": [call]}, "tool_use", usage
     plan = prompt.answer(request)
     if not plan.schema and usage and (result := local_reply.verbatim(request)):

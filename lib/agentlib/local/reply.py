@@ -7,7 +7,7 @@ import re
 import secrets
 
 from agentlib.faults import Fault
-from agentlib.local.prompt import since_request
+from agentlib.local.prompt import FILE, examples, since_request
 from agentlib.messages.transcript import text
 from agentlib.types import Any, Record
 
@@ -28,6 +28,11 @@ def call(raw: str, request: Record) -> Record | None:
     return {"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}
 
 
+def useless(made: Record, request: Record) -> bool:
+    """Whether the call was made before for the same request, or is copied from an example."""
+    return repeats(made, request) or copied(made, request)
+
+
 def repeats(made: Record, request: Record) -> bool:
     """Whether the call was made before for the same request: small models tend to."""
     earlier = [
@@ -36,6 +41,15 @@ def repeats(made: Record, request: Record) -> bool:
         for old in message.get("tool_calls") or []
     ]
     return any(all(made[f] == old.get(f) for f in ("name", "arguments")) for old in earlier)
+
+
+def copied(made: Record, request: Record) -> bool:
+    """Whether an argument names a file of an example that is nowhere in the conversation."""
+    tool = next(tool for tool in request["tools"] if tool.get("name") == made["name"])
+    taught = [leaf for e in examples(tool) for leaf in leaves(e["arguments"])]
+    there = json.dumps(request.get("messages"), ensure_ascii=False)
+    files = [leaf for leaf in leaves(made["arguments"]) if FILE.search(str(leaf))]
+    return any(leaf in taught and leaf not in there for leaf in files)
 
 
 def due(request: Record) -> list[str]:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from agentlib.invoke.toolset import Tools
 
 OUTPUT_CAP = 100_000  # characters of an output that another step gets
-SUM_UP = "Answer the request from the outputs of the steps that were carried out for it. Say what is missing."
+SUM_UP = (
+    "The steps of a request were carried out, and their outputs are known. Tell the user what came out of all of them, "
+    "with each number and text exactly as it stands there. Never explain how it could be done."
+)
 ENDED = ("done", "failed", "skipped")
 # Kinds of faults that another try would not help.
 LASTING = ("tool_denied", "not_found", "invalid_input", "invalid_arguments")
