@@ -31,6 +31,19 @@ plan() { # plan ID[:NEED,NEED]...: step records
     equal '["a","b"]' "$(jq -c 'select(.id=="c").needs' <<<"$output")"
 }
 
+@test "steps without ids have those of their positions, and need only earlier ones" {
+    model 'import json
+def reply(body):
+    return json.dumps({"steps": [{"task": "count", "needs": ["2", "1"]}, {"task": "add", "needs": ["1"], "agent": "architect"}]})'
+    {
+        echo '{"type":"tool","name":"architect","description":"designs","kind":"agent","command":["/bin/true"]}'
+    } | agent-plan --max-steps 3 "x" >plan.jsonl
+    equal '1:[] 2:["1"]' "$(jq -r 'select(.type=="step") | "\(.id):\(.needs)"' plan.jsonl | xargs -d '\n' echo)"
+    fields=$(requests | jq -c .response_format.json_schema.schema.properties.steps.items.properties)
+    equal '["1","2","3"]' "$(jq -c .needs.items.enum <<<"$fields")"
+    equal '["architect",""]' "$(jq -c .agent.enum <<<"$fields")"
+}
+
 @test "the plan is asked for with a schema, and knows tools and agents of the stream" {
     model "$planner"
     {
