@@ -380,9 +380,7 @@ def facts(run: list[Record]) -> str:
     results = [m for m in run if m.get("role") == "tool"]
     results = [m for m in results if not m.get("is_error")] or results
     pairs = [(labels.get(m.get("tool_call_id"), ""), text(m, joint="\n")) for m in results]
-    return table(pairs) or "\n\n".join(
-        f"{made}: {shorter(content, QUOTE_CAP)}" for made, content in pairs
-    )
+    return table(pairs) or "\n\n".join(piece_text(m, shorter(c, QUOTE_CAP)) for m, c in pairs)
 
 
 def label(call: Record) -> str:
