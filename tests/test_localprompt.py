@@ -345,6 +345,13 @@ def test_of_several_results_in_numbers_none_is_put_below_the_answer() -> None:
     assert reply.missing("b", {"messages": [user("x"), *counts, result("DUE")]}) == ["DUE"]
 
 
+def test_a_short_output_of_a_step_that_the_answer_leaves_out_is_noticed() -> None:
+    outputs = [{"type": "context", "source": f"step {n}: do {n}", "text": f"AB{n}"} for n in (1, 2)]
+    asked = material.message("Do both", [*outputs, {"type": "input", "text": "AB3"}])
+    assert reply.missing("It is AB1.", {"messages": [asked]}) == ["do 2: AB2"]
+    assert reply.missing("AB1 and AB2", {"messages": [asked]}) == []
+
+
 def test_a_result_that_was_only_a_step_to_another_call_need_not_be_in_the_answer() -> None:
     messages = [user("x"), call("uppercase", text="abc"), result("ABC")]
     messages += [call("reverse", text="ABC"), result("CBA")]

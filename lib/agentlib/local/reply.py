@@ -7,11 +7,13 @@ import re
 import secrets
 
 from agentlib.faults import Fault
-from agentlib.local.prompt import FILE, examples, since_request
+from agentlib.local.prompt import FENCES, FILE, examples, since_request
 from agentlib.messages.transcript import text
 from agentlib.types import Any, Record
 
 SHORT = 200  # characters of a result that an answer must hold
+STEP_CAP = 40  # characters of a step's output that an answer must hold
+STEP = re.compile(r"context step [^:]*: ")
 YES_OR_NO = re.compile(r"\s*(is|are|was|were|do|does|did|has|have|had|should)\b", re.I)
 
 
@@ -84,7 +86,18 @@ def missing(answer: str, request: Record) -> list[str]:
     """The due results of which the answer holds nothing. Of several, not those in JSON: they were compared."""
     plain, results = bare(answer), due(request)
     lacking = [r for r in results if not any(bare(piece) in plain for piece in pieces(r))]
-    return [r for r in lacking if len(results) == 1 or r in pieces(r)]
+    return [r for r in lacking if len(results) == 1 or r in pieces(r)] + steps(answer, request)
+
+
+def steps(answer: str, request: Record) -> list[str]:
+    """The short outputs of a plan's steps (agent-execute puts them into the material) that the answer leaves out."""
+    messages = request.get("messages") or []
+    found = FENCES.findall(text(messages[-1], joint="\n")) if messages else []
+    outputs = [
+        (name.partition(": ")[2], piece.strip()) for name, _, piece in found if STEP.match(name)
+    ]
+    short = [(task, output) for task, output in outputs if 0 < len(output) <= STEP_CAP]
+    return [f"{task}: {output}" for task, output in short if not tokens(output) <= tokens(answer)]
 
 
 def pieces(result: str) -> list[str]:
