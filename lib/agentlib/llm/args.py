@@ -46,13 +46,10 @@ OPTIONS = """
 def parse(args: list[str], doc: str) -> Namespace:
     """The options of these arguments. Fault `invalid_input` for wrong usage."""
     parser = cli.parser(doc, usage=USAGE)
-    parser.add_argument(
-        "request", nargs="*", help="the request; - reads standard input as plain text"
-    )
-    numbers = dict.fromkeys(
-        ("temperature", "timeout", "connect_timeout", "silence_timeout"), cli.number(0)
-    )
-    numbers |= {"budget": cli.number(1e-9)}
+    what = "the request; - reads standard input as plain text"
+    parser.add_argument("request", nargs="*", help=what)
+    times = ("temperature", "timeout", "connect_timeout", "silence_timeout")
+    numbers = {**dict.fromkeys(times, cli.number(0)), "budget": cli.number(1e-9)}
     numbers |= dict.fromkeys(("max_tokens", "max_total_tokens"), cli.count(1))
     cli.options(
         parser,
@@ -71,10 +68,8 @@ def parse(args: list[str], doc: str) -> Namespace:
     options = parser.parse_intermixed_args(args)
     options.options = dict(options.options) if options.options else None
     if not options.record and not options.replay:  # a tape for all that a pipeline asks
-        options.record, options.replay = (
-            os.environ.get("AGENT_RECORD"),
-            os.environ.get("AGENT_REPLAY"),
-        )
+        options.record = os.environ.get("AGENT_RECORD")
+        options.replay = os.environ.get("AGENT_REPLAY")
     if options.replay and (options.record or options.cache):
         parser.error("--replay asks nobody: it goes with neither --record nor --cache")
     return options
@@ -109,21 +104,14 @@ def limits(options: Namespace) -> Limits:
     for name in ("timeout", "connect_timeout", "silence_timeout"):
         if (value := getattr(options, name)) is not None:
             os.environ[f"AGENT_{name.upper()}"] = f"{value:g}"  # the providers read them there
-    made = inflight.Limits(
-        seconds("AGENT_TIMEOUT", 600),
-        seconds("AGENT_SILENCE_TIMEOUT", 120),
-        options.retries,
-        options.rate_limit,
-    )
+    timeout, silence = seconds("AGENT_TIMEOUT", 600), seconds("AGENT_SILENCE_TIMEOUT", 120)
+    made = inflight.Limits(timeout, silence, options.retries, options.rate_limit)
     bounded = options.budget or options.max_total_tokens
     if bounded or os.environ.get("AGENT_BUDGET"):
         from agentlib import budget
 
-        every = [
-            budget.Budget(options.budget, options.max_total_tokens) if bounded else None,
-            budget.inherited(),
-        ]
-        made.budgets = [one for one in every if one]
+        ours = [budget.Budget(options.budget, options.max_total_tokens)] if bounded else []
+        made.budgets = [*ours, *filter(None, [budget.inherited()])]
     if options.replay or options.record or options.cache:
         from agentlib.llm import tape
 

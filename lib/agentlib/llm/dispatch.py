@@ -211,6 +211,8 @@ class Dispatch:
         """A try has failed: another, another model, or the end."""
         self._started()
         self._land(call)
+        if call.target:
+            error.setdefault("provider", call.target.provider.name)
         call.failed.append(self._attempt(call, error))
         if call.spoken or error.get("kind") in LASTING or not self._again(call, error):
             self._finish(call, error)
@@ -230,12 +232,9 @@ class Dispatch:
 
     def _attempt(self, call: Call, error: Record) -> Record:
         """What is told of a failed try."""
-        found = {
-            "provider": call.target.provider.name if call.target else error.get("provider"),
-            "model": call.target.model if call.target else None,
-            **{name: error.get(name) for name in ("kind", "status", "message")},
-        }
-        return {name: value for name, value in found.items() if value is not None}
+        found = {**error, "model": call.target.model if call.target else None}
+        names = ("provider", "model", "kind", "status", "message")
+        return {name: found[name] for name in names if found.get(name) is not None}
 
     # -- the end
 
@@ -269,20 +268,15 @@ class Dispatch:
             self._go(self._held.popleft())
 
     def _keep(self, call: Call, answer: list[Record]) -> None:
-        kept = [
-            {name: value for name, value in record.items() if name != "id"} for record in answer
-        ]
+        kept = [{k: v for k, v in record.items() if k != "id"} for record in answer]
         for store, request in call.kept.items():
-            request, kept = records.loads(
-                keys.scrub(records.encode([request, kept]), self.out.secrets)
-            )
+            clean = keys.scrub(records.encode([request, kept]), self.out.secrets)
             try:
-                store.keep(request, kept)
+                store.keep(*records.loads(clean))
             except OSError as bad:
                 self.unrecorded |= store is self.limits.recorder
-                stderr.warn(
-                    f"this answer is not kept: {bad.filename or 'the file'}: {bad.strerror or bad}"
-                )
+                why = f"{bad.filename or 'the file'}: {bad.strerror or bad}"
+                stderr.warn(f"this answer is not kept: {why}")
 
     def interrupt(self) -> None:
         """Write `interrupted` errors for what is open, as far as standard output takes them without waiting."""

@@ -40,25 +40,17 @@ class Call:
 
 
 class Limits:
-    """What bounds the calls and keeps their answers. timeout, silence: seconds, inf for none."""
+    """What bounds the calls and keeps their answers. timeout: seconds for a call with its tries, inf for none.
+    silence: seconds without a word in a stream."""
 
     def __init__(
-        self,
-        timeout: float,
-        silence: float,
-        retries: int,
-        pace: Pace | None = None,
-        budgets: Sequence[Budget] = (),
-        player: Player | None = None,
-        cache: Cache | None = None,
-        recorder: Recorder | None = None,
+        self, timeout: float, silence: float, retries: int, pace: Pace | None = None
     ) -> None:
-        self.timeout, self.silence, self.retries = timeout, silence, retries
-        self.pace = pace
-        self.budgets = budgets
-        self.player = player
-        self.cache = cache
-        self.recorder = recorder
+        self.timeout, self.silence, self.retries, self.pace = timeout, silence, retries, pace
+        self.budgets: Sequence[Budget] = ()
+        self.player: Player | None = None
+        self.cache: Cache | None = None
+        self.recorder: Recorder | None = None
 
 
 def wait(error: Record, tries: int, retries: int, dice: float) -> float | None:

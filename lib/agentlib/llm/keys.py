@@ -14,20 +14,9 @@ from agentlib.faults import Fault
 from agentlib.types import Any, Iterable, Mapping, Record
 
 PLAIN = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LANGUAGE",
-    "TMPDIR",
-    "TERM",
-    "USER",
-    "LOGNAME",
-    "TZ",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-)
+    "PATH HOME LANG LANGUAGE TMPDIR TERM USER LOGNAME TZ "
+    "SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE"
+).split()
 FAMILIES = ("LC_", "XDG_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SHORTEST = 6  # characters: a shorter value is no secret, and removing it would garble all text
@@ -48,25 +37,18 @@ def required(schema: Record) -> bool:
 
 def _optional(entry: Record) -> bool:
     """Whether the provider can do without this key: always, or where one of these variables or files is there."""
-    word = entry.get("optional")
-    if not isinstance(word, list):
-        return bool(word)
-    return any(
-        os.path.exists(os.path.expanduser(one)) if "/" in one else os.environ.get(one)
-        for one in map(str, word)
-    )
+    places = entry.get("optional")
+    if not isinstance(places, list):
+        return bool(places)
+    files = [os.path.expanduser(place) for place in map(str, places) if "/" in place]
+    return any(map(os.path.exists, files)) or any(map(os.environ.get, map(str, places)))
 
 
 def entries(schema: Record) -> list[Record]:
     """The schema's `env`, without what is malformed in it."""
     listed = schema.get("env")
-    if isinstance(listed, list):
-        return [
-            entry
-            for entry in listed
-            if isinstance(entry, dict) and isinstance(entry.get("name"), str)
-        ]
-    return []
+    every = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
+    return [entry for entry in every if isinstance(entry.get("name"), str)]
 
 
 def source(name: str, schema: Record, config: Mapping[str, Any]) -> str:
@@ -89,26 +71,20 @@ def command(name: str, needed: Iterable[str], config: Mapping[str, Any]) -> tupl
 
 def absent(name: str, schema: Record) -> Fault:
     """What to say where the key is not there."""
-    return Fault(
-        "auth",
-        f"{name}: no key: set {' or '.join(variables(schema))} "
-        f'(or in config.toml: [keys] {name} = "a command that prints it")',
-        provider=name,
-    )
+    cure = f'(or in config.toml: [keys] {name} = "a command that prints it")'
+    why = f"{name}: no key: set {' or '.join(variables(schema))} {cure}"
+    return Fault("auth", why, provider=name)
 
 
 def environment(name: str, schema: Record, config: Mapping[str, Any]) -> dict[str, str]:
     """The whole environment of the provider: what programs need, what its schema lists, and its key."""
-    listed = {entry["name"] for entry in entries(schema)}
-    env = {
-        variable: value
-        for variable, value in os.environ.items()
-        if variable in PLAIN
-        or variable in RUN
-        or variable in listed
-        or variable.startswith(FAMILIES)
-        or variable.lower() in PROXIES
-    }
+    allowed = {*PLAIN, *RUN, *(entry["name"] for entry in entries(schema))}
+
+    def passes(variable: str) -> bool:
+        named = variable in allowed or variable.startswith(FAMILIES)
+        return named or variable.lower() in PROXIES
+
+    env = {variable: value for variable, value in os.environ.items() if passes(variable)}
     needed = variables(schema)
     if needed and not any(env.get(variable, "").strip() for variable in needed):
         if found := command(name, needed, config):
@@ -131,9 +107,8 @@ def fetch(word: str, argv: Any) -> str:
     if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
         raise Fault("invalid_input", f"config.toml: [keys] {word}: a command or a list of words")
     try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PATIENCE, check=False
-        )
+        null, pipe = subprocess.DEVNULL, subprocess.PIPE
+        done = subprocess.run(argv, stdin=null, stdout=pipe, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         why = f"config.toml: [keys] {word}: {argv[0]} gave no key within {PATIENCE:g} s"
         raise Fault("auth", why) from None
@@ -141,22 +116,18 @@ def fetch(word: str, argv: Any) -> str:
         raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]}: {bad.strerror}") from None
     key = done.stdout.decode("utf-8", "replace").split("\n", 1)[0].strip()
     if done.returncode or not key:
-        raise Fault(
-            "auth",
-            f"config.toml: [keys] {word}: {argv[0]} ended with status {done.returncode} and "
-            f"{'a' if key else 'no'} first line",
-        )
+        how = f"status {done.returncode} and {'a' if key else 'no'} first line"
+        raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]} ended with {how}")
     return key
 
 
 def secrets(schema: Record, env: Mapping[str, str]) -> set[bytes]:
     """What must never be written: the keys in a provider's environment, and passwords in addresses."""
-    found = [
-        env[name]
-        for entry in entries(schema)
-        if (name := entry["name"]) in env
-        and (looks_secret(env[name].strip()) if entry.get("key") else secret(name))
-    ]
+    found = []
+    for entry in entries(schema):
+        value = env.get(entry["name"], "").strip()
+        if looks_secret(value) if entry.get("key") else secret(entry["name"]):
+            found.append(value)
     found += [m[1] for value in env.values() for m in PASSWORD.finditer(value)]
     spelled = {word.strip() for word in found if len(word.strip()) >= SHORTEST}
     spelled |= {records.dumps(word)[1:-1] for word in spelled}  # as it stands inside JSON
@@ -168,10 +139,8 @@ def parted(text: str, hidden: Iterable[bytes]) -> tuple[str, str]:
     most = 0
     for data in hidden:
         word = data.decode("utf-8", "replace")
-        for length in range(min(len(word) - 1, len(text)), most, -1):
-            if text.endswith(word[:length]):
-                most = length
-                break
+        lengths = range(min(len(word) - 1, len(text)), most, -1)
+        most = next((length for length in lengths if text.endswith(word[:length])), most)
     return text[: len(text) - most], text[len(text) - most :]
 
 

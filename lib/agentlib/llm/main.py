@@ -36,22 +36,16 @@ class Run:
     def __init__(self, options: Namespace, router: Router, config: Mapping[str, Any]) -> None:
         self.options, self.router = options, router
         self.text = " ".join(word for word in options.request if word != "-")
-        self.flags = {
-            name: value for name in SETTINGS if (value := getattr(options, name)) is not None
-        }
-        self.said: Record = {}  # what `config` records say
-        self.held: list[Line] = []  # what was read while no request has come
+        named = {name: getattr(options, name) for name in SETTINGS}
+        self.flags = {name: value for name, value in named.items() if value is not None}
+        self.settings: Record = {}  # of `config` records
+        self.before: list[Line] = []  # what was read while no request has come
         self.size = 0  # bytes of that
         self.filter = False  # a request has come
         self.loop, self.out = events.Loop(), output.Out()
+        lines, limits = output.Lines(self.out), args.limits(options)
         self.dispatch = dispatch.Dispatch(
-            self.loop,
-            router,
-            args.limits(options),
-            output.Lines(self.out),
-            self.out,
-            dict(config),
-            options.quiet,
+            self.loop, router, limits, lines, self.out, dict(config), options.quiet
         )
         self.intake = stdin.Intake(self.loop, self.take, lambda: self.dispatch.room)
 
@@ -63,9 +57,8 @@ class Run:
         if not self.filter:
             if not stream and not self.text:
                 return _nothing(self.options.request)
-            self.dispatch.sink = (
-                output.Whole(self.out) if self.options.json else output.Text(self.out)
-            )
+            sink = output.Whole if self.options.json else output.Text
+            self.dispatch.sink = sink(self.out)
             self.submit("1", prompt.request(stream, self.text))
         return self.end()
 
@@ -92,15 +85,13 @@ class Run:
         self.turn(lambda: not self.intake.done)
         if self.intake.fault and not self.filter:
             raise self.intake.fault
-        return [line.record for line in self.held]
+        return [line.record for line in self.before]
 
     def take(self, line: Line) -> None:
         """One record."""
         kind = line.record["type"]
         if kind == "config":
-            self.said.update(
-                {name: value for name, value in line.record.items() if value is not None}
-            )
+            self.settings.update({k: v for k, v in line.record.items() if v is not None})
         if kind in ("request", "embed"):
             self.request(line)
         elif self.filter:
@@ -110,7 +101,7 @@ class Run:
             if self.size > records.LINE_CAP:
                 why = f"line {line.number}: over {records.LINE_CAP >> 20} MiB and no request"
                 raise Fault("limit_exceeded", why)
-            self.held.append(line)
+            self.before.append(line)
 
     def request(self, line: Line) -> None:
         """A `request` or `embed` record; with the first, what came before it is passed on."""
@@ -120,9 +111,9 @@ class Run:
             raise Fault("invalid_input", why)
         if not self.filter:
             self.filter = True
-            for line_before in self.held:
+            for line_before in self.before:
                 self.out.put(line_before.raw + b"\n")
-            self.held.clear()
+            self.before.clear()
         id = line.record.get("id")
         request = {name: value for name, value in line.record.items() if name not in ("type", "id")}
         if kind == "embed":
@@ -131,12 +122,11 @@ class Run:
 
     def submit(self, id: Any, request: Record) -> None:
         """Send a request with what flags and config records say; what the environment says is added off the tape."""
-        request = prompt.filled(request, {**self.said, **self.flags})
-        ours, theirs = self.options.provider, self.said.get("provider")
+        request = prompt.filled(request, {**self.settings, **self.flags})
+        ours, theirs = self.options.provider, self.settings.get("provider")
         provider = ours or theirs
-        model = self.options.model or (
-            self.said.get("model") if theirs in (None, provider) else None
-        )
+        by_record = self.settings.get("model") if theirs in (None, provider) else None
+        model = self.options.model or by_record
         for name, value in (("provider", provider), ("model", model)):
             if value:
                 request.setdefault(name, value)

@@ -25,9 +25,8 @@ class Out:
     def __init__(self) -> None:
         self._data = bytearray()
         self.secrets: set[bytes] = set()
-        self.whole = (
-            True  # False while a write is under way, which a signal may end in the middle of a line
-        )
+        # False while a write is under way, which a signal may end in the middle of a line
+        self.whole = True
 
     def put(self, data: bytes) -> None:
         """Write these bytes, at the latest when the turn ends."""
@@ -126,9 +125,8 @@ class Text(Whole):
             raise Fault(str(self.record.get("kind")), in_words(self.record))
         if calls := transcript.calls(self.record["message"]):
             names = ", ".join(str(call.get("name")) for call in calls)
-            stderr.warn(
-                f"the model asks for a tool ({names}): agent-react runs tools, --json shows the call"
-            )
+            what = "agent-react runs tools, --json shows the call"
+            stderr.warn(f"the model asks for a tool ({names}): {what}")
         if why := CUT.get(str(self.record.get("stop_reason"))):
             stderr.warn(why)
         content = self.record["message"].get("content")

@@ -37,11 +37,8 @@ def request(stream: Iterable[Record], operands: str) -> Record:
 
 def _wanted(messages: list[Record], pieces: list[Record]) -> tuple[str, list[Record]]:
     """(the request, the material) where no operand asks: the text of the `input` records does, or the conversation."""
-    inputs = [
-        record
-        for record in pieces
-        if record["type"] == "input" and isinstance(record.get("text"), str)
-    ]
+    typed = [record for record in pieces if record["type"] == "input"]
+    inputs = [record for record in typed if isinstance(record.get("text"), str)]
     if text := "\n".join(record["text"] for record in inputs).strip("\n"):
         return text, [record for record in pieces if record not in inputs]
     if messages and messages[-1]["role"] in ("user", "tool") and not pieces:
@@ -75,8 +72,7 @@ def filled(request: Record, values: Mapping[str, Any]) -> Record:
     if options := values.get("options"):
         out["options"] = {**options, **(request.get("options") or {})}
     if (system := values.get("system")) and isinstance(messages := out.get("messages"), list):
-        if not any(
-            isinstance(message, dict) and message.get("role") == "system" for message in messages
-        ):
+        roles = [message.get("role") for message in messages if isinstance(message, dict)]
+        if "system" not in roles:
             out["messages"] = [{"role": "system", "content": system}, *messages]
     return out

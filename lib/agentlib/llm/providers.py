@@ -26,11 +26,8 @@ class Provider:
     def models(self) -> list[str]:
         """The models that its schema lists."""
         listed = self.schema.get("models")
-        return (
-            [str(model.get("id")) if isinstance(model, dict) else str(model) for model in listed]
-            if isinstance(listed, list)
-            else []
-        )
+        every = listed if isinstance(listed, list) else []
+        return [str(model.get("id") if isinstance(model, dict) else model) for model in every]
 
     @property
     def talks(self) -> bool:
@@ -65,30 +62,23 @@ class Providers:
         return self._known[name]
 
     def _path(self, name: str) -> str:
-        candidates = (
-            [os.path.abspath(name)]
-            if "/" in name
-            else [os.path.join(f, name) for f in self.folders]
-        )
+        candidates = [os.path.join(folder, name) for folder in self.folders]
+        if "/" in name:
+            candidates = [os.path.abspath(name)]
         for path in candidates:
             if name not in (".", "..") and os.path.isfile(path):
                 if not os.access(path, os.X_OK):
                     why = f"{path}: not executable (chmod +x)"
                     raise Fault("invalid_request", why, provider=name)
                 return os.path.abspath(path)
-        why = (
-            f"no provider {name!r} in {os.pathsep.join(self.folders)}; "
-            "agent-llm --list-providers lists them"
-        )
+        folders = os.pathsep.join(self.folders)
+        why = f"no provider {name!r} in {folders}; agent-llm --list-providers lists them"
         raise Fault("not_found", why, provider=name)
 
     def named(self, word: str) -> bool:
         """Whether there is a provider of this name; nothing is asked or run for that."""
-        return bool(word) and any(
-            os.access(os.path.join(folder, word), os.X_OK)
-            and os.path.isfile(os.path.join(folder, word))
-            for folder in self.folders
-        )
+        files = [os.path.join(folder, word) for folder in self.folders] if word else []
+        return any(os.access(file, os.X_OK) and os.path.isfile(file) for file in files)
 
     def all(self) -> dict[str, Provider]:
         """Every provider that answers, by name; the first folder that has a name wins."""

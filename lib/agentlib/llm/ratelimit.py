@@ -34,9 +34,8 @@ class Pace:
         try:
             at = self._shared(now)
         except (OSError, Fault) as bad:
-            self._warn(
-                f"the rate limit's file cannot be used ({bad}): this process keeps to the limit alone"
-            )
+            why = f"the rate limit's file cannot be used ({bad})"
+            self._warn(f"{why}: this process keeps to the limit alone")
             at, self._own = self._next(now, self._own)
         return max(0.0, at - now)
 

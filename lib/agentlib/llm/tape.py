@@ -12,7 +12,7 @@ from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.lock import append, cut, replace
 from agentlib.messages import requests
-from agentlib.types import Any, BinaryIO, Record
+from agentlib.types import Any, BinaryIO, Callable, Record
 
 UNASKED = ("id", "type")
 MEASURED = ("type", "usage", "model", "provider", "cost_usd", "duration_ms", "time")
@@ -21,23 +21,20 @@ OF_A_TOOL = ("name", "description", *requests.SCHEMAS)
 
 def canonical(request: Record) -> Record:
     """What the request asks, the same for two requests that ask the same."""
-    out = {
-        name: value for name, value in request.items() if name not in UNASKED and value is not None
-    }
-    if isinstance(out.get("messages"), list):
-        out["messages"] = [
-            {k: v for k, v in message.items() if k not in MEASURED}
-            if isinstance(message, dict)
-            else message
-            for message in out["messages"]
-        ]
-    if isinstance(out.get("tools"), list):
-        out["tools"] = [
-            {k: v for k, v in tool.items() if k in OF_A_TOOL} if isinstance(tool, dict) else tool
-            for tool in out["tools"]
-        ]
+    out = {k: v for k, v in request.items() if k not in UNASKED and v is not None}
+    for name, counts in (
+        ("messages", lambda field: field not in MEASURED),
+        ("tools", lambda field: field in OF_A_TOOL),
+    ):
+        if isinstance(out.get(name), list):
+            out[name] = [_with(item, counts) for item in out[name]]
     ordered: Record = _ordered(out)
     return ordered
+
+
+def _with(value: Any, counts: Callable[[str], bool]) -> Any:
+    """An object with the fields that count alone; another value as it is."""
+    return {k: v for k, v in value.items() if counts(k)} if isinstance(value, dict) else value
 
 
 def _ordered(value: Any) -> Any:
@@ -101,15 +98,10 @@ class Player:
         """The records of this request; Fault `not_found` where it is not on the tape."""
         takes = self._answers.get(key(request))
         if not takes:
-            raise Fault(
-                "not_found",
-                f"this request is not on the tape {self.path} ({self._count()}); "
-                "record it anew with --record, the same options and the same input",
-            )
+            count = f"({sum(map(len, self._answers.values()))} exchanges are)"
+            cure = "record it anew with --record, the same options and the same input"
+            raise Fault("not_found", f"this request is not on the tape {self.path} {count}; {cure}")
         return takes.pop(0) if len(takes) > 1 else takes[0]
-
-    def _count(self) -> str:
-        return f"{sum(map(len, self._answers.values()))} exchanges are"
 
 
 class Cache:

@@ -11,22 +11,13 @@ from agentlib.paths import TOP
 from agentlib.types import Any
 
 # Where credentials can come from; with none of these, asking botocore costs seconds and ends in nothing.
-VARIABLES = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_ROLE_ARN",
-    "AWS_ROLE_SESSION_NAME",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+_CONTAINER = (
+    "CREDENTIALS_RELATIVE_URI CREDENTIALS_FULL_URI AUTHORIZATION_TOKEN AUTHORIZATION_TOKEN_FILE"
 )
+_OTHERS = """ACCESS_KEY_ID SECRET_ACCESS_KEY SESSION_TOKEN PROFILE DEFAULT_PROFILE CONFIG_FILE
+SHARED_CREDENTIALS_FILE ROLE_ARN ROLE_SESSION_NAME WEB_IDENTITY_TOKEN_FILE"""
+VARIABLES = [f"AWS_{name}" for name in _OTHERS.split()]
+VARIABLES += [f"AWS_CONTAINER_{name}" for name in _CONTAINER.split()]
 FILES = ("~/.aws/credentials", "~/.aws/config")
 _asking = allocate_lock()
 VENDOR = "/sys/class/dmi/id/sys_vendor"  # of this machine; EC2's have credentials of their own role
@@ -82,9 +73,8 @@ def credentials() -> Any:
 def _credentials() -> Any:
     try:
         found = session().get_credentials()
-    except (
-        Exception
-    ) as bad:  # a profile that is not there, a login that is over: botocore's own words
+    except Exception as bad:
+        # a profile that is not there, a login that is over: botocore's own words
         raise Fault("auth", f"AWS credentials: {bad}") from None
     if found is None:
         why = "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -102,9 +92,7 @@ def signed(
         raise
     except Exception as bad:
         raise Fault("auth", f"AWS credentials: {bad}") from None
-    plain = {
-        name: value for name, value in headers.items() if name.lower() in ("content-type", "host")
-    }
+    plain = {k: v for k, v in headers.items() if k.lower() in ("content-type", "host")}
     return {**headers, **signature(keys, service, place, method, url, plain, body)}
 
 

@@ -15,19 +15,11 @@ from agentlib.provider.http_call import Headers, excerpt
 from agentlib.types import Any, Iterator, Record
 
 STATUSES = {
-    400: "invalid_request",
-    401: "auth",
-    402: "auth",
-    403: "auth",
+    **dict.fromkeys((400, 405, 413, 422), "invalid_request"),
+    **dict.fromkeys((401, 402, 403, 407), "auth"),
+    **dict.fromkeys((409, 424, 425), "server"),
     404: "not_found",
-    405: "invalid_request",
     408: "timeout",
-    409: "server",
-    413: "invalid_request",
-    407: "auth",
-    422: "invalid_request",
-    424: "server",
-    425: "server",
     429: "rate_limit",
     529: "overloaded",
 }
@@ -155,15 +147,10 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PIECE = r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
 PIECES = re.compile(PIECE, re.IGNORECASE)
 GOING = re.compile(rf"(?:\b(?:again|retry|wait)\b\D{{0,40}}?)((?:{PIECE}\s*)+)", re.IGNORECASE)
-FIELDS = {  # of an error, and the unit of their numbers
-    "retry_after": 1.0,
-    "retryafter": 1.0,
-    "retry_after_seconds": 1.0,
-    "retry_after_ms": 0.001,
-    "retry_delay": 1.0,
-    "retrydelay": 1.0,
-    "estimated_time": 1.0,
-}
+_SECONDS = (
+    "retry_after retryafter retry_after_seconds retry_delay retrydelay estimated_time".split()
+)
+FIELDS = {**dict.fromkeys(_SECONDS, 1.0), "retry_after_ms": 0.001}  # of an error: their units
 
 
 def wait(headers: Headers, message: str = "", document: Any = None) -> float | None:

@@ -14,22 +14,16 @@ from agentlib.types import TYPE_CHECKING, Any, Generator, Iterator, Record
 if TYPE_CHECKING:
     from agentlib.provider import sse
 
-STOPS = {  # the words that say that an answer is whole; any other says that it is not
-    "stop": "end_turn",
-    "eos": "end_turn",
-    "eos_token": "end_turn",
-    "end_turn": "end_turn",
+_STOPS = {
+    "end_turn": "stop eos eos_token end_turn",
     "stop_sequence": "stop_sequence",
-    "length": "max_tokens",
-    "model_length": "max_tokens",
-    "tool_calls": "tool_use",
-    "function_call": "tool_use",
-    "tool_use": "tool_use",
-    "max_tokens": "max_tokens",
-    "content_filter": "content_filter",
-    "sensitive": "content_filter",
+    "max_tokens": "length model_length max_tokens",
+    "tool_use": "tool_calls function_call tool_use",
+    "content_filter": "content_filter sensitive",
     "refusal": "refusal",
 }
+# the words that say that an answer is whole; any other says that it is not
+STOPS = {word: reason for reason, words in _STOPS.items() for word in words.split()}
 CALLS = 1000  # of tools in one answer: each delta is looked up among them
 
 
