@@ -28,5 +28,5 @@ def looks_secret(key: str) -> bool:
     """Whether a key looks like one: long enough, and not of plain words as `ollama`, which may stand in any text."""
     if len(key) < 6 or key in _PLACEHOLDERS:
         return False
-    plain = all(_WORD.fullmatch(word) for word in re.split("[-_. ]", key) if word)
+    plain = all(_WORD.fullmatch(word) for word in re.split("[-_.]", key) if word)
     return not plain or len(key) >= 16 or key.startswith("sk-")
