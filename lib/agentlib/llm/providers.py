@@ -14,6 +14,10 @@ PATIENCE = 30.0  # seconds for a provider's schema, and for a vendor's list of m
 LIST_CAP = 4 << 20  # bytes of such a list
 
 
+# why a schema could not be read, though nothing is wrong with it, or its start will tell better what is
+STARTED_ANYHOW = ("sandbox unavailable", "#! n")
+
+
 class Provider:
     """An executable of a providers folder. schema: what it answers to --agent-schema, {} where it does not."""
 
@@ -56,7 +60,8 @@ class Providers:
             answer = schemas.ask([path], PATIENCE)[path]
             if isinstance(answer, Fault) and answer.kind in ("tool_denied", "bad_response"):
                 # without its schema it would be started without its key
-                raise Fault(answer.kind, f"{path}: {answer.message}", provider=name)
+                if not any(why in answer.message for why in STARTED_ANYHOW):
+                    raise Fault(answer.kind, f"{path}: {answer.message}", provider=name)
             schema = answer[0] if isinstance(answer, list) and answer else {}
             self._known[name] = Provider(os.path.basename(path), path, schema)
         return self._known[name]
