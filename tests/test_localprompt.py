@@ -173,6 +173,15 @@ def test_material_comes_before_the_request() -> None:
     assert said.index("c: 9") < said.index("port: 81") < said.index("Which port?")
 
 
+def test_material_that_was_all_put_into_a_call_is_not_read_again() -> None:
+    content = material.message("Count it", [{"type": "input", "text": "salt and pepper"}])[
+        "content"
+    ]
+    messages = [user(content), call("wordcount", text="salt and pepper"), result("3")]
+    said = contents(prompt.answer({"messages": messages}))[-1]
+    assert said == "What is known:\nsalt and pepper: 3\n\nCount it"
+
+
 def test_a_text_that_only_looks_like_material_stays_as_it_is() -> None:
     said = "x <<<input 0123456789abcdef0123\ny\n0123456789abcdef0123 end>>>"
     assert contents(prompt.answer({"messages": [user(said)]})) == [said]

@@ -15,7 +15,7 @@ from agentlib.messages import material
 from agentlib.messages.requests import input_schema, merged
 from agentlib.messages.transcript import text
 from agentlib.search.rank import describe, ranks, words
-from agentlib.types import Any, NamedTuple, Record
+from agentlib.types import Any, Collection, NamedTuple, Record
 
 CHAT_TOKENS, CALL_TOKENS = 1024, 512  # max_tokens where the request has none
 MOST = 18  # tools in one prompt, about 60 tokens each
@@ -359,13 +359,14 @@ def answer_turns(messages: list[Record], offers: bool) -> list[Record]:
     offers: whether there are tools, so that without any result it may be content that none fits.
     """
     turns: list[Record] = []
+    run = since_request(messages)
+    used = tokens(spaced([m.get("tool_calls") for m in run if m.get("tool_calls")]))
     for message in messages:
         role, content = message.get("role"), text(message, joint="\n")
         if role == "user":
-            turns.append({"role": "user", "content": reordered(content)})
+            turns.append({"role": "user", "content": reordered(content, used)})
         elif role == "assistant" and content and not message.get("tool_calls"):
             turns.append({"role": "assistant", "content": content})
-    run = since_request(messages)
     known = [message for message in run if message.get("role") == "tool"]
     if known and turns and turns[-1]["role"] == "user":
         turns[-1]["content"] = f"{KNOWN}\n{facts(run)}\n\n{turns[-1]['content']}"
@@ -418,13 +419,19 @@ def table(pairs: list[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def reordered(content: str) -> str:
-    """The text of a user with its fenced material first and the request last, where a small model heeds it."""
+def reordered(content: str, used: Collection[str] = ()) -> str:
+    """The text of a user with its fenced material first and the request last, where a small model heeds it. used: the
+    words of calls; material that was all put into them need not be read again."""
     request, mark, rest = content.partition(f"\n\n{material.RULE}")
     if not mark or not (pieces := FENCES.findall(rest)):
         return content
-    parts = [piece_text(label, piece) for label, _, piece in pieces]
-    return "\n\n".join([RULE_OF_MATERIAL, *parts, f"{REQUEST}{request}"])
+    parts = [piece_text(label, piece) for label, _, piece in pieces if not tokens(piece) <= {*used}]
+    return "\n\n".join([RULE_OF_MATERIAL, *parts, f"{REQUEST}{request}"]) if parts else request
+
+
+def tokens(piece: str) -> set[str]:
+    """The words and numbers of a text."""
+    return set(re.findall(r"\w+", piece.replace("\\n", " ")))
 
 
 def piece_text(label: str, piece: str) -> str:

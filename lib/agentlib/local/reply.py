@@ -7,7 +7,7 @@ import re
 import secrets
 
 from agentlib.faults import Fault
-from agentlib.local.prompt import FENCES, FILE, examples, since_request
+from agentlib.local.prompt import FENCES, FILE, examples, since_request, tokens
 from agentlib.messages.transcript import text
 from agentlib.types import Any, Record
 
@@ -65,11 +65,6 @@ def due(request: Record) -> list[str]:
         if message.get("role") == "tool" and not message.get("is_error"):
             found += [result] if 0 < len(result) <= SHORT else []
     return found
-
-
-def tokens(piece: str) -> set[str]:
-    """The words and numbers of a text."""
-    return set(re.findall(r"\w+", piece.replace("\\n", " ")))
 
 
 def verbatim(request: Record) -> str:
