@@ -448,8 +448,8 @@ def test_the_arguments_have_the_form_of_an_example_and_what_else_the_request_nam
         "inputSchema": {"type": "object", "properties": properties},
         "examples": [
             {"request": "count a.txt", "arguments": {"path": "a.txt"}},
-            {"request": "count b.txt", "arguments": {"path": "b.txt"}},
             {"request": "count: a b", "arguments": {"text": "a b"}},
+            {"request": "count both", "arguments": {"path": "b.txt", "text": "a b"}},
         ],
     }
 
@@ -459,6 +459,11 @@ def test_the_arguments_have_the_form_of_an_example_and_what_else_the_request_nam
 
     assert forms_of("x", tool) == [(["path"], ["path"]), (["text"], ["text"])]
     assert forms_of("the hidden ones", tool) == [
+        (["path", "hidden"], ["path"]),
+        (["text", "hidden"], ["text"]),
+    ]
+    flag = {"request": "count .b", "arguments": {"path": ".b", "hidden": True}}
+    assert forms_of("x", {**tool, "examples": [*tool["examples"], flag]}) == [
         (["path", "hidden"], ["path"]),
         (["text", "hidden"], ["text"]),
     ]

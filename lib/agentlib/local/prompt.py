@@ -160,13 +160,15 @@ def last_request(messages: list[Record]) -> str:
 
 
 def arguments_forms(tool: Record, request: str) -> list[Record]:
-    """The forms that the arguments of a tool may have: those of its examples, with what else the request names. For a
-    small model fills in every argument it may. A tool without examples has the form of its schema."""
+    """The forms that the arguments of a tool may have: those of the examples in the prompt, with what else the request
+    names and with yes or no where another example has it. For a small model fills in every argument it may. A tool
+    without examples has the form of its schema."""
     schema = subset(arguments_schema(tool))
     properties = schema.get("properties") or {}
     needed, wanted = schema.get("required") or [], set(words(request))
-    more = [name for name in properties if wanted & set(words(name))]
-    uses = {tuple(n for n in properties if n in e["arguments"]) for e in examples(tool)}
+    flags = {n for e in examples(tool) for n, value in e["arguments"].items() if value is True}
+    more = [name for name in properties if name in flags or wanted & set(words(name))]
+    uses = {tuple(n for n in properties if n in e["arguments"]) for e in examples(tool)[:2]}
     forms = []
     for use in sorted(uses):
         required = [name for name in properties if name in needed or name in use]
