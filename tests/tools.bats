@@ -402,6 +402,22 @@ END
     fails 100 'current_time: "../../etc/passwd" is no IANA time zone, such as Europe/Paris'
 }
 
+@test "column_stats reads a file, and finds a column by its heading" {
+    printf 'day,Height\nmon,210\ntue,"245"\r\n' >tides.csv
+    tool column_stats '{"path":"tides.csv","column":"height"}'
+    equal '{"count":2,"sum":455,"average":227.5,"smallest":210,"largest":245,"skipped":1}' "$output"
+    tool column_stats '{"path":"tides.csv","column":2}'
+    has "$output" '"largest":245'
+    tool column_stats '{"path":"tides.csv","column":"depth"}'
+    fails 100 "column_stats: no column has the heading 'depth'; the first line is: day,Height"
+    tool column_stats '{"path":"none.csv"}'
+    fails 1 "column_stats: none.csv: cannot be read"
+    tool column_stats '{"path":"/inet/tcp/0/localhost/80"}'
+    fails 100 "column_stats: /inet/tcp/0/localhost/80: no file"
+    tool column_stats '{"path":"a","text":"b"}'
+    fails 100 "column_stats: give one of 'path' and 'text'"
+}
+
 @test "column_stats sums a column and counts what is no number" {
     tool column_stats '{"text":"name,n\na,5\nb,7.5\nc,\n","column":2,"separator":","}'
     equal '{"count":2,"sum":12.5,"average":6.25,"smallest":5,"largest":7.5,"skipped":2}' "$output"
