@@ -9,11 +9,16 @@ unset CDPATH PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VI
 
 usage() {
     cat <<'END'
-usage: ./install.sh [--prefix DIR] [--with-local-model [default|small|tiny]]
+usage: ./install.sh [--prefix DIR] [--with NAME,...] [--with-local-model [default|small|tiny]]
+       ./install.sh --check [--prefix DIR]
        ./install.sh --uninstall [--prefix DIR]
 
   --prefix DIR                where to install (default: ~/.local)
+  --with NAME,...             also the packages for: postgres (agent-memory), pdf and html (agent-context),
+                              aws (bedrock, by AWS credentials), socks (proxies); an upgrade keeps them
   --with-local-model [SIZE]   also fetch a language model for this machine (default: 1.1 GB, small: 0.5 GB)
+  --check                     say what is here, what is missing and how to get it, with versions; status 1 where
+                              something is missing that every program needs
   --uninstall                 remove what an install with the same prefix made
   --help                      show this help and exit
 END
@@ -29,8 +34,8 @@ main() {
     source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
     read_options "$@"
     lib=$prefix/lib/agentutils
-    if [[ $action == uninstall ]]; then
-        uninstall
+    if [[ $action != install ]]; then
+        "$action"
         return
     fi
     made=() old='' new=''
@@ -45,16 +50,21 @@ main() {
     link_programs
     link_checkout
     tell
+    warm_cache
     if [[ -n $model ]]; then "$lib/bin/agent-llm" local install --size "$model"; fi
 }
 
 read_options() {
-    action=install model='' prefix=${HOME:+$HOME/.local}
+    action=install model='' extras='' prefix=${HOME:+$HOME/.local}
+    if [[ -f $source_dir/.agentutils ]]; then prefix=${source_dir%/lib/*}; fi # run from what it installed
     while (($#)); do
         case $1 in
         --prefix) prefix=${2-} && shift ;;
         --prefix=*) prefix=${1#*=} ;;
+        --with) extras+=,${2-} && shift ;;
+        --with=*) extras+=,${1#*=} ;;
         --uninstall) action=uninstall ;;
+        --check) action=check ;;
         --with-local-model=*) model=${1#*=} ;;
         --with-local-model)
             model=default
@@ -63,11 +73,15 @@ read_options() {
         --help | -h) usage && exit 0 ;;
         *) status=2 fail "unknown option $1; see ./install.sh --help" ;;
         esac
-        shift || status=2 fail "--prefix needs a folder"
+        shift || status=2 fail "$1 needs a value; see ./install.sh --help"
     done
     [[ -n $prefix ]] || status=2 fail "no folder to install to: give --prefix DIR"
     [[ $model == @(|default|small|tiny) ]] || status=2 fail "no model of size $model: take default, small or tiny"
     prefix=$(realpath -m -- "$prefix")
+    local name
+    for name in ${extras//,/ }; do
+        [[ $name == @(postgres|pdf|html|aws|socks) ]] || status=2 fail "--with $name: take some of postgres,pdf,html,aws,socks"
+    done
 }
 
 # The first Python that is new enough and can make environments.
@@ -96,7 +110,10 @@ prepare_prefix() {
     if [[ -L $lib && -f $lib/.agentutils ]]; then
         old=$(realpath -- "$lib")
         mapfile -t made < <(sed -n 's/^made //p' "$old/.agentutils")
+        extras+=,$(sed -n 's/^with //p' "$old/.agentutils")
     fi
+    # shellcheck disable=SC2086  # a name a word
+    extras=$(printf '%s\n' ${extras//,/ } | sort -u | paste -sd, -)
     remove_leftovers
     new=$prefix/lib/agentutils-$(date +%Y%m%d%H%M%S)-$$
     log=$new.log
@@ -140,7 +157,7 @@ build() {
     local name
     say "building in $new"
     mkdir -- "$new"
-    for name in bin lib providers tools plugins docs requirements.txt install.sh LICENSE README.md CHANGELOG.md AGENTS.md; do
+    for name in bin lib providers tools plugins docs requirements.txt requirements-extra.txt install.sh LICENSE README.md CHANGELOG.md AGENTS.md; do
         if [[ -e $source_dir/$name ]]; then cp -RL -- "$source_dir/$name" "$new/"; fi
     done
     find "$new" -name __pycache__ -prune -exec rm -rf {} +
@@ -149,7 +166,8 @@ build() {
     "$new/.venv/bin/python3" -m compileall -q "$new/lib" >>"$log" 2>&1 || fail "$(tail -n 1 -- "$log")"
     make_manual
     {
-        echo "checkout $source_dir"
+        echo "with $extras"
+        echo "checkout $(sed -n 's/^checkout //p' "$source_dir/.agentutils" 2>/dev/null || echo "$source_dir")"
         printf 'made %s\n' "${made[@]}"
     } >"$new/.agentutils"
 }
@@ -162,9 +180,17 @@ make_environment() {
     else
         "$python" -m venv "$environment" >"$log" 2>&1 || fail "cannot make an environment: $(tail -n 1 -- "$log")"
     fi
-    say "packages: $(sed -n 's/^\([a-z_-]*\)==\([0-9]*[.0-9]*[0-9]\).*/\1 \2/p' "$new/requirements.txt" | paste -sd, - | sed 's/,/, /g')"
+    requirements "$new" "$extras" >"$new/requirements"
+    say "packages: $(sed -n 's/^\([a-z_-]*\)==\([0-9]*[.0-9]*[0-9]\).*/\1 \2/p' "$new/requirements" | paste -sd, - | sed 's/,/, /g')"
     "$environment/bin/python3" -m pip --disable-pip-version-check --no-input --retries 2 --timeout 30 \
-        install --quiet --requirement "$new/requirements.txt" >"$log" 2>&1 || explain_pip
+        install --quiet --requirement "$new/requirements" >"$log" 2>&1 || explain_pip
+}
+
+# requirements FOLDER NAME,...: the pinned packages that every program needs, and those of the names.
+requirements() {
+    local name
+    cat -- "$1/requirements.txt"
+    for name in ${2//,/ }; do grep -E "# .*\<$name\>" "$1/requirements-extra.txt"; done
 }
 
 same_python() { [[ $("$1/bin/python3" -V 2>&1) == "$("$python" -V 2>&1)" ]] && "$1/bin/python3" -m pip -V >/dev/null 2>&1; }
@@ -183,7 +209,7 @@ set_interpreter() {
     local interpreter=$lib/.venv/bin/python3 file
     [[ $interpreter != *[[:space:]\\\&\|]* && ${#interpreter} -le 120 ]] || return 0
     for file in "$new"/bin/* "$new"/providers/* "$new"/tools/*; do
-        if [[ -f $file ]]; then sed -i "1s|^#!/usr/bin/env -S python3 -IS\$|#!$interpreter -IS|" "$file"; fi
+        if [[ -f $file ]]; then sed -i -E "1s|^#!(/usr/bin/env -S python3\|.*/lib/agentutils/.venv/bin/python3) -IS\$|#!$interpreter -IS|" "$file"; fi
     done
 }
 
@@ -249,6 +275,94 @@ tell() {
     *":$prefix/bin:"*) ;;
     *) say "$prefix/bin is not on your PATH: put this into your shell's start file: export PATH=\"$prefix/bin:\$PATH\"" ;;
     esac
+    command -v bwrap >/dev/null || say "$(no_bubblewrap)"
+}
+
+# What is lost without bubblewrap, and the line that installs it here.
+no_bubblewrap() {
+    local line
+    line=$(package_line bubblewrap)
+    echo "bubblewrap is not here: $line. Without it tools run under Landlock alone, which cannot keep a secret that is made during" \
+        "a call from being read, refuses to write in a folder that has .git, AGENTS.md or secrets, and hides no other processes"
+}
+
+# package_line NAME...: the command that installs packages of the system.
+package_line() {
+    local manager sudo='sudo '
+    ((EUID)) || sudo=''
+    for manager in apt:'apt install' dnf:'dnf install' pacman:'pacman -S' apk:'apk add' zypper:'zypper install'; do
+        if command -v "${manager%%:*}" >/dev/null; then echo "$sudo${manager#*:} $*" && return; fi
+    done
+    echo "install the package $* of your system"
+}
+
+# The first listing finds the schemas of all programs in the user's cache.
+warm_cache() {
+    local kind
+    for kind in @tools @providers @plugins --kind=agent; do
+        timeout 60 "$lib/bin/agent-discover" "$kind" </dev/null >/dev/null 2>&1 || true
+    done
+}
+
+# What is here, what is missing and how to get it. Lines begin with ok, missing (every program needs it) or optional.
+check() {
+    local missing=0 name interpreter=$lib/.venv/bin/python3
+    if [[ -f $lib/.agentutils && -x $lib/bin/agent-llm ]]; then
+        if name=$("$lib/bin/agent-llm" --version 2>&1); then
+            here "${name/agent-llm/agentutils} in $lib"
+        else
+            lacks "agentutils does not start: ${name##*$'\n'}: run ./install.sh again"
+        fi
+        check_packages
+    else
+        lacks "agentutils is not installed in $prefix: run ./install.sh"
+        if name=$(find_python 2>&1 && "$python" -V); then here "$name"; else lacks "${name#install.sh: }"; fi
+    fi
+    case :$PATH: in
+    *":$prefix/bin:"*) here "PATH has $prefix/bin" ;;
+    *) optional "PATH lacks $prefix/bin: export PATH=\"$prefix/bin:\$PATH\"" ;;
+    esac
+    if command -v bwrap >/dev/null; then here "sandbox: $(bwrap --version)"; else optional "$(no_bubblewrap)"; fi
+    check_model
+    for name in git:'changes of a repository' man:'agent-discover --path' pandoc:'manual pages'; do
+        if command -v "${name%%:*}" >/dev/null; then here "${name%%:*}"; else optional "${name%%:*} (${name#*:}): $(package_line "${name%%:*}")"; fi
+    done
+    return "$missing"
+}
+
+here() { printf 'ok        %s\n' "$*"; }
+optional() { printf 'optional  %s\n' "$*"; }
+lacks() { printf 'missing   %s\n' "$*" && missing=1; }
+
+# The packages of the private environment, against the pinned versions.
+check_packages() {
+    local installed line found=() wrong=() extra
+    if ! installed=$("$interpreter" -m pip --disable-pip-version-check list --format freeze 2>/dev/null); then
+        lacks "the private environment $lib/.venv does not start: run ./install.sh again"
+        return
+    fi
+    here "Python: $("$interpreter" -V 2>&1), of its own in $lib/.venv"
+    while read -r line; do
+        [[ $line == *==* ]] || continue
+        line=${line%% *}
+        if grep -qixF -- "$line" <<<"$installed"; then found+=("${line/==/ }"); else wrong+=("$line"); fi
+    done < <(requirements "$lib" "$(sed -n 's/^with //p' "$lib/.agentutils")")
+    here "packages: $(printf '%s, ' "${found[@]}" | sed 's/, $//')"
+    [[ -z ${wrong[*]} ]] || lacks "packages: ${wrong[*]}: run ./install.sh again"
+    for extra in postgres pdf html aws socks; do
+        [[ ,$(sed -n 's/^with //p' "$lib/.agentutils"), == *",$extra,"* ]] || optional "packages for $extra: ./install.sh --with $extra"
+    done
+}
+
+# Whether there is a model to ask: a key, one on this machine, or a running Ollama.
+check_model() {
+    local keys models=${XDG_DATA_HOME:-${HOME-}/.local/share}/agentutils/models
+    keys=$(compgen -e | grep -E '^(AWS_BEARER_TOKEN_BEDROCK|[A-Z]+(_OPENAI)?_API_KEY)$' | paste -sd' ' - || true)
+    if [[ -n $keys ]]; then here "a model: $keys is set"; fi
+    if compgen -G "$models/*.gguf" >/dev/null; then here "a model on this machine: $(basename -a "$models"/*.gguf | paste -sd' ' -)"; fi
+    if [[ -z $keys ]] && ! compgen -G "$models/*.gguf" >/dev/null; then
+        optional "a model: set a key (export OPENAI_API_KEY=…), start Ollama, or ./install.sh --with-local-model"
+    fi
 }
 
 uninstall() {
@@ -263,8 +377,16 @@ uninstall() {
     rm -rf -- "$tree"
     remove_folders
     say "removed from $prefix"
-    local models=${XDG_DATA_HOME:-${HOME-}/.local/share}/agentutils/models
-    if [[ -d $models ]]; then say "the local models are still there; to remove them: rm -r '$models'"; fi
+    left "your configuration and policy" "${XDG_CONFIG_HOME:-${HOME-}/.config}/agentutils"
+    left "the local models" "${XDG_DATA_HOME:-${HOME-}/.local/share}/agentutils/models"
+    left "your memories, tools and registry" "${XDG_DATA_HOME:-${HOME-}/.local/share}/agentutils"
+    left "states and ledgers" "${XDG_STATE_HOME:-${HOME-}/.local/state}/agentutils"
+    left "caches" "${XDG_CACHE_HOME:-${HOME-}/.cache}/agentutils"
+}
+
+# left WHAT FOLDER: says what the uninstall leaves, where there is something.
+left() {
+    if [[ -n $(ls -A -- "$2" 2>/dev/null) ]]; then say "left: $1; to remove: rm -r '$2'"; fi
 }
 
 main "$@"

@@ -22,6 +22,15 @@ def need(*names: str) -> None:
         sys.path.append(folder)
     for name in names:
         if find_spec(name) is None:
-            cure = os.path.join(TOP, "install.sh")
-            why = f"the package {name} for {version} is not installed: run {cure}"
-            raise Fault("not_found", why)
+            cure = f"run {TOP}/install.sh{_option(name)}"
+            raise Fault("not_found", f"the package {name} for {version} is not installed: {cure}")
+
+
+def _option(name: str) -> str:
+    """The option of install.sh that brings this package, by requirements-extra.txt; '' where it brings it anyway."""
+    try:
+        with open(os.path.join(TOP, "requirements-extra.txt"), encoding="utf-8") as file:
+            lines = [line.split() for line in file if line.startswith(f"{name}==")]
+    except OSError:
+        return ""
+    return f" --with {lines[0][-1]}" if lines else ""

@@ -189,7 +189,7 @@ def _client(secure: bool, proxy: httpx.URL | None, dialer: _Dialer) -> httpx.Cli
             limits=ONE,
         )
     except ImportError:
-        why = f"a socks proxy needs the package socksio: {TOP}/.venv/bin/pip install socksio"
+        why = f"a socks proxy needs the package socksio: run {TOP}/install.sh --with socks"
         raise Fault("invalid_request", why) from None
     transport._pool._network_backend = dialer  # httpx has no argument for it; its tests do so too
     return httpx.Client(transport=transport, trust_env=False, timeout=None, cookies=_NoCookies())

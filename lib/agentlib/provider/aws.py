@@ -43,8 +43,7 @@ def session() -> Any:
     try:
         need("botocore")
     except Fault:
-        pip = os.path.join(TOP, ".venv", "bin", "python")
-        why = f"AWS credentials need the package botocore: {pip} -m pip install botocore; or set"
+        why = f"AWS credentials need the package botocore: run {TOP}/install.sh --with aws; or set"
         raise Fault("auth", f"{why} AWS_BEARER_TOKEN_BEDROCK") from None
     import botocore.session
 
