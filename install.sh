@@ -181,7 +181,7 @@ make_environment() {
         "$python" -m venv "$environment" >"$log" 2>&1 || fail "cannot make an environment: $(tail -n 1 -- "$log")"
     fi
     requirements "$new" "$extras" >"$new/requirements"
-    say "packages: $(sed -n 's/^\([a-z_-]*\)==\([0-9]*[.0-9]*[0-9]\).*/\1 \2/p' "$new/requirements" | paste -sd, - | sed 's/,/, /g')"
+    say "packages: $(sed -n 's/^\([a-z0-9_-]*\)==\([0-9]*[.0-9]*[0-9]\).*/\1 \2/p' "$new/requirements" | paste -sd, - | sed 's/,/, /g')"
     "$environment/bin/python3" -m pip --disable-pip-version-check --no-input --retries 2 --timeout 30 \
         install --quiet --requirement "$new/requirements" >"$log" 2>&1 || explain_pip
 }
@@ -341,7 +341,7 @@ check_packages() {
         lacks "the private environment $lib/.venv does not start: run ./install.sh again"
         return
     fi
-    here "Python: $("$interpreter" -V 2>&1), of its own in $lib/.venv"
+    here "$("$interpreter" -V 2>&1), of its own in $lib/.venv"
     while read -r line; do
         [[ $line == *==* ]] || continue
         line=${line%% *}

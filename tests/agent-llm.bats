@@ -406,3 +406,27 @@ while True: s.accept()' >port &
     has "$output" 'nothing is asked'
     equal 0 "$(requests | wc -l)"
 }
+
+@test "one word that looks like a command is asked about at a terminal, and refused with one line in a pipe" {
+    unset AGENT_PROVIDER_PATH
+    model 'def reply(body): return "sent"'
+    local word
+    for word in logs help models Version status install list; do
+        run -2 --separate-stderr setsid -w agent-llm "$word" </dev/null
+        equal "" "$output"
+        equal 1 "${#stderr_lines[@]}"
+        has "$stderr" "agent-llm: '$word' looks like a command, not a request: see 'agent-llm "
+        has "$stderr" "to send it: echo $word | agent-llm -"
+    done
+    has "$(setsid -w agent-llm models 2>&1 </dev/null || true)" "see 'agent-llm --list-models'"
+    run -2 --separate-stderr setsid -w agent-react help </dev/null
+    has "$stderr" "agent-react: 'help' looks like a command"
+    equal "" "$(requests)"
+    equal sent "$(echo logs | agent-llm -)"
+    equal sent "$(agent-llm hello </dev/null)"
+    equal sent "$(agent-llm "list models" </dev/null)"
+    equal sent "$(echo '{"type":"context","source":"f","text":"a, b"}' | agent-llm list)"
+    run -2 python3 "$ROOT/tests/terminal.py" 'Send it' 'n\n' agent-llm logs </dev/null
+    equal 4 "$(requests | wc -l)"
+    equal sent "$(python3 "$ROOT/tests/terminal.py" 'Send it' 'y\n' agent-llm logs </dev/null 2>/dev/null)"
+}

@@ -46,7 +46,5 @@ def _check(table: dict[str, Any], known: set[str], where: str) -> None:
             import difflib  # only a mistake needs it
 
             near = difflib.get_close_matches(name, known, 1)
-            hint = (
-                f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(known))}"
-            )
-            raise Fault("invalid_input", f"{where}: {name} is no setting{hint}")
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
+            raise Fault("invalid_input", f"{where}: {name} is no setting; {hint}")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from agentlib.llm.routing import Router
     from agentlib.records import Line
 
+LISTS = {"models": "--list-models", "providers": "--list-providers"}
+COMMANDS = LISTS | {"version": "--version", "status": "keys", "key": "keys", "usage": "budget"}
 SETTINGS = ("system", "temperature", "max_tokens", "stop", "schema", "reasoning", "options")
 
 
@@ -57,6 +59,10 @@ class Run:
         if not self.filter:
             if not stream and not self.text:
                 return _nothing(self.options.request)
+            if not stream:
+                from agentlib.policy import terminal
+
+                terminal.check_request([self.text], "agent-llm", COMMANDS)
             sink = output.Whole if self.options.json else output.Text
             self.dispatch.sink = sink(self.out)
             self.submit("1", prompt.request(stream, self.text))

@@ -7,9 +7,17 @@ import select
 import threading
 import time
 
+from agentlib.faults import Fault
+
 LINE = 1 << 20  # bytes of one answer; a longer one is a no
 SECONDS = 300.0  # an unanswered question is a no
 SHOWN = 4000  # characters of a text; more is cut in the middle, and said so
+COMMANDS = frozenset(
+    """about agent agents alias aliases auth cache clear config configuration configure create delete doctor env exit
+    help history info init install key list log login logout logs ls model models plugin plugins provider providers
+    prune ps pull push quit remove repl reset restart rm run serve server settings setup show start status stop template
+    templates tool tools uninstall update upgrade usage version versions""".split()
+)
 _one_at_a_time = threading.Lock()
 
 
@@ -19,6 +27,22 @@ def shortened(text: str) -> str:
         return text
     half = SHOWN // 2
     return f"{text[:half]} [… {len(text) - SHOWN} characters are not shown …] {text[-half:]}"
+
+
+def check_request(words: list[str], program: str, cures: dict[str, str]) -> None:
+    """Fault invalid_input where a request is one word that looks like a command, unless the person wants it sent.
+
+    cures: the option or command of the program that does what the word wants; else --help is named.
+    """
+    word = " ".join(words)
+    if word.lower() not in COMMANDS:
+        return
+    looks = f"{word!r} looks like a command, not a request"
+    prompt = "Send it to the model? y(es), anything else is no: "
+    if question([f"{program}: {looks}"], prompt, 60) not in ("y", "yes"):
+        cure = f"{program} {cures.get(word.lower(), '--help')}"
+        why = f"{looks}: see '{cure}'; to send it: echo {word} | {program} -"
+        raise Fault("invalid_input", why)
 
 
 def question(

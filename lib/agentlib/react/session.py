@@ -90,6 +90,10 @@ class Session:
     def _one(self, heard: Heard, words: list[str]) -> int:
         options = self.options
         messages = [*(self.file.messages() if self.file else []), *heard.messages]
+        if not any(str(record.get("text", "x")).strip() for record in heard.material):
+            from agentlib.policy import terminal
+
+            terminal.check_request(words, stderr.program(), {})
         task = heard.request(words, options.task)
         if task is None and not messages:
             name = stderr.program()
