@@ -6,7 +6,7 @@ load helper
 setup_file() {
     export PLACE=$BATS_FILE_TMPDIR/place SOURCE=$BATS_FILE_TMPDIR/source
     mkdir -p "$BATS_FILE_TMPDIR/home" "$SOURCE"
-    (cd "$BATS_TEST_DIRNAME/.." && cp -R bin lib providers tools docs install.sh requirements.txt LICENSE AGENTS.md "$SOURCE")
+    (cd "$BATS_TEST_DIRNAME/.." && cp -R bin lib providers tools docs plugins install.sh requirements.txt requirements-extra.txt LICENSE AGENTS.md "$SOURCE")
     for page in README.md CHANGELOG.md; do printf 'One two three.\n' >"$SOURCE/$page"; done
     HOME=$BATS_FILE_TMPDIR/home XDG_DATA_HOME=$BATS_FILE_TMPDIR/data PATH=/usr/local/bin:/usr/bin:/bin:$PATH \
         "$SOURCE/install.sh" --prefix "$PLACE" --with-local-model tiny >"$BATS_FILE_TMPDIR/log" 2>&1 3>&- || true
@@ -59,9 +59,14 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     local agent
     for agent in code-reviewer architect security-scanner commit-message monitor-agent coordinator assistant text-processor; do
         run -0 --separate-stderr "$PLACE/bin/agent-discover" --agents "$agent" </dev/null
-        equal "$(installed "$PLACE")/bin/$agent" "$(jq -r '.command[0]' <<<"$output")"
+        equal "$PLACE/lib/agentutils/bin/$agent" "$(jq -r '.command[0]' <<<"$output")"
         equal "$agent" "$("$PLACE/bin/$agent" --agent-schema | jq -r .name)"
     done
+}
+
+@test "the installation has asked all programs for their schemas: a first listing starts none" {
+    local cache=$BATS_FILE_TMPDIR/home/.cache/agentutils/schemas
+    for folder in tools providers plugins bin; do has "$(tr -d '\0' <"$cache")" "$PLACE/lib/agentutils/$folder/"; done
 }
 
 @test "programs run straight from the checkout, by a link to the environment" {
@@ -80,6 +85,71 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     run agent-llm local status
     equal 0 "$status"
     has "$output" "xllamacpp"
+}
+
+@test "tools, plans and tapes that were saved work after an upgrade to a version that is another" {
+    model 'def reply(body):
+    last = body["messages"][-1]
+    if last["role"] == "tool": return "It says: " + last["content"]
+    if body.get("tools"): return {"tool_calls": [{"name": "wordcount", "arguments": {"text": "one two"}}]}
+    return "done"'
+    agent-discover wordcount </dev/null >tools
+    agent-discover text-processor </dev/null >plan
+    printf '%s\n' '{"type":"step","id":"a","task":"t","agent":"text-processor","status":"pending"}' >>plan
+    agent-react --record tape "How many?" <tools >before
+    source_copy
+    echo '# another' >>"$SCRATCH/source/tools/wordcount"
+    "$SCRATCH/source/install.sh" --prefix "$PLACE" 3>&-
+    has "$(cat before)" '"words":2'
+    equal "$(cat before)" "$(agent-react "How many?" <tools)"
+    run -0 --separate-stderr agent-execute <plan
+    end_model
+    equal "$(cat before)" "$(agent-react --replay tape "How many?" <tools)"
+    equal "$PLACE/lib/agentutils/tools/wordcount" "$(jq -r '.command[0]' tools)"
+}
+
+@test "--with brings the packages that it names, an upgrade keeps them, and messages say which it takes" {
+    printf '%%PDF-1.4\n' >x.pdf
+    run -2 --separate-stderr "$SOURCE/install.sh" --with pdf,nonsense --prefix "$SCRATCH/p"
+    equal "install.sh: --with nonsense: take some of postgres,pdf,html,aws,socks" "$stderr"
+    run --separate-stderr agent-context x.pdf </dev/null
+    has "$stderr" "pypdf for python3"
+    has "$stderr" "run $PLACE/lib/agentutils/install.sh --with pdf"
+    run --separate-stderr agent-memory list --store postgresql:///x </dev/null
+    has "$stderr" "run $PLACE/lib/agentutils/install.sh --with postgres"
+    run -0 "$PLACE/lib/agentutils/install.sh" --with pdf # as the message says: it knows its prefix
+    has "$output" "pypdf 7"
+    run --separate-stderr agent-context x.pdf </dev/null
+    has "$stderr" "not a PDF that can be read"
+    "$SOURCE/install.sh" --prefix "$PLACE" 3>&-
+    "$PLACE/lib/agentutils/.venv/bin/python3" -c 'import pypdf'
+    run -0 "$SOURCE/install.sh" --check --prefix "$PLACE"
+    lacks "$output" "--with pdf"
+    has "$output" "--with postgres"
+}
+
+@test "--check says what is here, what is missing and how to get it, and its status says so too" {
+    run -0 "$SOURCE/install.sh" --check --prefix "$PLACE"
+    has "$output" "ok        agentutils $(agent-llm --version | cut -d' ' -f2) in $PLACE/lib/agentutils"
+    has "$output" "httpx 0."
+    has "$output" "ok        a model on this machine: "
+    run -1 "$SOURCE/install.sh" --check --prefix "$SCRATCH/none"
+    has "$output" "missing   agentutils is not installed in $SCRATCH/none: run ./install.sh"
+    cp -R "$PLACE" "$SCRATCH/p"
+    rm -r "$SCRATCH"/p/lib/agentutils/.venv/lib/python3*/site-packages/httpx*
+    run -1 "$SOURCE/install.sh" --check --prefix "$SCRATCH/p"
+    has "$output" "missing   packages: httpx==0."
+}
+
+@test "without bubblewrap one line says what installs it, and what Landlock alone cannot do" {
+    mkdir path
+    ln -s /usr/bin/* path
+    rm -f path/{bwrap,apt,dnf,pacman,apk,zypper}
+    printf '#!/bin/sh\n' >path/dnf
+    chmod +x path/dnf
+    PATH=$PWD/path run "$SOURCE/install.sh" --check --prefix "$PLACE"
+    equal 1 "$(grep -c bubblewrap <<<"$output")"
+    has "$output" "dnf install bubblewrap. Without it tools run under Landlock alone, which cannot"
 }
 
 @test "a second run that fails leaves the first whole" {
@@ -130,10 +200,12 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     echo mine >"$SCRATCH/p/bin/mine"
     ln -s ../lib/agentutils/bin/agent-llm "$SCRATCH/p/bin/agent-llm"
     sed -i "s|^made .*|made $SCRATCH/p/lib|" "$SCRATCH/p/lib/agentutils/.agentutils"
+    mkdir -p "$HOME/.cache/agentutils/some"
     run "$SOURCE/install.sh" --uninstall --prefix "$SCRATCH/p"
     equal 0 "$status"
     equal "bin bin/mine" "$(cd "$SCRATCH/p" && find -- * | sort | xargs)"
     has "$output" "rm -r '$XDG_DATA_HOME/agentutils/models'"
+    has "$output" "left: caches; to remove: rm -r '$HOME/.cache/agentutils'"
     run "$SOURCE/install.sh" --uninstall --prefix "$SCRATCH/p"
     equal 1 "$status"
     has "$output" "nothing is installed in $SCRATCH/p"

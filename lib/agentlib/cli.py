@@ -16,7 +16,7 @@ from agentlib.types import Any, ArgumentParser, Callable, NoReturn, Sequence
 
 Schema = dict[str, Any]
 
-Told = Schema | Sequence[Schema]
+Schemas = Schema | Sequence[Schema]
 
 _last: list[Callable[[], object]] = []
 _unread = 128 + signal.SIGPIPE  # exit status where nobody reads our output
@@ -63,18 +63,19 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
     rest = doc.strip().partition("\n")[2].strip("\n")
     import argparse
 
-    made = _parser_class()(
-        prog=name,
-        usage=usage,
-        description=f"{name} - {purpose}",
-        epilog=rest,
-        allow_abbrev=False,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, 2, 28, 100),
-    )
+    def layout(prog: str) -> argparse.HelpFormatter:
+        return argparse.RawDescriptionHelpFormatter(prog, 2, 28, 100)
+
+    texts: dict[str, Any] = {
+        "prog": name,
+        "usage": usage,
+        "description": f"{name} - {purpose}",
+        "epilog": rest,
+    }
+    made = _parser_class()(**texts, allow_abbrev=False, formatter_class=layout)
     made.add_argument("--version", action="version", version=f"{name} {__version__}")
-    made.add_argument(
-        "--agent-schema", action="store_true", help="describe this program as JSON and exit"
-    )
+    help = "describe this program as JSON and exit"
+    made.add_argument("--agent-schema", action="store_true", help=help)
     return made
 
 
@@ -89,19 +90,16 @@ def options(group: Any, table: str, **details: Any) -> None:
         spec, _, help = line.strip().partition("  ")
         flags, _, metavar = spec.replace(", -", ",-").partition(" ")
         names = flags.split(",")
-        details_of_option: dict[str, Any] = {"help": help.strip()}
+        fields: dict[str, Any] = {"metavar": metavar}
         if not metavar:
-            details_of_option["action"] = "store_true"
+            fields = {"action": "store_true"}
         elif "|" in metavar and metavar.islower():
-            details_of_option["choices"] = metavar.split("|")
+            fields = {"choices": metavar.split("|")}
         elif metavar.endswith("..."):
-            details_of_option |= {"action": "append", "default": [], "metavar": metavar[:-3]}
-        else:
-            details_of_option["metavar"] = metavar
+            fields = {"action": "append", "default": [], "metavar": metavar[:-3]}
         detail = details.get(names[-1].strip("-").replace("-", "_"), {})
-        group.add_argument(
-            *names, **details_of_option | (detail if isinstance(detail, dict) else {"type": detail})
-        )
+        fields |= detail if isinstance(detail, dict) else {"type": detail}
+        group.add_argument(*names, help=help.strip(), **fields)
 
 
 def number(least: float, most: float = 1e9, kind: Callable[[str], float] = float) -> Any:
@@ -145,7 +143,7 @@ def json_schema(text: str) -> Schema:
 def start(
     main: Callable[[list[str]], int | None],
     doc: str,
-    describe: Told | Callable[[list[str]], Told] | None = None,
+    describe: Schemas | Callable[[list[str]], Schemas] | None = None,
 ) -> NoReturn:
     """Run main(arguments) and end with its exit status.
 
@@ -159,7 +157,10 @@ def start(
         _catch_signals()
         options = args[: args.index("--")] if "--" in args else args
         if "--agent-schema" in options and describe is not None:
-            status = _describe(describe(options) if callable(describe) else describe)
+            answer = describe(options) if callable(describe) else describe
+            for one in [answer] if isinstance(answer, dict) else answer:
+                put(dumps(one).encode() + b"\n")
+            status = 0
         elif options == ["--version"]:
             put(f"{headline(doc)[0]} {__version__}\n".encode())
             status = 0
@@ -190,12 +191,6 @@ def start(
         warn(f"internal error: {type(bug).__name__}: {bug} (AGENT_DEBUG=1 shows where)")
         end(100)
     end(status or 0)
-
-
-def _describe(answer: Told) -> int:
-    for one in [answer] if isinstance(answer, dict) else answer:
-        put(dumps(one).encode() + b"\n")
-    return 0
 
 
 def at_end(do: Callable[[], object]) -> None:

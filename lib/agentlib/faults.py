@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from agentlib.types import Any
 
-KINDS: dict[str, int] = {
-    "auth": 100,
-    "invalid_request": 100,
-    "context_length": 100,
-    "not_found": 100,
-    "tool_denied": 100,
-    "invalid_arguments": 100,
-    "rate_limit": 111,
-    "overloaded": 111,
-    "timeout": 111,
-    "network": 111,
-    "server": 111,
-    "bad_response": 111,
-    "tool_error": 1,
-    "tool_timeout": 1,
-    "tool_not_found": 1,
-    "limit_exceeded": 1,
-    "invalid_input": 2,
-    "interrupted": 130,
+_STATUS = {
+    100: "auth invalid_request context_length not_found tool_denied invalid_arguments",
+    111: "rate_limit overloaded timeout network server bad_response",
+    1: "tool_error tool_timeout tool_not_found limit_exceeded",
+    2: "invalid_input",
+    130: "interrupted",
 }
-RETRYABLE = {"rate_limit", "overloaded", "timeout", "network", "server"}
+KINDS = {kind: status for status, kinds in _STATUS.items() for kind in kinds.split()}
+RETRYABLE = set("rate_limit overloaded timeout network server".split())
 
 
 class Fault(Exception):

@@ -1,4 +1,4 @@
-"""Read and write records: JSON lines, one object a line, `type` first. What is JSON and what is not says codec.py."""
+"""Read and write records: JSON lines, one object a line, `type` first. codec.py decides what is JSON."""
 
 from __future__ import annotations
 
@@ -53,11 +53,8 @@ def parse(raw: bytes, number: int) -> Record:
         why = f"line {number}: not JSON: {bad}; for plain text give the operand -"
         raise Fault("invalid_input", why) from None
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
-        raise Fault(
-            "invalid_input",
-            f"line {number}: not a record (an object with a string `type`); "
-            "for plain text give the operand -",
-        )
+        why = f"line {number}: not a record (an object with a string `type`); for plain text give the operand -"
+        raise Fault("invalid_input", why)
     return record
 
 

@@ -5,11 +5,15 @@ Nothing that a provider writes is believed: another's id, no JSON, silence and a
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 import time
 
-from agentlib import records, stderr
+from agentlib import __version__, records, stderr
 from agentlib.faults import Fault
-from agentlib.llm import keys, warm
+from agentlib.llm import keys
+from agentlib.paths import REAL
 from agentlib.process import children
 from agentlib.process import status as process_status
 from agentlib.process.children import Child
@@ -17,6 +21,8 @@ from agentlib.records import LINE_CAP
 from agentlib.types import TYPE_CHECKING, Any, Mapping, Protocol, Record
 
 if TYPE_CHECKING:
+    import socket
+
     from agentlib.llm.inflight import Call
     from agentlib.llm.output import Out
     from agentlib.llm.providers import Provider
@@ -32,6 +38,9 @@ class Owner(Protocol):
     def other(self, raw: bytes) -> None: ...
 
 
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from agentlib.warm.provider import main; main(*sys.argv[2:])"
+BOUNDS = ("AGENT_CONNECT_TIMEOUT", "AGENT_SILENCE_TIMEOUT", "AGENT_TIMEOUT")  # a provider's own
 BACKLOG = 1 << 20  # bytes that wait for a slow provider before no more requests are read
 MARGIN = 1.0  # seconds that a provider has to report its own timeout before we do
 EARLY = 100  # answers that are kept for requests which are yet to come
@@ -63,7 +72,7 @@ class Process(Child):
             hear=lambda raw: pool.hear(self, raw),
             complain=pool.complain,
             over=lambda status: pool.over(self, status),
-            line=warm.connect(provider, env, pool.warm) if pool.warm else None,
+            line=connect_warm(provider, env, pool.warm) if pool.warm else None,
         )
 
     def fault(self, kind: str, what: str) -> Fault:
@@ -85,7 +94,7 @@ class Pool:
     ) -> None:
         self.loop, self.owner, self.out, self.config, self.quiet = loop, owner, out, config, quiet
         self.silence = silence + MARGIN
-        self.warm = warm.seconds(config)
+        self.warm = idle_seconds(config)
         self._current: dict[str, Process] = {}  # by the provider's path
         self._alive: set[Process] = set()
         self._swept = float("inf")  # when the next look at the clocks is due
@@ -290,3 +299,36 @@ class Pool:
 def excerpt(raw: bytes) -> str:
     """The beginning of a line for a message."""
     return repr(raw[:200].decode("utf-8", "replace"))
+
+
+def idle_seconds(config: Mapping[str, Any]) -> float:
+    """How long a provider stays after its last answer; 0: it is not kept."""
+    value = str(os.environ.get("AGENT_WARM") or config.get("warm") or "0").strip()
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
+    if not found:
+        raise Fault("invalid_input", f"warm: {value!r} is no time such as 60s or 5m")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def connect_warm(provider: Provider, env: Mapping[str, str], idle: float) -> socket.socket:
+    """A connection to the provider's warm process, started where there is none with this key, address and version.
+
+    Of our own variables it gets what its schema lists and its bounds of time: the rest are this run's.
+    """
+    import hashlib
+
+    from agentlib.warm import socket as warm
+
+    listed = {entry["name"] for entry in keys.entries(provider.schema)}
+    env = {
+        name: value
+        for name, value in env.items()
+        if not name.startswith("AGENT_") or name in listed or name in BOUNDS
+    }
+    env |= {"AGENT_WARM": f"{idle:g}"}
+    changed = os.stat(provider.path).st_mtime_ns
+    answer = repr((__version__, REAL, provider.path, changed, sorted(env.items())))
+    name = f"{provider.name}-{hashlib.sha256(answer.encode()).hexdigest()[:24]}"
+    lib = os.path.join(REAL, "lib")
+    argv = [sys.executable, "-IS", "-c", SERVE, lib, name, provider.path, f"{idle:g}"]
+    return warm.connect(name, argv, env)

@@ -1,6 +1,6 @@
 """Any provider kept warm: one process of it, with its connections and its key, answers all processes of the user.
 
-agent-llm starts it (llm/warm.py) where the user wants that; it ends itself when it was idle for as long as they said.
+agent-llm starts it (llm/pool.py) where the user wants that; it ends itself when it was idle for as long as they said.
 """
 
 from __future__ import annotations
