@@ -1,4 +1,4 @@
-"""The work of agent-every: one run after another, at intervals, until told to end.
+"""The work of agent-every: one run after another, at intervals, until a signal ends it.
 
 The monotonic clock is what counts: a clock that is set, or a machine that slept, makes no burst of runs.
 """
@@ -18,8 +18,7 @@ from agentlib import paths, stderr
 from agentlib.faults import Fault, Interrupted
 from agentlib.launch import command, start
 from agentlib.process import run
-from agentlib.process.child import Child
-from agentlib.types import Iterator, Namespace
+from agentlib.types import Callable, Iterator, Namespace
 
 KILL = 2.0  # seconds between TERM and KILL
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -28,11 +27,10 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def seconds(text: str) -> float:
     """30s, 10m, 2h, 1d in seconds."""
-    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smhd])", text)
-    if not found:
-        why = f"{text!r} is not a time: a number and one of s m h d, such as 10m"
-        raise Fault("invalid_input", why)
-    return float(found[1]) * UNITS[found[2]]
+    if found := re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smhd])", text):
+        return float(found[1]) * UNITS[found[2]]
+    why = f"{text!r} is not a time: a number and one of s m h d, such as 10m"
+    raise Fault("invalid_input", why)
 
 
 def main(args: Namespace) -> int:
@@ -44,7 +42,7 @@ def main(args: Namespace) -> int:
         notify("READY=1")
         due = time.monotonic()
         while True:
-            pause(due + random.random() * jitter)
+            wait(due + random.random() * jitter)
             now = time.monotonic()
             # what was missed is not made up for
             due = due + interval if due + interval > now else now + interval
@@ -61,13 +59,10 @@ def main(args: Namespace) -> int:
 
 
 def alone(name: str) -> int:
-    """The lock of that name, ours as long as we live; a Fault where another has it."""
+    """The lock of that name, ours as long as we live; a Fault where another process has it."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:100] or "command"
-    file = os.open(
-        os.path.join(paths.runtime(), f"every-{safe}.lock"),
-        os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
-        0o600,
-    )
+    path = os.path.join(paths.runtime(), f"every-{safe}.lock")
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -80,21 +75,13 @@ def beat() -> float:
     return int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6 or float("inf")
 
 
-def pause(until: float) -> None:
-    """Sleep, and give signs of life."""
+def wait(until: float, ended: Callable[[float], object] = time.sleep) -> bool:
+    """Whether ended(seconds) says so before that time; signs of life while it lasts."""
     while (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, beat()))
+        if ended(min(left, beat())):
+            return True
         notify("WATCHDOG=1")
-
-
-def watched(child: Child, limit: float) -> bool:
-    """Whether the run ends within so many seconds; with signs of life while it lasts."""
-    until = time.monotonic() + limit
-    while not child.ended(min(until - time.monotonic(), beat())):
-        if time.monotonic() >= until:
-            return False
-        notify("WATCHDOG=1")
-    return True
+    return False
 
 
 @contextmanager
@@ -113,14 +100,14 @@ def signals_held() -> Iterator[None]:
 
 def once(args: Namespace, leash: command.Leash) -> int:
     """One run; its status, 124 where its time was up. TERM gives it the grace, then ends it and us."""
-    began = time.monotonic()
+    began, limit = time.monotonic(), seconds(args.timeout)
     argv = [command.found(args.command[0]), *args.command[1:]]
     cell = start.cell(argv, start.USER, start.TYPED, env=dict(os.environ))
     child, late, status = None, False, 0
     try:
         with signals_held(), open(os.devnull, "rb") as null:
             child = leash.start(lambda: run.start(cell.options, null.fileno()))
-        late = not watched(child, seconds(args.timeout))
+        late = not wait(time.monotonic() + limit, child.ended)
         if late:
             log(4, f"run ended after {args.timeout}, its time limit")
             child.signal(signal.SIGTERM)
@@ -136,15 +123,13 @@ def once(args: Namespace, leash: command.Leash) -> int:
     if late:
         return 124
     status = 128 - status if status < 0 else status
-    log(
-        6 if status == 0 else 4,
-        f"run ended with status {status} after {time.monotonic() - began:.1f} s",
-    )
+    lasted = time.monotonic() - began
+    log(4 if status else 6, f"run ended with status {status} after {lasted:.1f} s")
     return status
 
 
 def log(priority: int, text: str) -> None:
-    """One line on stderr, with journald's prefix where that is who reads (sd-daemon(3))."""
+    """One line on stderr, with a priority where journald reads it (sd-daemon(3))."""
     prefix = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else ""
     stderr.say(f"{prefix}{stderr.program()}: {text}")
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import stat
 import subprocess
+from pathlib import Path
 
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault
@@ -65,30 +66,27 @@ def add(args: Namespace) -> int:
     if any("\n" in word or "\0" in word for word in [*argv, args.folder]):
         raise Fault("invalid_input", "add: a word of the command holds a line end")
     if args.keys:
-        secret(args.keys)
-    systemd = (
-        args.manager == "systemd" or not args.manager and systemctl("show-environment") is None
-    )
-    return by_systemd(args, argv) if systemd else cron_line(args, argv)
+        check_keys(args.keys)
+    manager = args.manager or ("cron" if systemctl("show-environment") else "systemd")
+    return by_systemd(args, argv) if manager == "systemd" else cron_line(args, argv)
 
 
-def secret(file: str) -> None:
-    """A file of keys is the user's alone."""
+def check_keys(file: str) -> None:
+    """A Fault unless the file of keys is a file that only its owner can read."""
     try:
-        seen = os.stat(file)
+        mode = os.stat(file).st_mode
     except OSError as bad:
         raise Fault("invalid_input", f"--keys {file}: {bad.strerror}") from None
-    if not stat.S_ISREG(seen.st_mode) or seen.st_mode & 0o077:
+    if not stat.S_ISREG(mode) or mode & 0o077:
         why = f"--keys {file}: must be a file of mode 0600: chmod 600 {file}"
         raise Fault("invalid_input", why)
 
 
 def systemctl(*words: str) -> str | None:
     """systemctl --user: what went wrong, in a line; None where nothing did."""
+    argv = ["systemctl", "--user", *words]
     try:
-        done = subprocess.run(
-            ["systemctl", "--user", *words], capture_output=True, text=True, timeout=60
-        )
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     except OSError as bad:
         return bad.strerror
     return next(iter(done.stderr.splitlines()), "?") if done.returncode else None
@@ -101,18 +99,13 @@ def units() -> str:
 
 def by_systemd(args: Namespace, argv: list[str]) -> int:
     """A service and a timer."""
-    every = (
-        f"OnActiveSec=1s\nOnUnitActiveSec={seconds(args.every):g}"
-        if args.every
-        else f"OnCalendar={args.at}"
-    )
-    keys = f"EnvironmentFile={os.path.abspath(args.keys).replace('%', '%%')}\n" if args.keys else ""
-    run = " ".join(map(quoted, argv))
-    folder = os.path.abspath(args.folder).replace("%", "%%")
-    service = SERVICE.format(
-        name=args.name, exec=run, folder=folder, keys=keys, timeout=seconds(args.timeout)
-    )
-    timer = TIMER.format(name=args.name, when=every, jitter=seconds(args.jitter))
+    when = f"OnCalendar={args.at}"
+    if args.every:
+        when = f"OnActiveSec=1s\nOnUnitActiveSec={seconds(args.every):g}"
+    keys = f"EnvironmentFile={_path(args.keys)}\n" if args.keys else ""
+    fields = {"exec": " ".join(map(quoted, argv)), "folder": _path(args.folder), "keys": keys}
+    service = SERVICE.format(name=args.name, timeout=seconds(args.timeout), **fields)
+    timer = TIMER.format(name=args.name, when=when, jitter=seconds(args.jitter))
     if args.dry_run:
         records.put(f"{service}\n{timer}".encode())
         return 0
@@ -120,11 +113,14 @@ def by_systemd(args: Namespace, argv: list[str]) -> int:
         replace(os.path.join(units(), f"{PREFIX}{args.name}.{kind}"), text.encode(), 0o644)
     for words in (("daemon-reload",), ("enable", "--now", f"{PREFIX}{args.name}.timer")):
         if why := systemctl(*words):
-            stderr.warn(
-                f"written to {units()}, but systemctl --user {' '.join(words)} failed: {why}"
-            )
+            failed = f"systemctl --user {' '.join(words)} failed: {why}"
+            stderr.warn(f"written to {units()}, but {failed}")
             return 1
     return 0
+
+
+def _path(path: str) -> str:
+    return os.path.abspath(path).replace("%", "%%")
 
 
 def quoted(word: str) -> str:
@@ -153,9 +149,9 @@ def cron_fields(interval: float) -> str:
     minutes = interval / 60
     if minutes in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30):
         return f"*/{minutes:g} * * * *"
-    if minutes in (60, 120, 180, 240, 360, 480, 720):
+    if minutes / 60 in (1, 2, 3, 4, 6, 8, 12):
         return f"0 */{minutes / 60:g} * * *"
-    if minutes == 1440:
+    if minutes == 24 * 60:
         return "0 0 * * *"
     why = "cron cannot say this interval: minutes that divide an hour, hours that divide a day"
     raise Fault("invalid_input", why)
@@ -163,37 +159,28 @@ def cron_fields(interval: float) -> str:
 
 def listing() -> int:
     """What agent-schedule has written."""
-    folder = units()
-    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        if entry.startswith(PREFIX) and entry.endswith(".timer"):
-            name = entry[len(PREFIX) : -len(".timer")]
-            when = _line(os.path.join(folder, entry), "OnCalendar=", "OnUnitActiveSec=")
-            what = _line(os.path.join(folder, f"{PREFIX}{name}.service"), "ExecStart=")
-            records.put(f"{name}\t{when}\t{what}\n".encode())
+    for timer in sorted(Path(units()).glob(f"{PREFIX}*.timer")):
+        when = _value(timer, "OnCalendar|OnUnitActiveSec")
+        what = _value(timer.with_suffix(".service"), "ExecStart")
+        records.put(f"{timer.stem.removeprefix(PREFIX)}\t{when}\t{what}\n".encode())
     return 0
 
 
-def _line(file: str, *starts: str) -> str:
-    """What stands after one of the starts, in the first line that has one."""
-    try:
-        with open(file, encoding="utf-8", errors="replace") as lines:
-            return next(
-                (line[len(s) :].strip() for line in lines for s in starts if line.startswith(s)),
-                "?",
-            )
-    except OSError:
-        return "?"
+def _value(file: Path, names: str) -> str:
+    """What stands behind one of these names in the file."""
+    text = file.read_text("utf-8", "replace") if file.exists() else ""
+    found = re.search(rf"^(?:{names})=(.*)$", text, re.M)
+    return found[1].strip() if found else "?"
 
 
 def remove(args: Namespace) -> int:
     """Take one away; 1 where there is none."""
-    files = [os.path.join(units(), f"{PREFIX}{args.name}.{kind}") for kind in ("timer", "service")]
-    there = [file for file in files if os.path.exists(file)]
-    if not there:
+    files = [Path(units(), f"{PREFIX}{args.name}.{kind}") for kind in ("timer", "service")]
+    if not any(file.exists() for file in files):
         stderr.warn(f"there is no {args.name}")
         return 1
     systemctl("disable", "--now", f"{PREFIX}{args.name}.timer")
-    for file in there:
-        os.unlink(file)
+    for file in files:
+        file.unlink(missing_ok=True)
     systemctl("daemon-reload")
     return 0
