@@ -158,8 +158,8 @@ def start(
         options = args[: args.index("--")] if "--" in args else args
         if "--agent-schema" in options and describe is not None:
             answer = describe(options) if callable(describe) else describe
-            for one in [answer] if isinstance(answer, dict) else answer:
-                put(dumps(one).encode() + b"\n")
+            answers = [answer] if isinstance(answer, dict) else answer
+            put("".join(f"{dumps(one)}\n" for one in answers).encode())
             status = 0
         elif options == ["--version"]:
             put(f"{headline(doc)[0]} {__version__}\n".encode())
@@ -169,18 +169,16 @@ def start(
             status = main(args)
     except (ClosedPipe, BrokenPipeError):
         end(_unread)
-    except Interrupted as stop:
-        end(128 + stop.signum)
-    except KeyboardInterrupt:
-        end(130)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        end(128 + getattr(stop, "signum", signal.SIGINT))
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Fault as fault:
         warn(fault.message)
-        end(fault.status)
+        status = fault.status
     except MemoryError:
         warn("out of memory")
-        end(1)
+        status = 1
     except OSError as bad:
         where = f"{bad.filename}: " if bad.filename else ""
         warn(f"{where}{bad.strerror or bad}")
