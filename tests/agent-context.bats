@@ -136,6 +136,12 @@ packages() {
     equal 'First tag.' "${lines[0]}"
     has "$output" 'scripts/tag.sh'
     run -100 "${command[@]}" <<<'{"name":"other"}'
+    echo 'exit 0' >skills/release/scripts/tag.sh
+    run -0 "${command[@]}" <<<'{"name":"release","file":"scripts/tag.sh"}'
+    equal 'exit 0' "$output"
+    run -100 "${command[@]}" <<<'{"name":"release","file":"../../bad"}'
+    has "$output" '../../bad: not a file of the skill release'
+    run -0 "${command[@]}" --skills gone <<<'{"name":"release"}' # a skill that is gone takes no other away
     mkdir skills/bad && echo nothing >skills/bad/SKILL.md
     mkdir skills/marked && printf '\xef\xbb\xbf---\nname: marked\ndescription: M\n---\n' >skills/marked/SKILL.md
     run -0 agent-context --skills skills </dev/null # one that is broken hides no other

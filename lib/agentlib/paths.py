@@ -53,9 +53,13 @@ def homes() -> dict[str, str]:
 
 
 def expand(path: str) -> str:
-    """A path that may begin with one of these variables, `$XDG_DATA_HOME/…`."""
+    """A path that may begin with one of these variables, `$XDG_DATA_HOME/…`, or with `$HOME/`."""
     start, slash, rest = path.partition("/")
-    return homes().get(start[1:], start) + slash + rest if start.startswith("$") else path
+    return (
+        {**homes(), "HOME": _home()}.get(start[1:], start) + slash + rest
+        if start.startswith("$")
+        else path
+    )
 
 
 def runtime() -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 
 from agentlib import paths, records, stderr
+from agentlib.context import load
 from agentlib.faults import Fault
 from agentlib.types import Iterator, NamedTuple, Record
 
@@ -29,21 +30,22 @@ def offer(folders: list[str]) -> Iterator[Record]:
     catalogue = "".join(f"- {skill.name}: {skill.description}\n" for skill in found)
     head = "Skills that can be read by the tool `skill`, each before its task is begun:\n"
     yield {"type": "context", "source": "skills", "text": head + catalogue}
-    command = [os.path.join(paths.TOP, "bin", "agent-context"), "--read-skill"]
-    for folder in folders:
-        command += ["--skills", os.path.abspath(folder)]
-    readable = {os.path.realpath(folder) for folder in (*folders, *(s.folder for s in found))}
-    names = {"type": "string", "enum": [skill.name for skill in found]}
+    folders = [os.path.realpath(skill.folder) for skill in found]
+    named = [word for folder in folders for word in ("--skills", folder)]
+    properties = {
+        "name": {"type": "string", "enum": [skill.name for skill in found]},
+        "file": {"type": "string", "description": "one of its other files; none: its instructions"},
+    }
     yield {
         "type": "tool",
         "name": "skill",
         "description": "Read the instructions of a skill",
-        "inputSchema": {"type": "object", "properties": {"name": names}, "required": ["name"]},
+        "inputSchema": {"type": "object", "properties": properties, "required": ["name"]},
         "annotations": {"readOnlyHint": True},
-        "command": command,
+        "command": [os.path.join(paths.TOP, "bin", "agent-context"), "--read-skill", *named],
         "invoke": "json",
         "kind": "tool",
-        "sandbox": {"profile": "read", "read": sorted(readable)},
+        "sandbox": {"profile": "read", "read": folders},
     }
 
 
@@ -51,13 +53,26 @@ def read(folders: list[str]) -> int:
     """Answer a call of the tool: the skill's text, and the names of the other files in its folder."""
     arguments = records.loads(sys.stdin.buffer.read(CAP))
     name = arguments.get("name") if isinstance(arguments, dict) else None
-    skill = next((skill for skill in find(folders) if skill.name == name), None)
+    there = [folder for folder in folders if os.path.isdir(folder)]
+    skill = next((skill for skill in find(there) if skill.name == name), None)
     if skill is None:
         raise Fault("invalid_arguments", f"no skill named {name!r}")
+    if arguments.get("file"):
+        return _read_file(skill, str(arguments["file"]))
     files = [os.path.join(base, file) for base, _, names in os.walk(skill.folder) for file in names]
-    others = [f"- {file}\n" for file in sorted(files) if not file.endswith("SKILL.md")]
-    listing = "".join(["\nFiles of this skill:\n", *others]) if others else ""
+    names = sorted(os.path.relpath(file, skill.folder) for file in files)
+    others = [f"- {name}\n" for name in names if name != "SKILL.md"]
+    head = "\nFiles of this skill (the argument `file` reads one):\n"
+    listing = "".join([head, *others]) if others else ""
     records.put(f"{skill.text.strip()}\n{listing}".encode())
+    return 0
+
+
+def _read_file(skill: Skill, name: str) -> int:
+    path = os.path.realpath(os.path.join(skill.folder, name))
+    if not path.startswith(os.path.realpath(skill.folder) + os.sep):
+        raise Fault("invalid_arguments", f"{name}: not a file of the skill {skill.name}")
+    records.put(load.load(path).get("text", "").encode("utf-8", "replace"))
     return 0
 
 
@@ -67,7 +82,8 @@ def find(folders: list[str]) -> list[Skill]:
     for folder in folders:
         if not os.path.isdir(folder):
             raise Fault("invalid_input", f"--skills {folder}: no such folder")
-        files = [os.path.join(folder, entry, "SKILL.md") for entry in sorted(os.listdir(folder))]
+        entries = ["", *sorted(os.listdir(folder))]  # the folder may be a skill itself
+        files = [os.path.join(folder, entry, "SKILL.md") for entry in entries]
         for file in filter(os.path.isfile, files):
             try:
                 skill = parse(file)
@@ -79,8 +95,11 @@ def find(folders: list[str]) -> list[Skill]:
 
 def parse(file: str) -> Skill:
     """The skill of one file: front matter between lines `---`, of which `name` and `description` are read."""
-    with open(file, encoding="utf-8-sig", errors="replace") as stream:
-        lines = stream.read(CAP).splitlines()
+    try:
+        with open(file, encoding="utf-8-sig", errors="replace") as stream:
+            lines = stream.read(CAP).splitlines()
+    except OSError as bad:
+        raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
     marks = [number for number, line in enumerate(lines) if line.strip() == "---"]
     if marks[:1] != [0] or len(marks) < 2:
         raise Fault("invalid_input", f"{file}: line 1: front matter between lines --- is due")

@@ -247,7 +247,16 @@ def _is_whole(path: str) -> bool:
     if seen.st_size < pages * (65536 if page == 1 else page) and not os.path.exists(path + "-wal"):
         why = f"{path}: damaged: the file is shorter than it was; it was left as it is"
         raise Fault("invalid_input", why)
-    return os.access(path, os.W_OK) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
+    return _may_write(path) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
+
+
+def _may_write(path: str) -> bool:
+    """Whether the file can be opened for writing; os.access() knows nothing of Landlock."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _make(path: str) -> None:

@@ -28,7 +28,13 @@ MEANING = {
     "read+net": "reads only, and the network",
 }
 # Programs of the suite that may see and write data of the user where their schemas ask for it.
-DATA = {"agent-memory": "memory", "find_agent": "AGENTS.md"}
+DATA = {
+    "agent-memory": ["$XDG_DATA_HOME/agentutils/memory"],
+    "find_agent": ["$XDG_DATA_HOME/agentutils/AGENTS.md"],
+    # where pip, pipx, uv and rustup put linters
+    "run_linter": ["$HOME/.local/bin", "$HOME/.local/share/pipx", "$HOME/.local/pipx/venvs"]
+    + ["$HOME/.local/share/uv", "$HOME/.local/lib", "$HOME/.cargo/bin", "$HOME/.rustup"],
+}
 
 
 class Rule(NamedTuple):
@@ -170,6 +176,7 @@ def _grants(tool: Record, rules: list[Rule]) -> tuple[tuple[str, ...], tuple[str
         for path in data:  # what is not there could not be shown to the tool
             os.makedirs(path, mode=0o700, exist_ok=True)
         read += [path for path in _suite_data(tool, wish.get("read")) if os.path.exists(path)]
+        read += _skills(tool.get("command") or [""])
         write += data
     return tuple(read), tuple(write)
 
@@ -182,9 +189,20 @@ def _suite_data(tool: Record, wanted: Any) -> list[str]:
     name = os.path.basename(program)
     if name not in DATA or not paths.of_suite(program):
         return []
-    folder = os.path.realpath(os.path.join(paths.place("data"), DATA[name]))
+    folders = [os.path.realpath(paths.expand(path)) for path in DATA[name]]
     expanded = [paths.expand(str(path)) for path in wanted or ()]
-    return [path for path in expanded if inside(os.path.realpath(path), folder)]
+    real = {path: os.path.realpath(path) for path in expanded}
+    return [path for path in expanded if any(inside(real[path], folder) for folder in folders)]
+
+
+def _skills(command: list[str]) -> list[str]:
+    """What the suite's own tool `skill` (agent-context) reads: the folders that it names, where each is a skill."""
+    program, mode, names = command[0], command[1:2], command[2::2]
+    is_tool = os.path.basename(program) == "agent-context" and mode == ["--read-skill"]
+    if not is_tool or not paths.of_suite(program) or set(names) != {"--skills"}:
+        return []
+    skills = [folder for folder in command[3::2] if os.path.isfile(f"{folder}/SKILL.md")]
+    return [*skills, *(os.path.realpath(f"{folder}/SKILL.md") for folder in skills)]
 
 
 def _env(rules: list[Rule], general: Iterable[str], everything: bool) -> list[str]:
