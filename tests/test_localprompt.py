@@ -328,6 +328,23 @@ def test_a_call_that_is_copied_from_an_example_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
+    "request_,useless",
+    [
+        ("What is in docs?", True),
+        ("List docs and show the first file", False),
+        ("Which file in docs is the longest?", False),
+        ("What is in docs beside a.md?", False),
+    ],
+)
+def test_a_file_that_only_a_result_names_is_not_opened_for_a_request_of_one_part(
+    request_: str, useless: bool
+) -> None:
+    messages = [user(request_), call("list_files", path="docs"), result("a.md\nb.md")]
+    made = call("wordcount", path="a.md")["tool_calls"][0]
+    assert reply.useless(made, {"messages": messages, "tools": [WORDCOUNT]}) == useless
+
+
+@pytest.mark.parametrize(
     "result_,answer,missing",
     [
         ("HELLO", "It was converted.", True),

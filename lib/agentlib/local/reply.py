@@ -7,13 +7,15 @@ import re
 import secrets
 
 from agentlib.faults import Fault
-from agentlib.local.prompt import FENCES, FILE, examples, since_request, tokens
+from agentlib.local.prompt import FENCES, FILE, examples, since_request, spaced, tokens
 from agentlib.messages.transcript import text
 from agentlib.types import Any, Record
 
 SHORT = 200  # characters of a result that an answer must hold
 STEP_CAP = 40  # characters of a step's output that an answer must hold
 STEP = re.compile(r"context step [^:]*: ")
+# Words of a request that wants more than one thing.
+PARTS = re.compile(r"\b(and|then|each|every|all|which|say|says|first|last|\w+est)\b|[,;]", re.I)
 YES_OR_NO = re.compile(r"\s*(is|are|was|were|do|does|did|has|have|had|should)\b", re.I)
 
 
@@ -31,8 +33,9 @@ def call(raw: str, request: Record) -> Record | None:
 
 
 def useless(made: Record, request: Record) -> bool:
-    """Whether the call was made before for the same request, or is copied from an example."""
-    return repeats(made, request) or copied(made, request)
+    """Whether the call was made before for the same request, is copied from an example, or opens a file that only a
+    result names though the request has one part."""
+    return repeats(made, request) or copied(made, request) or curious(made, request)
 
 
 def repeats(made: Record, request: Record) -> bool:
@@ -52,6 +55,15 @@ def copied(made: Record, request: Record) -> bool:
     there = json.dumps(request.get("messages"), ensure_ascii=False)
     files = [leaf for leaf in leaves(made["arguments"]) if FILE.search(str(leaf))]
     return any(leaf in taught and leaf not in there for leaf in files)
+
+
+def curious(made: Record, request: Record) -> bool:
+    """Whether the call is about a file of a result, where the request wants one thing and does not name that file."""
+    messages = request.get("messages") or []
+    wanted = next((text(m, joint="\n") for m in reversed(messages) if m.get("role") == "user"), "")
+    results = spaced([m.get("content") for m in since_request(messages) if m.get("role") == "tool"])
+    files = [str(leaf) for leaf in leaves(made["arguments"]) if FILE.fullmatch(str(leaf))]
+    return not PARTS.search(wanted) and any(f in results and f not in wanted for f in files)
 
 
 def due(request: Record) -> list[str]:
