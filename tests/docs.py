@@ -153,8 +153,8 @@ def new_home() -> Iterator[Path]:
 def as_at_home(text: str, scratch: Path) -> str:
     """Output of a session, with the paths that a user in /home/you has."""
     home, suite = f"{scratch}/home", str(installed.suite())
-    stable = str(installed.prefix() / "lib/agentutils")
-    text = text.replace(suite, stable).replace(f"{stable}/share/system", "/usr/bin")
+    text = text.replace(str(installed.suite().resolve()), suite)
+    text = text.replace(f"{suite}/share/system", "/usr/bin")
     return text.replace(str(installed.prefix()), f"{home}/.local").replace(home, "/home/you")
 
 

@@ -7,24 +7,25 @@
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 SUITE_PREFIX=${SUITE_PREFIX:-$("$TESTS/prefix")}
-ROOT=$(realpath "$SUITE_PREFIX/lib/agentutils")
-SYSTEM=$ROOT/share/system
-export TESTS SUITE_PREFIX ROOT SYSTEM
+ROOT=$SUITE_PREFIX/lib/agentutils
+SHARE=$(realpath "$ROOT")/share # a tool in its sandbox sees the folder, perhaps not the link to it
+SYSTEM=$SHARE/system
+export TESTS SUITE_PREFIX ROOT SHARE SYSTEM
 BATS_DEBUG_EXCLUDE_PATHS+=("$TESTS/helper.bash") # not traced: three times as quick
 bats_require_minimum_version 1.5.0
 
 # Programs of the tests alone: the suite does not find them on its PATH but in a test that says `uses jq`.
-jq() { "$ROOT/share/alone/jq/jq" "$@"; }
+jq() { "$SHARE/alone/jq/jq" "$@"; }
 uses() {
     local name
     for name in "$@"; do
-        [[ -e $ROOT/share/alone/$name/$name ]] || skip "$name is not installed"
-        PATH+=:$ROOT/share/alone/$name
+        [[ -e $SHARE/alone/$name/$name ]] || skip "$name is not installed"
+        PATH+=:$SHARE/alone/$name
     done
 }
 
 # landlock_alone: from here on as where bubblewrap is not installed.
-landlock_alone() { PATH=${PATH/":$ROOT/share/alone/bwrap"/}; }
+landlock_alone() { PATH=${PATH/":$SHARE/alone/bwrap"/}; }
 
 setup() { prepare; }
 teardown() { clean_up; }
@@ -34,7 +35,7 @@ prepare() {
     unset $(compgen -e | grep -iE '_(api_key|base_url|proxy)$|^(xdg|python|agent|llm|ollama|azure|openai|aws|google)_?')
     SCRATCH=${BATS_TEST_TMPDIR:?}
     export SCRATCH HOME=$SCRATCH/home LANG=C.UTF-8 TMPDIR=$SCRATCH/tmp
-    export PATH=$SUITE_PREFIX/bin:$SYSTEM:$ROOT/share/alone/bwrap
+    export PATH=$SUITE_PREFIX/bin:$SYSTEM:$SHARE/alone/bwrap
     mkdir -p "$HOME" "$TMPDIR" "$SCRATCH/here"
     cd "$SCRATCH/here" || return
 }

@@ -19,8 +19,8 @@ def prefix() -> Path:
 
 
 def suite() -> Path:
-    """The folder with bin/, tools/, providers/, plugins/ and lib/."""
-    return (prefix() / "lib/agentutils").resolve()
+    """The folder with bin/, tools/, providers/, plugins/ and lib/, by the path that stays at an upgrade."""
+    return prefix() / "lib/agentutils"
 
 
 def path(*more: str) -> str:
@@ -30,10 +30,13 @@ def path(*more: str) -> str:
 
 def alone(name: str) -> Path:
     """A program that only tests may find, unless they put it on a PATH."""
-    return suite() / "share/alone" / name / name
+    return suite().resolve() / "share/alone" / name / name
 
 
 def system(*more: str) -> str:
     """The search path of the system's programs, bubblewrap and `more` of those of tests alone."""
-    folders = [suite() / "share/system", *(alone(name).parent for name in ("bwrap", *more))]
+    folders = [
+        suite().resolve() / "share/system",
+        *(alone(name).parent for name in ("bwrap", *more)),
+    ]
     return ":".join(map(str, folders))
