@@ -15,7 +15,7 @@ MISSING = {"find": "words", "unregister": "a name", "help-probe": "a name"}  # e
 
 def act(action: str, operands: list[str], chosen: Any) -> int:
     """Do what the option --ACTION says with the operands; the exit status. chosen: lang, user, timeout."""
-    from agentlib.discover import check, find, helpprobe
+    from agentlib.discover import check, find, manpages
 
     words = operands[1:] if action == "find" else operands
     if not words and action not in ("agents", "check"):
@@ -28,7 +28,7 @@ def act(action: str, operands: list[str], chosen: Any) -> int:
     if action == "find":
         return find.report(" ".join(words), chosen.semantic)
     if action == "help-probe":
-        return helpprobe.report(words, chosen.timeout)
+        return manpages.help_probe(words, chosen.timeout)
     if action == "new-tool":
         for path in words:
             new_tool(path, chosen.lang)

@@ -1,5 +1,7 @@
 """The programs on PATH, described without running any: by the NAME line of their man page, else by their package.
 
+And tools of programs that were never meant to be: what their own --help says becomes what the model reads.
+
 A warm listing is one file in the user's cache folder, valid while no folder of programs or man pages changed.
 """
 
@@ -7,13 +9,19 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 
-from agentlib import paths
-from agentlib.schema import schemas
-from agentlib.types import Iterator, Record
+from agentlib import paths, records, stderr
+from agentlib.faults import Fault
+from agentlib.schema import schemas, trust
+from agentlib.types import TYPE_CHECKING, Iterator, Record, Sequence
+
+if TYPE_CHECKING:
+    from agentlib.schema.probe import Outcome
 
 SECTIONS = ("1", "8", "6")  # of the manual: commands, administration, games
+HELP = 4_000  # characters of a help that the model gets to read
 SECONDS = 60  # that man-db may take to read the pages of all programs
 STATUS = "/var/lib/dpkg/status"
 INFO = "/var/lib/dpkg/info"
@@ -119,7 +127,6 @@ def man_folders() -> list[str]:
 
 def name_lines(pages: list[str]) -> dict[str, str]:
     """What the NAME sections of man pages say behind the dash, as man-db reads them; {} where man-db is not here."""
-    import shutil
     import subprocess
 
     from agentlib.display import visible
@@ -173,3 +180,60 @@ def _stamp(folders: list[str]) -> bytes:
         name = os.fsencode(path).replace(b"\n", b"?")
         seen.append(b"%s %d %d" % (name, about.st_ino, about.st_mtime_ns))
     return b"\t".join(seen)
+
+
+def help_probe(names: Sequence[str], timeout: float | None) -> int:
+    """Print a `tool` record with `invoke: argv` for each program; the exit status: 1 where one gives no help.
+
+    Only for programs that the user names, in the strict sandbox, and with `--help` alone: `-h` and `help` make some
+    programs work on standard input, power off, or create a file of that name.
+    """
+    found = dict(_programs(names))
+    outcomes = schemas.questions(list(found.values()), ["--help"], timeout)
+    described = Descriptions(list(found.values()))
+    status = int(len(found) < len(names))
+    for name, path in found.items():
+        if text := _text(outcomes[path]):
+            about = described.of(path)[0] or text.splitlines()[0].strip()[:200]
+            records.put(schemas.line(_record(name, path, about, text)) + b"\n")
+        else:
+            why = outcomes[path].why or "no output"
+            stderr.warn(f"{name}: --help says nothing ({why}); it cannot be made a tool so")
+            status = 1
+    return status
+
+
+def _programs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    search = os.pathsep.join(search_path())
+    for name in names:
+        path = shutil.which(name, path=search)
+        try:
+            if not path:
+                raise Fault("not_found", "not found on PATH")
+            trust.checked(path, {})
+            yield name, path
+        except Fault as fault:
+            stderr.warn(f"{name}: {fault.message}")
+
+
+def _text(outcome: Outcome) -> str:
+    """The help, wherever it was printed; "" where the program was stopped or failed in silence."""
+    if outcome.why:
+        return ""
+    text = (outcome.out if outcome.out.strip() else outcome.err).decode("utf-8", "replace")
+    return re.sub(r"\x1b\[[0-9;]*m|.\x08", "", text).strip()
+
+
+def _record(name: str, path: str, about: str, text: str) -> dict[str, object]:
+    cut = text if len(text) <= HELP else text[:HELP] + " [cut]"
+    args = f"its arguments, one string each, without a shell. Its own help: {cut}"
+    strings = {"type": "array", "items": {"type": "string"}, "description": args}
+    stdin = {"type": "string", "description": "what it reads on standard input"}
+    properties = {"args": strings, "stdin": stdin}
+    schema = {
+        "name": re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(name))[:64],
+        "description": about,
+        "invoke": "argv",
+        "inputSchema": {"type": "object", "properties": properties, "required": ["args"]},
+    }
+    return schemas.tool(schema, path)
