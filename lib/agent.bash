@@ -75,8 +75,13 @@ for word; do
         --) end=yes && continue ;;
         --help | -h | --version | --agent-schema) about "$word"; exit ;;
         esac
-        options+=("$word")
-        if takes_value "$word"; then value=yes; fi
+        while [[ $word == -[a-z]?* ]] && ! takes_value "${word:0:2}"; do options+=("${word:0:2}") word=-${word:2}; done
+        if [[ $word == -[a-z]?* ]]; then
+            options+=("${word:0:2}" "${word:2}") # -mMODEL
+        else
+            options+=("$word")
+            if takes_value "$word"; then value=yes; fi
+        fi
     fi
 done
 for word in "${operands[@]}"; do

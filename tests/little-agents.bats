@@ -25,7 +25,8 @@ def reply(body):
     text = str(messages)
     if messages[-1]["role"] != "tool" and "run_linter" in str(body.get("tools")) and "bad.sh" in text:
         return {"tool_calls": [{"name": "run_linter", "arguments": {"path": "bad.sh"}}]}
-    issues = ["eval of input"] * ("eval" in text) + ["SC2086"] * ("SC2086" in str(messages[-1]["content"]))
+    found = "syntax error" in str(messages[-1]["content"]) and messages[-1]["role"] == "tool"
+    issues = ["eval of input"] * ("eval" in text) + ["it does not end"] * found
     return json.dumps({"issues": issues, "suggestions": ["quote it"], "score": 3})'
 
 @test "code-reviewer reads a diff from standard input, as material" {
@@ -36,9 +37,8 @@ def reply(body):
 }
 
 @test "code-reviewer is given the file that the request names, and lints it" {
-    command -v shellcheck >/dev/null || skip "shellcheck is not installed"
-    printf '#!/bin/sh\necho $1\n' >bad.sh
-    equal $'1. SC2086\n- quote it\nScore: 3 of 10' "$(taped "$reviewer" code-reviewer "Review bad.sh" </dev/null)"
+    printf '#!/bin/sh\nif echo $1; then\n' >bad.sh
+    equal $'1. it does not end\n- quote it\nScore: 3 of 10' "$(taped "$reviewer" code-reviewer "Review bad.sh" </dev/null)"
     model "$reviewer"
     code-reviewer bad.sh </dev/null >/dev/null
     has "$(requests | head -1 | jq -r '.messages[-1].content')" $'Review this code: bad.sh\n\nBelow is material'
@@ -338,14 +338,13 @@ def reply(body):
     while read -r file; do [ -x "$ROOT/$file" ]; done < <(sed -n 's/^- \*\*Binary\*\*: //p' "$ROOT/AGENTS.md")
 }
 
-@test "help, version and schema come from one program, before any other is started" {
-    mkdir suite suite/bin
-    ln -s "$ROOT/lib" suite/lib
-    ln -s "$ROOT/bin/agent-react" suite/bin
+@test "help, version and schema are answered before any program is started, Python neither" {
+    mkdir programs
+    for name in bash env realpath; do ln -s "$(command -v "$name")" programs/; done
     for agent in code-reviewer architect security-scanner commit-message monitor-agent coordinator text-processor assistant agent-demo; do
-        cp "$ROOT/bin/$agent" suite/bin
         for option in --help --version --agent-schema; do
-            run -0 env PATH="$ROOT/.venv/bin:/usr/bin:/bin" "suite/bin/$agent" "$option" </dev/null
+            run -0 --separate-stderr env PATH="$PWD/programs" "$ROOT/bin/$agent" "$option" </dev/null
+            equal '' "$stderr"
             has "$output" "$agent"
         done
     done

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""startup - --help, --agent-schema and --version of every Python program against a bare interpreter (at most 3)"""
+"""startup - --help, --agent-schema and --version of every program in Python or bash against a bare interpreter (at most 3)"""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ def main() -> int:
     for folder in ("bin", "providers", "tools"):
         for file in sorted((ROOT / folder).iterdir()):
             with file.open("rb") as opened:
-                if b"python3" not in opened.readline():
-                    continue
+                first = opened.readline()
+            if b"python3" not in first and b"bash" not in first:
+                continue
             for question in ("--help", "--agent-schema", "--version"):
                 good &= compare(
                     f"{file.name} {question}", [str(file), question], BARE, 10, 3, "bare"
