@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""startup - --help, --agent-schema, --version of each program in Python or bash against a bare interpreter (at most 3)"""
+"""startup - --help, --agent-schema, --version of each program in Python or bash against a bare python3 (at most 3)"""
 
 from __future__ import annotations
 
