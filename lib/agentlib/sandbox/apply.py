@@ -23,6 +23,8 @@ OF_AN_OVERLAY = "user.overlay."
 DEEPEST = 250  # folders; each takes two descriptors
 MOST = 10  # sentences
 CHUNK = 1 << 20
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 KEPT = "a tool may not change this: left as it was"
 MADE = "a tool may not make this: it was not made"
@@ -59,8 +61,9 @@ class Hand:
         self._refused: list[str] = []
         self._before: set[str] = set()  # what was said before
         self._going_on = False
-        # what was copied, and the number of the copy
-        self._taken: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self._taken: dict[
+            tuple[str, ...], tuple[int, ...]
+        ] = {}  # what was copied: file, time, copy
         self._lock = threading.Lock()
 
     def take(self, changes: str, going_on: bool = False) -> list[str]:
@@ -206,21 +209,20 @@ class Hand:
         self._leads(at, name)
         there, target, conflict = _stat(at.real, name), name, None
         path, now = (*at.path, name), (found.st_ino, found.st_ctime_ns)
-        if self._going_on and self._taken.get(path, ())[:2] == now:
+        before = self._taken.get(path, ())
+        if self._going_on and before[:2] == now:
             return
         if there and stat.S_ISDIR(there.st_mode):
             self._remove(at, name)
-        elif there and there.st_ino not in self._taken.get(path, ())[2:]:
+        elif there and there.st_ino not in before[2:]:
             try:
                 self._mine(at, there)
             except Conflict as why:
                 conflict, target = why, f"{name}.tool-{os.urandom(4).hex()}"
         if self._going_on or not _moved(at, name, target, found):
             _copy(at, name, target, found)
-            self._taken[path] = (
-                *now,
-                os.stat(target, dir_fd=at.real, follow_symlinks=False).st_ino,
-            )
+            made = os.stat(target, dir_fd=at.real, follow_symlinks=False)
+            self._taken[path] = (*now, made.st_ino)
         if conflict:
             raise Refused(f"{conflict}; the tool's is {target}")
 
@@ -282,11 +284,8 @@ def _copy(at: At, name: str, target: str, found: os.stat_result) -> None:
         if stat.S_ISLNK(found.st_mode):
             os.symlink(os.readlink(name, dir_fd=at.new), part, dir_fd=at.real)
         else:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            source = os.open(name, flags, dir_fd=at.new)
-            made = os.open(
-                part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=at.real
-            )
+            source = os.open(name, READ, dir_fd=at.new)
+            made = os.open(part, NEW, 0o600, dir_fd=at.real)
             with open(source, "rb") as old, open(made, "wb") as file:
                 while data := old.read(CHUNK):
                     file.write(data)

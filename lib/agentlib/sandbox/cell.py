@@ -43,8 +43,8 @@ _trying = threading.Lock()
 _ways: dict[bool, tuple[str, str]] = {}  # by whether an overlay was tried too
 
 
-class Held(int):
-    """A descriptor that is closed when nobody holds it any more."""
+class Descriptor(int):
+    """One that is closed when nothing refers to it any more."""
 
     def __del__(self) -> None:
         try:
@@ -128,15 +128,8 @@ class Cell:
 
     def _enclose(self, profile: str, read: Iterable[str], write: Iterable[str]) -> None:
         search = self.env.get("PATH", os.defpath)
-        self.view = View(
-            self.argv,
-            search,
-            self._folder,
-            writable=profile in ("work", "net"),
-            visible=profile != "probe",
-            read=read,
-            write=write,
-        )
+        how = {"writable": profile in ("work", "net"), "visible": profile != "probe"}
+        self.view = View(self.argv, search, self._folder, **how, read=read, write=write)
         self.way, why = walled(self._folder if self.view.listed else "")
         if not self.way:
             raise Fault("tool_denied", f"sandbox unavailable: {why}")
@@ -159,7 +152,7 @@ class Cell:
         if self.way == "landlock":
             for path in (*self._trees[0], *self._trees[1], self._scratch):
                 landlock.allow(listed, path)
-        return Held(listed)
+        return Descriptor(listed)
 
     def take(self, place: str = "") -> None:
         """Have this place for changes, or a new one."""
@@ -176,15 +169,14 @@ class Cell:
 
     def setup(self) -> dict[str, Any]:
         """What a warden needs to know of all its cells."""
+        user = (os.getuid(), os.getgid())
+        if self.way != "bubblewrap":
+            return {"view": None, "user": user}
         view = [
             (path, action if action in (EMPTY, OVERLAY) else "", bwrap.size(path))
             for path, action in self.view.ordered()
         ]
-        return {
-            "view": view if self.way == "bubblewrap" else None,
-            "network": self.network,
-            "user": (os.getuid(), os.getgid()),
-        }
+        return {"view": view, "user": user, "network": self.network}
 
     def order(self) -> dict[str, Any]:
         """What a warden needs to know of this one."""
@@ -272,24 +264,20 @@ def bubblewrap() -> str:
 
 @functools.cache
 def _bwrap_on(search: str, here: str) -> str:
-    folders = [
-        one
-        for one in search.split(os.pathsep)
-        if not host.inside(os.path.realpath(one), here) or host.inside("/usr/bin", here)
-    ]
+    folders = search.split(os.pathsep)
+    if not host.inside("/usr/bin", here):
+        folders = [one for one in folders if not host.inside(os.path.realpath(one), here)]
     return host.which("bwrap", os.pathsep.join(folders))
 
 
 def _scratch() -> str:
     """A new folder of our own, the tool's HOME and TMPDIR where there are no mounts to make them of."""
-    base = next(
-        (one for one in (os.environ.get("TMPDIR", ""), "/tmp") if os.access(one, os.W_OK)), ""
-    )
-    if not base:
-        raise Fault("tool_denied", "sandbox unavailable: neither TMPDIR nor /tmp can be written")
-    made = os.path.join(os.path.realpath(base), f"agent-tool-{os.urandom(8).hex()}")
-    os.mkdir(made, 0o700)
-    return made
+    for base in (os.environ.get("TMPDIR", ""), "/tmp"):
+        if os.access(base, os.W_OK):
+            made = os.path.join(os.path.realpath(base), f"agent-tool-{os.urandom(8).hex()}")
+            os.mkdir(made, 0o700)
+            return made
+    raise Fault("tool_denied", "sandbox unavailable: neither TMPDIR nor /tmp can be written")
 
 
 def python() -> str:

@@ -10,16 +10,9 @@ from agentlib import paths
 
 SCRATCH = ("/tmp", "/run", "/dev/shm", "/var/tmp")  # an empty one of each for every call
 OF_THE_MACHINE = (
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/etc/ssl/private",
-    "/etc/krb5.keytab",
-    "/etc/wireguard",
-)
+    "/etc/shadow /etc/shadow- /etc/gshadow /etc/gshadow- /etc/sudoers /etc/sudoers.d /etc/ssl/private /etc/krb5.keytab"
+    " /etc/wireguard"
+).split()
 
 
 def inside(path: str, folder: str) -> bool:
@@ -77,8 +70,7 @@ def suite() -> tuple[str, ...]:
     parts = [os.path.join(paths.TOP, name) for name in names]
     folders = sys.executable and os.path.abspath(sys.executable)
     parts += [_prefix(one) for one in {folders, os.path.realpath(folders)} if one]
-    # a checkout's .venv is a link to where install.sh made it
-    parts += map(os.path.realpath, parts[:])
+    parts += map(os.path.realpath, parts[:])  # install.sh links the .venv of a checkout
     return tuple({part for part in parts if os.path.isdir(part)})
 
 
@@ -94,22 +86,16 @@ def program(argv: list[str], search: str) -> list[str]:
 
 def beside(program: str) -> list[str]:
     """The folder `lib` beside a program's own, from which one in tools/ or bin/ loads its parts; not one in a home."""
-    above = {
-        os.path.dirname(os.path.dirname(one))
-        for one in (os.path.abspath(program), os.path.realpath(program))
-    }
-    found = [os.path.join(one, "lib") for one in sorted(above) if not _wide(one)]
+    real = (os.path.abspath(program), os.path.realpath(program))
+    above = sorted({os.path.dirname(os.path.dirname(one)) for one in real})
+    found = [os.path.join(one, "lib") for one in above if not _wide(one)]
     return [one for one in found if os.path.isdir(one) and not os.path.islink(one)]
 
 
 @functools.cache
 def _installed(search: str) -> tuple[str, ...]:
-    folders = [
-        folder
-        for folder in search.split(os.pathsep)
-        if os.path.isabs(folder) and os.path.isdir(folder)
-    ]
-    return tuple(_prefix(os.path.join(folder, "any")) for folder in folders if not _wide(folder))
+    real = [one for one in search.split(os.pathsep) if os.path.isabs(one) and os.path.isdir(one)]
+    return tuple(_prefix(f"{folder}/any") for folder in real if not _wide(folder))
 
 
 def _itself(file: str) -> str:
@@ -126,14 +112,11 @@ def _wide(folder: str) -> bool:
 def _prefix(file: str) -> str:
     """The tree that a program in .../bin belongs to (an environment, a language's installation), else its folder."""
     folder = os.path.dirname(file)
-    above = os.path.dirname(folder)
-    # .cargo has none, but keys
-    tree = any(os.path.isdir(os.path.join(above, part)) for part in ("lib", "libexec"))
-    if (
-        tree
-        and os.path.basename(folder) in ("bin", "sbin", "shims")
-        and above != os.path.join(home(), ".local")
-    ):
+    above, name = os.path.split(folder)
+    tree = any(
+        os.path.isdir(f"{above}/{part}") for part in ("lib", "libexec")
+    )  # .cargo has none, but keys
+    if tree and name in ("bin", "sbin", "shims") and above != os.path.join(home(), ".local"):
         return above if not _wide(above) else folder
     return _itself(file)
 
@@ -156,9 +139,6 @@ def which(name: str, search: str) -> str:
 
     A name with a slash is one already.
     """
-    tried = (
-        [name]
-        if "/" in name
-        else [f"{folder}/{name}" for folder in search.split(os.pathsep) if folder[:1] == "/"]
-    )
+    folders = [one for one in search.split(os.pathsep) if one[:1] == "/"]
+    tried = [name] if "/" in name else [f"{folder}/{name}" for folder in folders]
     return next((one for one in tried if os.path.isfile(one) and os.access(one, os.X_OK)), "")

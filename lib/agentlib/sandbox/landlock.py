@@ -57,10 +57,7 @@ def restrict(readable: list[str], writable: list[str], network: bool) -> None:
 
 def reading() -> int:
     """A new ruleset in which nothing can be read; -1 without Landlock. It grows by add(), until limit() takes it."""
-    made = int(
-        _libc.syscall(CREATE, struct.pack("=Q", READ_FILE), ctypes.c_size_t(8), ctypes.c_uint(0))
-    )
-    return made if made >= 0 else -1
+    return _create(struct.pack("=Q", READ_FILE))
 
 
 def add(ruleset: int, fd: int, access: int = READ_FILE) -> None:
@@ -80,12 +77,14 @@ def _ruleset(files: int, version: int, network: bool) -> int:
     scope = 0b11 if version >= 6 else 0  # no signals, no abstract sockets, out of here
     words = 1 + (version >= 4) + (version >= 6)  # how many this version knows
     attributes = struct.pack("=QQQ", files, tcp, scope)[: 8 * words]
-    made = int(
-        _libc.syscall(CREATE, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint(0))
-    )
-    if made < 0:
+    if (made := _create(attributes)) < 0:
         raise _refused("ruleset")
     return made
+
+
+def _create(attributes: bytes) -> int:
+    size, none = ctypes.c_size_t(len(attributes)), ctypes.c_uint(0)
+    return int(_libc.syscall(CREATE, attributes, size, none))
 
 
 def allow(ruleset: int, path: str, access: int = READ_FILE) -> None:
@@ -103,6 +102,5 @@ def allow(ruleset: int, path: str, access: int = READ_FILE) -> None:
 
 
 def _refused(what: str) -> Fault:
-    return Fault(
-        "tool_denied", f"sandbox unavailable: landlock: {what}: {os.strerror(ctypes.get_errno())}"
-    )
+    why = os.strerror(ctypes.get_errno())
+    return Fault("tool_denied", f"sandbox unavailable: landlock: {what}: {why}")

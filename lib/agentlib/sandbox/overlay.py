@@ -23,8 +23,11 @@ FSOPEN, FSCONFIG, FSMOUNT, MOVE_MOUNT = 430, 431, 432, 429  # the same numbers o
 SET_FLAG, SET_STRING, CREATE = 0, 1, 6  # linux/mount.h
 READ_ONLY, NO_SUID, NO_DEVICES = 1, 2, 4
 FROM_DESCRIPTOR, HERE = 4, -100  # MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD
-# the parts of a place for changes (scratch.py)
-CHANGES, WORK, NOTHING = ("changes", "work", "nothing")
+CHANGES, WORK, NOTHING = (
+    "changes",
+    "work",
+    "nothing",
+)  # the parts of a place for changes (scratch.py)
 # where the places for changes, and the overlays made with them, lie in a sandbox until a cell covers them
 DOOR, READY = "/tmp/.agent-changes", "/tmp/.agent-ready"
 EMPTY, OVERLAY = "empty", "overlay"  # what a cell makes anew of a path (mounts.py)

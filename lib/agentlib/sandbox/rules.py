@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # no process of /proc, not even one's own: through them root could read everyone's environment
-OF_PROC = tuple(
-    f"/proc/{name}" for name in ("cpuinfo", "meminfo", "stat", "uptime", "loadavg", "version")
-)
+OF_PROC = [f"/proc/{name}" for name in "cpuinfo meminfo stat uptime loadavg version".split()]
 
 
 def of(view: View, space: Workspace | None) -> tuple[list[str], list[str]]:
@@ -32,11 +30,9 @@ def of(view: View, space: Workspace | None) -> tuple[list[str], list[str]]:
     if space and view.writable:
         holes += [*view.kept, *space.found.secrets, *space.found.guarded, *_unknown(space)]
     if holes:
-        raise Fault(
-            "tool_denied",
-            f"sandbox unavailable: without bubblewrap {holes[0]} cannot be protected in a "
-            "folder that may be written (install bubblewrap, or use --sandbox read)",
-        )
+        why = f"without bubblewrap {holes[0]} cannot be protected in a folder that may be written"
+        cure = "install bubblewrap, or use --sandbox read"
+        raise Fault("tool_denied", f"sandbox unavailable: {why} ({cure})")
     closed = {path for path, action in view.actions.items() if action in (EMPTY, MASK, OVERLAY)}
     closed |= {"/proc", "/dev"}
     visible = [path for path, action in view.actions.items() if action in (READ, WRITE)]

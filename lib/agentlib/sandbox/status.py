@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 
 from agentlib.faults import Fault
-from agentlib.sandbox import cell, guard, limits, rules, seccomp, workspace
+from agentlib.sandbox import cell, guard, landlock, limits, rules, seccomp, workspace
 from agentlib.sandbox.mounts import View
 
-GIVES = (
-    (
-        "read",
-        "nothing can be changed but scratch folders; homes, /tmp and /run are empty; secrets masked; no network",
-    ),
-    (
-        "work",
-        "and the working folder can be written, but for what runs or is believed later (.git/hooks, AGENTS.md…)",
-    ),
-    (
-        "net",
-        "and the internet is open: that is the local network and this machine's own ports as well",
-    ),
-    ("off", "no sandbox; only by --sandbox off or --allow NAME:off"),
+GIVES = """\
+read: nothing can be changed but scratch folders; homes, /tmp and /run are empty; secrets masked; no network
+work: and the working folder can be written, but for what runs or is believed later (.git/hooks, AGENTS.md…)
+net: and the internet is open: that is the local network and this machine's own ports as well
+off: no sandbox; only by --sandbox off or --allow NAME:off""".splitlines()
+LANDLOCK = """\
+a folder with .git, AGENTS.md or secrets cannot be written (work and net are refused there)
+in work and net, a secret that you make in the working folder during a call can be read by it
+in work and net, guarded files that a tool makes are there until its end, and then moved aside
+in work and net, mode, owner, times and attributes of one's own files elsewhere can be changed""".splitlines()
+REFUSED = (
+    "every tool that needs the sandbox is refused (tool_denied); --sandbox off runs them without"
 )
 
 
@@ -29,37 +27,25 @@ def lines(folder: str) -> list[str]:
     """The way, the profiles, the limits, what is missing, what is special in this working folder."""
     way, why = cell.walled(os.path.realpath(folder))
     found = [f"sandbox: {way or 'none'}" + (f" ({why})" if why else "")]
-    if way:
-        found += [f"profile {name}: {text}" for name, text in GIVES]
-        found += [f"limits of a call: {_limits()}"]
-        found += [f"missing: {one}" for one in missing(way)]
-        found += _here(folder, way)
-    else:
-        found += [
-            "every tool that needs the sandbox is refused (tool_denied); --sandbox off runs them without"
-        ]
-    return found
+    if not way:
+        return [*found, REFUSED]
+    found += [f"profile {text}" for text in GIVES]
+    found += [f"limits of a call: {_limits()}"]
+    found += [f"missing: {one}" for one in missing(way)]
+    return found + [f"here: {one}" for one in _here(folder, way)]
 
 
 def missing(way: str) -> list[str]:
     """What this way does not give here, each in a sentence."""
     lacks = []
     if os.geteuid() == 0 and not limits.available():
-        lacks.append(
-            "no limit on processes for root (no pids control group here): run as a plain user"
-        )
+        why = "no pids control group here"
+        lacks.append(f"no limit on processes for root ({why}): run as a plain user")
     if way == "landlock":
-        from agentlib.sandbox import landlock
-
         version = landlock.abi()
-        lacks += [
-            "a folder with .git, AGENTS.md or secrets cannot be written (work and net are refused there)",
-            "in work and net, a secret that you make in the working folder during a call can be read by it",
-            "in work and net, guarded files that a tool makes are there until its end, and then moved aside",
-            "in work and net, mode, owner, times and attributes of one's own files elsewhere can be changed",
-        ]
-        lacks += ["signals to other processes of this user are not refused"] if version < 6 else []
-        lacks += ["files cannot be linked or moved between folders"] if version < 2 else []
+        lacks += LANDLOCK
+        lacks += ["signals to other processes of this user are not refused"] * (version < 6)
+        lacks += ["files cannot be linked or moved between folders"] * (version < 2)
     return lacks
 
 
@@ -74,21 +60,20 @@ def _limits() -> str:
 def _here(folder: str, way: str) -> list[str]:
     view = View(["/bin/true"], "", folder, writable=True, visible=True, read=(), write=())
     if view.cannot:
-        return [f"here: {view.cannot}"]
+        return [view.cannot]
     real = view.folder
     space = workspace.of(real)
     seen = space.found
     guarded = {*guard.programs(real, seen.repositories), *guard.parts(seen.guarded)}
-    found = [f"here: masked: {os.path.relpath(path, real)}" for path in seen.secrets]
-    found += [f"here: read-only: {os.path.relpath(path, real)}" for path in sorted(guarded)]
+    found = [f"masked: {os.path.relpath(path, real)}" for path in seen.secrets]
+    found += [f"read-only: {os.path.relpath(path, real)}" for path in sorted(guarded)]
     if seen.unread:
-        found.append(
-            f"here: {seen.unread} files cannot be read: {workspace.LISTED} are the most that are looked at"
-        )
+        most = f"{workspace.LISTED} are the most that are looked at"
+        found.append(f"{seen.unread} files cannot be read: {most}")
     try:
         seccomp.program()
         if way == "landlock":
             rules.of(view, space)
     except Fault as fault:
-        found.append(f"here: {fault.message}")
+        found.append(fault.message)
     return found

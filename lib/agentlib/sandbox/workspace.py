@@ -187,11 +187,10 @@ class Workspace:
             hidden = top and self.home and entry.name[0] == "."
             if entry.is_dir(follow_symlinks=False):
                 hidden = hidden or entry.path in self._empty or entry.inode() in self._linked
+                packed = package or entry.name in PACKAGES
                 if hidden or secrets.named(entry.name, folder=True):
                     found.secrets.append(entry.path)
-                elif not (
-                    (package or entry.name in PACKAGES) and self._is_whole(entry.path, found)
-                ):
+                elif not packed or not self._list_tree(entry.path, found):
                     found.below.append(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 self._file(entry, found, hidden or secrets.named(entry.name))
@@ -254,7 +253,7 @@ class Workspace:
         finally:
             os.close(fd)
 
-    def _is_whole(self, path: str, found: Folder) -> bool:
+    def _list_tree(self, path: str, found: Folder) -> bool:
         """Put a folder of packages, or git's, on the list as one, where it holds no secret by name; whether it is."""
         left, inner = [path], Folder()
         while left:
