@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,3 +214,21 @@ def test_a_call_that_was_never_started_leaves_what_is_guarded(tmp_path: Path) ->
     with sandbox_cell.Cell(["/bin/true"], "work", str(tmp_path), env={"PATH": os.defpath}) as cell:
         pass
     assert not cell.removed and os.listdir(tmp_path) == ["AGENTS.md"]
+
+
+def test_with_landlock_alone_a_mount_on_the_machine_is_no_harm(tmp_path: Path) -> None:
+    script = f"""
+import os, subprocess, sys; sys.path.insert(0, {paths.TOP + "/lib"!r})
+from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox.kept.wards import Wards
+sandbox_cell._ways[True] = ("landlock", "")
+rooms = Wards()
+for n in range(2):
+    with sandbox_cell.Cell(["/bin/true"], "read", {str(tmp_path)!r}, env={{}}) as cell:
+        print(rooms.begin(cell, 0).reap())
+    subprocess.run(["mount", "-t", "tmpfs", "none", "/mnt"], check=True)
+rooms.close()
+"""
+    argv = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-IS", "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "0\n0\n", done.stderr

@@ -27,14 +27,9 @@ def impose(limits: Mapping[str, int], processes: int) -> None:
     """Put these on the calling process. processes: of all that the kernel counts with the tool's."""
     import resource
 
-    wanted = {
-        resource.RLIMIT_NPROC: processes,
-        resource.RLIMIT_AS: limits["memory"],
-        resource.RLIMIT_FSIZE: limits["file"],
-        resource.RLIMIT_NOFILE: limits["files"],
-        resource.RLIMIT_CORE: 0,
-    }
-    for which, value in wanted.items():
+    wanted = {"NPROC": processes, "AS": limits["memory"], "FSIZE": limits["file"], "CORE": 0}
+    for name, value in {**wanted, "NOFILE": limits["files"]}.items():
+        which = getattr(resource, f"RLIMIT_{name}")
         most = resource.getrlimit(which)[1]
         value = value if most == resource.RLIM_INFINITY else min(value, most)
         resource.setrlimit(which, (value, value))

@@ -37,6 +37,7 @@ class Ward:
         self._table: list[int] = []  # the warden's mount table
         self._clean: list[tuple[int, str]] = []  # places for changes, with their list's version
         self._drop: list[str] = []  # names of those that are no more
+        self._mounts: set[bytes] = set()  # what of the view is mounted
         self._closed = False
         walled = cell.way == "bubblewrap"
         base = scratch.base(cell.view.folder) if cell.view.listed else ""
@@ -52,17 +53,16 @@ class Ward:
         try:
             self._orders.settimeout(PATIENCE)
             self._orders.send(marshal.dumps(cell.setup()))
-            packet, fds, _, _ = socket.recv_fds(self._orders, PACKET, 1)
-            for one in fds:
+            packet, self._table, _, _ = socket.recv_fds(self._orders, PACKET, 1)
+            for one in self._table:
                 os.set_inheritable(one, False)
-                self._table.append(one)
             if why := marshal.loads(packet):
                 raise OSError(why)
             if walled:
                 self._try(cell)
                 mounted = self._mounted()
                 view = (os.fsencode(path) for path, _ in cell.view.ordered())
-                self._mounts = {path for path in view if path in mounted}
+                self._mounts = mounted.intersection(view)
         except (OSError, EOFError) as bad:
             self.close()
             lines = os.pread(complaints, 2000, 0).decode("utf-8", "replace").strip().splitlines()

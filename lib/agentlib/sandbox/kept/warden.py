@@ -32,16 +32,8 @@ from agentlib.types import Any, Callable
 View = list[tuple[str, str, int]]  # path, EMPTY or OVERLAY or '', bytes of an empty place
 
 SETUP = 1 << 20  # bytes of it, at most
-READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT, BIND, RECURSIVE = (
-    1,
-    2,
-    4,
-    8,
-    32,
-    4096,
-    16384,
-)  # sys/mount.h
-DETACH = 2
+READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT = 1, 2, 4, 8, 32  # sys/mount.h
+BIND, RECURSIVE, DETACH = 4096, 16384, 2
 CLONE = {"x86_64": 56, "aarch64": 220}  # the number of clone(2)
 OWN_SPACES = 0x00020000 | 0x08000000 | 0x20000000  # CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID
 NEW_USERS = 0x10000000  # CLONE_NEWUSER
@@ -58,8 +50,7 @@ class Warden(Server):
         if self.walled:
             self.kill = signal.SIGKILL
             self.refill = refiller(setup["view"])
-            # by the name of their changes: the version of their list
-            self.overlays: dict[str, int] = {}
+            self.overlays: dict[str, int] = {}  # by the name of their changes: their list's version
             self.filter = seccomp.installer(seccomp.program(setup["network"]))
             furnish(self.user)
         else:
@@ -114,13 +105,8 @@ class Warden(Server):
         self.filter()
         signal.signal(signal.SIGTERM, lambda *_: os.kill(-1, signal.SIGTERM))
         actions = [(os.POSIX_SPAWN_DUP2, one, n) for n, one in enumerate(files[:3])]
-        tool = os.posix_spawn(
-            order["argv"][0],
-            order["argv"],
-            order["env"],
-            file_actions=actions,
-            setsigdef=IGNORED_BY_PYTHON,
-        )
+        argv, env, usual = order["argv"], order["env"], IGNORED_BY_PYTHON
+        tool = os.posix_spawn(argv[0], argv, env, file_actions=actions, setsigdef=usual)
         os.closerange(0, 1 << 20)  # a pipe ends when the tool closes it, not when we end
         while True:
             pid, status = os.waitpid(-1, 0)
@@ -186,13 +172,8 @@ def refiller(view: View) -> Callable[..., None]:
                 continue
             place(path, os.path.isdir(f"/proc/self/fd/{kept[path]}"))
             mount(f"/proc/self/fd/{kept[path]}", path, None, BIND | RECURSIVE)
-        mount(
-            "devpts",
-            "/dev/pts",
-            "devpts",
-            NO_SUID | NO_PROGRAMS,
-            "newinstance,ptmxmode=0666,mode=620",
-        )
+        terminals = "newinstance,ptmxmode=0666,mode=620"
+        mount("devpts", "/dev/pts", "devpts", NO_SUID | NO_PROGRAMS, terminals)
         proc()
 
     return refill
@@ -200,9 +181,8 @@ def refiller(view: View) -> Callable[..., None]:
 
 def above(path: str, view: View) -> str:
     """The nearest folder above this one that the view says something of; '' where there is none."""
-    return max(
-        (one for one, _, _ in view if path.startswith(f"{one.rstrip('/')}/")), key=len, default=""
-    )
+    folders = (one for one, _, _ in view if path.startswith(f"{one.rstrip('/')}/"))
+    return max(folders, key=len, default="")
 
 
 def place(path: str, folder: bool) -> None:
@@ -254,10 +234,8 @@ def renounce() -> None:
 
 def abandon() -> None:
     """Give up those that this process has."""
-    check(
-        LIBC.capset((ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()),
-        "capset",
-    )
+    header, none = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    check(LIBC.capset(header, none), "capset")
 
 
 def write(path: str, text: str) -> None:
