@@ -379,7 +379,9 @@ uninstall() {
     say "removed from $prefix"
     left "your configuration and policy" "${XDG_CONFIG_HOME:-${HOME-}/.config}/agentutils"
     left "the local models" "${XDG_DATA_HOME:-${HOME-}/.local/share}/agentutils/models"
-    left "your memories, tools and registry" "${XDG_DATA_HOME:-${HOME-}/.local/share}/agentutils"
+    if [[ -n $(ls -A -I models -- "${XDG_DATA_HOME:-${HOME-}/.local/share}/agentutils" 2>/dev/null) ]]; then
+        left "your memories, tools and registry" "${XDG_DATA_HOME:-${HOME-}/.local/share}/agentutils"
+    fi
     left "states and ledgers" "${XDG_STATE_HOME:-${HOME-}/.local/state}/agentutils"
     left "caches" "${XDG_CACHE_HOME:-${HOME-}/.cache}/agentutils"
 }
