@@ -514,3 +514,16 @@ PYTHON
     grep -lq '^LC_ALL=C exec awk' "$ROOT"/tools/* && languages+=$'\nawk'
     ((5 <= $(wc -l <<<"$languages")))
 }
+
+@test "numbers keep their digits, and 2.0 is an integer" {
+    run -0 "$ROOT/tools/column_stats" <<<'{"text":"1234567890123456789\n3.10"}'
+    has "$output" '"smallest":3.10,"largest":1234567890123456789,'
+    printf 'a\nb\nc\n' >lines
+    run -0 "$ROOT/tools/read_file" <<<'{"path":"lines","start":2.0,"end":2.0}'
+    equal b "$output"
+    run -100 "$ROOT/tools/read_file" <<<'{"path":"lines","start":2.5}'
+    run -0 "$ROOT/tools/json_query" <<<'{"text":"[1234567890123456789,3.10]","query":".[]"}'
+    equal $'1234567890123456789\n3.10' "$output"
+    run -1 agent-memory import --store s.db <<<'{"type":"memory","key":"a","value":1,"namespace":{}}'
+    has "$output" "line 1: a memory's \`namespace\` must be a string"
+}

@@ -233,6 +233,8 @@ class Keeper:
         try:
             if "value" not in record:
                 raise Fault("invalid_input", "a memory needs a `value`")
+            if not isinstance(record.get("namespace"), str | None):
+                raise Fault("invalid_input", "a memory's `namespace` must be a string")
             kept = item(record.get("key"), record["value"], self.tags, self.ttl, record)
             self.batch.append((str(record.get("namespace") or self.namespace), kept))
         except Fault as bad:

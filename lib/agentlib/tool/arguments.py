@@ -53,7 +53,9 @@ def check(values: dict[str, Any], rules: dict[str, Any]) -> dict[str, Any]:
         if name not in known:
             why = f"there is no argument {name!r}; it takes {', '.join(known)}"
             raise Fault("invalid_arguments", why)
-        _fit(name, value, known[name])
+        if known[name].get("type") == "integer" and isinstance(value, float) and value.is_integer():
+            values = {**values, name: int(value)}  # JSON Schema: 2.0 is an integer
+        _fit(name, values[name], known[name])
     return {
         **{name: rule["default"] for name, rule in known.items() if "default" in rule},
         **values,
