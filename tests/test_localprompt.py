@@ -125,7 +125,7 @@ def test_the_answer_sees_no_tool_and_no_example() -> None:
     messages += [call("wordcount", path="c"), result("9")]
     system, said = contents(prompt.answer({"messages": messages, "tools": [WORDCOUNT, REVERSE]}))
     assert system == "Be brief."
-    assert said == "What is known:\nc: 9\n\nWords in c?"
+    assert said == f"What is known:\nc: 9\n\nWords in c?\n{prompt.DONE}"
 
 
 def test_the_answer_sees_of_the_system_text_nothing_about_tools() -> None:
@@ -144,7 +144,7 @@ def test_several_results_of_the_same_numbers_are_compared_for_the_model() -> Non
         messages += [made, result(json.dumps({"words": count, "ok": True}), tool_call_id=name)]
     said = contents(prompt.answer({"messages": messages}))[-1]
     assert "words: a.txt 3, b.txt 7 (most words: b.txt; fewest words: a.txt; together 10)\n" in said
-    assert said.endswith("ok: a.txt True, b.txt True\n\nWhich is longer?")
+    assert "ok: a.txt True, b.txt True\n\nWhich is longer?\n" in said
 
 
 def test_an_error_counts_only_where_nothing_else_is_known() -> None:
@@ -179,7 +179,7 @@ def test_material_that_was_all_put_into_a_call_is_not_read_again() -> None:
     ]
     messages = [user(content), call("wordcount", text="salt and pepper"), result("3")]
     said = contents(prompt.answer({"messages": messages}))[-1]
-    assert said == "What is known:\nsalt and pepper: 3\n\nCount it"
+    assert said == f"What is known:\nsalt and pepper: 3\n\nCount it\n{prompt.DONE}"
 
 
 def test_a_text_that_only_looks_like_material_stays_as_it_is() -> None:
