@@ -30,7 +30,7 @@ about() {
 }
 
 # Whether a word stands for an option whose value is the next word.
-takes_value() { [[ $options_help =~ $'\n  '(-.( [A-Z]+)?, )?"$1"(, --[a-z-]+)?' '[A-Z\'{] ]]; }
+takes_value() { [[ $1 == --memory || $options_help =~ $'\n  '(-.( [A-Z]+)?, )?"$1"(, --[a-z-]+)?' '[A-Z\'{] ]]; }
 
 take() {
     local names=" $* " found=1 others=()
