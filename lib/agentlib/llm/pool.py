@@ -59,7 +59,7 @@ class Process(Child):
         self.calls: dict[str, Call] = {}  # by the id on the wire
         self.late: set[str] = set()  # ids of calls that were given up: what still comes is dropped
         self.strays = self.idle = 0  # lines that belong to no call, and bytes of those
-        self.lie = ""  # the last of them, for the message of a call that never gets its answer
+        self.stray = ""  # the last of them, for the message of a call that never gets its answer
         # finals that came before any request was given, by their ids
         self.early: dict[str, bytes] = {}
         self.asked = False  # a request was given
@@ -158,7 +158,7 @@ class Pool:
             self._rest(child)
 
     def _unasked(self, child: Process, kind: Any, wire: Any, raw: bytes) -> None:
-        """A line that belongs to no call: a lie if it is an answer."""
+        """A line that belongs to no call; an answer among them is reported."""
         if not isinstance(kind, str):
             self._stray(child, raw, "wrote what is no record")
         elif isinstance(wire, str) and wire in child.late:
@@ -179,11 +179,11 @@ class Pool:
         """A line that is no use to any call is reported. Each call may still get its answer; but once there are
         as many lies as calls the provider gets no more to do: an honest one finishes what it has and ends."""
         child.strays += 1
-        child.lie = f"{what}: {excerpt(raw)}"
+        child.stray = f"{what}: {excerpt(raw)}"
         current = self._current.get(child.provider.path) is child
         if child.strays <= STRAYS and (child.calls or current) and not self.quiet:
-            lie = keys.scrub(child.lie.encode(), self.out.secrets).decode()
-            stderr.warn(f"{child.provider.name}: {lie}")
+            line = keys.scrub(child.stray.encode(), self.out.secrets).decode()
+            stderr.warn(f"{child.provider.name}: {line}")
         if child.strays >= len(child.calls) > 0:
             self._retire(child)
             child.finish()
@@ -206,9 +206,8 @@ class Pool:
         elif record["type"] == "embed":
             self.owner.failed(call, child.fault("invalid_request", "makes no embeddings").record())
         elif not isinstance(record.get(field), shape):
-            self.owner.failed(
-                call, child.fault("bad_response", f"its {record['type']} has no {field}").record()
-            )
+            fault = child.fault("bad_response", f"its {record['type']} has no {field}")
+            self.owner.failed(call, fault.record())
         else:
             self.owner.answered(call, record, raw)
 
@@ -224,8 +223,8 @@ class Pool:
             del self._current[child.provider.path]
         if child.calls:
             last_words = keys.scrub(child.tail, self.out.secrets).decode("utf-8", "replace").strip()
-            last_words = last_words or child.lie
-            what = f"{process_status.words(status)} before it answered{': ' if last_words else ''}{last_words}"
+            reason = f": {last_words or child.stray}" if last_words or child.stray else ""
+            what = f"{process_status.words(status)} before it answered{reason}"
             self._fail_all(child, child.fault(STATUSES.get(status, "bad_response"), what))
 
     def _fail_all(self, child: Process, fault: Fault) -> None:
@@ -266,7 +265,7 @@ class Pool:
         call = child.calls.pop(wire)
         child.late.add(wire)
         self._retire(child)
-        what += f"; it {child.lie}" if child.lie else ""
+        what += f"; it {child.stray}" if child.stray else ""
         self.owner.failed(call, child.fault(kind, what).record())
 
     # -- the end

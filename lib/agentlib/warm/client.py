@@ -1,4 +1,4 @@
-"""Be a warm filter's client: standard input goes to it, its records to standard output (see warm.py)."""
+"""Be a warm filter's client: standard input goes to it, its records to standard output (see socket.py)."""
 
 from __future__ import annotations
 
@@ -74,12 +74,9 @@ class Client:
             lines, self._typed, self._ended = [*lines, self._typed], b"", True
         for raw in lines:
             self._number += 1
+            mark = b"\xef\xbb\xbf" if self._number == 1 else b""
             try:
-                self._line(
-                    raw.removeprefix(b"\xef\xbb\xbf" if self._number == 1 else b"").strip(
-                        b" \t\r\n"
-                    )
-                )
+                self._line(raw.removeprefix(mark).strip(b" \t\r\n"))
             except Fault as fault:
                 self._fault, self._ended = fault, True
                 return
@@ -138,8 +135,7 @@ class Client:
         assert self._sock is not None
         self._sock.close()
         self._sock, self._out, self._in = None, b"", b""
+        fault = Fault("server", "the process that answers was ended", retryable=True)
         for id in self._open:
-            records.write(
-                Fault("server", "the process that answers was ended", retryable=True).record(id)
-            )
+            records.write(fault.record(id))
         self._open.clear()

@@ -28,19 +28,18 @@ def main(name: str, path: str, seconds: str) -> None:
         os.unlink(log)
 
 
+def _final(record: Record) -> bool:
+    return record.get("type") in FINAL
+
+
 class Shared:
     """The provider's process, and who waits for what of it."""
 
     def __init__(self, path: str) -> None:
         self._waiting: dict[str, Callable[[Record], None]] = {}  # by the id on the wire
         self._ids = map(str, itertools.count())
-        self._provider = Coprocess(
-            os.path.basename(path),
-            {"args": [path]},
-            final=lambda record: record.get("type") in FINAL,
-            passing=self._pass,
-            kind="server",
-        )
+        name, command = os.path.basename(path), {"args": [path]}
+        self._provider = Coprocess(name, command, final=_final, passing=self._pass, kind="server")
 
     def _pass(self, record: Record) -> None:
         """A delta, for the client that asked."""
@@ -48,10 +47,7 @@ class Shared:
             emit(record)
 
     def work(
-        self,
-        lines: Iterator[Record],
-        emit: Callable[[Record], None],
-        wanted: Callable[[], bool],
+        self, lines: Iterator[Record], emit: Callable[[Record], None], wanted: Callable[[], bool]
     ) -> None:
         """Give a client's requests to the provider, and what comes back to the client, under its own ids."""
         pending: set[str] = set()
@@ -66,7 +62,7 @@ class Shared:
             ) -> None:
                 record = got.record() if isinstance(got, Fault) else got
                 emit({**record, "id": id})
-                if isinstance(got, Fault) or record["type"] in FINAL:
+                if isinstance(got, Fault) or _final(record):
                     self._waiting.pop(wire, None)
                     with done:
                         pending.discard(wire)

@@ -1,4 +1,4 @@
-"""The side of a warm filter that stays: accept clients, run the filter for each, end when idle (see warm.py).
+"""The side of a warm filter that stays: accept clients, run the filter for each, end when idle (see socket.py).
 
 The filter is a function work(lines, emit, wanted): `lines` gives the client's records, `emit(record)` answers,
 `wanted()` says whether the client still waits. It runs in a thread for each client.
@@ -33,7 +33,7 @@ READY = b'{"warm":"ready"}\n'
 
 
 def serve(name: str, prepare: Callable[[], Work], idle: float | None = None) -> None:
-    """Be the warm filter `name` until it was idle for so many seconds (warm.minutes()) or gets SIGTERM.
+    """Be the warm filter `name` until it was idle for so many seconds (socket.minutes()) or gets SIGTERM.
 
     prepare: does the slow part and gives the filter. Fault where another serves already, or where prepare raises one
     (waiting clients are told it).
@@ -44,9 +44,8 @@ def serve(name: str, prepare: Callable[[], Work], idle: float | None = None) -> 
             listener = warm_socket.listen(warm_socket.socket_file(name))
     ended = False
     try:
-        server = _Server(
-            name, listener, prepare(), warm_socket.minutes() * 60 if idle is None else idle
-        )
+        seconds = warm_socket.minutes() * 60 if idle is None else idle
+        server = _Server(name, listener, prepare(), seconds)
         signal.signal(signal.SIGTERM, server.stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         server.run()
@@ -61,7 +60,7 @@ def serve(name: str, prepare: Callable[[], Work], idle: float | None = None) -> 
 
 
 def _inherited() -> socket.socket | None:
-    """The listening socket that warm.connect gave as standard input. With it we are a process of our own: nothing
+    """The listening socket that socket.connect gave as standard input. With it we are a process of our own: nothing
     else of our starter's is kept, neither its descriptors nor its folder."""
     if not stat.S_ISSOCK(os.fstat(0).st_mode):
         return None

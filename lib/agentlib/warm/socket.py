@@ -2,8 +2,8 @@
 
 The filter runs apart, behind a Unix socket in the user's runtime folder (folder 0700, socket 0600, both sides check
 the other's user). The first client starts it, under a lock, so there is one however many begin at once; it ends
-itself after some idle minutes. Here is how it is found, started and met; warmserver.py is the filter's side,
-warmclient.py passes a program's standard input and output through it.
+itself after some idle minutes. Here is how it is found, started and connected to; server.py is the filter's side,
+client.py passes a program's standard input and output through it.
 
 On the socket: the server says {"warm":"ready"}, or {"warm":"fault","kind":…,"message":…}; after that each line the
 client sends is a `request`, each line that comes back is one of its records, or {"warm":"note","message":…} for the
@@ -46,9 +46,8 @@ def socket_file(name: str) -> str:
 @contextlib.contextmanager
 def lock(name: str, patience: float = LOCK_PATIENCE) -> Iterator[None]:
     """Held by whoever starts the filter, or removes its socket. Fault `timeout` where another holds it too long."""
-    file = os.open(
-        os.path.join(paths.runtime(), f"{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-    )
+    path = os.path.join(paths.runtime(), f"{name}.lock")
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     until = time.monotonic() + patience
     try:
         while True:
@@ -70,11 +69,8 @@ def _address(path: str) -> Iterator[str]:
     """A name for the socket that fits into the 107 bytes the kernel allows."""
     folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield (
-            path
-            if len(os.fsencode(path)) < 108
-            else f"/proc/self/fd/{folder}/{os.path.basename(path)}"
-        )
+        short = f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+        yield path if len(os.fsencode(path)) < 108 else short
     finally:
         os.close(folder)
 
@@ -130,7 +126,7 @@ def log_file(name: str) -> str:
 
 def _start(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
     """Start the filter in a session of its own, with the listening socket as its standard input, so that clients can
-    connect before it is ready. It keeps nothing of ours open: warmserver closes what it inherits."""
+    connect before it is ready. It keeps nothing of ours open: server.py closes what it inherits."""
     listener = listen(socket_file(name))
     log = os.open(log_file(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     files = [
@@ -188,7 +184,6 @@ def connect(name: str, command: Sequence[str], env: Mapping[str, str]) -> socket
 
 def _last_line(path: str) -> str:
     with contextlib.suppress(OSError), open(path, "rb") as file:
-        return ([b""] + file.read(1 << 16).split(b"\n"))[-2].decode("utf-8", "replace")[
-            -300:
-        ] or "(empty)"
+        lines = file.read(1 << 16).decode("utf-8", "replace").splitlines()
+        return "".join(lines[-1:])[-300:] or "(empty)"
     return "(not there)"
