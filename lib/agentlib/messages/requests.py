@@ -212,9 +212,14 @@ def input_schema(tool: Record, default: Any = None) -> Any:
     return next((tool[name] for name in SCHEMAS if tool.get(name) is not None), default)
 
 
-def schema_of(tool: Record) -> Record:
-    """The schema of a tool's arguments, under whichever of its names; with the properties that vendors want."""
-    schema: Record = input_schema(tool) or {}
+def schema_of(tool: Record) -> Any:
+    """The schema of a tool's arguments, under whichever of its names; with the type and the properties that vendors
+    want, unless it says that it is of another type or stands elsewhere."""
+    schema = input_schema(tool, {})
+    if not isinstance(schema, dict) or "$ref" in schema:
+        return schema
+    if schema.get("type") not in (None, "object"):
+        return schema
     properties = schema.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     return {"type": "object", **schema} | {"type": "object", "properties": properties}

@@ -53,8 +53,8 @@ def serve(
     model), the verb as in the vendor's paths: chat/completions, responses or embeddings."""
 
     def prepare(request: Record) -> http_call.Call:
-        request = vendor.fitted(request)
         headers = vendor.authorization()
+        request = vendor.fitted(request)
         if not wanted(request, is_vendors()):
             return chat.call(vendor, request, url("chat/completions", request["model"]))
         where, frames = url("responses", request["model"]), request.get("stream") and sse.answers

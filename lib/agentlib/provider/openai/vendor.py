@@ -35,7 +35,7 @@ class Vendor:
         names: bool = True,
         schemas: bool = True,
         usage_asked: bool = True,
-        call_ids: str = r"[\s\S]{1,40}",
+        call_ids: str = r"[\s\S]+",
     ) -> None:
         self.name, self.base, self.base_variable, self.keys = name, base, base_variable, keys
         self.prefix, self.call_ids, self.document = prefix, call_ids, document
