@@ -426,7 +426,8 @@ while True: s.accept()' >port &
     equal sent "$(agent-llm hello </dev/null)"
     equal sent "$(agent-llm "list models" </dev/null)"
     equal sent "$(echo '{"type":"context","source":"f","text":"a, b"}' | agent-llm list)"
-    run -2 python3 "$ROOT/tests/terminal.py" 'Send it' 'n\n' agent-llm logs </dev/null
+    run -2 python3 "$BATS_TEST_DIRNAME/terminal.py" 'Send it' 'n\n' agent-llm logs </dev/null
+    has "$output" "'logs' looks like a command"
     equal 4 "$(requests | wc -l)"
-    equal sent "$(python3 "$ROOT/tests/terminal.py" 'Send it' 'y\n' agent-llm logs </dev/null 2>/dev/null)"
+    equal sent "$(python3 "$BATS_TEST_DIRNAME/terminal.py" 'Send it' 'y\n' agent-llm logs </dev/null 2>/dev/null)"
 }
