@@ -268,3 +268,13 @@ def reply(body):
     equal 141 "$status"
     equal '' "$stderr"
 }
+
+@test "a step that a budget refused is not tried again" {
+    model 'def reply(body): return "x"'
+    AGENT_BUDGET=$(agent-llm budget 0.000000001)
+    export AGENT_BUDGET
+    agent-llm hi </dev/null >/dev/null 2>&1 || true # spends it, or shows that the price is not known
+    run -1 --separate-stderr agent-execute --quiet --retry 3 --replan < <(plan a)
+    equal 'failed 1 limit_exceeded' "$(jq -r '"\(.status) \(.attempts) \(.error.kind)"' <<<"$output")"
+    equal 1 "$(requests | wc -l)"
+}

@@ -212,7 +212,7 @@ as_jsonl {"n":2}'
     scripted
     tool t 'echo 7'
     react --events 't {}'
-    equal 'user assistant tool assistant null' "$(jq -r .role <<<"$output" | paste -sd' ')"
+    equal 'user assistant tool assistant null' "$(jq -r 'select(.type != "delta").role' <<<"$output" | paste -sd' ')"
     printf '%s\n' "$output" >t.jsonl
     run --separate-stderr agent-react '= {messages}' <t.jsonl
     equal 5 "$output"

@@ -112,3 +112,16 @@ def reply(body):
     has "$stderr" 'a run failed: ended with status 3'
     run -1 agent-vote -n 2 -- false </dev/null
 }
+
+@test "agent-vote --field: answers that lack the field are no votes, and agree on nothing" {
+    printf '#!/bin/bash\nhead -n 1 answers; sed -i 1d answers\n' >vote
+    chmod +x vote
+    printf '%s\n' no '{"w":1}' '{"v":3}' >answers
+    run -0 --separate-stderr agent-vote -n 3 --jobs 1 --field v --json -- ./vote </dev/null
+    equal '{"v":3} 1' "$(jq -r '"\(.output) \(.votes[0].votes)"' <<<"$output")"
+    equal 2 "$(grep -c "no field 'v' in its answer" <<<"$stderr")"
+    printf '%s\n' no '{"w":1}' 7 >answers
+    run -1 --separate-stderr agent-vote -n 3 --jobs 1 --field v -- ./vote </dev/null
+    equal "" "$output"
+    has "$stderr" "no field 'v'"
+}

@@ -11,19 +11,19 @@ from agentlib.faults import Fault
 from agentlib.process.run import Leash
 from agentlib.react import engine
 from agentlib.react.engine import Engine, Workers
-from agentlib.react.loop import Act, Ask
+from agentlib.react.loop import Request, Work
 
 Record = dict[str, Any]
 
 
 class FakeModel:
-    """Keeps what it is asked; answers are put on the queue by the test."""
+    """Keeps the requests; answers are put on the queue by the test."""
 
     def __init__(self, events: queue.SimpleQueue[Any]) -> None:
-        self.events, self.asked, self.forgotten = events, [], []  # type: ignore[var-annotated]
+        self.events, self.requests, self.forgotten = events, [], []  # type: ignore[var-annotated]
 
-    def ask(self, id: str, request: Record, key: Any) -> None:
-        self.asked.append((request, key))
+    def send(self, id: str, request: Record, key: Any) -> None:
+        self.requests.append((request, key))
 
     def forget(self, id: str) -> None:
         self.forgotten.append(id)
@@ -51,13 +51,13 @@ def started(*runs: Any, timeout: float | None = None) -> tuple[Engine, FakeModel
 def test_answers_reach_the_run_that_asked_in_any_order() -> None:
     def run(name: str) -> Any:
         def steps() -> Any:
-            answer = yield Ask({"name": name})
+            answer = yield Request({"name": name})
             return f"{name} got {answer['text']}"
 
         return steps
 
     made, model, results = started(run("a"), run("b"))
-    for request, key in reversed(model.asked):
+    for request, key in reversed(model.requests):
         model.events.put((key, {"type": "response", "text": request["name"]}))
     while made:
         made.turn()
@@ -67,12 +67,12 @@ def test_answers_reach_the_run_that_asked_in_any_order() -> None:
 def test_error_records_are_thrown_into_the_run() -> None:
     def steps() -> Any:
         try:
-            yield Ask({})
+            yield Request({})
         except Fault as fault:
             return fault.kind
 
     made, model, results = started(steps)
-    model.events.put((model.asked[0][1], {"type": "error", "kind": "auth", "message": "no"}))
+    model.events.put((model.requests[0][1], {"type": "error", "kind": "auth", "message": "no"}))
     made.turn()
     assert results == ["auth"]
 
@@ -93,7 +93,7 @@ def test_work_is_done_together_up_to_a_bound_and_answered_in_order() -> None:
         return do
 
     def steps() -> Any:
-        return (yield Act([work(n) for n in range(7)], 3))
+        return (yield Work([work(n) for n in range(7)], 3))
 
     made, _, results = started(steps)
     while made:
@@ -105,12 +105,12 @@ def test_work_is_done_together_up_to_a_bound_and_answered_in_order() -> None:
 def test_a_late_answer_is_for_nobody() -> None:
     def steps() -> Any:
         try:
-            yield Ask({})
+            yield Request({})
         except Fault:
-            return (yield Act([lambda: "work"]))
+            return (yield Work([lambda: "work"]))
 
     made, model, results = started(steps)
-    key = model.asked[0][1]
+    key = model.requests[0][1]
     made._throw(key[0], Fault("timeout", "late"))
     model.events.put((key, {"type": "response"}))
     while made:
@@ -122,7 +122,7 @@ def test_a_late_answer_is_for_nobody() -> None:
 def test_a_run_over_its_time_ends_and_the_others_go_on() -> None:
     def slow() -> Any:
         try:
-            yield Ask({})
+            yield Request({})
         except Fault as fault:
             return fault.kind
 
@@ -136,15 +136,15 @@ def test_a_run_over_its_time_ends_and_the_others_go_on() -> None:
 
 def test_a_bug_in_one_run_is_its_result_and_not_the_end_of_the_others() -> None:
     def broken() -> Any:
-        yield Ask({})
+        yield Request({})
         raise KeyError("x")
 
     def good() -> Any:
-        yield Ask({})
+        yield Request({})
         return "good"
 
     made, model, results = started(broken, good)
-    for _, key in model.asked:
+    for _, key in model.requests:
         model.events.put((key, {"type": "response"}))
     while made:
         made.turn()
@@ -184,16 +184,16 @@ def test_what_is_to_be_done_beside_the_first_request_is_done_once_and_harms_nobo
         raise OSError("no sandbox")
 
     def steps() -> Any:
-        yield Ask({})
-        yield Ask({})
+        yield Request({})
+        yield Request({})
         return {"output": "done"}
 
     made, model, results = started()
     made.beside = beside
     made.start(FakeRun(steps), results.append)  # type: ignore[arg-type]
     for _ in range(2):
-        model.events.put((model.asked[-1][1], {"type": "response"}))
-        while len(model.asked) < 2 and made:
+        model.events.put((model.requests[-1][1], {"type": "response"}))
+        while len(model.requests) < 2 and made:
             made.turn()
     while made:
         made.turn()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +101,33 @@ def test_the_lib_only_shrinks() -> None:
     files = [file for file in sorted((ROOT / "lib").rglob("*")) if file.suffix in SOURCES]
     assert len(files) >= len(FILES)
     assert sum(map(lines, files)) <= SIZE, "write less, or take something out"
+
+
+# Lines of the library that agent-react loads for a run with one tool: what a reader of its path reads. The goal is
+# 5,000; may only shrink.
+READ = 7_700
+
+
+def test_the_path_of_agent_react_can_be_read(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.py"
+    rules.write_text(
+        "def reply(body):\n    last = body['messages'][-1]\n"
+        "    call = {'name': 'wordcount', 'arguments': {'text': 'a b'}}\n"
+        "    return 'done' if last['role'] == 'tool' else {'tool_calls': [call]}\n"
+    )
+    words = [sys.executable, ROOT / "tests/model_server.py", rules, "--with-parent"]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert server.stdout
+    env = {"PATH": f"{ROOT}/bin:/usr/bin:/bin", "HOME": str(tmp_path), "AGENT_PROVIDER": "openai"}
+    env |= {"OPENAI_BASE_URL": server.stdout.readline().strip(), "OPENAI_API_KEY": "k"}
+    argv = [str(ROOT / "bin/agent-discover"), "wordcount"]
+    tools = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True).stdout
+    argv = ["python3", "-ISX", "importtime", str(ROOT / "bin/agent-react"), "How many words?"]
+    ran = subprocess.run(argv, input=tools, env=env, capture_output=True, cwd=tmp_path, timeout=120)
+    server.kill()
+    server.communicate()
+    assert ran.stdout == b"done\n", ran.stderr[-500:]
+    loaded = set(re.findall(rb"\| +agentlib\.?([\w.]*)$", ran.stderr, re.M))
+    size = sum(FILES[name.decode()].read_text().count("\n") for name in loaded)
+    assert "react.loop" in {name.decode() for name in loaded}
+    assert size <= READ, f"{size} lines"

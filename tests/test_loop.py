@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agentlib.faults import Fault
 from agentlib.messages import transcript
 from agentlib.react import context_window
-from agentlib.react.loop import Act, Ask, Run
+from agentlib.react.loop import Request, Run, Watcher, Work
 from agentlib.react.settings import Setting
 
 Record = dict[str, Any]
@@ -42,11 +42,11 @@ def drive(run: Run, model: Any) -> Record:
             step = steps.throw(value) if isinstance(value, Fault) else steps.send(value)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        if isinstance(step, Act):
-            value = [work() for work in step.works]
+        if isinstance(step, Work):
+            value = [work() for work in step.parts]
         else:
-            assert isinstance(step, Ask)
-            said = model(step.request)
+            assert isinstance(step, Request)
+            said = model(step.record)
             value = (
                 said if isinstance(said, Fault) else {"message": said, "usage": {"input_tokens": 1}}
             )
@@ -172,7 +172,9 @@ def test_a_long_run_is_summed_up_by_the_model_and_goes_on() -> None:
     """The summary stands in the transcript, and a reader of it sees the same conversation."""
     emitted: list[Record] = []
     setting = Setting(FakeTools(), max_iterations=0, window=lambda said: 1500)  # type: ignore[arg-type]
-    run = Run(setting, conversation(10, 400), {"id": "1", "input": "and now?"}, emitted.append)
+    watcher = Watcher()
+    watcher.message = emitted.append  # type: ignore[method-assign]
+    run = Run(setting, conversation(10, 400), {"id": "1", "input": "and now?"}, watcher)
     before = list(run.messages)
 
     def model(request: Record) -> Record:

@@ -29,7 +29,6 @@ def test_the_id_the_order_of_fields_and_nulls_do_not_count() -> None:
     [
         {"model": "m"},
         {"temperature": 0.1},
-        {"stream": True},
         {"options": {"a": 1}},
         {"messages": [{"role": "user", "content": "ho"}]},
         {"tools": [{"name": "t"}]},
@@ -84,3 +83,7 @@ def test_a_cache_keeps_whole_answers_only(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert cache.find(wanted) is None
     cache.keep(wanted, [{"type": "delta", "text": "x"}, {"type": "response"}])
     assert cache.find(wanted) == [{"type": "delta", "text": "x"}, {"type": "response"}]
+
+
+def test_an_answer_is_found_again_streamed_or_not() -> None:
+    assert key(stream=True) == key(stream=False) == key()

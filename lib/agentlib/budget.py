@@ -19,6 +19,7 @@ from agentlib.types import Any, Record
 VARIABLE = "AGENT_BUDGET"
 WORDS = {"usd": "{:g} USD", "tokens": "{:g} tokens"}
 AMOUNTS = tuple(f"{kind}{unit}" for unit in WORDS for kind in ("", "spent_", "largest_"))
+REFUSAL = "the budget of"  # how a message begins that says so
 HUGE = 1e15  # no amount has so much
 CURE = f"make a ledger: export {VARIABLE}=$(agent-llm budget USD)"
 PRICE = 'give its price in config.toml ([prices."MODEL"]) or bound the tokens instead'
@@ -44,11 +45,11 @@ class Budget:
             if unit == "usd" and (model := self.book.get("unpriced")):
                 raise Fault(
                     "limit_exceeded",
-                    f"the budget of {word.format(limit)} cannot be kept: "
+                    f"{REFUSAL} {word.format(limit)} cannot be kept: "
                     f"the price of {model} is not known; {PRICE}",
                 )
             if spent >= limit:
-                why = f"the budget of {word.format(limit)} is spent ({word.format(spent)})"
+                why = f"{REFUSAL} {word.format(limit)} is spent ({word.format(spent)})"
                 raise Fault("limit_exceeded", why)
             if in_flight and spent + in_flight * self.book.get(f"largest_{unit}", limit) >= limit:
                 return False

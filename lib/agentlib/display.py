@@ -7,14 +7,17 @@ Python, with what it writes to a terminal made visible, and ends with its status
 
 from __future__ import annotations
 
+import _thread  # without the module threading, which costs 1 ms at every start
 import codecs
 import io
 import os
 import re
 import sys
+import time
 
 TYPE_CHECKING = False  # agentlib.types cannot be imported by display.py as a program
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 # Controls, marks of direction, what has no width, line separators, tags: all but tab, line end, and the two joiners
@@ -27,6 +30,7 @@ _OBEYED = re.compile(
     "[\u200c\u200d]|"
     "(?<![\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])[\U000e0100-\U000e01ef]"
 )
+OFTEN = 0.2  # seconds between two states of the line that is redrawn
 BLANK = "\u115f\u1160\u2800\u3164\uffa0\U0001d159\U00013441\U00013442"  # letters and signs that show nothing
 
 
@@ -64,6 +68,86 @@ def exact(text: str) -> str:
     return "".join(map(visible, text))
 
 
+def styled() -> bool:
+    """Whether the terminal may get escapes of ours: not a dumb one, nor where NO_COLOR asks for plain text."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def dim(text: str) -> str:
+    """Text that is less bright than an answer, where that can be shown."""
+    return f"\033[2m{text}\033[0m" if styled() else text
+
+
+class Live:
+    """The one line at the bottom of the terminal that is redrawn in place, on standard error.
+
+    All that goes to a terminal goes by way of write(), which takes the line away first: so it shares its row with
+    nothing. It is not drawn behind text that has no line end yet.
+    """
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._text: Callable[[], str] | None = None
+        self._drawn = ""  # what is on the screen
+        self._running = False
+        self.begun = False  # the cursor stands behind text without a line end
+
+    def show(self, text: Callable[[], str]) -> None:
+        """Draw what text() gives, again and again, until hide(); nothing where it gives ''."""
+        self._text = text
+        if not self._running:
+            self._running = True
+            _thread.start_new_thread(self._redraw, ())
+
+    def hide(self) -> None:
+        """Take the line away."""
+        self._text = None
+        with self._lock:
+            self._erase()
+
+    def write(self, descriptor: int, data: bytes, apart: bool = False) -> None:
+        """Write to a terminal. apart: on a row of its own."""
+        with self._lock:
+            self._erase()
+            if apart and self.begun:
+                data = b"\n" + data
+            self.begun = data[-1:] != b"\n" if data else self.begun
+            while data:
+                data = data[os.write(descriptor, data) :]
+
+    def _redraw(self) -> None:
+        while True:
+            time.sleep(OFTEN)
+            try:
+                with self._lock:
+                    if (text := self._text) and not self.begun:
+                        self._draw(visible(text()).replace("\n", " ")[: _columns() - 1])
+            except OSError:  # the terminal is gone
+                self._text = None
+
+    def _draw(self, line: str) -> None:
+        if line != self._drawn:
+            self._erase()
+            os.write(2, dim(line).encode("utf-8", "replace"))
+            self._drawn = line
+
+    def _erase(self) -> None:
+        length, self._drawn = len(self._drawn), ""
+        above = (length - 1) // _columns()  # rows, where the window was made narrower
+        erasure = "\033[A" * above + "\r\033[J" if styled() else f"\r{' ' * length}\r"
+        os.write(2, erasure.encode() if length else b"")
+
+
+def _columns() -> int:
+    try:
+        return max(2, os.get_terminal_size(2).columns or 80)
+    except OSError:
+        return 80
+
+
+live = Live()
+
+
 class Terminal(io.RawIOBase):
     """A terminal to write UTF-8 to, in pieces cut anywhere."""
 
@@ -85,11 +169,10 @@ class Terminal(io.RawIOBase):
 
     def _show(self, text: str) -> None:
         visible_text = visible(self._before + text)
-        rest = visible_text[len(self._before) :].encode()
         last = visible_text[-1:]
+        rest = visible_text[len(self._before) :]
         self._before = "" if last.isascii() or visible(last) != last else last
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+        live.write(self._descriptor, rest.encode())
 
 
 def text_file(terminal: Terminal) -> io.TextIOWrapper:

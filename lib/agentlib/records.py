@@ -6,6 +6,7 @@ import _thread  # a lock without the module threading, which costs 1 ms at every
 import io
 import os
 import select
+import stat
 import sys
 
 from agentlib.codec import dumps, encode, foreign, loads
@@ -58,21 +59,29 @@ def parse(raw: bytes, number: int) -> Record:
     return record
 
 
-def read(stream: Any = None) -> Iterator[Line]:
+def read(stream: Any = None, quiet: bool = False) -> Iterator[Line]:
     """The records of standard input (or of a binary stream), as they arrive. A terminal is never read."""
     if stream is None:
-        if not waiting():
+        if not waiting(quiet):
             return
         stream = sys.stdin.buffer
     for number, raw in lines(stream):
         yield Line(parse(raw, number), raw, number)
 
 
-def waiting() -> bool:
+def of_a_loop() -> bool:
+    """Whether standard input is a file that another program has begun to read, as the shell's `while read` does."""
+    try:
+        return stat.S_ISREG(os.fstat(0).st_mode) and os.lseek(0, 0, os.SEEK_CUR) > 0
+    except OSError:
+        return False
+
+
+def waiting(quiet: bool = False) -> bool:
     """Whether standard input is there to be read; says so once where a pipe stays silent for SILENCE seconds."""
     if sys.stdin is None or sys.stdin.isatty():
         return False
-    if not select.select([sys.stdin.buffer], [], [], SILENCE)[0]:
+    if not quiet and not select.select([sys.stdin.buffer], [], [], SILENCE)[0]:
         from agentlib import stderr
 
         stderr.warn("waiting for records on standard input; use </dev/null if there are none")

@@ -20,12 +20,13 @@ def warn(message: str) -> None:
 
 def say(line: str) -> None:
     """One line on standard error; on a terminal, what it would obey is made visible."""
-    line = line.replace("\r", " ").replace("\n", " ")
+    data = line.replace("\r", " ").replace("\n", " ").encode("utf-8", "replace") + b"\n"
     try:
-        if os.isatty(2):
-            from agentlib import display
+        if not os.isatty(2):
+            os.write(2, data)
+            return
+        from agentlib import display
 
-            line = display.visible(line)
-        os.write(2, line.encode("utf-8", "replace") + b"\n")
+        display.live.write(2, display.visible(data.decode()).encode(), apart=True)
     except OSError:
         pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from agentlib import paths, records
+from agentlib import budget, paths, records
 from agentlib.faults import KINDS, Fault
 from agentlib.launch import start
 from agentlib.process import run as process_run
@@ -74,5 +74,7 @@ def text(argv: list[str], stdin: bytes, timeout: float, leash: Leash) -> str:
         errors = outcome.err.decode("utf-8", "replace").strip().splitlines()
         kind = next((name for name, number in KINDS.items() if number == code), "tool_error")
         why = errors[-1] if errors else out[-200:]
+        if budget.REFUSAL in why:
+            kind = "limit_exceeded"
         raise Fault(status.kind(code, kind), f"{status.words(code)}: {why}".rstrip(": "))
     return out

@@ -87,7 +87,7 @@ class Dispatch:
         if not found:
             return False
         *deltas, last = ({"type": one.get("type"), "id": call.id, **one} for one in found)
-        for delta in deltas:
+        for delta in deltas if call.request.get("stream") else ():
             self.sink.delta(call, delta, None)
         self._close(call, last, None)
         return True

@@ -87,7 +87,8 @@ class Run:
 
     def read(self) -> list[Record]:
         """The records of standard input, unless requests are among them: those are answered as they come."""
-        self.intake.start(self.options.quiet)
+        if not (self.text and records.of_a_loop()):
+            self.intake.start(self.options.quiet)
         self.turn(lambda: not self.intake.done)
         if self.intake.fault and not self.filter:
             raise self.intake.fault

@@ -52,9 +52,9 @@ class Lines:
         self.failures = 0
 
     def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
-        """A piece of an answer; whether something was written. raw: its line, where that can be passed on as it is."""
+        """Pass a piece of an answer on; whether it holds any. raw: its line, where that can be passed on as it is."""
         self._put(record, raw)
-        return True
+        return bool(record.get("text") or record.get("thinking"))
 
     def final(self, call: Call, record: Record, raw: bytes | None) -> None:
         """The one `response` or `error` of a request."""

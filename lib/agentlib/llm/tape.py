@@ -44,10 +44,11 @@ def _ordered(value: Any) -> Any:
 
 
 def key(request: Record) -> str:
-    """The name of a canonical request."""
+    """The name of a canonical request; streamed or not, it asks the same."""
     import hashlib
 
-    return hashlib.sha256(records.encode(request)).hexdigest()[:32]
+    fields = {name: value for name, value in request.items() if name != "stream"}
+    return hashlib.sha256(records.encode(fields)).hexdigest()[:32]
 
 
 class Recorder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import os
 import queue
 import re
@@ -29,7 +30,7 @@ SUM_UP = (
 )
 ENDED = ("done", "failed", "skipped")
 # Kinds of faults that another try would not help.
-LASTING = ("tool_denied", "not_found", "invalid_input", "invalid_arguments")
+LASTING = ("tool_denied", "not_found", "invalid_input", "invalid_arguments", "limit_exceeded")
 
 
 def main(args: Namespace) -> int:
@@ -63,15 +64,13 @@ class Execution:
         kind = record["type"]
         if kind == "step":
             self.steps[str(record.get("id"))] = record
-            return
-        if kind == "tool":
+        elif kind == "tool":
             self.tools.append(record)
-            return
-        if kind == "plan":
+        elif kind == "plan":
             self.request = str(record.get("request", ""))
         elif kind in material.KINDS or kind == "message":
             self.pieces.append(record)
-        if not self.args.synthesize:
+        if kind not in ("step", "tool") and not self.args.synthesize:
             records.put(raw + b"\n")
 
     def run(self) -> int:
@@ -101,7 +100,8 @@ class Execution:
             step = self.ended.get()
             running.discard(step["id"])
             self.finish(step)
-            if step["status"] == "failed" and not self.replanned and not running:
+            failure = step.get("error", {}).get("kind")
+            if failure not in (None, "limit_exceeded") and not self.replanned and not running:
                 self.replan(step)
 
     def ready(self, running: set[str]) -> list[Record]:
@@ -141,18 +141,16 @@ class Execution:
         for attempt in range(1, max(0, self.args.retry) + 2):
             step["attempts"] = attempt
             try:
-                step["output"] = self.attempt(step)
-                step["status"] = "done"
+                step |= {"output": self.attempt(step), "status": "done"}
                 step.pop("error", None)
                 break
-            except Fault as bad:
-                step |= {"status": "failed", "error": {"kind": bad.kind, "message": bad.message}}
-                if bad.kind in LASTING:
-                    break
             except Exception as bug:  # a step must end, or the run never would
-                message = f"{type(bug).__name__}: {bug}"
-                step |= {"status": "failed", "error": {"kind": "server", "message": message}}
-                break
+                kind, message = "server", f"{type(bug).__name__}: {bug}"
+                if isinstance(bug, Fault):
+                    kind, message = bug.kind, bug.message
+                step |= {"status": "failed", "error": {"kind": kind, "message": message}}
+                if kind in LASTING or not isinstance(bug, Fault):
+                    break
         step["duration_ms"] = round((time.monotonic() - began) * 1000)
         self.ended.put(step)
 
@@ -183,7 +181,8 @@ class Execution:
         if agent.invoke == "text":
             text = transcript.text(material.message(text, self.pieces), joint="\n")
             text = "\n\n".join([text, *map(with_heading, needed)])
-        return self.toolset.hand_over(agent, text, self.leash, plain).strip()
+        as_text = operator.methodcaller("decode", "utf-8", "replace")  # all of it
+        return self.toolset.hand_over(agent, text, self.leash, as_text).strip()
 
     def stream(self, needed: list[Record]) -> bytes:
         """The tools, the material and the needed outputs as records."""
@@ -263,11 +262,6 @@ def context(step: Record) -> Record:
     """A step's output as a `context` record."""
     source = f"step {step['id']}: {step['task']}"
     return {"type": "context", "source": source, "text": output(step)}
-
-
-def plain(data: bytes) -> str:
-    """The full output of an agent, as text."""
-    return data.decode("utf-8", "replace")
 
 
 def with_heading(step: Record) -> str:

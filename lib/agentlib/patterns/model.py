@@ -15,8 +15,8 @@ TIMEOUT = 3600.0  # seconds; agent-llm has shorter limits
 
 def options(parser: ArgumentParser, what: str = "") -> None:
     """The options that name the model; `what` says for which work, where a program calls two."""
-    parser.add_argument("--model", metavar="MODEL", help=f"the model{what}")
-    parser.add_argument("--provider", metavar="NAME", help=f"the provider{what}")
+    parser.add_argument("-m", "--model", metavar="MODEL", help=f"the model{what}")
+    parser.add_argument("-p", "--provider", metavar="NAME", help=f"the provider{what}")
 
 
 def words(args: Namespace) -> list[str]:

@@ -37,7 +37,9 @@ def main(args: Namespace) -> int:
             output, error = attempt(args, with_lessons(args, stdin, lessons), leash)
             why = error or judged(args, output, leash)
             tries.append({"output": output, "passed": not why, **({"why": why} if why else {})})
-            say(args, f"try {number}: " + (f"failed: {why.splitlines()[0]}" if why else "passed"))
+            if not args.quiet:
+                end = f"failed: {why.splitlines()[0]}" if why else "passed"
+                stderr.say(f"> try {number}: {end}"[:202])
             if not why:
                 break
             if number < args.tries:
@@ -146,11 +148,6 @@ def remembered(args: Namespace, text: str) -> None:
         words = ["remember", key, "-", "--store", args.store, "--tag", "lesson"]
         argv = [os.path.join(command.BIN, "agent-memory"), *words]
         subprocess.run(argv, input=text.encode(), check=False)
-
-
-def say(args: Namespace, text: str) -> None:
-    if not args.quiet:
-        stderr.say("> " + text[:200])
 
 
 def show(args: Namespace, tries: list[Record], began: float) -> None:

@@ -25,6 +25,10 @@ def main(args: Namespace) -> int:
     at_terminal = sys.stdin is None or sys.stdin.isatty()
     stdin = b"" if at_terminal else sys.stdin.buffer.read(records.LINE_CAP)
     answers, failures = run(args, stdin)
+    if args.field:
+        voting = [answer for answer in answers if field(answer, args.field) is not None]
+        failures += [f"no field {args.field!r} in its answer"] * (len(answers) - len(voting))
+        answers = voting
     if not answers:
         raise Fault("tool_error", f"no run succeeded: {failures[0]}")
     groups = sorted(together(args, answers), key=len, reverse=True)
@@ -77,17 +81,17 @@ def together(args: Namespace, answers: list[str]) -> list[list[int]]:
     groups: dict[str, list[int]] = {}
     for number, answer in enumerate(answers):
         key = field(answer, args.field) if args.field else answer.strip()
-        groups.setdefault(key, []).append(number)
+        groups.setdefault(str(key), []).append(number)
     return list(groups.values())
 
 
-def field(answer: str, name: str) -> str:
-    """What is compared of a JSON answer; an answer without the field is alike only to others without it."""
+def field(answer: str, name: str) -> str | None:
+    """The field of a JSON answer, as JSON; None where the answer has no such field."""
     try:
         value = model.value(answer)
     except Fault:
-        return ""
-    return records.dumps(value[name]) if isinstance(value, dict) and name in value else ""
+        return None
+    return records.dumps(value[name]) if isinstance(value, dict) and name in value else None
 
 
 def judged(args: Namespace, answers: list[str]) -> list[list[int]]:

@@ -16,7 +16,6 @@ from fnmatch import fnmatchcase
 from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.launch.start import OTHER, Decision
-from agentlib.policy import terminal
 from agentlib.types import Any, Iterable, Iterator, NamedTuple, Record
 
 WIDTH = {"read": 0, "work": 1, "net": 2, "off": 3}
@@ -131,13 +130,16 @@ class Policy:
 
     def _ask(self, tool: Record, arguments: Any, decision: Decision, must_ask: bool) -> Decision:
         """What the person at the terminal says; must_ask: an earlier `always` does not answer for this call."""
+        from agentlib.policy import terminal
+
         name, profile = tool["name"], decision.profile
         always = Rule((_literal(name),), verdict="allow", profile=profile, reason="always")
         with self._asking:
             if always in self.rules and not must_ask:
                 return decision
             prompt = f"Run {name}? y(es), a(lways in this run), anything else is no: "
-            answer = terminal.question(_description(tool, arguments, profile), prompt)
+            where = f"{profile} ({MEANING[profile]})"
+            answer = terminal.question(terminal.description(tool, arguments, where), prompt)
             if answer in ("a", "always") and not must_ask:
                 self.rules.append(always)
         if answer in ("y", "yes", "a", "always"):
@@ -250,14 +252,3 @@ def _parts(value: Any) -> Iterator[str | None]:
 def _literal(name: str) -> str:
     """A glob that matches this name alone."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
-def _description(tool: Record, arguments: Any, profile: str) -> list[str]:
-    """What a person reads before saying yes."""
-    command = " ".join(str(word) for word in tool.get("command") or ())
-    return [
-        "",
-        f"{tool['name']} wants to run: {terminal.shortened(command)}",
-        f"  sandbox: {profile} ({MEANING[profile]})",
-        f"  arguments: {terminal.shortened(records.dumps(arguments))}",
-    ]

@@ -7,7 +7,9 @@ import select
 import threading
 import time
 
+from agentlib import records
 from agentlib.faults import Fault
+from agentlib.types import Any, Record
 
 LINE = 1 << 20  # bytes of one answer; a longer one is a no
 SECONDS = 300.0  # an unanswered question is a no
@@ -19,6 +21,13 @@ COMMANDS = frozenset(
     templates tool tools uninstall update upgrade usage version versions""".split()
 )
 _one_at_a_time = threading.Lock()
+
+
+def description(tool: Record, arguments: Any, sandbox: str) -> list[str]:
+    """What a person reads before saying yes."""
+    command = " ".join(str(word) for word in tool.get("command") or ())
+    lines = ["", f"{tool['name']} wants to run: {shortened(command)}", f"  sandbox: {sandbox}"]
+    return [*lines, f"  arguments: {shortened(records.dumps(arguments))}"]
 
 
 def shortened(text: str) -> str:
@@ -66,6 +75,7 @@ def question(
         except OSError:  # hung up, or we are in the background
             return None
         finally:
+            display.live.begun = False  # the answer ended the row
             os.close(fd)
 
 
@@ -73,12 +83,13 @@ def _show(fd: int, data: bytes) -> None:
     import signal
     import termios
 
+    from agentlib import display
+
     # In the background: an error instead of a stop.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    while data:
-        data = data[os.write(fd, data) :]
+    display.live.write(fd, data, apart=True)
     termios.tcflush(fd, termios.TCIFLUSH)
 
 

@@ -8,37 +8,34 @@ import stat
 import time
 
 from agentlib import __version__, cli, records, stderr
-from agentlib.types import TYPE_CHECKING, ArgumentParser, Namespace, Sequence
+from agentlib.types import TYPE_CHECKING, Any, ArgumentParser, Namespace, Sequence
 
 if TYPE_CHECKING:
     from agentlib.cli import Schema
 
 USAGE = "%(prog)s [OPTION...] [REQUEST...]"
-TO_MODEL = {  # options of ours that agent-llm takes, by its names
-    "provider": "provider",
-    "model": "model",
-    "rate_limit": "rate-limit",
-    "retry": "retries",
-    "max_total_tokens": "max-total-tokens",
-    "fallback": "fallback",
-    "record": "record",
-    "replay": "replay",
-}
-DRAIN = 0.8  # seconds that the stages before us in a pipe get to end, once help or schema is given
+# options that agent-llm takes, but for --retry
+TO_MODEL = "provider model rate_limit max_total_tokens fallback record replay".split()
+EPILOG = """The request is the operands, or the text on standard input. The exit status is 0 for an answer, 1
+for one that is not whole, 2 for wrong usage, 100 for refused, 111 for: may work later.
+"""
+# seconds that the stages before us in a pipe get to end, once help or schema is printed
+DRAIN = 3.0
 
-
-AGENT = """
+OPTIONS = """
+the agent:
 --name NAME            speak for the agent of this name: in help, schema and results
 --description TEXT     what the agent does, in one line
---system TEXT          instructions for the model
+-s, --system TEXT      instructions for the model
 --task TEXT            what is to be done where no request is given: the input is then material
 --schema JSON|FILE     JSON Schema that the final answer must fit
+--memory STORE         recall from this store what fits the request, and remember the run in it
 --plugin 'COMMAND ARGS'...  a plugin; may be repeated
 --plugin-timeout S     seconds for its answer (30)
-"""
-MODEL = """
---provider PROVIDER    who serves the model
---model MODEL          which model
+
+the model (handed to agent-llm):
+-p, --provider PROVIDER  who serves the model
+-m, --model MODEL      which model
 --temperature T        randomness of the answers
 --max-tokens N         length of one answer
 --reasoning low|medium|high  how hard the model thinks
@@ -49,25 +46,27 @@ MODEL = """
 --fallback MODEL,…     models to try when this one fails
 --record FILE          keep requests and answers on a tape
 --replay FILE          answer from a tape
-"""
-RUN = """
+
+the run:
 --max-iterations N     questions to the model in one run (5; 0: no limit)
---timeout S            seconds for a whole run
+-t, --timeout S        seconds for a whole run
 --tool-timeout S       seconds for a call (120, an agent 600; or what the tool says)
 --max-parallel-tools N  read-only calls of one answer at once (8)
 --transcript FILE      go on with the conversation in FILE, and add to it
 --context-window N     tokens that the model can hold; sum up before that
 --text-react           Thought/Action/Observation as text, for models without tool calls
-"""
-BATCH = """
+
+consent and sandbox:
+
+many tasks:
 --jobs N               `task` records at work at once (16 a core)
 --ordered              results in the order of the tasks
 --skip-done RESULTS    leave out tasks with a good result in this file
-"""
-OUT = """
---json                 the `result` record instead of the answer's text
+
+what is printed:
+-j, --json             the `result` record instead of the answer's text
 --events               every record of the run as it happens
---quiet                nothing; only the exit status tells
+-q, --quiet            nothing; only the exit status tells
 """
 FIELD = "--field NAME[=FILE]...  of an answer in JSON (--schema) this field (. for all) as text, or put into FILE"
 
@@ -77,33 +76,30 @@ def parser(doc: str) -> ArgumentParser:
     from agentlib.policy import flags
 
     made = cli.parser(doc, USAGE)
-    made.add_argument(
-        "request",
-        nargs="*",
-        metavar="REQUEST",
-        help="the request; - for: standard input is plain text",
-    )
-    seconds, usd = cli.number(1e-9), cli.number(1e-9)
-    waits = {"type": seconds, "default": 30.0}
-    group = made.add_argument_group("the agent")
-    cli.options(group, AGENT, schema=cli.json_schema, plugin_timeout=waits)
-    group = made.add_argument_group("the model (handed to agent-llm)")
-    numbers = {"max_tokens": cli.count(1), "max_total_tokens": cli.count(1), "retry": cli.count(0)}
-    cli.options(group, MODEL, temperature=cli.number(0), budget=usd, rate_limit=rate, **numbers)
-    cli.options(
-        made.add_argument_group("the run"),
-        RUN,
-        max_iterations={"type": cli.count(0), "default": 5},
-        max_parallel_tools={"type": cli.count(1), "default": 8},
-        timeout={"type": seconds, "default": os.environ.get("AGENT_RUN_TIMEOUT") or None},
-        tool_timeout=seconds,
-        context_window=cli.count(1),
-    )
-    flags.options(made.add_argument_group("consent and sandbox"))
-    cli.options(made.add_argument_group("many tasks"), BATCH, jobs=cli.count(1))
-    out = made.add_argument_group("what is printed")
-    cli.options(out.add_mutually_exclusive_group(), OUT)
-    cli.options(out, FIELD)
+    help = "the request; - for: standard input is plain text"
+    made.add_argument("request", nargs="*", metavar="REQUEST", help=help)
+    counts = "max_tokens max_total_tokens context_window jobs".split()
+    types: dict[str, Any] = dict.fromkeys(counts, cli.count(1))
+    types |= dict.fromkeys(("tool_timeout", "budget"), cli.number(1e-9))
+    limit = os.environ.get("AGENT_RUN_TIMEOUT") or None
+    types |= {"timeout": {"type": cli.number(1e-9), "default": limit}}
+    types |= {"temperature": cli.number(0), "retry": cli.count(0), "rate_limit": rate}
+    types |= {
+        "schema": cli.json_schema,
+        "plugin_timeout": {"type": cli.number(1e-9), "default": 30.0},
+    }
+    types |= {"max_iterations": {"type": cli.count(0), "default": 5}}
+    types |= {"max_parallel_tools": {"type": cli.count(1), "default": 8}}
+    for block in OPTIONS.strip().split("\n\n"):
+        title, _, table = block.partition(":\n")
+        group = made.add_argument_group(title.rstrip(":"))
+        if title == "what is printed":
+            cli.options(group.add_mutually_exclusive_group(), table)
+            cli.options(group, FIELD)
+        elif table:
+            cli.options(group, table, **types)
+        else:
+            flags.options(group)
     return made
 
 
@@ -135,25 +131,12 @@ def parse(doc: str, args: list[str]) -> Namespace:
 def schema(doc: str, args: list[str]) -> Schema | Sequence[Schema]:
     """The answer to --agent-schema: of agent-react itself, or of the agent that --name names."""
     known = _named(args)
-    description = {
-        "kind": "agent",
-        "invoke": "text",
-        "inputSchema": {
-            "type": "object",
-            "properties": {
-                "input": {"type": "string", "description": "The request, with its material"}
-            },
-            "required": ["input"],
-        },
-    }
-    if known.get("name"):
-        answer: Schema = {
-            "name": known["name"],
-            "description": known.get("description") or known["name"],
-            **description,
-        }
-    else:
-        answer = {**cli.schema(doc), **description, "args": ["-"]}
+    text = {"type": "string", "description": "The request, with its material"}
+    shape = {"type": "object", "properties": {"input": text}, "required": ["input"]}
+    more = {"kind": "agent", "invoke": "text", "inputSchema": shape}
+    answer: Schema = {**cli.schema(doc), **more, "args": ["-"]}
+    if name := known.get("name"):
+        answer = {"name": name, "description": known.get("description") or name, **more}
     records.put(records.line(answer))
     _drain()
     return []
@@ -175,14 +158,9 @@ def _named(args: list[str]) -> dict[str, str]:
 
 
 def _doc(name: str, description: str) -> str:
-    purpose = (
-        description[:1].lower() + description[1:] if description[1:2].islower() else description
-    )
-    return (
-        f"{name} - {purpose or 'an agent'}\n\n"
-        "The request is the operands, or the text on standard input. The exit status is 0 for an answer, 1\n"
-        "for one that is not whole, 2 for wrong usage, 100 for refused, 111 for: may work later.\n"
-    )
+    if description[1:2].islower():
+        description = description[:1].lower() + description[1:]
+    return f"{name} - {description or 'an agent'}\n\n{EPILOG}"
 
 
 def _drain() -> None:

@@ -4,75 +4,94 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
-from agentlib.react.loop import Run, failed
+from agentlib.react import output
+from agentlib.react.loop import Run, Watcher, failed, interrupted
 from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
 
 if TYPE_CHECKING:
     from agentlib.react.session import Session
-    from agentlib.react.settings import Setting
-    from agentlib.react.stdin import Heard
     from agentlib.records import Line
 
-AHEAD = 10_000  # tasks read before they can be begun, so that the time left can be told
+AHEAD = 10_000  # tasks read before they can be begun, so that the time left is known
 JOBS = 16  # a core: they wait for the model, most of the time
 
 
-def run(
-    session: Session, heard: Heard, words: list[str], first: Record, stream: Iterator[Line]
-) -> int:
+class TaskOutput(Watcher):
+    """Prints the messages and deltas of a task's run, with the task's id."""
+
+    def __init__(self, id: Any) -> None:
+        self._id = id
+
+    def message(self, record: Record) -> None:
+        """A record of the run; a delta that holds nothing is only a sign of life."""
+        if record["type"] != "delta" or record.get("text") or record.get("thinking"):
+            records.write({**record, "task": self._id})
+
+    delta = message
+
+
+def run(session: Session, first: Record, stream: Iterator[Line]) -> int:
     """Run the tasks of the stream; the exit status: 0, 1 where a task failed, 2 where the stream broke off."""
-    if session.file:
+    if session.output.file:
         why = "--transcript keeps one conversation: it does not go with `task` records"
         raise Fault("invalid_input", why)
-    return Batch(session, heard, words).run(first, stream)
+    return Batch(session).run(first, stream)
 
 
 class Batch:
     """The tasks under way. Reading is a thread's; everything else happens in the engine's."""
 
-    def __init__(self, session: Session, heard: Heard, words: list[str]) -> None:
-        self.session, self.heard, self.words = session, heard, words
-        self.jobs = session.options.jobs or JOBS * (os.cpu_count() or 1)
-        self.skip = _done_before(session.options.skip_done) if session.options.skip_done else set()
+    def __init__(self, session: Session) -> None:
+        self.session, self.options = session, session.options
+        self.jobs = self.options.jobs or JOBS * (os.cpu_count() or 1)
+        self.skip = _done_before(self.options.skip_done) if self.options.skip_done else set()
         self.waiting: deque[tuple[int, Record]] = deque()
         self.room = threading.Semaphore(AHEAD)
         self.count = self.finished = self.failed = self.skipped = 0
-        self.cost = 0.0
+        self.cost, self.began = 0.0, time.monotonic()
         self.ended: Fault | bool = False
-        self.held: dict[int, Record | None] = {}  # results that wait for an earlier one (--ordered)
+        self.early: dict[
+            int, Record | None
+        ] = {}  # results that wait for one before them (--ordered)
         self.next = 1
-        self.setting: Setting = session.setting(heard.config)
+        self.setting = session.setting(many=True)
 
     def run(self, first: Record, stream: Iterator[Line]) -> int:
         """Until the stream has ended and every task has its result."""
-        from agentlib.react.progress import Line as Progress
+        watched = output.visible(self.options.quiet)
+        if watched:
+            from agentlib import display
 
-        progress = Progress(self, self.session.options.quiet)
+            display.live.show(lambda: output.progress(self))
         self._take(first)
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
         try:
             while not self.ended or self.waiting or self.session.engine:
-                if not self.session.options.quiet:
-                    self.session.pass_on()
+                self._pass_on()
                 if other := self.session.engine.turn():
-                    self._hear(*other)
+                    self._receive(*other)
                 self._begin()
-                progress.show()
         except BaseException:
             self._interrupt()
             raise
         finally:
-            progress.end()
-        if not self.session.options.quiet:
-            self.session.pass_on()
+            if watched:
+                display.live.hide()
+                display.live.write(2, f"{output.progress(self)}\n".encode(), apart=True)
+        self._pass_on()
         if isinstance(self.ended, Fault):
             stderr.warn(self.ended.message)
             return self.ended.status
         return 1 if self.failed else 0
+
+    def _pass_on(self) -> None:
+        if not self.options.quiet:
+            self.session.pass_on()
 
     def _read(self, stream: Iterator[Line]) -> None:
         put = self.session.events.put
@@ -87,7 +106,7 @@ class Batch:
         except Exception as bad:
             put(("end", Fault("invalid_input", f"standard input: {bad}")))
 
-    def _hear(self, what: str, value: Any) -> None:
+    def _receive(self, what: str, value: Any) -> None:
         if what == "end":
             self.ended = self.ended or value
         elif isinstance(self.ended, Fault):
@@ -96,7 +115,7 @@ class Batch:
             self._take(value.record)
         else:
             try:
-                self.heard.take(value)
+                self.session.input.take(value)
             except Fault as fault:
                 self.ended = fault
 
@@ -104,7 +123,7 @@ class Batch:
         self.count += 1
         if task.get("id") is None:
             task["id"] = str(self.count)
-        if _key(task["id"]) in self.skip:
+        if records.dumps(task["id"]) in self.skip:
             self.room.release()
             self.skipped += 1
             return self._put(self.count, None)
@@ -118,19 +137,16 @@ class Batch:
             self._start(number, task)
 
     def _start(self, number: int, task: Record) -> None:
-        if wrong := _wrong(task, empty=bool(self.words)):
+        if wrong := _wrong(task, empty=bool(self.session.words)):
             return self._result(number, failed(Fault("invalid_input", wrong), task["id"]))
-        text = task["input"]
-        pieces = [*self.heard.material, *([{"type": "input", "text": text}] if self.words else [])]
-        request = {**task, "input": " ".join(self.words) or text, "material": pieces}
-        emit = self._emitter(task["id"]) if self.session.options.events else (lambda record: None)
+        text, words, source = task["input"], self.session.words, self.session.input
+        pieces = [*source.material, *([{"type": "input", "text": text}] if words else [])]
+        request = {**task, "input": " ".join(words) or text, "material": pieces}
+        watcher = TaskOutput(task["id"]) if self.options.events else None
         self.session.engine.start(
-            Run(self.setting, list(self.heard.messages), request, emit),
-            lambda result: self._result(number, result),
+            Run(self.setting, list(source.messages), request, watcher),
+            lambda result: self._result(number, self.session.kept(task, result)),
         )
-
-    def _emitter(self, id: Any) -> Any:
-        return lambda record: records.write({**record, "task": id})
 
     def _result(self, number: int, result: Record) -> None:
         self.finished += 1
@@ -140,26 +156,19 @@ class Batch:
 
     def _put(self, number: int, result: Record | None) -> None:
         """Print a result (None: a task left out), with --ordered once all before it are printed."""
-        self.held[number] = result
-        for ready in self._ready(number):
-            if (result := self.held.pop(ready)) and not self.session.options.quiet:
-                records.write(result)
-
-    def _ready(self, number: int) -> Iterator[int]:
-        if not self.session.options.ordered:
-            yield number
-        while self.session.options.ordered and self.next in self.held:
-            yield self.next
+        self.early[number if self.options.ordered else self.next] = result
+        while self.next in self.early:
+            if (ready := self.early.pop(self.next)) and not self.options.quiet:
+                records.write(ready)
             self.next += 1
 
     def _interrupt(self) -> None:
         """The runs under way end by the engine; what was read and not begun gets its result too."""
-        fault = Fault("interrupted", "interrupted by a signal")
-        self.session.engine.stop(fault)
+        self.session.engine.stop(interrupted())
         self.session.result = {}
         while self.waiting:
             number, task = self.waiting.popleft()
-            self._result(number, failed(fault, task["id"]))
+            self._result(number, failed(interrupted(), task["id"]))
 
 
 def _wrong(task: Record, empty: bool) -> str:
@@ -167,14 +176,10 @@ def _wrong(task: Record, empty: bool) -> str:
     text = task.get("input")
     if not isinstance(text, str) or not (text or empty):
         return "a task needs `input`, a string that is not empty"
-    named = next(
-        (name for name in ("system", "model") if not isinstance(task.get(name), str | None)), ""
-    )
-    return f"a task's `{named}` must be a string" if named else ""
-
-
-def _key(id: Any) -> str:
-    return records.dumps(id)
+    for name in ("system", "model"):
+        if not isinstance(task.get(name), str | None):
+            return f"a task's `{name}` must be a string"
+    return ""
 
 
 def _done_before(path: str) -> set[str]:
@@ -193,12 +198,9 @@ def _done_before(path: str) -> set[str]:
                     record = records.loads(raw)
                 except ValueError:
                     continue
-                if (
-                    isinstance(record, dict)
-                    and record.get("type") == "result"
-                    and "error" not in record
-                ):
-                    found.add(_key(record.get("id")))
+                is_result = isinstance(record, dict) and record.get("type") == "result"
+                if is_result and "error" not in record:
+                    found.add(records.dumps(record.get("id")))
     except OSError as bad:
         raise Fault("invalid_input", f"--skip-done {path}: {bad.strerror}") from None
     return found

@@ -9,17 +9,18 @@ import threading
 import time
 
 from agentlib.faults import Fault
-from agentlib.react.loop import Ask
+from agentlib.react.loop import Request
 from agentlib.react.model import PATIENCE
 from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
 if TYPE_CHECKING:
-    from agentlib.react.loop import Act, Run
+    from agentlib.react.loop import Run, Work
     from agentlib.react.model import Model
 
 THREADS = 64  # at most; tools that run at once in all runs together
 LOOK = 10.0  # seconds between two looks at who waits too long
 STACK = 512 * 1024  # bytes of a thread's stack: the default, 8 MiB each, breaks under `ulimit -v`
+MODEL = -1  # in the key of an event: it is the model's, not that of a piece of work
 
 
 class Workers:
@@ -31,26 +32,18 @@ class Workers:
     def __init__(self, events: queue.SimpleQueue[Any]) -> None:
         self._events = events
         self._todo: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._lock, self._idle, self._count = threading.Lock(), 0, 0
+        self._idle, self._count = threading.Semaphore(0), 0
 
     def submit(self, key: Any, work: Callable[[], Any]) -> None:
-        """Do the work; (key, result or exception) comes on the queue."""
-        with self._lock:
-            self._todo.put((key, work))
-            if self._idle > 0:
-                self._idle -= 1
-                return
-            if self._count >= THREADS:
-                return
-            self._count += 1
-        self._begin()
-
-    def _begin(self) -> None:
+        """Do the work; (key, result or exception) comes on the queue. For one thread alone."""
+        self._todo.put((key, work))
+        if self._idle.acquire(blocking=False) or self._count >= THREADS:
+            return
         threading.stack_size(STACK)
         try:
             threading.Thread(target=self._serve, daemon=True).start()
+            self._count += 1
         except RuntimeError:  # no more threads to be had: the others do it
-            self._count -= 1
             if not self._count:
                 raise
         finally:
@@ -58,30 +51,29 @@ class Workers:
 
     def _serve(self) -> None:
         while True:
-            key, work = self._todo.get()
+            try:
+                key, work = self._todo.get_nowait()
+            except queue.Empty:
+                self._idle.release()
+                key, work = self._todo.get()
             try:
                 done = work()
             except BaseException as bad:
                 done = bad
             self._events.put((key, done))
-            with self._lock:
-                if self._todo.qsize() == 0:
-                    self._idle += 1
 
 
 class Live:
     """A run on its way: where its generator stands, and what it waits for."""
 
-    __slots__ = ("run", "steps", "done", "step", "works", "results", "left", "asked", "since")
-
     def __init__(self, run: Run, done: Callable[[Record], None]) -> None:
         self.run, self.steps, self.done = run, run.steps(), done
         self.step = 0  # number of the present step; an answer to another one is late
-        self.works: list[tuple[int, Callable[[], Any]]] = []
+        self.parts: list[tuple[int, Callable[[], Any]]] = []  # of its work, not begun yet
         self.results: list[Any] = []
-        self.left = 0
-        # id of the request that it waits for, and the moment it was sent
-        self.asked, self.since = ("", 0.0)
+        self.left = 0  # parts without a result
+        self.request = ""  # id of the request that it waits for
+        self.since = 0.0  # when the model's last sign of life came
 
 
 class Engine:
@@ -93,7 +85,7 @@ class Engine:
         self.beside: Callable[[], None] | None = None  # done once, with the first request under way
         self._live: dict[int, Live] = {}
         self._count = 0
-        self._clock: list[tuple[float, int]] = []  # (when, which run): of the whole run
+        self._ends: list[tuple[float, int]] = []  # when the time of which run is up
 
     def __len__(self) -> int:
         return len(self._live)
@@ -103,25 +95,25 @@ class Engine:
         self._count += 1
         self._live[self._count] = live = Live(run, done)
         if self._timeout:
-            heapq.heappush(self._clock, (time.monotonic() + self._timeout, self._count))
+            heapq.heappush(self._ends, (time.monotonic() + self._timeout, self._count))
         self._go(self._count, live, None)
 
     def turn(self) -> tuple[Any, Any] | None:
-        """Wait for one thing and go on with the run it is for; what is not for a run is returned."""
-        wait = (
-            LOOK if not self._clock else min(LOOK, max(0.0, self._clock[0][0] - time.monotonic()))
-        )
+        """Wait for one event and go on with the run it is for; what is not for a run is returned."""
+        wait = min(LOOK, self._ends[0][0] - time.monotonic()) if self._ends else LOOK
         try:
+            if wait <= 0:
+                raise queue.Empty
             key, value = self._events.get(timeout=wait)
         except queue.Empty:
-            self._ring()
+            self._end_late_runs()
             return None
         if not isinstance(key, tuple):
             return key, value
         number, step, index = key
         live = self._live.get(number)
         if live and live.step == step:
-            self._hear(number, live, index, value)
+            self._take(number, live, index, value)
         return None
 
     def stop(self, fault: Fault) -> None:
@@ -137,75 +129,74 @@ class Engine:
         for live in list(self._live.values()):
             live.run.leash.kill()
 
-    def _ring(self) -> None:
-        """End the runs whose time is up, and those whose model has said nothing for too long."""
+    def _end_late_runs(self) -> None:
+        """End the runs whose time is up, and those whose model has been silent for too long."""
         now = time.monotonic()
-        while self._clock and self._clock[0][0] <= now:
-            _, number = heapq.heappop(self._clock)
+        while self._ends and self._ends[0][0] <= now:
+            _, number = heapq.heappop(self._ends)
             if number in self._live:
-                self._throw(
-                    number,
-                    Fault(
-                        "timeout", f"the run was not done within {self._timeout:g} s (--timeout)"
-                    ),
-                )
-        for number in [
-            one for one, live in self._live.items() if live.asked and now - live.since > PATIENCE
-        ]:
-            self._throw(number, Fault("timeout", f"no answer of the model within {PATIENCE:g} s"))
+                why = f"the run was not done within {self._timeout:g} s (--timeout)"
+                self._throw(number, Fault("timeout", why))
+        for number, live in list(self._live.items()):
+            if live.request and now - live.since > PATIENCE:
+                self._throw(number, Fault("timeout", f"no answer within {PATIENCE:g} s"))
 
     def _throw(self, number: int, fault: Fault) -> None:
         live = self._live[number]
-        if live.asked:
-            self._model.forget(live.asked)
+        if live.request:
+            self._model.forget(live.request)
         live.run.leash.pull(0.05)
         self._go(number, live, fault)
 
     def _go(self, number: int, live: Live, value: Any) -> None:
         """Send a value, or throw a Fault, into the run, and start what it wants next."""
         live.step += 1
-        live.asked = ""
+        live.request = ""
         try:
             go_on = live.steps.throw if isinstance(value, BaseException) else live.steps.send
             step = go_on(value)
         except StopIteration as end:
-            return self._done(number, live, end.value)
+            return self._finish(number, live, end.value)
         except Exception as bug:
             # of ours, or a plugin's odd record: it ends this run and not the others
             if os.environ.get("AGENT_DEBUG"):
                 raise
-            return self._done(number, live, live.run.result(_known(bug)))
-        if isinstance(step, Ask):
-            self._ask(number, live, step)
+            return self._finish(number, live, live.run.result(_known(bug)))
+        if isinstance(step, Request):
+            self._send(number, live, step.record)
         else:
-            self._act(number, live, step)
+            self._begin(number, live, step)
 
-    def _done(self, number: int, live: Live, result: Record) -> None:
+    def _finish(self, number: int, live: Live, result: Record) -> None:
         del self._live[number]
         live.done(result)
 
-    def _ask(self, number: int, live: Live, step: Ask) -> None:
-        live.asked = f"{number}.{live.step}"
+    def _send(self, number: int, live: Live, request: Record) -> None:
+        live.request = f"{number}.{live.step}"
         live.since = time.monotonic()
-        self._model.ask(live.asked, step.request, (number, live.step, -1))
+        self._model.send(live.request, request, (number, live.step, MODEL))
         work, self.beside = self.beside, None
         if work:
             self._workers.submit((0, 0, 0), work)
 
-    def _act(self, number: int, live: Live, step: Act) -> None:
-        live.results = [None] * len(step.works)
-        live.works = list(enumerate(step.works))[::-1]
-        live.left = len(step.works)
-        for _ in range(min(step.together, live.left)):
+    def _begin(self, number: int, live: Live, work: Work) -> None:
+        live.results = [None] * len(work.parts)
+        live.parts = list(enumerate(work.parts))[::-1]
+        live.left = len(work.parts)
+        for _ in range(min(work.together, live.left)):
             self._next(number, live)
 
     def _next(self, number: int, live: Live) -> None:
-        if live.works:
-            index, work = live.works.pop()
-            self._workers.submit((number, live.step, index), work)
+        if live.parts:
+            index, part = live.parts.pop()
+            self._workers.submit((number, live.step, index), part)
 
-    def _hear(self, number: int, live: Live, index: int, value: Any) -> None:
-        if index < 0:
+    def _take(self, number: int, live: Live, index: int, value: Any) -> None:
+        """A delta or the answer of the model, or the result of a piece of work."""
+        if index == MODEL and not isinstance(value, Fault) and value.get("type") == "delta":
+            live.since = time.monotonic()
+            return live.run.watcher.delta(value)
+        if index == MODEL:
             return self._go(number, live, _fault(value))
         live.results[index] = value
         live.left -= 1
@@ -226,8 +217,6 @@ def _fault(answer: Record | Fault) -> Record | Fault:
 
 def _known(bad: BaseException) -> Fault:
     """A failure of ours as a Fault, so that it ends one run with a result and not the others."""
-    if isinstance(bad, Fault):
-        return bad
-    if isinstance(bad, MemoryError):
-        return Fault("limit_exceeded", "out of memory")
+    if isinstance(bad, Fault | MemoryError):
+        return bad if isinstance(bad, Fault) else Fault("limit_exceeded", "out of memory")
     return Fault("tool_error", f"internal error: {type(bad).__name__}: {bad}")

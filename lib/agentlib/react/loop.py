@@ -1,10 +1,10 @@
-"""One run of an agent: ask the model, make its calls, feed the results back, until an answer without calls.
+"""One run of an agent: call the model, make its calls, feed the results back, until an answer without calls.
 
-A run is a generator. It yields what it waits for, Ask (a request to the model; is sent the response) or Act (work to
-do, blocking; is sent the results in order), and returns its `result` record. Faults are thrown into it. So a thousand
-runs cost a thousand small objects and no thread; engine.py drives them.
+A run is a generator. It yields what it waits for, a Request (to the model; is sent the response) or Work (blocking; is
+sent the results in order), and returns its `result` record. Faults are thrown into it. So a thousand runs cost a
+thousand small objects and no thread; engine.py drives them.
 
-Where a run stands is told by its messages alone: so one that was broken off anywhere is gone on with.
+The messages alone say where a run stands, so one that was broken off anywhere can go on.
 """
 
 from __future__ import annotations
@@ -24,32 +24,46 @@ from agentlib.types import TYPE_CHECKING, Any, Callable, Generator, Record
 if TYPE_CHECKING:
     from agentlib.react.settings import Setting
 
-Steps = Generator["Ask | Act", Any, Any]
+Steps = Generator["Request | Work", Any, Any]
 
-TOLD_AFTER = 3  # the very same call, one after another, with the same result
+WARNED_AFTER = 3  # the very same call, one after another, with the same result
 ENDED_AFTER = 10
 AGAIN = (
     "\n\n[You have made this very call {n} times and got the same. "
     "Do something else, or answer with what you have.]"
 )
+NO_SUMMARY = (
+    "interrupted",
+    "limit_exceeded",
+    "timeout",
+)  # faults that end the run, not its summary
 
 
-class Ask:
+class Request:
     """A request for the model; the generator is sent its `response` record."""
 
-    __slots__ = ("request",)
-
-    def __init__(self, request: Record) -> None:
-        self.request = request
+    def __init__(self, record: Record) -> None:
+        self.record = record
 
 
-class Act:
+class Work:
     """Work for threads, so many at once; the generator is sent the results, in order."""
 
-    __slots__ = ("works", "together")
+    def __init__(self, parts: list[Callable[[], Any]], together: int = 1) -> None:
+        self.parts, self.together = parts, together
 
-    def __init__(self, works: list[Callable[[], Any]], together: int = 1) -> None:
-        self.works, self.together = works, together
+
+class Watcher:
+    """Sees what happens in a run. This one does nothing; output.py has one that prints."""
+
+    def message(self, record: Record) -> None:
+        """A `message` that the run adds."""
+
+    def delta(self, record: Record) -> None:
+        """A piece of the answer that is being made."""
+
+    def waits(self, what: str) -> None:
+        """The run waits for this model, or for these tools; "": for the model that agent-llm chooses."""
 
 
 class Tally:
@@ -65,34 +79,38 @@ class Tally:
     def add(self, response: Record) -> None:
         """Count one response."""
         for name, value in (response.get("usage") or {}).items():
-            if isinstance(value, int):
+            if isinstance(value, bool):  # `estimated`
+                self.usage[name] = value or self.usage.get(name, False)
+            elif isinstance(value, int):
                 self.usage[name] = self.usage.get(name, 0) + value
         if isinstance(cost := response.get("cost_usd"), int | float):
             self.cost = (self.cost or 0.0) + cost
 
     def record(self) -> Record:
-        """The fields of a `result` that tell it."""
+        """The fields of a `result` about it."""
         spent = {} if self.cost is None else {"cost_usd": round(self.cost, 8)}
-        took = round((time.monotonic() - self.began) * 1000)
-        return {"iterations": self.iterations, "usage": self.usage, **spent, "duration_ms": took}
+        duration = round((time.monotonic() - self.began) * 1000)
+        counts = {"iterations": self.iterations, "usage": self.usage}
+        return {**counts, **spent, "duration_ms": duration}
 
 
 class Run:
-    """One run. messages: what came before it. task: what is asked now (`input`, `material`, …); None where the
-    messages are to be gone on with. emit: is called with each `message` that the run adds."""
+    """One run. messages: what came before it. task: the request (`input`, `material`, …); None where the messages
+    are to be gone on with."""
 
     def __init__(
         self,
         setting: Setting,
         messages: list[Record],
         task: Record | None = None,
-        emit: Callable[[Record], None] = lambda record: None,
+        watcher: Watcher | None = None,
     ) -> None:
-        self.setting, self.messages, self.task, self.emit = setting, messages, task, emit
+        self.setting, self.messages, self.task = setting, messages, task
+        self.watcher = watcher or Watcher()
         self.leash, self.tally = Leash(), Tally()
         self.system: str | None = setting.system
         self.model: str | None = None
-        self.said: Record = {}  # the last response
+        self.response: Record = {}  # the last one
         self.repeats: tuple[Any, int] = (None, 0)  # the last call with its result, how often
         self.repaired = self.squeezed = False
         self.incomplete = ""  # why the answer is not whole
@@ -111,42 +129,29 @@ class Run:
         try:
             return (yield from self._hook("after_run", result))
         except Fault as fault:
-            return {**self.result(fault), "output": None}
+            return {**self.result(fault), "output": ""}
 
     def result(self, fault: Fault | None = None) -> Record:
         """The `result` record as things stand."""
-        known = {"id": self.task.get("id") if self.task else None, "name": self.setting.name}
-        made: Record = {
-            "type": "result",
-            **{name: value for name, value in known.items() if value is not None},
-        }
-        made["output"] = self._output()
         if self.incomplete:
-            made["incomplete"] = True
             fault = fault or Fault("limit_exceeded", self.incomplete)
-        made.update(self.tally.record())
-        if fault:
-            made["error"] = error_of(fault)
-        return made
+        id = self.task.get("id") if self.task else None
+        fields = {"output": self._output(), "incomplete": bool(self.incomplete)}
+        return result(id, self.setting.name, {**fields, **self.tally.record()}, fault)
 
-    def _output(self) -> str | None:
-        """The answer; of a run that was cut short, the last that the model said."""
+    def _output(self) -> str:
+        """The answer; of a run that reached its limit, the last text of the model."""
         if transcript.finished(self.messages):
             return self.setting.bare(transcript.text(self.messages[-1]))
-        if not self.incomplete:
-            return None
-        words = (
-            transcript.text(one)
-            for one in reversed(self.messages)
-            if one.get("role") == "assistant"
-        )
-        return next((word for word in words if word), None)
+        answers = [one for one in self.messages if one.get("role") == "assistant"]
+        texts = map(transcript.text, reversed(answers if self.incomplete else []))
+        return next((text for text in texts if text), "")
 
     def add(self, message: Record) -> None:
-        """One more message, told to whoever listens."""
+        """One more message, for the watcher too."""
         message.setdefault("time", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
         self.messages.append(message)
-        self.emit(message)
+        self.watcher.message(message)
 
     def _begin(self) -> Steps:
         self.messages = transcript.mend(self.messages)
@@ -164,32 +169,27 @@ class Run:
         limit = self.setting.max_iterations
         while True:
             if calls := transcript.pending(self.messages):
-                yield from self._act(calls)
+                yield from self._make(calls)
             elif transcript.finished(self.messages):
                 if not self._repair():
-                    return self._weigh()
+                    reason = self.response.get("stop_reason")
+                    if reason in ("max_tokens", "content_filter"):
+                        self.incomplete = f"the answer is not whole: {reason}"
+                    return
             elif limit and self.tally.iterations >= limit:
-                self.incomplete = (
-                    f"stopped after {limit} iterations without an answer (--max-iterations)"
-                )
-                return None
+                why = f"stopped after {limit} iterations without an answer (--max-iterations)"
+                self.incomplete = why
+                return
             else:
-                yield from self._ask()
+                yield from self._call_model()
 
-    def _weigh(self) -> None:
-        """Say so where the vendor cut the answer off."""
-        reason = self.said.get("stop_reason")
-        if reason in ("max_tokens", "content_filter"):
-            self.incomplete = f"the answer is not whole: {reason}"
-
-    def _ask(self) -> Steps:
-        window = self.setting.window(self.said)
-        if window and context_window.due(self.messages, window, self.said):
+    def _call_model(self) -> Steps:
+        window = self.setting.window(self.response)
+        if window and context_window.due(self.messages, window, self.response):
             yield from self._compact(window)
+        request = self.setting.request(self.messages, self.system, self.model, self.repaired)
         try:
-            response = yield from self._answer(
-                self.setting.request(self.messages, self.system, self.model)
-            )
+            response = yield from self._answer(request)
         except Fault as fault:
             if fault.kind != "context_length" or self.squeezed:
                 raise
@@ -204,35 +204,33 @@ class Run:
     def _answer(self, request: Record) -> Steps:
         """The response to one request, counted; seen by the plugins before and after."""
         request = yield from self._hook("before_model", request)
-        self.said = yield Ask(
-            {name: value for name, value in request.items() if name not in ("type", "id")}
-        )
-        self.tally.add(self.said)
-        return (yield from self._hook("after_model", self.said))
+        self.watcher.waits(str(request.get("model") or self.response.get("model") or ""))
+        fields = {name: value for name, value in request.items() if name not in ("type", "id")}
+        self.response = yield Request(fields)
+        self.tally.add(self.response)
+        return (yield from self._hook("after_model", self.response))
 
-    def _act(self, calls: list[dict[str, Any]]) -> Steps:
+    def _make(self, calls: list[dict[str, Any]]) -> Steps:
         """Make the calls, together where all only read; results are added in the order of the calls."""
         tools, plugins = self.setting.tools, self.setting.plugins
         hook = plugins.apply if plugins else unchanged
-        works: list[Callable[[], Any]] = [
-            partial(tools.perform, call, self.leash, hook) for call in calls
-        ]
-        groups = [works] if tools.harmless(calls) else [[work] for work in works]
+        parts: list[Any] = [partial(tools.perform, call, self.leash, hook) for call in calls]
         waiting = iter(calls)
-        for group in groups:
-            for message in (yield Act(group, self.setting.together)):
-                count = self._again(next(waiting), message)
+        self.watcher.waits(", ".join(str(call.get("name")) for call in calls))
+        for group in [parts] if tools.harmless(calls) else [[part] for part in parts]:
+            for message in (yield Work(group, self.setting.together)):
+                count = self._repetition(next(waiting), message)
                 self.add(message)
                 if count >= ENDED_AFTER:
                     why = f"the same call was made {count} times with the same result"
                     raise Fault("limit_exceeded", why)
 
-    def _again(self, call: dict[str, Any], message: Record) -> int:
-        """How often this very call gave this very result, one after another; the model is told of it."""
+    def _repetition(self, call: dict[str, Any], message: Record) -> int:
+        """How often this very call gave this very result, one after another; the model gets to know."""
         what = (call.get("name"), repr(call.get("arguments")), message.get("content"))
         count = self.repeats[1] + 1 if self.repeats[0] == what else 1
         self.repeats = (what, count)
-        if count >= TOLD_AFTER and isinstance(message.get("content"), str):
+        if count >= WARNED_AFTER and isinstance(message.get("content"), str):
             message["content"] += AGAIN.format(n=count)
         return count
 
@@ -256,23 +254,18 @@ class Run:
         gone = self.messages[start:stop]
         message = context_window.message((yield from self._summary(gone, window)), len(gone))
         self.messages[start:stop] = [message]
-        self.said = {}
-        self.emit(message)
+        self.response = {}
+        self.watcher.message(message)
         return True
 
     def _summary(self, gone: list[Record], window: int) -> Steps:
         """The model's summary of these messages; a mechanical one where it gives none."""
-        request = {
-            "type": "request",
-            **self.setting.options,
-            **context_window.request(gone, window),
-        }
+        request = context_window.request(gone, window)
+        request = {"type": "request", **self.setting.options, **request, "stream": False}
         try:
             response = yield from self._answer(request)
         except Fault as fault:
-            if fault.kind in ("interrupted", "limit_exceeded", "timeout") or fault.fields.get(
-                "plugin"
-            ):
+            if fault.kind in NO_SUMMARY or fault.fields.get("plugin"):
                 raise
             return context_window.mechanical(gone)
         return transcript.text(response.get("message") or {}) or context_window.mechanical(gone)
@@ -281,16 +274,29 @@ class Run:
         plugins = self.setting.plugins
         if plugins is None or not plugins.wants(hook):
             return record
-        [changed] = yield Act([partial(plugins.apply, hook, record)])
+        [changed] = yield Work([partial(plugins.apply, hook, record)])
         return changed
 
 
-def failed(fault: Fault, id: Any = None) -> Record:
-    """The `result` record of a run that was never begun."""
-    named = {} if id is None else {"id": id}
-    return {"type": "result", **named, "output": None, **Tally().record(), "error": error_of(fault)}
+def result(id: Any, name: str | None, fields: Record, fault: Fault | None) -> Record:
+    """A `result` record; id and name where they are known, the fault as its `error`."""
+    known = {"id": id, "name": name}
+    made: Record = {"type": "result", **{k: v for k, v in known.items() if v is not None}, **fields}
+    if fault:
+        made["error"] = error_of(fault)
+    return made
 
 
 def error_of(fault: Fault) -> Record:
     """The `error` of a result."""
     return {name: value for name, value in fault.record().items() if name != "type"}
+
+
+def interrupted() -> Fault:
+    """The fault of a run that a signal ended."""
+    return Fault("interrupted", "interrupted by a signal")
+
+
+def failed(fault: Fault, id: Any = None, name: str | None = None) -> Record:
+    """The `result` record of a run that was never begun."""
+    return result(id, name, {"output": "", "incomplete": False, **Tally().record()}, fault)

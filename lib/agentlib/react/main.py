@@ -7,12 +7,8 @@ import signal
 
 from agentlib.faults import Fault
 from agentlib.policy import flags
-from agentlib.react import batch
 from agentlib.react.session import Session
-from agentlib.types import TYPE_CHECKING, Namespace
-
-if TYPE_CHECKING:
-    pass
+from agentlib.types import Any, Namespace
 
 DEPTH = 5  # agents that may call agents, one inside the other
 PDEATHSIG = 1  # of prctl(2)
@@ -24,17 +20,22 @@ def main(options: Namespace, folder: str) -> int:
     if depth:
         _end_with_parent()
     flags.inherit(options)
-    policy = flags.policy(options)
     ledger = _ledger(options.budget)
     try:
-        session = Session(options, folder, policy, depth)
+        session = Session(options, folder, depth)
         try:
-            return session.run(batch.run)
+            return session.run(_many)
         finally:
             session.close()
     finally:
         if ledger:
             os.unlink(ledger)
+
+
+def _many(*args: Any) -> int:
+    from agentlib.react import batch  # only where there are tasks
+
+    return batch.run(*args)
 
 
 def _depth() -> int:

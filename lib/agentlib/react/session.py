@@ -5,49 +5,53 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import time
+from shlex import quote
 
-from agentlib import cli, faults, private, records, stderr
+from agentlib import cli, private, records, stderr
 from agentlib.faults import KINDS, Fault, Interrupted
 from agentlib.invoke.runner import Runner
 from agentlib.invoke.toolset import Tools
-from agentlib.lock import replace
 from agentlib.messages.transcript import File
-from agentlib.react import progress
+from agentlib.policy import flags
+from agentlib.policy.rules import Rule
 from agentlib.react.args import TO_MODEL
+from agentlib.react.context_window import Window
 from agentlib.react.engine import Engine
-from agentlib.react.loop import Run, error_of, failed
+from agentlib.react.loop import Run, failed, interrupted
 from agentlib.react.model import Model
+from agentlib.react.output import Output
 from agentlib.react.settings import Setting
-from agentlib.react.stdin import Heard, plain, same
-from agentlib.react.window import Window
-from agentlib.types import TYPE_CHECKING, Any, Callable, Namespace, Record
+from agentlib.react.stdin import Input, continues, lines
+from agentlib.types import TYPE_CHECKING, Any, Callable, Namespace, Record, Sequence
 
 if TYPE_CHECKING:
     from agentlib.plugin.host import Plugins
-    from agentlib.policy.rules import Policy
 
 LEAVE = 2.0  # seconds that agent-llm gets to leave by itself at the end
-FIELDS = ("temperature", "max_tokens", "reasoning")  # of each request
+KEEP = 60.0  # seconds for agent-memory to remember the runs
+REQUEST = ("temperature", "max_tokens", "reasoning")  # options that are fields of each request
 
 
 class Session:
-    """Everything that one agent-react has: options, model, tools, plugins, runs."""
+    """Everything that one agent-react has. folder: where agent-llm lies. depth: how deep agents have called agents."""
 
-    def __init__(self, options: Namespace, folder: str, policy: Policy, depth: int) -> None:
+    plugins: Plugins | None = None
+    result: Record | None = None
+
+    def __init__(self, options: Namespace, folder: str, depth: int) -> None:
         private.undumpable()
-        self.options, self.policy = options, policy
+        self.options, self.policy = options, flags.policy(options)
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        # first: it is the slow one
-        self.model = Model(folder, _to_model(options), dict(os.environ), self.events)
+        self.model = Model(folder, _to_model(options), self.events)  # first: it is the slow one
+        self.output = Output(options)
         self.runner = Runner(options.tool_timeout, depth + 1)
-        self.tools = Tools(policy, self.runner)
+        self.tools = Tools(self.policy, self.runner)
         self.engine = Engine(self.model, self.events, options.timeout)
-        self.plugins: Plugins | None = None
-        self.file: File | None = None
-        self.result: Record | None = None
-        self.unfinished: list[str] = []  # steps of a plan that were not done
         self.foreign: list[bytes] = []  # lines that are not ours, for the next program
-        self.watched = progress.visible(options.quiet)
+        self.input = Input(self.tools, self.foreign.append)
+        self.words = [word for word in options.request if word != "-"]
+        self.runs: list[Record] = []  # to be remembered
         self.grace = LEAVE
 
     def run(self, many: Callable[..., int]) -> int:
@@ -57,91 +61,77 @@ class Session:
         except Fault as fault:
             if self.result is not None or not self.options.json:
                 raise
-            self._done(failed(fault))
+            self._done(failed(fault, name=self.options.name))
             return fault.status
         except (KeyboardInterrupt, Interrupted) as stop:
             signal.signal(signal.SIGINT, self._at_once)
             self.grace = 0.0
-            end = Fault("interrupted", "interrupted by a signal")
-            self.engine.stop(end)
+            self.engine.stop(interrupted())
             if self.result is None and self.options.json:
-                self._done(failed(end))
+                self._done(failed(interrupted(), name=self.options.name))
             return 128 + (stop.signum if isinstance(stop, Interrupted) else signal.SIGINT)
 
     def _run(self, many: Callable[..., int]) -> int:
         options = self.options
-        if options.plugin:
+        if options.plugin or options.memory:
             from agentlib.plugin.host import Plugins
 
-            self.plugins = Plugins(options.plugin, self.policy.env, options.plugin_timeout)
+            memory = [f"agent-memory --store {quote(options.memory)}"] if options.memory else []
+            plugins = [*options.plugin, *memory]
+            self.plugins = Plugins(plugins, self.policy.env, options.plugin_timeout)
         if options.transcript:
-            self.file = File(options.transcript)
-        words = [word for word in options.request if word != "-"]
-        stream = plain() if "-" in options.request else records.read()
-        heard = Heard(self.tools, self.foreign.append)
-        self.unfinished = heard.unfinished
-        task = heard.until_task(stream)
+            self.output.file = File(options.transcript)
+        if not os.isatty(0):
+            self.output.waits("standard input")
+        stream = lines(options.request, options.quiet)
+        task = self.input.until_task(stream)
         self._install()
         self.engine.beside = self.tools.prepare if self.tools.table else None
-        if task is not None:
-            return many(self, heard, words, task, stream)
-        return self._one(heard, words)
+        return self._one() if task is None else many(self, task, stream)
 
-    def _one(self, heard: Heard, words: list[str]) -> int:
-        options = self.options
-        messages = [*(self.file.messages() if self.file else []), *heard.messages]
-        if not any(str(record.get("text", "x")).strip() for record in heard.material):
+    def _one(self) -> int:
+        file = self.output.file
+        messages = [*(file.messages() if file else []), *self.input.messages]
+        if not any(str(record.get("text", "x")).strip() for record in self.input.material):
             from agentlib.policy import terminal
 
-            terminal.check_request(words, stderr.program(), {})
-        task = heard.request(words, options.task)
+            terminal.check_request(self.words, stderr.program(), {})
+        task = self.input.request(self.words, self.options.task)
         if task is None and not messages:
-            name = stderr.program()
-            why = f"no request: give it as an operand, or on standard input; see '{name} --help'"
+            help = f"{stderr.program()} --help"
+            why = f"no request: give it as an operand, or on standard input; see '{help}'"
             raise Fault("invalid_input", why)
-        if options.events:
+        if self.options.events:
             self.pass_on()
-        if task and same(messages, task):
+        if task and continues(messages, task):
             task = None
-        self.engine.start(
-            Run(self.setting(heard.config), messages, task, self._message), self._done
-        )
+        run = Run(self.setting(), messages, task, self.output)
+        self.engine.start(run, lambda result: self._done(self.kept(task or {}, result)))
         while self.engine:
             self.engine.turn()
         result = self.result or {}
-        error = result.get("error")
-        if error:
+        if error := result.get("error"):
             return KINDS.get(error["kind"], 100)
-        done = result.get("output") and not self.unfinished
-        return 1 if not done or self.file and self.file.failed else 0
+        done = result.get("output") and not self.input.unfinished
+        return 1 if not done or file and file.failed else 0
 
-    def setting(self, config: Record) -> Setting:
-        """What all runs share: an option goes before a `config` record."""
-        options = self.options
-        self.model.hear(
-            {field: config[field] for field in ("provider", "model") if field in config}
-        )
-        flags = {
-            field: getattr(options, field, None)
-            for field in (*FIELDS, "name", "description", "system")
-        }
-        values = {
-            field: config.get(field) if value is None else value for field, value in flags.items()
-        }
-        introduced = (
-            f"You are {values['name']}. {values['description']}"
-            if values["name"] and values["description"]
-            else None
-        )
+    def setting(self, many: bool = False) -> Setting:
+        """What all runs share: an option goes before a `config` record. many: the runs are tasks."""
+        options, config = self.options, self.input.config
+        model: Record = {name: config[name] for name in ("provider", "model") if name in config}
+        self.model.configure(model)
+        self.output.model = _model_name({**model, **_set(options, ("provider", "model"))})
+        values = {**config, **_set(options, (*REQUEST, "name", "description", "system"))}
+        name, description = values.get("name"), values.get("description")
+        introduction = f"You are {name}. {description}" if name and description else None
+        stream = self.output.streams(self.plugins, bool(self.tools.table), many)
+        request = {field: values[field] for field in REQUEST if field in values}
         return Setting(
             self.tools,
             plugins=self.plugins,
-            name=values["name"],
-            system=values["system"] or introduced,
-            options={
-                **{field: values[field] for field in FIELDS if values[field] is not None},
-                "stream": False,
-            },
+            name=name,
+            system=values.get("system") or introduction,
+            options={**request, "stream": stream},
             max_iterations=options.max_iterations,
             together=options.max_parallel_tools,
             schema=options.schema,
@@ -155,42 +145,22 @@ class Session:
             for tool in self.plugins.apply("install", record).get("tools") or ():
                 if isinstance(tool, dict):
                     self.tools.add(tool)
+            if self.options.memory and "remember" not in record["tools"]:
+                self.policy.rules.append(Rule(("remember",), verdict="allow", reason="--memory"))
 
-    def _message(self, record: Record) -> None:
-        if self.file:
-            self.file.append(record)
-        if self.options.events:
-            records.write(record)
-        if self.watched:
-            progress.message(record)
+    def kept(self, task: Record, result: Record) -> Record:
+        """The result; with --memory, the run is remembered at the end, where it has an answer."""
+        if self.options.memory and task and result["output"] and "error" not in result:
+            key = f"run {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {os.urandom(3).hex()}"
+            value = {"request": task["input"], "answer": result["output"]}
+            self.runs.append({"type": "memory", "key": key, "value": value})
+        return result
 
     def _done(self, result: Record) -> None:
-        """Print the result of the one run, the way the user wants it."""
         self.result = result
-        options = self.options
-        if self.unfinished:
+        if self.input.unfinished:
             result["incomplete"] = True
-        if options.field and result.get("output") and not result.get("error"):
-            self._pick(result)
-        error = result.get("error")
-        if options.json or options.events:
-            records.write(result)
-        elif (
-            not options.quiet and (text := result.get("output")) and not (error and options.schema)
-        ):
-            end = "" if not text or text.endswith("\n") else "\n"
-            records.put((text + end).encode("utf-8", "replace"))
-        if not error and not result.get("output") and not result.get("incomplete"):
-            stderr.warn("the model's answer is empty")
-        if error and error["kind"] != "interrupted" and not options.quiet:
-            stderr.warn(faults.in_words(error))
-
-    def _pick(self, result: Record) -> None:
-        """Put in the output's place what --field wants of it."""
-        try:
-            result["output"] = _fields(result["output"], self.options.field)
-        except Fault as fault:
-            result |= {"output": None, "error": error_of(fault)}
+        self.output.done(result)
 
     def pass_on(self) -> None:
         """Print what is waiting to be passed on."""
@@ -205,32 +175,41 @@ class Session:
 
     def close(self) -> None:
         """End everything that was started."""
-        closes: list[Callable[[float], None]] = [self.runner.close, self.model.close]
+        if self.runs:
+            self._remember()
+        self.runner.close(self.grace)
         if self.plugins:
-            closes.insert(1, self.plugins.close)
-        for close in closes:
-            close(self.grace)
+            self.plugins.close(self.grace)
+        self.model.close(self.grace)
 
+    def _remember(self) -> None:
+        from agentlib.launch import command
 
-def _fields(answer: str, wanted: list[str]) -> str:
-    """What --field picks out of the answer, line after line, but for the fields that go to files."""
-    printed = []
-    for name, _, file in (one.partition("=") for one in wanted):
+        data = b"".join(map(records.line, self.runs))
+        words = ["agent-memory", "save", "--store", self.options.memory]
         try:
-            value = records.loads(answer)
-            value = value if name == "." else value[name]
-        except (ValueError, TypeError, LookupError):
-            why = f"the answer is no JSON object with a field {name!r}"
-            raise Fault("bad_response", why) from None
-        text = value if isinstance(value, str) else records.dumps(value)
-        if file:
-            replace(file, (text.rstrip("\n") + "\n").encode("utf-8", "replace"), 0o644)
-        else:
-            printed.append(text)
-    return "\n".join(printed)
+            command.text(words, data, KEEP, command.Leash())
+        except Fault as fault:
+            stderr.warn(f"the run is not remembered: {fault.message}")
+
+
+def _set(options: Namespace, names: Sequence[str]) -> Record:
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def _model_name(values: Record) -> str:
+    """What a person calls the model, before it has answered."""
+    env = os.environ.get
+    model = values.get("model") or env("AGENT_MODEL") or env("LLM_MODEL")
+    provider = values.get("provider") or env("AGENT_PROVIDER") or env("LLM_PROVIDER")
+    return str(model or provider or "the model")
 
 
 def _to_model(options: Namespace) -> list[str]:
     """The options that are agent-llm's, in its words."""
-    options_of_model = {theirs: getattr(options, ours) for ours, theirs in TO_MODEL.items()}
-    return [f"--{name}={value}" for name, value in options_of_model.items() if value is not None]
+    values = {
+        **_set(options, TO_MODEL),
+        **({} if options.retry is None else {"retries": options.retry}),
+    }
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+    return [*words, "--quiet"] if options.quiet else words

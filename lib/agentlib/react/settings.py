@@ -5,7 +5,6 @@ from __future__ import annotations
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import transcript
-from agentlib.react import textreact
 from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
 if TYPE_CHECKING:
@@ -46,17 +45,27 @@ class Setting:
         for name, value in fields.items():
             setattr(self, name, value)
 
-    def request(self, messages: list[Record], system: str | None, model: str | None) -> Record:
-        """The `request` for the next word in this conversation."""
-        tools, wire = self.tools.offered(), transcript.wire(messages)
+    def request(
+        self, messages: list[Record], system: str | None, model: str | None, repair: bool = False
+    ) -> Record:
+        """The `request` for the next answer in this conversation. repair: for the answer's shape alone, so without
+        tools; vendors refuse calls in a conversation without tools, so they become text."""
+        tools = [] if repair else self.tools.offered()
+        wire = transcript.wire(messages)
         text = self._instructions(messages, system, bool(tools))
         request: Record = {"type": "request"}
         if self.text_react and tools:
+            from agentlib.react import textreact
+
             text, wire, request["stop"] = textreact.render(text, wire, tools)
         elif tools:
             request["tools"] = tools
         elif self.schema is not None:  # with tools some vendors refuse it, or never call one
             request["schema"] = self.schema
+        if repair and any(map(transcript.calls, wire)):
+            from agentlib.react import textreact
+
+            wire = textreact.without_calls(wire)
         request["messages"] = [{"role": "system", "content": text}, *wire] if text else wire
         return {**request, **self.options, **({"model": model} if model else {})}
 
@@ -74,6 +83,8 @@ class Setting:
             raise Fault("bad_response", "the model's response has no message")
         message: Record = {"type": "message", **turn, "role": "assistant"}
         if self.text_react:
+            from agentlib.react import textreact
+
             message = textreact.parse(message)
         if calls := _named(transcript.calls(message), number):
             message["tool_calls"] = calls
@@ -102,7 +113,7 @@ class Setting:
 
 
 def _named(calls: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
-    """The calls, each with an id of its own: small models leave it out, or give one twice."""
+    """The calls, each with an id that no other has: small models leave it out, or give one twice."""
     seen: set[str] = set()
     for place, call in enumerate(calls, 1):
         if not isinstance(call.get("id"), str) or call["id"] in seen:

@@ -1,4 +1,4 @@
-"""What agent-react takes from standard input: tools, material, a conversation, settings, tasks."""
+"""What agent-react reads from standard input: tools, material, a conversation, settings, tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CONFIG = ("name", "description", "provider", "model", "temperature", "max_tokens", "system")
 
 
-class Heard:
+class Input:
     """The records that were read so far. tools: get each `tool` record. other: gets the lines that are not for us."""
 
     def __init__(self, tools: Tools, other: Callable[[bytes], None]) -> None:
@@ -45,7 +45,7 @@ class Heard:
             self._message(line)
         elif kind == "config":
             self.config |= {name: record[name] for name in CONFIG if record.get(name) is not None}
-        else:
+        elif kind != "delta":  # its message comes whole
             if kind == "error":
                 stderr.warn(f"an error came down the pipe: {record.get('message')}")
             self._other(line.raw)
@@ -75,11 +75,10 @@ class Heard:
         if not words and standing and any(map(_substantial, pieces)):
             words = [standing]
         if not words:
-            inputs = [piece for piece in pieces if piece["type"] == "input"]
-            # none, or an empty standard input
-            if not any(str(piece.get("text", "")).strip() for piece in inputs):
+            texts = [str(one.get("text", "")) for one in pieces if one["type"] == "input"]
+            if not any(text.strip() for text in texts):  # none, or an empty standard input
                 return None
-            words = ["\n\n".join(str(piece.get("text", "")) for piece in inputs)]
+            words = ["\n\n".join(texts)]
             pieces = [piece for piece in pieces if piece["type"] != "input"]
         return {"type": "task", "input": " ".join(words), "material": pieces}
 
@@ -88,17 +87,22 @@ def _substantial(piece: Record) -> bool:
     return piece["type"] == "context" or bool(str(piece.get("text", "")).strip())
 
 
-def plain() -> Iterator[Line]:
-    """Standard input as one `input` record."""
+def lines(operands: list[str], quiet: bool) -> Iterator[Line]:
+    """The records of standard input; the operand - makes one `input` record of it. With a request as operand, the rest
+    of a list that a shell's loop is reading is left alone."""
+    if "-" not in operands:
+        if not (operands and records.of_a_loop()):
+            yield from records.read(quiet=quiet)
+        return
     record = records.plain()
     if record["text"]:
         yield records.Line(record, b"", 1)
 
 
-def same(messages: list[Record], task: Record) -> bool:
-    """Whether the conversation waits for an answer to this very request: then it is gone on with, not asked twice."""
-    last = [one for one in messages if one.get("role") == "user" and "replaces" not in one]
-    if not last or transcript.finished(messages):
+def continues(messages: list[Record], task: Record) -> bool:
+    """Whether the conversation waits for an answer to this very request: it goes on, and the request is not added."""
+    requests = [one for one in messages if one.get("role") == "user" and "replaces" not in one]
+    if not requests or transcript.finished(messages):
         return False
     wanted = material.message(task["input"], task["material"])["content"]
-    return bool(last[-1]["content"] == wanted)
+    return bool(requests[-1]["content"] == wanted)

@@ -36,6 +36,12 @@ def render(
 ) -> tuple[str, list[Record], list[str]]:
     """(system, messages, stop) of the same conversation as text, without calls."""
     listed = "\n".join(records.dumps(tool) for tool in tools)
+    text = f"{system}\n\n{FORM.format(tools=listed)}".strip()
+    return text, without_calls(messages), STOP
+
+
+def without_calls(messages: list[Record]) -> list[Record]:
+    """The same conversation with calls and results as text, in messages of `system`, `user` and `assistant` alone."""
     out: list[Record] = []
     for message in messages:
         plain = _plain(message)
@@ -44,7 +50,7 @@ def render(
             out[-1] = {"role": "user", "content": f"{last['content']}\n{plain['content']}"}
         else:
             out.append(plain)
-    return f"{system}\n\n{FORM.format(tools=listed)}".strip(), out, STOP
+    return out
 
 
 def _plain(message: Record) -> Record:
@@ -53,15 +59,12 @@ def _plain(message: Record) -> Record:
 
         output = material.fence("output", str(message.get("content", "")))
         return {"role": "user", "content": f"Observation: {output}"}
-    made = {"role": message["role"], "content": message.get("content") or ""}
+    content = message.get("content") or ""
     for call in message.get("tool_calls") or ():
-        line = f"Action: {call.get('name')}\nAction Input: {_written(call.get('arguments'))}"
-        made["content"] = f"{made['content']}\n{line}".strip()
-    return made
-
-
-def _written(arguments: object) -> str:
-    return arguments if isinstance(arguments, str) else records.dumps(arguments)
+        arguments = call.get("arguments")
+        text = arguments if isinstance(arguments, str) else records.dumps(arguments)
+        content = f"{content}\nAction: {call.get('name')}\nAction Input: {text}".strip()
+    return {"role": message["role"], "content": content}
 
 
 def parse(message: Record) -> Record:
@@ -75,7 +78,7 @@ def parse(message: Record) -> Record:
 
 
 def _arguments(rest: str) -> object:
-    """The JSON object of the text; the text as it is where there is none, so that the fault can be told."""
+    """The JSON object of the text; the text as it is where there is none, for the message to the model."""
     rest = rest.partition("\nObservation:")[0].strip()
     try:
         return records.loads(rest[rest.index("{") : rest.rindex("}") + 1])

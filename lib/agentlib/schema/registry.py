@@ -20,7 +20,7 @@ import stat
 
 from agentlib import paths
 from agentlib.faults import Fault
-from agentlib.schema import schemas, trust
+from agentlib.schema import trust
 from agentlib.types import Any, Iterator, NamedTuple
 
 
@@ -74,6 +74,8 @@ def entries(file: str) -> list[Entry]:
 
 def record(entry: Entry) -> dict[str, Any]:
     """The `tool` record of an agent; a Fault where its program is missing, or lies outside without permission."""
+    from agentlib.schema import schemas
+
     more = {"tags": entry.tags} if entry.tags else {}
     return schemas.tool(
         {"name": entry.name, "description": entry.description, "kind": "agent", **more},

@@ -1,0 +1,230 @@
+"""What agent-react prints: the answer as it is made, records; at a terminal, what a run waits for and what it cost."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from agentlib import faults, records, stderr
+from agentlib.faults import Fault
+from agentlib.lock import replace
+from agentlib.messages import transcript
+from agentlib.react.loop import Watcher, error_of
+from agentlib.types import TYPE_CHECKING, Any, Namespace, Protocol, Record
+
+if TYPE_CHECKING:
+    from agentlib.plugin.host import Plugins
+
+WIDTH = 100  # characters of the line for a call, or for its result
+SOON = 0.15  # seconds without a sign of life, before a line says what the run waits for
+
+
+def visible(quiet: bool) -> bool:
+    """Whether a person at a terminal sees standard error, and wants to."""
+    try:
+        return not quiet and os.isatty(2)
+    except OSError:
+        return False
+
+
+class Output(Watcher):
+    """The output of a session. file: the transcript, where there is one. model: its name until a response says it."""
+
+    file: transcript.File | None = None
+    model = "the model"
+
+    def __init__(self, options: Namespace) -> None:
+        self._options, self._watched = options, visible(options.quiet)
+        self._text = ""  # of the present answer, as far as it went out
+        self._printed: list[str] = []  # answers that went out as they were made
+
+    def streams(self, plugins: Plugins | None, tools: bool, many: bool) -> bool:
+        """Whether text goes out as it is made. What went out cannot be taken back: so not where a plugin, a schema or a
+        field may make something else of it, nor where more than the answer would go down a pipe, since what a model
+        says before it calls a tool is none."""
+        options = self._options
+        if options.quiet or options.json or options.text_react:
+            return False
+        if plugins and plugins.wants("after_model"):
+            return False
+        if options.events or many:
+            return bool(options.events)
+        if options.schema is not None or options.field or plugins and plugins.wants("after_run"):
+            return False
+        return os.isatty(1) or not tools
+
+    def waits(self, what: str) -> None:
+        """Show a person what the run waits for, and for how long."""
+        if self._watched:
+            from agentlib import display
+
+            since, name = time.monotonic(), what or self.model
+
+            def text() -> str:
+                seconds = time.monotonic() - since
+                return f"waiting for {name}, {seconds:.0f} s" if seconds > SOON else ""
+
+            display.live.show(text)
+
+    def delta(self, record: Record) -> None:
+        """Print a piece of the answer."""
+        text = record.get("text")
+        if self._options.events:
+            if text or record.get("thinking"):
+                records.write(record)
+        elif isinstance(text, str) and text:
+            if not self._text:
+                self._quiet_down()
+            self._text += text
+            records.put(text.encode("utf-8", "replace"))
+
+    def message(self, record: Record) -> None:
+        """Keep and print a message; a person sees a line for each call and each result."""
+        if self.file:
+            self.file.append(record)
+        if self._options.events:
+            records.write(record)
+        calls = transcript.calls(record)
+        if calls and self._text:
+            self._end_text()
+        if not self._watched:
+            return
+        for call in calls:
+            arguments = call.get("arguments")
+            text = arguments if isinstance(arguments, str) else records.dumps(arguments)
+            _show(f"→ {call.get('name')} {text}")
+        if record.get("role") == "tool":
+            lines = transcript.text(record).strip().splitlines() or [""]
+            more = f" (+{len(lines) - 1} lines)" if len(lines) > 1 else ""
+            _show(f"{'✗' if record.get('is_error') else '←'} {lines[0]}", more)
+
+    def done(self, result: Record) -> None:
+        """Print the result of the one run, the way the user wants it."""
+        self._quiet_down()
+        options = self._options
+        if options.field and result.get("output") and not result.get("error"):
+            _pick(result, options.field)
+        error, text = result.get("error"), str(result.get("output") or "")
+        if options.json or options.events:
+            records.write(result)
+        elif not options.quiet and not (error and options.schema):
+            self._answer(text)
+        if not error and not text and not result.get("incomplete"):
+            stderr.warn("the model's answer is empty")
+        if error and error["kind"] != "interrupted" and not options.quiet:
+            cut = self._text and not text
+            stderr.warn(
+                faults.in_words(error) + (" (the answer above is not whole)" if cut else "")
+            )
+        if self._watched and result.get("iterations"):
+            _show(_cost(result))
+
+    def _answer(self, text: str) -> None:
+        """Print what of the answer has not gone out yet, and its line end."""
+        if text in self._printed:
+            return
+        rest = text.removeprefix(self._text) if text.startswith(self._text) else ""
+        self._text += rest
+        if self._text and not self._text.endswith("\n"):
+            rest += "\n"
+        records.put(rest.encode("utf-8", "replace"))
+
+    def _end_text(self) -> None:
+        """The text that went out was no answer: calls come after it."""
+        records.put(b"" if self._text.endswith("\n") else b"\n")
+        self._printed.append(self._text)
+        self._text = ""
+
+    def _quiet_down(self) -> None:
+        if self._watched:
+            from agentlib import display
+
+            display.live.hide()
+
+
+def _show(text: str, end: str = "") -> None:
+    """One line for a person, cut at WIDTH, but for its end."""
+    from agentlib import display
+
+    line = display.visible(text).replace("\n", " ")
+    width = WIDTH - len(end)
+    line = (line if len(line) <= width else f"{line[: width - 1]}…") + end
+    try:
+        display.live.write(2, f"{display.dim(line)}\n".encode("utf-8", "replace"), apart=True)
+    except OSError:
+        pass
+
+
+def _cost(result: Record) -> str:
+    """What a run has cost: tokens, money where the price is known, time."""
+    usage, cost = result.get("usage") or {}, result.get("cost_usd")
+    tokens = f"{usage.get('input_tokens', 0):,} tokens in, {usage.get('output_tokens', 0):,} out"
+    parts = [tokens] if cost is None else [tokens, money(cost)]
+    estimated = " (estimated)" if usage.get("estimated") else ""
+    return f"{', '.join(parts)}{estimated}, {result['duration_ms'] / 1000:.1f} s"
+
+
+def money(usd: float) -> str:
+    """Dollars, small amounts to the millionth."""
+    return f"${usd:.4f}" if usd >= 0.01 or not usd else f"${usd:.6f}"
+
+
+class Counts(Protocol):
+    """What a batch has done so far; ended: whether all its tasks have been read; began: by the monotonic clock."""
+
+    count: int
+    finished: int
+    failed: int
+    skipped: int
+    cost: float
+    ended: Any
+    began: float
+
+
+def progress(batch: Counts) -> str:
+    """The line of a batch: how many are done, how fast, what it cost, how long it will take."""
+    total = batch.count - batch.skipped
+    rate = batch.finished / max(time.monotonic() - batch.began, 1e-3)
+    left = round((total - batch.finished) / rate) if rate else 0
+    parts = [
+        f"{batch.finished}/{total}{'' if batch.ended else '+'} done",
+        f"{batch.failed} failed" if batch.failed else "",
+        f"{batch.skipped} skipped" if batch.skipped else "",
+        f"{rate:.1f}/s",
+        money(batch.cost) if batch.cost else "",
+        f"{_duration(left)} left" if left else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _duration(seconds: int) -> str:
+    if seconds < 60:
+        return f"{seconds}s"
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
+
+
+def _pick(result: Record, fields: list[str]) -> None:
+    """Put in the output's place what --field wants of it."""
+    try:
+        result["output"] = _fields(result["output"], fields)
+    except Fault as fault:
+        result |= {"output": "", "error": error_of(fault)}
+
+
+def _fields(answer: str, wanted: list[str]) -> str:
+    """What --field picks out of the answer, line after line, but for the fields that go to files."""
+    printed = []
+    for name, _, file in (field.partition("=") for field in wanted):
+        try:
+            value = records.loads(answer)
+            value = value if name == "." else value[name]
+        except (ValueError, TypeError, LookupError):
+            why = f"the answer is no JSON object with a field {name!r}"
+            raise Fault("bad_response", why) from None
+        text = value if isinstance(value, str) else records.dumps(value)
+        if file:
+            replace(file, (text.rstrip("\n") + "\n").encode("utf-8", "replace"), 0o644)
+        else:
+            printed.append(text)
+    return "\n".join(printed)

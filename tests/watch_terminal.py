@@ -1,0 +1,75 @@
+#!/usr/bin/env -S python3 -IS
+"""watch_terminal.py [OPTION...] COMMAND... - run a command at a terminal and print what it shows, and when
+
+Standard output and error are the terminal; standard input is ours. For each piece that the terminal gets, a line:
+SECONDS since the start, a tab, the piece as a JSON string. The last line is the exit status.
+
+    --columns N           the width of the terminal (80)
+    --narrow SECONDS:N    its width from then on
+    --interrupt SECONDS   Ctrl-C then
+    --output FILE         standard output is this file
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+
+def size(terminal: int, columns: int) -> None:
+    """Set the width of the terminal; its programs get a signal."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+
+def options(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The options, the command."""
+    found = {}
+    while words and words[0].startswith("--"):
+        found[words[0][2:]] = words[1]
+        words = words[2:]
+    return found, words
+
+
+def main(words: list[str]) -> int:
+    """Always 0; the status of the command is printed."""
+    wanted, command = options(words)
+    master, slave = pty.openpty()
+    size(master, int(wanted.get("columns", 80)))
+    out = open(wanted["output"], "wb") if "output" in wanted else slave
+
+    def begin() -> None:
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+    child = subprocess.Popen(command, stdout=out, stderr=slave, preexec_fn=begin, pass_fds=(slave,))
+    os.close(slave)
+    began = time.monotonic()
+    narrow, columns = (wanted.get("narrow", "inf:80")).split(":")
+    due = {
+        float(wanted.get("interrupt", "inf")): lambda: os.write(master, b"\3"),
+        float(narrow): lambda: size(master, int(columns)),
+    }
+    try:
+        while True:
+            now = time.monotonic() - began
+            for moment in [moment for moment in due if moment <= now]:
+                due.pop(moment)()
+            if select.select([master], [], [], 0.02)[0]:
+                data = os.read(master, 65536).decode("utf-8", "backslashreplace")
+                print(f"{time.monotonic() - began:.2f}\t{json.dumps(data)}", flush=True)
+    except OSError:  # the last that had the terminal is gone
+        pass
+    print(child.wait(timeout=10))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
