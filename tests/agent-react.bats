@@ -404,7 +404,8 @@ SH
     model 'no JSON'
     run -111 --separate-stderr agent-react --field advice "Go" </dev/null
     equal '' "$output"
-    run -2 agent-react --field advice --json "Go" </dev/null
+    run -111 --separate-stderr agent-react --field advice --json "Go" </dev/null
+    equal '["",false,"bad_response"]' "$(jq -c '[.output, .incomplete, .error.kind]' <<<"$output")"
 }
 
 @test "--schema holds the final answer to a schema, with one round to mend it" {
