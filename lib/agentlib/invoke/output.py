@@ -34,7 +34,6 @@ def _text(data: bytes) -> str:
 
 
 def _trimmed(data: bytes) -> bytes:
-    """Without the parts of a UTF-8 character that our own cut left at either end."""
     data = data[next((n for n in range(min(4, len(data))) if data[n] & 0xC0 != 0x80), 0) :]
     for back in range(1, min(4, len(data)) + 1):
         lead = data[-back]

@@ -158,7 +158,6 @@ def fingerprint(path: str) -> str:
 
 
 def _input(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
-    """(more words of the command, standard input) for one call."""
     if tool.invoke == "text":
         return [], str(arguments.get("input", "")).encode("utf-8", "replace")
     if tool.invoke == "argv":
@@ -175,7 +174,6 @@ def _input(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
 
 
 def _check_outcome(tool: Tool, outcome: Outcome, limit: float) -> None:
-    """A Fault with status, end of stderr and output, where the call was no success."""
     if outcome.late:
         kind, why = "tool_timeout", f"timed out after {limit:g} s."
     elif outcome.over:

@@ -146,7 +146,6 @@ class Tools:
 
 
 def _agent_arguments(agent: Tool, text: str) -> Any:
-    """The arguments that a text is for this program, by its `invoke`."""
     if agent.invoke == "argv":
         return {"stdin": text}
     try:

@@ -35,7 +35,6 @@ def found(name: str) -> str:
 
 
 def _in_project(folder: str) -> bool:
-    """Whether a folder of PATH lies in the working folder, and is not the suite's own."""
     real = os.path.realpath(folder or ".")
     return real != os.path.realpath(BIN) and host.inside(real, os.path.realpath("."))
 

@@ -74,7 +74,6 @@ class Execution:
             records.put(raw + b"\n")
 
     def run(self) -> int:
-        """Run all steps; then the answer, where it is wanted."""
         self.state = State(self.args.state)
         for step in self.state.steps():
             if step.get("id") in self.steps and step.get("status") == "done":
@@ -89,7 +88,6 @@ class Execution:
         return 1 if missing else 0
 
     def loop(self) -> None:
-        """Start the steps that are ready, wait until one ends, and again."""
         running: set[str] = set()
         while True:
             for step in self.ready(running)[: max(1, self.args.jobs) - len(running)]:
@@ -123,7 +121,6 @@ class Execution:
         return any(other.get("status") in ("failed", "skipped") for other in needed)
 
     def finish(self, step: Record) -> None:
-        """Keep and print a step that has ended."""
         self.steps[step["id"]] = step
         self.state.append(step)
         count = sum(s.get("status") in ENDED for s in self.steps.values())
@@ -155,7 +152,6 @@ class Execution:
         self.ended.put(step)
 
     def attempt(self, step: Record) -> str:
-        """The output of a step, by its tool, its agent, or the command."""
         if step.get("tool"):
             return self.call(step)
         needed = [self.steps[n] for n in step.get("needs", [])]
@@ -185,7 +181,6 @@ class Execution:
         return self.toolset.hand_over(agent, text, self.leash, as_text).strip()
 
     def stream(self, needed: list[Record]) -> bytes:
-        """The tools, the material and the needed outputs as records."""
         tools = [tool for tool in self.tools if tool.get("kind") != "agent"]
         return b"".join(map(records.line, [*tools, *self.pieces, *map(context, needed)]))
 
@@ -213,7 +208,6 @@ class Execution:
         return toolset
 
     def replan(self, failed: Record) -> None:
-        """Let the planner replace what is not done, once."""
         from agentlib.patterns import plan
 
         self.replanned = True
@@ -236,7 +230,6 @@ class Execution:
         return Namespace(model=name, provider=self.args.provider, **more)
 
     def synthesize(self, missing: list[str]) -> None:
-        """Print the answer that a model makes of the outputs."""
         outputs = [context(step) for id, step in self.steps.items() if self.done(id)]
         if missing:
             text = f"Not done: {', '.join(missing)}"

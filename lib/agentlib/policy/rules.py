@@ -112,7 +112,6 @@ class Policy:
         return decision._replace(verdict="deny", reason=refusal)
 
     def _profile(self, tool: Record, rules: list[Rule], trusted: bool) -> tuple[str, str]:
-        """(profile, why the user must allow it by name or '')."""
         default = "read" if reads(tool) else "work"
         wish = wished(tool) or ("off" if trusted else default)
         if named := [rule.profile for rule in rules if rule.profile and rule.verdict != "deny"]:
@@ -250,5 +249,4 @@ def _parts(value: Any) -> Iterator[str | None]:
 
 
 def _literal(name: str) -> str:
-    """A glob that matches this name alone."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)

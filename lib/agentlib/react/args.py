@@ -147,7 +147,6 @@ def _before_dashes(args: list[str]) -> list[str]:
 
 
 def _named(args: list[str]) -> dict[str, str]:
-    """--name and --description, found without the parser (it need not be loaded for a schema)."""
     found: dict[str, str] = {}
     words = iter(_before_dashes(args))
     for word in words:

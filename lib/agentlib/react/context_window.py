@@ -47,11 +47,9 @@ def _from_schema(provider: str) -> int | None:
     except Fault:
         return None
     answer = schemas.ask([path])[path]
-    for schema in [] if isinstance(answer, Fault) else answer:
-        tokens = (schema.get("capabilities") or {}).get("max_tokens")
-        if isinstance(tokens, int) and tokens > 0:
-            return tokens
-    return None
+    schemas_of_provider = [] if isinstance(answer, Fault) else answer
+    sizes = [(one.get("capabilities") or {}).get("max_tokens") for one in schemas_of_provider]
+    return next((size for size in sizes if isinstance(size, int) and size > 0), None)
 
 
 def tokens(message: Record) -> int:

@@ -130,7 +130,6 @@ class Engine:
             live.run.leash.kill()
 
     def _end_late_runs(self) -> None:
-        """End the runs whose time is up, and those whose model has been silent for too long."""
         now = time.monotonic()
         while self._ends and self._ends[0][0] <= now:
             _, number = heapq.heappop(self._ends)
@@ -149,7 +148,6 @@ class Engine:
         self._go(number, live, fault)
 
     def _go(self, number: int, live: Live, value: Any) -> None:
-        """Send a value, or throw a Fault, into the run, and start what it wants next."""
         live.step += 1
         live.request = ""
         try:
@@ -192,7 +190,6 @@ class Engine:
             self._workers.submit((number, live.step, index), part)
 
     def _take(self, number: int, live: Live, index: int, value: Any) -> None:
-        """A delta or the answer of the model, or the result of a piece of work."""
         if index == MODEL and not isinstance(value, Fault) and value.get("type") == "delta":
             live.since = time.monotonic()
             return live.run.watcher.delta(value)
@@ -216,7 +213,6 @@ def _fault(answer: Record | Fault) -> Record | Fault:
 
 
 def _known(bad: BaseException) -> Fault:
-    """A failure of ours as a Fault, so that it ends one run with a result and not the others."""
     if isinstance(bad, Fault | MemoryError):
         return bad if isinstance(bad, Fault) else Fault("limit_exceeded", "out of memory")
     return Fault("tool_error", f"internal error: {type(bad).__name__}: {bad}")

@@ -19,7 +19,7 @@ from agentlib.messages import transcript
 from agentlib.process.run import Leash
 from agentlib.react import context_window
 from agentlib.react.settings import MISFIT
-from agentlib.types import TYPE_CHECKING, Any, Callable, Generator, Record
+from agentlib.types import TYPE_CHECKING, Any, Callable, Generator, NamedTuple, Record
 
 if TYPE_CHECKING:
     from agentlib.react.settings import Setting
@@ -39,37 +39,30 @@ NO_SUMMARY = (
 )  # faults that end the run, not its summary
 
 
-class Request:
+class Request(NamedTuple):
     """A request for the model; the generator is sent its `response` record."""
 
-    def __init__(self, record: Record) -> None:
-        self.record = record
+    record: Record
 
 
-class Work:
+class Work(NamedTuple):
     """Work for threads, so many at once; the generator is sent the results, in order."""
 
-    def __init__(self, parts: list[Callable[[], Any]], together: int = 1) -> None:
-        self.parts, self.together = parts, together
+    parts: list[Callable[[], Any]]
+    together: int = 1
 
 
 class Watcher:
-    """Sees what happens in a run. This one does nothing; output.py has one that prints."""
+    """Sees what happens in a run: each `message` that it adds, each delta of an answer, the model or tools that it
+    waits for ("": the model that agent-llm chooses). This one does nothing; output.py has one that prints."""
 
-    def message(self, record: Record) -> None:
-        """A `message` that the run adds."""
-
-    def delta(self, record: Record) -> None:
-        """A piece of the answer that is being made."""
-
-    def waits(self, what: str) -> None:
-        """The run waits for this model, or for these tools; "": for the model that agent-llm chooses."""
+    def message(self, record: Record) -> None: ...
+    def delta(self, record: Record) -> None: ...
+    def waits(self, what: str) -> None: ...
 
 
 class Tally:
     """What a run has used so far."""
-
-    __slots__ = ("iterations", "usage", "cost", "began")
 
     def __init__(self) -> None:
         self.iterations, self.began = 0, time.monotonic()
@@ -235,7 +228,6 @@ class Run:
         return count
 
     def _repair(self) -> bool:
-        """Whether a second round for an answer that does not fit the schema was begun."""
         misfit = self.setting.misfit(transcript.text(self.messages[-1]))
         if not misfit:
             return False

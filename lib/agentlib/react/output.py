@@ -10,7 +10,7 @@ from agentlib.faults import Fault
 from agentlib.lock import replace
 from agentlib.messages import transcript
 from agentlib.react.loop import Watcher, error_of
-from agentlib.types import TYPE_CHECKING, Any, Namespace, Protocol, Record
+from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
 
 if TYPE_CHECKING:
     from agentlib.plugin.host import Plugins
@@ -120,7 +120,6 @@ class Output(Watcher):
             _show(_cost(result))
 
     def _answer(self, text: str) -> None:
-        """Print what of the answer has not gone out yet, and its line end."""
         if text in self._printed:
             return
         rest = text.removeprefix(self._text) if text.startswith(self._text) else ""
@@ -143,7 +142,6 @@ class Output(Watcher):
 
 
 def _show(text: str, end: str = "") -> None:
-    """One line for a person, cut at WIDTH, but for its end."""
     from agentlib import display
 
     line = display.visible(text).replace("\n", " ")
@@ -169,62 +167,36 @@ def money(usd: float) -> str:
     return f"${usd:.4f}" if usd >= 0.01 or not usd else f"${usd:.6f}"
 
 
-class Counts(Protocol):
-    """What a batch has done so far; ended: whether all its tasks have been read; began: by the monotonic clock."""
-
-    count: int
-    finished: int
-    failed: int
-    skipped: int
-    cost: float
-    ended: Any
-    began: float
-
-
-def progress(batch: Counts) -> str:
-    """The line of a batch: how many are done, how fast, what it cost, how long it will take."""
+def progress(batch: Any) -> str:
+    """The line of a Batch: how many are done, how fast, what it cost, how long it will take."""
     total = batch.count - batch.skipped
     rate = batch.finished / max(time.monotonic() - batch.began, 1e-3)
-    left = round((total - batch.finished) / rate) if rate else 0
+    minutes, seconds = divmod(round((total - batch.finished) / rate) if rate else 0, 60)
     parts = [
         f"{batch.finished}/{total}{'' if batch.ended else '+'} done",
         f"{batch.failed} failed" if batch.failed else "",
         f"{batch.skipped} skipped" if batch.skipped else "",
         f"{rate:.1f}/s",
         money(batch.cost) if batch.cost else "",
-        f"{_duration(left)} left" if left else "",
+        f"{minutes}m{seconds:02}s left" if minutes or seconds else "",
     ]
     return ", ".join(part for part in parts if part)
 
 
-def _duration(seconds: int) -> str:
-    if seconds < 60:
-        return f"{seconds}s"
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
-
-
 def _pick(result: Record, fields: list[str]) -> None:
-    """Put in the output's place what --field wants of it."""
-    try:
-        result["output"] = _fields(result["output"], fields)
-    except Fault as fault:
-        result |= {"output": "", "error": error_of(fault)}
-
-
-def _fields(answer: str, wanted: list[str]) -> str:
-    """What --field picks out of the answer, line after line, but for the fields that go to files."""
+    """Put in the output's place what --field wants of it, but for the fields that go to files."""
     printed = []
-    for name, _, file in (field.partition("=") for field in wanted):
+    for name, _, file in (field.partition("=") for field in fields):
         try:
-            value = records.loads(answer)
+            value = records.loads(result["output"])
             value = value if name == "." else value[name]
         except (ValueError, TypeError, LookupError):
             why = f"the answer is no JSON object with a field {name!r}"
-            raise Fault("bad_response", why) from None
+            result |= {"output": "", "error": error_of(Fault("bad_response", why))}
+            return
         text = value if isinstance(value, str) else records.dumps(value)
         if file:
             replace(file, (text.rstrip("\n") + "\n").encode("utf-8", "replace"), 0o644)
         else:
             printed.append(text)
-    return "\n".join(printed)
+    result["output"] = "\n".join(printed)

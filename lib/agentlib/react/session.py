@@ -198,7 +198,6 @@ def _set(options: Namespace, names: Sequence[str]) -> Record:
 
 
 def _model_name(values: Record) -> str:
-    """What a person calls the model, before it has answered."""
     env = os.environ.get
     model = values.get("model") or env("AGENT_MODEL") or env("LLM_MODEL")
     provider = values.get("provider") or env("AGENT_PROVIDER") or env("LLM_PROVIDER")
@@ -206,7 +205,6 @@ def _model_name(values: Record) -> str:
 
 
 def _to_model(options: Namespace) -> list[str]:
-    """The options that are agent-llm's, in its words."""
     values = {
         **_set(options, TO_MODEL),
         **({} if options.retry is None else {"retries": options.retry}),

@@ -51,7 +51,6 @@ class Input:
             self._other(line.raw)
 
     def _step(self, step: Record) -> None:
-        """What agent-execute made of a step is material."""
         done = step.get("status") == "done"
         if not done:
             self.unfinished.append(str(step.get("id")))
