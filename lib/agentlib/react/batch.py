@@ -72,7 +72,7 @@ class Batch:
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
         try:
             while not self.ended or self.waiting or self.session.engine:
-                self._pass_on()
+                self.session.pass_on()
                 if other := self.session.engine.turn():
                     self._receive(*other)
                 self._begin()
@@ -83,15 +83,11 @@ class Batch:
             if watched:
                 display.live.hide()
                 display.live.write(2, f"{output.progress(self)}\n".encode(), apart=True)
-        self._pass_on()
+        self.session.pass_on()
         if isinstance(self.ended, Fault):
             stderr.warn(self.ended.message)
             return self.ended.status
         return 1 if self.failed else 0
-
-    def _pass_on(self) -> None:
-        if not self.options.quiet:
-            self.session.pass_on()
 
     def _read(self, stream: Iterator[Line]) -> None:
         put = self.session.events.put

@@ -21,10 +21,7 @@ SOON = 0.15  # seconds without a sign of life, before a line says what the run w
 
 def visible(quiet: bool) -> bool:
     """Whether a person at a terminal sees standard error, and wants to."""
-    try:
-        return not quiet and os.isatty(2)
-    except OSError:
-        return False
+    return not quiet and os.isatty(2)
 
 
 class Output(Watcher):
@@ -157,14 +154,9 @@ def _cost(result: Record) -> str:
     """What a run has cost: tokens, money where the price is known, time."""
     usage, cost = result.get("usage") or {}, result.get("cost_usd")
     tokens = f"{usage.get('input_tokens', 0):,} tokens in, {usage.get('output_tokens', 0):,} out"
-    parts = [tokens] if cost is None else [tokens, money(cost)]
+    parts = [tokens] if cost is None else [tokens, f"${cost:.6f}"]
     estimated = " (estimated)" if usage.get("estimated") else ""
     return f"{', '.join(parts)}{estimated}, {result['duration_ms'] / 1000:.1f} s"
-
-
-def money(usd: float) -> str:
-    """Dollars, small amounts to the millionth."""
-    return f"${usd:.4f}" if usd >= 0.01 or not usd else f"${usd:.6f}"
 
 
 def progress(batch: Any) -> str:
@@ -177,7 +169,7 @@ def progress(batch: Any) -> str:
         f"{batch.failed} failed" if batch.failed else "",
         f"{batch.skipped} skipped" if batch.skipped else "",
         f"{rate:.1f}/s",
-        money(batch.cost) if batch.cost else "",
+        f"${batch.cost:.6f}" if batch.cost else "",
         f"{minutes}m{seconds:02}s left" if minutes or seconds else "",
     ]
     return ", ".join(part for part in parts if part)

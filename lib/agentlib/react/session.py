@@ -164,8 +164,8 @@ class Session:
 
     def pass_on(self) -> None:
         """Print what is waiting to be passed on."""
-        for raw in self.foreign:
-            records.put(raw + b"\n")
+        if not self.options.quiet:
+            records.put(b"".join(raw + b"\n" for raw in self.foreign))
         self.foreign.clear()
 
     def _at_once(self, _signum: int, _frame: object) -> None:
