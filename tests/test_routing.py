@@ -124,6 +124,32 @@ def test_ollama_and_the_local_model_come_after_the_keys(
     assert chosen(providers) == ("plain", "p1")
 
 
+@pytest.mark.parametrize(
+    ("listed", "model", "taken"),
+    [
+        (["mxbai-embed-large", "llama3.2:3b"], None, "llama3.2:3b"),
+        (["q:latest", "llama3.2:3b"], None, "q"),
+        (["llama3.2:3b"], "mine", "mine"),
+        ([], None, "q"),
+    ],
+)
+def test_an_ollama_is_asked_for_a_model_that_it_has(
+    providers: Providers,
+    monkeypatch: pytest.MonkeyPatch,
+    listed: list[str],
+    model: str | None,
+    taken: str,
+) -> None:
+    file = Path(providers.folders[0]) / "ollama"
+    schema = '{"name":"ollama","description":"d","kind":"provider","default_model":"q"}'
+    file.write_text(f"#!/bin/sh\n# --agent-schema\necho '{schema}'\n")
+    file.chmod(0o755)
+    monkeypatch.setattr(routing, "list_models", lambda *_: ([{"id": one} for one in listed], ""))
+    monkeypatch.setattr(routing, "listening", lambda: True)
+    assert chosen(providers, Wish(None, model)) == ("ollama", taken)
+    assert chosen(providers, Wish("ollama", model)) == ("ollama", taken)
+
+
 @pytest.mark.parametrize("name", ["nosuch", "../providers/plain/", "/nowhere/x", "."])
 def test_what_is_not_there_is_not_found(providers: Providers, name: str) -> None:
     with pytest.raises(Fault) as told:

@@ -102,7 +102,7 @@ def target(providers: Providers, wishes: list[Wish]) -> Target:
             return other
     provider = providers.get(str(named.provider))
     mine = next((w.model for w in wishes if w.model and w.provider in (None, named.provider)), None)
-    return Target(provider, own_name(provider, mine))
+    return _there(Target(provider, own_name(provider, mine)), mine, providers.config)
 
 
 def own_name(provider: Provider, model: str | None) -> str | None:
@@ -113,6 +113,18 @@ def own_name(provider: Provider, model: str | None) -> str | None:
         "default_model"
     )
     return model or (default if isinstance(default, str) else None)
+
+
+def _there(found: Target, model: str | None, config: Mapping[str, Any]) -> Target:
+    """The same, but of an Ollama's models one that it has, where nobody named one: by its list, the newest first."""
+    default, name = found.model, found.provider.name
+    if name != OLLAMA or model or not default or os.environ.get("OLLAMA_MODEL"):
+        return found
+    listed = [str(one["id"]) for one in list_models(found.provider, config)[0]]
+    if listed and not {default, f"{default}:latest"} & set(listed):
+        found.model = next((one for one in listed if "embed" not in one), listed[0])
+        found.why = f"{found.why or 'it was named'}, and it does not have {default}"
+    return found
 
 
 def _by_prefix(providers: Providers, wish: Wish | None) -> Target | None:
@@ -139,7 +151,8 @@ def _first(providers: Providers, wish: Wish | None) -> Target:
         return Target(provider, own_name(provider, model), why)
     for provider in every:
         if provider.name == OLLAMA and listening():
-            return Target(provider, own_name(provider, model), "Ollama is running")
+            found = Target(provider, own_name(provider, model), "Ollama is running")
+            return _there(found, model, providers.config)
     for provider in every:
         if provider.name == LOCAL and list_models(provider, providers.config)[0]:
             return Target(provider, own_name(provider, model), "no key is set, and it is installed")
