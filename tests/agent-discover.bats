@@ -449,6 +449,7 @@ END
 }
 
 @test "@tools is the suite's tools wherever one is; a folder tools/ without any says so" {
+    uses node
     mkdir tools && touch @tools
     discover tools
     equal 1 "$status"

@@ -334,9 +334,9 @@ SH
 
 @test "records that are not its own pass through --events byte for byte" {
     scripted
-    printf '{"type":"step",  "id":"s1","x":[1, 2]}\n' >in
+    printf '{"type":"program",  "name":"s1","x":[1, 2]}\n' >in
     run --separate-stderr agent-react --events '= hi' <in
-    equal '{"type":"step",  "id":"s1","x":[1, 2]}' "${lines[0]}"
+    equal '{"type":"program",  "name":"s1","x":[1, 2]}' "${lines[0]}"
 }
 
 @test "a tape replays the whole run without a server, material and all" {

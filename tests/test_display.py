@@ -48,7 +48,7 @@ def reply(body):
     said = json.dumps(body["messages"][1:])
     if "FAIL" in said:
         return {{"status": 400, "body": {{"error": {{"message": TEXT}}}}}}
-    if "CALL" in said and body["messages"][-1]["role"] != "tool":
+    if "CALL" in said and body.get("tools") and body["messages"][-1]["role"] != "tool":
         call = {{"name": body["tools"][0]["function"]["name"], "arguments": {{"path": "evil.txt", TEXT: TEXT}}}}
         return {{"text": TEXT, "tool_calls": [call, {{**call, "arguments": {{"path": "evil.txt"}}}}]}}
     if "response_format" in body:
@@ -125,7 +125,7 @@ RUNS: dict[str, list[str]] = {
     "assistant": ["assistant hi", "assistant CALL"],
     "code-reviewer": ["code-reviewer hi", "code-reviewer --json REVIEW", "code-reviewer CALL"],
     "commit-message": ["commit-message hi", "commit-message <evil.txt"],
-    "coordinator": ["coordinator hi", f"coordinator -{EVIL}"],
+    "coordinator": ["coordinator hi", f"coordinator --{EVIL}"],
     "monitor-agent": ["monitor-agent", "monitor-agent FAIL"],
     "security-scanner": ["security-scanner hi", "security-scanner CALL"],
     "text-processor": ["text-processor hi", "text-processor FAIL"],

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import installed
 from agentlib.faults import Fault
 from agentlib.net import certificates, client, proxies
 from raw_server import Server, ask, completion, http, serving
@@ -268,7 +269,9 @@ def test_a_proxy_may_be_spoken_to_by_tls(certificate: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
-def test_a_socks_proxy_is_spoken_to(scheme: str) -> None:
+def test_a_socks_proxy_is_spoken_to(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    # an extra: the checkout's .venv has it
+    monkeypatch.setattr(installed, "suite", lambda: installed.CHECKOUT)
     steps: list[bytes] = []
 
     def accept(listener: socket.socket) -> None:
@@ -287,7 +290,8 @@ def test_a_socks_proxy_is_spoken_to(scheme: str) -> None:
         thread = threading.Thread(target=accept, args=(listener,), daemon=True)
         thread.start()
         proxy = f"{scheme}://me:pa55word@127.0.0.1:{listener.getsockname()[1]}"
-        assert ask("http://vendor.example/v1", env={"ALL_PROXY": proxy}).final["type"] == "response"
+        env = {"ALL_PROXY": proxy, "PATH": os.environ["PATH"]}
+        assert ask("http://vendor.example/v1", env=env).final["type"] == "response"
         thread.join(10)
     assert b"pa55word" in steps[1] and b"vendor.example" in steps[2]
     assert steps[3].startswith(b"POST /v1/chat/completions ")
