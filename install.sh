@@ -58,6 +58,7 @@ read_options() {
     action=install model='' extras='' prefix=${HOME:+$HOME/.local}
     if [[ -f $source_dir/.agentutils ]]; then prefix=${source_dir%/lib/*}; fi # run from what it installed
     while (($#)); do
+        local option=$1
         case $1 in
         --prefix) prefix=${2-} && shift ;;
         --prefix=*) prefix=${1#*=} ;;
@@ -73,7 +74,7 @@ read_options() {
         --help | -h) usage && exit 0 ;;
         *) status=2 fail "unknown option $1; see ./install.sh --help" ;;
         esac
-        shift || status=2 fail "$1 needs a value; see ./install.sh --help"
+        shift || status=2 fail "$option needs a value; see ./install.sh --help"
     done
     [[ -n $prefix ]] || status=2 fail "no folder to install to: give --prefix DIR"
     [[ $model == @(|default|small|tiny) ]] || status=2 fail "no model of size $model: take default, small or tiny"

@@ -264,6 +264,7 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     equal "install.sh: unknown option --frobnicate; see ./install.sh --help" "$output"
     run "$SOURCE/install.sh" --prefix
     equal 2 "$status"
+    equal "install.sh: --prefix needs a value; see ./install.sh --help" "$output"
     run "$SOURCE/install.sh" --with-local-model=huge
     equal 2 "$status"
     run "$SOURCE/install.sh" --help
