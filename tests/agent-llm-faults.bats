@@ -319,6 +319,13 @@ print(os.waitstatus_to_exitcode(status), used.ru_maxrss // 1024)' "$@"
     no_survivors 3
 }
 
+@test "a request that waits beside one without end is given up too, when that writes on and on" {
+    run timeout 60 agent-llm --retries 0 < <(request a "!flood text 60000"; request b "!stall")
+    equal 1 "$status"
+    equal bad_response "$(grep '"id": *"b"' <<<"$output" | tail -1 | jq -r .kind)"
+    no_survivors 3
+}
+
 @test "records without end that belong to no request end the provider" {
     fake chatty 'read -r line; exec yes "{\"type\":\"note\",\"text\":\"$(head -c 9000 /dev/zero | tr "\0" x)\"}"'
     for more in "" --json; do

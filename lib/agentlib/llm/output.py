@@ -54,7 +54,7 @@ class Lines:
     def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
         """Pass a piece of an answer on; whether it holds any. raw: its line, where that can be passed on as it is."""
         self._put(record, raw)
-        return bool(record.get("text") or record.get("thinking"))
+        return any(value for name, value in record.items() if name not in ("type", "id"))
 
     def final(self, call: Call, record: Record, raw: bytes | None) -> None:
         """The one `response` or `error` of a request."""

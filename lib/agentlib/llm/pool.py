@@ -164,6 +164,8 @@ class Pool:
         elif isinstance(wire, str) and wire in child.late:
             if kind in FINAL:
                 child.late.discard(wire)
+            else:
+                self._bounded(child, raw)
         elif (
             kind in FINAL and isinstance(wire, str) and not child.asked and len(child.early) < EARLY
         ):
@@ -190,9 +192,9 @@ class Pool:
         self._bounded(child, raw)
 
     def _bounded(self, child: Process, raw: bytes) -> bool:
-        """Whether its lines that belong to no call are still few; one that writes nothing else is ended."""
+        """Whether its lines that belong to no open call are still few; one that writes nothing else is ended."""
         child.idle += len(raw)
-        if child.idle <= LINE_CAP:
+        if child.idle <= LINE_CAP * (1 + len(child.late)):
             return True
         what = f"wrote more than {LINE_CAP >> 20} MiB that belong to no request"
         self._fail_all(child, child.fault("bad_response", what))
