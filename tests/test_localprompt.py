@@ -453,6 +453,14 @@ def test_a_file_that_the_request_names_is_not_forgotten() -> None:
     assert "answer" in forms(request)
 
 
+def test_a_file_of_the_same_list_is_for_the_tool_that_read_the_one_before() -> None:
+    tools = [{**WORDCOUNT, "name": n, "annotations": {"readOnlyHint": True}} for n in ("a", "b")]
+    request = {"messages": [user("How long are x.txt and y.md?"), call("b", path="x.txt")]}
+    assert forms({**request, "tools": tools}) == ["b"]
+    request["messages"][0] = user("Count the words of x.txt, then list what is in y.md")
+    assert forms({**request, "tools": tools}) == ["a", "b"]
+
+
 def test_a_file_that_is_to_be_written_is_not_forced_on_a_tool_that_reads() -> None:
     messages = [user("Copy a.txt to b.txt"), call("wordcount", path="a.txt"), result("9")]
     assert "answer" in forms({"messages": messages, "tools": [WORDCOUNT, REVERSE]})
