@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
+from agentlib.invoke.tool import Tool
 from agentlib.local import prompt, reply
 from agentlib.messages import material
 from agentlib.react import settings
@@ -454,11 +455,14 @@ def test_a_file_that_the_request_names_is_not_forgotten() -> None:
 
 
 def test_a_file_of_the_same_list_is_for_the_tool_that_read_the_one_before() -> None:
-    tools = [{**WORDCOUNT, "name": n, "annotations": {"readOnlyHint": True}} for n in ("a", "b")]
+    reads = {**WORDCOUNT, "command": ["true"], "annotations": {"readOnlyHint": True}}
+    tools = [Tool({**reads, "name": name}).offer for name in "ab"]  # as agent-react offers them
     request = {"messages": [user("How long are x.txt and y.md?"), call("b", path="x.txt")]}
     assert forms({**request, "tools": tools}) == ["b"]
     request["messages"][0] = user("Count the words of x.txt, then list what is in y.md")
-    assert forms({**request, "tools": tools}) == ["a", "b"]
+    assert forms({**request, "tools": tools}) == ["a", "b", "answer"]
+    request["messages"][0] = user("Copy x.txt to y.md")
+    assert "answer" in forms({**request, "tools": tools})
 
 
 def test_a_file_that_is_to_be_written_is_not_forced_on_a_tool_that_reads() -> None:

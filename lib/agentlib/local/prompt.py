@@ -49,7 +49,7 @@ ALONE = "Answer plainly. Where that takes more than words, say that you have no 
 KEYWORDS = "type enum const minimum maximum minItems maxItems minLength maxLength".split()
 STRING = {"type": "string"}
 FILE = re.compile(r"[\w./-]*\w\.(?:[A-Za-z]\w{1,4}|[ch])\b")  # the name of a file
-BETWEEN = {*"and or of in the file with".split()}
+BETWEEN = {*"and or of in the file with how many".split()}  # in a list of files
 FENCES = re.compile(r"<<<([^\n]*) ([0-9a-f]{20})\n(.*?)\n\2 end>>>", re.S)
 
 
@@ -180,29 +180,30 @@ def arguments_forms(tool: Record, request: str) -> list[Record]:
 
 
 def files_due(messages: list[Record], tools: list[Record], request: str) -> list[Record]:
-    """The forms of the next call where the last one read a file that the request names, and the request names others
-    that no call had yet: a small model forgets them. A file of the same list is for the same tool."""
+    """The forms of the next call where the last one only read a file, and the request has others in the same list that
+    no call had yet: a small model forgets them."""
     calls = [c for m in since_request(messages) for c in m.get("tool_calls") or []]
     named = dict.fromkeys(FILE.findall(shortened(reordered(request))))
     left = [name for name in named if name not in spaced([c.get("arguments") for c in calls])]
-    last = calls[-1].get("arguments") if calls and left else None
+    last = calls[-1].get("arguments") if calls and left else {}
     keys = [k for k, v in last.items() if v in named] if isinstance(last, dict) else []
-    if keys and listed(request, str(last[keys[0]]), left[0]):
-        tools = [tool for tool in tools if tool.get("name") == calls[-1].get("name")]
-    forms = []
-    for tool in tools if keys else []:
-        if (tool.get("annotations") or {}).get("readOnlyHint"):
-            for form in arguments_forms(tool, request):
-                if keys[0] in form.get("required", []):
-                    properties = {**form["properties"], keys[0]: {"enum": left}}
-                    forms.append(call_form(tool["name"], {**form, "properties": properties}))
-    return forms
+    if not keys or not tokens(between(request, str(last[keys[0]]), left[0])) <= BETWEEN:
+        return []
+    found = [tool for tool in tools if tool.get("name") == calls[-1].get("name")]
+    found = [tool for tool in found if (tool.get("annotations") or {}).get("readOnlyHint")]
+    forms = [form for tool in found for form in arguments_forms(tool, request)]
+    due = {keys[0]: {"enum": left}}
+    return [
+        call_form(found[0]["name"], {**form, "properties": {**form["properties"], **due}})
+        for form in forms
+        if keys[0] in form.get("required", [])
+    ]
 
 
-def listed(request: str, name: str, other: str) -> bool:
-    """Whether two files stand in one list of the request: nothing but BETWEEN is between them."""
-    between = request.rpartition(other)[0].rpartition(name)
-    return bool(between[1]) and tokens(between[2]) <= BETWEEN
+def between(request: str, name: str, other: str) -> str:
+    """What of a request stands between two names, or all of it where they have another order."""
+    before, there, middle = request.rpartition(other)[0].rpartition(name)
+    return middle if there else request
 
 
 def since_request(messages: list[Record]) -> list[Record]:
