@@ -17,9 +17,6 @@ ARGS = {"type": "array", "items": {"type": "string"}}
 ARGV = {"type": "object", "properties": {"args": ARGS, "stdin": {"type": "string"}}}
 
 
-OFFERED = ("title", "annotations", "examples")  # of what is not required, what a provider sees
-
-
 class Tool:
     """One tool record, checked. reads: whether it says that it changes nothing. timeout: the tool's, in seconds.
 
@@ -42,7 +39,7 @@ class Tool:
             "name": self.name,
             "description": description,
             "inputSchema": self.schema,
-            **{field: record[field] for field in OFFERED if field in record},
+            **{k: record[k] for k in ("title", "annotations", "examples") if k in record},
         }
         if fault := self._fault():
             raise Fault("invalid_input", f"the tool {str(self.name)[:80]!r} is left out: {fault}")

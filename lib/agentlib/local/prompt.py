@@ -187,7 +187,10 @@ def files_due(messages: list[Record], tools: list[Record], request: str) -> list
     left = [name for name in named if name not in spaced([c.get("arguments") for c in calls])]
     last = calls[-1].get("arguments") if calls and left else {}
     keys = [k for k, v in last.items() if v in named] if isinstance(last, dict) else []
-    if not keys or not tokens(between(request, str(last[keys[0]]), left[0])) <= BETWEEN:
+    if not keys:
+        return []
+    _, there, between = request.rpartition(left[0])[0].rpartition(str(last[keys[0]]))
+    if not there or not tokens(between) <= BETWEEN:
         return []
     found = [tool for tool in tools if tool.get("name") == calls[-1].get("name")]
     found = [tool for tool in found if (tool.get("annotations") or {}).get("readOnlyHint")]
@@ -198,12 +201,6 @@ def files_due(messages: list[Record], tools: list[Record], request: str) -> list
         for form in forms
         if keys[0] in form.get("required", [])
     ]
-
-
-def between(request: str, name: str, other: str) -> str:
-    """What of a request stands between two names, or all of it where they have another order."""
-    before, there, middle = request.rpartition(other)[0].rpartition(name)
-    return middle if there else request
 
 
 def since_request(messages: list[Record]) -> list[Record]:
@@ -417,17 +414,11 @@ def table(pairs: list[tuple[str, str]]) -> str:
     lines = []
     for name in values[0]:
         line = f"{name}: " + ", ".join(f"{made} {row[name]}" for made, row in rows.items())
-        numbers = {
-            made: row[name] for made, row in rows.items() if isinstance(row[name], int | float)
-        }
+        numbers = {m: row[name] for m, row in rows.items() if isinstance(row[name], int | float)}
         if len(numbers) == len(rows) and len({*numbers.values()}) > 1:
-            most, fewest = (
-                max(numbers, key=numbers.__getitem__),
-                min(numbers, key=numbers.__getitem__),
-            )
-            line += (
-                f" (most {name}: {most}; fewest {name}: {fewest}; together {sum(numbers.values())})"
-            )
+            most, *_, fewest = sorted(numbers, key=numbers.__getitem__, reverse=True)
+            total = sum(numbers.values())
+            line += f" (most {name}: {most}; fewest {name}: {fewest}; together {total})"
         lines.append(line)
     return "\n".join(lines)
 

@@ -40,11 +40,8 @@ def useless(made: Record, request: Record) -> bool:
 
 def repeats(made: Record, request: Record) -> bool:
     """Whether the call was made before for the same request: small models tend to."""
-    earlier = [
-        old
-        for message in since_request(request.get("messages") or [])
-        for old in message.get("tool_calls") or []
-    ]
+    run = since_request(request.get("messages") or [])
+    earlier = [old for message in run for old in message.get("tool_calls") or []]
     return any(all(made[f] == old.get(f) for f in ("name", "arguments")) for old in earlier)
 
 
