@@ -229,3 +229,21 @@ SH
     has "$(screen | tail -1)" "(estimated)"
     equal true "$(agent-react --json hi </dev/null | jq .usage.estimated)"
 }
+
+@test "deltas of a provider that was not asked for a stream are not printed" {
+    mkdir providers
+    cat >providers/eager <<'END'
+#!/bin/sh
+[ "$1" != --agent-schema ] || { echo '{"name":"eager","description":"d","kind":"provider","default_model":"m"}'; exit; }
+while read -r line; do
+    id=$(echo "$line" | sed 's/.*"id": *"\([^"]*\)".*/\1/')
+    echo "{\"type\":\"delta\",\"id\":\"$id\",\"text\":\"well\"}"
+    echo "{\"type\":\"response\",\"id\":\"$id\",\"message\":{\"role\":\"assistant\",\"content\":\"well\"},\"stop_reason\":\"end_turn\"}"
+done
+END
+    chmod +x providers/eager
+    export AGENT_PROVIDER_PATH=$PWD/providers AGENT_PROVIDER=eager
+    equal "well" "$(agent-react hi </dev/null)"
+    equal '"well"' "$(agent-react --json hi </dev/null | jq .output)"
+    equal "" "$(agent-react --quiet hi </dev/null)"
+}
