@@ -29,19 +29,14 @@ class Output(Watcher):
 
     file: transcript.File | None = None
     model = "the model"
+    streaming = False  # deltas that come all the same are not printed
 
     def __init__(self, options: Namespace) -> None:
         self._options, self._watched = options, visible(options.quiet)
         self._text = ""  # of the present answer, as far as it went out
         self._printed: list[str] = []  # answers that went out as they were made
-        self._streams = False
 
     def streams(self, plugins: Plugins | None, tools: bool, many: bool) -> bool:
-        """Whether the answer is printed as it is made; deltas that come all the same are not printed."""
-        self._streams = self._may_stream(plugins, tools, many)
-        return self._streams
-
-    def _may_stream(self, plugins: Plugins | None, tools: bool, many: bool) -> bool:
         """Whether text goes out as it is made. What went out cannot be taken back: so not where a plugin, a schema or a
         field may make something else of it, nor where more than the answer would go down a pipe, since what a model
         says before it calls a tool is none."""
@@ -71,9 +66,7 @@ class Output(Watcher):
 
     def delta(self, record: Record) -> None:
         """Print a piece of the answer."""
-        text = record.get("text")
-        if not self._streams:
-            return
+        text = record.get("text") if self.streaming else None
         if self._options.events:
             if text or record.get("thinking"):
                 records.write(record)

@@ -124,7 +124,9 @@ class Session:
         values = {**config, **_set(options, (*REQUEST, "name", "description", "system"))}
         name, description = values.get("name"), values.get("description")
         introduction = f"You are {name}. {description}" if name and description else None
-        stream = self.output.streams(self.plugins, bool(self.tools.table), many)
+        stream = self.output.streaming = self.output.streams(
+            self.plugins, bool(self.tools.table), many
+        )
         request = {field: values[field] for field in REQUEST if field in values}
         return Setting(
             self.tools,
