@@ -131,6 +131,12 @@ def reply(body):
     equal '' "$output"
 }
 
+@test "the assistant names no agent that does not exist" {
+    model 'def reply(body): return "> Found: pilot - Flies\\n\\nAsk the pilot."'
+    run -0 --separate-stderr timeout 60 assistant "find me someone who can review code"
+    equal '> Found: code-reviewer - Review code for security, performance and style' "$output"
+}
+
 @test "the assistant finds an agent, gives it the task and tells both" {
     mkdir bin
     cat >bin/go-reviewer <<'END'

@@ -16,10 +16,11 @@ from agentlib.patterns.steps import problems
 from agentlib.types import Any, Iterator, NamedTuple, Namespace, Record
 
 PLAN = """You plan work that others carry out. Answer with a JSON object {"steps": [...]}.
-A step is {"task": what is to be done, in full sentences, understandable on its own, with the names and texts that it is
-about, "needs": the ids of earlier steps whose output this one must have}. The first step has the id "%s", the next the
-number after it, and so on. Steps that do not need each other run at the same time.
-Use as few steps as do the work well, at most %d."""
+A step is {"task": the part of the request that it does, in the words of the request, understandable on its own, with
+the names and texts that it is about, "needs": the ids of earlier steps whose output this one must have}. The first step
+has the id "%s", the next the number after it, and so on. Steps that do not need each other run at the same time.
+Use as few steps as do the work well, at most %d: none that the request does not ask for. Each step reads the files that
+it is about, and its output is shown to the user, so reading and showing are no steps."""
 AGENTS = """
 These agents can be given a step by naming one in its field "agent" (leave it empty where none fits):
 %s"""
