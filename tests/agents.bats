@@ -134,7 +134,8 @@ def reply(body):
 @test "the assistant names no agent that does not exist" {
     model 'def reply(body): return "> Found: pilot - Flies\\n\\nAsk the pilot."'
     run -0 --separate-stderr timeout 60 assistant "find me someone who can review code"
-    equal '> Found: code-reviewer - Review code for security, performance and style' "$output"
+    equal "> Found: code-reviewer" "${lines[0]%% - *}"
+    equal "" "$(grep pilot <<<"$output")"
 }
 
 @test "the assistant finds an agent, gives it the task and tells both" {
