@@ -105,7 +105,7 @@ def reply(body):
     local name binary
     while read -r name; do
         binary=$(agent-discover --agents "$name" </dev/null | jq -r '.command[0]')
-        equal "$ROOT/bin/$name" "$(realpath "$binary")"
+        equal "$(realpath "$ROOT/bin/$name")" "$(realpath "$binary")"
     done < <(grep -lE '^#!.*bash' "$ROOT"/bin/[!a]* "$ROOT"/bin/a[!g]* | xargs -n 1 basename)
 }
 
