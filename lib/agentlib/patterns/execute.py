@@ -278,6 +278,7 @@ class State:
 
     def __init__(self, path: str | None) -> None:
         self.file: int | None = None
+        self.path = path
         if path:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             try:
@@ -298,5 +299,9 @@ class State:
     def append(self, step: Record) -> None:
         """Write one line; it is on the disk before anything is printed of it."""
         if self.file is not None:
-            add(self.file, records.line(step))
-            os.fsync(self.file)
+            try:
+                add(self.file, records.line(step))
+                os.fsync(self.file)
+            except OSError as bad:
+                bad.filename = self.path
+                raise
