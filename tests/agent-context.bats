@@ -104,7 +104,7 @@ sources() { jq -r 'select(.type=="context").source' <<<"$1" | xargs; }
 # packages NAME...: from here on a copy of the suite to whose environment these packages were added.
 packages() {
     local here there name
-    cp -R "$ROOT" "$SCRATCH/suite"
+    cp -R "$ROOT/." "$SCRATCH/suite"
     there=$(echo "$SCRATCH"/suite/.venv/lib/python3.*/site-packages)
     here=$(echo "$TESTS"/../.venv/lib/python3.*/site-packages)
     for name in "$@"; do cp -R "$here/$name" "$there"; done
@@ -122,6 +122,19 @@ packages() {
     echo '%PDF-1.4 broken' >b.pdf
     run -2 agent-context b.pdf </dev/null
     has "$output" 'b.pdf: not a PDF that can be read'
+}
+
+@test "a page in a file is read without a package, by the charset that it names, also in UTF-16 or broken" {
+    printf '\xef\xbb\xbf<!-- x --><html><p>caf\xc3\xa9</p>' >mark.html
+    printf '<html><meta charset=koi8-r><p>\xc4 \0&#99999999999;<table><li' >koi.html
+    printf '<?xml version="1.0" encoding="latin-1"?><html><p>caf\xe9</p></html>' >xml.html
+    printf '<html><meta charset=x-user-defined><p>plain</p>' >odd.html
+    python3 -c 'open("wide.html","wb").write("<html><p>wide é</p>".encode("utf-16"))'
+    for pair in mark:café koi:д xml:café odd:plain 'wide:wide é'; do
+        run -0 --separate-stderr agent-context "${pair%%:*}.html" </dev/null
+        has "$(jq -r .text <<<"$output")" "${pair#*:}"
+        equal "text/html " "$(jq -r .media_type <<<"$output") $stderr"
+    done
 }
 
 @test "skills: a catalogue and a tool that reads one" {

@@ -125,6 +125,22 @@ fake() {
     run -1 agent-schedule remove watch
 }
 
+@test "two commands are two jobs, however alike" {
+    agent-every 30s -- sh -c 'touch begun; sleep 30' a b &
+    until [ -e begun ]; do sleep 0.05; done
+    run -0 agent-every 30s --count 1 -- sh -c 'touch begun: sleep 30' a b
+    run -1 agent-every 30s --count 1 -- sh -c 'touch begun; sleep 30' a b
+    kill %1
+    wait
+}
+
+@test "a timer that cannot be written leaves no service behind" {
+    fake systemctl 'true'
+    mkdir -p "$HOME/.config/systemd/user/agentutils-watch.timer/x"
+    run -111 agent-schedule add watch --every 10m -- true
+    equal agentutils-watch.timer "$(ls "$HOME/.config/systemd/user")"
+}
+
 @test "without systemd, the line for cron is printed, and no table is read or written" {
     fake systemctl 'exit 1'
     fake crontab 'touch "$HOME/called"'

@@ -193,6 +193,31 @@ def test_a_tools_schema_has_its_properties(schema: Record) -> None:
     assert requests.schema_of({"inputSchema": schema}) == {"type": "object", "properties": {}}
 
 
+@pytest.mark.parametrize("word", ["anyOf", "oneOf", "allOf"])
+def test_forms_at_the_root_of_a_tools_schema_become_properties(word: str) -> None:
+    forms = [{"properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}}, True]
+    schema = {"properties": {"a": {"type": "string"}}, word: forms}
+    properties = {"a": {"type": "string"}, "b": {}}
+    assert requests.schema_of({"inputSchema": schema}) == {
+        "type": "object",
+        "properties": properties,
+    }
+
+
+def test_what_stands_before_a_lone_end_of_thinking_is_thinking() -> None:
+    from agentlib.provider.exchange import thoughts_apart
+
+    def parts(text: str) -> Any:
+        return thoughts_apart({"role": "assistant", "content": text})["content"]
+
+    assert parts("hm\n</think>\n\nyes") == [
+        {"type": "thinking", "thinking": "hm"},
+        {"type": "text", "text": "yes"},
+    ]
+    assert parts("</think>\nyes") == "yes"
+    assert parts("The sign `</think>` ends it") == "The sign `</think>` ends it"
+
+
 JPEG = "/9j/4AAA"
 
 

@@ -320,3 +320,19 @@ PYTHON
     run -1 agent-memory import --store s.db <<<'{"type":"memory","key":"a","value":1,"namespace":{}}'
     has "$output" "line 1: a memory's \`namespace\` must be a string"
 }
+
+@test "a file keeps its group, its byte order and its mark; a folder ~name is refused" {
+    for order in utf-16-le utf-16-be; do
+        python3 -c 'import sys; open("w", "wb").write("\ufeffone\r\ntwo\r\n".encode(sys.argv[1]))' $order
+        run -0 "$ROOT/tools/edit_file" <<<'{"path":"w","old":"one\n","new":"1\n3\n"}'
+        equal "$(python3 -c 'import sys; print(ascii("\ufeff1\r\n3\r\ntwo\r\n"))')" "$(python3 -c 'import sys; print(ascii(open("w", "rb").read().decode(sys.argv[1])))' $order)"
+        run -0 "$ROOT/tools/write_file" <<<'{"path":"w","content":"x\n"}'
+        equal "$(python3 -c 'import sys; print(ascii("\ufeffx\r\n"))')" "$(python3 -c 'import sys; print(ascii(open("w", "rb").read().decode(sys.argv[1])))' $order)"
+    done
+    run -100 "$ROOT/tools/write_file" <<<'{"path":"~root/x","content":"x"}'
+    [ ! -e '~root' ]
+    ((EUID == 0)) || skip "only root can give a file to another group"
+    echo a >g && chgrp 12345 g
+    run -0 "$ROOT/tools/edit_file" <<<'{"path":"g","old":"a","new":"b"}'
+    equal "b 12345" "$(cat g) $(stat -c %g g)"
+}

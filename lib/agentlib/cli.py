@@ -41,7 +41,8 @@ def _parser_class() -> type[ArgumentParser]:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            raise Fault("invalid_input", f"{message}; see '{program()} --help'")
+            plain = message.replace("\\x00", "")
+            raise Fault("invalid_input", f"{plain}; see '{program()} --help'")
 
         def parse_intermixed_args(self, args: Sequence[str]) -> Any:  # type: ignore[override]
             """With `--`, which argparse loses here: what stands behind it are operands, also with a dash."""

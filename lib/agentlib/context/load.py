@@ -20,6 +20,9 @@ IMAGES = {
     rb"GIF8[79]a": "image/gif",
     rb"(?s)RIFF....WEBP": "image/webp",
 }
+HTML = re.compile(
+    rb"(?is)(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*(?:<(?:\?xml|!--)[^>]*>\s*)*<(?:!doctype html|html\b)"
+)
 CAP = 20 * 1024 * 1024  # bytes of one file
 WRITER = 3.0  # seconds for the writer of a named pipe to come
 SILENCE, WHOLE = 30.0, 300.0  # seconds that a pipe may be silent, and that reading it may take
@@ -72,15 +75,14 @@ def record(data: bytes, source: str, path: str | None = None) -> Record:
     head: Record = {"type": "context", "source": source}
     image = next((kind for magic, kind in IMAGES.items() if re.match(magic, data)), None)
     if image:
-        place = (
-            {"path": path} if path else {"data": binascii.b2a_base64(data, newline=False).decode()}
-        )
+        encoded = binascii.b2a_base64(data, newline=False).decode()
+        place = {"path": path} if path else {"data": encoded}
         part = {"type": "image", "media_type": image, **place}
         return {**head, "media_type": image, "part": part}
     if data.startswith(b"%PDF-"):
         return {**head, "text": pdf(data, source), "media_type": "application/pdf"}
-    if re.match(rb"\s*(<!doctype html|<html)", data[:200], re.I):
-        return {**head, "text": html(data.decode("utf-8", "replace")), "media_type": "text/html"}
+    if HTML.match(data[:4000].replace(b"\0", b"")):  # as in UTF-16
+        return {**head, "text": html(data), "media_type": "text/html"}
     return {**head, "text": text(data, source)}
 
 
@@ -106,9 +108,15 @@ def pdf(data: bytes, source: str) -> str:
         raise Fault("invalid_input", f"{source}: not a PDF that can be read: {bad}") from None
 
 
-def html(page: str) -> str:
-    """The text of an HTML page by inscriptis (optional)."""
-    packages.need("inscriptis")
-    import inscriptis
+def html(data: bytes) -> str:
+    """The text of an HTML page: by inscriptis where that is installed and can read the page, else a block a line."""
+    from agentlib.tool import web
 
-    return str(inscriptis.get_text(page))
+    page = data.decode(web.charset("", data), "replace").replace("\0", "")
+    try:
+        packages.need("inscriptis")
+        import inscriptis
+
+        return str(inscriptis.get_text(page))
+    except Exception:  # not installed; lxml raises many kinds for a broken page
+        return web.plain(page)

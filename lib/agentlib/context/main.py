@@ -121,8 +121,7 @@ def ranked(found: list[Record], query: str) -> list[Record]:
 
 def fitted(found: list[Record], args: Namespace, omitted: list[str]) -> Iterator[Record]:
     """As many records as fit the whole budget, each cut to the budget of one file."""
-    count, method = counter()
-    left = args.max_tokens
+    (count, method), left = counter(), args.max_tokens
     for record in found:
         if "text" in record:
             record = cut(record, args.max_file_tokens, count, omitted)

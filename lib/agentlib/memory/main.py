@@ -93,13 +93,8 @@ def item(
         if not isinstance(tag, str) or not tag or re.search(r"\s", tag):
             raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
     expires = time.time() + seconds(ttl) if ttl else moment(record.get("expires"))
-    return {
-        "key": key,
-        "value": value,
-        "tags": tags,
-        "time": record.get("time"),
-        "expires": expires,
-    }
+    fields = {"key": key, "value": value, "tags": tags}
+    return {**fields, "time": record.get("time"), "expires": expires}
 
 
 def seconds(text: str) -> float:
@@ -138,9 +133,8 @@ def value_of(text: str) -> Any:
 
 def printable(value: Any) -> bytes:
     """A value for people and pipes: text as it is, anything else as JSON."""
-    return (value if isinstance(value, str) else records.dumps(value)).encode(
-        "utf-8", "replace"
-    ) + b"\n"
+    text = value if isinstance(value, str) else records.dumps(value)
+    return f"{text}\n".encode("utf-8", "replace")
 
 
 def recall(store: Store, namespace: str, key: str, as_record: bool = False) -> int:
@@ -239,9 +233,8 @@ class Keeper:
             self.batch.append((str(record.get("namespace") or self.namespace), kept))
         except Fault as bad:
             self.failed += 1
-            self.pending.append(
-                records.line(Fault(bad.kind, f"line {line.number}: {bad.message}").record())
-            )
+            refused = Fault(bad.kind, f"line {line.number}: {bad.message}")
+            self.pending.append(records.line(refused.record()))
 
     def flush(self) -> None:
         batch, self.batch = self.batch, []
@@ -250,9 +243,8 @@ class Keeper:
             self.store.remember_many(batch)
             self.count, self.done = self.count + len(batch), self.line
             if not self.passing:
-                lines.append(
-                    b'{"type":"imported","count":%d,"line":%d}\n' % (self.count, self.line)
-                )
+                done = (self.count, self.line)
+                lines.append(b'{"type":"imported","count":%d,"line":%d}\n' % done)
         if lines:
             records.put(b"".join(lines))
 

@@ -74,12 +74,8 @@ def _second(seconds: int) -> str:
 def memory(row: tuple[Any, ...]) -> Record:
     """The `memory` record of a row of COLUMNS."""
     _, namespace, key, value, tags, time, expires = row
-    out: Record = {
-        "type": "memory",
-        "key": key,
-        "value": None if value is None else loads(value),
-        "time": time,
-    }
+    kept = None if value is None else loads(value)
+    out: Record = {"type": "memory", "key": key, "value": kept, "time": time}
     if value is None:
         out["forgotten"] = True
     if namespace != "default":

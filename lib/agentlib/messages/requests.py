@@ -10,6 +10,7 @@ from agentlib.types import Any, Record
 FILE_CAP = 32 * 1024 * 1024  # bytes of one image or document
 ROLES = ("system", "user", "assistant", "tool")
 # of a tool's arguments: MCP's name, Anthropic's, OpenAI's
+FORMS = ("anyOf", "oneOf", "allOf")  # at the root, where Anthropic and OpenAI refuse them
 SCHEMAS = ("inputSchema", "input_schema", "parameters")
 PARTS = ("text", "image", "document", "thinking")
 
@@ -220,9 +221,13 @@ def schema_of(tool: Record) -> Any:
         return schema
     if schema.get("type") not in (None, "object"):
         return schema
-    properties = schema.get("properties")
-    properties = properties if isinstance(properties, dict) else {}
-    return {"type": "object", **schema} | {"type": "object", "properties": properties}
+    forms = [form for word in FORMS for form in schema.get(word) or ()]
+    properties: Record = {}
+    for form in (*forms, schema):
+        named = form.get("properties") if isinstance(form, dict) else None
+        properties |= named if isinstance(named, dict) else {}
+    rest = {word: value for word, value in schema.items() if word not in FORMS}
+    return {"type": "object", **rest} | {"type": "object", "properties": properties}
 
 
 def choice(request: Record) -> Any:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import random
 import re
+import shlex
 import signal
 import socket
 import time
@@ -36,7 +37,7 @@ def seconds(text: str) -> float:
 def main(args: Namespace) -> int:
     """Run until TERM (then 0), or --count runs (then the status of the last)."""
     interval, jitter = seconds(args.interval), seconds(args.jitter)
-    lock = alone(args.name or " ".join(args.command))
+    lock = alone(args.name or shlex.join(args.command))
     status, count, leash = 0, 0, command.Leash()
     try:
         notify("READY=1")
@@ -60,8 +61,10 @@ def main(args: Namespace) -> int:
 
 def alone(name: str) -> int:
     """The lock of that name, ours as long as we live; a Fault where another process has it."""
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:100] or "command"
-    path = os.path.join(paths.runtime(), f"every-{safe}.lock")
+    import hashlib
+
+    mark = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]  # `a b` and `a-b` are two
+    path = os.path.join(paths.runtime(), f"every-{mark}.lock")
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -109,8 +109,15 @@ def by_systemd(args: Namespace, argv: list[str]) -> int:
     if args.dry_run:
         records.put(f"{service}\n{timer}".encode())
         return 0
-    for kind, text in (("service", service), ("timer", timer)):
-        replace(os.path.join(units(), f"{PREFIX}{args.name}.{kind}"), text.encode(), 0o644)
+    unit = os.path.join(units(), f"{PREFIX}{args.name}")
+    new = not os.path.exists(f"{unit}.service")
+    try:
+        for kind, text in (("service", service), ("timer", timer)):
+            replace(f"{unit}.{kind}", text.encode(), 0o644)
+    except BaseException:
+        if new:  # a service without its timer is half of the work
+            Path(f"{unit}.service").unlink(missing_ok=True)
+        raise
     for words in (("daemon-reload",), ("enable", "--now", f"{PREFIX}{args.name}.timer")):
         if why := systemctl(*words):
             failed = f"systemctl --user {' '.join(words)} failed: {why}"

@@ -7,6 +7,7 @@ nothing can be put in its place between the check and the use.
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 from agentlib.faults import Fault
@@ -41,15 +42,16 @@ class Text(NamedTuple):
         """The bytes of a new text, in the encoding and with the line ends of the file."""
         if self.newline != "\n":
             text = text.replace("\r\n", "\n").replace("\n", self.newline)
+        mark = next((mark for mark, name in MARKS if name == self.encoding), b"")
         try:
-            return text.encode(self.encoding)
+            return mark + text.encode(self.encoding.removesuffix("-sig"))
         except UnicodeEncodeError as bad:
             character = text[bad.start]
             why = f"the file is {self.encoding}, which has no {character!r}"
             raise Fault("tool_error", why) from None
 
 
-MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
 def text(path: str) -> str:
@@ -63,14 +65,15 @@ def read(path: str) -> Text:
         data = file.read(SIZE + 1)
     if len(data) > SIZE:
         raise Fault("limit_exceeded", f"{path}: larger than {SIZE >> 20} MiB")
-    encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
-    if encoding != "utf-16" and b"\0" in data[:8192]:
+    mark, encoding = next((pair for pair in MARKS if data.startswith(pair[0])), (b"", "utf-8"))
+    if "16" not in encoding and b"\0" in data[:8192]:
         raise Fault("tool_error", f"{path}: a binary file")
     try:
-        decoded = data.decode(encoding)
+        decoded = data[len(mark) :].decode(encoding.removesuffix("-sig"))
     except UnicodeDecodeError as bad:
-        if encoding == "utf-16":
-            raise Fault("tool_error", f"{path}: not UTF-16 text (byte {bad.start})") from None
+        if "16" in encoding:
+            why = f"{path}: not UTF-16 text (byte {bad.start + 2})"
+            raise Fault("tool_error", why) from None
         encoding, decoded = "latin-1", data.decode("latin-1")
     crlf = decoded.count("\r\n")
     if crlf and crlf == decoded.count("\n"):
@@ -88,17 +91,17 @@ def replace(path: str, data: bytes) -> bool:
     try:
         old = _regular(path, name, folder)
         mine = f".agent-write-{os.urandom(4).hex()}"
-        fd = os.open(
-            mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder
-        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        fd = os.open(mine, flags, 0o666, dir_fd=folder)
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(data)
                 file.flush()
                 if old:
                     os.fchmod(fd, stat.S_IMODE(old.st_mode))
+                owner = os.fstat(fd).st_uid, os.fstat(fd).st_gid
                 os.fsync(fd)
-            if old and (old.st_nlink > 1 or old.st_uid != os.geteuid()):
+            if old and (old.st_nlink > 1 or (old.st_uid, old.st_gid) != owner):
                 _overwrite(name, folder, data)  # it fits on the disk, as the copy beside it shows
                 os.unlink(mine, dir_fd=folder)
             else:
@@ -136,7 +139,7 @@ def _regular(path: str, name: str, folder: int) -> os.stat_result | None:
 
 def _folder(path: str) -> tuple[int, str]:
     """A descriptor of the folder of this file, made where it is missing, and the file's name in it."""
-    if path == "~" or path.startswith("~/"):
+    if path == "~" or re.match(r"~[\w.-]*/", path):
         raise Fault("invalid_arguments", f"{path}: ~ is no folder here; give the path itself")
     if "\0" in path or not path or path.endswith(os.sep):
         raise Fault("invalid_arguments", f"{path!r} is no file name")

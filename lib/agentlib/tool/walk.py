@@ -8,33 +8,20 @@ import subprocess
 
 from agentlib import secrets, stderr
 from agentlib.faults import Fault
-from agentlib.types import Iterator
+from agentlib.types import Any, Iterator
 
 GIT_SECONDS = 30
 # A repository of others must not run its programs through our questions to git (git-config(1): core.fsmonitor).
-GIT = [
-    "git",
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
-    "core.quotePath=false",
-]
+GIT = "git -c core.fsmonitor=false -c core.hooksPath=/dev/null -c core.quotePath=false".split()
 
 
 def git(*args: str, folder: str = ".", errors: list[str] | None = None) -> bytes | None:
     """What git prints, None where it fails or is not there; why goes to `said`."""
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
-        done = subprocess.run(
-            [*GIT, *args],
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_SECONDS,
-        )
+        with open(os.devnull, "rb") as null:
+            place: dict[str, Any] = {"cwd": folder, "env": env, "stdin": null}
+            done = subprocess.run([*GIT, *args], capture_output=True, timeout=GIT_SECONDS, **place)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if done.returncode and errors is not None:
@@ -85,10 +72,8 @@ def folder(path: str) -> Iterator[str]:
 
 
 def _leads_out(file: str, path: str) -> bool:
-    """Whether a link in the folder points outside of it."""
-    return os.path.islink(file) and not os.path.realpath(file).startswith(
-        os.path.realpath(path) + os.sep
-    )
+    top = os.path.realpath(path) + os.sep
+    return os.path.islink(file) and not os.path.realpath(file).startswith(top)
 
 
 def _walk(path: str) -> Iterator[str]:
@@ -99,12 +84,15 @@ def _walk(path: str) -> Iterator[str]:
     import pathspec
 
     rules: dict[str, pathspec.GitIgnoreSpec] = {}
-    for base, folders, files in os.walk(path):
+
+    def unreadable(bad: OSError) -> None:
+        stderr.warn(f"{bad.filename}: {bad.strerror}: left out")
+
+    for base, folders, files in os.walk(path, onerror=unreadable):
         inside = os.path.relpath(base, path)
         if ".gitignore" in files:
-            with open(
-                os.path.join(base, ".gitignore"), encoding="utf-8-sig", errors="replace"
-            ) as file:
+            gitignore = os.path.join(base, ".gitignore")
+            with open(gitignore, encoding="utf-8-sig", errors="replace") as file:
                 rules[inside] = pathspec.GitIgnoreSpec.from_lines(file)
 
         def kept(name: str, inside: str = inside) -> bool:

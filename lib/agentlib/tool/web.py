@@ -91,12 +91,9 @@ def public(text: str) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if address in ipaddress.ip_network("64:ff9b::/96") or address in ipaddress.ip_network(
-            "::/96"
-        ):
+        if any(address in ipaddress.ip_network(net) for net in ("64:ff9b::/96", "::/96")):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner:
-            address = inner
+        address = inner or address
     return address.is_global and not address.is_multicast
 
 
@@ -110,7 +107,7 @@ def _page(url: str, response: httpx.Response) -> Page:
             break
     media = response.headers.get("content-type", "")
     kind = media.partition(";")[0].strip().lower()
-    return Page(url, kind, _charset(media, data[:CAP]), bytes(data[:CAP]), len(data) > CAP)
+    return Page(url, kind, charset(media, data[:CAP]), bytes(data[:CAP]), len(data) > CAP)
 
 
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -121,7 +118,7 @@ IN_PAGE = re.compile(
 NOT_OF_THE_WEB = {"punycode", "unicode-escape", "raw-unicode-escape"}
 
 
-def _charset(media: str, data: bytearray) -> str:
+def charset(media: str, data: bytes | bytearray) -> str:
     """The name of a codec: by the mark that the body begins with, the header, what the page says of itself."""
     for mark, name in MARKS.items():
         if data.startswith(mark):
@@ -156,9 +153,8 @@ TAG = re.compile(  # nothing is read twice, however broken the page is
     r"|<(?P<end>/?)(?P<name>[a-z][^\s/>]*+)(?:[^>=]++|=\s*+(?:\"[^\"]*+\"|'[^']*+')?+)*+(?:>|\Z)"
     r"|<[/!?][^>]*(?:>|\Z)"
 )
-LONG = re.compile(
-    r"&#0*\d{8,};?"
-)  # no character has such a number, and int() takes but 4,300 digits
+# No character has such a number, and int() takes but 4,300 digits.
+LONG = re.compile(r"&#0*\d{8,};?")
 
 
 def plain(page: str) -> str:
