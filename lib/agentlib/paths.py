@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from agentlib.faults import Fault
 
@@ -12,6 +13,7 @@ REAL = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__
 _LINK = os.path.join(os.path.dirname(REAL), NAME)
 # the checkout, or the installed tree by its link, which stays true when an upgrade removes the folder behind it
 TOP = _LINK if os.path.realpath(_LINK) == REAL else REAL
+PYTHON = os.path.abspath(sys.executable or "/usr/bin/python3")  # for what we start ourselves
 _LEFT_OUT: set[tuple[str, str]] = set()  # of search paths, as it was told
 _XDG = {
     "config": ("XDG_CONFIG_HOME", ".config"),

@@ -20,7 +20,6 @@ from agentlib.types import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from agentlib.invoke.tool import Tool
     from agentlib.launch.start import Decision
-    from agentlib.process.child import Child
     from agentlib.process.run import Leash, Outcome
     from agentlib.sandbox.cell import Cell
 
@@ -36,10 +35,8 @@ class Runner:
     def __init__(self, timeout: float | None, depth: int) -> None:
         self._timeout, self._depth = timeout, depth
         self._coprocesses: dict[tuple[str, ...], tuple[Coprocess, Cell]] = {}
-        self._wards = Wards()
-        self._preparing, self._closed = threading.Lock(), False
-        self._lock = threading.Lock()
-        self._count = 0
+        self._wards, self._closed, self._count = Wards(), False, 0
+        self._preparing, self._lock = threading.Lock(), threading.Lock()
 
     def run(
         self,
@@ -118,11 +115,9 @@ class Runner:
             cell.close()
         if key not in self._coprocesses:
             cell = self._cell(tool, [], decision)
-
-            def begin(_options: dict[str, Any], *pipes: int) -> Child:
-                return self._wards.begin(cell, *pipes)
-
-            self._coprocesses[key] = Coprocess(tool.name, {}, start=begin), cell
+            begin = partial(self._wards.begin, cell)
+            coprocess = Coprocess(tool.name, {}, start=lambda _options, *pipes: begin(*pipes))
+            self._coprocesses[key] = coprocess, cell
         return self._coprocesses[key]
 
 

@@ -7,6 +7,7 @@ import re
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.messages.validate import Validator
+from agentlib.policy import rules
 from agentlib.schema import origin
 from agentlib.types import Record
 
@@ -30,17 +31,13 @@ class Tool:
         self.invoke: str = record.get("invoke", "text" if record.get("kind") == "agent" else "json")
         schema = requests.input_schema(record, ARGV if self.invoke == "argv" else INPUT)
         self.schema = {"type": "object", **schema} if isinstance(schema, dict) else schema
-        notes = record.get("annotations")
-        self.reads = isinstance(notes, dict) and notes.get("readOnlyHint") is True
+        self.reads = rules.reads(record)
         self.timeout: float | None = record.get("timeout")
         self.validator: Validator | None = None
-        description = record.get("description", "")
-        self.offer: Record = {
-            "name": self.name,
-            "description": description,
-            "inputSchema": self.schema,
-            **{k: record[k] for k in ("title", "annotations", "examples") if k in record},
-        }
+        shown = ("title", "annotations", "examples")
+        more: Record = {field: record[field] for field in shown if field in record}
+        offer = {"name": self.name, "description": record.get("description", "")}
+        self.offer: Record = {**offer, "inputSchema": self.schema, **more}
         if fault := self._fault():
             raise Fault("invalid_input", f"the tool {str(self.name)[:80]!r} is left out: {fault}")
         self.origin = origin.of(record)

@@ -101,12 +101,10 @@ class Tools:
         arguments: Any = hook("before_tool", proposed).get("arguments")
         self._check(tool, arguments)
         decision = self._policy.allow(tool.record, arguments, tool.origin)
-        if tool.name == "call_agent" and paths.of_suite(
-            tool.command[0]
-        ):  # here, where the policy is
-            agent = Tool(origin.agent(arguments["name"]))
-            return self.hand_over(agent, arguments["input"], leash)
-        return self._runner.run(tool, arguments, decision, leash)
+        if tool.name != "call_agent" or not paths.of_suite(tool.command[0]):
+            return self._runner.run(tool, arguments, decision, leash)
+        agent = Tool(origin.agent(arguments["name"]))  # here, where the policy is
+        return self.hand_over(agent, arguments["input"], leash)
 
     def hand_over(
         self, agent: Tool, text: str, leash: Leash, render: Callable[..., str] = output.for_model
@@ -123,14 +121,13 @@ class Tools:
     def _find(self, name: Any) -> Tool:
         if tool := self.table.get(str(name)):
             return tool
-        if not self.table:
-            why = f"There is no tool {name!r}; there are no tools at all. Answer without."
-            raise Fault("tool_not_found", why)
         import difflib
 
         near = difflib.get_close_matches(str(name), self.table, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         why = f"There is no tool {str(name)[:80]!r}.{hint} The tools are: {', '.join(self.table)}."
+        if not self.table:
+            why = f"There is no tool {name!r}; there are no tools at all. Answer without."
         raise Fault("tool_not_found", why)
 
     def _check(self, tool: Tool, arguments: Any) -> None:
@@ -157,13 +154,12 @@ def _agent_arguments(agent: Tool, text: str) -> Any:
 
 def _arguments(tool: Tool, call: dict[str, Any]) -> Any:
     """The arguments as a value. Providers leave text that is not JSON in `arguments_raw`: the Fault says where."""
-    arguments = call.get("arguments")
-    if arguments is None:
-        arguments = call.get("arguments_raw")
-    if isinstance(arguments, str):
-        try:
-            return records.loads(arguments) if arguments.strip() else {}
-        except ValueError as bad:
-            why = f"{tool.name} was not run: its arguments are not JSON: {bad}."
-            raise Fault("invalid_arguments", why) from None
-    return {} if arguments is None else arguments
+    raw, arguments = call.get("arguments_raw"), call.get("arguments")
+    arguments = raw if arguments is None else arguments
+    if not isinstance(arguments, str):
+        return {} if arguments is None else arguments
+    try:
+        return records.loads(arguments) if arguments.strip() else {}
+    except ValueError as bad:
+        why = f"{tool.name} was not run: its arguments are not JSON: {bad}."
+        raise Fault("invalid_arguments", why) from None

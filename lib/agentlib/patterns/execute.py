@@ -49,15 +49,11 @@ class Execution:
     """One run of one plan."""
 
     def __init__(self, args: Namespace) -> None:
-        self.args = args
-        self.request = ""
+        self.args, self.replanned, self.request = args, not args.replan, ""
         self.steps: dict[str, Record] = {}
-        self.tools: list[Record] = []
-        self.pieces: list[Record] = []
+        self.tools, self.pieces = list[Record](), list[Record]()
         self.ended: queue.SimpleQueue[Record] = queue.SimpleQueue()
-        self.leash = command.Leash()
-        self.replanned = not args.replan
-        self.began = time.monotonic()
+        self.leash, self.began = command.Leash(), time.monotonic()
 
     def take(self, record: Record, raw: bytes) -> None:
         """Take in one record. Of two steps with one id the later counts, so that a log can follow its plan."""
@@ -142,11 +138,11 @@ class Execution:
                 step.pop("error", None)
                 break
             except Exception as bug:  # a step must end, or the run never would
-                kind, message = "server", f"{type(bug).__name__}: {bug}"
-                if isinstance(bug, Fault):
-                    kind, message = bug.kind, bug.message
-                step |= {"status": "failed", "error": {"kind": kind, "message": message}}
-                if kind in LASTING or not isinstance(bug, Fault):
+                name = type(bug).__name__
+                fault = bug if isinstance(bug, Fault) else Fault("server", f"{name}: {bug}")
+                error = {"kind": fault.kind, "message": fault.message}
+                step |= {"status": "failed", "error": error}
+                if fault is not bug or fault.kind in LASTING:
                     break
         step["duration_ms"] = round((time.monotonic() - began) * 1000)
         self.ended.put(step)
@@ -172,8 +168,8 @@ class Execution:
         agent = self.toolset.table.get(str(step["agent"]))
         if agent is None:
             raise Fault("not_found", f"there is no agent {step['agent']!r} on the stream")
-        self.say(f"Calling {agent.name} for {step['task']}")
         text = step["task"]
+        self.say(f"Calling {agent.name} for {text}")
         if agent.invoke == "text":
             text = transcript.text(material.message(text, self.pieces), joint="\n")
             text = "\n\n".join([text, *map(with_heading, needed)])
@@ -280,9 +276,9 @@ class State:
         self.file: int | None = None
         self.path = path
         if path:
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            mode = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             try:
-                self.file = os.open(path, flags, 0o600)
+                self.file = os.open(path, mode, 0o600)
             except OSError as bad:
                 raise Fault("invalid_input", f"--state {path}: {bad.strerror}") from None
             acquire_for_run(self.file, path)

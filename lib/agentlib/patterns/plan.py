@@ -39,15 +39,18 @@ Use as few steps as answer the request, at most %d. The tools:
 
 def main(args: Namespace) -> int:
     """Pass the stream on, then print the steps."""
-    pieces, tools = [], []
-    words = [word for word in args.request if word != "-"]
+    stream = []
     for record, line in _stream(args):
         records.put(line)
-        if record["type"] in material.KINDS:
-            pieces.append(record)
-        elif record["type"] == "tool":
-            tools.append(record)
-    request = (" ".join(words) or _only_input(pieces)).strip()
+        stream.append(record)
+    pieces = [record for record in stream if record["type"] in material.KINDS]
+    tools = [record for record in stream if record["type"] == "tool"]
+    request = " ".join(word for word in args.request if word != "-")
+    inputs = [piece for piece in pieces if piece["type"] == "input"]
+    if inputs and not request:  # without operands, its text is the request
+        pieces.remove(inputs[0])
+        request = str(inputs[0].get("text", ""))
+    request = request.strip()
     if not request:
         raise Fault("invalid_input", "no request: give it as operands, or - and standard input")
     steps = plan(args, request, pieces, tools)
@@ -64,15 +67,6 @@ def _stream(args: Namespace) -> Iterator[tuple[Record, bytes]]:
         return
     for line in records.read():
         yield line.record, line.raw + b"\n"
-
-
-def _only_input(pieces: list[Record]) -> str:
-    """Take the text of the `input` out of the pieces: without operands it is the request."""
-    for piece in pieces:
-        if piece["type"] == "input":
-            pieces.remove(piece)
-            return str(piece.get("text", ""))
-    return ""
 
 
 def plan(

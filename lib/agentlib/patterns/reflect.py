@@ -28,7 +28,10 @@ def main(args: Namespace) -> int:
     """Up to --tries runs; 0 where one passed."""
     if command.described(args.command):
         return 0
-    stdin = _standard_input(args)
+    if args.plain:
+        stdin = str(records.plain()["text"]).encode()
+    else:
+        stdin = b"".join(line.raw + b"\n" for line in records.read())
     lessons = recalled(args)
     tries: list[Record] = []
     began, leash = time.monotonic(), command.Leash()
@@ -50,13 +53,6 @@ def main(args: Namespace) -> int:
         leash.pull()
     show(args, tries, began)
     return 0 if tries[-1]["passed"] else 1
-
-
-def _standard_input(args: Namespace) -> bytes:
-    """All of standard input: the text after `-`, else a checked record stream."""
-    if args.plain:
-        return str(records.plain()["text"]).encode()
-    return b"".join(line.raw + b"\n" for line in records.read())
 
 
 def with_lessons(args: Namespace, stdin: bytes, lessons: list[str]) -> bytes:

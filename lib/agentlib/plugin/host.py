@@ -42,8 +42,7 @@ class Plugin:
         if words and command[-len(words) :] != words:
             command = [*command, *words]
         cell = start.cell(command, start.USER, start.TYPED, env=env)
-        options = {**cell.options, "start_new_session": False}  # a guard may ask on our terminal
-        self._coprocess = Coprocess(f"plugin {self.name}", options)
+        self._coprocess = Coprocess(f"plugin {self.name}", cell.options)
 
     def run_hook(self, id: str, hook: str, record: Record) -> Record:
         """The record that the plugin returns. Fault `tool_denied`: it refuses; with `plugin`: it is broken."""
@@ -103,8 +102,7 @@ def _command(line: str) -> list[str]:
         raise Fault("invalid_input", f"--plugin {line!r}: {bad}") from None
     if not words:
         raise Fault("invalid_input", "--plugin: an empty command")
-    top = paths.TOP
-    folders = (os.path.join(paths.place("data"), "plugins"), f"{top}/plugins", f"{top}/bin")
+    folders = [f"{paths.place('data')}/plugins", f"{paths.TOP}/plugins", f"{paths.TOP}/bin"]
     search = os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
     found = shutil.which(words[0], path=search)
     if not found:
@@ -123,11 +121,11 @@ def _read_schema(line: str, command: list[str], env: dict[str, str]) -> Record:
     except (OSError, ValueError) as bad:
         why = f"--plugin {line!r}: no --agent-schema: {bad}"
         raise Fault("tool_error", why, plugin=line) from None
-    for schema in schemas:
-        if isinstance(schema, dict) and schema.get("kind") == "plugin":
-            return schema
-    why = f'--plugin {line!r}: its --agent-schema has no line with "kind":"plugin"'
-    raise Fault("tool_error", why, plugin=line)
+    plugins = [one for one in schemas if isinstance(one, dict) and one.get("kind") == "plugin"]
+    if not plugins:
+        why = f'--plugin {line!r}: its --agent-schema has no line with "kind":"plugin"'
+        raise Fault("tool_error", why, plugin=line)
+    return plugins[0]
 
 
 def _hooks(name: str, schema: Record) -> list[str]:

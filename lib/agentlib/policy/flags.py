@@ -77,14 +77,11 @@ def policy(args: Namespace) -> Policy:
 
 def _allowed(text: str) -> Rule:
     name, colon, profile = text.partition(":")
+    rule = Rule(("*" if name == "all" else name,), verdict="allow", reason="--allow")
     if profile == COMMAND and name not in ("", "all"):
-        return Rule(
-            (name,), verdict="allow", profile="off", env=tuple(os.environ), reason="--allow"
-        )
+        return rule._replace(profile="off", env=tuple(os.environ))
     if colon and profile not in WIDTH or not name:
-        why = (
-            f"not NAME or NAME:PROFILE (a profile: {', '.join(WIDTH)}; or for one agent {COMMAND})"
-        )
+        profiles = f"a profile: {', '.join(WIDTH)}; or for one agent {COMMAND}"
+        why = f"not NAME or NAME:PROFILE ({profiles})"
         raise Fault("invalid_input", f"--allow {text}: {why}")
-    tool = "*" if name == "all" else name
-    return Rule((tool,), verdict="allow", profile=profile, reason="--allow")
+    return rule._replace(profile=profile)

@@ -96,11 +96,14 @@ class Policy:
         profile, refusal = self._profile(tool, rules, trusted)
         if profile == "net" and reads(tool):  # that it only reads is enforced here too
             profile = "read+net"
-        env = frozenset(_env(rules, self.env, trusted and profile == "off"))
-        decision = Decision("allow", profile, "", *_grants(tool, rules), env)
+        env = [*self.env, *(name for rule in rules for name in rule.env)]
+        env += os.environ if trusted and profile == "off" else ()
+        decision = Decision("allow", profile, "", *_grants(tool, rules), frozenset(env))
         must_ask = any(rule.verdict == "ask" for rule in rules)
         allowed = called and trusted or any(rule.verdict == "allow" for rule in rules)
-        allowed = allowed or _harmless(tool, profile, self.sandbox)
+        # enforced to read only; or believed to, where the user switched the sandbox off for all
+        harmless = profile == "read" or profile == self.sandbox == "off"
+        allowed = allowed or reads(tool) and harmless
         if allowed and not must_ask and not refusal:
             return decision
         if must_ask or self.ask:
@@ -132,7 +135,8 @@ class Policy:
         from agentlib.policy import terminal
 
         name, profile = tool["name"], decision.profile
-        always = Rule((_literal(name),), verdict="allow", profile=profile, reason="always")
+        literal = "".join(f"[{c}]" if c in "*?[" else c for c in name)
+        always = Rule((literal,), verdict="allow", profile=profile, reason="always")
         with self._asking:
             if always in self.rules and not must_ask:
                 return decision
@@ -160,11 +164,6 @@ def wished(tool: Record) -> str:
     wish = tool.get("sandbox")
     profile = wish.get("profile") if isinstance(wish, dict) else wish
     return profile if isinstance(profile, str) and profile in WIDTH else ""
-
-
-def _harmless(tool: Record, profile: str, sandbox: str) -> bool:
-    """Needs no consent: enforced to read only; or believed to, where the user switched the sandbox off for all."""
-    return reads(tool) and (profile == "read" or profile == sandbox == "off")
 
 
 def _grants(tool: Record, rules: list[Rule]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -206,11 +205,6 @@ def _skills(command: list[str]) -> list[str]:
     return [*skills, *(os.path.realpath(f"{folder}/SKILL.md") for folder in skills)]
 
 
-def _env(rules: list[Rule], general: Iterable[str], everything: bool) -> list[str]:
-    names = [*general, *(name for rule in rules for name in rule.env)]
-    return [*names, *os.environ] if everything else names
-
-
 def _matches(rule: Rule, tool: Record, arguments: Any) -> bool:
     return any(fnmatchcase(str(tool.get("name")), glob) for glob in rule.tool) and all(
         _fits(arguments, name, globs, rule.verdict) for name, globs in rule.arguments.items()
@@ -246,7 +240,3 @@ def _parts(value: Any) -> Iterator[str | None]:
         yield None
     else:
         yield records.dumps(value)
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

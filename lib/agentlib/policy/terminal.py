@@ -49,9 +49,8 @@ def check_request(words: list[str], program: str, cures: dict[str, str]) -> None
     looks = f"{word!r} looks like a command, not a request"
     prompt = "Send it to the model? y(es), anything else is no: "
     if question([f"{program}: {looks}"], prompt, 60) not in ("y", "yes"):
-        cure = f"{program} {cures.get(word.lower(), '--help')}"
-        why = f"{looks}: see '{cure}'; to send it: echo {word} | {program} -"
-        raise Fault("invalid_input", why)
+        cure = f"see '{program} {cures.get(word.lower(), '--help')}'"
+        raise Fault("invalid_input", f"{looks}: {cure}; to send it: echo {word} | {program} -")
 
 
 def question(

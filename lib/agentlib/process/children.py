@@ -124,7 +124,6 @@ class Child:
             self._stdin, self.deaf = -1, True
 
     def _read(self) -> bool:
-        """One read of its stdout; whether there was something to read."""
         try:
             data = os.read(self._stdout, CHUNK)
         except BlockingIOError:
@@ -139,17 +138,13 @@ class Child:
             self._hear(raw)
         if not data:
             self._loop.forget(self._stdout)
-            self._no_more()
+            if self.pid:  # it has a moment to end with a status of its own
+                self._loop.at(time.monotonic() + GRACE, lambda: self._signal(signal.SIGKILL))
+            else:
+                self._lost(LOST)
         return bool(data)
 
-    def _no_more(self) -> None:
-        """It can say nothing more: it has a moment to end with a status of its own."""
-        if not self.pid:
-            return self._lost(LOST)
-        self._loop.at(time.monotonic() + GRACE, lambda: self._signal(signal.SIGKILL))
-
     def _lost(self, status: int) -> None:
-        """The connection is over."""
         if self.alive:
             self._leave()
             self._over(status)
@@ -207,16 +202,13 @@ def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int, 
 
     A plain fork, which is safe in a program of one thread, costs 0.3 ms; the module subprocess takes 9 ms to load.
     """
-    theirs_in, stdin = os.pipe()
-    stdout, theirs_out = os.pipe()
-    stderr, theirs_err = os.pipe()
-    failed, report = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
+    (theirs_in, stdin), (stdout, theirs_out), (stderr, theirs_err) = (os.pipe() for _ in range(3))
+    theirs, (failed, report) = (theirs_in, theirs_out, theirs_err), os.pipe()
+    parent, pid = os.getpid(), os.fork()
     if pid == 0:
-        _become(argv, env, (theirs_in, theirs_out, theirs_err), report, parent)
+        _become(argv, env, theirs, report, parent)
     end = os.pidfd_open(pid)
-    for file in (theirs_in, theirs_out, theirs_err, report):
+    for file in (*theirs, report):
         os.close(file)
     why = os.read(failed, 16)  # empty when the exec has closed it
     os.close(failed)
@@ -225,8 +217,11 @@ def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int, 
         for file in (end, stdin, stdout, stderr):
             os.close(file)
         raise unusable(argv[0], int(why))
-    for file in (stdin, stdout):
-        _widen(file)
+    for pipe in (stdin, stdout):
+        try:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)  # a larger pipe saves turns
+        except OSError:  # more than the user's limit
+            pass
     return pid, end, stdin, stdout, stderr
 
 
@@ -235,8 +230,13 @@ def _become(
 ) -> NoReturn:
     """In the new process: be the program. Its errno goes to `report` where that fails."""
     try:
+        import ctypes
+
         os.setsid()
-        _die_with(parent)
+        # the kernel kills this process when its starter is gone, also after kill -9
+        ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(127)
         for number, file in enumerate(files):
             os.dup2(file, number)
         for signum in (signal.SIGPIPE, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -246,23 +246,6 @@ def _become(
         os.write(report, str(bad.errno).encode())
     finally:
         os._exit(127)
-
-
-def _die_with(parent: int) -> None:
-    """The kernel kills this process when its starter is gone, also after kill -9."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(127)
-
-
-def _widen(pipe: int) -> None:
-    """A larger pipe saves turns; the user's limit may forbid it."""
-    try:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)
-    except OSError:
-        pass
 
 
 def unusable(path: str, number: int) -> Fault:

@@ -42,25 +42,24 @@ class Coprocess:
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reaping = threading.Lock()
         self._code: int | None = None
-        pipes = [os.pipe(), os.pipe(), *([os.pipe()] if os.isatty(2) else [])]
-        (stdin, files), (printed, stdout), *more = pipes
+        (stdin, files), (printed, stdout) = os.pipe(), os.pipe()
+        messages, stderr = os.pipe() if os.isatty(2) else (-1, -1)
+        theirs = [stdin, stdout, *([stderr] if stderr >= 0 else [])]
+        ours = [files, printed, *([messages] if stderr >= 0 else [])]
         try:
-            self._child = start(options, stdin, stdout, *[end for _, end in more])
+            self._child = start(options, *theirs)
         except OSError:
-            for one in (files, printed, *[end for end, _ in more]):
+            for one in ours:
                 os.close(one)
             raise
         finally:
-            for one in (stdin, stdout, *[end for _, end in more]):
+            for one in theirs:
                 os.close(one)
         self._stdin, self._stdout = open(files, "wb"), open(printed, "rb")
-        for work in (self._write, self._read):
-            threading.Thread(target=work, daemon=True).start()
-        self._messages = threading.Thread(
-            target=self._show, args=[end for end, _ in more], daemon=True
-        )
-        if more:
-            self._messages.start()
+        self._messages = threading.Thread(target=self._show, args=(messages,), daemon=True)
+        works = [threading.Thread(target=work, daemon=True) for work in (self._write, self._read)]
+        for thread in [*works, *([self._messages] if stderr >= 0 else [])]:
+            thread.start()
 
     def send(self, id: str, record: Record, answer: Callable[[Answer], None]) -> None:
         """Send a request. answer(record or Fault) is called once, in another thread, unless forget(id) comes first."""

@@ -132,7 +132,6 @@ class _Pump:
         self._unread = {self._stdout, self._stderr}
 
     def _pipe(self) -> tuple[int, int]:
-        """(end to read, end to write)."""
         try:
             made = os.pipe()
         except OSError:

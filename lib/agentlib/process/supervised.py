@@ -7,9 +7,9 @@ import marshal
 import os
 import signal
 import socket
-import sys
 import threading
 
+from agentlib import paths
 from agentlib.process.child import Direct, readable
 from agentlib.types import Any, Callable, Sequence
 
@@ -110,8 +110,7 @@ class Supervised(Ordered):
                 cls._server = None
             if cls._server is None:
                 orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                python = os.path.abspath(sys.executable or "/usr/bin/python3")
-                options = {"args": [python, "-IS", SUPERVISOR, "3"], "env": {}}
+                options = {"args": [paths.PYTHON, "-IS", SUPERVISOR, "3"], "env": {}}
                 with theirs, open(os.devnull, "r+b") as null:
                     none = [null.fileno()] * 3
                     cls._server = orders, Direct(options, *none, theirs.fileno())

@@ -79,15 +79,12 @@ def parser(doc: str) -> ArgumentParser:
     help = "the request; - for: standard input is plain text"
     made.add_argument("request", nargs="*", metavar="REQUEST", help=help)
     counts = "max_tokens max_total_tokens context_window jobs".split()
+    positive, limit = cli.number(1e-9), os.environ.get("AGENT_RUN_TIMEOUT") or None
     types: dict[str, Any] = dict.fromkeys(counts, cli.count(1))
-    types |= dict.fromkeys(("tool_timeout", "budget"), cli.number(1e-9))
-    limit = os.environ.get("AGENT_RUN_TIMEOUT") or None
-    types |= {"timeout": {"type": cli.number(1e-9), "default": limit}}
+    types |= dict.fromkeys(("tool_timeout", "budget"), positive)
     types |= {"temperature": cli.number(0), "retry": cli.count(0), "rate_limit": rate}
-    types |= {
-        "schema": cli.json_schema,
-        "plugin_timeout": {"type": cli.number(1e-9), "default": 30.0},
-    }
+    types |= {"timeout": {"type": positive, "default": limit}, "schema": cli.json_schema}
+    types |= {"plugin_timeout": {"type": positive, "default": 30.0}}
     types |= {"max_iterations": {"type": cli.count(0), "default": 5}}
     types |= {"max_parallel_tools": {"type": cli.count(1), "default": 8}}
     for block in OPTIONS.strip().split("\n\n"):

@@ -55,9 +55,8 @@ class Batch:
         self.count = self.finished = self.failed = self.skipped = 0
         self.cost, self.began = 0.0, time.monotonic()
         self.ended: Fault | bool = False
-        self.early: dict[
-            int, Record | None
-        ] = {}  # results that wait for one before them (--ordered)
+        # results that wait for one before them (--ordered)
+        self.early: dict[int, Record | None] = {}
         self.next = 1
         self.setting = session.setting(many=True)
 

@@ -32,11 +32,8 @@ AGAIN = (
     "\n\n[You have made this very call {n} times and got the same. "
     "Do something else, or answer with what you have.]"
 )
-NO_SUMMARY = (
-    "interrupted",
-    "limit_exceeded",
-    "timeout",
-)  # faults that end the run, not its summary
+# faults that end the run, not its summary
+NO_SUMMARY = ("interrupted", "limit_exceeded", "timeout")
 
 
 class Request(NamedTuple):
@@ -152,10 +149,10 @@ class Run:
             return
         for call in transcript.pending(self.messages):
             self.add(transcript.result(call, transcript.LOST, "interrupted"))
-        task = yield from self._hook("before_run", self.task)
-        self.system, self.model = task.get("system") or self.system, task.get("model")
         from agentlib.messages import material
 
+        task = yield from self._hook("before_run", self.task)
+        self.system, self.model = task.get("system") or self.system, task.get("model")
         self.add(material.message(str(task.get("input") or ""), task.get("material") or []))
 
     def _converse(self) -> Steps:
@@ -170,8 +167,8 @@ class Run:
                         self.incomplete = f"the answer is not whole: {reason}"
                     return
             elif limit and self.tally.iterations >= limit:
-                why = f"stopped after {limit} iterations without an answer (--max-iterations)"
-                self.incomplete = why
+                what = f"stopped after {limit} iterations"
+                self.incomplete = f"{what} without an answer (--max-iterations)"
                 return
             else:
                 yield from self._call_model()
@@ -195,7 +192,6 @@ class Run:
         self.add(self.setting.message(response, self.tally.iterations))
 
     def _answer(self, request: Record) -> Steps:
-        """The response to one request, counted; seen by the plugins before and after."""
         request = yield from self._hook("before_model", request)
         self.watcher.waits(str(request.get("model") or self.response.get("model") or ""))
         fields = {name: value for name, value in request.items() if name not in ("type", "id")}
@@ -220,11 +216,12 @@ class Run:
 
     def _repetition(self, call: dict[str, Any], message: Record) -> int:
         """How often this very call gave this very result, one after another; the model gets to know."""
-        what = (call.get("name"), repr(call.get("arguments")), message.get("content"))
+        content = message.get("content")
+        what = (call.get("name"), repr(call.get("arguments")), content)
         count = self.repeats[1] + 1 if self.repeats[0] == what else 1
         self.repeats = (what, count)
-        if count >= WARNED_AFTER and isinstance(message.get("content"), str):
-            message["content"] += AGAIN.format(n=count)
+        if count >= WARNED_AFTER and isinstance(content, str):
+            message["content"] = content + AGAIN.format(n=count)
         return count
 
     def _repair(self) -> bool:
@@ -272,11 +269,9 @@ class Run:
 
 def result(id: Any, name: str | None, fields: Record, fault: Fault | None) -> Record:
     """A `result` record; id and name where they are known, the fault as its `error`."""
-    known = {"id": id, "name": name}
-    made: Record = {"type": "result", **{k: v for k, v in known.items() if v is not None}, **fields}
-    if fault:
-        made["error"] = error_of(fault)
-    return made
+    known = {k: v for k, v in (("id", id), ("name", name)) if v is not None}
+    error = {"error": error_of(fault)} if fault else {}
+    return {"type": "result", **known, **fields, **error}
 
 
 def error_of(fault: Fault) -> Record:

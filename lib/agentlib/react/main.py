@@ -17,8 +17,10 @@ PDEATHSIG = 1  # of prctl(2)
 def main(options: Namespace, folder: str) -> int:
     """Run agent-react; its exit status. folder: where agent-llm lies."""
     depth = _depth()
-    if depth:
-        _end_with_parent()
+    if depth:  # TERM, where what started us (a script's shell) is killed with the agent that called
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     flags.inherit(options)
     ledger = _ledger(options.budget)
     try:
@@ -45,13 +47,6 @@ def _depth() -> int:
         why = f"agents call agents {depth} deep already: no further (AGENT_DEPTH)"
         raise Fault("limit_exceeded", why)
     return depth
-
-
-def _end_with_parent() -> None:
-    """TERM for an agent that another called, where what started it (a script's shell) is killed with that one."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _ledger(usd: float | None) -> str:

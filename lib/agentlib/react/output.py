@@ -41,13 +41,12 @@ class Output(Watcher):
         field may make something else of it, nor where more than the answer would go down a pipe, since what a model
         says before it calls a tool is none."""
         options = self._options
-        if options.quiet or options.json or options.text_react:
-            return False
-        if plugins and plugins.wants("after_model"):
+        wants = plugins.wants if plugins else lambda hook: False
+        if options.quiet or options.json or options.text_react or wants("after_model"):
             return False
         if options.events or many:
             return bool(options.events)
-        if options.schema is not None or options.field or plugins and plugins.wants("after_run"):
+        if options.schema is not None or options.field or wants("after_run"):
             return False
         return os.isatty(1) or not tools
 
@@ -83,8 +82,10 @@ class Output(Watcher):
         if self._options.events:
             records.write(record)
         calls = transcript.calls(record)
-        if calls and self._text:
-            self._end_text()
+        if calls and self._text:  # what went out was no answer: calls come after it
+            records.put(b"" if self._text.endswith("\n") else b"\n")
+            self._printed.append(self._text)
+            self._text = ""
         if not self._watched:
             return
         for call in calls:
@@ -110,10 +111,8 @@ class Output(Watcher):
         if not error and not text and not result.get("incomplete"):
             stderr.warn("the model's answer is empty")
         if error and error["kind"] != "interrupted" and not options.quiet:
-            cut = self._text and not text
-            stderr.warn(
-                faults.in_words(error) + (" (the answer above is not whole)" if cut else "")
-            )
+            cut = " (the answer above is not whole)" if self._text and not text else ""
+            stderr.warn(faults.in_words(error) + cut)
         if self._watched and result.get("iterations"):
             _show(_cost(result))
 
@@ -125,12 +124,6 @@ class Output(Watcher):
         if self._text and not self._text.endswith("\n"):
             rest += "\n"
         records.put(rest.encode("utf-8", "replace"))
-
-    def _end_text(self) -> None:
-        """The text that went out was no answer: calls come after it."""
-        records.put(b"" if self._text.endswith("\n") else b"\n")
-        self._printed.append(self._text)
-        self._text = ""
 
     def _quiet_down(self) -> None:
         if self._watched:

@@ -98,9 +98,8 @@ class Session:
             terminal.check_request(self.words, stderr.program(), {})
         task = self.input.request(self.words, self.options.task)
         if task is None and not messages:
-            help = f"{stderr.program()} --help"
-            why = f"no request: give it as an operand, or on standard input; see '{help}'"
-            raise Fault("invalid_input", why)
+            why = "no request: give it as an operand, or on standard input"
+            raise Fault("invalid_input", f"{why}; see '{stderr.program()} --help'")
         if self.options.events:
             self.pass_on()
         if task and continues(messages, task):
@@ -207,9 +206,7 @@ def _model_name(values: Record) -> str:
 
 
 def _to_model(options: Namespace) -> list[str]:
-    values = {
-        **_set(options, TO_MODEL),
-        **({} if options.retry is None else {"retries": options.retry}),
-    }
+    values = _set(options, TO_MODEL)
+    values |= {} if options.retry is None else {"retries": options.retry}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     return [*words, "--quiet"] if options.quiet else words

@@ -52,7 +52,11 @@ class Setting:
         tools; vendors refuse calls in a conversation without tools, so they become text."""
         tools = [] if repair else self.tools.offered()
         wire = transcript.wire(messages)
-        text = self._instructions(messages, system, bool(tools))
+        present = any(message.get("role") == "system" for message in messages)
+        text = system or ("" if present else SYSTEM)
+        if self.schema is not None and tools:
+            text = f"{text}\n\n{WANTED.format(schema=records.dumps(self.schema))}"
+        text = text.strip()
         request: Record = {"type": "request"}
         if self.text_react and tools:
             from agentlib.react import textreact
@@ -68,13 +72,6 @@ class Setting:
             wire = textreact.without_calls(wire)
         request["messages"] = [{"role": "system", "content": text}, *wire] if text else wire
         return {**request, **self.options, **({"model": model} if model else {})}
-
-    def _instructions(self, messages: list[Record], system: str | None, tools: bool) -> str:
-        present = any(message.get("role") == "system" for message in messages)
-        text = system or ("" if present else SYSTEM)
-        if self.schema is not None and tools:
-            text = f"{text}\n\n{WANTED.format(schema=records.dumps(self.schema))}"
-        return text.strip()
 
     def message(self, response: Record, number: int) -> Record:
         """The answer as a `message` record with what was measured. number: of the answer in its run."""

@@ -61,9 +61,8 @@ class Hand:
         self._refused: list[str] = []
         self._before: set[str] = set()  # what was said before
         self._going_on = False
-        self._taken: dict[
-            tuple[str, ...], tuple[int, ...]
-        ] = {}  # what was copied: file, time, copy
+        # what was copied, by path: file, time, copy
+        self._taken: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._lock = threading.Lock()
 
     def take(self, changes: str, going_on: bool = False) -> list[str]:
@@ -73,9 +72,9 @@ class Hand:
         """
         with self._lock:
             self._going_on |= going_on
-            self._refused = []
             if not self._going_on:
                 os.chmod(changes, 0o700)
+            self._refused = []
             if os.listdir(changes):
                 self._take(changes)
             notes = [one for one in self._refused if one not in self._before]
@@ -95,7 +94,6 @@ class Hand:
             os.close(real)
 
     def _folder(self, at: At) -> None:
-        """Take one folder over."""
         there, made = set(os.listdir(at.real)), set(os.listdir(at.new))
         for name in sorted(made):
             self._trying(at, name, there, made, self._entry)
@@ -159,7 +157,6 @@ class Hand:
             os.close(below.real)
 
     def _below(self, at: At, name: str) -> At:
-        """The folder of that name, open on both sides."""
         real = os.open(name, FOLDER, dir_fd=at.real)
         found = os.fstat(real)
         if found.st_dev != self._device:
@@ -237,9 +234,9 @@ def _stat(folder: int, name: str) -> os.stat_result | None:
 def _both_folders(at: At, name: str) -> bool:
     """Whether this is a folder in the working folder and, if it is there, in the changes; and not a new one."""
     real, new = _stat(at.real, name), None if at.new < 0 else _stat(at.new, name)
-    if at.new < 0 or at.fresh or not (real and stat.S_ISDIR(real.st_mode)):
+    if at.fresh or not real or not new:
         return False
-    if not (new and stat.S_ISDIR(new.st_mode)):
+    if not stat.S_ISDIR(real.st_mode) or not stat.S_ISDIR(new.st_mode):
         return False
     os.chmod(name, 0o700, dir_fd=at.new)
     fd = os.open(name, FOLDER, dir_fd=at.new)
@@ -302,19 +299,14 @@ def _copy(at: At, name: str, target: str, found: os.stat_result) -> None:
 def set_aside(space: Workspace) -> list[str]:
     """Move aside the guarded paths of a folder that had none; one sentence for each. Where Landlock is the wall nothing
     can keep a tool from making them in a folder that it may write."""
-    _enter(space.folder)
+    if not os.access(space.folder, os.W_OK | os.X_OK):
+        try:  # a tool may have locked the folder behind itself
+            os.chmod(space.folder, os.stat(space.folder).st_mode | 0o700)
+        except OSError:
+            pass
     space.look()
     locked = [f"{path}: it cannot be looked at: {why}" for path, why in space.found.unknown]
     return [_aside(path) for path in space.found.guarded] + locked[:MOST]
-
-
-def _enter(folder: str) -> None:
-    """A tool may have locked the folder behind itself."""
-    if not os.access(folder, os.W_OK | os.X_OK):
-        try:
-            os.chmod(folder, os.stat(folder).st_mode | 0o700)
-        except OSError:
-            pass
 
 
 def _aside(path: str) -> str:

@@ -14,29 +14,17 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import threading
 import time
 
+from agentlib import paths
 from agentlib.environment import RUN
 from agentlib.faults import Fault
-from agentlib.sandbox import (
-    apply,
-    bwrap,
-    host,
-    landlock,
-    limits,
-    overlay,
-    rules,
-    scratch,
-    workspace,
-)
+from agentlib.sandbox import bwrap, host, landlock, limits, overlay, rules, scratch, workspace
+from agentlib.sandbox.apply import Hand, set_aside
 from agentlib.sandbox.mounts import View
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
-from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, Mapping
-
-if TYPE_CHECKING:
-    from agentlib.sandbox.workspace import Workspace
+from agentlib.types import Any, Callable, Iterable, Mapping
 
 USUAL = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "USER", "LOGNAME")
 _trying = threading.Lock()
@@ -80,10 +68,13 @@ class Cell:
         self.removed: list[str] = []
         self._folder, self._scratch = os.path.realpath(folder), ""
         self.limits = {**limits.defaults(), **(limit or {})}
-        self.argv = [self._program(argv[0], env.get("PATH", os.defpath)), *argv[1:]]
+        found = host.which(argv[0], env.get("PATH", os.defpath))
+        if not found:
+            raise Fault("tool_not_found", f"{argv[0]}: no such program, or not executable")
+        self.argv = [os.path.abspath(found), *argv[1:]]
         self.env, self.way, self.network = dict(env), "off", profile in ("net", "read+net", "off")
         self.changes, self.version, self._begun = "", 0, time.time_ns()
-        self._space: Workspace | None = None
+        self._space: workspace.Workspace | None = None
         self.over: Callable[[str, bool], None] = lambda place, clean: scratch.clear(place)
         try:
             if profile != "off":
@@ -104,27 +95,20 @@ class Cell:
         space, self._space = self._space, None
         if space and self.changes:
             clean = scratch.clean(self.changes, self._folder)
-            if not clean:
-                self.removed += self._hand.take(f"{self.changes}/{overlay.CHANGES}")
+            self.removed += [] if clean else self._take_over()
             self.over(self.changes, clean)
         elif space and self.way == "landlock" and self.view.writable:
-            self.removed += apply.set_aside(space)
+            self.removed += set_aside(space)
         if self._scratch:
             scratch.clear(self._scratch)
         self._scratch = ""
 
     def settle(self) -> list[str]:
         """Take over what a tool has changed that goes on; what it may not, in words."""
-        if not self.changes:
-            return []
-        return self._hand.take(f"{self.changes}/{overlay.CHANGES}", going_on=True)
+        return self._take_over(going_on=True) if self.changes else []
 
-    @staticmethod
-    def _program(name: str, search: str) -> str:
-        found = host.which(name, search)
-        if not found:
-            raise Fault("tool_not_found", f"{name}: no such program, or not executable")
-        return os.path.abspath(found)
+    def _take_over(self, going_on: bool = False) -> list[str]:
+        return self._hand.take(f"{self.changes}/{overlay.CHANGES}", going_on)
 
     def _enclose(self, profile: str, read: Iterable[str], write: Iterable[str]) -> None:
         search = self.env.get("PATH", os.defpath)
@@ -139,7 +123,7 @@ class Cell:
             self._trees = rules.of(self.view, space)
             self._scratch = home = temporary = _scratch()
         if space:
-            self._hand = apply.Hand(space, self._begun, self.view.kept)
+            self._hand = Hand(space, self._begun, self.view.kept)
         self._space = space
         self.env.update(HOME=home, TMPDIR=temporary)
 
@@ -218,53 +202,40 @@ def walled(folder: str = "") -> tuple[str, str]:
         if known is None:
             place = scratch.take(folder) if folder else ""
             try:
-                known = _chosen(_trial(place))
+                why = _trial(place)
             finally:
                 if place:
                     scratch.clear(place)
-            _ways[bool(folder)] = known
+            kernel = "landlock" if landlock.abi() else ""
+            lack = why if kernel else f"{why}; this kernel has no Landlock"
+            _ways[bool(folder)] = known = (kernel, lack) if why else ("bubblewrap", "")
         return known
 
 
-def _chosen(why: str) -> tuple[str, str]:
-    """The way, where this is why it is not bubblewrap."""
-    if not why:
-        return "bubblewrap", ""
-    return ("landlock", why) if landlock.abi() else ("", f"{why}; this kernel has no Landlock")
-
-
 def _trial(place: str = "") -> str:
-    """Why bubblewrap does not work here, '' where it does: it runs `true` once, with all that a tool gets.
-
-    place: for changes; then an overlay is tried.
-    """
+    """Why bubblewrap does not work here, '' where it does. place: for changes; with one an overlay is tried too."""
     import subprocess
 
     if not bubblewrap():
         return "bubblewrap (bwrap) is not installed"
     view = View(["/bin/true"], "", "/", writable=False, visible=False, read=(), write=())
     base, name = os.path.split(place)
-    tried = [python(), "-IS", overlay.__file__, name] if place else ["/bin/true"]
+    tried = [paths.PYTHON, "-IS", overlay.__file__, name] if place else ["/bin/true"]
     args = [*bwrap.command(bubblewrap(), view, False, base), *tried]
     none = subprocess.DEVNULL
     try:
         ran = subprocess.run(args, env={}, stdin=none, capture_output=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired) as bad:
         return f"bubblewrap does not work here: {bad}"
-    lines = ran.stderr.decode("utf-8", "replace").strip().splitlines()
     if ran.returncode == 0:
         return ""
+    lines = ran.stderr.decode("utf-8", "replace").strip().splitlines()
     return f"bubblewrap does not work here: {lines[-1] if lines else ran.returncode}"
 
 
 def bubblewrap() -> str:
     """bwrap on our PATH, but never a project's own."""
-    return _bwrap_on(os.environ.get("PATH", os.defpath), os.getcwd())
-
-
-@functools.cache
-def _bwrap_on(search: str, here: str) -> str:
-    folders = search.split(os.pathsep)
+    folders, here = os.environ.get("PATH", os.defpath).split(os.pathsep), os.getcwd()
     if not host.inside("/usr/bin", here):
         folders = [one for one in folders if not host.inside(os.path.realpath(one), here)]
     return host.which("bwrap", os.pathsep.join(folders))
@@ -278,11 +249,6 @@ def _scratch() -> str:
             os.mkdir(made, 0o700)
             return made
     raise Fault("tool_denied", "sandbox unavailable: neither TMPDIR nor /tmp can be written")
-
-
-def python() -> str:
-    """The interpreter for what we start ourselves."""
-    return os.path.abspath(sys.executable or "/usr/bin/python3")
 
 
 def environment(names: Iterable[str] = ()) -> dict[str, str]:

@@ -37,10 +37,8 @@ def name(one: str, home: bool) -> bool:
 
 def of_git(parts: Sequence[str]) -> bool:
     """Whether a path below a repository's own folder is guarded."""
-    lower = [part.casefold() for part in parts]
-    return lower[0] in OF_GIT or (
-        lower[0] == "worktrees" and lower[2:3] != [] and lower[2] in OF_GIT
-    )
+    first, *more = [part.casefold() for part in parts]
+    return first in OF_GIT or (first == "worktrees" and not OF_GIT.isdisjoint(more[1:2]))
 
 
 def repository(names: Collection[str]) -> bool:
@@ -57,14 +55,8 @@ def parts(paths: Collection[str]) -> list[str]:
 
 def programs(folder: str, repositories: Iterable[str]) -> set[str]:
     """The paths in the folder, as written and real, that settings of git name: hooks, programs, more settings."""
-    files = [
-        os.path.join(one, file) for one in repositories for file in ("config", "config.worktree")
-    ]
-    files += [
-        os.path.join(home, file)
-        for home in homes()
-        for file in (".gitconfig", ".config/git/config")
-    ]
+    files = [f"{one}/{file}" for one in repositories for file in ("config", "config.worktree")]
+    files += [f"{home}/{file}" for home in homes() for file in (".gitconfig", ".config/git/config")]
     found: set[str] = set()
     for file in files:
         bases = (folder, os.path.dirname(file), os.path.dirname(os.path.dirname(file)))

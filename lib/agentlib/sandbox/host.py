@@ -43,11 +43,6 @@ def homes() -> tuple[str, ...]:
     return tuple(sorted({os.path.realpath(one) for one in found if os.path.isdir(one)} - {"/"}))
 
 
-def shared() -> tuple[str, ...]:
-    """The folders that a working folder must not hold: one that does is more than a project."""
-    return (*(one for one in homes() if one in ("/home", "/root")), *scratch())
-
-
 @functools.cache
 def scratch() -> tuple[str, ...]:
     """The real folders that are empty, and the tool's own, in every call."""
@@ -77,10 +72,9 @@ def suite() -> tuple[str, ...]:
 def program(argv: list[str], search: str) -> list[str]:
     """The folders (or files) that a program needs to be seen in order to start: its own and its interpreter's."""
     file = argv[0]
-    interpreter = _interpreter(file, search)
     found = [_itself(os.path.abspath(file)), _itself(os.path.realpath(file))]
-    for one in (interpreter, os.path.realpath(interpreter)) if interpreter else ():
-        found.append(_prefix(one))
+    if interpreter := _interpreter(file, search):
+        found += [_prefix(interpreter), _prefix(os.path.realpath(interpreter))]
     return [*found, *_installed(search)]
 
 
@@ -113,9 +107,8 @@ def _prefix(file: str) -> str:
     """The tree that a program in .../bin belongs to (an environment, a language's installation), else its folder."""
     folder = os.path.dirname(file)
     above, name = os.path.split(folder)
-    tree = any(
-        os.path.isdir(f"{above}/{part}") for part in ("lib", "libexec")
-    )  # .cargo has none, but keys
+    # .cargo has neither, but keys
+    tree = os.path.isdir(f"{above}/lib") or os.path.isdir(f"{above}/libexec")
     if tree and name in ("bin", "sbin", "shims") and above != os.path.join(home(), ".local"):
         return above if not _wide(above) else folder
     return _itself(file)

@@ -67,10 +67,10 @@ class View:
 
     def _work(self) -> None:
         """The working folder; a folder that holds a home is never handed over as a whole."""
-        if any(host.inside(area, self.folder) and area != self.folder for area in host.shared()):
+        shared = {*host.scratch(), *(one for one in host.homes() if one in ("/home", "/root"))}
+        if any(host.inside(area, self.folder) for area in shared - {self.folder}):
             why = "holds more than a project: nothing can be written; start in a project's folder"
-            self.cannot = f"{self.folder} {why}"
-            self.writable = False
+            self.cannot, self.writable = f"{self.folder} {why}", False
             return
         self.actions[self.folder] = OVERLAY
         parent = os.path.dirname(self.folder)
@@ -101,14 +101,12 @@ class View:
 
 
 def _secrets(folder: str) -> list[str]:
-    """The secrets of a folder itself."""
+    def secret(entry: os.DirEntry[str]) -> bool:
+        doubtful = secrets.doubtful(entry.name)
+        return secrets.named(entry.name, entry.is_dir()) or doubtful and secrets.secret(entry.path)
+
     try:
         with os.scandir(folder) as found:
-            return [
-                os.path.realpath(entry.path)
-                for entry in found
-                if secrets.named(entry.name, entry.is_dir())
-                or (secrets.doubtful(entry.name) and secrets.secret(entry.path))
-            ]
+            return [os.path.realpath(entry.path) for entry in found if secret(entry)]
     except OSError:
         return []

@@ -23,11 +23,8 @@ FSOPEN, FSCONFIG, FSMOUNT, MOVE_MOUNT = 430, 431, 432, 429  # the same numbers o
 SET_FLAG, SET_STRING, CREATE = 0, 1, 6  # linux/mount.h
 READ_ONLY, NO_SUID, NO_DEVICES = 1, 2, 4
 FROM_DESCRIPTOR, HERE = 4, -100  # MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD
-CHANGES, WORK, NOTHING = (
-    "changes",
-    "work",
-    "nothing",
-)  # the parts of a place for changes (scratch.py)
+# the parts of a place for changes (scratch.py)
+CHANGES, WORK, NOTHING = "changes", "work", "nothing"
 # where the places for changes, and the overlays made with them, lie in a sandbox until a cell covers them
 DOOR, READY = "/tmp/.agent-changes", "/tmp/.agent-ready"
 EMPTY, OVERLAY = "empty", "overlay"  # what a cell makes anew of a path (mounts.py)
@@ -67,9 +64,10 @@ def _made(lower: str, place: str, writable: bool) -> int:
     """The descriptor of a new overlay that is mounted nowhere."""
     file_system = _call(FSOPEN, b"overlay", 1)
     try:
-        parts = {"lowerdir": lower if writable else f"{lower}:{place}"}
+        parts = {"lowerdir": f"{lower}:{place}"}
         if writable:
-            parts |= {"upperdir": f"{place}/{CHANGES}", "workdir": f"{place}/{WORK}"}
+            upper, work = f"{place}/{CHANGES}", f"{place}/{WORK}"
+            parts = {"lowerdir": lower, "upperdir": upper, "workdir": work}
         for name, value in parts.items():
             _call(FSCONFIG, file_system, SET_STRING, name.encode(), os.fsencode(value), 0)
         _call(FSCONFIG, file_system, SET_FLAG, b"userxattr", None, 0)

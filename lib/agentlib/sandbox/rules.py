@@ -22,11 +22,8 @@ def of(view: View, space: Workspace | None) -> tuple[list[str], list[str]]:
     writable = [path for path, action in view.actions.items() if action == WRITE]
     if space and view.writable:
         writable.append(view.folder)
-    holes = [
-        path
-        for path, action in view.actions.items()
-        if action not in (WRITE, OVERLAY) and any(path.startswith(f"{tree}/") for tree in writable)
-    ]
+    shut = [path for path, action in view.actions.items() if action not in (WRITE, OVERLAY)]
+    holes = [path for path in shut if any(path.startswith(f"{tree}/") for tree in writable)]
     if space and view.writable:
         holes += [*view.kept, *space.found.secrets, *space.found.guarded, *_unknown(space)]
     if holes:
@@ -42,10 +39,8 @@ def of(view: View, space: Workspace | None) -> tuple[list[str], list[str]]:
 
 def _unknown(space: Workspace) -> list[str]:
     """What nobody has looked at, and so may be what a tool must not read or change."""
-    found = space.found
-    unread = [f"a secret in {found.unread} files that are too many to look at,"] * bool(
-        found.unread
-    )
+    found, many = space.found, space.found.unread
+    unread = [f"a secret in {many} files that are too many to look at,"] if many else []
     return [f"what cannot be looked at ({path}: {why})" for path, why in found.unknown] + unread
 
 

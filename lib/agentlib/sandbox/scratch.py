@@ -87,21 +87,15 @@ def _usable(path: str) -> str:
 
 
 def _tidy(place: str) -> None:
-    """Remove what processes left that are no more."""
-    for name in os.listdir(place):
-        path = os.path.join(place, name)
-        if name.startswith(NAME) and _abandoned(path):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                clear(path)
-            except BlockingIOError:
-                pass
-            finally:
-                os.close(fd)
-
-
-def _abandoned(path: str) -> bool:
-    """Whether it is ours, and no process can just be making it."""
-    found = os.lstat(path)
-    return found.st_uid == os.geteuid() and time.time() - found.st_mtime > MOMENT
+    for path in [os.path.join(place, name) for name in os.listdir(place) if name.startswith(NAME)]:
+        found = os.lstat(path)
+        if found.st_uid != os.geteuid() or time.time() - found.st_mtime <= MOMENT:
+            continue  # not ours, or a process may just be making it
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            clear(path)
+        except BlockingIOError:  # its process lives
+            pass
+        finally:
+            os.close(fd)

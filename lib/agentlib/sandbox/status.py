@@ -30,7 +30,10 @@ def lines(folder: str) -> list[str]:
     if not way:
         return [*found, REFUSED]
     found += [f"profile {text}" for text in GIVES]
-    found += [f"limits of a call: {_limits()}"]
+    used = limits.defaults()
+    memory, file = used["memory"] >> 20, used["file"] >> 20
+    each = f"{used['processes']} processes of {memory} MiB each, files of {file} MiB"
+    found += [f"limits of a call: {each}, {used['files']} open files, no core dumps"]
     found += [f"missing: {one}" for one in missing(way)]
     return found + [f"here: {one}" for one in _here(folder, way)]
 
@@ -47,14 +50,6 @@ def missing(way: str) -> list[str]:
         lacks += ["signals to other processes of this user are not refused"] * (version < 6)
         lacks += ["files cannot be linked or moved between folders"] * (version < 2)
     return lacks
-
-
-def _limits() -> str:
-    used = limits.defaults()
-    return (
-        f"{used['processes']} processes of {used['memory'] >> 20} MiB each, files of {used['file'] >> 20} MiB, "
-        f"{used['files']} open files, no core dumps"
-    )
 
 
 def _here(folder: str, way: str) -> list[str]:

@@ -32,10 +32,8 @@ class Folder:
 
     def __init__(self, changed: int = -1) -> None:
         self.changed, self.unread = changed, 0
-        self.below: list[str] = []
-        self.secrets: list[str] = []
-        self.guarded: list[str] = []
-        self.repositories: list[str] = []
+        self.below, self.secrets = list[str](), list[str]()
+        self.guarded, self.repositories = list[str](), list[str]()
         self.unknown: list[tuple[str, str]] = []
 
     def blind(self, path: str, why: str | None) -> None:
@@ -82,16 +80,13 @@ class Found:
 
 
 class Workspace:
-    """ruleset: a descriptor of the list; version: changes with it. found: by the last look. Of one process; from any
-    thread."""
+    """ruleset: the list's descriptor; version: changes with it. found: by the last look. Of one process, any thread."""
 
     found: Found
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.home = folder in homes()
-        self._lock = threading.Lock()
-        self._warned = False
+        self.folder, self.home = folder, folder in homes()
+        self._lock, self._warned = threading.Lock(), False
         self._exempt: set[str] = set()
         self._linked: set[int] = set()  # the numbers of secrets, which may have other names
         self._empty = {*homes(), *scratch()} - {folder}
@@ -103,11 +98,9 @@ class Workspace:
         old, self.ruleset = self.ruleset, landlock.reading()
         if old >= 0:
             os.close(old)
-        self._files: set[int] = set()
-        self._trees: set[int] = set()
+        self._files, self._trees = set[int](), set[int]()
         self._seen: dict[str, Folder] = {}
-        self._calls = 0
-        self.version += 1
+        self._calls, self.version = 0, self.version + 1
 
     def look(self, exempt: Iterable[str] = ()) -> None:
         """Look at what is new since the last time: at the folders whose time has changed.
@@ -138,9 +131,9 @@ class Workspace:
         else:
             raise Fault("tool_denied", f"sandbox unavailable: {self.folder} changes all the time")
         self.found = Found(self._seen.values(), self._files, self._trees)
-        if self.found.unread and not self._warned:
-            self._warned = True
-            many = f"{self.found.unread} files of {self.folder} are too many to look at"
+        unread = self.found.unread
+        if unread and not self._warned:
+            self._warned, many = True, f"{unread} files of {self.folder} are too many to look at"
             stderr.warn(f"sandbox: {many}: no tool can read them")
 
     def _walk(self) -> None:
@@ -149,10 +142,8 @@ class Workspace:
         self._device = os.stat(self.folder).st_dev
         while left:
             path, package = left.pop()
-            known = self._folder(path, before.get(path), package)
-            if known:
-                self._seen[path] = known
-                below = known.below
+            if known := self._folder(path, before.get(path), package):
+                self._seen[path], below = known, known.below
                 left += [(one, package or os.path.basename(one) in PACKAGES) for one in below]
 
     def _folder(self, path: str, known: Folder | None, package: bool) -> Folder | None:
@@ -229,11 +220,10 @@ class Workspace:
             self._linked.add(number)
             self._again |= number in self._files
             found.secrets.append(entry.path)
+        elif number not in self._files and len(self._files) >= LISTED:
+            found.unread += 1
         elif number not in self._files:
-            if len(self._files) >= LISTED:
-                found.unread += 1
-            else:
-                self._list(entry, found)
+            self._list(entry, found)
 
     def _list(self, entry: os.DirEntry[str], found: Folder) -> None:
         """Put a file on the list, where it holds no secret. One that cannot be read now may be made readable later."""

@@ -10,6 +10,7 @@ import socket
 import threading
 from functools import partial
 
+from agentlib import paths
 from agentlib.process import run as process_run
 from agentlib.process.supervised import Ordered
 from agentlib.sandbox import bwrap, limits, scratch
@@ -45,7 +46,7 @@ class Ward:
         argv = bwrap.command(program, cell.view, cell.network, base) if walled else []
         self._processes, self._cells, self._most = cell.limits["processes"], 0, 1
         self._group = limits.group(self._processes)
-        argv = limits.within(self._group, [*argv, sandbox_cell.python(), "-IS", WARDEN, "3"])
+        argv = limits.within(self._group, [*argv, paths.PYTHON, "-IS", WARDEN, "3"])
         complaints = os.memfd_create("complaints")
         with theirs, open(os.devnull, "r+b") as null:
             options = {"args": argv, "env": {}, "cwd": "/", "files": {3: theirs.fileno()}}
@@ -60,9 +61,7 @@ class Ward:
                 raise OSError(why)
             if walled:
                 self._try(cell)
-                mounted = self._mounted()
-                view = (os.fsencode(path) for path, _ in cell.view.ordered())
-                self._mounts = mounted.intersection(view)
+                self._mounts = self._mounted() & {os.fsencode(path) for path in cell.view.actions}
         except (OSError, EOFError) as bad:
             self.close()
             lines = os.pread(complaints, 2000, 0).decode("utf-8", "replace").strip().splitlines()
@@ -116,7 +115,6 @@ class Ward:
         return ""
 
     def _back(self, version: int, place: str, clean: bool) -> None:
-        """A call is over. clean: it has changed nothing."""
         with self._lock:
             if clean and not self._closed:
                 self._clean.append((version, place))

@@ -249,9 +249,8 @@ def mount(
     source: str | None, target: str, kind: str | None, flags: int, data: str | None = None
 ) -> None:
     """mount(2)."""
-    words = [None if one is None else os.fsencode(one) for one in (source, target, kind)]
-    options = None if data is None else data.encode()
-    check(LIBC.mount(*words, ctypes.c_ulong(flags), options), f"mount {target}")
+    words = [one and os.fsencode(one) for one in (source, target, kind, data)]
+    check(LIBC.mount(*words[:3], ctypes.c_ulong(flags), words[3]), f"mount {target}")
 
 
 def check(result: int, what: str) -> None:

@@ -58,9 +58,8 @@ class Wards:
             self._old.clear()
 
     def _give_up(self, key: Any, ward: Ward) -> None:
-        """One that failed; another thread may have seen to that."""
         with self._lock:
-            if self._kept.get(key) is ward:
+            if self._kept.get(key) is ward:  # else another thread has seen to it
                 _end(self._kept.pop(key))
 
     def _ward(self, key: Any, cell: Cell) -> Ward:
@@ -71,7 +70,9 @@ class Wards:
             if isinstance(ward, Ward) and ward.stale():
                 self._old.append(ward)
                 del self._kept[key]
-                self._tidy()
+                for idle in [one for one in self._old if one.idle]:
+                    idle.close()
+                    self._old.remove(idle)
             if key not in self._kept:
                 if len(self._kept) + len(self._old) >= MOST:
                     self._make_room()
@@ -84,16 +85,9 @@ class Wards:
             return found
 
     def _make_room(self) -> None:
-        """End one that has no calls."""
         for key, ward in self._kept.items():
             if isinstance(ward, str) or ward.idle:
                 return _end(self._kept.pop(key))
-
-    def _tidy(self) -> None:
-        """End those that are of no use and have no calls any more."""
-        for ward in [one for one in self._old if one.idle]:
-            ward.close()
-            self._old.remove(ward)
 
 
 def _end(ward: Ward | str) -> None:
@@ -118,9 +112,8 @@ def _key(cell: Cell) -> Any:
     """What tells one sandbox from another: what it shows of which files, and whether it has a network."""
     if cell.way == "landlock":
         return cell.way
-    return cell.network, tuple(
-        (path, action, *_identity(path)) for path, action in cell.view.ordered()
-    )
+    view = cell.view.ordered()
+    return cell.network, tuple((path, action, *_identity(path)) for path, action in view)
 
 
 def _identity(path: str) -> tuple[int, int]:
