@@ -68,16 +68,18 @@ END
 }
 
 @test "every program, by its own help: numbers are checked, and -- ends the options" {
-    local program options option at=0 values=(nan inf -1 words)
+    local program option options=() at=0 turn=0 values=(nan inf -1 words)
     for program in "$ROOT"/bin/*; do
         program=${program##*/}
-        options=$("$program" --help | sed -nE 's/^ +(-., )?(--[a-z-]+) (N|S|T|USD|TIME|SECONDS|N\[.*\])( .*|$)/\2/p')
-        [[ $program == agent-react ]] || [[ $options != *--max-iterations* ]] || options=$(sed -n "$((at++ % 13 + 1))p" <<<"$options")
-        for option in $options; do # an agent has those of agent-react, so one of them shows that they arrive
+        mapfile -t options < <("$program" --help | sed -nE 's/^ +(-., )?(--[a-z-]+) (N|S|T|USD|TIME|SECONDS|N\[.*\])( .*|$)/\2/p')
+        if [[ $program != agent-react && ${options[*]} == *--max-iterations* ]]; then
+            options=("${options[turn++ % ${#options[@]}]}") # an agent has those of agent-react: one shows that they arrive
+        fi
+        for option in "${options[@]}"; do
             run --separate-stderr timeout 20 "$program" "$option=${values[at++ % 4]}" -- true </dev/null
             equal "2 1 $program $option" "$status ${#stderr_lines[@]} $program $option"
         done
-        run timeout 20 "$program" -- --no-such </dev/null
+        output=$(timeout 20 "$program" -- --no-such </dev/null 2>&1) || true
         for word in Traceback 'internal error' unrecognized 'unknown option' '\x00'; do lacks "$program: $output" "$word"; done
     done
 }

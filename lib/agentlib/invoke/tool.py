@@ -34,8 +34,8 @@ class Tool:
         self.reads = rules.reads(record)
         self.timeout: float | None = record.get("timeout")
         self.validator: Validator | None = None
-        shown = ("title", "annotations", "examples")
-        more: Record = {field: record[field] for field in shown if field in record}
+        optional = ("title", "annotations", "examples")
+        more: Record = {field: record[field] for field in optional if field in record}
         offer = {"name": self.name, "description": record.get("description", "")}
         self.offer: Record = {**offer, "inputSchema": self.schema, **more}
         if fault := self._fault():
