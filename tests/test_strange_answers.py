@@ -204,20 +204,6 @@ def test_forms_at_the_root_of_a_tools_schema_become_properties(word: str) -> Non
     }
 
 
-def test_what_stands_before_a_lone_end_of_thinking_is_thinking() -> None:
-    from agentlib.provider.exchange import thoughts_apart
-
-    def parts(text: str) -> Any:
-        return thoughts_apart({"role": "assistant", "content": text})["content"]
-
-    assert parts("hm\n</think>\n\nyes") == [
-        {"type": "thinking", "thinking": "hm"},
-        {"type": "text", "text": "yes"},
-    ]
-    assert parts("</think>\nyes") == "yes"
-    assert parts("The sign `</think>` ends it") == "The sign `</think>` ends it"
-
-
 JPEG = "/9j/4AAA"
 
 

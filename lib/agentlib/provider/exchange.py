@@ -163,15 +163,9 @@ def thoughts_apart(message: Record) -> Record:
     content = message["content"]
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     at = next((n for n, part in enumerate(parts) if part["type"] == "text"), None)
-    if at is None:
+    if at is None or not parts[at]["text"].lstrip().startswith(Thoughts.OPEN):
         return message
-    text = parts[at]["text"]
-    if not text.lstrip().startswith(Thoughts.OPEN):
-        thought, closed, _ = text.partition(Thoughts.CLOSE)
-        if not closed or Thoughts.OPEN in thought or thought.endswith(("`", "'", '"')):
-            return message
-        text = Thoughts.OPEN + text  # a template may have opened it in the prompt
-    pieces = Thoughts().parted(text, last=True)
+    pieces = Thoughts().parted(parts[at]["text"], last=True)
     made = []
     for kind in ("thinking", "text"):
         if (text := "".join(piece for name, piece in pieces if name == kind)).strip():
