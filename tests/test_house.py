@@ -27,7 +27,7 @@ from house import (
 MOST = 15  # files in a package, its __init__.py among them
 
 
-SIZE = 22900  # lines of lib/ at most. It only shrinks, until it is 18,500
+SIZE = 22719  # lines of lib/ at most. It only shrinks, until it is 18,500
 SOURCES = {".py", ".pyi", ".bash", ".awk"}
 
 
