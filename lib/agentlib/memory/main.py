@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from agentlib.records import Line
 
 BATCH = 1000  # records a transaction, where they come faster than they are kept
-# signs of a store's name
-NAMED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 LONGEST = 1000 * 366 * 86400.0  # seconds of a time to live
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -53,8 +51,7 @@ def opened(name: str, wait: float, create: bool = False) -> Store:
             if not create:
                 raise Nothing
             if path.startswith(paths.place("data")):
-                # ours alone, and so is the folder of stores in it
-                paths.private(paths.place("data"))
+                paths.private(paths.place("data"))  # the folder of stores in it is private too
         database = Sqlite(path, wait, create)
     store = Store(database)
     _open.append(store)
@@ -65,7 +62,7 @@ def located(name: str) -> str:
     """The file of a store: a path as it is, a bare name in the user's data folder."""
     if "/" in name or name.endswith(".db"):
         return name
-    if not 1 <= len(name) <= 100 or name[0] == "." or not set(name) <= NAMED:
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
         raise Fault("invalid_input", f"--store {name}: a name of letters, digits, _ . -, or a path")
     return os.path.join(paths.place("data"), "memory", f"{name}.db")
 
@@ -80,11 +77,9 @@ class Query(NamedTuple):
     semantic: str | None
 
 
-def item(
-    key: Any, value: Any, tags: list[str], ttl: str | None, record: Record | None = None
-) -> Record:
-    """What the store keeps: checked key and tags (these and the record's), the time to live as a moment."""
-    record = record or {}
+def item(record: Record, tags: list[str], ttl: str | None) -> Record:
+    """What the store keeps of a memory: checked key and tags (these and its own), the time to live as a moment."""
+    key = record.get("key")
     if more := record.get("tags"):
         tags = [*tags, *(tag for tag in more if tag not in tags)]
     if not isinstance(key, str) or not 1 <= len(key) <= 1024:
@@ -93,8 +88,8 @@ def item(
         if not isinstance(tag, str) or not tag or re.search(r"\s", tag):
             raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
     expires = time.time() + seconds(ttl) if ttl else moment(record.get("expires"))
-    fields = {"key": key, "value": value, "tags": tags}
-    return {**fields, "time": record.get("time"), "expires": expires}
+    moments = {"time": record.get("time"), "expires": expires}
+    return {"key": key, "value": record.get("value"), "tags": tags, **moments}
 
 
 def seconds(text: str) -> float:
@@ -131,17 +126,14 @@ def value_of(text: str) -> Any:
     return text if is_number and records.dumps(value) != text.strip() else value
 
 
-def printable(value: Any) -> bytes:
-    """A value for people and pipes: text as it is, anything else as JSON."""
-    text = value if isinstance(value, str) else records.dumps(value)
-    return f"{text}\n".encode("utf-8", "replace")
-
-
 def recall(store: Store, namespace: str, key: str, as_record: bool = False) -> int:
+    """Print the memory of a key: its value, text as it is and anything else as JSON, or the record."""
     record = store.recall(namespace, key)
     if record is None:
         return 1
-    records.put(records.line(record) if as_record else printable(record["value"]))
+    value = record if as_record else record["value"]
+    text = value if isinstance(value, str) else records.dumps(value)
+    records.put(text.encode("utf-8", "replace") + b"\n")
     return 0
 
 
@@ -156,40 +148,20 @@ def written(found: Iterable[Record]) -> int:
 
 def ranked(store: Store, query: Query, words: str) -> list[Record]:
     """The memories that fit the words best; with `semantic` by meaning too."""
-    if query.semantic is None:
-        return store.search(query.namespace, words, query.tags, query.limit)
-    from agentlib.memory import semantic
-
     wanted = (query.namespace, words, query.tags, query.limit)
-    return semantic.search(store, query.semantic, *wanted)
-
-
-def embed(store: Store, spec: str) -> int:
+    if query.semantic is None:
+        return store.search(*wanted)
     from agentlib.memory import semantic
 
-    stderr.warn(f"{semantic.make(store, spec)} vectors made")
-    return 0
-
-
-def import_flat(store: Store, namespace: str, tags: list[str], ttl: str | None) -> int:
-    flat = value_of(records.plain()["text"])
-    if not isinstance(flat, dict):
-        why = "import --flat: standard input must be one JSON object of key to value"
-        raise Fault("invalid_input", why)
-    store.remember_many((namespace, item(k, v, tags, ttl)) for k, v in flat.items())
-    records.write({"type": "imported", "count": len(flat)})
-    return 0
+    return semantic.search(store, query.semantic, *wanted)
 
 
 class Keeper:
     """Keeps the `memory` records of a stream, as many at once as have arrived. `passing`: as a stage, else (import)
     the number kept so far is written after each transaction; what it counts is on the disk."""
 
-    def __init__(
-        self, store: Store, namespace: str, tags: list[str], ttl: str | None, passing: bool
-    ) -> None:
-        self.store, self.namespace, self.tags, self.ttl = store, namespace, tags, ttl
-        self.passing = passing
+    def __init__(self, args: Namespace, passing: bool) -> None:
+        self.store, self.args, self.passing = _made(args), args, passing
         self.batch: list[tuple[str, Record]] = []
         self.pending: list[bytes] = []  # lines that may go on once the batch is on the disk
         self.count = self.failed = 0
@@ -200,7 +172,8 @@ class Keeper:
         try:
             for line in records.read():
                 self.take(line)
-                if len(self.batch) >= BATCH or not more():
+                # a batch need not be full: what has arrived is kept before more is waited for
+                if len(self.batch) >= BATCH or not select.select([0], [], [], 0)[0]:
                     self.flush()
             ended = True
         finally:
@@ -229,12 +202,12 @@ class Keeper:
                 raise Fault("invalid_input", "a memory needs a `value`")
             if not isinstance(record.get("namespace"), str | None):
                 raise Fault("invalid_input", "a memory's `namespace` must be a string")
-            kept = item(record.get("key"), record["value"], self.tags, self.ttl, record)
-            self.batch.append((str(record.get("namespace") or self.namespace), kept))
+            kept = item(record, self.args.tag, self.args.ttl)
+            self.batch.append((str(record.get("namespace") or self.args.namespace), kept))
         except Fault as bad:
             self.failed += 1
-            refused = Fault(bad.kind, f"line {line.number}: {bad.message}")
-            self.pending.append(records.line(refused.record()))
+            fault = Fault(bad.kind, f"line {line.number}: {bad.message}")
+            self.pending.append(records.line(fault.record()))
 
     def flush(self) -> None:
         batch, self.batch = self.batch, []
@@ -243,29 +216,22 @@ class Keeper:
             self.store.remember_many(batch)
             self.count, self.done = self.count + len(batch), self.line
             if not self.passing:
-                done = (self.count, self.line)
-                lines.append(b'{"type":"imported","count":%d,"line":%d}\n' % done)
+                counts = {"count": self.count, "line": self.line}
+                lines.append(records.line({"type": "imported", **counts}))
         if lines:
             records.put(b"".join(lines))
 
 
-def more() -> bool:
-    """Whether standard input has something to read at once (a batch need not be full to be kept)."""
-    return bool(select.select([0], [], [], 0)[0])
-
-
-def load(name: str, wait: float, query: Query, words: str, room: int) -> int:
-    """Pass the stream on; at its end add the memories that fit the words, else the stream's own request.
-
-    `room`: bytes that they may take.
-    """
+def load(args: Namespace) -> int:
+    """Pass the stream on; at its end add the memories that fit the words, else the stream's own request."""
+    words, room = " ".join(args.words), args.max_tokens * 4  # bytes that they may take
     request = [words]
     cli.end_with_reader()
     for line in records.read():
         records.put(line.raw + b"\n")
         if not words and line.record["type"] == "input":
             request.append(str(line.record.get("text", ""))[:10_000])
-    for record in fitting(name, wait, query, " ".join(request)):
+    for record in fitting(args, " ".join(request)):
         line_out = records.line(record)
         room -= len(line_out)
         if room < 0:
@@ -274,10 +240,11 @@ def load(name: str, wait: float, query: Query, words: str, room: int) -> int:
     return 0
 
 
-def fitting(name: str, wait: float, query: Query, words: str) -> list[Record]:
+def fitting(args: Namespace, words: str) -> list[Record]:
     """The best memories for the words; the newest ones where no word says what is wanted."""
+    query = _query(args)
     try:
-        store = opened(name, wait)
+        store = _there(args)
     except Nothing:
         return []
     if words.strip():
@@ -286,15 +253,9 @@ def fitting(name: str, wait: float, query: Query, words: str) -> list[Record]:
     return sorted(found, key=lambda r: str(r["time"]), reverse=True)[: query.limit]
 
 
-def check(store: Store) -> int:
-    found = store.check()
-    if found != "ok":
-        raise Fault("invalid_input", f"{store.db.path}: {found}")
-    return 0
-
-
-def tool(name: str, store: str, wait: float, namespace: str, query: Query) -> int:
+def tool(args: Namespace) -> int:
     """A call by a model: the arguments object on standard input. That there is nothing is an answer too."""
+    name, namespace = args.words[0], args.namespace
     arguments = value_of(records.plain()["text"])
     if not isinstance(arguments, dict):
         raise Fault("invalid_arguments", "standard input must be a JSON object")
@@ -302,16 +263,16 @@ def tool(name: str, store: str, wait: float, namespace: str, query: Query) -> in
     status = 0
     try:
         if name == "remember":
-            tags = arguments.get("tags") or []
-            kept = item(arguments.get("key"), arguments.get("value"), tags, None)
-            opened(store, wait, create=True).remember(namespace, kept)
+            memory = {name: arguments.get(name) for name in ("key", "value")}
+            kept = item(memory, arguments.get("tags") or [], None)
+            _made(args).remember(namespace, kept)
         elif name == "search_memory":
-            query = query._replace(limit=int(arguments.get("limit") or 10))
-            status = written(ranked(opened(store, wait), query, str(arguments.get("words", ""))))
+            query = _query(args)._replace(limit=int(arguments.get("limit") or 10))
+            status = written(ranked(_there(args), query, str(arguments.get("words", ""))))
         elif name == "recall":
-            status = recall(opened(store, wait), namespace, key)
+            status = recall(_there(args), namespace, key)
         elif name == "forget":
-            status = 1 - opened(store, wait).forget(namespace, key)
+            status = 1 - _there(args).forget(namespace, key)
         else:
             raise Fault("invalid_input", f"tool {name}: one of {', '.join(ANSWERS)}")
     except Nothing:
@@ -329,31 +290,31 @@ ANSWERS = {  # of the tools, in words: where it is done or printed, and where th
 }
 
 
-def plugin(store: str, wait: float, namespace: str, query: Query, schema: list[Record]) -> int:
+def plugin(args: Namespace) -> int:
     """As a plugin of agent-react: what fits the request before the run, the tools during it."""
     from agentlib.plugin.serve import serve
 
     def see(hook: str, record: Record) -> Record:
         if hook == "install":
             before = [t for t in record.get("tools") or [] if isinstance(t, dict)]
-            return {**record, "tools": [*before, *tools(store, namespace, schema)]}
+            return {**record, "tools": [*before, *tools(args)]}
         request = record.get("input")
         words = request if isinstance(request, str) else records.dumps(request)
-        found = fitting(store, wait, query, words)
-        return {**record, "material": [*(record.get("material") or []), *found]}
+        material = [*(record.get("material") or []), *fitting(args, words)]
+        return {**record, "material": material}
 
     return serve(see)
 
 
-def tools(name: str, namespace: str, schema: list[Record]) -> list[Record]:
+def tools(args: Namespace) -> list[Record]:
     """The `tool` records of this store and namespace."""
-    store = name if "://" in name else os.path.abspath(located(name))
-    options = ["--store", store, "--namespace", namespace]
-    command = [os.path.join(paths.TOP, "bin", "agent-memory")]
-    made = [one for one in schema if one.get("kind") != "plugin"]
+    store = args.store if "://" in args.store else os.path.abspath(located(args.store))
+    options = ["--store", store, "--namespace", args.namespace]
+    program = os.path.join(paths.TOP, "bin", "agent-memory")
     return [
-        {"type": "tool", **one, "command": [*command, *one["args"], *options], "invoke": "json"}
-        for one in made
+        {"type": "tool", **one, "command": [program, *one["args"], *options], "invoke": "json"}
+        for one in args.schema
+        if one.get("kind") != "plugin"
     ]
 
 
@@ -373,7 +334,7 @@ def _remember(args: Namespace) -> int:
     key, value = args.words
     if value == "-":
         value = records.plain()["text"].removesuffix("\n")
-    kept = item(key, value_of(value), args.tag, args.ttl)
+    kept = item({"key": key, "value": value_of(value)}, args.tag, args.ttl)
     _made(args).remember(args.namespace, kept)
     return 0
 
@@ -385,8 +346,17 @@ def _recall(args: Namespace) -> int:
 
 
 def _import(args: Namespace) -> int:
-    kept = (_made(args), args.namespace, args.tag, args.ttl)
-    return import_flat(*kept) if args.flat else Keeper(*kept, passing=False).run()
+    if not args.flat:
+        return Keeper(args, passing=False).run()
+    store = _made(args)
+    flat = value_of(records.plain()["text"])
+    if not isinstance(flat, dict):
+        why = "import --flat: standard input must be one JSON object of key to value"
+        raise Fault("invalid_input", why)
+    made = ({"key": key, "value": value} for key, value in flat.items())
+    store.remember_many((args.namespace, item(one, args.tag, args.ttl)) for one in made)
+    records.write({"type": "imported", "count": len(flat)})
+    return 0
 
 
 def _list(args: Namespace) -> int:
@@ -402,6 +372,20 @@ def _export(args: Namespace) -> int:
     return 0
 
 
+def _embed(args: Namespace) -> int:
+    from agentlib.memory import semantic
+
+    stderr.warn(f"{semantic.make(_there(args), args.semantic or '')} vectors made")
+    return 0
+
+
+def _check(args: Namespace) -> int:
+    store = _there(args)
+    if (found := store.check()) != "ok":
+        raise Fault("invalid_input", f"{store.db.path}: {found}")
+    return 0
+
+
 def _vacuum(args: Namespace) -> int:
     stderr.warn(f"{_there(args).vacuum()} keys dropped")
     return 0
@@ -414,16 +398,14 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "forget": lambda args: 1 - _there(args).forget(args.namespace, args.words[0]),
     "undo": lambda args: 1 - _there(args).undo(args.namespace, args.words[0]),
     "list": _list,
-    "load": lambda args: load(
-        args.store, args.wait, _query(args), " ".join(args.words), args.max_tokens * 4
-    ),
-    "save": lambda args: Keeper(_made(args), args.namespace, args.tag, args.ttl, True).run(),
+    "load": load,
+    "save": lambda args: Keeper(args, passing=True).run(),
     "import": _import,
     "export": _export,
-    "embed": lambda args: embed(_there(args), args.semantic or ""),
+    "embed": _embed,
     "stats": lambda args: written([_there(args).stats()]),
     "vacuum": _vacuum,
-    "check": lambda args: check(_there(args)),
-    "tool": lambda args: tool(args.words[0], args.store, args.wait, args.namespace, _query(args)),
-    "plugin": lambda args: plugin(args.store, args.wait, args.namespace, _query(args), args.schema),
+    "check": _check,
+    "tool": tool,
+    "plugin": plugin,
 }

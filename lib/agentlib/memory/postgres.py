@@ -28,11 +28,6 @@ CREATE INDEX IF NOT EXISTS words ON agentutils.versions USING gin(words) WHERE l
 ALTER TABLE agentutils.versions ADD COLUMN IF NOT EXISTS spaced TSVECTOR; -- where `words` do not do (store.indexed)
 CREATE INDEX IF NOT EXISTS spaced ON agentutils.versions USING gin(spaced) WHERE latest;
 """
-VECTORS = (
-    "CREATE TABLE IF NOT EXISTS vectors("
-    "id BIGINT NOT NULL REFERENCES versions ON DELETE CASCADE, model TEXT NOT NULL, vector BYTEA NOT NULL, "
-    "PRIMARY KEY(id, model))",
-)
 INSERT = (
     "INSERT INTO versions(namespace, key, value, tags, time, expires, latest, spaced) "
     "VALUES(?,?,?,?,?,?,true,to_tsvector('simple', ?::text)) RETURNING id"
@@ -44,7 +39,10 @@ LOCK = 0x6167656D  # advisory lock: the tables are made by one, a key is changed
 class Postgres:
     """One connection to a store in PostgreSQL."""
 
-    vectors = VECTORS
+    vectors = (
+        "CREATE TABLE IF NOT EXISTS vectors(id BIGINT NOT NULL REFERENCES versions ON DELETE CASCADE,"
+        " model TEXT NOT NULL, vector BYTEA NOT NULL, PRIMARY KEY(id, model))",
+    )
     collation = '"C"'
     writable = True
 
@@ -73,10 +71,7 @@ class Postgres:
 
     def sql(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
         """What a statement gives; it has ? for each of the values."""
-        plain = [
-            v.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(v, str) else v
-            for v in values
-        ]
+        plain = [v.replace("\0", "\ufffd") if isinstance(v, str) else v for v in values]
         with self._message():
             cursor = self.db.execute(text.replace("?", "%s").encode(), plain)
             return cursor.fetchall() if cursor.description else []
@@ -132,14 +127,15 @@ class Postgres:
         try:
             yield
         except self.errors.errors.LockNotAvailable:
-            why = f"{self.path}: another program is writing; waited and gave up"
-            raise Fault("timeout", why) from None
+            kind, why = "timeout", "another program is writing; waited and gave up"
         except self.errors.errors.DiskFull:
-            raise Fault("limit_exceeded", f"{self.path}: the server's disk is full") from None
-        except self.errors.OperationalError as bad:
-            raise Fault("network", f"{self.path}: {str(bad).splitlines()[0]}") from None
+            kind, why = "limit_exceeded", "the server's disk is full"
         except self.errors.Error as bad:
-            raise Fault("invalid_input", f"{self.path}: {str(bad).splitlines()[0]}") from None
+            network = isinstance(bad, self.errors.OperationalError)
+            kind, why = "network" if network else "invalid_input", str(bad).splitlines()[0]
+        else:
+            return
+        raise Fault(kind, f"{self.path}: {why}")
 
 
 def _spaced(row: tuple[Any, ...]) -> str | None:

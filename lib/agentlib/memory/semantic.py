@@ -28,7 +28,9 @@ def search(
         [query] = embedder.vectors([words[:READ]])
         vectors = Vectors(store.db, embedder.model, query, namespace)
         _fill(vectors, embedder, MOST)
-    return fused(by_words, vectors.nearest(set(tags), POOL, LEAST), name=_identity)[:limit]
+    by_meaning = vectors.nearest(set(tags), POOL, LEAST)
+    found = fused(by_words, by_meaning, name=lambda one: (one.get("namespace"), one["key"]))
+    return found[:limit]
 
 
 def make(store: Any, spec: str) -> int:
@@ -44,11 +46,11 @@ def make(store: Any, spec: str) -> int:
 def _fill(vectors: Vectors, embedder: Embedder, most: int) -> int:
     """Make vectors that are missing, at most so many; how many were made."""
     missing = vectors.missing()
-    if not missing or not vectors.db.writable:
-        if missing:
-            stderr.warn(
-                f"{missing} memories have no vector, for the store is read only; words alone find them"
-            )
+    if not missing:
+        return 0
+    if not vectors.db.writable:
+        why = "for the store is read only; words alone find them"
+        stderr.warn(f"{missing} memories have no vector, {why}")
         return 0
     if others := vectors.others():
         stderr.warn(f"the vectors are of {', '.join(others)}; making those of {vectors.model}")
@@ -60,9 +62,8 @@ def _fill(vectors: Vectors, embedder: Embedder, most: int) -> int:
         if made % PROGRESS == 0 and made < missing:
             stderr.warn(f"{made} of {missing} vectors made")
     if made < missing:
-        stderr.warn(
-            f"{missing - made} memories have no vector yet: `agent-memory embed` makes all of them"
-        )
+        cure = "`agent-memory embed` makes all of them"
+        stderr.warn(f"{missing - made} memories have no vector yet: {cure}")
     return made
 
 
@@ -70,7 +71,3 @@ def text(record: Record) -> str:
     """What a vector is made of: key, value, tags."""
     value = record["value"] if isinstance(record["value"], str) else records.dumps(record["value"])
     return f"{record['key']}: {value[:READ]} {' '.join(record.get('tags', ()))}".strip()
-
-
-def _identity(record: Record) -> Any:
-    return record.get("namespace"), record["key"]

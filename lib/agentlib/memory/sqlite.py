@@ -37,11 +37,6 @@ CREATE INDEX history ON versions(namespace, key, id);
 CREATE VIRTUAL TABLE words USING fts5(key, value, tags, content='versions', content_rowid='id',
     tokenize='porter unicode61');
 """
-VECTORS = (  # made when the first vector is kept (vectors.py)
-    "CREATE TABLE IF NOT EXISTS vectors("
-    "id INTEGER NOT NULL, model TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY(id, model))",
-    "CREATE TRIGGER IF NOT EXISTS vectors_gone AFTER DELETE ON versions BEGIN DELETE FROM vectors WHERE id=old.id; END",
-)
 INSERT = "INSERT INTO versions(namespace, key, value, tags, time, expires, latest) VALUES(?,?,?,?,?,?,true)"
 INDEX = "INSERT INTO words(rowid, key, value, tags) VALUES(?,?,?,?)"
 UNINDEX = "INSERT INTO words(words, rowid, key, value, tags) VALUES('delete',?,?,?,?)"
@@ -52,12 +47,28 @@ MATCH = (
     "AND NOT EXISTS (SELECT 1 FROM json_each(?) t WHERE instr(' '||v.tags||' ', ' '||t.value||' ')=0) "
     "ORDER BY words.rowid DESC LIMIT ?"
 )
+FULL = "FULL IOERR_WRITE IOERR_SHM"  # how the errors of a full disk begin, after SQLITE_
+FAULTS = (  # how an error begins, and what it means
+    ("BUSY LOCKED", "timeout", "another program is writing; waited and gave up"),
+    (
+        FULL,
+        "limit_exceeded",
+        "the disk is full: nothing of this was kept, what was there before is whole",
+    ),
+    ("READONLY PERM", "tool_denied", "read only"),
+    ("CORRUPT NOTADB", "invalid_input", "damaged, or not a store: ERROR; it was left as it is"),
+)
 
 
 class Sqlite:
     """One open SQLite file."""
 
-    vectors = VECTORS
+    vectors = (  # made when the first vector is kept (vectors.py)
+        "CREATE TABLE IF NOT EXISTS vectors("
+        "id INTEGER NOT NULL, model TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY(id, model))",
+        "CREATE TRIGGER IF NOT EXISTS vectors_gone AFTER DELETE ON versions "
+        "BEGIN DELETE FROM vectors WHERE id=old.id; END",
+    )
     collation = "BINARY"
 
     def __init__(self, path: str, wait: float = 10.0, create: bool = True) -> None:
@@ -82,7 +93,7 @@ class Sqlite:
             db.execute("PRAGMA schema_version")
         except sqlite3.OperationalError as bad:
             self.writable &= bad.sqlite_errorname != "SQLITE_CANTOPEN"  # no room for a log
-            if self.writable and not _full(bad):
+            if self.writable and not _named(bad, FULL):
                 raise
             db.close()
             db = self._connect(wait)
@@ -91,7 +102,11 @@ class Sqlite:
         return db
 
     def _connect(self, wait: float) -> sqlite3.Connection:
-        uri = _uri(self.path, self.writable)
+        """A store in a folder that cannot be written is read without its log."""
+        path = os.path.abspath(self.path).replace("%", "%25").replace("?", "%3f")
+        alone = not self.writable and not os.path.exists(self.path + "-wal")
+        options = f"mode={'rw' if self.writable else 'ro'}" + ("&immutable=1" if alone else "")
+        uri = f"file:{path.replace('#', '%23')}?{options}"
         return sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
 
     def close(self) -> None:
@@ -194,33 +209,16 @@ class Sqlite:
 
 
 def _fault(path: str, bad: sqlite3.Error) -> Fault:
-    name = getattr(bad, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return Fault("timeout", f"{path}: another program is writing; waited and gave up")
-    if _full(bad):
-        return Fault(
-            "limit_exceeded",
-            f"{path}: the disk is full: nothing of this was kept, what was there before is whole",
-        )
-    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
-        return Fault("tool_denied", f"{path}: read only")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return Fault(
-            "invalid_input", f"{path}: damaged, or not a store: {bad}; it was left as it is"
-        )
+    for names, kind, why in FAULTS:
+        if _named(bad, names):
+            return Fault(kind, f"{path}: {why.replace('ERROR', str(bad))}")
     return Fault("invalid_input", f"{path}: {bad}")
 
 
-def _full(bad: sqlite3.Error) -> bool:
+def _named(bad: sqlite3.Error, names: str) -> bool:
+    """Whether the name of the error begins with one of these."""
     name = getattr(bad, "sqlite_errorname", "") or ""
-    return name.startswith(("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHM"))
-
-
-def _uri(path: str, writable: bool) -> str:
-    """The file as SQLite's URI; a store in a folder that cannot be written is read without its log."""
-    quoted = os.path.abspath(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    alone = not writable and not os.path.exists(path + "-wal")
-    return f"file:{quoted}?mode={'rw' if writable else 'ro'}" + ("&immutable=1" if alone else "")
+    return name.removeprefix("SQLITE_").startswith(tuple(names.split()))
 
 
 def _is_whole(path: str) -> bool:
@@ -233,36 +231,30 @@ def _is_whole(path: str) -> bool:
         raise Fault("invalid_input", f"{path}: not a file")
     with open(path, "rb") as file:
         head = file.read(100)
-    if not head.startswith(b"SQLite format 3\0"):
-        what = "empty" if not head else "not a database"
-        why = f"{path}: {what}, so not a store of memories; it was left as it is"
-        raise Fault("invalid_input", why)
-    if int.from_bytes(head[68:72], "big") != APPLICATION:
-        why = f"{path}: a database of another program, not a store of memories"
-        raise Fault("invalid_input", why)
-    if int.from_bytes(head[60:64], "big") > LAYOUT:
-        raise Fault("invalid_input", f"{path}: made by a newer agent-memory")
     page = int.from_bytes(head[16:18], "big")
-    pages = int.from_bytes(head[28:32], "big")
-    if seen.st_size < pages * (65536 if page == 1 else page) and not os.path.exists(path + "-wal"):
-        why = f"{path}: damaged: the file is shorter than it was; it was left as it is"
-        raise Fault("invalid_input", why)
-    return _may_write(path) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
-
-
-def _may_write(path: str) -> bool:
-    """Whether the file can be opened for writing; os.access() knows nothing of Landlock."""
-    try:
+    size = int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page)
+    why = ""
+    if not head.startswith(b"SQLite format 3\0"):
+        what = "not a database" if head else "empty"
+        why = f"{what}, so not a store of memories; it was left as it is"
+    elif int.from_bytes(head[68:72], "big") != APPLICATION:
+        why = "a database of another program, not a store of memories"
+    elif int.from_bytes(head[60:64], "big") > LAYOUT:
+        why = "made by a newer agent-memory"
+    elif seen.st_size < size and not os.path.exists(path + "-wal"):
+        why = "damaged: the file is shorter than it was; it was left as it is"
+    if why:
+        raise Fault("invalid_input", f"{path}: {why}")
+    try:  # os.access() of the file knows nothing of Landlock
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
     except OSError:
         return False
-    return True
+    return os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
 
 
 def _make(path: str) -> None:
     """A new store, whole from the first moment it can be seen: made beside, then linked into its place."""
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
     beside = f"{path}.{os.urandom(6).hex()}.new"
     os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
@@ -270,9 +262,7 @@ def _make(path: str) -> None:
         db.executescript(SCHEMA)
         db.execute("PRAGMA journal_mode=WAL")
         db.close()
-        try:
+        with suppress(FileExistsError):  # another process made it at the same moment
             os.link(beside, path)
-        except FileExistsError:  # another process made it at the same moment
-            pass
     finally:
         os.unlink(beside)

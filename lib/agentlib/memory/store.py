@@ -23,8 +23,6 @@ from agentlib.types import Any, Iterable, Iterator, Record
 TERMS = 32  # words of a search that count
 COLUMNS = "v.id, v.namespace, v.key, v.value, v.tags, v.time, v.expires"
 ALIVE = "v.latest AND v.value IS NOT NULL AND (v.expires IS NULL OR v.expires > ?)"
-
-
 # Signs that are words of their own in the index: of scripts without blanks between words (Thai, Lao, Tibetan, Burmese,
 # Khmer, Chinese, Japanese, Korean), emoji and the like. Halfwidth and fullwidth forms become the usual ones.
 SIGNS = (
@@ -74,8 +72,8 @@ def _second(seconds: int) -> str:
 def memory(row: tuple[Any, ...]) -> Record:
     """The `memory` record of a row of COLUMNS."""
     _, namespace, key, value, tags, time, expires = row
-    kept = None if value is None else loads(value)
-    out: Record = {"type": "memory", "key": key, "value": kept, "time": time}
+    plain = None if value is None else loads(value)
+    out: Record = {"type": "memory", "key": key, "value": plain, "time": time}
     if value is None:
         out["forgotten"] = True
     if namespace != "default":
@@ -150,9 +148,9 @@ class Store:
     def items(self, namespace: str | None, tags: Iterable[str] = ()) -> Iterator[Record]:
         """The memories of a namespace (None: of all), by key, that carry every one of the tags."""
         where = ALIVE if namespace is None else f"{ALIVE} AND namespace=?"
-        order = f"ORDER BY namespace, key COLLATE {self.db.collation}"
+        where += f" ORDER BY namespace, key COLLATE {self.db.collation}"
         values = [] if namespace is None else [namespace]
-        rows = self.db.sql(select(f"{where} {order}"), clock.time(), *values)
+        rows = self.db.sql(select(where), clock.time(), *values)
         return (memory(row) for row in _tagged(rows, tags))
 
     def search(
@@ -170,9 +168,8 @@ class Store:
     def stats(self) -> Record:
         """Counts and sizes, as one record."""
         count = "SELECT count(*) FROM versions v"
-        counts = self.db.sql(
-            f"SELECT ({count} WHERE {ALIVE}), ({count} WHERE latest), ({count})", clock.time()
-        )[0]
+        three = f"SELECT ({count} WHERE {ALIVE}), ({count} WHERE latest), ({count})"
+        [counts] = self.db.sql(three, clock.time())
         names = self.db.sql("SELECT DISTINCT namespace FROM versions ORDER BY 1")
         return {
             "type": "stats",

@@ -15,6 +15,10 @@ from agentlib.search.embedder import products
 from agentlib.types import Any, Iterable, Iterator, Record
 
 PAGE = 4096  # vectors that are read at once
+INSERT = (
+    "INSERT INTO vectors(id, model, vector) SELECT id, ?, ? FROM versions WHERE id=? "
+    "ON CONFLICT(id, model) DO UPDATE SET vector=excluded.vector"
+)
 
 
 class Vectors:
@@ -32,9 +36,8 @@ class Vectors:
 
     def others(self) -> list[str]:
         """The models whose vectors are kept, where there are none of this one."""
-        if not self._there:
-            return []
-        models = [row[0] for row in self.db.sql("SELECT DISTINCT model FROM vectors ORDER BY 1")]
+        distinct = "SELECT DISTINCT model FROM vectors ORDER BY 1"
+        models = [row[0] for row in self.db.sql(distinct)] if self._there else []
         return [] if self.model in models else models
 
     def missing(self) -> int:
@@ -43,10 +46,8 @@ class Vectors:
 
     def without(self, count: int) -> list[tuple[int, Record]]:
         """(version, memory) of the newest of them, at most `count`."""
-        return [
-            (row[0], memory(row))
-            for row in self._lacking(COLUMNS, f"ORDER BY v.id DESC LIMIT {count}")
-        ]
+        rows = self._lacking(COLUMNS, f"ORDER BY v.id DESC LIMIT {count}")
+        return [(row[0], memory(row)) for row in rows]
 
     def _lacking(self, what: str, tail: str) -> list[tuple[Any, ...]]:
         values = [time.time(), *self._values]
@@ -54,20 +55,14 @@ class Vectors:
         if self._there:
             where += " AND NOT EXISTS (SELECT 1 FROM vectors x WHERE x.id=v.id AND x.model=? AND length(x.vector)=?)"
             values += [self.model, len(self.query)]
-        rows: list[tuple[Any, ...]] = self.db.sql(
-            f"SELECT {what} FROM versions v WHERE {where} {tail}", *values
-        )
-        return rows
+        statement = f"SELECT {what} FROM versions v WHERE {where} {tail}"
+        return list(self.db.sql(statement, *values))
 
     def keep(self, made: Iterable[tuple[int, bytes]]) -> None:
         """Keep (version, vector); a version that went meanwhile gets none."""
         with self.db.writing():
             for id, vector in made:
-                self.db.sql(
-                    "INSERT INTO vectors(id, model, vector) SELECT id, ?, ? FROM versions WHERE id=? "
-                    "ON CONFLICT(id, model) DO UPDATE SET vector=excluded.vector",
-                    *(self.model, vector, id),
-                )
+                self.db.sql(INSERT, self.model, vector, id)
 
     def drop_others(self) -> None:
         """Drop the vectors of all other models."""
@@ -79,11 +74,8 @@ class Vectors:
         best: list[tuple[float, int]] = []
         for page in self._pages():
             wanted = [(id, vector) for id, vector, words in page if tags <= set(words.split())]
-            near = zip(
-                products([vector for _, vector in wanted], self.query),
-                (id for id, _ in wanted),
-                strict=True,
-            )
+            scores = products([vector for _, vector in wanted], self.query)
+            near = zip(scores, (id for id, _ in wanted), strict=True)
             best = heapq.nlargest(count, [*best, *(one for one in near if one[0] >= least)])
         ids = ",".join(str(id) for _, id in best) or "NULL"
         rows = self.db.sql(select(f"v.id IN ({ids})"))
@@ -93,12 +85,13 @@ class Vectors:
     def _pages(self) -> Iterator[list[tuple[int, bytes, str]]]:
         """(version, vector, tags) of the memories that are alive, in pages."""
         last = 0
+        statement = (
+            f"SELECT x.id, x.vector, v.tags FROM vectors x CROSS JOIN versions v WHERE v.id=x.id AND {self._where} "
+            f"AND x.model=? AND length(x.vector)=? AND x.id>? ORDER BY x.id LIMIT {PAGE}"
+        )
         while self._there:
-            page = self.db.sql(
-                f"SELECT x.id, x.vector, v.tags FROM vectors x CROSS JOIN versions v WHERE v.id=x.id AND {self._where} "
-                f"AND x.model=? AND length(x.vector)=? AND x.id>? ORDER BY x.id LIMIT {PAGE}",
-                *(time.time(), *self._values, self.model, len(self.query), last),
-            )
+            values = (time.time(), *self._values, self.model, len(self.query), last)
+            page = self.db.sql(statement, *values)
             yield page
             if len(page) < PAGE:
                 break
