@@ -30,9 +30,7 @@ def act(action: str, operands: list[str], chosen: Any) -> int:
     if action == "help-probe":
         return manpages.help_probe(words, chosen.timeout)
     if action == "new-tool":
-        for path in words:
-            new_tool(path, chosen.lang)
-        return 0
+        return new_tools(words, chosen.lang)
     change = register if action == "register" else unregister
     return change(words, registry.users() if chosen.user else _nearest())
 
@@ -91,19 +89,21 @@ def _nearest() -> str:
     return here if nearest in others else nearest
 
 
-def new_tool(path: str, language: str) -> None:
-    """Write a first version of a tool, which passes --check; a Fault where the file is there, or its name is none."""
-    name = os.path.basename(path)
-    for wrong in schemas.faults({"name": name, "description": "x"}):
-        raise Fault("invalid_input", f"{path}: {wrong}")
+def new_tools(files: list[str], language: str) -> int:
+    """Write a first version of each tool, which passes --check. A Fault: the file is there, or its name is none."""
     with open(os.path.join(TEMPLATES, f"tool.{language}"), encoding="utf-8") as template:
-        text = template.read().replace("NAME", name)
-    try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), 0o755)
-    except OSError as bad:
-        raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
-    file_name = path if os.sep in path else f"./{path}"
-    cure = f"change what it says and does, then: agent-discover --check {file_name}"
-    records.put(f"{file_name}: made; {cure}\n".encode())
+        text = template.read()
+    for path in files:
+        name = os.path.basename(path)
+        for wrong in schemas.faults({"name": name, "description": "x"}):
+            raise Fault("invalid_input", f"{path}: {wrong}")
+        try:
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(text.replace("NAME", name))
+                os.fchmod(file.fileno(), 0o755)
+        except OSError as bad:
+            raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
+        file_name = path if os.sep in path else f"./{path}"
+        cure = f"change what it says and does, then: agent-discover --check {file_name}"
+        records.put(f"{file_name}: made; {cure}\n".encode())
+    return 0

@@ -10,7 +10,7 @@ from agentlib import paths, records
 from agentlib.discover import search_path
 from agentlib.faults import Fault
 from agentlib.schema import probe, schemas, shebang, trust
-from agentlib.types import TYPE_CHECKING, Iterator
+from agentlib.types import TYPE_CHECKING, Iterator, Record
 
 if TYPE_CHECKING:
     from agentlib.schema.probe import Outcome
@@ -94,15 +94,11 @@ def _probe_twice(path: str, timeout: float | None) -> tuple[Outcome, Outcome, li
     """Two answers to --agent-schema, on an open pipe that stays silent and on /dev/null, and what files it left."""
     silent, writer = os.pipe()
     name = {"prefix": "agent-check-", "ignore_cleanup_errors": True}
-    try:
-        with tempfile.TemporaryDirectory(**name) as folder:  # type: ignore[call-overload]
-            arguments = ([path], [f"--{trust.flag(path)}"], timeout, folder, "work")
-            patient = schemas.question(*arguments, stdin=silent)[path]
-            first = schemas.question(*arguments)[path]
-            return patient, first, sorted(set(os.listdir(folder)) - {".cache"})
-    finally:
-        os.close(silent)
-        os.close(writer)
+    with open(silent), open(writer, "w"), tempfile.TemporaryDirectory(**name) as folder:  # type: ignore[call-overload]
+        arguments = ([path], [f"--{trust.flag(path)}"], timeout, folder, "work")
+        patient = schemas.question(*arguments, stdin=silent)[path]
+        first = schemas.question(*arguments)[path]
+        return patient, first, sorted(set(os.listdir(folder)) - {".cache"})
 
 
 def _manners(patient: Outcome, first: Outcome, made: list[str]) -> Iterator[str]:
@@ -137,9 +133,7 @@ def _arguments(schema: dict[str, object]) -> Iterator[str]:
             yield f'"examples": {request!r} does not fit "inputSchema"'
 
 
-def _house_rules(
-    path: str, answers: list[dict[str, object]], timeout: float | None
-) -> Iterator[str]:
+def _house_rules(path: str, answers: list[Record], timeout: float | None) -> Iterator[str]:
     """What only the suite's own programs promise: one sentence everywhere, and no unknown flag."""
     with open(path, encoding="utf-8", errors="replace") as file:
         found = _LINE_TWO.match((file.readline(), file.readline())[1].rstrip("\n"))

@@ -10,10 +10,8 @@ from agentlib.types import Record
 
 STEM = 4  # letters that a word of the request needs to stand for the words that begin with it
 FOUND = 20  # records printed at most
-# what anybody is asked for by, as rank.words() has it
-ASKING = frozenset(
-    "agent find know look me program search some somebody someon anyon who help".split()
-)
+# words of any request, as rank.words() has them
+ASKING = set("agent find know look me program search some somebody someon anyon who help".split())
 
 
 def everything() -> list[Record]:

@@ -47,9 +47,8 @@ def options(argv: list[str], doc: str) -> Any:
     """The options; those of a plain listing without argparse, which takes as long as the listing."""
     if argv == ["--path"] or not any(arg[:1] == "-" and arg != "-" for arg in argv):
         action = "path" if argv == ["--path"] else "list"
-        return SimpleNamespace(
-            **PLAIN, action="find" if argv[:1] == ["find"] else action, operands=argv
-        )
+        action = "find" if argv[:1] == ["find"] else action
+        return SimpleNamespace(**PLAIN, action=action, operands=argv)
     parser = cli.parser(doc, USAGE)
     help = "what to list (see below)"
     parser.add_argument("operands", nargs="*", metavar="FILE|FOLDER|NAME|@tools|-", help=help)
@@ -58,14 +57,8 @@ def options(argv: list[str], doc: str) -> Any:
         flag, help = line.split(maxsplit=1)
         actions.add_argument(flag, dest="action", action="store_const", const=flag[2:], help=help)
     kinds, seconds = {"choices": schemas.KINDS, "metavar": None}, cli.number(1e-3)
-    cli.options(
-        parser,
-        OPTIONS,
-        lang={"default": "sh"},
-        kind=kinds,
-        timeout=seconds,
-        sandbox={"default": "on"},
-    )
+    defaults = {"lang": {"default": "sh"}, "sandbox": {"default": "on"}}
+    cli.options(parser, OPTIONS, kind=kinds, timeout=seconds, **defaults)
     words = ["--semantic=" if word == "--semantic" else word for word in argv]
     chosen = parser.parse_intermixed_args(words)
     chosen.action = chosen.action or ("find" if chosen.operands[:1] == ["find"] else "list")
@@ -134,8 +127,8 @@ def show(found: list[search_path.Candidate], chosen: Any) -> int:
 def _elsewhere(operands: list[str]) -> str:
     """Where the suite's tools are, for an operand that is a folder of the same name."""
     for word in operands:
-        if f"@{word.strip('./')}" in search_path.SUITE:
-            name = word.strip("./")
+        name = word.strip("./")
+        if f"@{name}" in search_path.SUITE:
             return f" in the folder {os.path.abspath(word)}; the suite's {name} are @{name}"
     return ""
 

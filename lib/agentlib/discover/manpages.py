@@ -64,9 +64,7 @@ def search_path() -> list[str]:
 
 def programs(folders: list[str]) -> Iterator[Record]:
     """The records of all programs in these folders."""
-    files = [
-        os.path.join(folder, name) for folder in folders for name in sorted(os.listdir(folder))
-    ]
+    files = [os.path.join(top, name) for top in folders for name in sorted(os.listdir(top))]
     described = Descriptions(files)
     first: dict[str, str] = {}
     for path in files:
@@ -77,8 +75,8 @@ def programs(folders: list[str]) -> Iterator[Record]:
         if not stat.S_ISREG(mode) or not mode & 0o111:
             continue
         name, (text, source) = os.path.basename(path), described.of(path)
-        one: Record = {"type": "program", "name": name, "description": text}
-        one |= {"path": path, "source": source}
+        one: Record = {"type": "program", "name": name, "description": text, "path": path}
+        one["source"] = source
         if mode & (stat.S_ISUID | stat.S_ISGID):
             one["setuid"] = True
         if first.setdefault(name, path) != path:
@@ -149,24 +147,20 @@ def name_lines(pages: list[str]) -> dict[str, str]:
 
 def _owners() -> dict[str, str]:
     """The package of each file in a folder of programs, from dpkg's lists."""
-    lists = os.listdir(INFO) if os.path.isdir(INFO) else []
+    import glob
+
     return {
-        os.fsdecode(path): name.removesuffix(".list").partition(":")[0]
-        for name in lists
-        if name.endswith(".list")
-        for path in _PROGRAM.findall(_read(os.path.join(INFO, name)))
+        os.fsdecode(path): os.path.basename(name).removesuffix(".list").partition(":")[0]
+        for name in glob.glob(f"{INFO}/*.list")
+        for path in _PROGRAM.findall(_read(name))
     }
 
 
 def _packages() -> dict[str, str]:
     """The short description of each package that is installed."""
-    found = {}
-    for block in _read(STATUS).decode("utf-8", "replace").split("\n\n"):
-        name = re.search("^Package: (.*)$", block, re.M)
-        about = re.search("^Description: (.*)$", block, re.M)
-        if name and about:
-            found[name[1]] = about[1]
-    return found
+    blocks = _read(STATUS).decode("utf-8", "replace").split("\n\n")
+    fields = [dict(re.findall("^(Package|Description): (.*)$", one, re.M)) for one in blocks]
+    return {one["Package"]: one["Description"] for one in fields if len(one) == 2}
 
 
 def _stamp(folders: list[str]) -> bytes:
@@ -230,10 +224,7 @@ def _record(name: str, path: str, about: str, text: str) -> dict[str, object]:
     strings = {"type": "array", "items": {"type": "string"}, "description": args}
     stdin = {"type": "string", "description": "what it reads on standard input"}
     properties = {"args": strings, "stdin": stdin}
-    schema = {
-        "name": re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(name))[:64],
-        "description": about,
-        "invoke": "argv",
-        "inputSchema": {"type": "object", "properties": properties, "required": ["args"]},
-    }
+    shape = {"type": "object", "properties": properties, "required": ["args"]}
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(name))[:64]
+    schema = {"name": name, "description": about, "invoke": "argv", "inputSchema": shape}
     return schemas.tool(schema, path)

@@ -18,11 +18,8 @@ class Candidate(NamedTuple):
 
 
 NOT_FOUND, UNUSABLE = 127, 126  # exit status
-SUITE = {
-    "@tools": "tool",
-    "@providers": "provider",
-    "@plugins": "plugin",
-}  # these clash with no folder
+# these names clash with no folder
+SUITE = {"@tools": "tool", "@providers": "provider", "@plugins": "plugin"}
 
 
 def homes(kind: str) -> list[str]:
@@ -37,8 +34,8 @@ def homes(kind: str) -> list[str]:
 
 def homes_of_all() -> list[str]:
     """The folders of every kind."""
-    every = [path for kind in ("agent", "provider", "plugin") for path in homes(kind)]
-    return list(dict.fromkeys(every))
+    kinds = ("agent", "provider", "plugin")
+    return list(dict.fromkeys(path for kind in kinds for path in homes(kind)))
 
 
 def of(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate], int]:
@@ -69,7 +66,8 @@ def expand(operand: str) -> Iterator[Candidate]:
     `@tools` is what the user and the suite have, wherever one is; where nothing here is called `tools`, so is that.
     """
     if operand in SUITE:
-        yield from everything(dict.fromkeys([*homes(SUITE[operand]), suite_folder(operand)]))
+        suites = os.path.join(paths.TOP, operand[1:])
+        yield from everything(dict.fromkeys([*homes(SUITE[operand]), suites]))
         return
     if os.sep not in operand:
         try:
@@ -89,11 +87,6 @@ def expand(operand: str) -> Iterator[Candidate]:
         yield Candidate(os.path.abspath(operand), True)
 
 
-def suite_folder(word: str) -> str:
-    """The suite's own folder for `@tools` or `tools`."""
-    return os.path.join(paths.TOP, word.removeprefix("@"))
-
-
 def folder(path: str) -> Iterator[Candidate]:
     """The files in a folder, hidden ones left out, sorted by name. A Fault for one that anyone may change."""
     if open_to_all := paths.exposed(path):
@@ -104,12 +97,10 @@ def folder(path: str) -> Iterator[Candidate]:
     except OSError as bad:
         raise Fault("not_found", f"{path}: {bad.strerror}") from None
     start = os.path.join(os.path.abspath(path), "")
-    for name in names:
-        yield Candidate(start + name, False)
+    yield from (Candidate(start + name, False) for name in names)
 
 
 def everything(folders: Iterable[str]) -> Iterator[Candidate]:
     """The files of all folders of a search path that are there."""
-    for path in folders:
-        if os.path.isdir(path):
-            yield from folder(path)
+    for path in filter(os.path.isdir, folders):
+        yield from folder(path)

@@ -15,13 +15,9 @@ from agentlib.launch.start import OTHER, SUITE, USER
 from agentlib.schema import registry
 from agentlib.types import Record
 
-MORE = {  # tools whose programs have other names
-    "forget": "agent-memory",
-    "recall": "agent-memory",
-    "remember": "agent-memory",
-    "search_memory": "agent-memory",
-    "skill": "agent-context",
-}
+# tools whose programs have other names
+MORE = dict.fromkeys("forget recall remember search_memory".split(), "agent-memory")
+MORE["skill"] = "agent-context"
 
 
 def of(record: Record) -> str:

@@ -57,24 +57,22 @@ def run(
     timeout: float | None,
     stdin: int | None = None,
 ) -> dict[str, Outcome]:
-    """Run a program for each key, AT_ONCE at a time; how each ended, by its key. Each has `timeout` seconds;
-    None: LIMIT, and longer on a busy machine.
+    """Run a program for each key, AT_ONCE at a time; how each ended, by its key.
 
-    stdin: what each reads; None: nothing.
     prepare: makes the start of a key's program ready, when its turn comes; a Fault of it is an Outcome too.
+    timeout: seconds for each; None: LIMIT, and longer on a busy machine. stdin: what each reads; None: nothing.
     """
     todo, done = list(keys)[::-1], dict[str, Outcome]()
     leash, wards = process_run.Leash(), Wards()
 
     def begin(cell: Cell, passed: int, *files: int) -> Child:
-        files = (passed if stdin is None else stdin, *files)
-        return wards.begin(cell, *files)
+        return wards.begin(cell, passed if stdin is None else stdin, *files)
 
     def work() -> None:
         while todo:
             try:
                 key = todo.pop()
-            except IndexError:
+            except IndexError:  # another thread took the last one
                 return
             try:
                 with prepare(key) as cell:
@@ -101,10 +99,8 @@ def _one(begin: Begin, timeout: float | None, leash: Leash) -> Outcome:
         done = process_run.run(begin, b"", timeout, OUTPUT, leash, grace=0.0)
     except OSError as bad:
         return Outcome(None, b"", b"", 0.0, f"cannot be run: {bad.strerror}")
-    why = ""
+    why = f"no answer within {timeout:.3g} s" if done.late else ""
     if done.over:
         why = f"more than {OUTPUT >> 10} KiB of output"
-    elif done.late:
-        why = f"no answer within {timeout:.3g} s"
     status = None if why else done.status
     return Outcome(status, done.out, done.err, time.monotonic() - start, why)

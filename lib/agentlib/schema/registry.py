@@ -48,18 +48,10 @@ _BULLET = re.compile(r" {0,3}[-*+][ \t]+\*\*([^*:]+):?\*\*:?[ \t]*(.*)$")
 def sources() -> list[str]:
     """The registries that count, the first one first."""
     folder = os.getcwd()
-    found = []
-    while True:
-        if os.path.lexists(os.path.join(folder, FILE)):
-            found.append(os.path.join(folder, FILE))
-            break
-        if folder == os.path.dirname(folder):
-            break
+    while not os.path.lexists(os.path.join(folder, FILE)) and folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
-    for more in (users(), os.path.join(paths.TOP, FILE)):
-        if os.path.lexists(more) and more not in found:
-            found.append(more)
-    return found
+    places = (os.path.join(folder, FILE), users(), os.path.join(paths.TOP, FILE))
+    return [file for file in dict.fromkeys(places) if os.path.lexists(file)]
 
 
 def users() -> str:
@@ -77,10 +69,8 @@ def record(entry: Entry) -> dict[str, Any]:
     from agentlib.schema import schemas
 
     more = {"tags": entry.tags} if entry.tags else {}
-    return schemas.tool(
-        {"name": entry.name, "description": entry.description, "kind": "agent", **more},
-        program(entry),
-    )
+    schema = {"name": entry.name, "description": entry.description, "kind": "agent", **more}
+    return schemas.tool(schema, program(entry))
 
 
 def program(entry: Entry) -> str:
@@ -89,11 +79,8 @@ def program(entry: Entry) -> str:
     found = path(entry)
     outside = not _beneath(found, folder) and entry.file != users() and found not in allowed()
     if "\0" in found or outside:
-        raise Fault(
-            "tool_denied",
-            f"{entry.name}: {entry.binary} lies outside of {folder}; left out (the "
-            "configuration can allow it: [discover] allow)",
-        )
+        why = "left out (the configuration can allow it: [discover] allow)"
+        raise Fault("tool_denied", f"{entry.name}: {entry.binary} lies outside of {folder}; {why}")
     try:
         trust.checked(found, {})
     except Fault as fault:
@@ -103,9 +90,8 @@ def program(entry: Entry) -> str:
 
 def path(entry: Entry) -> str:
     """Where the program of an entry should be."""
-    return os.path.normpath(
-        os.path.join(os.path.dirname(os.path.abspath(entry.file)), entry.binary)
-    )
+    folder = os.path.dirname(os.path.abspath(entry.file))
+    return os.path.normpath(os.path.join(folder, entry.binary))
 
 
 def text_of(file: str) -> str:
@@ -120,11 +106,8 @@ def text_of(file: str) -> str:
             if not stat.S_ISREG(seen.st_mode) or seen.st_size > SIZE:
                 why = f"{file}: not a plain file of at most {SIZE >> 20} MiB"
                 raise Fault("invalid_input", why)
-            if seen.st_mode & stat.S_IWOTH or seen.st_uid not in (
-                0,
-                os.getuid(),
-                os.stat(os.getcwd()).st_uid,
-            ):
+            trusted = (0, os.getuid(), os.stat(os.getcwd()).st_uid)
+            if seen.st_mode & stat.S_IWOTH or seen.st_uid not in trusted:
                 why = f"{file}: anyone may write to it, or it is another user's; not read"
                 raise Fault("tool_denied", why)
             return stream.read(SIZE + 1).decode("utf-8", "surrogateescape")
@@ -138,9 +121,8 @@ def add(file: str, name: str, description: str, binary: str) -> str:
     if any(entry.name == name for entry in _entries(text, file)):
         raise Fault("invalid_input", f"{file}: has an entry {name} already")
     ends = "\r\n" if "\r\n" in text else "\n"
-    block = f"## {name}\n\n{' '.join(description.split())}\n\n- **Binary**: {binary}".replace(
-        "\n", ends
-    )
+    purpose = " ".join(description.split())
+    block = ends.join([f"## {name}", "", purpose, "", f"- **Binary**: {binary}"])
     if not text:
         return block + ends
     if text.endswith("\n"):
@@ -188,11 +170,8 @@ def _entries(text: str, file: str) -> Iterator[Entry]:
 def _visible(text: str) -> Iterator[tuple[int, str]]:
     """(offset, line) of the lines that are no fenced code and no comment, as CommonMark reads them; but what is never
     closed hides nothing. A byte order mark is no part of the first line."""
-    lines = _LINE.findall(text)
-    visible_lines, unclosed = (
-        [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines],
-        set[str](),
-    )
+    lines, unclosed = _LINE.findall(text), set[str]()
+    visible_lines = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]
     at = hidden = 0  # offset of the line; number of the first one that is seen again
     for number, bare in enumerate(visible_lines):
         if number >= hidden and (mark := _OPENING.match(bare)) and mark[1] not in unclosed:
@@ -215,11 +194,8 @@ def _closes(line: str, mark: str) -> bool:
 
 
 def _entry(title: str, lines: list[str], file: str, start: int, end: int) -> Iterator[Entry]:
-    fields = {
-        m[1].strip().lower(): m[2].strip().strip("`")
-        for line in lines
-        if (m := _BULLET.match(line))
-    }
+    bullets = [found for line in lines if (found := _BULLET.match(line))]
+    fields = {one[1].strip().lower(): one[2].strip().strip("`") for one in bullets}
     name = title.strip("` ")
     if not title or not fields.get("binary"):
         return

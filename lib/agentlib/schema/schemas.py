@@ -67,14 +67,10 @@ def ask_raw(
     if stamps:
         found = _probe(list(stamps), timeout, profile)
         answers.update(found)
-        schema_cache.save(
-            cache,
-            {
-                path: [stamps[path], *(answer if isinstance(answer, list) else [])]
-                for path, answer in found.items()
-                if isinstance(answer, list | trust.Skipped)
-            },
-        )
+        skipped = {path: [] for path in found if isinstance(found[path], trust.Skipped)}
+        kept = (found | skipped).items()
+        new = {path: [stamps[path], *lines] for path, lines in kept if isinstance(lines, list)}
+        schema_cache.save(cache, new)
     return answers
 
 
@@ -104,21 +100,20 @@ def tool(schema: Record, path: str) -> Record:
     schema = _visible(schema)
     kind = schema.get("kind", "tool")
     rest = {k: v for k, v in schema.items() if k not in _OURS}
+    type = kind if kind in ("provider", "plugin") else "tool"
     head = {
-        "type": kind if kind in ("provider", "plugin") else "tool",
+        "type": type,
         "name": schema["name"],
         "kind": kind,
         "description": schema["description"],
     }
-    if head["type"] == "tool":
-        head["inputSchema"] = {"type": "object", **input_schema(schema, INPUT)}
-        head["invoke"] = "text" if kind == "agent" else "json"
-    return {
-        **head,
-        **rest,
-        **{k: head[k] for k in ("inputSchema",) if k in head},
-        "command": [os.path.abspath(path), *schema.get("args", [])],
-    }
+    made = {**head, **rest}
+    if type == "tool":
+        arguments = {"type": "object", **input_schema(schema, INPUT)}
+        invoke = "text" if kind == "agent" else "json"
+        made = {**head, "inputSchema": arguments, "invoke": invoke, **rest}
+        made["inputSchema"] = arguments
+    return {**made, "command": [os.path.abspath(path), *schema.get("args", [])]}
 
 
 def _visible(value: Any, key: str = "") -> Any:
@@ -138,25 +133,22 @@ def _visible(value: Any, key: str = "") -> Any:
 def faults(schema: object) -> list[str]:
     """What keeps this answer from being a schema, each as a phrase with its cure; [] where all is well."""
     if not isinstance(schema, dict):
-        return [
-            f"the answer is {_json_type(schema)}, not an object; print one object a line, a line a tool"
-        ]
+        words = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+        answered = words.get(type(schema), "a number")
+        return [f"the answer is {answered}, not an object; print one object a line, a line a tool"]
     found = []
-    name = schema.get("name")
+    name, description = schema.get("name"), schema.get("description")
     if not isinstance(name, str) or not 0 < len(name) <= 64 or not _NAME.issuperset(name):
         found.append(f'"name" is {_excerpt(name)}; give 1 to 64 of A-Z a-z 0-9 _ -')
-    if not isinstance(schema.get("description"), str) or not schema["description"].strip():
-        found.append(
-            f'"description" is {_excerpt(schema.get("description"))}; say in a sentence what it does'
-        )
+    if not isinstance(description, str) or not description.strip():
+        found.append(f'"description" is {_excerpt(description)}; say in a sentence what it does')
     arguments = input_schema(schema, INPUT)
     if not isinstance(arguments, dict) or arguments.get("type", "object") != "object":
         found.append('"inputSchema" is not a JSON Schema of "type": "object"')
     for field, allowed in (("kind", KINDS), ("invoke", INVOKES)):
         if field in schema and schema[field] not in allowed:
-            found.append(
-                f'"{field}" is {_excerpt(schema[field])}; it is one of {" ".join(allowed)}'
-            )
+            choices = " ".join(allowed)
+            found.append(f'"{field}" is {_excerpt(schema[field])}; it is one of {choices}')
     args = schema.get("args", [])
     if not isinstance(args, list) or not all(isinstance(a, str) and "\0" not in a for a in args):
         found.append('"args" is not a list of strings')
@@ -195,15 +187,13 @@ def head(raw: bytes) -> tuple[str, str]:
 
 def _probe(files: Sequence[str], timeout: float | None, profile: str) -> dict[str, Answer]:
     """Ask the marked ones of the files; what came of each."""
-    answers: dict[str, Answer] = {
-        path: trust.unmarked(path) for path in files if not trust.marked(path)
-    }
+    unmarked = [path for path in files if not trust.marked(path)]
+    answers: dict[str, Answer] = {path: trust.unmarked(path) for path in unmarked}
     flags = {path: trust.flag(path) for path in files if path not in answers}
     outcomes: dict[str, Outcome] = {}
     for word in set(flags.values()):
-        outcomes |= questions(
-            [path for path in flags if flags[path] == word], [f"--{word}"], timeout, profile
-        )
+        same = [path for path in flags if flags[path] == word]
+        outcomes |= questions(same, [f"--{word}"], timeout, profile)
     for path, outcome in outcomes.items():
         try:
             answers[path] = [line(tool(each, path)) for each in answer(outcome)]
@@ -257,12 +247,8 @@ def question(
 def _environment(folder: str) -> dict[str, str]:
     """All that a program sees when it is asked: no key, no configuration, the suite's own programs first."""
     path = os.pathsep.join([os.path.join(paths.TOP, "bin"), os.environ.get("PATH") or os.defpath])
-    return {
-        "PATH": path,
-        "HOME": folder,
-        "TMPDIR": folder,
-        "LANG": os.environ.get("LANG", "C.UTF-8"),
-    }
+    language = os.environ.get("LANG", "C.UTF-8")
+    return {"PATH": path, "HOME": folder, "TMPDIR": folder, "LANG": language}
 
 
 def line(record: Record) -> bytes:
@@ -280,11 +266,6 @@ def input_schema(schema: Record, default: Any) -> Any:
     """The schema of the arguments, by MCP's name, OpenAI's or Anthropic's."""
     names = ("inputSchema", "parameters", "input_schema")
     return next((schema[name] for name in names if name in schema), default)
-
-
-def _json_type(value: object) -> str:
-    words = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return words.get(type(value), "a number")
 
 
 def _excerpt(value: object) -> str:

@@ -22,9 +22,8 @@ def fault(path: str) -> str:
     if os.path.basename(words[0]) == "env":
         import shutil
 
-        wanted = next(
-            (word for word in words[1:] if not word.startswith("-") and "=" not in word), ""
-        )
+        names = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+        wanted = names[0] if names else ""
         if not shutil.which(wanted):
             return f"#! needs {wanted or 'a name'}, which is not on PATH"
     return ""

@@ -11,6 +11,7 @@ from agentlib.faults import Fault
 MARK = b"agent-schema"
 LOOP = (b"agent-react", b"--name")  # a script with both answers through agent-react
 SCAN = 64 << 20  # bytes of a file that are searched for the mark
+_TYPES = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
 
 
 class Skipped(Fault):
@@ -43,7 +44,8 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
     except ValueError:
         raise Fault("invalid_input", "no file name: it holds a NUL") from None
     if not stat.S_ISREG(seen.st_mode):
-        raise Skipped("invalid_input", f"is {_file_type(seen.st_mode)}, not an executable file")
+        what = _TYPES.get(stat.S_IFMT(seen.st_mode), "a device")
+        raise Skipped("invalid_input", f"is {what}, not an executable file")
     if not seen.st_mode & 0o111:
         raise Skipped("invalid_input", "not executable (chmod +x)")
     refused = ""
@@ -56,17 +58,6 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
     if refused:
         raise (Fault if marked(path) else Skipped)("tool_denied", refused)
     return seen
-
-
-def _file_type(mode: int) -> str:
-    for test, word in (
-        (stat.S_ISDIR, "a folder"),
-        (stat.S_ISFIFO, "a FIFO"),
-        (stat.S_ISSOCK, "a socket"),
-    ):
-        if test(mode):
-            return word
-    return "a device"
 
 
 def marked(path: str) -> bool:
@@ -98,8 +89,5 @@ def flag(path: str) -> str:
 
 def unmarked(path: str) -> Skipped:
     """The fault of a file without its mark."""
-    return Skipped(
-        "invalid_input",
-        "does not hold the mark agent-schema: not run (a comment that names "
-        "--agent-schema is enough, where the program answers it)",
-    )
+    cure = "a comment that names --agent-schema is enough, where the program answers it"
+    return Skipped("invalid_input", f"does not hold the mark agent-schema: not run ({cure})")
