@@ -43,11 +43,8 @@ class Budget:
             if limit is None:
                 continue
             if unit == "usd" and (model := self.book.get("unpriced")):
-                raise Fault(
-                    "limit_exceeded",
-                    f"{REFUSAL} {word.format(limit)} cannot be kept: "
-                    f"the price of {model} is not known; {PRICE}",
-                )
+                why = f"cannot be kept: the price of {model} is not known; {PRICE}"
+                raise Fault("limit_exceeded", f"{REFUSAL} {word.format(limit)} {why}")
             if spent >= limit:
                 why = f"{REFUSAL} {word.format(limit)} is spent ({word.format(spent)})"
                 raise Fault("limit_exceeded", why)

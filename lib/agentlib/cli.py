@@ -15,9 +15,7 @@ from agentlib.stderr import program, warn
 from agentlib.types import Any, ArgumentParser, Callable, NoReturn, Sequence
 
 Schema = dict[str, Any]
-
 Schemas = Schema | Sequence[Schema]
-
 _last: list[Callable[[], object]] = []
 _unread = 128 + signal.SIGPIPE  # exit status where nobody reads our output
 
@@ -67,12 +65,8 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
     def layout(prog: str) -> argparse.HelpFormatter:
         return argparse.RawDescriptionHelpFormatter(prog, 2, 28, 100)
 
-    texts: dict[str, Any] = {
-        "prog": name,
-        "usage": usage,
-        "description": f"{name} - {purpose}",
-        "epilog": rest,
-    }
+    texts: dict[str, Any] = {"prog": name, "usage": usage, "epilog": rest}
+    texts["description"] = f"{name} - {purpose}"
     made = _parser_class()(**texts, allow_abbrev=False, formatter_class=layout)
     made.add_argument("--version", action="version", version=f"{name} {__version__}")
     help = "describe this program as JSON and exit"

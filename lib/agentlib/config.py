@@ -9,9 +9,8 @@ from agentlib.paths import place
 from agentlib.types import Any
 
 TABLES = {"keys": None, "prices": None, "discover": {"allow"}}  # and their names; None: any
-SETTINGS = set(
-    "name description provider model temperature max_tokens system stop schema reasoning options warm".split()
-)
+SETTINGS = set("name description provider model temperature max_tokens system stop".split())
+SETTINGS |= {"schema", "reasoning", "options", "warm"}
 
 
 def load() -> dict[str, Any]:

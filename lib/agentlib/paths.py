@@ -25,10 +25,8 @@ _XDG = {
 
 def of_suite(path: str) -> bool:
     """Whether the file is one of the suite's own programs."""
-    real = os.path.realpath(path)
-    return os.path.dirname(real) in {
-        os.path.join(REAL, part) for part in ("bin", "tools", "providers", "plugins")
-    }
+    top, part = os.path.split(os.path.dirname(os.path.realpath(path)))
+    return top == REAL and part in ("bin", "tools", "providers", "plugins")
 
 
 def _home() -> str:
@@ -57,11 +55,9 @@ def homes() -> dict[str, str]:
 def expand(path: str) -> str:
     """A path that may begin with one of these variables, `$XDG_DATA_HOME/…`, or with `$HOME/`."""
     start, slash, rest = path.partition("/")
-    return (
-        {**homes(), "HOME": _home()}.get(start[1:], start) + slash + rest
-        if start.startswith("$")
-        else path
-    )
+    if not start.startswith("$"):
+        return path
+    return {**homes(), "HOME": _home()}.get(start[1:], start) + slash + rest
 
 
 def runtime() -> str:

@@ -24,9 +24,7 @@ WORDS = (  # a name that may stand for a secret, and what then shows that it doe
     (".yarnrc*", rb"(?i)auth|token"),
     ("pip.conf", rb"://[^/\s:@]+:[^/\s@]+@"),
 )
-SETTINGS = (
-    "*.json *.y*ml *.toml *.ini *.cfg *.conf *.config *.properties *.tfvars *.xml *.txt".split()
-)
+SETTINGS = "*.json *.y*ml *.toml *.ini *.cfg *.conf *.config *.properties *.tfvars *.xml *.txt"
 KEY = re.compile(  # a file that begins with a private key, or has one in it
     rb"\A(?:\xef\xbb\xbf)?\s*(?:-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-|AGE-SECRET-KEY-1)"
     rb"|^\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----\s*\n(?:[\w-]+: .*\n)*\s*[A-Za-z0-9+/=]{40,}\s*$",
@@ -44,7 +42,7 @@ def _any(globs: list[str] | tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(fnmatch.translate(glob) for glob in globs), re.I)
 
 
-_NAMES, _EXAMPLES, _SETTINGS = _any(NAMES), _any(EXAMPLES), _any(SETTINGS)
+_NAMES, _EXAMPLES, _SETTINGS = _any(NAMES), _any(EXAMPLES), _any(SETTINGS.split())
 _WORDS = [(_any([glob]), re.compile(word)) for glob, word in WORDS]
 _MAY_BE = _any([glob for glob, _ in WORDS])
 

@@ -61,9 +61,6 @@ def _label(piece: Record) -> str:
 
 def _text(piece: Record) -> str:
     part = piece.get("part")
-    content = (
-        piece["value"]
-        if "value" in piece
-        else piece.get("text", part.get("text") if isinstance(part, dict) else None)
-    )
+    in_part = part.get("text") if isinstance(part, dict) else None
+    content = piece["value"] if "value" in piece else piece.get("text", in_part)
     return content if isinstance(content, str) else records.dumps(content)

@@ -21,7 +21,7 @@ def checked(request: Record, default_model: str | None = None) -> Record:
     out.setdefault("model", default_model)
     for name, good, what in _RULES:
         if name in out and not good(out[name]):
-            raise Fault("invalid_input", f"{name}: must be {what}, not {_excerpt(out[name])}")
+            raise Fault("invalid_input", f"{name}: must be {what}, not {out[name]!r:.60}")
     if out.get("type") == "embed":
         if not _words(out.get("texts")) or not out["texts"]:
             why = "texts: must be a list of at least one text, none of them empty"
@@ -39,11 +39,11 @@ def checked(request: Record, default_model: str | None = None) -> Record:
 
 def _message(message: Any, at: str) -> None:
     if not isinstance(message, dict) or message.get("role") not in ROLES:
-        why = f"{at}: must be a message whose role is one of {', '.join(ROLES)}"
-        raise Fault("invalid_input", why)
+        roles = ", ".join(ROLES)
+        raise Fault("invalid_input", f"{at}: must be a message whose role is one of {roles}")
     content = message.get("content")
     if not isinstance(content, (str, list, type(None))):
-        why = f"{at}.content: must be a string or a list of parts, not {_excerpt(content)}"
+        why = f"{at}.content: must be a string or a list of parts, not {content!r:.60}"
         raise Fault("invalid_input", why)
     for number, part in enumerate(content if isinstance(content, list) else []):
         if not isinstance(part, dict) or part.get("type") not in PARTS:
@@ -97,10 +97,6 @@ _RULES = (
 )
 
 
-def _excerpt(value: Any) -> str:
-    return repr(value)[:60]
-
-
 def parts(message: Record) -> list[Record]:
     """The content of a message as parts; thinking, which is the model's own, left out."""
     content = message.get("content") or []
@@ -136,15 +132,15 @@ def blob(part: Record) -> tuple[str, str]:
 
 
 def _file(part: Record) -> bytes:
+    where = f"{part['type']} {part['path']}"
     try:
         with open(part["path"], "rb") as file:
             data = file.read(FILE_CAP + 1)
     except (OSError, ValueError) as bad:
-        why = f"{part['type']} {part['path']}: {getattr(bad, 'strerror', None) or bad}"
-        raise Fault("invalid_request", why) from None
+        why = getattr(bad, "strerror", None) or bad
+        raise Fault("invalid_request", f"{where}: {why}") from None
     if len(data) > FILE_CAP:
-        why = f"{part['type']} {part['path']}: larger than {FILE_CAP >> 20} MiB"
-        raise Fault("invalid_request", why)
+        raise Fault("invalid_request", f"{where}: larger than {FILE_CAP >> 20} MiB")
     return data
 
 
@@ -157,10 +153,9 @@ def address(part: Record) -> str:
 
 
 def file_name(part: Record) -> str | None:
-    """The name of a document: given, or the end of its path."""
-    return part.get("name") or (
-        os.path.basename(part["path"]) if isinstance(part.get("path"), str) else None
-    )
+    """The name of a document: its own, or the end of its path."""
+    path = part.get("path")
+    return part.get("name") or (os.path.basename(path) if isinstance(path, str) else None)
 
 
 _MAGIC = (
@@ -233,22 +228,18 @@ def schema_of(tool: Record) -> Any:
 def choice(request: Record) -> Any:
     """tool_choice, where there are tools to choose from; `invalid_input` where one is demanded that is not there."""
     wanted, tools = request.get("tool_choice"), request.get("tools") or []
-    if (
-        isinstance(wanted, dict)
-        and wanted["name"] not in [tool["name"] for tool in tools]
-        or wanted == "required"
-        and not tools
-    ):
-        why = f"tool_choice: {wanted if isinstance(wanted, str) else wanted['name']!r} is not among the tools"
-        raise Fault("invalid_input", why)
+    missing = "required" if wanted == "required" and not tools else ""
+    if isinstance(wanted, dict) and wanted["name"] not in [tool["name"] for tool in tools]:
+        missing = repr(wanted["name"])
+    if missing:
+        raise Fault("invalid_input", f"tool_choice: {missing} is not among the tools")
     return wanted if tools else None
 
 
 def only_text(message: Record, why: str) -> str:
     """The text of a message that can hold nothing else; `invalid_request` with the reason where it does."""
-    texts = []
-    for part in parts(message):
+    found = parts(message)
+    for part in found:
         if part["type"] != "text":
             raise Fault("invalid_request", f"{part['type']}: {why}")
-        texts.append(part["text"])
-    return "\n".join(texts)
+    return "\n".join(part["text"] for part in found)

@@ -62,13 +62,8 @@ def mend(messages: list[Record]) -> list[Record]:
 
 def result(call: dict[str, Any], content: str, kind: str | None = None) -> Record:
     """The `message` record that answers a call; kind: of the error, where it is one."""
-    made: Record = {
-        "type": "message",
-        "role": "tool",
-        "tool_call_id": call.get("id"),
-        "name": call.get("name"),
-        "content": content,
-    }
+    made: Record = {"type": "message", "role": "tool", "tool_call_id": call.get("id")}
+    made |= {"name": call.get("name"), "content": content}
     if kind:
         made.update(is_error=True, error={"kind": kind})
     return made
@@ -108,10 +103,8 @@ class File:
             if mend(self._handle) < size:
                 stderr.warn(f"{self.path}: its last line was cut off and is dropped")
             with open(self._handle, "rb", closefd=False) as stream:
-                found = [
-                    line.record for line in records.read(stream) if line.record["type"] == "message"
-                ]
-            return replaced([check(record) for record in found])
+                found = [line.record for line in records.read(stream)]
+            return replaced([check(one) for one in found if one["type"] == "message"])
         except OSError as bad:
             raise Fault("invalid_input", f"{self.path}: {bad.strerror}") from None
         except Fault as bad:
@@ -145,7 +138,5 @@ def replaced(messages: list[Record]) -> list[Record]:
 
 def head(messages: list[Record]) -> int:
     """How many messages stand before the part that may be summed up: system messages and the first request."""
-    for index, message in enumerate(messages):
-        if message.get("role") != "system":
-            return index + 1
-    return len(messages)
+    systems = [message.get("role") == "system" for message in messages]
+    return systems.index(False) + 1 if False in systems else len(messages)

@@ -24,11 +24,9 @@ class Validator:
             raise Fault("tool_error", "the schema cannot be used: it is not an object")
         try:
             self._made = _made(schema)
-        except ValueError as bad:
-            raise Fault("tool_error", f"the schema cannot be used: {_line(bad)}") from None
-        except RecursionError:
-            why = "the schema cannot be used: it is nested too deeply"
-            raise Fault("tool_error", why) from None
+        except (ValueError, RecursionError) as bad:
+            why = _line(bad) if isinstance(bad, ValueError) else "it is nested too deeply"
+            raise Fault("tool_error", f"the schema cannot be used: {why}") from None
 
     def problems(self, value: Any) -> list[str]:
         """What is wrong with the value, in words, at most SHOWN of them; [] where it fits."""

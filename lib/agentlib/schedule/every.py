@@ -13,7 +13,7 @@ import shlex
 import signal
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from agentlib import paths, stderr
 from agentlib.faults import Fault, Interrupted
@@ -30,8 +30,8 @@ def seconds(text: str) -> float:
     """30s, 10m, 2h, 1d in seconds."""
     if found := re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smhd])", text):
         return float(found[1]) * UNITS[found[2]]
-    why = f"{text!r} is not a time: a number and one of s m h d, such as 10m"
-    raise Fault("invalid_input", why)
+    why = "is not a time: a number and one of s m h d, such as 10m"
+    raise Fault("invalid_input", f"{text!r} {why}")
 
 
 def main(args: Namespace) -> int:
@@ -142,8 +142,7 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
-    except OSError:
-        pass
+    place = "\0" + address[1:] if address[0] == "@" else address
+    kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+    with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
+        channel.sendto(state.encode(), place)

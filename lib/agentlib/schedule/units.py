@@ -78,8 +78,8 @@ def check_keys(file: str) -> None:
     except OSError as bad:
         raise Fault("invalid_input", f"--keys {file}: {bad.strerror}") from None
     if not stat.S_ISREG(mode) or mode & 0o077:
-        why = f"--keys {file}: must be a file of mode 0600: chmod 600 {file}"
-        raise Fault("invalid_input", why)
+        cure = f"must be a file of mode 0600: chmod 600 {file}"
+        raise Fault("invalid_input", f"--keys {file}: {cure}")
 
 
 def systemctl(*words: str) -> str | None:

@@ -67,7 +67,9 @@ def ask_raw(
     if stamps:
         found = _probe(list(stamps), timeout, profile)
         answers.update(found)
-        skipped = {path: [] for path in found if isinstance(found[path], trust.Skipped)}
+        skipped: dict[str, Answer] = {
+            path: [] for path in found if isinstance(found[path], trust.Skipped)
+        }
         kept = (found | skipped).items()
         new = {path: [stamps[path], *lines] for path, lines in kept if isinstance(lines, list)}
         schema_cache.save(cache, new)

@@ -1,4 +1,4 @@
-"""The arguments of a tool call: one JSON object on standard input, held against the tool's own schema."""
+"""The arguments of a tool call: one JSON object on standard input, checked by the tool's schema."""
 
 from __future__ import annotations
 
@@ -9,14 +9,8 @@ from agentlib.faults import Fault
 from agentlib.types import Any
 
 CAP = 16 << 20  # bytes of arguments
-_TYPES: dict[str, type] = {
-    "string": str,
-    "boolean": bool,
-    "integer": int,
-    "number": float,
-    "array": list,
-    "object": dict,
-}
+_TYPES: dict[str, type] = {"string": str, "boolean": bool, "integer": int, "number": float}
+_TYPES |= {"array": list, "object": dict}
 
 
 def read(schema: dict[str, Any]) -> dict[str, Any]:
@@ -56,10 +50,7 @@ def check(values: dict[str, Any], rules: dict[str, Any]) -> dict[str, Any]:
         if known[name].get("type") == "integer" and isinstance(value, float) and value.is_integer():
             values = {**values, name: int(value)}  # JSON Schema: 2.0 is an integer
         _fit(name, values[name], known[name])
-    return {
-        **{name: rule["default"] for name, rule in known.items() if "default" in rule},
-        **values,
-    }
+    return {name: rule["default"] for name, rule in known.items() if "default" in rule} | values
 
 
 def _fit(name: str, value: object, rule: dict[str, Any]) -> None:
@@ -87,6 +78,5 @@ def only(arguments: dict[str, Any], *names: str) -> str:
 
 
 def _example(schema: dict[str, Any]) -> str:
-    for one in schema.get("examples", []):
-        return records.dumps(one["arguments"])
-    return "an object"
+    examples = schema.get("examples")
+    return records.dumps(examples[0]["arguments"]) if examples else "an object"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import suppress
 
 from agentlib.faults import Fault
 from agentlib.types import BinaryIO, NamedTuple
@@ -26,8 +27,8 @@ def reading(path: str) -> BinaryIO:
         raise Fault("invalid_arguments", f"{path!r} is no file name") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        why = f"{path}: {'is a folder' if os.path.isdir(path) else 'not a regular file'}"
-        raise Fault("tool_error", why)
+        what = "is a folder" if os.path.isdir(path) else "not a regular file"
+        raise Fault("tool_error", f"{path}: {what}")
     return os.fdopen(fd, "rb")
 
 
@@ -150,10 +151,8 @@ def _folder(path: str) -> tuple[int, str]:
     fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in folders:
-            try:
+            with suppress(FileExistsError):
                 os.mkdir(part, dir_fd=fd)
-            except FileExistsError:
-                pass
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
             os.close(fd)
             fd = inner

@@ -16,7 +16,7 @@ GIT = "git -c core.fsmonitor=false -c core.hooksPath=/dev/null -c core.quotePath
 
 
 def git(*args: str, folder: str = ".", errors: list[str] | None = None) -> bytes | None:
-    """What git prints, None where it fails or is not there; why goes to `said`."""
+    """What git prints, None where it fails or is not there; why goes to `errors`."""
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
         with open(os.devnull, "rb") as null:
@@ -53,7 +53,7 @@ def expand(operand: str) -> list[str]:
     found = sorted(glob.glob(operand, recursive=True)) if glob.has_magic(operand) else []
     if not found:
         raise Fault("invalid_input", f"{operand}: no such file or folder")
-    return [file for one in found for file in ([one] if not os.path.isdir(one) else [])]
+    return [file for file in found if not os.path.isdir(file)]
 
 
 def folder(path: str) -> Iterator[str]:
@@ -64,16 +64,15 @@ def folder(path: str) -> Iterator[str]:
     if errors and "not a git repository" not in errors[0]:
         stderr.warn(f"{path}: git: {errors[0]}; .gitignore files are heeded without it")
     names = _walk(path) if listed is None else sorted(set(os.fsdecode(listed).split("\0")) - {""})
+    top = os.path.realpath(path) + os.sep
     for name in names:
         full = os.path.normpath(os.path.join(path, name))
         hidden = any(part.startswith(".") for part in name.split("/"))
-        if not hidden and os.path.isfile(full) and not _leads_out(full, path):
+        if hidden or not os.path.isfile(full):
+            continue
+        # a link that points outside of the folder is left out
+        if not os.path.islink(full) or os.path.realpath(full).startswith(top):
             yield full
-
-
-def _leads_out(file: str, path: str) -> bool:
-    top = os.path.realpath(path) + os.sep
-    return os.path.islink(file) and not os.path.realpath(file).startswith(top)
 
 
 def _walk(path: str) -> Iterator[str]:
