@@ -9,11 +9,9 @@ from agentlib.llm import inflight
 from agentlib.types import TYPE_CHECKING, Any, Namespace
 
 if TYPE_CHECKING:
-    from agentlib.llm.inflight import Limits
     from agentlib.llm.ratelimit import Pace
 
 USAGE = "agent-llm [OPTION...] [-] [REQUEST...]\n       agent-llm [OPTION...] < requests > answers"
-
 
 OPTIONS = """
 --system TEXT           the system prompt
@@ -49,22 +47,14 @@ def parse(args: list[str], doc: str) -> Namespace:
     what = "the request; - reads standard input as plain text"
     parser.add_argument("request", nargs="*", help=what)
     times = ("temperature", "timeout", "connect_timeout", "silence_timeout")
-    numbers = {**dict.fromkeys(times, cli.number(0)), "budget": cli.number(1e-9)}
-    numbers |= dict.fromkeys(("max_tokens", "max_total_tokens"), cli.count(1))
-    cli.options(
-        parser,
-        OPTIONS,
-        stop={"default": None},
-        schema=cli.json_schema,
-        option={"dest": "options", "type": option},
-        fallback={"type": names, "default": []},
-        retries={
-            "type": cli.count(0),
-            "default": os.environ.get("AGENT_RETRY") or inflight.RETRIES,
-        },
-        rate_limit={"type": pace, "default": os.environ.get("AGENT_RATE_LIMIT") or None},
-        **numbers,
-    )
+    kinds = {**dict.fromkeys(times, cli.number(0)), "budget": cli.number(1e-9)}
+    kinds |= dict.fromkeys(("max_tokens", "max_total_tokens"), cli.count(1))
+    kinds |= {"stop": {"default": None}, "fallback": {"type": names, "default": []}}
+    kinds |= {"schema": cli.json_schema, "option": {"dest": "options", "type": option}}
+    retries = os.environ.get("AGENT_RETRY") or inflight.RETRIES
+    kinds["retries"] = {"type": cli.count(0), "default": retries}
+    rate = os.environ.get("AGENT_RATE_LIMIT") or None
+    cli.options(parser, OPTIONS, rate_limit={"type": pace, "default": rate}, **kinds)
     options = parser.parse_intermixed_args(args)
     options.options = dict(options.options) if options.options else None
     if not options.record and not options.replay:  # a tape for all that a pipeline asks
@@ -98,9 +88,8 @@ def option(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def limits(options: Namespace) -> Limits:
+def limits(options: Namespace) -> inflight.Limits:
     """What bounds the run and keeps its answers, out of the options and the environment."""
-
     for name in ("timeout", "connect_timeout", "silence_timeout"):
         if (value := getattr(options, name)) is not None:
             os.environ[f"AGENT_{name.upper()}"] = f"{value:g}"  # the providers read them there

@@ -15,12 +15,12 @@ from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import inflight, keys, prompt
 from agentlib.llm.inflight import Call, Limits
+from agentlib.llm.output import Lines, Out, Whole
 from agentlib.llm.pool import Pool
 from agentlib.messages import requests
 from agentlib.types import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
-    from agentlib.llm.output import Lines, Out, Whole
     from agentlib.llm.providers import Provider
     from agentlib.llm.ratelimit import Pace
     from agentlib.llm.routing import Router
@@ -35,17 +35,11 @@ class Dispatch:
     """Takes requests with submit(); everything else happens in the loop. defaults: fill what a request leaves open."""
 
     def __init__(
-        self,
-        loop: events.Loop,
-        router: Router,
-        limits: Limits,
-        sink: Lines | Whole,
-        out: Out,
-        defaults: Record,
-        quiet: bool = False,
+        self, loop: events.Loop, router: Router, limits: Limits, defaults: Record, quiet: bool
     ) -> None:
         self.loop, self.router, self.limits, self.defaults = loop, router, limits, defaults
-        self.sink, self.out = sink, out
+        self.out = out = Out()
+        self.sink: Lines | Whole = Lines(out)
         self.pool = Pool(loop, self, out, router.providers.config, limits.silence, quiet)
         self.open: set[Call] = set()
         self.unrecorded = False  # an answer that should be on the tape is not
@@ -124,8 +118,6 @@ class Dispatch:
                 self._take_turn(self.limits.pace)
 
     def _take_turn(self, pace: Pace) -> None:
-        """Send the next of those that wait when its turn comes, and so on."""
-
         def come() -> None:
             if not self._begun:
                 self._begun = time.monotonic()
@@ -231,7 +223,6 @@ class Dispatch:
         return True
 
     def _attempt(self, call: Call, error: Record) -> Record:
-        """What is told of a failed try."""
         found = {**error, "model": call.target.model if call.target else None}
         names = ("provider", "model", "kind", "status", "message")
         return {name: found[name] for name in names if found.get(name) is not None}

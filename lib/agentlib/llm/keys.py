@@ -13,10 +13,8 @@ from agentlib.environment import PASSWORD, RUN, looks_secret, secret
 from agentlib.faults import Fault
 from agentlib.types import Any, Iterable, Mapping, Record
 
-PLAIN = (
-    "PATH HOME LANG LANGUAGE TMPDIR TERM USER LOGNAME TZ "
-    "SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE"
-).split()
+PLAIN = """PATH HOME LANG LANGUAGE TMPDIR TERM USER LOGNAME TZ
+SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE""".split()
 FAMILIES = ("LC_", "XDG_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SHORTEST = 6  # characters: a shorter value is no secret, and removing it would garble all text
@@ -62,11 +60,9 @@ def source(name: str, schema: Record, config: Mapping[str, Any]) -> str:
 
 def command(name: str, needed: Iterable[str], config: Mapping[str, Any]) -> tuple[str, Any] | None:
     """(what [keys] calls it, the command) for a provider or one of its variables."""
-    table = config.get("keys")
-    for word in (name, *needed):
-        if isinstance(table, dict) and word in table:
-            return word, table[word]
-    return None
+    table: Any = config.get("keys")
+    words = (name, *needed) if isinstance(table, dict) else ()
+    return next(((word, table[word]) for word in words if word in table), None)
 
 
 def absent(name: str, schema: Record) -> Fault:
@@ -79,12 +75,8 @@ def absent(name: str, schema: Record) -> Fault:
 def environment(name: str, schema: Record, config: Mapping[str, Any]) -> dict[str, str]:
     """The whole environment of the provider: what programs need, what its schema lists, and its key."""
     allowed = {*PLAIN, *RUN, *(entry["name"] for entry in entries(schema))}
-
-    def passes(variable: str) -> bool:
-        named = variable in allowed or variable.startswith(FAMILIES)
-        return named or variable.lower() in PROXIES
-
-    env = {variable: value for variable, value in os.environ.items() if passes(variable)}
+    allowed |= {name for name in os.environ if name.startswith(FAMILIES) or name.lower() in PROXIES}
+    env = {name: value for name, value in os.environ.items() if name in allowed}
     needed = variables(schema)
     if needed and not any(env.get(variable, "").strip() for variable in needed):
         if found := command(name, needed, config):
@@ -97,27 +89,27 @@ def fetch(word: str, argv: Any) -> str:
     """The key that a command of the user's prints. Its output is a secret: no message shows it."""
     import subprocess
 
+    where = f"config.toml: [keys] {word}"
     if isinstance(argv, str):
         import shlex
 
         try:
             argv = shlex.split(argv)
         except ValueError as bad:  # a quotation that does not end
-            raise Fault("invalid_input", f"config.toml: [keys] {word}: {bad}") from None
+            raise Fault("invalid_input", f"{where}: {bad}") from None
     if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
-        raise Fault("invalid_input", f"config.toml: [keys] {word}: a command or a list of words")
+        raise Fault("invalid_input", f"{where}: a command or a list of words")
     try:
         null, pipe = subprocess.DEVNULL, subprocess.PIPE
         done = subprocess.run(argv, stdin=null, stdout=pipe, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
-        why = f"config.toml: [keys] {word}: {argv[0]} gave no key within {PATIENCE:g} s"
-        raise Fault("auth", why) from None
+        raise Fault("auth", f"{where}: {argv[0]} gave no key within {PATIENCE:g} s") from None
     except OSError as bad:
-        raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]}: {bad.strerror}") from None
+        raise Fault("auth", f"{where}: {argv[0]}: {bad.strerror}") from None
     key = done.stdout.decode("utf-8", "replace").split("\n", 1)[0].strip()
     if done.returncode or not key:
         how = f"status {done.returncode} and {'a' if key else 'no'} first line"
-        raise Fault("auth", f"config.toml: [keys] {word}: {argv[0]} ended with {how}")
+        raise Fault("auth", f"{where}: {argv[0]} ended with {how}")
     return key
 
 

@@ -51,7 +51,6 @@ def models(found: Providers, names: Iterable[str], as_records: bool) -> int:
 
 
 def _models(provider: Provider, providers: Providers) -> list[Record]:
-    """What the provider lists; what its schema names where it cannot be asked or lists nothing."""
     known = [{"id": model} for model in provider.models]
     if not providers.ready(provider):
         return known

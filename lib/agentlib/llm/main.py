@@ -12,7 +12,6 @@ from agentlib.types import TYPE_CHECKING, Any, Callable, Mapping, Namespace, Rec
 
 if TYPE_CHECKING:
     from agentlib.llm.routing import Router
-    from agentlib.records import Line
 
 LISTS = {"models": "--list-models", "providers": "--list-providers"}
 COMMANDS = LISTS | {"version": "--version", "status": "keys", "key": "keys", "usage": "budget"}
@@ -41,24 +40,24 @@ class Run:
         named = {name: getattr(options, name) for name in SETTINGS}
         self.flags = {name: value for name, value in named.items() if value is not None}
         self.settings: Record = {}  # of `config` records
-        self.before: list[Line] = []  # what was read while no request has come
+        self.before: list[records.Line] = []  # what was read while no request has come
         self.size = 0  # bytes of that
         self.filter = False  # a request has come
-        self.loop, self.out = events.Loop(), output.Out()
-        lines, limits = output.Lines(self.out), args.limits(options)
-        self.dispatch = dispatch.Dispatch(
-            self.loop, router, limits, lines, self.out, dict(config), options.quiet
-        )
+        self.loop, limits = events.Loop(), args.limits(options)
+        self.dispatch = dispatch.Dispatch(self.loop, router, limits, dict(config), options.quiet)
+        self.out = self.dispatch.out
         self.intake = stdin.Intake(self.loop, self.take, lambda: self.dispatch.room)
 
     def run(self) -> int:
-        """The whole of it."""
+        """All of it; the exit status."""
         self.begin()
         self.loop.watch(1, events.GONE, _gone)
         stream = self.plain() if "-" in self.options.request else self.read()
         if not self.filter:
             if not stream and not self.text:
-                return _nothing(self.options.request)
+                if self.options.request or os.isatty(0):
+                    raise Fault("invalid_input", "nothing is asked; see 'agent-llm --help'")
+                return 0  # an empty stream is a filter's quiet end
             if not stream:
                 from agentlib.policy import terminal
 
@@ -94,7 +93,7 @@ class Run:
             raise self.intake.fault
         return [line.record for line in self.before]
 
-    def take(self, line: Line) -> None:
+    def take(self, line: records.Line) -> None:
         """One record."""
         kind = line.record["type"]
         if kind == "config":
@@ -110,7 +109,7 @@ class Run:
                 raise Fault("limit_exceeded", why)
             self.before.append(line)
 
-    def request(self, line: Line) -> None:
+    def request(self, line: records.Line) -> None:
         """A `request` or `embed` record; with the first, what came before it is passed on."""
         kind = line.record["type"]
         if self.text:
@@ -133,10 +132,8 @@ class Run:
         ours, theirs = self.options.provider, self.settings.get("provider")
         provider = ours or theirs
         by_record = self.settings.get("model") if theirs in (None, provider) else None
-        model = self.options.model or by_record
-        for name, value in (("provider", provider), ("model", model)):
-            if value:
-                request.setdefault(name, value)
+        found = {"provider": provider, "model": self.options.model or by_record}
+        request |= {k: v for k, v in found.items() if v and k not in request}
         self.dispatch.submit(inflight.Call(id, request))
 
     def end(self) -> int:
@@ -160,10 +157,3 @@ class Run:
 def _gone() -> None:
     """The end of whoever reads our output is our end, also while nothing is to be written."""
     raise records.ClosedPipe
-
-
-def _nothing(operands: list[str]) -> int:
-    """An empty stream is a filter's quiet end; with a terminal, or operands without a word, the question is missing."""
-    if operands or os.isatty(0):
-        raise Fault("invalid_input", "nothing is asked; see 'agent-llm --help'")
-    return 0

@@ -5,11 +5,9 @@ from __future__ import annotations
 from agentlib import records, stderr
 from agentlib.faults import KINDS, Fault, in_words
 from agentlib.llm import keys
+from agentlib.llm.inflight import Call
 from agentlib.messages import transcript
-from agentlib.types import TYPE_CHECKING, Record
-
-if TYPE_CHECKING:
-    from agentlib.llm.inflight import Call
+from agentlib.types import Record
 
 FULL = 64 * 1024  # bytes that are written without waiting for the turn's end
 CUT = {
@@ -48,8 +46,7 @@ class Lines:
     """Every record of the answers, as it came."""
 
     def __init__(self, out: Out) -> None:
-        self.out = out
-        self.failures = 0
+        self.out, self.failures = out, 0
 
     def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
         """Pass a piece of an answer on; whether it holds any. raw: its line, where that can be passed on as it is."""
@@ -73,12 +70,10 @@ class Lines:
         self.out.put((raw if raw is not None else records.encode(record)) + b"\n")
 
 
-class Whole:
+class Whole(Lines):
     """One answer as one record."""
 
-    def __init__(self, out: Out) -> None:
-        self.out = out
-        self.record: Record = {}
+    record: Record = {}
 
     def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
         """Not shown, so the request may be tried again afterwards."""
@@ -87,7 +82,7 @@ class Whole:
     def final(self, call: Call, record: Record, raw: bytes | None) -> None:
         """The answer, or why there is none."""
         self.record = record
-        self.out.put((raw if raw is not None else records.encode(record)) + b"\n")
+        self._put(record, raw)
 
     def other(self, raw: bytes) -> None:
         """Nothing: one record was asked for."""
@@ -102,9 +97,7 @@ class Whole:
 class Text(Whole):
     """One answer as text, as it arrives; thinking is not shown."""
 
-    def __init__(self, out: Out) -> None:
-        super().__init__(out)
-        self._last = ""  # the last character written
+    _last = ""  # the last character written
 
     def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
         """Its text."""
@@ -129,8 +122,7 @@ class Text(Whole):
             stderr.warn(f"the model asks for a tool ({names}): {what}")
         if why := CUT.get(str(self.record.get("stop_reason"))):
             stderr.warn(why)
-        content = self.record["message"].get("content")
-        if isinstance(content, list) and any(part.get("type") == "image" for part in content):
+        if has_picture(self.record["message"]):
             stderr.warn("the answer holds a picture: --json shows it")
         if is_empty(self.record):
             stderr.warn("the model's answer is empty")
@@ -148,6 +140,10 @@ def is_empty(record: Record) -> bool:
     message = record.get("message")
     if not isinstance(message, dict) or message.get("tool_calls"):
         return False
-    content = message.get("content") or ""
-    pictures = isinstance(content, list) and any(part.get("type") == "image" for part in content)
-    return not pictures and not transcript.text(message)
+    return not has_picture(message) and not transcript.text(message)
+
+
+def has_picture(message: Record) -> bool:
+    """Whether the model made a picture."""
+    content = message.get("content")
+    return isinstance(content, list) and any(part.get("type") == "image" for part in content)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from agentlib.process import events
 
 
+Config = Mapping[str, Any]  # the user's config.toml
+
+
 class Owner(Protocol):
     """Who is told what becomes of calls. raw: the line of the record, where it can be passed on as it is."""
 
@@ -84,13 +87,7 @@ class Pool:
     """One process for each provider. silence: seconds without a word in a stream, after which a call is given up."""
 
     def __init__(
-        self,
-        loop: events.Loop,
-        owner: Owner,
-        out: Out,
-        config: Mapping[str, Any],
-        silence: float,
-        quiet: bool,
+        self, loop: events.Loop, owner: Owner, out: Out, config: Config, silence: float, quiet: bool
     ) -> None:
         self.loop, self.owner, self.out, self.config, self.quiet = loop, owner, out, config, quiet
         self.silence = silence + MARGIN
@@ -159,6 +156,7 @@ class Pool:
 
     def _unasked(self, child: Process, kind: Any, wire: Any, raw: bytes) -> None:
         """A line that belongs to no call; an answer among them is reported."""
+        early = not child.asked and len(child.early) < EARLY
         if not isinstance(kind, str):
             self._stray(child, raw, "wrote what is no record")
         elif isinstance(wire, str) and wire in child.late:
@@ -166,12 +164,8 @@ class Pool:
                 child.late.discard(wire)
             else:
                 self._bounded(child, raw)
-        elif (
-            kind in FINAL and isinstance(wire, str) and not child.asked and len(child.early) < EARLY
-        ):
-            child.early[wire] = (
-                raw  # it does not read what it is asked: the request is still on its way
-            )
+        elif kind in FINAL and isinstance(wire, str) and early:
+            child.early[wire] = raw  # it does not read requests: the first is still on its way
         elif kind in FINAL:
             self._stray(child, raw, "answered a request that it was not given")
         elif self._bounded(child, raw) and kind != "delta":
@@ -181,7 +175,7 @@ class Pool:
         """A line that is no use to any call is reported. Each call may still get its answer; but once there are
         as many lies as calls the provider gets no more to do: an honest one finishes what it has and ends."""
         child.strays += 1
-        child.stray = f"{what}: {excerpt(raw)}"
+        child.stray = f"{what}: {raw[:200].decode('utf-8', 'replace')!r}"
         current = self._current.get(child.provider.path) is child
         if child.strays <= STRAYS and (child.calls or current) and not self.quiet:
             line = keys.scrub(child.stray.encode(), self.out.secrets).decode()
@@ -203,13 +197,12 @@ class Pool:
 
     def _final(self, child: Process, call: Call, record: Record, raw: bytes | None) -> None:
         field, shape = ("vectors", list) if call.embeds else ("message", dict)
+        if record["type"] == "embed":
+            record = child.fault("invalid_request", "makes no embeddings").record()
+        elif record["type"] != "error" and not isinstance(record.get(field), shape):
+            record = child.fault("bad_response", f"its {record['type']} has no {field}").record()
         if record["type"] == "error":
             self.owner.failed(call, record)
-        elif record["type"] == "embed":
-            self.owner.failed(call, child.fault("invalid_request", "makes no embeddings").record())
-        elif not isinstance(record.get(field), shape):
-            fault = child.fault("bad_response", f"its {record['type']} has no {field}")
-            self.owner.failed(call, fault.record())
         else:
             self.owner.answered(call, record, raw)
 
@@ -248,7 +241,6 @@ class Pool:
             self.loop.at(moment, self._sweep)
 
     def _sweep(self) -> None:
-        """Give up the calls whose time is over."""
         now, self._swept = time.monotonic(), float("inf")
         for child in list(self._alive):
             for wire, call in list(child.calls.items()):
@@ -297,12 +289,7 @@ class Pool:
         self._alive.clear()
 
 
-def excerpt(raw: bytes) -> str:
-    """The beginning of a line for a message."""
-    return repr(raw[:200].decode("utf-8", "replace"))
-
-
-def idle_seconds(config: Mapping[str, Any]) -> float:
+def idle_seconds(config: Config) -> float:
     """How long a provider stays after its last answer; 0: it is not kept."""
     value = str(os.environ.get("AGENT_WARM") or config.get("warm") or "0").strip()
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
@@ -321,11 +308,8 @@ def connect_warm(provider: Provider, env: Mapping[str, str], idle: float) -> soc
     from agentlib.warm import socket as warm
 
     listed = {entry["name"] for entry in keys.entries(provider.schema)}
-    env = {
-        name: value
-        for name, value in env.items()
-        if not name.startswith("AGENT_") or name in listed or name in BOUNDS
-    }
+    listed |= {*BOUNDS}
+    env = {k: v for k, v in env.items() if k in listed or not k.startswith("AGENT_")}
     env |= {"AGENT_WARM": f"{idle:g}"}
     changed = os.stat(provider.path).st_mtime_ns
     answer = repr((__version__, REAL, provider.path, changed, sorted(env.items())))

@@ -8,23 +8,21 @@ from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.llm import keys
 from agentlib.schema import schemas
-from agentlib.types import Any, Iterator, Mapping, Record
+from agentlib.types import Any, Iterator, Mapping, NamedTuple, Record
 
 PATIENCE = 30.0  # seconds for a provider's schema, and for a vendor's list of models
 LIST_CAP = 4 << 20  # bytes of such a list
-
 
 # why a schema could not be read, though nothing is wrong with it, or its start will tell better what is
 STARTED_ANYHOW = ("sandbox unavailable", "#! n")
 
 
-class Provider:
+class Provider(NamedTuple):
     """An executable of a providers folder. schema: what it answers to --agent-schema, {} where it does not."""
 
-    __slots__ = ("name", "path", "schema")
-
-    def __init__(self, name: str, path: str, schema: Record) -> None:
-        self.name, self.path, self.schema = name, path, schema
+    name: str
+    path: str
+    schema: Record
 
     @property
     def models(self) -> list[str]:
@@ -99,20 +97,18 @@ class Providers:
             # the suite's own answer, if late: the machine is busy
             if ours := [path for path in late if paths.of_suite(path)]:
                 answers |= schemas.ask(ours, PATIENCE)
-            self._all = {
-                name: Provider(name, path, answer[0])
-                for name, path in files.items()
-                if isinstance(answer := answers[path], list)
-                and answer
-                and answer[0].get("kind") == "provider"
-            }
+            self._all = {}
+            for name, path in files.items():
+                answer = answers[path]
+                if isinstance(answer, list) and answer and answer[0].get("kind") == "provider":
+                    self._all[name] = Provider(name, path, answer[0])
         return self._all
 
     def ready(self, provider: Provider) -> bool:
         """Whether the key is there, if one is needed; where the key is optional, the provider sees for itself."""
-        return not keys.required(provider.schema) or bool(
-            keys.source(provider.name, provider.schema, self.config)
-        )
+        if not keys.required(provider.schema):
+            return True
+        return bool(keys.source(provider.name, provider.schema, self.config))
 
 
 def _names(folder: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 from agentlib import paths, stderr
 from agentlib.faults import Fault
@@ -55,12 +56,9 @@ class Pace:
         if not text:
             return 0.0
         number, end, _ = text.partition(b"\n")
-        try:
-            free = float(number if end else b"nan")
-        except ValueError:
-            free = float("nan")
-        if 0 <= free < now + 86400:
-            return free
+        with suppress(ValueError):
+            if end and 0 <= (free := float(number)) < now + 86400:
+                return free
         self._warn("the rate limit's file was damaged: it starts anew")
         return now + self.slack + self.interval
 

@@ -8,48 +8,40 @@ from agentlib import stderr
 from agentlib.faults import Fault
 from agentlib.llm import keys
 from agentlib.llm.providers import Provider, Providers, list_models
-from agentlib.types import Any, Iterator, Mapping, Record, Sequence
+from agentlib.types import Any, Iterator, NamedTuple, Record, Sequence
 
 LOCAL, OLLAMA = "local", "ollama"
 PROBE = 0.3  # seconds for the question whether Ollama is there
 
 
-class Wish:
+class Wish(NamedTuple):
     """What one source says: a provider, a model, or both. firm: a flag or the request itself says so."""
 
-    __slots__ = ("provider", "model", "firm")
+    provider: str | None
+    model: str | None
+    firm: bool = False
 
-    def __init__(self, provider: str | None, model: str | None, firm: bool = False) -> None:
-        self.provider, self.model, self.firm = provider, model, firm
 
-
-class Target:
+class Target(NamedTuple):
     """Where to send: the provider, the model (None: the provider's own default), and why, if nobody asked for it."""
 
-    __slots__ = ("provider", "model", "why")
-
-    def __init__(self, provider: Provider, model: str | None, why: str = "") -> None:
-        self.provider, self.model, self.why = provider, model, why
+    provider: Provider
+    model: str | None
+    why: str = ""
 
 
 class Router:
     """Knows what flags, environment and config file say; a request says more, and goes before them."""
 
     def __init__(
-        self,
-        providers: Providers,
-        config: Mapping[str, Any],
-        provider: str | None,
-        model: str | None,
-        fallbacks: Sequence[str] = (),
-        quiet: bool = False,
+        self, providers: Providers, flags: Wish, fallbacks: Sequence[str] = (), quiet: bool = False
     ) -> None:
         env = os.environ.get
         self.providers, self.fallbacks, self.quiet = providers, fallbacks, quiet
-        self.flags = Wish(provider, model, firm=True)
+        self.flags = Wish(flags.provider, flags.model, firm=True)
         named = env("AGENT_PROVIDER") or env("LLM_PROVIDER"), env("AGENT_MODEL") or env("LLM_MODEL")
-        file = Wish(_str(config.get("provider")), _str(config.get("model")))
-        self.rest = [Wish(_str(named[0]), _str(named[1])), file]
+        file = providers.config.get("provider"), providers.config.get("model")
+        self.rest = [Wish(_str(provider), _str(model)) for provider, model in (named, file)]
         self._found: dict[tuple[Any, ...], Target] = {}
         self._told: set[str] = set()
 
@@ -67,7 +59,7 @@ class Router:
         if (embeds, *key) not in self._found:
             found = target(self.providers, self._wishes(*key))
             if embeds and not request.get("model"):
-                found.model = None
+                found = Target(found.provider, None, found.why)
             self._tell(found)
             if not self.providers.ready(found.provider):
                 raise keys.absent(found.provider.name, found.provider.schema)
@@ -109,10 +101,8 @@ def own_name(provider: Provider, model: str | None) -> str | None:
     """The model's name as the vendor knows it: without the provider's name before it, unless that is part of it."""
     if model and model not in provider.models:
         model = model.removeprefix(f"{provider.name}/")
-    default = os.environ.get(f"{provider.name.upper()}_MODEL") or provider.schema.get(
-        "default_model"
-    )
-    return model or (default if isinstance(default, str) else None)
+    default = os.environ.get(f"{provider.name.upper()}_MODEL")
+    return model or _str(default or provider.schema.get("default_model"))
 
 
 def _there(found: Target, model: str | None, config: Mapping[str, Any]) -> Target:
@@ -147,19 +137,21 @@ def _first(providers: Providers, wish: Wish | None) -> Target:
     every = [provider for provider in providers.all().values() if provider.talks]
     usable = list(_usable(providers, every))
     usable.sort(key=lambda found: model is not None and model not in found[0].models)
-    for provider, why in usable:
-        return Target(provider, own_name(provider, model), why)
-    for provider in every:
-        if provider.name == OLLAMA and listening():
-            found = Target(provider, own_name(provider, model), "Ollama is running")
-            return _there(found, model, providers.config)
-    for provider in every:
-        if provider.name == LOCAL and list_models(provider, providers.config)[0]:
-            return Target(provider, own_name(provider, model), "no key is set, and it is installed")
+    for provider, why in usable or _keyless(providers, every):
+        found = Target(provider, own_name(provider, model), why)
+        return _there(found, model, providers.config)
+    raise Fault("not_found", nobody(every))
+
+
+def _keyless(providers: Providers, every: list[Provider]) -> Iterator[tuple[Provider, str]]:
+    by_name = {provider.name: provider for provider in every}
+    if OLLAMA in by_name and listening():
+        yield by_name.pop(OLLAMA), "Ollama is running"
+    if LOCAL in by_name and list_models(by_name[LOCAL], providers.config)[0]:
+        yield by_name[LOCAL], "no key is set, and it is installed"
     for provider in every:
         if provider.name not in (LOCAL, OLLAMA) and not keys.variables(provider.schema):
-            return Target(provider, own_name(provider, model), "it needs no key")
-    raise Fault("not_found", nobody(every))
+            yield provider, "it needs no key"
 
 
 def _usable(providers: Providers, every: list[Provider]) -> Iterator[tuple[Provider, str]]:

@@ -15,14 +15,13 @@ from agentlib.records import Line
 from agentlib.types import Callable
 
 CHUNK = 64 * 1024
+Room = Callable[[], bool]  # whether there is room for one more record
 
 
 class Intake:
     """take(line) gets each record, while room() says yes. Once `done` no more come; `fault` says what was malformed."""
 
-    def __init__(
-        self, loop: events.Loop, take: Callable[[Line], None], room: Callable[[], bool]
-    ) -> None:
+    def __init__(self, loop: events.Loop, take: Callable[[Line], None], room: Room) -> None:
         self._loop, self._take, self._room = loop, take, room
         self._splitter = Splitter()
         self._lines: deque[tuple[int, bytes]] = deque()
@@ -55,8 +54,7 @@ class Intake:
         self._watch(not self._lines and not self._ended and self._room())
 
     def _stop(self, fault: Fault | None = None) -> None:
-        self.fault = fault
-        self._ended = True
+        self.fault, self._ended = fault, True
         if fault:
             self._lines.clear()
 

@@ -22,12 +22,13 @@ OF_A_TOOL = ("name", "description", *requests.SCHEMAS)
 def canonical(request: Record) -> Record:
     """What the request asks, the same for two requests that ask the same."""
     out = {k: v for k, v in request.items() if k not in UNASKED and v is not None}
-    for name, counts in (
-        ("messages", lambda field: field not in MEASURED),
-        ("tools", lambda field: field in OF_A_TOOL),
-    ):
+    counts: dict[str, Callable[[str], bool]] = {
+        "messages": lambda field: field not in MEASURED,
+        "tools": lambda field: field in OF_A_TOOL,
+    }
+    for name in counts:
         if isinstance(out.get(name), list):
-            out[name] = [_with(item, counts) for item in out[name]]
+            out[name] = [_with(item, counts[name]) for item in out[name]]
     ordered: Record = _ordered(out)
     return ordered
 

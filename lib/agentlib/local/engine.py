@@ -205,7 +205,6 @@ class States:
             os.unlink(path)
 
     def _post(self, action: str, part: list[Record]) -> bool:
-        """Have llama.cpp do it; whether it could."""
         from http.client import HTTPConnection, HTTPException
         from socket import AF_UNIX, socket
 
@@ -222,8 +221,6 @@ class States:
 
 
 class _Pieces:
-    """The pieces of one completion, put together."""
-
     def __init__(self, on_text: OnText, waiting: Waiting) -> None:
         self._on_text, self._waiting = on_text, waiting
         self._text, self._finish_reason, self._usage = "", "", dict[str, int]()

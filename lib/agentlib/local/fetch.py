@@ -86,7 +86,6 @@ def _install(pin: Pin, runtime: Callable[[], None]) -> None:
 
 
 def _fetch(path: str, pin: Pin) -> None:
-    """Complete the file, from wherever it can be had."""
     models.clear_away()
     progress = Progress(pin["bytes"])
     with open(path, "ab") as file:
@@ -106,7 +105,6 @@ def _fetch(path: str, pin: Pin) -> None:
 
 @contextlib.contextmanager
 def _alone(folder: str) -> Iterator[None]:
-    """One installation at a time."""
     file = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -108,7 +108,6 @@ class Client:
         return self._client
 
     def _fault(self, bad: Exception, place: str) -> Fault:
-        """The fault of an exchange that failed."""
         reason = proxies.without_password(re.sub(r"^\[[^]]*\] ", "", str(bad)))[:300]
         if isinstance(bad, (httpx.ConnectError, httpx.ProxyError)):
             fields = {"retryable": False} if "CERTIFICATE_VERIFY" in str(bad) else {}

@@ -54,7 +54,6 @@ def _parsed(value: str) -> httpx.URL:
 
 
 def _spares(entry: str, url: httpx.URL) -> bool:
-    """Whether an entry of NO_PROXY means this address."""
     scheme, _, place = entry.lower().rpartition("://")
     if scheme not in ("", "all", url.scheme):
         return False

@@ -6,15 +6,17 @@ import os
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.provider import http_call
+from agentlib.provider.http_call import Call, Explain
 from agentlib.types import Any, Callable, Generator, Iterator, Record
 
 Answer = dict[str, Any]
-Prepare = Callable[[Record], http_call.Call]
+Headers = dict[str, str]
+Prepare = Callable[[Record], Call]
 Parse = Callable[[Record, Record], Answer]
 Stream = Callable[[Record, Iterator[Any]], Generator[Record, None, Answer]]
 Embedding = tuple[Prepare, Parse]  # embed, vectors
 
+COUNTS = ("input", "output", "cached_input", "reasoning", "cache_write_input")  # of tokens
 PAGES = 100  # of a list of models; a server may say for ever that there is more
 
 
@@ -28,7 +30,7 @@ def key(*variables: str) -> str:
     raise Fault("auth", f"no key: set {' or '.join(variables)}")
 
 
-def fetch(url: str, headers: dict[str, str], explain: http_call.Explain) -> Record:
+def fetch(url: str, headers: Headers, explain: Explain) -> Record:
     """The JSON object that a GET gives, for lists of models."""
     from agentlib.provider.http import Connection, Reply, Watch
 
@@ -37,28 +39,25 @@ def fetch(url: str, headers: dict[str, str], explain: http_call.Explain) -> Reco
             raise reply.refusal(explain, url)
         return reply.document()
 
-    found: Record = Connection().send(http_call.Call(url, headers), Watch(False), read)
+    found: Record = Connection().send(Call(url, headers), Watch(False), read)
     return found
 
 
 def listed(
-    url: str,
-    headers: dict[str, str],
-    explain: http_call.Explain,
-    rows: str,
-    following: Callable[[Record], str],
+    url: str, headers: Headers, explain: Explain, rows: str, following: Callable[[Record], str]
 ) -> Iterator[Record]:
-    """The objects under `rows` on all pages of a list. following: of a page, what is added to the address to get the
-    next one, "" where there is none."""
+    """The objects under `rows` on all pages of a list.
+
+    following: of a page, what is added to the address to get the next one, "" where there is none.
+    """
     more = ""
     seen: set[str] = set()
     while more not in seen and len(seen) < PAGES:
         seen.add(more)
         page = fetch(url + more, headers, explain)
         found = page.get(rows)
-        yield from (
-            row for row in (found if isinstance(found, list) else ()) if isinstance(row, dict)
-        )
+        found = found if isinstance(found, list) else []
+        yield from (row for row in found if isinstance(row, dict))
         more = following(page)
 
 
@@ -113,25 +112,13 @@ def stop_reason(word: str | None, known: dict[str, str]) -> str:
     raise Fault("server", f"the vendor broke off the answer: its stop reason is {word!r}")
 
 
-def usage(
-    input: Any = None,
-    output: Any = None,
-    cached: Any = None,
-    reasoning: Any = None,
-    cache_write: Any = None,
-) -> Record:
-    """The `usage` of an answer; input includes what was read from and written to a cache, output includes reasoning.
+def usage(*counts: Any) -> Record:
+    """The `usage` of an answer, its counts in the order of COUNTS. What the vendor did not count stays out.
 
-    What the vendor did not count stays out.
+    Input includes what was read from and written to a cache, output includes reasoning.
     """
-    counts = {
-        "input_tokens": input,
-        "output_tokens": output,
-        "cached_input_tokens": cached,
-        "reasoning_tokens": reasoning,
-        "cache_write_input_tokens": cache_write,
-    }
-    return {name: int(count) for name, count in counts.items() if _is_count(count)}
+    named = zip(COUNTS, counts, strict=False)
+    return {f"{name}_tokens": int(count) for name, count in named if _is_count(count)}
 
 
 def _is_count(value: Any) -> bool:

@@ -11,15 +11,12 @@ from agentlib.paths import TOP
 from agentlib.types import Any
 
 # Where credentials can come from; with none of these, asking botocore costs seconds and ends in nothing.
-_CONTAINER = (
-    "CREDENTIALS_RELATIVE_URI CREDENTIALS_FULL_URI AUTHORIZATION_TOKEN AUTHORIZATION_TOKEN_FILE"
-)
-_OTHERS = """ACCESS_KEY_ID SECRET_ACCESS_KEY SESSION_TOKEN PROFILE DEFAULT_PROFILE CONFIG_FILE
-SHARED_CREDENTIALS_FILE ROLE_ARN ROLE_SESSION_NAME WEB_IDENTITY_TOKEN_FILE"""
-VARIABLES = [f"AWS_{name}" for name in _OTHERS.split()]
-VARIABLES += [f"AWS_CONTAINER_{name}" for name in _CONTAINER.split()]
+_NAMES = """ACCESS_KEY_ID SECRET_ACCESS_KEY SESSION_TOKEN PROFILE DEFAULT_PROFILE CONFIG_FILE
+SHARED_CREDENTIALS_FILE ROLE_ARN ROLE_SESSION_NAME WEB_IDENTITY_TOKEN_FILE CONTAINER_CREDENTIALS_RELATIVE_URI
+CONTAINER_CREDENTIALS_FULL_URI CONTAINER_AUTHORIZATION_TOKEN CONTAINER_AUTHORIZATION_TOKEN_FILE"""
+VARIABLES = [f"AWS_{name}" for name in _NAMES.split()]
 FILES = ("~/.aws/credentials", "~/.aws/config")
-_asking = allocate_lock()
+_loading = allocate_lock()
 VENDOR = "/sys/class/dmi/id/sys_vendor"  # of this machine; EC2's have credentials of their own role
 
 
@@ -63,8 +60,8 @@ def region() -> str:
 
 
 def credentials() -> Any:
-    """botocore's credentials, which renew themselves; `auth` where the chain has none. Of many threads one asks."""
-    with _asking:
+    """botocore's credentials, which renew themselves; `auth` where the chain has none. One thread loads them."""
+    with _loading:
         return _credentials()
 
 

@@ -88,18 +88,16 @@ def _entry(value: Any) -> bool:
 
 def arguments(call: Record) -> Record:
     """The arguments of a call in the history: always an object, also where the model's were none."""
-    value = call.get("arguments")
-    raw = {"arguments_raw": call.get("arguments_raw") or value}
-    return value if isinstance(value, dict) else raw
+    if isinstance(value := call.get("arguments"), dict):
+        return value
+    return {"arguments_raw": call.get("arguments_raw") or value}
 
 
 def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
     """(the texts of the system messages, the other messages), for vendors that take the system text apart."""
-    system_parts = [
-        part for message in messages if message["role"] == "system" for part in parts(message)
-    ]
-    system = [part_text(part, "a system message") for part in system_parts]
+    systems = [message for message in messages if message["role"] == "system"]
     others = [message for message in messages if message["role"] != "system"]
+    system = [part_text(part, "a system message") for one in systems for part in parts(one)]
     return [text for text in system if text.strip()], others
 
 

@@ -47,27 +47,25 @@ def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:
 
 
 def wrong(reason: str) -> Fault:
-    """The fault of a stream that cannot be read on."""
     return Fault("bad_response", f"event stream: {reason}")
 
 
 def lengths(prelude: bytes) -> tuple[int, int]:
     """(length of the frame, length of its headers), from its first 12 bytes alone: no nonsense is waited for."""
     total, header_size, checksum = struct.unpack(">III", prelude)
-    if crc32(prelude[:8]) != checksum:
-        raise wrong("prelude checksum")
-    if header_size > HEADER_CAP:
-        raise wrong("headers too long")
     payload_size = total - header_size - PRELUDE - TAIL
-    if payload_size < 0:
-        raise wrong("bad lengths")
-    if payload_size > PAYLOAD_CAP:
-        raise wrong("payload too long")
+    faults = {
+        "prelude checksum": crc32(prelude[:8]) != checksum,
+        "headers too long": header_size > HEADER_CAP,
+        "bad lengths": payload_size < 0,
+        "payload too long": payload_size > PAYLOAD_CAP,
+    }
+    if reason := next(filter(faults.get, faults), None):
+        raise wrong(reason)
     return total, header_size
 
 
 def frame(data: bytes, header_size: int) -> Frame:
-    """The message of one whole frame."""
     body, (checksum,) = data[:-TAIL], struct.unpack(">I", data[-TAIL:])
     if crc32(body) != checksum:
         raise wrong("message checksum")
@@ -75,7 +73,6 @@ def frame(data: bytes, header_size: int) -> Frame:
 
 
 def headers(block: bytes) -> dict[str, Value]:
-    """The headers of one frame by name."""
     out: dict[str, Value] = {}
     at = 0
     while at < len(block):
@@ -105,14 +102,12 @@ def header_value(block: bytes, kind: int, at: int) -> tuple[Value, int]:
 
 
 def cut(block: bytes, at: int, size: int) -> bytes:
-    """These bytes of a header block; a fault where it is too short."""
     if at + size > len(block):
         raise wrong("header value overruns the header block")
     return block[at : at + size]
 
 
 def text(raw: bytes) -> str:
-    """A header's name or string, which must be UTF-8."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -7,11 +7,9 @@ import threading
 import time
 
 from agentlib import cli, records, stderr
+from agentlib.provider.answer import Answer
 from agentlib.provider.http import LINGER, Watch
-from agentlib.types import TYPE_CHECKING, Any, Callable, Generator, Record
-
-if TYPE_CHECKING:
-    from agentlib.provider.answer import Answer
+from agentlib.types import Any, Callable, Generator, Record
 
 
 class Unwritable(BaseException):
@@ -79,11 +77,8 @@ def _put(line: bytes) -> None:
 
 def streamed(exchange: Exchange, deltas: Generator[Record, None, Answer]) -> Answer:
     """The answer at the end of the deltas, which are written as they come; a character cut in two is joined."""
-    wanted, halves, thoughts = (
-        exchange.request.get("stream"),
-        {"text": "", "thinking": ""},
-        Thoughts(),
-    )
+    wanted, thoughts = exchange.request.get("stream"), Thoughts()
+    halves = {"text": "", "thinking": ""}
 
     def write(kind: str, text: str, last: bool = False) -> None:
         text, halves[kind] = joined(halves[kind] + text) if halves[kind] else text, ""

@@ -6,6 +6,7 @@ the first call is sent: it costs as much as all the rest of a provider, and a ca
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -91,13 +92,11 @@ class Reply:
     def beginning(self) -> bytes:
         """At most ERROR_CAP bytes of the body, for a message about it; never a fault."""
         data = b""
-        try:
+        with contextlib.suppress(Exception):  # the status says enough
             for chunk in self.chunks():
                 data += chunk[: ERROR_CAP - len(data)]
                 if len(data) >= ERROR_CAP:
                     break
-        except Exception:
-            pass  # the status says enough
         return data
 
     def rest(self, watch: Watch) -> None:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.types import Any, Callable, Iterable, Iterator, Mapping
+from agentlib.types import Any, Callable, Iterable, Iterator, Mapping, NamedTuple
 
 Headers = Mapping[str, str]
 Explain = Callable[[int, Headers, bytes], Fault]  # of status, headers and body of a refusal
@@ -14,7 +14,7 @@ Explain = Callable[[int, Headers, bytes], Fault]  # of status, headers and body 
 EXCERPT = 300  # characters of a foreign body in a message
 
 
-class Call:
+class Call(NamedTuple):
     """One call of a vendor: what `prepare` returns.
 
     body: the JSON body, None for GET. frames: the function that makes items of the chunks of a stream
@@ -22,17 +22,11 @@ class Call:
     (method, url, headers, body bytes), returns the headers to send.
     """
 
-    __slots__ = ("url", "headers", "body", "frames", "sign")
-
-    def __init__(
-        self,
-        url: str,
-        headers: dict[str, str],
-        body: dict[str, Any] | None = None,
-        frames: Callable[[Iterable[bytes]], Iterator[Any]] | None = None,
-        sign: Callable[[str, str, dict[str, str], bytes], dict[str, str]] | None = None,
-    ) -> None:
-        self.url, self.headers, self.body, self.frames, self.sign = url, headers, body, frames, sign
+    url: str
+    headers: dict[str, str]
+    body: dict[str, Any] | None = None
+    frames: Callable[[Iterable[bytes]], Iterator[Any]] | None = None
+    sign: Callable[[str, str, dict[str, str], bytes], dict[str, str]] | None = None
 
 
 @lru_cache(maxsize=16)
@@ -43,14 +37,10 @@ def base(value: str, variable: str) -> str:
     try:
         parts = urlsplit(value)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        good = good and not parts.query and not parts.fragment
     except ValueError:
         good = False
-    if (
-        not good
-        or any(c.isspace() or not c.isprintable() for c in value)
-        or parts.query
-        or parts.fragment
-    ):
+    if not good or any(c.isspace() or not c.isprintable() for c in value):
         why = f"{variable}: {value[:100]!r} is not an address such as https://host/v1"
         raise Fault("invalid_request", why)
     return value.rstrip("/")

@@ -37,12 +37,10 @@ def cost(provider: str, model: str, usage: Mapping[str, Any]) -> float | None:
     found = prices(provider, model)
     if found is None:
         return None
-    counts = [
-        usage.get(f"{name}_tokens") or 0
-        for name in ("input", "output", "cached_input", "cache_write_input")
-    ]
-    fresh = max(0, counts[0] - counts[2] - counts[3])
-    total = sum(count * price for count, price in zip([fresh, *counts[1:]], found, strict=True))
+    names = ("input", "output", "cached_input", "cache_write_input")
+    prompt, *others = [usage.get(f"{name}_tokens") or 0 for name in names]
+    fresh = max(0, prompt - others[1] - others[2])
+    total = sum(count * price for count, price in zip([fresh, *others], found, strict=True))
     return round(total / 1_000_000, 10)
 
 
@@ -60,14 +58,10 @@ def prices(provider: str, model: str) -> Prices | None:
 
 def filled(numbers: Sequence[float | None]) -> Prices:
     """All four prices, where the last two may be missing: such input costs what other input costs."""
-    fresh, output, cached, written = (*numbers, None, None)[:4]
+    fresh, output, *cached = (*numbers, None, None)[:4]
     base = fresh or 0.0
-    return (
-        base,
-        output or 0.0,
-        base if cached is None else cached,
-        base if written is None else written,
-    )
+    read, written = [base if price is None else price for price in cached]
+    return base, output or 0.0, read, written
 
 
 def spellings(model: str) -> Iterator[str]:
@@ -102,10 +96,7 @@ def own_price(model: str, entry: Any) -> Prices:
         why = f"{where}: needs input and output; cached and cache_write may be there, nothing else"
         raise Fault("invalid_input", why)
     for name, price in entry.items():
-        if (
-            isinstance(price, bool)
-            or not isinstance(price, int | float)
-            or not 0 <= price < float("inf")
-        ):
+        number = isinstance(price, int | float) and not isinstance(price, bool)
+        if not number or not 0 <= price < float("inf"):
             raise Fault("invalid_input", f"{where}: {name} is not a price: {price!r}")
     return filled([entry.get(name) for name in NAMES])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 
 from agentlib import records
 from agentlib.faults import RETRYABLE, Fault
@@ -96,10 +97,9 @@ def failed(error: Any, status: int | None = None, headers: Headers | None = None
 
 def explain(status: int, headers: Headers, body: bytes) -> Fault:
     """The fault of a refused request, by its body: an object, a list of one, or plain text."""
-    try:
+    document: Any = None
+    with suppress(ValueError):
         document = records.foreign(body)
-    except ValueError:
-        document = None
     if isinstance(document, list) and document:
         document = document[0]
     if 300 <= status < 400 or not isinstance(document, dict):
@@ -124,18 +124,15 @@ def cause(error: Any) -> str:
     words = next((error[name] for name in (*MESSAGES, "error") if error.get(name)), None)
     if words is None:
         words = next((error[name] for name in ("type", "__type") if error.get(name)), error)
-    text = words if isinstance(words, str) else ""
-    if not text:
-        text = records.dumps(words) if words is error else cause(words)
+    text = records.dumps(words) if words is error else cause(words)
     metadata = error.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     if isinstance(raw, str) and raw.strip():  # OpenRouter: the answer of the vendor behind it
-        try:
+        with suppress(ValueError):
             raw = records.foreign(raw)
-        except ValueError:
-            pass
     if raw:
-        text = f"{text}: {cause(raw.get('error') or raw) if isinstance(raw, dict) else cause(raw)}"
+        inner = isinstance(raw, dict) and raw.get("error")
+        text = f"{text}: {cause(inner or raw)}"
     if isinstance(written := error.get("failed_generation"), str) and written:  # Groq
         text = f"{text} (the model wrote {written[:300]!r})"
     return text
@@ -147,10 +144,11 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PIECE = r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
 PIECES = re.compile(PIECE, re.IGNORECASE)
 GOING = re.compile(rf"(?:\b(?:again|retry|wait)\b\D{{0,40}}?)((?:{PIECE}\s*)+)", re.IGNORECASE)
-_SECONDS = (
-    "retry_after retryafter retry_after_seconds retry_delay retrydelay estimated_time".split()
-)
-FIELDS = {**dict.fromkeys(_SECONDS, 1.0), "retry_after_ms": 0.001}  # of an error: their units
+# the fields of an error, and their units
+_SECONDS = "retry_after retryafter retry_after_seconds retry_delay retrydelay estimated_time"
+FIELDS = {**dict.fromkeys(_SECONDS.split(), 1.0), "retry_after_ms": 0.001}
+# the headers that say how long to wait, and their units
+HEADERS = {"retry-after-ms": 0.001, "x-ms-retry-after-ms": 0.001, "retry-after": 1.0}
 
 
 def wait(headers: Headers, message: str = "", document: Any = None) -> float | None:
@@ -163,14 +161,8 @@ def wait(headers: Headers, message: str = "", document: Any = None) -> float | N
 
 def retry_after(headers: Headers) -> float | None:
     """Seconds to wait, by `retry-after-ms`, else `retry-after` (seconds or a date); None where neither makes sense."""
-    for name, unit in (
-        ("retry-after-ms", 0.001),
-        ("x-ms-retry-after-ms", 0.001),
-        ("retry-after", 1.0),
-    ):
-        if seconds := moment(headers.get(name, ""), unit):
-            return seconds
-    return None
+    found = (moment(headers.get(name, ""), unit) for name, unit in HEADERS.items())
+    return next(filter(None, found), None)
 
 
 def resets(headers: Headers) -> float | None:
@@ -202,7 +194,7 @@ def moment(text: str, unit: float = 1.0) -> float | None:
 
 
 def _unit(name: str) -> float:
-    return UNITS["ms" if name == "ms" or name.startswith("mil") else name[0]]
+    return UNITS["ms" if name.startswith(("ms", "mil")) else name[0]]
 
 
 def _date(text: str) -> float:
@@ -210,11 +202,9 @@ def _date(text: str) -> float:
     from email.utils import parsedate_to_datetime
 
     for read in (datetime.fromisoformat, parsedate_to_datetime):
-        try:
+        with suppress(ValueError, TypeError, OverflowError):
             date = read(text)
-        except (ValueError, TypeError, OverflowError):
-            continue
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
+            return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
     return 0.0
 
 
@@ -224,12 +214,9 @@ def _advice(value: Any, depth: int = 6) -> Iterator[float | None]:
         headers = {str(name).lower(): str(inner) for name, inner in value.items()}
         yield retry_after(headers) or resets(headers)
         for name, inner in value.items():
-            unit = FIELDS.get(str(name).lower())
-            if unit and isinstance(inner, dict):
-                inner = inner.get("seconds")
-            if unit:
+            if unit := FIELDS.get(str(name).lower()):
+                inner = inner.get("seconds") if isinstance(inner, dict) else inner
                 yield moment(str(inner), unit)
-    inner_values = value.values() if isinstance(value, dict) else value
-    if depth and isinstance(value, (dict, list)):
-        for inner in inner_values:
-            yield from _advice(inner, depth - 1)
+        value = list(value.values())
+    for inner in value if depth and isinstance(value, list) else ():
+        yield from _advice(inner, depth - 1)

@@ -41,8 +41,10 @@ def serve(
     models: Callable[[], Iterable[Record]] | None = None,
     embedding: Embedding | None = None,
 ) -> NoReturn:
-    """Be the provider of these functions. `models` asks the vendor for what `--list-models` prints: {"id": …} each.
-    `embedding`: (embed, vectors); its model, where a record names none, is the schema's `embedding_model`."""
+    """Be the provider of these functions. models: gives what `--list-models` prints, {"id": …} each.
+
+    embedding: (embed, vectors); its model, where a record names none, is the schema's `embedding_model`.
+    """
 
     def main(args: list[str]) -> int:
         if args:
@@ -50,18 +52,16 @@ def serve(
         from agentlib.provider.worker import Service
 
         private.undumpable()
-        return Service(schema, prepare, parse, stream, explain, embedding).run()
+        functions = {"request": (prepare, parse), "embed": embedding}
+        return Service(schema, functions, stream, explain).run()
 
     cli.start(main, doc, schema)
 
 
 def _options(args: list[str], doc: str, models: Callable[[], Iterable[Record]] | None) -> int:
     parser = cli.parser(doc, usage=f"{cli.headline(doc)[0]} [--list-models] < requests > answers")
-    parser.add_argument(
-        "--list-models",
-        action="store_true",
-        help="ask the vendor for its models, print one `model` record each",
-    )
+    what = "ask the vendor for its models, print one `model` record each"
+    parser.add_argument("--list-models", action="store_true", help=what)
     if parser.parse_args(args).list_models:
         if models is None:
             raise Fault("invalid_request", "this vendor has no list of models")

@@ -89,10 +89,9 @@ def events(chunks: Iterable[bytes], loose: bool = False) -> Iterator[Event]:
 
 def _is_whole(data: str) -> bool:
     """Whether the data of the last event is all of it: JSON, or the end mark."""
-    if data.strip() == "[DONE]":
-        return True
-    try:
-        records.foreign(data)
-    except ValueError:
-        return False
+    if data.strip() != "[DONE]":
+        try:
+            records.foreign(data)
+        except ValueError:
+            return False
     return True

@@ -15,14 +15,15 @@ from agentlib import codec, environment, records
 from agentlib.faults import RETRYABLE, Fault, Interrupted
 from agentlib.messages import requests, transcript
 from agentlib.net.bounds import NEVER
-from agentlib.provider import http_call, sse
-from agentlib.provider.answer import checked
+from agentlib.provider import sse
+from agentlib.provider.answer import Answer, Embedding, Stream, checked
 from agentlib.provider.exchange import Exchange, ending, streamed, thoughts_apart
 from agentlib.provider.http import Connection, Reply, Watch, seconds
-from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
+from agentlib.provider.http_call import Call, Explain, excerpt
+from agentlib.types import Any, Iterator, Record
 
-if TYPE_CHECKING:
-    from agentlib.provider.answer import Answer, Embedding, Parse, Prepare, Stream
+# by type of record: (prepare, parse), (embed, vectors)
+Functions = dict[str, Embedding | None]
 
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
@@ -38,19 +39,12 @@ class Service:
     """The requests in flight, a thread each."""
 
     def __init__(
-        self,
-        schema: Record,
-        prepare: Prepare,
-        parse: Parse,
-        stream: Stream,
-        explain: http_call.Explain,
-        embedding: Embedding | None = None,
+        self, schema: Record, functions: Functions, stream: Stream, explain: Explain
     ) -> None:
-        self.schema, self.name, self.embedding = schema, schema["name"], embedding
-        self.prepare, self.parse, self.stream, self.explain = prepare, parse, stream, explain
-        keys = [
-            os.environ.get(e["name"], "").strip() for e in schema.get("env") or [] if e.get("key")
-        ]
+        self.schema, self.name, self.functions = schema, schema["name"], functions
+        self.stream, self.explain = stream, explain
+        names = [entry["name"] for entry in schema.get("env") or [] if entry.get("key")]
+        keys = [os.environ.get(name, "").strip() for name in names]
         self.secrets = [key for key in keys if environment.looks_secret(key)]
         self.running: set[Exchange] = set()
         self.changed = threading.Condition()
@@ -66,49 +60,43 @@ class Service:
             return 0
         threading.stack_size(STACK)
         limit, begun = _room(), 0
+        wrong = None
         try:
-            for line in records.read(sys.stdin.buffer):
-                if line.record["type"] not in DEFAULTS:
-                    records.put(line.raw + b"\n")
-                    continue
-                id = line.record.get("id")
-                self._begin(Exchange(line.record, str(line.number) if id is None else id), limit)
-                begun += 1
-                if begun == 2:  # no one-shot; its import fits in the wait for the first answers
-                    codec.take_over()
-        except Fault:
+            try:
+                for line in records.read(sys.stdin.buffer):
+                    if line.record["type"] not in DEFAULTS:
+                        records.put(line.raw + b"\n")
+                        continue
+                    id = line.record.get("id")
+                    id = str(line.number) if id is None else id
+                    self._begin(Exchange(line.record, id), limit)
+                    begun += 1
+                    if begun == 2:  # no one-shot; its import fits in the wait for the first answers
+                        codec.take_over()
+            except Fault as fault:
+                wrong = fault
             self._wait(1)
-            raise
         except (Interrupted, KeyboardInterrupt):
-            self._interrupt()
+            # where nobody reads the records, the end does not wait for them
+            saying = threading.Thread(target=ending, args=(self._interrupt,), daemon=True)
+            saying.start()
+            saying.join(PATIENCE)
             raise
-        self._wait(1)
+        if wrong:
+            raise wrong
         return 0
 
     def _wait(self, room: int) -> None:
-        """Wait until fewer than `room` requests are in flight."""
-        try:
-            with self.changed:
-                while len(self.running) >= room:
-                    self.changed.wait()
-        except (Interrupted, KeyboardInterrupt):
-            self._interrupt()
-            raise
+        with self.changed:
+            while len(self.running) >= room:
+                self.changed.wait()
 
     def _interrupt(self) -> None:
-        """Say of all that is in flight that it was ended, unless nobody reads: then the end does not wait for that."""
-
-        def say() -> None:
-            for exchange in list(self.running):
-                fault = Fault("interrupted", "a signal ended the provider")
-                exchange.final(self._error(exchange, fault))
-
-        saying = threading.Thread(target=ending, args=(say,), daemon=True)
-        saying.start()
-        saying.join(PATIENCE)
+        for exchange in list(self.running):
+            fault = Fault("interrupted", "a signal ended the provider")
+            exchange.final(self._error(exchange, fault))
 
     def _begin(self, exchange: Exchange, limit: int) -> None:
-        """Give the request to a worker that is idle, else to a new one."""
         self._wait(limit)
         with self.changed:
             self.running.add(exchange)
@@ -127,7 +115,7 @@ class Service:
             self._leave(exchange)
 
     def _work(self, exchange: Exchange | None) -> None:
-        """Answer a request, and those that come within IDLE seconds of the last, by the same connection."""
+        """Answer a request, and those that come within `patience` seconds of it, by the same connection."""
         connection = Connection()
         while exchange:
             self._answer(exchange, connection)
@@ -145,7 +133,7 @@ class Service:
             pass
         with self.changed:
             try:
-                return self.waiting.get_nowait()  # given at the last moment
+                return self.waiting.get_nowait()  # one came at the last moment
             except Empty:
                 self.idle -= 1
                 return None
@@ -169,8 +157,6 @@ class Service:
                     self._leave(exchange)
 
     def _answer(self, exchange: Exchange, connection: Connection) -> None:
-        """Call the vendor, and write what comes of it."""
-
         def read(reply: Reply) -> None:
             answer = self._read(exchange, request, call, reply)
             exchange.final(self._response(exchange, answer))
@@ -185,14 +171,12 @@ class Service:
         except Exception as bad:
             exchange.final(self._error(exchange, _fault(bad)))
 
-    def _read(
-        self, exchange: Exchange, request: Record, call: http_call.Call, reply: Reply
-    ) -> Answer:
+    def _read(self, exchange: Exchange, request: Record, call: Call, reply: Reply) -> Answer:
         if not 200 <= reply.status < 300:
             raise reply.refusal(self.explain, call.url)
         media = reply.media()
         if media == "text/html":
-            page = http_call.excerpt(reply.beginning())
+            page = excerpt(reply.beginning())
             raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
         first, chunks = reply.begun()
         frames = _frames(call, media, first)
@@ -212,24 +196,18 @@ class Service:
                     exchange.delta(kind, text)
         return answer
 
-    def _functions(self, exchange: Exchange) -> tuple[Prepare, Parse]:
-        """The vendor's functions for this type of record."""
-        if exchange.request["type"] == "request":
-            return self.prepare, self.parse
-        if self.embedding is None:
-            raise Fault("invalid_request", f"embed: {self.name} makes no embeddings")
-        return self.embedding
+    def _functions(self, exchange: Exchange) -> Embedding:
+        if found := self.functions[exchange.request["type"]]:
+            return found
+        raise Fault("invalid_request", f"embed: {self.name} makes no embeddings")
 
-    def _default(self, exchange: Exchange) -> str | None:
-        model: str | None = self.schema.get(DEFAULTS[exchange.request["type"]])
-        return model
+    def _default(self, exchange: Exchange) -> Any:
+        return self.schema.get(DEFAULTS[exchange.request["type"]])
 
     def _response(self, exchange: Exchange, answer: Answer) -> Record:
         embeds = "vectors" in answer
-        requested = exchange.request.get("model") or self._default(exchange)
-        model: Any = answer.get("model") or requested
-        usage = answer.get("usage") or {}
-        cost = answer.get("cost_usd")
+        model: Any = answer.get("model") or exchange.request.get("model") or self._default(exchange)
+        usage, cost = answer.get("usage") or {}, answer.get("cost_usd")
         if not embeds and not {"input_tokens", "output_tokens"} & usage.keys():
             usage = {**usage, **estimated(exchange.request, answer["message"])}
         elif cost is None:
@@ -285,7 +263,7 @@ def _room() -> int:
     return max(1, soft - SPARE_FILES)
 
 
-def _frames(call: http_call.Call, media: str, first: bytes) -> Any:
+def _frames(call: Call, media: str, first: bytes) -> Any:
     """What makes items of the body, None where it is one JSON document: by its first byte, whatever it is called."""
     if call.frames not in (None, sse.answers):
         return None if media == "application/json" else call.frames

@@ -42,7 +42,6 @@ class Shared:
         self._provider = Coprocess(name, command, final=_final, passing=self._pass, kind="server")
 
     def _pass(self, record: Record) -> None:
-        """A delta, for the client that asked."""
         if emit := self._waiting.get(str(record.get("id"))):
             emit(record)
 

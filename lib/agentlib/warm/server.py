@@ -85,7 +85,6 @@ def _remove(name: str, listener: socket.socket) -> None:
 
 
 def _refuse(listener: socket.socket, fault: Fault) -> None:
-    """Tell the clients that wait why there is no filter."""
     line = records.line({"warm": "fault", "kind": fault.kind, "message": fault.message})
     listener.setblocking(False)
     with contextlib.suppress(BlockingIOError):
@@ -96,8 +95,6 @@ def _refuse(listener: socket.socket, fault: Fault) -> None:
 
 
 class _Client(socketserver.BaseRequestHandler):
-    """One connection, in a thread of its own."""
-
     server: _Server
     gone = False  # it went, or does not read: its request ends, nobody else's
 

@@ -58,9 +58,7 @@ def body(vendor: Vendor, request: Record) -> Record:
         out["tool_choice"] = vendor.required if choice == "required" else choice
     if "max_tokens" in request:
         out[vendor.limit_of(model)] = request["max_tokens"]
-    for name in ("temperature", "stop"):
-        if name in request:
-            out[name] = request[name]
+    out |= {name: request[name] for name in ("temperature", "stop") if name in request}
     if effort := request.get("reasoning"):
         out[vendor.effort] = {"effort": effort} if vendor.effort == "reasoning" else effort
     if schema := request.get("schema"):

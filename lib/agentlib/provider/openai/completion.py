@@ -8,11 +8,8 @@ from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider import answer as provider_answer
-from agentlib.provider import http_call, refusal
-from agentlib.types import TYPE_CHECKING, Any, Generator, Iterator, Record
-
-if TYPE_CHECKING:
-    from agentlib.provider import sse
+from agentlib.provider import http_call, refusal, sse
+from agentlib.types import Any, Generator, Iterator, Record
 
 _STOPS = {
     "end_turn": "stop eos eos_token end_turn",
@@ -59,7 +56,7 @@ class Gathered:
             raise refusal.failed(error)
 
     def _choice(self, choice: Record) -> Iterator[Record]:
-        if choice.get("index") or 0:
+        if choice.get("index"):
             why = "the answer has more than one choice: ask without the option n"
             raise Fault("invalid_request", why)
         self.chosen = True
@@ -103,8 +100,8 @@ class Gathered:
                 yield self._thought(thought)
                 break
         else:
-            texts = (detail.get("text") or detail.get("summary") for detail in details)
-            for text in texts:
+            for detail in details:
+                text = detail.get("text") or detail.get("summary")
                 if isinstance(text, str) and text:
                     yield self._thought(text)
         for detail in details:
@@ -155,7 +152,6 @@ class Gathered:
                 last[name] = value
 
     def _call(self, fragment: Record, position: int, taken: list[Record]) -> Record:
-        """Take in a piece of a call; the call that it belongs to."""
         function, call = named(fragment), self._begun(fragment, position, taken)
         call["id"] = call["id"] or fragment.get("id")
         call["name"] = call["name"] or function.get("name") or ""
@@ -196,9 +192,8 @@ class Gathered:
             if call["id"] in ids[:place]:  # two calls under one id
                 calls[place] = {**call, "id": provider_answer.tool_call(None, "", {})["id"]}
         refused, text = self.refusal.getvalue(), self.text.getvalue()
-        message = provider_answer.message(
-            text or refused, calls, self.thinking.getvalue(), self._kept(), self.name
-        )
+        text, thinking = text or refused, self.thinking.getvalue()
+        message = provider_answer.message(text, calls, thinking, self._kept(), self.name)
         if self.images:
             message["content"] = [*requests.parts(message), *map(_image, self.images)]
         stop = "refusal"
@@ -214,7 +209,6 @@ class Gathered:
         return {**made, "model": self.model}
 
     def _kept(self) -> Record:
-        """What the vendor wants back with this turn."""
         out: Record = {}
         if self.field:
             out[self.field] = self.thinking.getvalue()
@@ -232,7 +226,6 @@ def named(fragment: Record) -> Record:
 
 
 def _image(part: Record) -> Record:
-    """An image of the model's, as our part."""
     address = part.get("image_url") or {}
     url = str(address.get("url") if isinstance(address, dict) else address)
     head, comma, data = url.partition(";base64,")
@@ -242,7 +235,6 @@ def _image(part: Record) -> Record:
 
 
 def _is_whole(call: Record) -> bool:
-    """Whether the arguments that came so far are a JSON object."""
     if isinstance(call["arguments"], dict):
         return True
     try:
@@ -268,8 +260,7 @@ def merge(into: list[Record], piece: Record) -> None:
 def parse(name: str, body: Record) -> Record:
     """The Answer of a completion that came whole."""
     turn = Gathered(name)
-    for _ in turn.take(body):
-        pass
+    list(turn.take(body))
     return turn.answer()
 
 
@@ -303,9 +294,6 @@ def counted(usage: Record) -> Record:
     inputs: Any = usage.get("prompt_tokens_details") or {}
     outputs: Any = usage.get("completion_tokens_details") or {}
     others = usage.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))
-    return provider_answer.usage(
-        usage.get("prompt_tokens"),
-        usage.get("completion_tokens"),
-        inputs.get("cached_tokens", others),
-        outputs.get("reasoning_tokens"),
-    )
+    cached, thought = inputs.get("cached_tokens", others), outputs.get("reasoning_tokens")
+    counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return provider_answer.usage(*counts, cached, thought)

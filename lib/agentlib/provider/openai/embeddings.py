@@ -6,10 +6,8 @@ from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.messages.vectors import checked
 from agentlib.provider import answer, http_call, refusal
-from agentlib.types import TYPE_CHECKING, Any, Callable, Record
-
-if TYPE_CHECKING:
-    from agentlib.provider.openai.vendor import Vendor
+from agentlib.provider.openai.vendor import Vendor
+from agentlib.types import Any, Callable, Record
 
 
 def functions(
@@ -21,8 +19,7 @@ def functions(
     def embed(record: Record) -> http_call.Call:
         model = vendor.fitted(record)["model"]
         where = url("embeddings", model) if url else f"{vendor.address()}/embeddings"
-        body = {"model": model, "input": record["texts"]}
-        body = requests.merged(body, record.get("options"))
+        body = requests.merged({"model": model, "input": record["texts"]}, record.get("options"))
         return http_call.Call(where, vendor.authorization(), body)
 
     return (embed, read) if schema.get("embedding_model") else None

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider import answer as provider_answer
 from agentlib.provider import http_call, refusal, sse
 from agentlib.provider import serve as provider_serve
 from agentlib.provider.openai import chat, completion, embeddings
-from agentlib.provider.openai import vendor as openai_vendor
+from agentlib.provider.openai.vendor import Vendor
 from agentlib.types import Callable, Generator, Iterator, NoReturn, Record
 
 # OpenAI's reasoning models, by their names; and those that take tools only here, or speak nothing else.
 REASONS = r"(ft:)?(o\d|gpt-([5-9]|\d\d))(?!.*chat)"
-NEEDED = (
-    r"(ft:)?(gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)|(o\d|gpt-\d).*-pro\b|"
-    r".*(codex|deep-research|computer-use))"
-)
+TALKS = r"gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)"
+NEEDED = rf"(ft:)?({TALKS}|(o\d|gpt-\d).*-pro\b|.*(codex|deep-research|computer-use))"
 
+IsVendors = Callable[[], bool]  # whether the address is the vendor's own
+Url = Callable[[str, str], str]  # of a verb (chat/completions, responses, embeddings) and a model
 CALL_IDS = r"[\s\S]{1,64}"
 
 
 def reasons(model: str) -> bool:
     """Whether it is one of OpenAI's reasoning models, by its name."""
-    import re
-
     return bool(re.match(REASONS, model))
 
 
@@ -37,20 +37,11 @@ def wanted(request: Record, vendors: bool) -> bool:
     """Whether a request goes by Responses: it says so, or its model needs it and the address is the vendor's own."""
     if "api" in request:
         return bool(request["api"] == "responses")
-    import re
-
     return vendors and bool(re.match(NEEDED, request["model"]))
 
 
-def serve(
-    doc: str,
-    schema: Record,
-    vendor: openai_vendor.Vendor,
-    is_vendors: Callable[[], bool],
-    url: Callable[[str, str], str],
-) -> NoReturn:
-    """Be a provider of both dialects, and of embeddings. is_vendors: is the address the vendor's own? url: of (verb,
-    model), the verb as in the vendor's paths: chat/completions, responses or embeddings."""
+def serve(doc: str, schema: Record, vendor: Vendor, is_vendors: IsVendors, url: Url) -> NoReturn:
+    """Be a provider of both dialects, and of embeddings."""
 
     def prepare(request: Record) -> http_call.Call:
         headers = vendor.authorization()
@@ -60,13 +51,14 @@ def serve(
         where, frames = url("responses", request["model"]), request.get("stream") and sse.answers
         return http_call.Call(where, headers, body(vendor, request), frames or None)
 
+    def by_responses(request: Record) -> bool:
+        return wanted(vendor.fitted(request), is_vendors())
+
     def read_document(request: Record, document: Record) -> Record:
-        read = parse if wanted(vendor.fitted(request), is_vendors()) else completion.parse
-        return read(vendor.name, document)
+        return (parse if by_responses(request) else completion.parse)(vendor.name, document)
 
     def read_stream(request: Record, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
-        read = stream if wanted(vendor.fitted(request), is_vendors()) else completion.stream
-        return read(vendor.name, items)
+        return (stream if by_responses(request) else completion.stream)(vendor.name, items)
 
     provider_serve.serve(
         doc,
@@ -82,7 +74,7 @@ def serve(
 # From our request to the vendor's.
 
 
-def body(vendor: openai_vendor.Vendor, request: Record) -> Record:
+def body(vendor: Vendor, request: Record) -> Record:
     """The JSON of a response's request; `invalid_request` names what this API cannot carry."""
     if "stop" in request:
         raise Fault("invalid_request", "stop: the Responses API has no stop sequences")
@@ -94,13 +86,13 @@ def body(vendor: openai_vendor.Vendor, request: Record) -> Record:
     if request.get("stream"):
         out["stream"] = True
     if tools := request.get("tools"):
-        out["tools"] = [_tool(tool) for tool in tools]
+        functions = map(chat.function, tools)
+        out["tools"] = [{"type": "function", **one, "strict": False} for one in functions]
     if choice := requests.choice(request):
         named = {"type": "function", "name": choice["name"]} if isinstance(choice, dict) else None
         out["tool_choice"] = named or choice
-    for name, theirs in (("max_tokens", "max_output_tokens"), ("temperature", "temperature")):
-        if name in request:
-            out[theirs] = request[name]
+    fields = {"max_tokens": "max_output_tokens", "temperature": "temperature"}
+    out |= {theirs: request[ours] for ours, theirs in fields.items() if ours in request}
     if effort := request.get("reasoning"):
         out["reasoning"] = {"effort": effort}
     if schema := request.get("schema"):
@@ -108,11 +100,7 @@ def body(vendor: openai_vendor.Vendor, request: Record) -> Record:
     return requests.merged(out, request.get("options"))
 
 
-def _tool(tool: Record) -> Record:
-    return {"type": "function", **chat.function(tool), "strict": False}
-
-
-def _items(vendor: openai_vendor.Vendor, message: Record) -> Iterator[Record]:
+def _items(vendor: Vendor, message: Record) -> Iterator[Record]:
     """The items of a message: one; of an assistant's turn, its text, its calls, and its reasoning in its place."""
     role = message["role"]
     if role == "tool":
@@ -138,8 +126,7 @@ def _items(vendor: openai_vendor.Vendor, message: Record) -> Iterator[Record]:
 
 
 def _content(message: Record) -> str | list[Record]:
-    content = message.get("content") or ""
-    if isinstance(content, str):
+    if isinstance(content := message.get("content") or "", str):
         return content
     return [_part(part) for part in requests.parts(message) if part.get("text") != ""] or ""
 
@@ -164,16 +151,13 @@ def parse(name: str, document: Record) -> Record:
     output = document.get("output")
     if not isinstance(output, list):
         raise Fault("bad_response", f"the answer has no output: {str(document)[:200]!r}")
-    texts = [
-        part
-        for item in output
-        if item.get("type") == "message"
-        for part in item.get("content") or ()
-    ]
+    texts: list[Record] = []
     calls, thoughts, pictures = [], [], []
     for item in output:
         kind = item.get("type")
-        if kind == "function_call":
+        if kind == "message":
+            texts += item.get("content") or ()
+        elif kind == "function_call":
             id, text = item.get("call_id") or item.get("id"), item.get("arguments") or ""
             calls.append(provider_answer.tool_call(id, item["name"], text))
         elif kind == "reasoning":
@@ -189,13 +173,9 @@ def parse(name: str, document: Record) -> Record:
     if pictures:
         message["content"] = [*requests.parts(message), *pictures]
     logprobs = [part["logprobs"] for part in texts if part.get("logprobs")]
-    return {
-        "message": message,
-        "stop_reason": _stop(document, calls, refused),
-        "usage": _counted(document.get("usage") or {}),
-        "model": document.get("model"),
-        **({"logprobs": logprobs} if logprobs else {}),
-    }
+    stop, usage = _stop(document, calls, refused), _counted(document.get("usage") or {})
+    made = {"message": message, "stop_reason": stop, "usage": usage, "model": document.get("model")}
+    return {**made, "logprobs": logprobs} if logprobs else made
 
 
 def _stop(document: Record, calls: list[Record], refused: str) -> str:
@@ -213,12 +193,11 @@ def _stop(document: Record, calls: list[Record], refused: str) -> str:
 
 def _kept(output: list[Record]) -> Record:
     """The items to bring back, where there is reasoning or a phase, in their order; else the content says it all."""
-    items = [
-        {field: item[field] for field in BACK[item["type"]] if item.get(field) is not None}
-        for item in output
-        if item.get("type") in BACK
-        and (item["type"] != "reasoning" or item.get("encrypted_content"))
-    ]
+    items = []
+    for item in output:
+        kind = item.get("type")
+        if kind in BACK and (kind != "reasoning" or item.get("encrypted_content")):
+            items.append({name: item[name] for name in BACK[kind] if item.get(name) is not None})
     return {"items": items} if any(i["type"] == "reasoning" or "phase" in i for i in items) else {}
 
 

@@ -5,42 +5,34 @@ from __future__ import annotations
 import os
 
 from agentlib.provider import answer, http_call, refusal
-from agentlib.types import Callable, Iterator, Record
+from agentlib.types import Any, Callable, Iterator, Record
 
 
 class Vendor:
     """What sets one vendor of the dialect apart.
 
-    base, base_variable, keys: the address, the variables that replace it and that hold the key.
-    prefix: the path between the address and /chat/completions.
-    limit: the field for max_tokens, or a function of the model that gives it.
-    effort: "reasoning_effort", or "reasoning" for {"effort": …}.
-    document: "file", "document_url" or None for no documents. required: the vendor's word for that tool_choice.
-    names, schemas: whether these can be sent. usage_asked: whether usage in a stream must be asked for.
-    call_ids: the form of the ids of calls that it takes (answer.call_id).
+    base, base_variable, keys: the address, the variables that replace it and that hold the key. quirks: other values
+    of the attributes below.
     """
 
+    prefix = ""  # the path between the address and /chat/completions
+    limit: str | Callable[[str], str] = (
+        "max_tokens"  # the field for that, or what gives it for a model
+    )
+    effort = "reasoning_effort"  # or "reasoning" for {"effort": …}
+    document: str | None = None  # "file", "document_url", or None for no documents
+    required = "required"  # the vendor's word for that tool_choice
+    names = schemas = True  # whether these can be sent
+    usage_asked = True  # whether usage in a stream must be asked for
+    call_ids = r"[\s\S]+"  # the form of the ids of calls that it takes (answer.call_id)
+
     def __init__(
-        self,
-        name: str,
-        base: str,
-        base_variable: str,
-        keys: tuple[str, ...],
-        *,
-        prefix: str = "",
-        limit: str | Callable[[str], str] = "max_tokens",
-        effort: str = "reasoning_effort",
-        document: str | None = None,
-        required: str = "required",
-        names: bool = True,
-        schemas: bool = True,
-        usage_asked: bool = True,
-        call_ids: str = r"[\s\S]+",
+        self, name: str, base: str, base_variable: str, keys: tuple[str, ...], **quirks: Any
     ) -> None:
         self.name, self.base, self.base_variable, self.keys = name, base, base_variable, keys
-        self.prefix, self.call_ids, self.document = prefix, call_ids, document
-        self.limit, self.effort, self.required = limit, effort, required
-        self.names, self.schemas, self.usage_asked = names, schemas, usage_asked
+        for quirk, value in quirks.items():
+            getattr(self, quirk)  # AttributeError where there is no such quirk
+            setattr(self, quirk, value)
 
     def limit_of(self, model: str) -> str:
         """The field that bounds the answer of a model."""
