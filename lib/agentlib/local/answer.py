@@ -8,7 +8,7 @@ import time
 from agentlib.faults import RETRYABLE, Fault
 from agentlib.local import prompt
 from agentlib.local import reply as local_reply
-from agentlib.local.engine import Cancelled, Completion, Engine, OnText, Waiting
+from agentlib.local.engine import Cancelled, Completion, Engine, OnText, Waiting, unseen
 from agentlib.types import Callable, Iterable, Record
 
 Emit = Callable[[Record], None]
@@ -65,17 +65,10 @@ def answer(request: Record, resident: Resident, emit: Emit, waiting: Waiting) ->
     except Exception as bug:
         problem = f"internal error: {type(bug).__name__}: {bug}"
         return client.error(Fault("server", problem, retryable=False))
-    return {
-        "type": "response",
-        "id": request.get("id"),
-        "message": message,
-        "stop_reason": stop_reason,
-        "usage": usage,
-        "model": request.get("model"),
-        "provider": "local",
-        "cost_usd": 0.0,
-        "duration_ms": round((time.monotonic() - started) * 1000),
-    }
+    head = {"type": "response", "id": request.get("id"), "message": message}
+    origin = {"model": request.get("model"), "provider": "local", "cost_usd": 0.0}
+    duration = round((time.monotonic() - started) * 1000)
+    return {**head, "stop_reason": stop_reason, "usage": usage, **origin, "duration_ms": duration}
 
 
 class Client:
@@ -110,15 +103,12 @@ class Client:
         return record
 
 
-def _unseen(text: str) -> None:
-    """What is done with text that is not streamed."""
-
-
 def complete(request: Record, resident: Resident, client: Client) -> tuple[Record, str, Record]:
     """(message, stop_reason, usage): a tool call, or where none is needed the answer."""
+    path = request["model_file"]
     usage: Record = {}
     if plan := prompt.choice(request):
-        chosen = run(plan, request, resident, client)
+        chosen = resident.chat(path, plan, unseen, client.waiting, client.emit)
         usage = chosen.usage
         call = local_reply.call(chosen.text, request) if chosen.text else None
         forced = request.get("tool_choice", "auto") != "auto"
@@ -128,22 +118,10 @@ def complete(request: Record, resident: Resident, client: Client) -> tuple[Recor
     if not plan.schema and usage and (result := local_reply.verbatim(request)):
         client.send(result)
         return {"role": "assistant", "content": result}, "end_turn", usage
-    written = run(plan, request, resident, client, client.send)
+    written = resident.chat(path, plan, client.send, client.waiting, client.emit)
     content = written.text
     if not plan.schema:
         content = "\n\n".join(filter(None, [content, *local_reply.missing(content, request)]))
         client.send(content)
     usage = {name: count + usage.get(name, 0) for name, count in written.usage.items()}
     return {"role": "assistant", "content": content}, written.stop_reason, usage
-
-
-def run(
-    plan: prompt.Plan,
-    request: Record,
-    resident: Resident,
-    client: Client,
-    on_text: OnText = _unseen,
-) -> Completion:
-    """What the model writes for one plan."""
-    path = request["model_file"]
-    return resident.chat(path, plan, on_text, client.waiting, client.emit)

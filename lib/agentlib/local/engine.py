@@ -74,8 +74,9 @@ class Engine:
         """model: a GGUF file. Fault if the package is not installed or the file cannot be loaded."""
         os.environ["OMP_WAIT_POLICY"] = "passive"
         if not models.has_runtime():
-            problem = "llama.cpp is not installed: `agent-llm local install` does it"
-            raise Fault("not_found", problem)
+            raise Fault(
+                "not_found", "llama.cpp is not installed: `agent-llm local install` does it"
+            )
         import xllamacpp
 
         self._in_memory: list[Record] = []  # the messages whose parts are in memory
@@ -97,8 +98,8 @@ class Engine:
             try:
                 self._server = xllamacpp.Server(params)
             except RuntimeError:
-                problem = f"{model}: not a model that llama.cpp can load"
-                raise Fault("invalid_input", problem) from None
+                why = f"{model}: not a model that llama.cpp can load"
+                raise Fault("invalid_input", why) from None
 
     def chat(self, body: Record, ends: list[int], on_text: OnText, waiting: Waiting) -> Completion:
         """Complete a chat. body: of a chat-completions request. ends: the numbers of messages at which a part of the
@@ -147,7 +148,7 @@ class Engine:
         body = {"messages": part, "max_tokens": 0, "temperature": 0, "add_generation_prompt": False}
         read = 0
         for cache in (keep, True):
-            usage = self._complete({**body, "cache_prompt": cache}, _unseen, waiting).usage
+            usage = self._complete({**body, "cache_prompt": cache}, unseen, waiting).usage
             new = usage["input_tokens"] - usage["cached_input_tokens"]
             read += new
             if new <= 1:
@@ -166,7 +167,7 @@ class Engine:
         return pieces.completion()
 
 
-def _unseen(text: str) -> None:
+def unseen(text: str) -> None:
     """What is done with text that nobody waits for."""
 
 

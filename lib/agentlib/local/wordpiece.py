@@ -13,9 +13,8 @@ from agentlib.types import Iterable, Iterator
 LONGEST = 100  # characters of a word that is cut into pieces; a longer word is unknown
 CHARACTERS = 64  # of the text that are read for each token, so that a long book takes no longer
 # Chinese characters are words each. Japanese kana and Korean are not among them: they are written in words.
-CJK = re.compile(
-    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
-)
+_PLANES = "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f"
+CJK = re.compile(f"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff{_PLANES}]")
 
 
 class WordPiece:

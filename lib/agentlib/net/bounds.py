@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import suppress
 
 from agentlib.faults import Fault
 
@@ -41,8 +42,6 @@ class Bounds:
 
     def cut(self) -> None:
         """End the exchange from another thread: whoever reads from its socket wakes up."""
-        try:
+        with suppress(OSError):
             if self.socket:
                 self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass

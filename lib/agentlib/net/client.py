@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.cookiejar import CookieJar
 
 from agentlib.faults import Fault
@@ -84,14 +84,12 @@ class Client:
             client = self._open(address.scheme == "https", proxy, bounds)
             request = client.build_request(method, address, headers=headers, content=content)
             response = client.send(request, stream=True, follow_redirects=follow_redirects)
-            try:
+            with closing(response):
                 self._dialer.in_head = False
                 if not self._dialer.heard:
                     self.close()
                     raise Fault("network", f"{place} answered before it was asked")
                 yield response
-            finally:
-                response.close()
         except (httpx.TimeoutException, TimeoutError):
             raise bounds.fault(place) from None
         except (httpx.HTTPError, httpx.InvalidURL) as bad:  # InvalidURL: of a redirect
@@ -155,9 +153,8 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
             while chunk:
                 if unpack is None or unpack.eof and chunk[:1] == b"\x1f":
                     has_head = chunk[0] == 0x1F or chunk[0] & 0x0F == zlib.DEFLATED
-                    unpack = zlib.decompressobj(
-                        zlib.MAX_WBITS | 32 if has_head else -zlib.MAX_WBITS
-                    )
+                    form = zlib.MAX_WBITS | 32 if has_head else -zlib.MAX_WBITS
+                    unpack = zlib.decompressobj(form)
                 elif unpack.eof:
                     break
                 if data := unpack.decompress(chunk, STEP):
@@ -181,12 +178,10 @@ def _check(headers: Mapping[str, str], place: str) -> None:
 
 def _client(secure: bool, proxy: httpx.URL | None, dialer: _Dialer) -> httpx.Client:
     """An httpx client whose connections the dialer opens. All share one TLS context, made only where TLS is spoken."""
+    tls = _context(True) if proxy and proxy.scheme == "https" else None
+    by = proxy and httpx.Proxy(proxy, ssl_context=tls)
     try:
-        transport = httpx.HTTPTransport(
-            verify=_context(secure),
-            proxy=proxy and httpx.Proxy(proxy, ssl_context=_proxy_context(proxy)),
-            limits=ONE,
-        )
+        transport = httpx.HTTPTransport(verify=_context(secure), proxy=by, limits=ONE)
     except ImportError:
         why = f"a socks proxy needs the package socksio: run {TOP}/install.sh --with socks"
         raise Fault("invalid_request", why) from None
@@ -195,8 +190,7 @@ def _client(secure: bool, proxy: httpx.URL | None, dialer: _Dialer) -> httpx.Cli
 
 
 class _NoCookies(CookieJar):
-    def extract_cookies(self, *_: Any) -> None:
-        """Keep none."""
+    def extract_cookies(self, *_: Any) -> None: ...
 
 
 _making = threading.Lock()
@@ -207,14 +201,9 @@ def _context(secure: bool) -> ssl.SSLContext:
     """The TLS context of all clients; where TLS is not spoken one that trusts nobody, for httpx wants one anyhow."""
     with _making:
         if secure not in _contexts:
-            _contexts[secure] = (
-                certificates.context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            )
+            nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            _contexts[secure] = certificates.context() if secure else nobody
         return _contexts[secure]
-
-
-def _proxy_context(proxy: httpx.URL) -> ssl.SSLContext | None:
-    return _context(True) if proxy.scheme == "https" else None
 
 
 class _Dialer(httpcore.NetworkBackend):
@@ -224,12 +213,12 @@ class _Dialer(httpcore.NetworkBackend):
     whether the other side closed.
     """
 
+    bounds: Bounds
+    _socket: socket.socket | None = None
+    _layers = _missing = 0  # of TLS: in all, still to come
+
     def __init__(self, allow: Allow | None) -> None:
         self._allow, self._plain = allow, httpcore.SyncBackend()
-        self.bounds: Any = None
-        self.heard, self.in_head, self.ended = 0, True, False
-        self._layers = self._missing = 0  # of TLS: in all, still to come
-        self._socket: socket.socket | None = None
 
     def begin(self, bounds: Bounds, layers: int) -> None:
         """Work for this exchange, whose connection has so many layers of TLS."""
@@ -247,15 +236,15 @@ class _Dialer(httpcore.NetworkBackend):
             raise httpcore.ConnectError(bad.strerror) from None
         if self._allow:
             self._allow(host, port, addresses)
-        for number, address in enumerate(addresses, 1):
+        last: Exception = httpcore.ConnectError("the name has no address")
+        for number, address in enumerate(addresses):
             left = self.bounds.left()
-            share = left and left / (len(addresses) + 1 - number)
+            share = left and left / (len(addresses) - number)
             try:
                 return self.opened(self._plain.connect_tcp(address, port, share), 0)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if number == len(addresses):
-                    raise
-        raise httpcore.ConnectError("the name has no address")
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
+                last = failed
+        raise last
 
     def opened(self, stream: httpcore.NetworkStream, layer: int) -> httpcore.NetworkStream:
         """The stream within the bounds; with its last layer of TLS the connection is there."""
@@ -285,10 +274,8 @@ class _Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         dialer, unsent, self._unsent = self._dialer, self._unsent, b""
-        try:
+        with suppress(httpcore.WriteError):  # who closes early has often said why: that is read
             self._stream.write(unsent, dialer.bounds.left())
-        except httpcore.WriteError:
-            pass  # who closes before all has come has often said why, so that is read
         data = self._stream.read(max_bytes, dialer.bounds.left())
         dialer.heard += len(data)
         dialer.ended = not data

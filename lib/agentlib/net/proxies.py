@@ -23,10 +23,9 @@ SCHEMES = ("http", "https", "socks5", "socks5h")
 @lru_cache(maxsize=64)
 def proxy_for(url: httpx.URL) -> httpx.URL | None:
     """The proxy on the way to an address; `invalid_request` where there is one that cannot be used."""
-    if url.scheme == "http" and "REQUEST_METHOD" in os.environ and "http_proxy" not in os.environ:
-        value = _variable("all")
-    else:
-        value = _variable(url.scheme) or _variable("all")
+    in_cgi = "REQUEST_METHOD" in os.environ and "http_proxy" not in os.environ
+    value = "" if in_cgi and url.scheme == "http" else _variable(url.scheme)
+    value = value or _variable("all")
     if not value or any(_spares(entry, url) for entry in re.split(r"[,\s]+", _variable("no"))):
         return None
     return _parsed(value)
@@ -41,16 +40,14 @@ def _variable(name: str) -> str:
 def _parsed(value: str) -> httpx.URL:
     try:
         proxy = httpx.URL(value if "://" in value else f"http://{value}")
-        reason = "" if proxy.host else "no host"
+        if proxy.host and proxy.scheme in SCHEMES:
+            return proxy
+        only = f"only proxies of {', '.join(SCHEMES)} are spoken to"
+        reason = only if proxy.host else "no host"
     except (httpx.InvalidURL, UnicodeError) as bad:
         reason = str(bad)
-    if not reason and proxy.scheme not in SCHEMES:
-        reason = f"only proxies of {', '.join(SCHEMES)} are spoken to"
-    if reason:
-        value = without_password(value[:200])
-        why = f"a proxy variable of the environment: {value}: {reason}"
-        raise Fault("invalid_request", why) from None
-    return proxy
+    why = f"a proxy variable of the environment: {without_password(value[:200])}: {reason}"
+    raise Fault("invalid_request", why)
 
 
 def _spares(entry: str, url: httpx.URL) -> bool:

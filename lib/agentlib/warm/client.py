@@ -5,24 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import select
+import socket
 import sys
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
-from agentlib.types import TYPE_CHECKING, Any, Callable, Mapping, Record, Sequence
+from agentlib.types import Any, Callable, Mapping, Record, Sequence
 from agentlib.warm import socket as warm_socket
 
-if TYPE_CHECKING:
-    import socket
-
 BUFFER = 1 << 20  # bytes waiting for a slow filter before standard input is left alone
+Prepare = Callable[[Record], Record]  # the request as the filter is to get it
 ASKED = ("request", "embed")
 FINAL = ("response", "embedding", "error")
 
 
-def through(
-    name: str, command: Sequence[str], env: Mapping[str, str], prepare: Callable[[Record], Record]
-) -> None:
+def through(name: str, command: Sequence[str], env: Mapping[str, str], prepare: Prepare) -> None:
     """Be the filter's client for the whole of standard input (see Client). A terminal is never read."""
     if sys.stdin is None or sys.stdin.isatty():
         stderr.warn("expects records on standard input")
@@ -38,9 +35,7 @@ class Client:
     record whatever happens. Records that are not requests pass byte for byte.
     """
 
-    def __init__(
-        self, connect: Callable[[], socket.socket], prepare: Callable[[Record], Record]
-    ) -> None:
+    def __init__(self, connect: Callable[[], socket.socket], prepare: Prepare) -> None:
         self._connect, self._prepare = connect, prepare
         self._sock: socket.socket | None = None
         self._open: list[Any] = []  # ids of requests that have no final record yet
@@ -81,22 +76,20 @@ class Client:
                 self._fault, self._ended = fault, True
                 return
         if len(self._typed) > records.LINE_CAP:
-            self._fault = Fault("limit_exceeded", f"line {self._number + 1}: too long")
             self._ended = True
+            self._fault = Fault("limit_exceeded", f"line {self._number + 1}: too long")
 
     def _line(self, raw: bytes) -> None:
         if not raw:
             return
         record = records.parse(raw, self._number)
         if record["type"] not in ASKED:
-            records.put(raw + b"\n")
-            return
+            return records.put(raw + b"\n")
         try:
             ready = self._prepare(record)
             self._sock = self._sock or self._connect()
         except Fault as fault:
-            records.write(fault.record(record.get("id")))
-            return
+            return records.write(fault.record(record.get("id")))
         self._open.append(record.get("id"))
         self._out += records.line(ready)
 
@@ -118,17 +111,16 @@ class Client:
 
     def _answers(self, piece: bytes) -> None:
         if not piece:
-            self._lost()
-            return
+            return self._lost()
         *lines, self._in = (self._in + piece).split(b"\n")
         for raw in lines:
             record = records.loads(raw)
-            if record.get("warm") == "note":
-                stderr.warn(record["message"])
-                continue
             if record.get("type") in FINAL and record.get("id") in self._open:
                 self._open.remove(record.get("id"))
-            records.put(raw + b"\n")
+            if record.get("warm") == "note":
+                stderr.warn(record["message"])
+            else:
+                records.put(raw + b"\n")
 
     def _lost(self) -> None:
         """The filter went away: what it left open gets an error that may be tried again."""

@@ -16,6 +16,7 @@ from agentlib.process.coprocess import Coprocess
 from agentlib.types import Callable, Iterator, Record
 from agentlib.warm import server, socket
 
+Emit = Callable[[Record], None]
 FINAL = ("response", "embedding", "error")
 MOMENT = 0.2  # seconds between two looks at whether a client still waits
 
@@ -36,7 +37,7 @@ class Shared:
     """The provider's process, and who waits for what of it."""
 
     def __init__(self, path: str) -> None:
-        self._waiting: dict[str, Callable[[Record], None]] = {}  # by the id on the wire
+        self._waiting: dict[str, Emit] = {}  # by the id on the wire
         self._ids = map(str, itertools.count())
         name, command = os.path.basename(path), {"args": [path]}
         self._provider = Coprocess(name, command, final=_final, passing=self._pass, kind="server")
@@ -45,9 +46,7 @@ class Shared:
         if emit := self._waiting.get(str(record.get("id"))):
             emit(record)
 
-    def work(
-        self, lines: Iterator[Record], emit: Callable[[Record], None], wanted: Callable[[], bool]
-    ) -> None:
+    def work(self, lines: Iterator[Record], emit: Emit, wanted: Callable[[], bool]) -> None:
         """Give a client's requests to the provider, and what comes back to the client, under its own ids."""
         pending: set[str] = set()
         done = threading.Condition()
@@ -56,9 +55,9 @@ class Shared:
             with done:
                 pending.add(wire)
 
-            def answer(
-                got: Record | Fault, wire: str = wire, id: str = request.get("id", "")
-            ) -> None:
+            id = request.get("id", "")
+
+            def answer(got: Record | Fault, wire: str = wire, id: str = id) -> None:
                 record = got.record() if isinstance(got, Fault) else got
                 emit({**record, "id": id})
                 if isinstance(got, Fault) or _final(record):

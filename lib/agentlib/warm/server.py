@@ -68,8 +68,7 @@ def _inherited() -> socket.socket | None:
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.close()
         return None
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     keep = sock.fileno()
     os.closerange(3, keep)
     os.closerange(keep + 1, 65536)
@@ -133,8 +132,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, name: str, listener: socket.socket, work: Work, idle: float) -> None:
         socketserver.BaseServer.__init__(self, name, _Client)  # the socket listens already
-        self.socket, self.work = listener, work
-        self._name, self._idle = name, idle
+        self.socket, self.work, self._name, self._idle = listener, work, name, idle
         self._clients: set[Any] = set()
         self._most = max(1, min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OWN_FILES))
         self._used = time.monotonic()

@@ -129,11 +129,8 @@ def _start(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
     connect before it is ready. It keeps nothing of ours open: server.py closes what it inherits."""
     listener = listen(socket_file(name))
     log = os.open(log_file(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    files = [
-        (os.POSIX_SPAWN_DUP2, listener.fileno(), 0),
-        (os.POSIX_SPAWN_DUP2, log, 1),
-        (os.POSIX_SPAWN_DUP2, log, 2),
-    ]
+    sources = enumerate((listener.fileno(), log, log))
+    files = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in sources]
     try:
         os.posix_spawn(command[0], list(command), dict(env), file_actions=files, setsid=True)
     except OSError as bad:
@@ -151,10 +148,9 @@ def _greeting(sock: socket.socket) -> bool:
         if not select.select([sock], [], [], PATIENCE)[0]:
             why = f"no answer within {PATIENCE:g} s from the process that is to answer"
             raise Fault("timeout", why)
-        try:
+        piece = b""
+        with contextlib.suppress(ConnectionError):
             piece = sock.recv(1)  # not a byte more than the greeting; it is short
-        except ConnectionError:
-            piece = b""
         if not piece:
             return False
         line += piece
