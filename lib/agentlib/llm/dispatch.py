@@ -205,7 +205,9 @@ class Dispatch:
         self._land(call)
         if call.target:
             error.setdefault("provider", call.target.provider.name)
-        call.failed.append(self._attempt(call, error))
+        found = {**error, "model": call.target.model if call.target else None}
+        names = ("provider", "model", "kind", "status", "message")
+        call.failed.append({name: found[name] for name in names if found.get(name) is not None})
         if call.spoken or error.get("kind") in LASTING or not self._again(call, error):
             self._finish(call, error)
 
@@ -221,11 +223,6 @@ class Dispatch:
         call.tails.clear()
         self.loop.at(now + pause, lambda: self._go(call))
         return True
-
-    def _attempt(self, call: Call, error: Record) -> Record:
-        found = {**error, "model": call.target.model if call.target else None}
-        names = ("provider", "model", "kind", "status", "message")
-        return {name: found[name] for name in names if found.get(name) is not None}
 
     # -- the end
 

@@ -40,8 +40,7 @@ class Call:
 
 
 class Limits:
-    """What bounds the calls and keeps their answers. timeout: seconds for a call with its tries, inf for none.
-    silence: seconds without a word in a stream."""
+    """What bounds the calls and keeps their answers. timeout, silence: seconds for all tries, without a word."""
 
     def __init__(
         self, timeout: float, silence: float, retries: int, pace: Pace | None = None

@@ -40,8 +40,7 @@ def providers(found: Providers, as_records: bool) -> int:
 
 def models(found: Providers, names: Iterable[str], as_records: bool) -> int:
     """Print the models of these providers; the vendor is asked where it can be, else its schema's are printed."""
-    for name in names:
-        provider = found.get(name)
+    for provider in map(found.get, names):
         for model in _models(provider, found):
             if as_records:
                 records.write({"type": "model", "provider": provider.name, **model})

@@ -63,8 +63,7 @@ def _worth(record: Record) -> str:
 
 
 def filled(request: Record, values: Mapping[str, Any]) -> Record:
-    """A request with what `values` say (FIELDS, `system`, `model`, `options`) where it is silent itself. An `embed`
-    has none of these."""
+    """A request with what `values` say where it is silent itself. An `embed` has none of these."""
     if request.get("type") == "embed":
         return dict(request)
     out = {name: values[name] for name in FIELDS if values.get(name) is not None} if values else {}

@@ -118,8 +118,7 @@ def _there(found: Target, model: str | None, config: Mapping[str, Any]) -> Targe
 
 
 def _by_prefix(providers: Providers, wish: Wish | None) -> Target | None:
-    """The target of `provider/model`, where there is such a provider; one without its key gives way to one that has
-    its key and lists a model of that whole name."""
+    """The target of `provider/model`; without its key it gives way to a provider that lists that whole name."""
     prefix, slash, model = (wish.model or "").partition("/") if wish else ("", "", "")
     if not wish or not slash or not model or not providers.named(prefix):
         return None

@@ -74,21 +74,19 @@ class Player:
         try:
             with open(path, "rb") as file:
                 for number, raw in records.lines(file):
-                    self._enter(self._exchange(file, raw, number), number)
+                    self._enter(file, raw, number)
         except OSError as bad:
             raise Fault("invalid_input", f"--replay: {path}: {bad.strerror}") from None
 
-    def _exchange(self, file: BinaryIO, raw: bytes, number: int) -> Any:
-        """A line of the tape; None for the half one at its end that a recorder left which was killed."""
+    def _enter(self, file: BinaryIO, raw: bytes, number: int) -> None:
         try:
-            return records.loads(raw)
+            line: Any = records.loads(raw)
         except ValueError as bad:
             if not cut(file):
                 why = f"{self.path}: line {number}: not a tape: {bad}"
                 raise Fault("invalid_input", why) from None
+            # a recorder that was killed left half a line
             return stderr.warn(f"{self.path}: its last line was cut off and is passed over")
-
-    def _enter(self, line: Any, number: int) -> None:
         if not isinstance(line, dict) or line.get("type") != "exchange":
             return
         if not isinstance(line.get("request"), dict) or not isinstance(line.get("records"), list):

@@ -90,8 +90,7 @@ class Client:
         self._last_delta = time.monotonic()
 
     def waiting(self) -> bool:
-        """Whether the client still waits. Sends an empty delta after a long silence (the model reads a long prompt, or
-        other requests come first), so that the client does not give up."""
+        """Whether the client still waits. After a long silence it gets an empty delta, so that it does not give up."""
         if self._stream and time.monotonic() - self._last_delta > ALIVE:
             self._delta("")
         return self._waiting()

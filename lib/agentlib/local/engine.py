@@ -47,8 +47,7 @@ def idle_cores() -> int:
 
 @contextlib.contextmanager
 def _signal_handlers_restored() -> Iterator[None]:
-    """Undo that llama.cpp takes over INT and TERM when it starts. This needs the C library: Python lets only the main
-    thread set a handler."""
+    """Undo that llama.cpp takes INT and TERM; by the C library, for this may not be the main thread."""
     library = ctypes.CDLL(None)
     signums = (int(signal.SIGINT), int(signal.SIGTERM))
     actions = [(signum, ctypes.create_string_buffer(SIGACTION_BYTES)) for signum in signums]
@@ -127,8 +126,7 @@ class Engine:
     def _unread(
         self, messages: list[Record], ends: list[int]
     ) -> Iterator[tuple[list[Record], bool]]:
-        """The parts to read, each with all before it; with whether it continues what is in memory. The last part that
-        is in memory already is read again: that drops what follows it."""
+        """The parts to read, each with all before it, and whether it continues what is in memory."""
         before, self._in_memory = self._in_memory, []
         count = 0
         while count < len(ends) and before[: ends[count]] == messages[: ends[count]]:

@@ -132,8 +132,7 @@ def python() -> str:
 
 
 def pip(*args: str) -> str:
-    """The output of pip in the suite's environment. Gone if there is no such package, Fault `network` if the index
-    cannot be reached."""
+    """The output of pip in the suite's environment. Gone if there is no such package, Fault `network` with no index."""
     options = "--disable-pip-version-check --no-input --retries 2 --timeout 30".split()
     command = [python(), "-m", "pip", *options, *args]
     null, pipe = subprocess.DEVNULL, subprocess.PIPE
@@ -164,8 +163,7 @@ def _embeddings_runtime() -> None:
 
 
 def wheels(module: str, *packages: str) -> None:
-    """Install these packages without their dependencies. Fault if there are none for this machine, or if the module
-    cannot be imported."""
+    """Install these packages alone. Fault if there are none for this machine, or the module cannot be imported."""
     try:
         pip("install", *WHEELS_ONLY, *packages)
     except Gone as gone:
@@ -214,8 +212,7 @@ class Progress:
 
 
 def _from_hub(pin: Pin, file: BinaryIO, progress: Progress) -> bool:
-    """Fetch what is missing from the makers' own place. False where it is out of reach, or breaks off: then the parts
-    go on from what is there."""
+    """Fetch what is missing from the makers. False where they are out of reach: then the parts go on from there."""
     from agentlib.net.client import Client
 
     bounds = Bounds(HUB_CONNECT, SILENCE, WHOLE)

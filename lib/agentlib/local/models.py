@@ -57,8 +57,7 @@ def installed() -> list[Model]:
 
 
 def find(name: str | None = None) -> Model:
-    """The model of this name or size; None and "default" mean the best that is installed. Fault `not_found` says how
-    to install it."""
+    """The model of this name or size; None and "default" mean the best that is installed. Fault `not_found`."""
     models = installed()
     file = os.environ.get("AGENT_LOCAL_MODEL")
     if file and not models:

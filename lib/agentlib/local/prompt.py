@@ -70,12 +70,8 @@ def spaced(value: Any) -> str:
 
 
 def choice(request: Record) -> Plan | None:
-    """The prompt that chooses the next tool call; None if there is no tool to call.
-
-    Fault `invalid_request` names what a small local model cannot do.
-    """
-    check(request)
-    messages = [m for m in request.get("messages") or [] if isinstance(m, dict)]
+    """The prompt that chooses the next tool call; None without tools. Fault `invalid_request` for what it cannot do."""
+    messages = check(request)
     wanted = request.get("tool_choice", "auto")
     tools = [] if wanted == "none" else offered(request.get("tools") or [], wanted, messages)
     if not tools:
@@ -98,8 +94,7 @@ def choice(request: Record) -> Plan | None:
 
 def answer(request: Record) -> Plan:
     """The prompt for the answer in words, or in JSON that fits the request's `schema`."""
-    check(request)
-    messages = [m for m in request.get("messages") or [] if isinstance(m, dict)]
+    messages = check(request)
     system, schema = system_text(messages), request.get("schema")
     if not schema:
         system, schema = schema_of(system)
@@ -121,8 +116,8 @@ def ends(turns: list[Record]) -> list[int]:
     return [number for number, turn in enumerate(turns, 1) if turn["role"] != "assistant"]
 
 
-def check(request: Record) -> None:
-    """Refuse what would otherwise be ignored, by a Fault `invalid_request`."""
+def check(request: Record) -> list[Record]:
+    """The messages. Fault `invalid_request` for what would otherwise be ignored."""
     if request.get("reasoning"):
         raise Fault("invalid_request", "the local model has no `reasoning`; leave it out")
     if (api := request.get("api")) not in (None, "chat"):
@@ -134,11 +129,11 @@ def check(request: Record) -> None:
             if (kind := part.get("type")) not in ("text", "thinking"):
                 problem = f"the local model reads text only, not a part of type {kind!r}"
                 raise Fault("invalid_request", problem)
+    return [m for m in request.get("messages") or [] if isinstance(m, dict)]
 
 
 def offered(tools: list[Record], wanted: Any, messages: list[Record]) -> list[Record]:
-    """The tools to offer: the one that tool_choice names, else all; of more than MOST, those that were used and those
-    whose words the request has (BM25)."""
+    """The tool that tool_choice names, else all; of more than MOST those that were used or match the request (BM25)."""
     if isinstance(wanted, dict):
         name = wanted.get("name")
         if named := [tool for tool in tools if tool.get("name") == name]:
@@ -159,9 +154,7 @@ def last_request(messages: list[Record]) -> str:
 
 
 def arguments_forms(tool: Record, request: str) -> list[Record]:
-    """The forms that the arguments of a tool may have: those of the examples in the prompt, with what else the request
-    names and with yes or no where another example has it. For a small model fills in every argument it may. A tool
-    without examples has the form of its schema."""
+    """The forms that a tool's arguments may have, by its examples: a small model fills in every argument it may."""
     schema = subset(arguments_schema(tool))
     properties = schema.get("properties") or {}
     needed, wanted = schema.get("required") or [], set(words(request))
@@ -227,8 +220,10 @@ def with_settings(body: Record, request: Record, max_tokens: int = CHAT_TOKENS) 
 
 def constraint(schema: Record) -> Record:
     """The response_format that makes llama.cpp hold the output to a JSON Schema."""
-    reply = {"name": "reply", "strict": True, "schema": schema}
-    return {"type": "json_schema", "json_schema": reply}
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "reply", "strict": True, "schema": schema},
+    }
 
 
 def call_form(name: str, args: Record) -> Record:
@@ -280,8 +275,7 @@ def resolved(root: Any, ref: str) -> Any:
 
 
 def schema_of(system: str) -> tuple[str, Record | None]:
-    """The system text without a JSON Schema at its end that the answer must fit, and that schema (agent-react puts it
-    there where it offers tools too, since not every vendor carries both)."""
+    """(the system text without the JSON Schema at its end, that schema), as agent-react puts it there."""
     head, mark, rest = system.rpartition(WANTED)
     start = head.rstrip().rpartition("\n")[0]
     try:
@@ -330,8 +324,8 @@ def examples(tool: Record) -> list[Record]:
     """The examples of a tool that have the form {"request": str, "arguments": {…}}."""
     found = tool.get("examples")
     found = [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
-    found = [e for e in found if isinstance(e.get("request"), str)]
-    return [e for e in found if isinstance(e.get("arguments"), dict)]
+    of_form = (e for e in found if isinstance(e.get("request"), str))
+    return [e for e in of_form if isinstance(e.get("arguments"), dict)]
 
 
 def choice_turns(messages: list[Record], name: str) -> list[Record]:
@@ -399,8 +393,7 @@ def label(call: Record) -> str:
 
 
 def table(pairs: list[tuple[str, str]]) -> str:
-    """Several results of the same numbers as one line a number, with the most, the fewest and the sum; else "". A small
-    model cannot compare them."""
+    """Results of the same numbers as a line a number, with most, fewest and sum; else "": small models compare badly."""
     try:
         rows = {made: json.loads(content) for made, content in pairs}
     except (ValueError, RecursionError):
@@ -421,8 +414,7 @@ def table(pairs: list[tuple[str, str]]) -> str:
 
 
 def reordered(content: str, used: Collection[str] = ()) -> str:
-    """The text of a user with its fenced material first and the request last, where a small model heeds it. used: the
-    words of calls; material that was all put into them need not be read again."""
+    """The user's text with its material first and the request last. used: material of only these words is left out."""
     request, mark, rest = content.partition(f"\n\n{material.RULE}")
     if not mark or not (pieces := FENCES.findall(rest)):
         return content
@@ -457,6 +449,5 @@ def shorter(result: str, cap: int) -> str:
     result = result.strip()
     if len(result) <= cap:
         return result
-    head = cap * 3 // 4
-    gone = len(result) - cap
+    head, gone = cap * 3 // 4, len(result) - cap
     return f"{result[:head]}\n[… {gone} characters left out …]\n{result[head - cap :]}"

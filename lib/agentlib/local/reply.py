@@ -33,8 +33,7 @@ def call(raw: str, request: Record) -> Record | None:
 
 
 def useless(made: Record, request: Record) -> bool:
-    """Whether the call was made before for the same request, is copied from an example, or opens a file that only a
-    result names though the request has one part."""
+    """Whether the call repeats another, copies an example, or opens a file that only a result names."""
     return repeats(made, request) or copied(made, request) or curious(made, request)
 
 

@@ -67,8 +67,7 @@ class Client:
         content: bytes | None = None,
         follow_redirects: bool = False,
     ) -> Iterator[httpx.Response]:
-        """The answer to a request, its body still to be read. Nothing is sent twice. Faults: `invalid_request` for
-        what cannot be sent, `timeout`, `network`."""
+        """The answer to a request, its body unread. Never sent twice. Faults: `invalid_request`, `timeout`, `network`."""
         address = parsed(url)
         place = address.netloc.decode("ascii")
         proxy = None if self._allow else proxies.proxy_for(address)
@@ -143,8 +142,7 @@ def unpacked(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
 
 
 def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """One or more members of gzip, zlib's form, or bare deflate: the first byte tells which. Other bytes after the end
-    (a server's padding) are passed over."""
+    """Members of gzip, zlib's form, or bare deflate, by the first byte. Padding after the end is passed over."""
     import zlib
 
     unpack: Any = None
@@ -291,8 +289,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 def _addresses(host: str, port: int, seconds: float | None) -> list[str]:
-    """The IP addresses of a host; gaierror where it has none, TimeoutError where the look-up, which knows no bound and
-    so waits in a thread, takes longer."""
+    """The IP addresses of a host; gaierror, TimeoutError. The look-up knows no bound, so it waits in a thread."""
     found: list[Any] = []
 
     def look_up(flags: int = 0) -> None:

@@ -149,8 +149,7 @@ def tool_call(id: Any, name: Any, arguments: Any) -> Record:
 
 
 def call_id(id: Any, form: str) -> str:
-    """The id of a call in the form (a pattern) that a vendor takes: itself, or 9 letters that are always the same for
-    it, so that a call of another vendor's and its result still belong together."""
+    """The id where it has the vendor's form (a pattern); else 9 letters that are always the same for it."""
     import re
 
     if isinstance(id, str) and re.fullmatch(form, id):

@@ -29,8 +29,7 @@ def thinking(model: str, effort: str, limit: int | None) -> Record:
 def turns(
     messages: list[Record], blocks_of: Callable[[Record, int], list[Record]], result: str
 ) -> list[Record]:
-    """The turns (see blocks.alternating). A last one of the assistant's does not end with white space, which no
-    Claude takes."""
+    """The turns (see blocks.alternating). No Claude takes a last one of the assistant's that ends with white space."""
     made = blocks.alternating(messages, blocks_of, result)
     if made and made[-1]["role"] == "assistant" and (block := made[-1]["content"][-1]).get("text"):
         made[-1]["content"][-1] = {**block, "text": block["text"].rstrip()}

@@ -138,8 +138,7 @@ class Reply:
         return value
 
     def refusal(self, explain: Explain, url: str) -> Fault:
-        """The fault of a status that is no success. It names the proxy where that was its own answer, and the address
-        where no more is said than that nothing was found there."""
+        """The fault of a status that is no success, with the proxy or the address where the words say too little."""
         import re
 
         from agentlib.net.proxies import without_password

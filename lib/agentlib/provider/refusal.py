@@ -177,8 +177,7 @@ def resets(headers: Headers) -> float | None:
 
 
 def moment(text: str, unit: float = 1.0) -> float | None:
-    """Seconds from now, out of a number, a moment of the epoch (in seconds or ms), `6m0s`, or a date; None for less
-    than none and for nonsense."""
+    """Seconds from now, out of a number, a moment of the epoch (s or ms), `6m0s` or a date; None for nonsense."""
     text = text.strip()
     if re.fullmatch(r"\d{1,16}(\.\d+)?", text):
         seconds = float(text) * unit

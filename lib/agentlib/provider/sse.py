@@ -21,8 +21,7 @@ CAP = 8 * 1024 * 1024  # characters of one line, and of one event; so that memor
 
 
 def lines(chunks: Iterable[bytes], last: bool = False) -> Iterator[str]:
-    """The whole lines of a UTF-8 stream, ended by LF, CR or CRLF, wherever the chunks were cut. last: also one without
-    its end."""
+    """The lines of a UTF-8 stream, ended by LF, CR or CRLF. last: also the last one, where its end is missing."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     begun: list[str] = []  # the pieces of a line whose end has not come
     size, first, after_cr = 0, True, False
@@ -49,14 +48,12 @@ def lines(chunks: Iterable[bytes], last: bool = False) -> Iterator[str]:
 
 
 def answers(chunks: Iterable[bytes]) -> Iterator[Event]:
-    """The events of a stream as servers really send them: the last one may lack its blank line, or its line end; an
-    error may come in a field `error:`, or as bare JSON."""
+    """The events as servers send them: the last may lack its end, an error may be a field `error:` or bare JSON."""
     return events(chunks, loose=True)
 
 
 def events(chunks: Iterable[bytes], loose: bool = False) -> Iterator[Event]:
-    """The events of a stream; a block that the stream's end cut off is dropped, as the standard says. loose: see
-    answers()."""
+    """The events of a stream. One that the stream's end cut off is dropped. loose: see answers()."""
     kind, data, size, last_id = "", [], 0, ""
     for line in lines(chunks, last=loose):
         if line.startswith("data:"):  # nearly all lines of our streams

@@ -13,15 +13,14 @@ person who waits. A client that closes has cancelled.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import socket
 import struct
-import time
 
 from agentlib import paths, records
 from agentlib.faults import Fault
+from agentlib.lock import acquire
 from agentlib.types import Iterator, Mapping, Sequence
 
 PATIENCE = 180.0  # seconds for the filter to get ready: a model read from a slow disk
@@ -44,21 +43,16 @@ def socket_file(name: str) -> str:
 
 
 @contextlib.contextmanager
-def lock(name: str, patience: float = LOCK_PATIENCE) -> Iterator[None]:
+def lock(name: str) -> Iterator[None]:
     """Held by whoever starts the filter, or removes its socket. Fault `timeout` where another holds it too long."""
     path = os.path.join(paths.runtime(), f"{name}.lock")
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    until = time.monotonic() + patience
     try:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    why = f"another process is starting {name} for over {patience:g} s"
-                    raise Fault("timeout", why) from None
-                time.sleep(0.02)
+        try:
+            acquire(file, LOCK_PATIENCE, 0.02)
+        except TimeoutError:
+            why = f"another process is starting {name} for over {LOCK_PATIENCE:g} s"
+            raise Fault("timeout", why) from None
         yield
     finally:
         os.close(file)
@@ -125,8 +119,7 @@ def log_file(name: str) -> str:
 
 
 def _start(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
-    """Start the filter in a session of its own, with the listening socket as its standard input, so that clients can
-    connect before it is ready. It keeps nothing of ours open: server.py closes what it inherits."""
+    """Start the filter in its own session. Its standard input is the socket, so clients can connect at once."""
     listener = listen(socket_file(name))
     log = os.open(log_file(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     sources = enumerate((listener.fileno(), log, log))
@@ -161,8 +154,7 @@ def _greeting(sock: socket.socket) -> bool:
 
 
 def connect(name: str, command: Sequence[str], env: Mapping[str, str]) -> socket.socket:
-    """A connection to the ready filter, which is started where it is not running. command: how, absolute path
-    first. Fault where it cannot be had."""
+    """A connection to the ready filter, started by `command` (an absolute path first) where none runs. Fault."""
     for _ in range(3):  # it may be ending just as we come
         sock = dial(socket_file(name))
         if sock is None:

@@ -133,8 +133,7 @@ def _message(vendor: Vendor, message: Record) -> Record:
 
 
 def _assistant(vendor: Vendor, message: Record, out: Record) -> None:
-    calls = message.get("tool_calls")
-    if calls:
+    if calls := message.get("tool_calls"):
         out["tool_calls"] = [_call(vendor, call) for call in calls]
     data = answer.kept(message, vendor.name)
     if isinstance(data, dict):

@@ -13,8 +13,7 @@ from agentlib.types import Any, Callable, Record
 def functions(
     vendor: Vendor, schema: Record, url: Callable[[str, str], str] | None = None
 ) -> answer.Embedding | None:
-    """The two functions for `provider.serve`, by OpenAI's API; None where the schema names no `embedding_model`.
-    url: of ("embeddings", model), where that is not simply below the vendor's address."""
+    """(embed, vectors) by OpenAI's API; None without an `embedding_model`. url: of ("embeddings", model)."""
 
     def embed(record: Record) -> http_call.Call:
         model = vendor.fitted(record)["model"]
@@ -26,8 +25,7 @@ def functions(
 
 
 def read(record: Record, body: Any) -> Record:
-    """What an answer says: {"data": [{"index", "embedding"}], "model", "usage"}, or vectors in a list alone, under
-    `embeddings` or under `embedding`, as other servers have it."""
+    """The vectors of {"data": [{"index", "embedding"}], …}, or of a list, `embeddings` or `embedding`."""
     body = body if isinstance(body, dict) else {"data": body}
     if error := body.get("error"):
         raise refusal.failed(error)
