@@ -393,7 +393,7 @@ def label(call: Record) -> str:
 
 
 def table(pairs: list[tuple[str, str]]) -> str:
-    """Results of the same numbers as a line a number, with most, fewest and sum; else "": small models compare badly."""
+    """Results of the same numbers, a line a number, with most, fewest and sum; else "". Small models compare badly."""
     try:
         rows = {made: json.loads(content) for made, content in pairs}
     except (ValueError, RecursionError):

@@ -67,7 +67,7 @@ class Client:
         content: bytes | None = None,
         follow_redirects: bool = False,
     ) -> Iterator[httpx.Response]:
-        """The answer to a request, its body unread. Never sent twice. Faults: `invalid_request`, `timeout`, `network`."""
+        """The answer to a request, its body unread, sent once. Faults: `invalid_request`, `timeout`, `network`."""
         address = parsed(url)
         place = address.netloc.decode("ascii")
         proxy = None if self._allow else proxies.proxy_for(address)
