@@ -8,7 +8,7 @@ from agentlib import stderr
 from agentlib.faults import Fault
 from agentlib.llm import keys
 from agentlib.llm.providers import Provider, Providers, list_models
-from agentlib.types import Any, Iterator, NamedTuple, Record, Sequence
+from agentlib.types import Any, Iterator, Mapping, NamedTuple, Record, Sequence
 
 LOCAL, OLLAMA = "local", "ollama"
 PROBE = 0.3  # seconds for the question whether Ollama is there
@@ -107,13 +107,14 @@ def own_name(provider: Provider, model: str | None) -> str | None:
 
 def _there(found: Target, model: str | None, config: Mapping[str, Any]) -> Target:
     """The same, but of an Ollama's models one that it has, where nobody named one: by its list, the newest first."""
-    default, name = found.model, found.provider.name
-    if name != OLLAMA or model or not default or os.environ.get("OLLAMA_MODEL"):
+    default = found.model
+    if found.provider.name != OLLAMA or model or not default or os.environ.get("OLLAMA_MODEL"):
         return found
-    listed = [str(one["id"]) for one in list_models(found.provider, config)[0]]
+    listed = [str(row["id"]) for row in list_models(found.provider, config)[0]]
     if listed and not {default, f"{default}:latest"} & set(listed):
-        found.model = next((one for one in listed if "embed" not in one), listed[0])
-        found.why = f"{found.why or 'it was named'}, and it does not have {default}"
+        model = next((name for name in listed if "embed" not in name), listed[0])
+        why = f"{found.why or 'it was named'}, and it does not have {default}"
+        return Target(found.provider, model, why)
     return found
 
 
