@@ -249,3 +249,63 @@ END
     run -0 agent-context <(seq 10; sleep 0.3; seq 10) </dev/null
     equal 20 "$(jq -j .text <<<"$output" | wc -l)"
 }
+
+# unprivileged COMMAND...: as somebody whom the modes of files stop, also where the tests run as root.
+unprivileged() {
+    if ((EUID)); then "$@"; else setpriv --bounding-set=-dac_override,-dac_read_search -- "$@"; fi
+}
+
+@test "a folder that cannot be read is said, in a repository and without, and not taken for a missing one" {
+    git init -q . && mkdir new known open && touch new/a known/b open/c
+    git add known open && chmod 0 new known
+    [[ ! -r known ]] || ((!EUID)) || skip "modes stop nobody here"
+    for _ in git none; do
+        run --separate-stderr unprivileged agent-context . </dev/null
+        equal open/c "$(sources "$output")"
+        has "$stderr" "agent-context: known: Permission denied: left out"
+        has "$stderr" "agent-context: new: Permission denied: left out"
+        run unprivileged agent-context known/b </dev/null
+        has "$output" "agent-context: known/b: Permission denied"
+        run unprivileged "$ROOT/tools/list_files" <<<'{"recursive":true}'
+        equal $'known/\nnew/\nopen/\nopen/c\n[not listed: what is in 2 folders that cannot be read]' "$output"
+        run unprivileged "$ROOT/tools/list_files" <<<'{"path":"known/b"}'
+        equal "list_files: known/b: permission denied" "$output"
+        run unprivileged "$ROOT/tools/search_files" <<<'{"text":"x"}'
+        has "$output" "[not searched: 2 Permission denied]"
+        run unprivileged "$ROOT/tools/search_files" <<<'{"text":"x","path":"known/b"}'
+        has "$output" "known/b: Permission denied"
+        for name in run_linter scan_security; do # on standard output, where a model sees it
+            run --separate-stderr unprivileged "$ROOT/tools/$name" <<<'{"path":"."}'
+            has "$output" "known: Permission denied: left out"
+        done
+        rm -rf .git
+    done
+    chmod 755 new known
+}
+
+@test "what is not UTF-8 is read as Latin-1 or with marks, which is said; what is no text is refused, everywhere alike" {
+    printf 'caf\xe9 \x96 na\xefve\n' >latin
+    printf 'caf\xc3\xa9 cr\xc3\xa8me \xe9 x\n' >mixed
+    printf '\x89\x01\x02\xfe\xff%s' abc >binary
+    run --separate-stderr agent-context - <latin
+    equal $'café – naïve' "$(jq -r .text <<<"$output")"
+    equal "agent-context: standard input is not UTF-8: read as Latin-1" "$stderr"
+    run --separate-stderr agent-context latin </dev/null
+    equal $'café – naïve' "$(jq -r .text <<<"$output")"
+    equal "agent-context: latin is not UTF-8: read as Latin-1" "$stderr"
+    run --separate-stderr agent-discover - <mixed
+    equal $'café crème \ufffd x' "$(jq -r 'select(.type == "input").text' <<<"$output")"
+    has "$stderr" "agent-discover: standard input: 1 places are not UTF-8: each stands as "
+    for program in "agent-llm - hi" "agent-react - hi" "agent-plan - hi" "agent-context -" "agent-memory remember k -"; do
+        # shellcheck disable=SC2086  # words
+        run -2 --separate-stderr $program <binary
+        equal "${program%% *}: standard input is no text: give a picture or document by agent-context" "$stderr"
+    done
+    run agent-context binary </dev/null
+    has "$output" "agent-context: binary: binary"
+    for program in text-processor commit-message assistant architect; do
+        run --separate-stderr "$program" - hi <binary
+        ((status))
+        has "$stderr" "standard input is no text"
+    done
+}

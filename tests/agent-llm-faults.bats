@@ -396,3 +396,15 @@ print(os.waitstatus_to_exitcode(status), used.ru_maxrss // 1024)' "$@"
     run -111 --separate-stderr agent-react --provider failing --retry 1 hi </dev/null
     equal "agent-react: failing: no (after 2 tries)" "$stderr"
 }
+
+@test "a key that is a plain word stays in what is written, which is said once" {
+    SCHEMA='"env":[{"name":"WORDY_KEY","key":true}]' fake wordy \
+        'while read -r line; do response "$(id "$line")" "the llamas say password, password"; done'
+    WORDY_KEY=password run --separate-stderr agent-llm --provider wordy hi </dev/null
+    equal "the llamas say password, password" "$output"
+    equal "agent-llm: WORDY_KEY is a plain word: it is not taken out of what is written" "$stderr"
+    WORDY_KEY=password run --separate-stderr agent-llm --provider wordy --quiet hi </dev/null
+    equal "" "$stderr"
+    WORDY_KEY=llamas2-x9Kq0 run --separate-stderr agent-llm --provider wordy hi </dev/null
+    equal "" "$stderr"
+}

@@ -498,3 +498,24 @@ PY
     equal 0 "$status"
     equal "done" "$output"
 }
+
+@test "arguments too long for a command line are a tool error that says so; a tool of invoke argv without a schema takes args" {
+    scripted
+    mkdir -p tools
+    printf '%s\n' '#!/bin/sh' '[ "$1" = --agent-schema ] || { echo "$# ${#1}"; exit; }' \
+        "echo '{\"name\":\"words\",\"description\":\"Count\",\"invoke\":\"argv\",\"annotations\":{\"readOnlyHint\":true}}'" >tools/words
+    chmod +x tools/words
+    agent-discover tools/words </dev/null >tools.jsonl
+    python3 -c 'import json
+lines = []
+for size, count in (131071, 1), (131072, 1), (130000, 20):
+    lines += ["words " + json.dumps({"args": ["x" * size] * count})]
+print(json.dumps({"type": "input", "text": "\n".join(lines)}))' >>tools.jsonl
+    for sandbox in read off; do
+        react --events --sandbox "$sandbox"
+        equal 0 "$status"
+        has "$(results | sed -n 1p)" "1 131071"
+        has "$(results | sed -n 2p)" "words was not run: its arguments are over 131,071 bytes an argument"
+        has "$(results | sed -n 3p)" "words was not run: its arguments are over"
+    done
+}

@@ -164,6 +164,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_used(
             "<?xml version='1.0' encoding='big5'?>\u4e2d",
         ),
         ("text/html; charset=koi8-r", b"<meta charset=utf-8>\xc4", "<meta charset=utf-8>\u0434"),
+        ("text/html; charset=x-none", b"<meta charset=koi8-r>\xc4", "<meta charset=koi8-r>\u0434"),
         ("text/html; charset=latin-1", b"\xef\xbb\xbf\xc3\xa9", "\u00e9"),
         ("text/plain", "\ufeff\u00e9".encode("utf-16-le"), "\u00e9"),
         ("text/html", b"<meta charset=utf-16>\xc3\xa9", "<meta charset=utf-16>\u00e9"),

@@ -27,6 +27,9 @@ load tools
     tool read_file '{"path":"sparse"}'
     fails 1 "read_file: sparse: a binary file of 1099511627776 bytes"
     rm sparse
+    printf 'GIF\x01\x02\xfe\x03' >picture
+    tool read_file '{"path":"picture"}'
+    fails 1 "read_file: picture: a binary file of 7 bytes"
     mkfifo fifo
     tool read_file '{"path":"fifo"}'
     fails 1 "read_file: fifo: not a regular file"
@@ -191,6 +194,11 @@ END
     equal "café zwei für" "$(iconv -f latin1 -t utf-8 latin)"
     tool edit_file '{"path":"latin","old":"zwei","new":"今"}'
     fails 1 "edit_file: the file is latin-1, which has no '今'"
+    tool read_file '{"path":"latin"}'
+    equal "café zwei für" "$output"
+    printf '\xff\xfea\0\r\0\n\0' >wide
+    tool read_file '{"path":"wide"}'
+    equal a "$output"
     printf '\xef\xbb\xbfone\r\ntwo\r\n' >marked
     tool write_file '{"path":"marked","content":"a\nb\n"}'
     cmp marked <(printf '\xef\xbb\xbfa\r\nb\r\n')

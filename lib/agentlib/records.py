@@ -25,6 +25,7 @@ class Line(NamedTuple):
 
 
 LINE_CAP = 64 * 1024 * 1024  # bytes; a longer line is refused, so that memory stays bounded
+OF_TEXT = bytes({7, 8, 9, 10, 11, 12, 13, 27, *range(32, 256)})  # no control character
 SILENCE = 3.0  # seconds of a silent pipe before the user is told
 _writing = _thread.allocate_lock()
 
@@ -82,9 +83,7 @@ def waiting(quiet: bool = False) -> bool:
     if sys.stdin is None or sys.stdin.isatty():
         return False
     if not quiet and not select.select([sys.stdin.buffer], [], [], SILENCE)[0]:
-        from agentlib import stderr
-
-        stderr.warn("waiting for records on standard input; use </dev/null if there are none")
+        _say("waiting for records on standard input; use </dev/null if there are none")
     return True
 
 
@@ -101,18 +100,43 @@ def plain(terminal: bool = True) -> Record:
     return {"type": "input", "text": text_of(data), "source": "stdin"}
 
 
-def text_of(data: bytes) -> str:
-    """The text of standard input, by its byte order mark or as UTF-8; `invalid_input` where it is no text."""
+def text_of(data: bytes, source: str = "standard input") -> str:
+    """The text that the bytes are, by their byte order mark, as UTF-8, or else as Latin-1, which is then said.
+
+    `invalid_input` where they are no text: a NUL in them, or no UTF-8 and a control character in fifty.
+    """
     marks = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
     codec = next((codec for mark, codec in marks if data.startswith(mark)), "utf-8")
-    if codec != "utf-16" and b"\0" in data:
-        why = "standard input is no text: give a picture or document by agent-context"
+    try:
+        if codec == "utf-16" or b"\0" not in data:
+            text = data.decode(codec)
+            if codec == "utf-16":
+                _say(f"{source} is UTF-16: read as such")
+            return text
+    except UnicodeDecodeError:
+        pass
+    if binary(data):
+        why = f"{source} is no text: give a picture or document by agent-context"
         raise Fault("invalid_input", why)
-    if codec == "utf-16":
-        from agentlib import stderr
+    read = data.decode(codec, "ignore")
+    text = data.decode(codec, "replace")
+    wrong = len(text) - len(read)
+    if b"\xff" not in data and wrong > len(read) - len(read.encode("ascii", "ignore")):
+        _say(f"{source} is not UTF-8: read as Latin-1")
+        return data.decode("cp1252", "replace")
+    _say(f"{source}: {wrong} places are not UTF-8: each stands as \N{REPLACEMENT CHARACTER}")
+    return text
 
-        stderr.warn("standard input is UTF-16: read as such")
-    return data.decode(codec, "replace")
+
+def binary(data: bytes) -> bool:
+    """Whether bytes that are not UTF-8 are no text either: a NUL, or a control character in fifty."""
+    return b"\0" in data or len(data.translate(None, OF_TEXT)) > len(data) // 50
+
+
+def _say(message: str) -> None:
+    from agentlib import stderr
+
+    stderr.warn(message)
 
 
 def line(record: Record) -> bytes:

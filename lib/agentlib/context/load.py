@@ -9,7 +9,7 @@ import select
 import stat
 import time
 
-from agentlib import packages
+from agentlib import packages, records
 from agentlib.faults import Fault
 from agentlib.types import Record
 
@@ -87,11 +87,11 @@ def record(data: bytes, source: str, path: str | None = None) -> Record:
 
 
 def text(data: bytes, source: str) -> str:
-    """Plain text. Fault if it is binary: a NUL near its beginning, or more than a few bytes that are not UTF-8."""
-    out = data.decode("utf-8-sig", "replace")
-    if b"\0" in data[:65536] or out.count("\N{REPLACEMENT CHARACTER}") > len(out) // 50:
-        raise Fault("invalid_input", f"{source}: binary")
-    return out
+    """Plain text, as records.text_of reads it. Fault if it is binary."""
+    try:
+        return records.text_of(data, source)
+    except Fault:
+        raise Fault("invalid_input", f"{source}: binary") from None
 
 
 def pdf(data: bytes, source: str) -> str:

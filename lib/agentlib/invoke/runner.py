@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = {"agent": 600.0}  # seconds by kind, where neither the tool nor the user says
 OTHERS = 120.0
+WORD, LINE = 128 * 1024 - 1, 1 << 20  # bytes of an argument, as Linux takes it, and of them all
 
 _fingerprints: dict[tuple[int, ...], str] = {}  # by what changes when a file is touched
 
@@ -159,6 +160,11 @@ def _input(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
         words = [str(word) for word in arguments.get("args") or ()]
         if any("\0" in word for word in words):
             why = f"{tool.name} was not run: an argument holds a NUL character."
+            raise Fault("invalid_arguments", why)
+        sizes = [len(word.encode("utf-8", "replace")) for word in words]
+        if sum(sizes) > LINE or max(sizes, default=0) > WORD:
+            limits = f"{WORD:,} bytes an argument, {LINE:,} in all"
+            why = f"{tool.name} was not run: its arguments are over {limits}. Give long text as stdin."
             raise Fault("invalid_arguments", why)
         return words, str(arguments.get("stdin") or "").encode("utf-8", "replace")
     try:

@@ -115,15 +115,27 @@ def fetch(word: str, argv: Any) -> str:
 
 def secrets(schema: Record, env: Mapping[str, str]) -> set[bytes]:
     """What must never be written: the keys in a provider's environment, and passwords in addresses."""
-    found = []
-    for entry in entries(schema):
-        value = env.get(entry["name"], "").strip()
-        if looks_secret(value) if entry.get("key") else secret(entry["name"]):
-            found.append(value)
+    found = [value for value in _keys(schema, env).values() if looks_secret(value)]
+    others = (entry["name"] for entry in entries(schema) if not entry.get("key"))
+    found += [env.get(name, "").strip() for name in others if secret(name)]
     found += [m[1] for value in env.values() for m in PASSWORD.finditer(value)]
     spelled = {word.strip() for word in found if len(word.strip()) >= SHORTEST}
     spelled |= {records.dumps(word)[1:-1] for word in spelled}  # as it stands inside JSON
     return {word.encode("utf-8", "surrogateescape") for word in spelled}
+
+
+def plain(schema: Record, env: Mapping[str, str]) -> dict[bytes, str]:
+    """The keys that are plain words, which nothing takes out of a text: each with its variable."""
+    found = _keys(schema, env).items()
+    return {
+        value.encode("utf-8", "surrogateescape"): name
+        for name, value in found
+        if len(value) >= SHORTEST and not looks_secret(value)
+    }
+
+
+def _keys(schema: Record, env: Mapping[str, str]) -> dict[str, str]:
+    return {name: env.get(name, "").strip() for name in variables(schema)}
 
 
 def parted(text: str, hidden: Iterable[bytes]) -> tuple[str, str]:

@@ -23,6 +23,7 @@ class Out:
     def __init__(self) -> None:
         self._data = bytearray()
         self.secrets: set[bytes] = set()
+        self.plain: dict[bytes, str] = {}  # keys that are plain words, and their variables
         # False while a write is under way, which a signal may end in the middle of a line
         self.whole = True
 
@@ -38,8 +39,15 @@ class Out:
             data = bytes(self._data)
             self._data.clear()
             self.whole = False
-            records.put(keys.scrub(data, self.secrets))
+            records.put(self.clean(data))
             self.whole = True
+
+    def clean(self, data: bytes) -> bytes:
+        """The bytes without any secret; says once where a key stays in, for it is a plain word."""
+        for word in [word for word in self.plain if word in data]:
+            name = self.plain.pop(word)
+            stderr.warn(f"{name} is a plain word: it is not taken out of what is written")
+        return keys.scrub(data, self.secrets)
 
 
 class Lines:

@@ -68,6 +68,8 @@ class Process(Child):
         self.asked = False  # a request was given
         env = keys.environment(provider.name, provider.schema, pool.config)
         pool.out.secrets |= keys.secrets(provider.schema, env)
+        if not pool.quiet:
+            pool.out.plain |= keys.plain(provider.schema, env)
         super().__init__(
             pool.loop,
             [provider.path],
@@ -178,7 +180,7 @@ class Pool:
         child.stray = f"{what}: {raw[:200].decode('utf-8', 'replace')!r}"
         current = self._current.get(child.provider.path) is child
         if child.strays <= STRAYS and (child.calls or current) and not self.quiet:
-            line = keys.scrub(child.stray.encode(), self.out.secrets).decode()
+            line = self.out.clean(child.stray.encode()).decode()
             stderr.warn(f"{child.provider.name}: {line}")
         if child.strays >= len(child.calls) > 0:
             self._retire(child)
@@ -209,7 +211,7 @@ class Pool:
     def complain(self, raw: bytes) -> None:
         """A line of a provider's stderr."""
         if not self.quiet:
-            stderr.say(keys.scrub(raw, self.out.secrets).decode("utf-8", "replace"))
+            stderr.say(self.out.clean(raw).decode("utf-8", "replace"))
 
     def over(self, child: Process, status: int) -> None:
         """A provider's process has ended."""
@@ -217,7 +219,7 @@ class Pool:
         if self._current.get(child.provider.path) is child:
             del self._current[child.provider.path]
         if child.calls:
-            last_words = keys.scrub(child.tail, self.out.secrets).decode("utf-8", "replace").strip()
+            last_words = self.out.clean(child.tail).decode("utf-8", "replace").strip()
             reason = f": {last_words or child.stray}" if last_words or child.stray else ""
             what = f"{process_status.words(status)} before it answered{reason}"
             self._fail_all(child, child.fault(STATUSES.get(status, "bad_response"), what))

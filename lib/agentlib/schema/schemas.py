@@ -24,6 +24,8 @@ Answer = list[bytes] | Fault
 
 KINDS = ("tool", "agent", "provider", "plugin")
 INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+_ARGS = {"type": "array", "items": {"type": "string"}, "description": "its arguments, a word each"}
+ARGV = {"type": "object", "properties": {"args": _ARGS, "stdin": {"type": "string"}}}
 INVOKES = ("json", "text", "argv", "jsonl")
 _OURS = ("type", "command", "args", "parameters", "input_schema")  # not passed on from a schema
 _TEXTS = {"title": 200, "description": 8000, "tags": 100, "$comment": 1000}  # characters at most
@@ -111,7 +113,8 @@ def tool(schema: Record, path: str) -> Record:
     }
     made = {**head, **rest}
     if type == "tool":
-        arguments = {"type": "object", **input_schema(schema, INPUT)}
+        default = ARGV if schema.get("invoke") == "argv" else INPUT
+        arguments = {"type": "object", **input_schema(schema, default)}
         invoke = "text" if kind == "agent" else "json"
         made = {**head, "inputSchema": arguments, "invoke": invoke, **rest}
         made["inputSchema"] = arguments

@@ -11,6 +11,7 @@ import re
 import stat
 from contextlib import suppress
 
+from agentlib import records
 from agentlib.faults import Fault
 from agentlib.types import BinaryIO, NamedTuple
 
@@ -67,14 +68,17 @@ def read(path: str) -> Text:
     if len(data) > SIZE:
         raise Fault("limit_exceeded", f"{path}: larger than {SIZE >> 20} MiB")
     mark, encoding = next((pair for pair in MARKS if data.startswith(pair[0])), (b"", "utf-8"))
+    binary = Fault("tool_error", f"{path}: a binary file of {len(data)} bytes")
     if "16" not in encoding and b"\0" in data[:8192]:
-        raise Fault("tool_error", f"{path}: a binary file")
+        raise binary
     try:
         decoded = data[len(mark) :].decode(encoding.removesuffix("-sig"))
     except UnicodeDecodeError as bad:
         if "16" in encoding:
             why = f"{path}: not UTF-16 text (byte {bad.start + 2})"
             raise Fault("tool_error", why) from None
+        if records.binary(data):
+            raise binary from None
         encoding, decoded = "latin-1", data.decode("latin-1")
     crlf = decoded.count("\r\n")
     if crlf and crlf == decoded.count("\n"):

@@ -119,28 +119,31 @@ NOT_OF_THE_WEB = {"punycode", "unicode-escape", "raw-unicode-escape"}
 
 
 def charset(media: str, data: bytes | bytearray) -> str:
-    """The name of a codec: by the mark that the body begins with, the header, what the page says of itself."""
+    """The name of a codec: by the mark that the body begins with, the header, what the page says of itself.
+
+    The first that names one that exists counts, as in a browser."""
     for mark, name in MARKS.items():
         if data.startswith(mark):
             return name
-    if header := IN_HEADER.search(media):
-        return _codec(header[1])
-    if page := IN_PAGE.search(data[:4096]):
-        name = _codec((page[1] or page[2]).decode("ascii", "replace"))
-        return "utf-8" if name.startswith("utf-16") else name  # or it could not have been read
-    return "utf-8"
+    header, page, inside = IN_HEADER.search(media), IN_PAGE.search(data[:4096]), ""
+    if page:
+        inside = _codec((page[1] or page[2]).decode("ascii", "replace"))
+        inside = (
+            "utf-8" if inside.startswith("utf-16") else inside
+        )  # or it could not have been read
+    return (header and _codec(header[1])) or inside or "utf-8"
 
 
 def _codec(label: str) -> str:
-    """The codec that the web means by a label; utf-8 where it means none."""
+    """The codec that the web means by a label; "" where it means none."""
     try:
         name = codecs.lookup(label).name
         b"a".decode(name, "replace")  # fails for what makes no text, as hex does
     except (LookupError, ValueError):
-        return "utf-8"
+        return ""
     if name in ("ascii", "iso8859-1"):
         return "cp1252"
-    return "utf-8" if name in NOT_OF_THE_WEB else name
+    return "" if name in NOT_OF_THE_WEB else name
 
 
 BLOCKS = frozenset(
