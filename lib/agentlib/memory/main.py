@@ -11,10 +11,8 @@ from agentlib import cli, paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.memory.sqlite import Sqlite
 from agentlib.memory.store import Store
-from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, NamedTuple, Namespace, Record
-
-if TYPE_CHECKING:
-    from agentlib.records import Line
+from agentlib.records import Line
+from agentlib.types import Any, Callable, Iterable, Namespace, Record
 
 BATCH = 1000  # records a transaction, where they come faster than they are kept
 LONGEST = 1000 * 366 * 86400.0  # seconds of a time to live
@@ -33,7 +31,7 @@ def run(command: str, args: Namespace) -> int:
         return 1
     finally:
         for store in _open:
-            store.close()
+            store.db.close()
 
 
 _open: list[Any] = []
@@ -65,16 +63,6 @@ def located(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
         raise Fault("invalid_input", f"--store {name}: a name of letters, digits, _ . -, or a path")
     return os.path.join(paths.place("data"), "memory", f"{name}.db")
-
-
-class Query(NamedTuple):
-    """Which memories are wanted: of which namespace (None: of all), with which tags, at most how many, and whether
-    they are ranked by meaning too (`semantic`: PROVIDER, PROVIDER/MODEL, "" for the default, None for words alone)."""
-
-    namespace: str | None
-    tags: list[str]
-    limit: int
-    semantic: str | None
 
 
 def item(record: Record, tags: list[str], ttl: str | None) -> Record:
@@ -146,14 +134,14 @@ def written(found: Iterable[Record]) -> int:
     return status
 
 
-def ranked(store: Store, query: Query, words: str) -> list[Record]:
-    """The memories that fit the words best; with `semantic` by meaning too."""
-    wanted = (query.namespace, words, query.tags, query.limit)
-    if query.semantic is None:
+def ranked(args: Namespace, words: str) -> list[Record]:
+    """The memories that fit the words best; with --semantic by meaning too."""
+    store, wanted = _there(args), (_namespace(args), words, args.tag, args.limit)
+    if args.semantic is None:
         return store.search(*wanted)
     from agentlib.memory import semantic
 
-    return semantic.search(store, query.semantic, *wanted)
+    return semantic.search(store, args.semantic, *wanted)
 
 
 class Keeper:
@@ -181,14 +169,10 @@ class Keeper:
                 self.flush()
             finally:
                 if not self.passing:
-                    self.report(ended)
+                    refused = f", {self.failed} refused" if self.failed else ""
+                    after = f", to line {self.done}: go on with line {self.done + 1}"
+                    stderr.warn(f"{self.count} kept{refused}{'' if ended else after}")
         return 1 if self.failed else 0
-
-    def report(self, ended: bool) -> None:
-        """How many are kept; where the stream broke off, also how to go on."""
-        refused = f", {self.failed} refused" if self.failed else ""
-        after = "" if ended else f", to line {self.done}: go on with line {self.done + 1}"
-        stderr.warn(f"{self.count} kept{refused}{after}")
 
     def take(self, line: Line) -> None:
         self.line = line.number
@@ -242,15 +226,13 @@ def load(args: Namespace) -> int:
 
 def fitting(args: Namespace, words: str) -> list[Record]:
     """The best memories for the words; the newest ones where no word says what is wanted."""
-    query = _query(args)
     try:
-        store = _there(args)
+        if words.strip():
+            return ranked(args, words)
+        found = _there(args).items(_namespace(args), args.tag)
     except Nothing:
         return []
-    if words.strip():
-        return ranked(store, query, words)
-    found = store.items(query.namespace, query.tags)
-    return sorted(found, key=lambda r: str(r["time"]), reverse=True)[: query.limit]
+    return sorted(found, key=lambda r: str(r["time"]), reverse=True)[: args.limit]
 
 
 def tool(args: Namespace) -> int:
@@ -267,8 +249,8 @@ def tool(args: Namespace) -> int:
             kept = item(memory, arguments.get("tags") or [], None)
             _made(args).remember(namespace, kept)
         elif name == "search_memory":
-            query = _query(args)._replace(limit=int(arguments.get("limit") or 10))
-            status = written(ranked(_there(args), query, str(arguments.get("words", ""))))
+            args.limit = int(arguments.get("limit") or 10)
+            status = written(ranked(args, str(arguments.get("words", ""))))
         elif name == "recall":
             status = recall(_there(args), namespace, key)
         elif name == "forget":
@@ -318,8 +300,8 @@ def tools(args: Namespace) -> list[Record]:
     ]
 
 
-def _query(args: Namespace) -> Query:
-    return Query(None if args.all else args.namespace, args.tag, args.limit, args.semantic)
+def _namespace(args: Namespace) -> str | None:
+    return None if args.all else args.namespace
 
 
 def _there(args: Namespace) -> Store:
@@ -360,15 +342,11 @@ def _import(args: Namespace) -> int:
 
 
 def _list(args: Namespace) -> int:
-    written(_there(args).items(_query(args).namespace, args.tag))
-    return 0
-
-
-def _export(args: Namespace) -> int:
-    if not args.flat:
-        return _list(args)
-    found = _there(args).items(args.namespace, args.tag)
-    records.write({record["key"]: record["value"] for record in found})
+    if args.flat and args.command == "export":
+        found = _there(args).items(args.namespace, args.tag)
+        records.write({record["key"]: record["value"] for record in found})
+    else:
+        written(_there(args).items(_namespace(args), args.tag))
     return 0
 
 
@@ -381,7 +359,8 @@ def _embed(args: Namespace) -> int:
 
 def _check(args: Namespace) -> int:
     store = _there(args)
-    if (found := store.check()) != "ok":
+    found = store.db.sql(store.db.check)[0][0]
+    if found != "ok":
         raise Fault("invalid_input", f"{store.db.path}: {found}")
     return 0
 
@@ -394,14 +373,14 @@ def _vacuum(args: Namespace) -> int:
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "remember": _remember,
     "recall": _recall,
-    "search": lambda args: written(ranked(_there(args), _query(args), " ".join(args.words))),
+    "search": lambda args: written(ranked(args, " ".join(args.words))),
     "forget": lambda args: 1 - _there(args).forget(args.namespace, args.words[0]),
     "undo": lambda args: 1 - _there(args).undo(args.namespace, args.words[0]),
     "list": _list,
     "load": load,
     "save": lambda args: Keeper(args, passing=True).run(),
     "import": _import,
-    "export": _export,
+    "export": _list,
     "embed": _embed,
     "stats": lambda args: written([_there(args).stats()]),
     "vacuum": _vacuum,

@@ -44,6 +44,10 @@ class Postgres:
         " model TEXT NOT NULL, vector BYTEA NOT NULL, PRIMARY KEY(id, model))",
     )
     collation = '"C"'
+    lock = f"SELECT pg_advisory_xact_lock({LOCK}, hashtext(?))"  # writers of one key wait for each other
+    table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
+    size = "SELECT pg_total_relation_size('versions')"
+    check, compact = "SELECT 'ok'", "VACUUM versions"  # the server keeps its own files whole
     writable = True
 
     def __init__(self, url: str, wait: float = 10.0) -> None:
@@ -76,16 +80,12 @@ class Postgres:
             cursor = self.db.execute(text.replace("?", "%s").encode(), plain)
             return cursor.fetchall() if cursor.description else []
 
-    def lock(self, namespace: str, key: str) -> None:
-        """Writers of one key wait for each other."""
-        self.sql("SELECT pg_advisory_xact_lock(?, hashtext(?))", LOCK, f"{namespace}\x1f{key}")
-
     def add(self, row: tuple[Any, ...]) -> int:
         """Insert a version that is now the latest, its columns but for the id; that id."""
         return int(self.sql(INSERT, *row, _spaced((0, *row)))[0][0])
 
     def index(self, row: tuple[Any, ...]) -> None:
-        """Nothing: the words are a column."""
+        """The words are a column."""
 
     unindex = index
 
@@ -99,21 +99,6 @@ class Postgres:
         apart = [spaced(term) for term in terms]
         wanted = (clock.time(), namespace, namespace, *terms, *apart, *apart)
         return self.sql(select(f"{where} ORDER BY {rank} DESC, id DESC"), *wanted)
-
-    def has(self, table: str) -> bool:
-        """Whether there is such a table."""
-        return self.sql("SELECT to_regclass(?)", table) != [(None,)]
-
-    def size(self) -> int:
-        """Bytes of the table and its indexes."""
-        return int(self.sql("SELECT pg_total_relation_size('versions')")[0][0])
-
-    def compact(self) -> None:
-        """Nothing: the server sees to that itself."""
-
-    def check(self) -> str:
-        """ "ok": the server keeps its own files whole."""
-        return "ok" if self.sql("SELECT 1") else "no answer"
 
     @contextmanager
     def writing(self, durable: bool = True) -> Iterator[None]:

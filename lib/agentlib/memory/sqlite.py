@@ -50,11 +50,7 @@ MATCH = (
 FULL = "FULL IOERR_WRITE IOERR_SHM"  # how the errors of a full disk begin, after SQLITE_
 FAULTS = (  # how an error begins, and what it means
     ("BUSY LOCKED", "timeout", "another program is writing; waited and gave up"),
-    (
-        FULL,
-        "limit_exceeded",
-        "the disk is full: nothing of this was kept, what was there before is whole",
-    ),
+    (FULL, "limit_exceeded", "the disk is full: nothing of this was kept, what was there is whole"),
     ("READONLY PERM", "tool_denied", "read only"),
     ("CORRUPT NOTADB", "invalid_input", "damaged, or not a store: ERROR; it was left as it is"),
 )
@@ -70,6 +66,10 @@ class Sqlite:
         "BEGIN DELETE FROM vectors WHERE id=old.id; END",
     )
     collation = "BINARY"
+    lock = ""  # a transaction has the whole file
+    table = "SELECT 1 FROM sqlite_master WHERE name=?"
+    size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    check, compact = "PRAGMA integrity_check", "VACUUM"
 
     def __init__(self, path: str, wait: float = 10.0, create: bool = True) -> None:
         self.path = path
@@ -102,8 +102,8 @@ class Sqlite:
         return db
 
     def _connect(self, wait: float) -> sqlite3.Connection:
-        """A store in a folder that cannot be written is read without its log."""
         path = os.path.abspath(self.path).replace("%", "%25").replace("?", "%3f")
+        # in a folder that cannot be written it is read without its log
         alone = not self.writable and not os.path.exists(self.path + "-wal")
         options = f"mode={'rw' if self.writable else 'ro'}" + ("&immutable=1" if alone else "")
         uri = f"file:{path.replace('#', '%23')}?{options}"
@@ -128,7 +128,12 @@ class Sqlite:
         self.sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         self.sql("BEGIN IMMEDIATE")
         try:
-            self._migrate()
+            if self._old():
+                for row in self.sql(select("latest AND value IS NOT NULL")):
+                    if indexed(*row[2:5]) != row[2:5]:
+                        self.sql(UNINDEX, row[0], *row[2:5])
+                        self.index(row)
+                self.sql(f"PRAGMA user_version={LAYOUT}")
             yield
             self.sql("COMMIT")
         except BaseException:
@@ -136,29 +141,16 @@ class Sqlite:
                 self.sql("ROLLBACK")
             raise
 
-    def _layout(self) -> int:
-        return int(self.sql("PRAGMA user_version")[0][0])
-
-    def _migrate(self) -> None:
-        """Index what an older version of this program has kept as this one does."""
-        if self._layout() == LAYOUT:
-            return
-        for row in self.sql(select("latest AND value IS NOT NULL")):
-            if indexed(*row[2:5]) != row[2:5]:
-                self.sql(UNINDEX, row[0], *row[2:5])
-                self.index(row)
-        self.sql(f"PRAGMA user_version={LAYOUT}")
-
-    def lock(self, namespace: str, key: str) -> None:
-        """Nothing: a transaction has the whole file."""
+    def _old(self) -> bool:
+        """Whether the words are indexed as an older version of this program does it."""
+        return bool(self.sql("PRAGMA user_version") != [(LAYOUT,)])
 
     def add(self, row: tuple[Any, ...]) -> int:
         """Insert a version that is now the latest, its columns but for the id; that id."""
         try:
-            id = self.db.execute(INSERT, row).lastrowid
+            id = self.db.execute(INSERT, row).lastrowid or 0
         except sqlite3.Error as bad:
             raise _fault(self.path, bad) from None
-        assert id is not None
         self.index((id, *row))
         return id
 
@@ -177,12 +169,11 @@ class Sqlite:
     ) -> Iterator[tuple[Any, ...]]:
         """The rows that are alive, carry the tags and hold every one of the terms, else any of them, the best first
         (BM25)."""
-        if self._layout() < LAYOUT and self.writable:
+        if self.writable and self._old():
             with suppress(Fault), self.writing():  # a full disk: it is searched as it is
                 pass
-        if self._layout() == LAYOUT:
-            terms = [spaced(term) for term in terms]
-        quoted = ['"' + term.replace('"', '""') + '"' for term in terms]
+        plain = terms if self._old() else map(spaced, terms)
+        quoted = ['"' + term.replace('"', '""') + '"' for term in plain]
         scores: dict[int, float] = {}
         for query in [" ".join(quoted)] if every else quoted:
             wanted = (clock.time(), namespace, namespace, records.dumps(list(tags)))
@@ -190,22 +181,6 @@ class Sqlite:
                 scores[id] = scores.get(id, 0.0) + score
         for id in sorted(scores, key=scores.__getitem__):
             yield from self.sql(select(f"{ALIVE} AND v.id=?"), clock.time(), id)
-
-    def has(self, table: str) -> bool:
-        """Whether there is such a table."""
-        return bool(self.sql("SELECT 1 FROM sqlite_master WHERE name=?", table))
-
-    def size(self) -> int:
-        """Bytes of the file."""
-        return os.path.getsize(self.path)
-
-    def compact(self) -> None:
-        """Give the room of what was deleted back."""
-        self.sql("VACUUM")
-
-    def check(self) -> str:
-        """ "ok", or what SQLite's own integrity check finds."""
-        return str(self.sql("PRAGMA integrity_check")[0][0])
 
 
 def _fault(path: str, bad: sqlite3.Error) -> Fault:

@@ -1,8 +1,9 @@
 """A store of memories: versions of values by namespace and key, in a database of sqlite.py or postgres.py.
 
 Both have: sql(text, *values) with ? for the values; writing(durable), a transaction; add(row), a new version in full
-text too, index(row) and unindex(row); lock(namespace, key), held until the transaction ends; matching(namespace,
-terms, every, tags), the rows found, the best first; size(); compact(); check(); close().
+text too, index(row) and unindex(row); matching(namespace, terms, every, tags), the rows found, the best first; close();
+and statements: lock (of a key, until the transaction ends; "": needs none), table (whether there is one of this name),
+size (in bytes), compact, check ("ok", or what is wrong with the files), vectors (make their table).
 
 What the full-text index gets is not the text but spaced(text), so that words are found inside of scripts that put no
 blanks between them. Of four ways, with 100,000 values of 60 signs (25 MB as the plain index has it): this one 26 MB
@@ -56,17 +57,7 @@ def select(where: str) -> str:
 
 
 LATEST = select("namespace=? AND key=? AND latest")
-
-
-def now() -> str:
-    """The time as records carry it."""
-    seconds, fraction = divmod(clock.time(), 1)
-    return f"{_second(int(seconds))}.{int(fraction * 1000):03d}Z"
-
-
-@functools.lru_cache(1)
-def _second(seconds: int) -> str:
-    return clock.strftime("%Y-%m-%dT%H:%M:%S", clock.gmtime(seconds))
+_utc = functools.lru_cache(64)(lambda s: clock.strftime("%Y-%m-%dT%H:%M:%S", clock.gmtime(s)))
 
 
 def memory(row: tuple[Any, ...]) -> Record:
@@ -81,15 +72,16 @@ def memory(row: tuple[Any, ...]) -> Record:
     if tags:
         out["tags"] = tags.split()
     if expires is not None:
-        out["expires"] = clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(expires))
+        out["expires"] = _utc(int(expires)) + "Z"
     return out
 
 
-def version(namespace: str, item: Record, gone: bool) -> tuple[Any, ...]:
+def _version(namespace: str, item: Record, gone: bool) -> tuple[Any, ...]:
     """The columns of a new version, in the order of COLUMNS but for the id; `gone`: it is forgotten."""
-    value = None if gone else dumps(item["value"])
-    words = " ".join(item.get("tags") or ())
-    return namespace, item["key"], value, words, item.get("time") or now(), item.get("expires")
+    value, words = None if gone else dumps(item["value"]), " ".join(item.get("tags") or ())
+    seconds, fraction = divmod(clock.time(), 1)
+    now = f"{_utc(int(seconds))}.{int(fraction * 1000):03d}Z"
+    return namespace, item["key"], value, words, item.get("time") or now, item.get("expires")
 
 
 class Store:
@@ -97,10 +89,6 @@ class Store:
 
     def __init__(self, database: Any) -> None:
         self.db = database
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self.db.close()
 
     def remember(self, namespace: str, item: Record) -> int:
         """Keep one memory; the number of its version, once it is on the disk."""
@@ -176,7 +164,7 @@ class Store:
             "store": self.db.path,
             **dict(zip(("memories", "keys", "versions"), counts, strict=True)),
             "namespaces": [row[0] for row in names],
-            "bytes": self.db.size(),
+            "bytes": int(self.db.sql(self.db.size)[0][0]),
         }
 
     def vacuum(self) -> int:
@@ -186,17 +174,14 @@ class Store:
             for row in gone:
                 self.db.unindex(row)
                 self.db.sql("DELETE FROM versions WHERE namespace=? AND key=?", *row[1:3])
-        self.db.compact()
+        self.db.sql(self.db.compact)
         return len(gone)
-
-    def check(self) -> str:
-        """ "ok", or what the database finds wrong with its files."""
-        return str(self.db.check())
 
     def _keep(self, namespace: str, item: Record, gone: bool = False, again: bool = True) -> int:
         """One new version of a key, inside a transaction; `again`: also where nothing changed."""
-        self.db.lock(namespace, item["key"])
-        row = version(namespace, item, gone)
+        if self.db.lock:
+            self.db.sql(self.db.lock, f"{namespace}\x1f{item['key']}")
+        row = _version(namespace, item, gone)
         for old in self.db.sql(LATEST, namespace, item["key"]):
             if not again and old[3:5] == row[2:4] and old[6] == row[5]:
                 return int(old[0])

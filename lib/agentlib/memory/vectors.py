@@ -28,11 +28,12 @@ class Vectors:
         self.db, self.model, self.query = db, model, query
         self._where = ALIVE + ("" if namespace is None else " AND v.namespace=?")
         self._values = [] if namespace is None else [namespace]
-        if not db.has("vectors") and db.writable:
+        self._there = bool(db.sql(db.table, "vectors"))
+        if not self._there and db.writable:
             with db.writing():
                 for statement in db.vectors:
                     db.sql(statement)
-        self._there = db.has("vectors")
+            self._there = True
 
     def others(self) -> list[str]:
         """The models whose vectors are kept, where there are none of this one."""
