@@ -70,6 +70,18 @@ def read(stream: Any = None, quiet: bool = False) -> Iterator[Line]:
         yield Line(parse(raw, number), raw, number)
 
 
+def passed_on(text: bool = False, terminal: bool = False) -> Iterator[Record]:
+    """The records of standard input, each printed first. text: the `input` record of its text (see plain())."""
+    if text:
+        record = plain(terminal)
+        write(record)
+        yield record
+    else:
+        for one in read():
+            put(one.raw + b"\n")
+            yield one.record
+
+
 def of_a_loop() -> bool:
     """Whether standard input is a file that another program has begun to read, as the shell's `while read` does."""
     try:

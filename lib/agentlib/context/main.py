@@ -20,12 +20,10 @@ def main(args: Namespace) -> int:
     """Print the records; the exit status."""
     if args.read_skill:
         return skills.read(args.skills)
-    if "-" in args.what:
-        records.write(records.plain(terminal=False))
-    else:
+    if "-" not in args.what:
         cli.end_with_reader()
-        for line in records.read():
-            records.put(line.raw + b"\n")
+    for _ in records.passed_on("-" in args.what):
+        pass
     omitted: list[str] = []
     for record in produced(args, omitted):
         records.write(record)

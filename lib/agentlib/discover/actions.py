@@ -21,21 +21,19 @@ def act(action: str, operands: list[str], chosen: Any) -> int:
     if not words and action not in ("agents", "check"):
         what = MISSING.get(action, "a file")
         raise Fault("invalid_input", f"{action}: give {what}; see 'agent-discover --help'")
-    if action == "agents":
-        return agents(words)
-    if action == "check":
-        return check.report(words, chosen.timeout)
-    if action == "find":
-        return find.report(" ".join(words), chosen.semantic)
-    if action == "help-probe":
-        return manpages.help_probe(words, chosen.timeout)
-    if action == "new-tool":
-        return new_tools(words, chosen.lang)
-    change = register if action == "register" else unregister
-    return change(words, registry.users() if chosen.user else _nearest())
+    actions: dict[str, Callable[[], int]] = {
+        "agents": lambda: _agents(words),
+        "check": lambda: check.report(words, chosen.timeout),
+        "find": lambda: find.report(" ".join(words), chosen.semantic),
+        "help-probe": lambda: manpages.help_probe(words, chosen.timeout),
+        "new-tool": lambda: _new_tools(words, chosen.lang),
+        "register": lambda: _register(words, _registry(chosen.user)),
+        "unregister": lambda: _unregister(words, _registry(chosen.user)),
+    }
+    return actions[action]()
 
 
-def agents(names: list[str]) -> int:
+def _agents(names: list[str]) -> int:
     """Print the agents of the registries, all or those named; 1 where there is none, or one is missing."""
     found = {one["name"]: one for one in origin.agents(warn=True)}
     for name in names:
@@ -47,7 +45,7 @@ def agents(names: list[str]) -> int:
     return int(not listed or len(listed) < len(names))
 
 
-def register(files: list[str], file: str) -> int:
+def _register(files: list[str], file: str) -> int:
     """Enter each executable, by the name in its schema, in the registry."""
     for path, answer in schemas.ask([os.path.abspath(one) for one in files]).items():
         if isinstance(answer, Fault):
@@ -63,7 +61,7 @@ def register(files: list[str], file: str) -> int:
     return 0
 
 
-def unregister(names: list[str], file: str) -> int:
+def _unregister(names: list[str], file: str) -> int:
     """Take each entry out of the registry; everything else in it stays as it is, byte for byte."""
     for name in names:
         _change(file, registry.remove, name)
@@ -81,15 +79,17 @@ def _change(file: str, change: Callable[..., str], *arguments: str) -> None:
         registry.write(file, change(file, *arguments))
 
 
-def _nearest() -> str:
-    """The AGENTS.md that a change goes to: the nearest one upward, else one in this folder; never the suite's."""
+def _registry(user: bool) -> str:
+    """The AGENTS.md to change: the user's own, else the nearest one upward or one in this folder; never the suite's."""
+    if user:
+        return registry.users()
     here = os.path.join(os.getcwd(), registry.FILE)
     nearest = next(iter(registry.sources()), here)
     others = (registry.users(), os.path.join(paths.TOP, registry.FILE))
     return here if nearest in others else nearest
 
 
-def new_tools(files: list[str], language: str) -> int:
+def _new_tools(files: list[str], language: str) -> int:
     """Write a first version of each tool, which passes --check. A Fault: the file is there, or its name is none."""
     with open(os.path.join(TEMPLATES, f"tool.{language}"), encoding="utf-8") as template:
         text = template.read()

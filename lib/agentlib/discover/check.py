@@ -6,11 +6,11 @@ import os
 import re
 import tempfile
 
-from agentlib import paths, records
+from agentlib import records
 from agentlib.discover import search_path
 from agentlib.faults import Fault
 from agentlib.schema import probe, schemas, shebang, trust
-from agentlib.types import TYPE_CHECKING, Iterator, Record
+from agentlib.types import TYPE_CHECKING, Iterator
 
 if TYPE_CHECKING:
     from agentlib.schema.probe import Outcome
@@ -22,7 +22,6 @@ UNMARKED = (
 )
 NOT_PASSED = 'the script does not pass its arguments on; end its agent-react with "$@"'
 _PASSED = re.compile(r'"?\$(?:@|\{@\})|"?\$\*')
-_LINE_TWO = re.compile(r'^(?:"""|#|//|--|;)\s*(?P<name>\S+) - (?P<purpose>.+?)(?:""")?$')
 
 
 def report(operands: list[str], timeout: float | None) -> int:
@@ -79,8 +78,6 @@ def faults(path: str, timeout: float | None) -> Iterator[str]:
             if one["name"] in names:
                 yield f'"name" {one["name"]!r} comes twice; give each tool of a program its own'
             names.add(one["name"])
-    if paths.of_suite(path):
-        yield from _house_rules(path, answer, timeout)
 
 
 def _keeps_arguments(path: str) -> bool:
@@ -94,10 +91,10 @@ def _probe_twice(path: str, timeout: float | None) -> tuple[Outcome, Outcome, li
     """Two answers to --agent-schema, on an open pipe that stays silent and on /dev/null, and what files it left."""
     silent, writer = os.pipe()
     name = {"prefix": "agent-check-", "ignore_cleanup_errors": True}
-    with open(silent), open(writer, "w"), tempfile.TemporaryDirectory(**name) as folder:  # type: ignore[call-overload]
-        arguments = ([path], [f"--{trust.flag(path)}"], timeout, folder, "work")
-        patient = schemas.question(*arguments, stdin=silent)[path]
-        first = schemas.question(*arguments)[path]
+    with open(silent) as stdin, open(writer, "w"), tempfile.TemporaryDirectory(**name) as folder:  # type: ignore[call-overload]
+        arguments = ([path], [f"--{trust.flag(path)}"], timeout, "work", folder)
+        patient = schemas.questions(*arguments, stdin.fileno())[path]
+        first = schemas.questions(*arguments)[path]
         return patient, first, sorted(set(os.listdir(folder)) - {".cache"})
 
 
@@ -133,27 +130,10 @@ def _arguments(schema: dict[str, object]) -> Iterator[str]:
             yield f'"examples": {request!r} does not fit "inputSchema"'
 
 
-def _house_rules(path: str, answers: list[Record], timeout: float | None) -> Iterator[str]:
-    """What only the suite's own programs promise: one sentence everywhere, and no unknown flag."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        found = _LINE_TWO.match((file.readline(), file.readline())[1].rstrip("\n"))
-    if not found:
-        yield 'line two is not "name - purpose" in a comment'
-        return
-    purpose = found["purpose"][:1].upper() + found["purpose"][1:]
-    if found["name"] != os.path.basename(path):
-        yield f"line two names {found['name']!r}, not the file"
-    elif len(answers) == 1 and answers[0].get("description") != purpose:
-        yield f'"description" is not the purpose of line two, {found["purpose"]!r}'
-    outcome = schemas.questions([path], ["--no-such-flag"], timeout)[path]
-    if outcome.status != 2 or outcome.out or not outcome.err:
-        yield "an unknown flag does not end with status 2, a line on stderr and nothing on stdout"
-
-
 def _line(path: str, fault: str) -> int:
     """The number of the line that a fault is about, 0 where it is none in particular."""
-    if fault.startswith(("#!", "line two")):
-        return 1 + (fault[0] == "l")
+    if fault.startswith("#!"):
+        return 1
     field = re.match(r'"(\w+)"', fault)
     pattern = rf"\b{field[1]}\b[\"'\\]*\s*[:=]" if field else r"^[^#]*\bagent-react\b"
     if not field and fault != NOT_PASSED:

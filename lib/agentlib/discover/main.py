@@ -1,4 +1,4 @@
-"""agent-discover: its options, the listing, and standard input behind it."""
+"""agent-discover: its options, and the listing of executables; standard input follows it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ def main(argv: list[str], doc: str) -> int:
     if chosen.action == "list":
         cli.end_with_reader()
         found, status = search_path.of(chosen.operands, chosen.kind)
-        return stage(chosen.operands, max(status, show(found, chosen)))
+        status = max(status, show(found, chosen))
+        for _ in records.passed_on("-" in chosen.operands):
+            pass
+        return status
     if chosen.action == "path":
         from agentlib.discover import manpages
 
@@ -80,16 +83,6 @@ def main(argv: list[str], doc: str) -> int:
     from agentlib.discover import actions
 
     return actions.act(chosen.action, chosen.operands, chosen)
-
-
-def stage(operands: list[str], status: int) -> int:
-    """Standard input, behind the tools: plain text where an operand says so, else a record stream."""
-    if "-" in operands:
-        records.write(records.plain(terminal=False))
-    else:
-        for line in records.read():
-            records.put(line.raw + b"\n")
-    return status
 
 
 def show(found: list[search_path.Candidate], chosen: Any) -> int:

@@ -65,7 +65,7 @@ def search_path() -> list[str]:
 def programs(folders: list[str]) -> Iterator[Record]:
     """The records of all programs in these folders."""
     files = [os.path.join(top, name) for top in folders for name in sorted(os.listdir(top))]
-    described = Descriptions(files)
+    described = descriptions(files)
     first: dict[str, str] = {}
     for path in files:
         try:
@@ -74,7 +74,7 @@ def programs(folders: list[str]) -> Iterator[Record]:
             continue
         if not stat.S_ISREG(mode) or not mode & 0o111:
             continue
-        name, (text, source) = os.path.basename(path), described.of(path)
+        name, (text, source) = os.path.basename(path), described[path]
         one: Record = {"type": "program", "name": name, "description": text, "path": path}
         one["source"] = source
         if mode & (stat.S_ISUID | stat.S_ISGID):
@@ -84,39 +84,29 @@ def programs(folders: list[str]) -> Iterator[Record]:
         yield one
 
 
-class Descriptions:
-    """What man pages and packages say of these programs."""
-
-    def __init__(self, files: list[str]) -> None:
-        pages: dict[str, str] = {}
-        for folder in filter(os.path.isdir, man_folders()):
-            for name in os.listdir(folder):
-                pages.setdefault(name.removesuffix(".gz").rpartition(".")[0], f"{folder}/{name}")
-        self._pages = {path: [pages[n] for n in names(path) if n in pages] for path in files}
-        self._texts = name_lines([page for found in self._pages.values() for page in found])
-        self._owners: dict[str, str] | None = None
-        self._packages: dict[str, str] = {}
-
-    def of(self, path: str) -> tuple[str, str]:
-        """(description, `man` or `dpkg`) of a program; two empty strings where nothing is known."""
-        for page in self._pages[path]:
-            if page in self._texts:
-                return self._texts[page], "man"
-        if self._owners is None:
-            self._owners, self._packages = _owners(), _packages()
-        real = os.path.realpath(path)
-        for known in (path, real, real.removeprefix("/usr")):
-            if text := self._packages.get(self._owners.get(known, ""), ""):
-                return text, "dpkg"
-        return "", ""
+def descriptions(files: list[str]) -> dict[str, tuple[str, str]]:
+    """(description, `man` or `dpkg`) of each program; two empty strings where nothing is known."""
+    pages: dict[str, str] = {}
+    for folder in filter(os.path.isdir, _man_folders()):
+        for name in os.listdir(folder):
+            pages.setdefault(name.removesuffix(".gz").rpartition(".")[0], f"{folder}/{name}")
+    real = {path: os.path.realpath(path) for path in files}
+    names = {path: (os.path.basename(path), os.path.basename(real[path])) for path in files}
+    own = {path: [pages[name] for name in names[path] if name in pages] for path in files}
+    texts = name_lines([page for found in own.values() for page in found])
+    from_man = {path: [texts[page] for page in own[path] if page in texts] for path in files}
+    known = all(from_man.values())
+    owners, packages = ({}, {}) if known else (_owners(), _packages())
+    found = {}
+    for path in files:
+        owner = [owners.get(p) for p in (path, real[path], real[path].removeprefix("/usr"))]
+        by_man = [(text, "man") for text in from_man[path]]
+        by_package = [(packages[name], "dpkg") for name in owner if name in packages]
+        found[path] = [*by_man, *by_package, ("", "")][0]
+    return found
 
 
-def names(path: str) -> tuple[str, str]:
-    """By what names a program may have a page: its own, and of the file that it is a link to."""
-    return os.path.basename(path), os.path.basename(os.path.realpath(path))
-
-
-def man_folders() -> list[str]:
+def _man_folders() -> list[str]:
     """Where man pages of programs are: below MANPATH, else below the usual folders."""
     folders = [path for path in os.environ.get("MANPATH", "").split(":") if os.path.isabs(path)]
     usual = ["/usr/local/share/man", "/usr/local/man", "/usr/share/man"]
@@ -166,7 +156,7 @@ def _packages() -> dict[str, str]:
 def _stamp(folders: list[str]) -> bytes:
     """Changes when a program or a page comes or goes, or a package is installed."""
     seen = [b"agentutils programs 1"]
-    for path in [*folders, STATUS, *man_folders()]:
+    for path in [*folders, STATUS, *_man_folders()]:
         try:
             about = os.stat(path)
         except OSError:
@@ -184,11 +174,11 @@ def help_probe(names: Sequence[str], timeout: float | None) -> int:
     """
     found = dict(_programs(names))
     outcomes = schemas.questions(list(found.values()), ["--help"], timeout)
-    described = Descriptions(list(found.values()))
+    described = descriptions(list(found.values()))
     status = int(len(found) < len(names))
     for name, path in found.items():
         if text := _text(outcomes[path]):
-            about = described.of(path)[0] or text.splitlines()[0].strip()[:200]
+            about = described[path][0] or text.splitlines()[0].strip()[:200]
             records.put(schemas.line(_record(name, path, about, text)) + b"\n")
         else:
             why = outcomes[path].why or "no output"

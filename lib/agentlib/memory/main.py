@@ -211,10 +211,9 @@ def load(args: Namespace) -> int:
     words, room = " ".join(args.words), args.max_tokens * 4  # bytes that they may take
     request = [words]
     cli.end_with_reader()
-    for line in records.read():
-        records.put(line.raw + b"\n")
-        if not words and line.record["type"] == "input":
-            request.append(str(line.record.get("text", ""))[:10_000])
+    for record in records.passed_on():
+        if not words and record["type"] == "input":
+            request.append(str(record.get("text", ""))[:10_000])
     for record in fitting(args, " ".join(request)):
         line_out = records.line(record)
         room -= len(line_out)

@@ -13,7 +13,7 @@ from agentlib.faults import Fault
 from agentlib.messages import material, transcript
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
-from agentlib.types import Any, Iterator, NamedTuple, Namespace, Record
+from agentlib.types import Any, NamedTuple, Namespace, Record
 
 PLAN = """You plan work that others carry out. Answer with a JSON object {"steps": [...]}.
 A step is {"task": the part of the request that it does, in the words of the request, understandable on its own, with
@@ -39,10 +39,7 @@ Use as few steps as answer the request, at most %d. The tools:
 
 def main(args: Namespace) -> int:
     """Pass the stream on, then print the steps."""
-    stream = []
-    for record, line in _stream(args):
-        records.put(line)
-        stream.append(record)
+    stream = list(records.passed_on("-" in args.request, terminal=True))
     pieces = [record for record in stream if record["type"] in material.KINDS]
     tools = [record for record in stream if record["type"] == "tool"]
     request = " ".join(word for word in args.request if word != "-")
@@ -58,15 +55,6 @@ def main(args: Namespace) -> int:
     for step in steps:
         records.write(step)
     return 0
-
-
-def _stream(args: Namespace) -> Iterator[tuple[Record, bytes]]:
-    if "-" in args.request:
-        record = records.plain()
-        yield record, records.line(record)
-        return
-    for line in records.read():
-        yield line.record, line.raw + b"\n"
 
 
 def plan(

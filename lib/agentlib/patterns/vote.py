@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import queue
 import sys
-import threading
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.launch import command
 from agentlib.patterns import model
+from agentlib.process.run import at_once
 from agentlib.types import Any, Namespace, Record
 
 ALIKE = """Several answers to the same question follow, numbered. Put those together that mean the same, however they
@@ -45,30 +44,16 @@ def main(args: Namespace) -> int:
 
 def run(args: Namespace, stdin: bytes) -> tuple[list[str], list[str]]:
     """(the outputs in the order of the runs, why the others failed)."""
-    todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in range(args.runs):
-        todo.put(number)
     ended: dict[int, str | Fault] = {}
     leash = command.Leash()
 
-    def work() -> None:
-        while True:
-            try:
-                number = todo.get_nowait()
-                ended[number] = command.text(args.command, stdin, args.timeout, leash)
-            except Fault as bad:
-                ended[number] = bad
-            except (queue.Empty, InterruptedError):
-                return
+    def work(number: int) -> None:
+        try:
+            ended[number] = command.text(args.command, stdin, args.timeout, leash)
+        except Fault as bad:
+            ended[number] = bad
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(args.jobs, args.runs))]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        leash.pull()
+    at_once(args.jobs, range(args.runs), work, leash)
     in_order = [ended[number] for number in sorted(ended)]
     failures = [outcome.message for outcome in in_order if isinstance(outcome, Fault)]
     return [outcome for outcome in in_order if isinstance(outcome, str)], failures

@@ -10,7 +10,7 @@ from functools import partial
 
 from agentlib.process import events
 from agentlib.process.child import Child
-from agentlib.types import Any, Callable, NamedTuple
+from agentlib.types import Any, Callable, Iterable, NamedTuple
 
 Begin = Callable[[int, int, int], Child]
 
@@ -77,6 +77,26 @@ class Leash:
         self.pulled = True
         for child in list(self._children):
             child.signal(signal.SIGKILL)
+
+
+def at_once(most: int, todo: Iterable[Any], do: Callable[[Any], object], leash: Leash) -> None:
+    """do(one) for each, in threads, `most` at a time. Nothing that they start on the leash outlives this."""
+    jobs = list(todo)
+    left = iter(jobs)  # of all threads
+
+    def work() -> None:
+        for job in left:
+            do(job)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in jobs[:most]]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:  # also after Ctrl-C
+        jobs.clear()
+        leash.pull()
 
 
 def start(options: dict[str, Any], stdin: int, stdout: int = 1, stderr: int = 2) -> Child:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from functools import partial
 
@@ -62,43 +61,29 @@ def run(
     prepare: makes the start of a key's program ready, when its turn comes; a Fault of it is an Outcome too.
     timeout: seconds for each; None: LIMIT, and longer on a busy machine. stdin: what each reads; None: nothing.
     """
-    todo, done = list(keys)[::-1], dict[str, Outcome]()
-    leash, wards = process_run.Leash(), Wards()
+    leash, wards, outcomes = process_run.Leash(), Wards(), dict[str, Outcome]()
 
     def begin(cell: Cell, passed: int, *files: int) -> Child:
         return wards.begin(cell, passed if stdin is None else stdin, *files)
 
-    def work() -> None:
-        while todo:
-            try:
-                key = todo.pop()
-            except IndexError:  # another thread took the last one
-                return
-            try:
-                with prepare(key) as cell:
-                    done[key] = _one(partial(begin, cell), timeout, leash)
-            except Fault as fault:
-                done[key] = Outcome(None, b"", b"", 0.0, fault.message)
+    def work(key: str) -> None:
+        try:
+            with prepare(key) as cell:
+                outcomes[key] = _one(partial(begin, cell), timeout or LIMIT * busy(), leash)
+        except (Fault, OSError) as bad:
+            why = bad.message if isinstance(bad, Fault) else f"cannot be run: {bad.strerror}"
+            outcomes[key] = Outcome(None, b"", b"", 0.0, why)
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(todo)))]
     try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    finally:  # also after Ctrl-C: nothing that we started outlives us
-        todo.clear()
-        leash.pull()
+        process_run.at_once(AT_ONCE, keys, work, leash)
+    finally:
         wards.close()
-    return {key: done[key] for key in keys}
+    return {key: outcomes[key] for key in keys}
 
 
-def _one(begin: Begin, timeout: float | None, leash: Leash) -> Outcome:
-    start, timeout = time.monotonic(), timeout or LIMIT * busy()
-    try:
-        done = process_run.run(begin, b"", timeout, OUTPUT, leash, grace=0.0)
-    except OSError as bad:
-        return Outcome(None, b"", b"", 0.0, f"cannot be run: {bad.strerror}")
+def _one(begin: Begin, timeout: float, leash: Leash) -> Outcome:
+    start = time.monotonic()
+    done = process_run.run(begin, b"", timeout, OUTPUT, leash, grace=0.0)
     why = f"no answer within {timeout:.3g} s" if done.late else ""
     if done.over:
         why = f"more than {OUTPUT >> 10} KiB of output"

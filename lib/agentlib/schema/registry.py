@@ -68,15 +68,7 @@ def record(entry: Entry) -> dict[str, Any]:
     """The `tool` record of an agent; a Fault where its program is missing, or lies outside without permission."""
     from agentlib.schema import schemas
 
-    more = {"tags": entry.tags} if entry.tags else {}
-    schema = {"name": entry.name, "description": entry.description, "kind": "agent", **more}
-    return schemas.tool(schema, program(entry))
-
-
-def program(entry: Entry) -> str:
-    """The path of an agent's program; a Fault where it may not be run."""
-    folder = os.path.dirname(os.path.abspath(entry.file))
-    found = path(entry)
+    found, folder = path(entry), os.path.dirname(os.path.abspath(entry.file))
     outside = not _beneath(found, folder) and entry.file != users() and found not in allowed()
     if "\0" in found or outside:
         why = "left out (the configuration can allow it: [discover] allow)"
@@ -85,7 +77,8 @@ def program(entry: Entry) -> str:
         trust.checked(found, {})
     except Fault as fault:
         raise Fault(fault.kind, f"{entry.name}: {entry.binary}: {fault.message}") from None
-    return found
+    schema = {"name": entry.name, "description": entry.description, "kind": "agent"}
+    return schemas.tool({**schema, **({"tags": entry.tags} if entry.tags else {})}, found)
 
 
 def path(entry: Entry) -> str:

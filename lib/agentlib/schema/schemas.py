@@ -69,12 +69,9 @@ def ask_raw(
     if stamps:
         found = _probe(list(stamps), timeout, profile)
         answers.update(found)
-        skipped: dict[str, Answer] = {
-            path: [] for path in found if isinstance(found[path], trust.Skipped)
-        }
-        kept = (found | skipped).items()
-        new = {path: [stamps[path], *lines] for path, lines in kept if isinstance(lines, list)}
-        schema_cache.save(cache, new)
+        kept = {path: [] if isinstance(a, trust.Skipped) else a for path, a in found.items()}
+        lists = {path: a for path, a in kept.items() if isinstance(a, list)}
+        schema_cache.save(cache, {path: [stamps[path], *lines] for path, lines in lists.items()})
     return answers
 
 
@@ -103,21 +100,14 @@ def tool(schema: Record, path: str) -> Record:
         raise Fault("bad_response", wrong)
     schema = _visible(schema)
     kind = schema.get("kind", "tool")
-    rest = {k: v for k, v in schema.items() if k not in _OURS}
-    type = kind if kind in ("provider", "plugin") else "tool"
-    head = {
-        "type": type,
-        "name": schema["name"],
-        "kind": kind,
-        "description": schema["description"],
-    }
-    made = {**head, **rest}
-    if type == "tool":
+    made = {"type": kind if kind in ("provider", "plugin") else "tool", "name": schema["name"]}
+    made |= {"kind": kind, "description": schema["description"]}
+    if made["type"] == "tool":
         default = ARGV if schema.get("invoke") == "argv" else INPUT
         arguments = {"type": "object", **input_schema(schema, default)}
-        invoke = "text" if kind == "agent" else "json"
-        made = {**head, "inputSchema": arguments, "invoke": invoke, **rest}
-        made["inputSchema"] = arguments
+        made |= {"inputSchema": arguments, "invoke": "text" if kind == "agent" else "json"}
+        schema.pop("inputSchema", None)
+    made |= {name: value for name, value in schema.items() if name not in _OURS}
     return {**made, "command": [os.path.abspath(path), *schema.get("args", [])]}
 
 
@@ -212,48 +202,39 @@ def _probe(files: Sequence[str], timeout: float | None, profile: str) -> dict[st
 
 
 def questions(
-    files: Sequence[str], args: Sequence[str], timeout: float | None, profile: str = "probe"
-) -> dict[str, Outcome]:
-    """Run each file with these arguments, all at once, in an empty home and folder; how each ended."""
-    if not files:
-        return {}
-    import tempfile
-
-    try:
-        made = tempfile.TemporaryDirectory(prefix="agent-probe-", ignore_cleanup_errors=True)
-    except OSError:  # nothing can be written anywhere, so they cannot either
-        return question(files, args, timeout, "/", profile)
-    with made as folder:
-        return question(files, args, timeout, folder, profile)
-
-
-def question(
     files: Sequence[str],
     args: Sequence[str],
     timeout: float | None,
-    folder: str,
-    profile: str,
-    **options: Any,
+    profile: str = "probe",
+    folder: str = "",
+    stdin: int | None = None,
 ) -> dict[str, Outcome]:
-    """As questions(), with the folder given, the sandbox's profile for all but our own, options for probe.run."""
+    """Run each file with these arguments, all at once, in an empty home and folder (or this one); how each ended.
+
+    profile: the sandbox of all but our own. They see no key and no configuration, the suite's own programs first.
+    """
+    if not folder:
+        import tempfile
+
+        try:
+            made = tempfile.TemporaryDirectory(prefix="agent-probe-", ignore_cleanup_errors=True)
+        except OSError:  # nothing can be written anywhere, so they cannot either
+            return questions(files, args, timeout, profile, "/", stdin)
+        with made as folder:
+            return questions(files, args, timeout, profile, folder, stdin)
     from agentlib.launch import start
     from agentlib.schema import probe
 
-    env = _environment(folder)
+    search = os.pathsep.join([os.path.join(paths.TOP, "bin"), os.environ.get("PATH") or os.defpath])
+    env = {"PATH": search, "HOME": folder, "TMPDIR": folder}
+    env["LANG"] = os.environ.get("LANG", "C.UTF-8")
 
     def prepare(path: str) -> Cell:
         origin = start.SUITE if paths.of_suite(path) else start.OTHER
         how = start.Decision("allow", "off" if origin == start.SUITE else profile, "its mark")
         return start.cell([os.path.abspath(path), *args], origin, how, folder=folder, env=env)
 
-    return probe.run(files, prepare, timeout, **options)
-
-
-def _environment(folder: str) -> dict[str, str]:
-    """All that a program sees when it is asked: no key, no configuration, the suite's own programs first."""
-    path = os.pathsep.join([os.path.join(paths.TOP, "bin"), os.environ.get("PATH") or os.defpath])
-    language = os.environ.get("LANG", "C.UTF-8")
-    return {"PATH": path, "HOME": folder, "TMPDIR": folder, "LANG": language}
+    return probe.run(files, prepare, timeout, stdin)
 
 
 def line(record: Record) -> bytes:
