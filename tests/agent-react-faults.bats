@@ -519,3 +519,27 @@ print(json.dumps({"type": "input", "text": "\n".join(lines)}))' >>tools.jsonl
         has "$(results | sed -n 3p)" "words was not run: its arguments are over"
     done
 }
+
+@test "a provider that leaves out names and ids of calls, and counts no tokens, ends no run" {
+    mkdir -p providers && export AGENT_PROVIDER_PATH=$PWD/providers
+    cat >providers/poor <<'END'
+#!/bin/sh
+[ "$1" = --agent-schema ] && echo '{"name":"poor","description":"A test","kind":"provider","models":["poor-1"]}' && exit
+while read -r line; do
+    id=${line#*\"id\":\"} id=${id%%\"*}
+    case $line in
+    *'"role":"tool"'*) message='"content":"done"' ;;
+    *) message='"content":"","tool_calls":[{"id":"","name":"","arguments":{}},{"id":"","name":null,"arguments":{}}]' ;;
+    esac
+    printf '{"type":"response","id":"%s","message":{"role":"assistant",%s},"stop_reason":"end_turn"}\n' "$id" "$message"
+done
+END
+    chmod +x providers/poor
+    tool t 'echo 7'
+    react --provider poor --json --transcript log hi
+    equal '["done",true]' "$(jq -c '[.output, .usage.estimated]' <<<"$output")"
+    react --provider poor --transcript log again
+    equal done "$output"
+    run --separate-stderr agent-llm --provider poor --json --max-total-tokens 5 "$(seq 100)" </dev/null
+    equal true "$(jq -c .usage.estimated <<<"$output")"
+}

@@ -406,3 +406,51 @@ def test_embeddings_are_read_in_each_form(body: Any) -> None:
 
 def test_one_vector_alone_is_read() -> None:
     assert embeddings.read({"texts": ["a"]}, {"embedding": VECTORS[0]})["vectors"] == VECTORS[:1]
+
+
+# Where an answer ends, and by what it is called.
+
+OLLAMA = [
+    json.dumps({"model": "m", "message": {"role": "assistant", "content": text}, "done": done})
+    for text, done in (("Hel", False), ("lo", True))
+]
+
+
+@pytest.mark.parametrize(
+    ("media", "body"),
+    [
+        ("application/x-ndjson", "\n".join(OLLAMA)),
+        ("application/x-ndjson", "\r\n\r\n".join([*OLLAMA, ""])),
+        ("application/json", "\n".join(OLLAMA)),
+        ("text/event-stream", "".join(f"data: {line}\n\n" for line in OLLAMA)),
+        ("text/plain", json.dumps(json.loads(OLLAMA[1].replace("lo", "Hello")), indent=2)),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_lines_of_json_are_read_in_every_framing(media: str, body: str, stream: bool) -> None:
+    with serving(http(body, media=media)) as server:
+        final = call("ollama", server.address, stream=stream)
+    assert final["message"]["content"] == "Hello", final
+
+
+@pytest.mark.parametrize("body", ["\n".join(OLLAMA)[:-9], OLLAMA[0]])
+def test_lines_of_json_that_break_off_are_no_answer(body: str) -> None:
+    with serving(http(body, media="application/x-ndjson")) as server:
+        final = call("ollama", server.address, stream=True)
+    assert (final["kind"], final["retryable"]) == ("network", True)
+
+
+def test_json_that_is_called_a_web_page_is_read_and_a_web_page_is_not() -> None:
+    for body, kind in ((TEXT.decode(), "response"), ("<p>Log in", "error"), ("Down", "error")):
+        with serving(http(body, media="text/html; charset=utf-8")) as server:
+            final = call("openai", server.address)
+        assert final["type"] == kind and ("Log in" in str(final)) == ("Log" in body)
+
+
+def test_a_call_of_the_old_kind_is_read_by_the_script_too() -> None:
+    message = {"role": "assistant", "function_call": {"name": "look", "arguments": "{}"}}
+    body = json.dumps({"choices": [{"message": message, "finish_reason": "function_call"}]})
+    with serving(http(body)) as server:
+        final = call("openai-sh", server.address)
+    assert final["stop_reason"] == "tool_use"
+    assert [made["name"] for made in final["message"]["tool_calls"]] == ["look"]

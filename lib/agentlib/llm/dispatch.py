@@ -192,6 +192,10 @@ class Dispatch:
         call.tails.clear()
         if "provider" not in record:
             record["provider"], raw = call.target.provider.name, None
+        usage = record.get("usage") or {}
+        if "message" in record and not {"input_tokens", "output_tokens"} & set(usage):
+            usage = requests.estimated(call.request, record["message"])
+            record["usage"], raw = usage, None
         for budget in self.limits.budgets:
             try:
                 budget.spend(priced(record, call.target.provider))

@@ -89,11 +89,11 @@ class Reply:
                 raise Fault("limit_exceeded", f"the answer has more than {BODY_CAP >> 20} MiB")
             yield chunk
 
-    def beginning(self) -> bytes:
-        """At most ERROR_CAP bytes of the body, for a message about it; never a fault."""
+    def beginning(self, chunks: Iterable[bytes] | None = None) -> bytes:
+        """At most ERROR_CAP bytes of the body, for a message about it; never a fault. chunks: as of document()."""
         data = b""
         with contextlib.suppress(Exception):  # the status says enough
-            for chunk in self.chunks():
+            for chunk in chunks or self.chunks():
                 data += chunk[: ERROR_CAP - len(data)]
                 if len(data) >= ERROR_CAP:
                     break

@@ -47,12 +47,26 @@ def base(value: str, variable: str) -> str:
 
 
 def ndjson(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The objects of a stream of JSON lines."""
-    from agentlib.provider.sse import lines
+    """The objects of a stream of JSON lines, also where they stand in events, or one takes several lines."""
+    from agentlib.provider.sse import CAP, lines
 
-    for line in lines(chunks):
-        if line.strip():
-            yield decoded(line, "a line of the stream")
+    begun = ""
+    for line in lines(chunks, last=True):
+        begun += line.removeprefix("data:").strip()
+        if begun.startswith("{") and len(begun) < CAP and not _is_object(begun):
+            continue
+        if begun and begun[0] != ":":
+            yield decoded(begun, "a line of the stream")
+        begun = ""
+    if begun:
+        raise broke_off()
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return text.endswith("}") and records.foreign(text) is not None
+    except ValueError:
+        return False
 
 
 def decoded(text: str, what: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from agentlib.provider import sse
 from agentlib.provider.answer import Answer, Embedding, Stream, checked
 from agentlib.provider.exchange import Exchange, ending, streamed, thoughts_apart
 from agentlib.provider.http import Connection, Reply, Watch, seconds
-from agentlib.provider.http_call import Call, Explain, excerpt
+from agentlib.provider.http_call import Call, Explain, excerpt, ndjson
 from agentlib.types import Any, Iterator, Record
 
 # by type of record: (prepare, parse), (embed, vectors)
@@ -174,12 +174,11 @@ class Service:
     def _read(self, exchange: Exchange, request: Record, call: Call, reply: Reply) -> Answer:
         if not 200 <= reply.status < 300:
             raise reply.refusal(self.explain, call.url)
-        media = reply.media()
-        if media == "text/html":
-            page = excerpt(reply.beginning())
-            raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
         first, chunks = reply.begun()
-        frames = _frames(call, media, first)
+        if reply.media() == "text/html" and first not in (b"{", b"["):
+            page = excerpt(reply.beginning(chunks))
+            raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
+        frames = _frames(call, reply.media(), first)
         if frames:
             answer = streamed(exchange, self.stream(request, frames(_alive(chunks, exchange))))
         else:
@@ -209,7 +208,7 @@ class Service:
         model: Any = answer.get("model") or exchange.request.get("model") or self._default(exchange)
         usage, cost = answer.get("usage") or {}, answer.get("cost_usd")
         if not embeds and not {"input_tokens", "output_tokens"} & usage.keys():
-            usage = {**usage, **estimated(exchange.request, answer["message"])}
+            usage = {**usage, **requests.estimated(exchange.request, answer["message"])}
         elif cost is None:
             from agentlib.provider import prices
 
@@ -266,7 +265,7 @@ def _room() -> int:
 def _frames(call: Call, media: str, first: bytes) -> Any:
     """What makes items of the body, None where it is one JSON document: by its first byte, whatever it is called."""
     if call.frames not in (None, sse.answers):
-        return None if media == "application/json" else call.frames
+        return None if media == "application/json" and call.frames is not ndjson else call.frames
     if not first:
         return call.frames
     return sse.answers if first in b":deir" else None  # a comment, data: event: id: retry:
@@ -278,11 +277,3 @@ def _alive(chunks: Iterator[bytes], exchange: Exchange) -> Iterator[bytes]:
         if b"\n" in chunk or b"\0" in chunk:
             exchange.alive()
         yield chunk
-
-
-def estimated(request: Record, message: Record) -> Record:
-    """The usage of an answer whose vendor does not count: a token for four characters, marked `estimated`."""
-    texts = [request.get("messages"), request.get("tools") or "", message]
-    prompt, tools, answered = (len(records.dumps(text)) for text in texts)
-    counts = {"input_tokens": (prompt + tools) // 4, "output_tokens": answered // 4}
-    return {**{name: max(1, count) for name, count in counts.items()}, "estimated": True}

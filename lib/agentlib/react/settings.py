@@ -110,10 +110,12 @@ class Setting:
 
 
 def _named(calls: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
-    """The calls, each with an id that no other has: small models leave it out, or give one twice."""
-    seen: set[str] = set()
+    """The calls, each with a name, and an id that no other has: models leave them out, or give one twice."""
+    seen: set[Any] = {""}
     for place, call in enumerate(calls, 1):
         if not isinstance(call.get("id"), str) or call["id"] in seen:
             call["id"] = f"call_{number}_{place}"
+        if not isinstance(call.get("name"), str) or not call["name"]:
+            call["name"] = "unnamed"  # no tool has this name: the model is told so
         seen.add(call["id"])
     return calls
