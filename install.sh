@@ -158,7 +158,7 @@ build() {
     local name
     say "building in $new"
     mkdir -- "$new"
-    for name in bin lib providers tools plugins docs requirements.txt requirements-extra.txt install.sh LICENSE README.md CHANGELOG.md AGENTS.md; do
+    for name in bin lib providers tools plugins formats docs requirements.txt requirements-extra.txt install.sh LICENSE README.md CHANGELOG.md AGENTS.md; do
         if [[ -e $source_dir/$name ]]; then cp -RL -- "$source_dir/$name" "$new/"; fi
     done
     find "$new" -name __pycache__ -prune -exec rm -rf {} +

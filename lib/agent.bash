@@ -92,4 +92,10 @@ done
 if [[ -n ${task-} && -n ${paths-} && -z ${others-} ]]; then request=("${task%.}: ${paths[*]}"); fi
 words=("${options[@]}" -- "${request[@]}")
 if ((!${#operands[@]})); then input=yes; fi
+# All stages are in one run, that of agent-react; what the others ask hangs below it (docs/agent-trace.md).
+hex=''
+while ((${#hex} < 48)); do printf -v hex '%s%08x' "$hex" "${SRANDOM:-$RANDOM$RANDOM}"; done
+trace=${hex:16:32} parent=''
+if [[ ${TRACEPARENT-} =~ ^00-([0-9a-f]{32})-([0-9a-f]{16})- ]]; then trace=${BASH_REMATCH[1]} parent=${BASH_REMATCH[2]}; fi
+export AGENT_SPAN=${hex:0:16}-$parent TRACEPARENT=00-$trace-${hex:0:16}-01
 [[ -n $input ]] || exec </dev/null

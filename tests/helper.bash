@@ -36,7 +36,7 @@ prepare() {
     SCRATCH=${BATS_TEST_TMPDIR:?}
     export SCRATCH HOME=$SCRATCH/home LANG=C.UTF-8 TMPDIR=$SCRATCH/tmp
     export PATH=$SUITE_PREFIX/bin:$SYSTEM:$SHARE/alone/bwrap
-    mkdir -p "$HOME" "$TMPDIR" "$SCRATCH/here"
+    mkdir -p "$HOME/.local/state/agentutils/history" "$TMPDIR" "$SCRATCH/here" # so nothing is said of its first use
     cd "$SCRATCH/here" || return
 }
 

@@ -56,7 +56,7 @@ def test_a_file_that_is_not_toml_is_a_fault_that_says_where(
         ('[key]\nopenai = "x"', "key is no setting; did you mean keys?"),
         ('[discover]\nalow = ["/x"]', r"\[discover\]: alow is no setting; did you mean allow?"),
         ('keys = "pass"', r"keys is a table: \[keys\]"),
-        ("zzz = 1", "zzz is no setting; there are: description, discover, keys,"),
+        ("zzz = 1", "zzz is no setting; there are: description, discover, history,"),
     ],
 )
 def test_a_typo_is_a_fault_that_suggests_the_right_word(file: Path, text: str, why: str) -> None:

@@ -38,6 +38,9 @@ class FakeRun:
     def result(self, fault: Fault) -> Record:
         return {"error": fault.kind, "message": fault.message}
 
+    def ended(self, result: Any) -> Any:
+        return result
+
 
 def started(*runs: Any, timeout: float | None = None) -> tuple[Engine, FakeModel, list[Any]]:
     events: queue.SimpleQueue[Any] = queue.SimpleQueue()

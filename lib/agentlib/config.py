@@ -10,7 +10,7 @@ from agentlib.types import Any
 
 TABLES = {"keys": None, "prices": None, "discover": {"allow"}}  # and their names; None: any
 SETTINGS = set("name description provider model temperature max_tokens system stop".split())
-SETTINGS |= {"schema", "reasoning", "options", "warm"}
+SETTINGS |= {"schema", "reasoning", "options", "warm", "history"}
 
 
 def load() -> dict[str, Any]:

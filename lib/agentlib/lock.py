@@ -63,6 +63,19 @@ def append(path: str, line: bytes) -> None:
         add(file, line)
 
 
+def share(file: int, lines: bytes, patience: float) -> None:
+    """As add(), to a file that others append to as well. Where the lock is not to be had, a line end stands before."""
+    try:
+        acquire(file, patience)
+    except TimeoutError:
+        os.write(file, b"\n" + lines)
+        return
+    try:
+        add(file, lines)
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def add(file: int, line: bytes) -> None:
     """As append(), to a file that is open for reading and appending, and ours alone."""
     size = mend(file)

@@ -46,15 +46,17 @@ class Runner:
         decision: Decision,
         leash: Leash,
         render: Callable[..., str] = output.for_model,
+        trace: str = "",
     ) -> str:
-        """The output of a call that went well, as `render` makes it; Fault, in words for the model, for any other."""
+        """The output of a call that went well, as `render` makes it; Fault, in words for the model, for any other.
+        trace: its TRACEPARENT."""
         _check_program(tool)
         try:
             if tool.invoke == "jsonl":
                 return self._converse(tool, arguments, decision)
             words, stdin = _input(tool, arguments)
             limit = self._limit(tool)
-            with self._cell(tool, words, decision) as cell:
+            with self._cell(tool, words, decision, trace) as cell:
                 begin = partial(self._wards.begin, cell)
                 outcome = process_run.run(begin, stdin, limit, output.KEPT, leash)
         except (OSError, ValueError) as bad:
@@ -82,11 +84,14 @@ class Runner:
             cell.close()
         self._wards.close()
 
-    def _cell(self, tool: Tool, words: list[str], decision: Decision) -> Cell:
+    def _cell(self, tool: Tool, words: list[str], decision: Decision, trace: str = "") -> Cell:
         outputs = output.folder()
         read = [outputs] if os.path.isdir(outputs) else []
         homes = paths.homes() if paths.of_suite(tool.command[0]) else {}
         env = {**sandbox_cell.environment(decision.env), **homes, "AGENT_DEPTH": str(self._depth)}
+        env |= {"TRACEPARENT": trace} if trace else {}
+        env.pop("AGENT_SPAN", None)  # of our script, not of theirs
+        env |= {} if decision.profile == "off" else {"AGENT_HISTORY": "off"}  # it cannot be written
         return start.cell([*tool.command, *words], tool.origin, decision, env=env, read=read)
 
     def _limit(self, tool: Tool) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from agentlib import paths, records, stderr
+from agentlib import history, paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.invoke import output
 from agentlib.invoke.tool import Tool
@@ -54,14 +54,20 @@ class Tools:
         tools = [self.table.get(str(call.get("name"))) for call in calls]
         return all(tool is not None and tool.reads for tool in tools)
 
-    def perform(self, call: dict[str, Any], leash: Leash, hook: Hook = unchanged) -> Record:
+    def perform(
+        self, call: dict[str, Any], leash: Leash, hook: Hook = unchanged, trace: str = ""
+    ) -> Record:
         """Make one call; the message of its result, or of what went wrong in words the model can act on.
 
         hook: gets (`before_tool`, the call) and (`after_tool`, the message), and returns what takes its place.
+        trace: TRACEPARENT for what the call starts.
         """
         began = time.monotonic()
-        message = self._guarded(call, lambda: transcript.result(call, self._run(call, leash, hook)))
+        message = self._guarded(
+            call, lambda: transcript.result(call, self._run(call, leash, hook, trace))
+        )
         message["duration_ms"] = round((time.monotonic() - began) * 1000)
+        message["time"] = history.now()
         return self._guarded(call, lambda: hook("after_tool", message))
 
     def prepare(self) -> None:
@@ -89,7 +95,7 @@ class Tools:
             text = "There was not enough memory for this call."
             return transcript.result(call, text, "limit_exceeded")
 
-    def _run(self, call: dict[str, Any], leash: Leash, hook: Hook) -> str:
+    def _run(self, call: dict[str, Any], leash: Leash, hook: Hook, trace: str) -> str:
         tool = self._find(call.get("name"))
         proposed = {
             "type": "call",
@@ -102,12 +108,17 @@ class Tools:
         self._check(tool, arguments)
         decision = self._policy.allow(tool.record, arguments, tool.origin)
         if tool.name != "call_agent" or not paths.of_suite(tool.command[0]):
-            return self._runner.run(tool, arguments, decision, leash)
+            return self._runner.run(tool, arguments, decision, leash, trace=trace)
         agent = Tool(origin.agent(arguments["name"]))  # here, where the policy is
-        return self.hand_over(agent, arguments["input"], leash)
+        return self.hand_over(agent, arguments["input"], leash, trace=trace)
 
     def hand_over(
-        self, agent: Tool, text: str, leash: Leash, render: Callable[..., str] = output.for_model
+        self,
+        agent: Tool,
+        text: str,
+        leash: Leash,
+        render: Callable[..., str] = output.for_model,
+        trace: str = "",
     ) -> str:
         """The output of an agent, or of a tool that a plan names as an agent, for this text; as `render` makes it.
 
@@ -116,7 +127,7 @@ class Tools:
         arguments = _agent_arguments(agent, text)
         self._check(agent, arguments)
         decision = self._policy.allow(agent.record, arguments, agent.origin, called=True)
-        return self._runner.run(agent, arguments, decision, leash, render)
+        return self._runner.run(agent, arguments, decision, leash, render, trace)
 
     def _find(self, name: Any) -> Tool:
         if tool := self.table.get(str(name)):

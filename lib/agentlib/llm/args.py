@@ -36,6 +36,7 @@ OPTIONS = """
 --cache                 answer a request that was asked before from the cache
 --record FILE           append requests and answers to a tape
 --replay FILE           answer from a tape, ask nobody
+--no-history            keep nothing of this in the history
 --list-providers        print the providers and whether they can be used
 --list-models           print the models of --provider, or of all
 """

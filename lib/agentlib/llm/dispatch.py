@@ -11,7 +11,7 @@ import select
 import time
 from collections import deque
 
-from agentlib import records, stderr
+from agentlib import history, records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import inflight, keys, prompt
 from agentlib.llm.inflight import Call, Limits
@@ -146,6 +146,7 @@ class Dispatch:
     def _send(self, call: Call) -> None:
         call.due = call.due or time.monotonic() + self.limits.timeout
         call.tries += 1
+        call.sent = time.monotonic()
         try:
             call.target = None
             call.target = target = self.router.target(call.request, call.at)
@@ -210,7 +211,11 @@ class Dispatch:
         if call.target:
             error.setdefault("provider", call.target.provider.name)
         found = {**error, "model": call.target.model if call.target else None}
-        names = ("provider", "model", "kind", "status", "message")
+        found |= {
+            "time": history.now(),
+            "duration_ms": round((time.monotonic() - call.sent) * 1000),
+        }
+        names = "provider model kind status message time duration_ms".split()
         call.failed.append({name: found[name] for name in names if found.get(name) is not None})
         if call.spoken or error.get("kind") in LASTING or not self._again(call, error):
             self._finish(call, error)

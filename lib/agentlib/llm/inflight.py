@@ -24,7 +24,7 @@ class Call:
         self.id, self.request = id, request
         self.failed: list[Record] = []  # the attempts that failed
         self.at = self.tries = 0  # which target; how often it was tried
-        self.due = self.heard = 0.0
+        self.due = self.heard = self.sent = 0.0
         self.size = 0  # bytes of its deltas
         self.spoken = self.flying = False  # a delta went out; it counts as in flight
         # where its answer is to be kept, and as what request

@@ -11,13 +11,17 @@ import itertools
 import os
 import shlex
 import shutil
+import time
 
 from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.launch import start
 from agentlib.process import run, status
 from agentlib.process.coprocess import Coprocess
-from agentlib.types import Iterable, Record
+from agentlib.types import TYPE_CHECKING, Callable, Iterable, Record
+
+if TYPE_CHECKING:
+    Seen = Callable[[str, str, float, Fault | None], None]
 
 HOOKS = "install before_run before_model after_model before_tool after_tool after_run".split()
 SCHEMA_TIME = 5.0  # seconds for --agent-schema
@@ -82,11 +86,20 @@ class Plugins:
         """Whether any plugin wants to see this."""
         return any(hook in plugin.hooks for plugin in self._all)
 
-    def apply(self, hook: str, record: Record) -> Record:
-        """The record after every plugin that wants the hook has seen it, one after another."""
-        for plugin in self._all:
-            if hook in plugin.hooks:
+    def apply(self, hook: str, record: Record, seen: Seen | None = None) -> Record:
+        """The record after every plugin that wants the hook has seen it, one after another.
+
+        seen: gets each plugin's name, the hook, how many seconds it took, the Fault with which it ended."""
+        for plugin in (one for one in self._all if hook in one.hooks):
+            began, fault = time.monotonic(), None
+            try:
                 record = plugin.run_hook(str(next(self._ids)), hook, record)
+            except Fault as bad:
+                fault = bad
+                raise
+            finally:
+                if seen:
+                    seen(plugin.name, hook, time.monotonic() - began, fault)
         return record
 
     def close(self, grace: float) -> None:

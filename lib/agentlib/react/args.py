@@ -54,6 +54,7 @@ the run:
 --max-parallel-tools N  read-only calls of one answer at once (8)
 --transcript FILE      go on with the conversation in FILE, and add to it
 --context-window N     tokens that the model can hold; sum up before that
+--no-history           keep nothing of this run in the history
 --text-react           Thought/Action/Observation as text, for models without tool calls
 
 consent and sandbox:

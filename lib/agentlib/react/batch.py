@@ -24,6 +24,8 @@ JOBS = 16  # a core: they wait for the model, most of the time
 class TaskOutput(Watcher):
     """Prints the messages and deltas of a task's run, with the task's id."""
 
+    traced = True
+
     def __init__(self, id: Any) -> None:
         self._id = id
 

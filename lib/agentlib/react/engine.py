@@ -167,7 +167,7 @@ class Engine:
 
     def _finish(self, number: int, live: Live, result: Record) -> None:
         del self._live[number]
-        live.done(result)
+        live.done(live.run.ended(result))
 
     def _send(self, number: int, live: Live, request: Record) -> None:
         live.request = f"{number}.{live.step}"

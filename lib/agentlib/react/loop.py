@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from agentlib import records
+from agentlib import history, records
 from agentlib.faults import Fault
 from agentlib.invoke.toolset import unchanged
 from agentlib.messages import transcript
@@ -51,7 +51,11 @@ class Work(NamedTuple):
 
 class Watcher:
     """Sees what happens in a run: each `message` that it adds, each delta of an answer, the model or tools that it
-    waits for ("": the model that agent-llm chooses). This one does nothing; output.py has one that prints."""
+    waits for ("": the model that agent-llm chooses). This one does nothing; output.py has one that prints.
+
+    traced: whether the result is to have the ids of its run."""
+
+    traced = False
 
     def message(self, record: Record) -> None: ...
     def delta(self, record: Record) -> None: ...
@@ -64,10 +68,14 @@ class Tally:
     def __init__(self) -> None:
         self.iterations, self.began = 0, time.monotonic()
         self.usage: dict[str, int] = {}
+        self.last: Record = {"calls": 0}  # of tools; and who answered last
         self.cost: float | None = None
 
     def add(self, response: Record) -> None:
         """Count one response."""
+        self.last |= {
+            field: response[field] for field in ("model", "provider") if field in response
+        }
         for name, value in (response.get("usage") or {}).items():
             if isinstance(value, bool):  # `estimated`
                 self.usage[name] = value or self.usage.get(name, False)
@@ -98,6 +106,7 @@ class Run:
         self.setting, self.messages, self.task = setting, messages, task
         self.watcher = watcher or Watcher()
         self.leash, self.tally = Leash(), Tally()
+        self.ids = history.identity(bool(setting.name))
         self.system: str | None = setting.system
         self.model: str | None = None
         self.response: Record = {}  # the last one
@@ -139,11 +148,37 @@ class Run:
 
     def add(self, message: Record) -> None:
         """One more message, for the watcher too."""
-        message.setdefault("time", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        message.setdefault("time", history.now())
+        message = history.message(self.ids["id"], message)
+        self.tally.last["calls"] += message.get("role") == "tool"
         self.messages.append(message)
+        self._note(message)
+
+    def _note(self, message: Record) -> None:
+        self._keep(message)
         self.watcher.message(message)
 
+    def _keep(self, record: Record) -> None:
+        if self.setting.history:
+            self.setting.history.write(record)
+
+    def ended(self, result: Record) -> Record:
+        """The result as it is kept and, with the ids of the run where that is wanted, as it is printed."""
+        ids: Record = {"run": self.ids["id"], "trace_id": self.ids["trace_id"]}
+        ids |= {"parent_id": self.ids["parent_id"]} if self.ids["parent_id"] else {}
+        ids["time"] = history.now()
+        if self.setting.history:
+            last = self.messages[-1] if self.messages else {}
+            fields = {"type": "result", **ids, **result, **self.tally.last}
+            known = result["output"] == transcript.text(last)  # it is in the message before
+            self._keep({k: v for k, v in fields.items() if not known or k != "output"})
+        return {**result, **ids} if self.watcher.traced else result
+
     def _begin(self) -> Steps:
+        if self.setting.history:
+            task = self.task or {}
+            fields = {"task": task["id"], "session": ""} if "id" in task else {}
+            self._keep(history.begun(self.ids, {**self.setting.kept, **fields}))
         self.messages = transcript.mend(self.messages)
         if self.task is None:
             return
@@ -202,8 +237,12 @@ class Run:
     def _make(self, calls: list[dict[str, Any]]) -> Steps:
         """Make the calls, together where all only read; results are added in the order of the calls."""
         tools, plugins = self.setting.tools, self.setting.plugins
-        hook = plugins.apply if plugins else unchanged
-        parts: list[Any] = [partial(tools.perform, call, self.leash, hook) for call in calls]
+        hook = partial(plugins.apply, seen=self._hooked) if plugins else unchanged
+        number = self.tally.iterations
+        parts: list[Any] = [
+            partial(tools.perform, call, self.leash, hook, history.context(self.ids, number, place))
+            for place, call in enumerate(calls, 1)
+        ]
         waiting = iter(calls)
         self.watcher.waits(", ".join(str(call.get("name")) for call in calls))
         for group in [parts] if tools.harmless(calls) else [[part] for part in parts]:
@@ -244,7 +283,7 @@ class Run:
         message = context_window.message((yield from self._summary(gone, window)), len(gone))
         self.messages[start:stop] = [message]
         self.response = {}
-        self.watcher.message(message)
+        self._note(history.message(self.ids["id"], message))
         return True
 
     def _summary(self, gone: list[Record], window: int) -> Steps:
@@ -263,8 +302,14 @@ class Run:
         plugins = self.setting.plugins
         if plugins is None or not plugins.wants(hook):
             return record
-        [changed] = yield Work([partial(plugins.apply, hook, record)])
+        [changed] = yield Work([partial(plugins.apply, hook, record, seen=self._hooked)])
         return changed
+
+    def _hooked(self, plugin: str, hook: str, seconds: float, fault: Fault | None) -> None:
+        fields = {"plugin": plugin, "hook": hook, "duration_ms": round(seconds * 1000)}
+        error = {"error": error_of(fault)} if fault else {}
+        run = {"type": "hook", "run": self.ids["id"], "time": history.now()}
+        self._keep({**run, **fields, **error})
 
 
 def result(id: Any, name: str | None, fields: Record, fault: Fault | None) -> Record:

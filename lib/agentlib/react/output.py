@@ -33,6 +33,7 @@ class Output(Watcher):
 
     def __init__(self, options: Namespace) -> None:
         self._options, self._watched = options, visible(options.quiet)
+        self.traced = bool(options.events)
         self._text = ""  # of the present answer, as far as it went out
         self._printed: list[str] = []  # answers that went out as they were made
 

@@ -8,7 +8,7 @@ import signal
 import time
 from shlex import quote
 
-from agentlib import cli, private, records, stderr
+from agentlib import cli, history, private, records, stderr
 from agentlib.faults import KINDS, Fault, Interrupted
 from agentlib.invoke.runner import Runner
 from agentlib.invoke.toolset import Tools
@@ -45,6 +45,7 @@ class Session:
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.model = Model(folder, _to_model(options), self.events)  # first: it is the slow one
         self.output = Output(options)
+        self.history = None if options.no_history else history.opened(options.quiet, set())
         self.runner = Runner(options.tool_timeout, depth + 1)
         self.tools = Tools(self.policy, self.runner)
         self.engine = Engine(self.model, self.events, options.timeout)
@@ -127,11 +128,17 @@ class Session:
             self.plugins, bool(self.tools.table), many
         )
         request = {field: values[field] for field in REQUEST if field in values}
+        system = values.get("system") or introduction
+        kept = {"program": "agent-react", "name": name, "system": system, **model}
+        kept |= _set(options, ("provider", "model"))
+        kept["tools"] = [] if many else [tool.record for tool in self.tools.table.values()]
         return Setting(
             self.tools,
             plugins=self.plugins,
             name=name,
-            system=values.get("system") or introduction,
+            system=system,
+            history=self.history,
+            kept=kept,
             options={**request, "stream": stream},
             max_iterations=options.max_iterations,
             together=options.max_parallel_tools,
@@ -209,4 +216,5 @@ def _to_model(options: Namespace) -> list[str]:
     values = _set(options, TO_MODEL)
     values |= {} if options.retry is None else {"retries": options.retry}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+    words.append("--no-history")  # it is ours
     return [*words, "--quiet"] if options.quiet else words

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from agentlib import records
 from agentlib.faults import Fault
+from agentlib.history import MEASURED
 from agentlib.messages import transcript
 from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
 if TYPE_CHECKING:
+    from agentlib.history import History
     from agentlib.invoke.toolset import Tools
     from agentlib.messages.validate import Validator
     from agentlib.plugin.host import Plugins
@@ -21,13 +23,13 @@ MISFIT = (
     "Your answer does not fit the JSON Schema that it must fit: {problems}. Answer again, with nothing but the JSON. "
     "The schema is {schema}"
 )
-MEASURED = ("usage", "model", "provider", "cost_usd", "duration_ms")
 
 
 class Setting:
     """Nothing in here changes while runs are under way. The limits are 0 or None where there are none."""
 
     plugins: Plugins | None = None
+    history: History | None = None
     name: str | None = None
     system: str | None = None
     schema: Any = None  # JSON Schema of the final answer
@@ -38,6 +40,7 @@ class Setting:
     def __init__(self, tools: Tools, **fields: Any) -> None:
         """tools: what the model may call. fields: any of the fields above and below."""
         self.tools = tools
+        self.kept: Record = {}  # what the history keeps of each run
         self.options: Record = {}  # temperature, max_tokens, reasoning, stream: fields of every request
         # tokens, by the last response
         self.window: Callable[[Record], int | None] = lambda response: None

@@ -26,7 +26,19 @@ from agentlib.sandbox.mounts import View
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
 from agentlib.types import Any, Callable, Iterable, Mapping
 
-USUAL = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "USER", "LOGNAME")
+USUAL = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "LOGNAME",
+    "TRACEPARENT",
+)
 _trying = threading.Lock()
 _ways: dict[bool, tuple[str, str]] = {}  # by whether an overlay was tried too
 

@@ -12,7 +12,6 @@ import os
 from agentlib import paths, stderr
 from agentlib.faults import Fault
 from agentlib.launch.start import OTHER, SUITE, USER
-from agentlib.schema import registry
 from agentlib.types import Record
 
 # tools whose programs have other names
@@ -29,7 +28,11 @@ def of(record: Record) -> str:
     name = str(record.get("name"))
     if os.path.realpath(path) == os.path.join(paths.REAL, "bin", name):
         return SUITE
-    return USER if not words and path in (*registered(name), *registry.allowed()) else OTHER
+    if path in registered(name):
+        return USER if not words else OTHER
+    from agentlib.schema import registry
+
+    return USER if not words and path in registry.allowed() else OTHER
 
 
 def shadows(name: str, path: str) -> str:
@@ -55,9 +58,13 @@ def registered(name: str) -> list[str]:
 
 @functools.cache
 def _users() -> list[tuple[str, str]]:
+    if not os.path.lexists(os.path.join(paths.place("data"), "AGENTS.md")):
+        return []
+    from agentlib.schema import registry
+
     try:
         return [(one.name, registry.path(one)) for one in registry.entries(registry.users())]
-    except Fault:  # there is none, or it may not be read
+    except Fault:  # it may not be read
         return []
 
 
@@ -75,6 +82,8 @@ def agents(warn: bool = False) -> list[Record]:
 
     warn: say what is left out, and why.
     """
+    from agentlib.schema import registry
+
     found: dict[str, Record] = {}
     for file in sorted(registry.sources(), key=lambda one: one != registry.users()):
         try:
