@@ -16,7 +16,6 @@ from agentlib.environment import PASSWORD, looks_secret, secret
 from agentlib.types import Any, Iterable, Record
 
 LONGEST = 1 << 20  # bytes of a record; a longer one is kept without pictures, its texts cut
-KEPT = 20_000  # characters of each text in such a one
 WAIT = 0.5  # seconds for the lock
 DAY = 86400
 HOMELESS = (
@@ -33,9 +32,7 @@ MEASURED = "usage model provider cost_usd duration_ms stop_reason attempts".spli
 
 
 class History:
-    """Appends to today's file. hidden: secrets that this process learns of, beside those of its environment.
-
-    megabytes, days: how much is kept, and for how long."""
+    """Appends to today's file. hidden: secrets that are not in the environment. megabytes, days: how much is kept."""
 
     def __init__(
         self, quiet: bool, hidden: set[bytes], megabytes: float = 64, days: float = 90
@@ -129,8 +126,8 @@ def files(since: str = "") -> list[str]:
 def identity(named: bool = True) -> Record:
     """The ids of a new run, by the trace context of the environment (https://www.w3.org/TR/trace-context/).
 
-    The stages of an agent's script are in the run of its agent-react: AGENT_SPAN has the id of that and of its parent.
-    named: whether this is that agent-react. `session`: of a run that nobody but a person started."""
+    AGENT_SPAN has the id of the run that the stages of a script are in, and of its parent. named: whether this is its
+    agent-react. `session`: of a run that nobody but a person started."""
     words = os.environ.get("TRACEPARENT", "").split("-")
     known = len(words) > 3 and [len(word) for word in words[1:3]] == [32, 16]
     trace, parent = words[1:3] if known else (os.urandom(16).hex(), "")
@@ -225,17 +222,8 @@ def _of_environment() -> list[bytes]:
 
 def _line(record: Record) -> bytes:
     data = records.line(record)
-    return records.line(_short(record)) if len(data) > LONGEST else data
+    if len(data) <= LONGEST:
+        return data
+    from agentlib import conversation
 
-
-def _short(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > KEPT:
-        half = KEPT // 2
-        return f"{value[:half]}\n[{len(value) - KEPT} characters are not kept]\n{value[-half:]}"
-    if isinstance(value, list):
-        return [_short(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if isinstance(value.get("data"), str) and "media_type" in value:
-        return {"type": "text", "text": f"[{value['media_type']}, not kept]"}
-    return {name: _short(item) for name, item in value.items()}
+    return records.line(conversation.shortened(record))

@@ -51,11 +51,9 @@ class Work(NamedTuple):
 
 class Watcher:
     """Sees what happens in a run: each `message` that it adds, each delta of an answer, the model or tools that it
-    waits for ("": the model that agent-llm chooses). This one does nothing; output.py has one that prints.
+    waits for ("": the model that agent-llm chooses). This one does nothing; output.py has one that prints."""
 
-    traced: whether the result is to have the ids of its run."""
-
-    traced = False
+    traced = False  # whether the result is to have the ids of its run
 
     def message(self, record: Record) -> None: ...
     def delta(self, record: Record) -> None: ...
