@@ -72,9 +72,9 @@ class History:
         while os.path.exists(path) and os.stat(path).st_size >= self._bytes / 4:
             part, path = part + 1, os.path.join(where, f"{day}.{part + 1}.jsonl")
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        if self._file >= 0:
-            os.close(self._file)
-        self._file, self._day = os.open(path, flags, 0o600), day
+        old, self._file, self._day = self._file, os.open(path, flags, 0o600), day
+        if old >= 0:
+            os.close(old)
         if not os.fstat(self._file).st_size:
             self._prune(where)
         return self._file
@@ -213,8 +213,7 @@ def _of_environment() -> list[bytes]:
     for name, value in os.environ.items():
         if len(value) >= 6 and secret(name) and looks_secret(value):
             found.add(value.strip())
-        if "://" in value or "@" in value:
-            found |= {match[1] for match in PASSWORD.finditer(value) if len(match[1]) >= 6}
+        found |= {match[1] for match in PASSWORD.finditer(value) if len(match[1]) >= 6}
     spelled = found | {records.dumps(word)[1:-1] for word in found}
     encoded = [word.encode("utf-8", "surrogateescape") for word in spelled]
     return sorted(encoded, key=len, reverse=True)
