@@ -20,7 +20,7 @@ import time
 from agentlib import paths
 from agentlib.environment import RUN
 from agentlib.faults import Fault
-from agentlib.sandbox import bwrap, host, landlock, limits, overlay, rules, scratch, workspace
+from agentlib.sandbox import bwrap, host, landlock, limits, overlay, scratch, workspace
 from agentlib.sandbox.apply import Hand, set_aside
 from agentlib.sandbox.mounts import View
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
@@ -132,6 +132,8 @@ class Cell:
         space = workspace.of(self._folder, self.view.kept) if self.view.listed else None
         home, temporary = host.home(), "/tmp"
         if self.way == "landlock":
+            from agentlib.sandbox import rules
+
             self._trees = rules.of(self.view, space)
             self._scratch = home = temporary = _scratch()
         if space:
