@@ -5,7 +5,8 @@
 # standard input and files are its material. Its line two is its name and purpose, the rest of that comment stands below
 # its help. It gets:
 #   words     what was typed, for agent-react: `options`, -- and `request`
-#   take      `take --quiet -q`: whether such an option was typed; it is taken out of the words, its value is `taken`
+#   has       `has --quiet -q`: whether such an option was typed; their words are `typed`
+#   take      the same, and it is taken out of the words; its value is `taken`
 #   material  a stage that adds the files and folders that the operands name
 #   input     yes where standard input is read: - is an operand, or there is none; else it is left to others
 #   visible   `visible COMMAND...`: on a terminal, no control character of its output is obeyed
@@ -29,20 +30,28 @@ about() {
     esac
 }
 
+# Whether there is such an option, of agent-react or in the agent's own comment.
+known() { [[ $options_help =~ $'\n  '(-.( [A-Z]+)?, )?"${1%%=*}"[\ ,$'\n'] || $(<"$here") == *$'\n#   '"${1%%=*} "* ]]; }
+
 # Whether a word stands for an option whose value is the next word.
 takes_value() { [[ $1 == --memory || $options_help =~ $'\n  '(-.( [A-Z]+)?, )?"$1"(, --[a-z-]+)?' '[A-Z\'{] ]]; }
 
-take() {
-    local names=" $* " found=1 others=()
+has() {
+    local names=" $* " pair
+    typed=() rest=()
     set -- "${options[@]}"
     while (($#)); do
-        local pair=("$1")
-        if [[ $1 != *=* ]] && takes_value "$1"; then pair+=("${2-}") && shift; fi
-        if [[ $names == *" ${pair[0]%%=*} "* ]]; then found=0 taken=${pair[-1]#--*=}; else others+=("${pair[@]}"); fi
-        shift || true
+        pair=("$1")
+        if [[ $1 != *=* ]] && takes_value "$1"; then pair+=("$2") && shift; fi
+        if [[ $names == *" ${pair[0]%%=*} "* ]]; then typed+=("${pair[@]}"); else rest+=("${pair[@]}"); fi
+        shift
     done
-    options=("${others[@]}") words=("${others[@]}" -- "${request[@]}")
-    return $found
+    ((${#typed[@]}))
+}
+
+take() {
+    has "$@" || return
+    taken=${typed[-1]#--*=} options=("${rest[@]}") words=("${rest[@]}" -- "${request[@]}")
 }
 
 # The files that a request mentions: words that look like one, and are.
@@ -54,6 +63,8 @@ mentioned() {
         if [[ $word == @(*[./]*|[A-Z]*) && -f $word || $word == *?/* && -d $word ]]; then paths+=("$word"); fi
     done
 }
+
+usage() { local name=${0##*/}; visible echo "$name: $1; see '$name --help'" >&2 && exit 2; }
 
 pass() { cat 2>/dev/null; } # without a word where nobody reads on
 
@@ -75,6 +86,7 @@ for word; do
         --) end=yes && continue ;;
         --help | -h | --version | --agent-schema) about "$word"; exit ;;
         esac
+        known "$word" || [[ $word == -[a-z]?* ]] || usage "unrecognized arguments: $word"
         while [[ $word == -[a-z]?* ]] && ! takes_value "${word:0:2}"; do options+=("${word:0:2}") word=-${word:2}; done
         if [[ $word == -[a-z]?* ]]; then
             options+=("${word:0:2}" "${word:2}") # -mMODEL
@@ -87,8 +99,16 @@ done
 for word in "${operands[@]}"; do
     [[ $word != - ]] || { input=yes && continue; }
     request+=("$word")
-    if [[ -f $word || -d $word ]]; then paths+=("$word"); else others+=("$word") && mentioned "$word"; fi
+    if [[ -f $word || -d $word ]]; then
+        paths+=("$word")
+    else
+        others+=("$word") && mentioned "$word"
+        if [[ -n ${task-} && $word != *[[:space:]]* && $word != *://* && $word == *?[./]?* ]]; then
+            visible echo "${0##*/}: $word: no such file or folder; it is taken as words" >&2
+        fi
+    fi
 done
+if [[ -n $value ]]; then usage "argument ${options[-1]}: expected a value"; fi
 if [[ -n ${task-} && -n ${paths-} && -z ${others-} ]]; then request=("${task%.}: ${paths[*]}"); fi
 words=("${options[@]}" -- "${request[@]}")
 if ((!${#operands[@]})); then input=yes; fi

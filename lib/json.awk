@@ -93,6 +93,7 @@ function json_value(   c, word) {           # sets json_type
     return word
 }
 function json_object(   name, word) {
+    sub(/^\357\273\277/, "", json)        # a byte order mark
     json_space()
     if (substr(json, 1, 1) != "{") json_fail("not an object")
     json = substr(json, 2)

@@ -400,6 +400,18 @@ while True: s.accept()' >port &
     equal '{"type":"model","provider":"echo","id":"echo-live"}' "$(agent-llm --list-models --provider echo --json)"
 }
 
+@test "which provider is used is said where one is asked, and not where nobody is" {
+    unset AGENT_PROVIDER
+    SCHEMA='"env":[{"name":"ONE_KEY","key":true}]' fake one 'while read -r line; do response "$(id "$line")" fine; done'
+    export ONE_KEY=x
+    run --separate-stderr agent-llm </dev/null
+    equal "" "$stderr"
+    run -2 --separate-stderr agent-react "" </dev/null
+    lacks "$stderr" "using"
+    run -0 --separate-stderr agent-llm hi </dev/null
+    has "$stderr" "using one: ONE_KEY is set"
+}
+
 @test "an operand without a word asks nothing, and that is told" {
     model 'unheard'
     run -2 agent-llm "" </dev/null

@@ -539,7 +539,7 @@ END
     react --provider poor --json --transcript log hi
     equal '["done",true]' "$(jq -c '[.output, .usage.estimated]' <<<"$output")"
     react --provider poor --transcript log again
-    equal done "$output"
+    equal "done" "$output"
     run --separate-stderr agent-llm --provider poor --json --max-total-tokens 5 "$(seq 100)" </dev/null
     equal true "$(jq -c .usage.estimated <<<"$output")"
 }

@@ -96,3 +96,15 @@ fields() { jq -c 'select(.type == "result") | [.output, .incomplete]' <<<"$outpu
     run agent-react --memory "$PWD/my store" "Fail" </dev/null
     equal 2 "$(agent-memory --store "$PWD/my store" list | jq -c 'select(.key | startswith("run "))' | wc -l)"
 }
+
+@test "--memory and a tape: nothing is recalled, so that the tape answers whatever is kept meanwhile" {
+    model "It is four blanks."
+    run -0 --separate-stderr agent-react --memory "$PWD/store" --record tape "What do we use for tabs?" </dev/null
+    equal "agent-react: --memory: not with a tape: nothing is recalled, nothing is kept" "$stderr"
+    agent-memory --store "$PWD/store" remember tabs "four blanks for tabs"
+    end_model
+    run -0 --separate-stderr agent-react --memory "$PWD/store" --replay tape "What do we use for tabs?" </dev/null
+    equal "It is four blanks." "$output"
+    AGENT_REPLAY=tape run -0 --separate-stderr agent-react -q --memory "$PWD/store" "What do we use for tabs?" </dev/null
+    equal "" "$stderr"
+}

@@ -261,7 +261,7 @@ def reply(body):
     echo 'refactor auth' | coordinator --json 2>/dev/null | jq -e '.output == "Auth is two modules." and .name == "coordinator" and .usage'
     equal refactor\ auth "$(requests | jq -r 'select(.messages[0].content | test("You plan")).messages[-1].content' | tail -1)"
     run -2 coordinator --quiet </dev/null
-    equal 'agent-plan: no request: give it as operands, or - and standard input' "$output"
+    equal 'coordinator: no request: give it as operands, or - and standard input' "$output"
 }
 
 @test "coordinator hands model, provider, time, tries, pace and budget on to the agents that it calls" {
@@ -348,4 +348,26 @@ def reply(body):
             has "$output" "$agent"
         done
     done
+}
+
+@test "what is typed wrong is said by the agent's name before anything is asked, in every agent" {
+    local name
+    model "nothing is asked"
+    for name in text-processor code-reviewer architect security-scanner coordinator assistant; do
+        run -2 --separate-stderr "$name" </dev/null
+        has "$stderr" "$name: no request"
+        run -2 --separate-stderr "$name" "" </dev/null
+        has "$stderr" "$name: no request"
+        run -2 --separate-stderr "$name" --nope x </dev/null
+        equal "$name: unrecognized arguments: --nope; see '$name --help'" "$stderr"
+        run -2 --separate-stderr "$name" x --model </dev/null
+        equal "$name: argument --model: expected a value; see '$name --help'" "$stderr"
+        run -2 --separate-stderr "$name" x --timeout nan </dev/null
+        has "$stderr" "$name: argument -t/--timeout: 'nan' is not a number"
+        lacks "$stderr" "agent-"
+    done
+    equal "" "$(requests)"
+    run -2 --separate-stderr monitor-agent --nope </dev/null
+    run --separate-stderr code-reviewer src/no.py </dev/null
+    has "$stderr" "code-reviewer: src/no.py: no such file or folder; it is taken as words"
 }

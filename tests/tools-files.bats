@@ -97,6 +97,10 @@ x nothing found
 END
     tool search_files '{"text":"needle","path":"src","name":"a/*.ts"}'
     equal "src/a/x.ts:1: needle" "$output"
+    mkdir $'a\nz:9: b' && echo 'a needle' >$'a\nz:9: b/f'
+    tool search_files '{"text":"a needle"}'
+    equal "a?z:9: b/f:1: a needle" "$output"
+    rm -r a?z*
     printf 'caf\xe9' >latin
     head -c 11000000 /dev/zero | tr '\0' x >large
     printf 'one\x0btwo\r\nthree needle\n' >lines

@@ -336,3 +336,23 @@ PYTHON
     run -0 "$ROOT/tools/edit_file" <<<'{"path":"g","old":"a","new":"b"}'
     equal "b 12345" "$(cat g) $(stat -c %g g)"
 }
+
+@test "arguments with a byte order mark are read by every tool, in each of its languages" {
+    local name arguments
+    while read -r name arguments; do
+        run "$ROOT/tools/$name" < <(printf '\xef\xbb\xbf%s' "$arguments")
+        equal 0 "$status"
+    done <<'END'
+wordcount {"text":"a"}
+list_files {"path":"."}
+column_stats {"text":"1"}
+reverse {"text":"ab"}
+END
+}
+
+@test "column_stats gives sums with all their digits" {
+    tool column_stats '{"text":"8007199254740001\n0"}'
+    has "$output" '"sum":8007199254740001,'
+    tool column_stats '{"text":"1234567890.12\n0.01"}'
+    has "$output" '"sum":1234567890.13,'
+}

@@ -64,6 +64,8 @@ def _load(text: str | bytes, strict: bool) -> Any:
     decoder = _standard()[0 if strict else 1]
     try:
         return decoder.decode(text.decode() if isinstance(text, bytes) else text)
+    except UnicodeDecodeError as bad:
+        raise ValueError(f"byte {bad.start + 1} is not UTF-8") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

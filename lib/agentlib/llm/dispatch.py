@@ -150,6 +150,7 @@ class Dispatch:
         try:
             call.target = None
             call.target = target = self.router.target(call.request, call.at)
+            self.router.tell(target)
             request = prompt.filled(call.request, self.defaults)
             request.pop("provider", None)
             if target.model:

@@ -60,7 +60,6 @@ class Router:
             found = target(self.providers, self._wishes(*key))
             if embeds and not request.get("model"):
                 found = Target(found.provider, None, found.why)
-            self._tell(found)
             if not self.providers.ready(found.provider):
                 raise keys.absent(found.provider.name, found.provider.schema)
             self._found[embeds, *key] = found
@@ -74,7 +73,7 @@ class Router:
         fallback = Wish(None, self.fallbacks[number - 1])
         return [fallback, *(Wish(wish.provider, None) for wish in wishes)]
 
-    def _tell(self, found: Target) -> None:
+    def tell(self, found: Target) -> None:
         """Say once which provider was taken where nobody named one."""
         if found.why and not self.quiet and found.provider.name not in self._told:
             self._told.add(found.provider.name)

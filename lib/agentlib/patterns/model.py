@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import records
+from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.messages import transcript
 from agentlib.process.child import bound
@@ -15,8 +15,15 @@ TIMEOUT = 3600.0  # seconds; agent-llm has shorter limits
 
 def options(parser: ArgumentParser, what: str = "") -> None:
     """The options that name the model; `what` says for which work, where a program calls two."""
+    help = "the agent that messages speak for"
+    parser.add_argument("--name", type=_speak_for, metavar="NAME", help=help)
     parser.add_argument("-m", "--model", metavar="MODEL", help=f"the model{what}")
     parser.add_argument("-p", "--provider", metavar="NAME", help=f"the provider{what}")
+
+
+def _speak_for(name: str) -> str:
+    stderr.agent = name
+    return name
 
 
 def words(args: Namespace) -> list[str]:

@@ -118,7 +118,19 @@ def parse(doc: str, args: list[str]) -> Namespace:
         doc = _doc(name, known.get("description", ""))
     wanted = {"--help", "-h", "--version"}.intersection(_before_dashes(args))
     if not wanted:
-        return parser(doc).parse_intermixed_args(args)
+        options = parser(doc).parse_intermixed_args(args)
+        tapes = (
+            options.record,
+            options.replay,
+            *map(os.environ.get, ("AGENT_RECORD", "AGENT_REPLAY")),
+        )
+        if options.memory and any(
+            tapes
+        ):  # what is remembered changes, and a tape answers what it knows
+            options.memory = None
+            if not options.quiet:
+                stderr.warn("--memory: not with a tape: nothing is recalled, nothing is kept")
+        return options
     name = cli.headline(doc)[0]
     text = f"{name} {__version__}\n" if wanted == {"--version"} else parser(doc).format_help()
     records.put(text.encode())

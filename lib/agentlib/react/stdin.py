@@ -71,6 +71,7 @@ class Input:
 
         standing: the task where there are no operands, and all `input` is material (--task)."""
         pieces = self.material
+        words = words if "".join(words).strip() else []
         if not words and standing and any(map(_substantial, pieces)):
             words = [standing]
         if not words:

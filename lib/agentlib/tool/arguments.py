@@ -21,7 +21,7 @@ def read(schema: dict[str, Any]) -> dict[str, Any]:
     if sys.stdin is None or sys.stdin.isatty():
         why = f"give the arguments as JSON on standard input: {_example(schema)}"
         raise Fault("invalid_input", why)
-    data = sys.stdin.buffer.read(CAP + 1)
+    data = sys.stdin.buffer.read(CAP + 1).removeprefix(b"\xef\xbb\xbf")
     if len(data) > CAP:
         raise Fault("limit_exceeded", f"standard input: more than {CAP >> 20} MiB of arguments")
     try:
@@ -62,7 +62,8 @@ def _fit(name: str, value: object, rule: dict[str, Any]) -> None:
     if isinstance(value, int | float):
         low, high = rule.get("minimum", value), rule.get("maximum", value)
         if not low <= value <= high:
-            raise Fault("invalid_arguments", f"{name!r} is {value}, not from {low} to {high}")
+            limit = f"under {low}" if value < low else f"over {high}"
+            raise Fault("invalid_arguments", f"{name!r} is {value}, {limit}")
     if "enum" in rule and value not in rule["enum"]:
         why = f"{name!r} is {value!r}; it is one of {', '.join(rule['enum'])}"
         raise Fault("invalid_arguments", why)
