@@ -24,7 +24,7 @@ def confined(readable, writable, script):
     """Run a piece of Python that may use only these trees; what it printed."""
     head = (
         "import json, os, sys; sys.path.insert(0, sys.argv[1]); from agentlib.sandbox import landlock\n"
-        "landlock.restrict(json.loads(sys.argv[2]), json.loads(sys.argv[3]), False)\n"
+        "landlock.limit(landlock.ruleset(json.loads(sys.argv[2]), json.loads(sys.argv[3]), False))\n"
         "def tried(act):\n    try: act(); print('done')\n    except OSError as bad: print(bad.strerror)\n"
     )
     lib = paths.TOP + "/lib"
@@ -102,7 +102,7 @@ def test_no_version_is_asked_for_more_than_it_knows(version, bits, monkeypatch):
 def test_a_kernel_without_it_is_refused(monkeypatch):
     monkeypatch.setattr(landlock, "abi", lambda: 0)
     with pytest.raises(Fault, match="no Landlock"):
-        landlock.restrict([], [], False)
+        landlock.ruleset([], [], False)
 
 
 def view(folder, writable):
@@ -119,7 +119,7 @@ def test_a_view_leaves_out_what_is_hidden(tmp_path, monkeypatch):
     (tmp_path / "work" / ".env").write_text("secret")
     (tmp_path / "work" / "notes").write_text("notes")
     folder = str(tmp_path / "work")
-    readable, writable = rules.of(view(folder, False), workspace.of(folder))
+    trees = rules.of(view(folder, False), workspace.of(folder))
     for hidden in (
         "/",
         "/proc",
@@ -129,9 +129,11 @@ def test_a_view_leaves_out_what_is_hidden(tmp_path, monkeypatch):
         str(tmp_path / "work"),
         str(tmp_path / "work" / ".env"),
     ):
-        assert hidden not in readable
-    assert not any(path.startswith(("/proc/self", f"/proc/{os.getpid()}")) for path in readable)
-    assert writable == list(rules.DEVICES)
+        assert hidden not in trees.readable
+    assert not any(
+        path.startswith(("/proc/self", f"/proc/{os.getpid()}")) for path in trees.readable
+    )
+    assert trees.writable == list(rules.DEVICES)
 
 
 @pytest.mark.parametrize("name", ["AGENTS.md", ".env", "sub/.env"])
@@ -172,7 +174,7 @@ def test_nobody_sees_half_of_another_thread_s_look(tmp_path, monkeypatch):
 
 @needs_kernel
 def test_however_many_begin_at_once_none_may_write_what_is_guarded(tmp_path, monkeypatch):
-    monkeypatch.setattr(sandbox_cell, "walled", lambda folder: ("landlock", ""))
+    monkeypatch.setitem(sandbox_cell._ways, True, ("landlock", ""))
     for name in (".git", "docs"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "AGENTS.md").write_text("mine")

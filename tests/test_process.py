@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -14,14 +15,17 @@ import pytest
 from agentlib.process import run as process_run
 from agentlib.process.child import Direct
 from agentlib.process.run import Leash, Outcome
-from agentlib.process.supervised import Supervised
+from agentlib.process.supervised import KILLED, Supervised
 from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox import landlock
 from agentlib.sandbox.kept import wards
 
 Run = Callable[..., Outcome]
 
 
-@pytest.fixture(params=["a process of ours", "a cell of a sandbox that is kept up"])
+@pytest.fixture(
+    params=["a process of ours", "a cell of a sandbox that is kept up", "Landlock alone"]
+)
 def run(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Run]:
@@ -35,7 +39,11 @@ def run(
         with sandbox_cell.Cell(argv, "read", str(tmp_path), env={"PATH": os.defpath}) as cell:
             return process_run.run(partial(started, kept, cell), given, timeout, cap, Leash())
 
-    if request.param != "a process of ours" and not sandbox_cell.walled()[0]:
+    if request.param == "Landlock alone":
+        monkeypatch.setitem(sandbox_cell._ways, True, ("landlock", ""))
+        if not landlock.abi():
+            pytest.skip("this kernel has no Landlock")
+    elif request.param != "a process of ours" and not sandbox_cell.walled()[0]:
         pytest.skip("there is no sandbox on this machine")
     yield make
     kept.close()
@@ -90,11 +98,18 @@ def test_a_grandchild_that_holds_the_output_is_not_waited_for_and_ends(run: Run)
     assert not running("60.4321")
 
 
+def processes(word: str) -> list[int]:
+    """The numbers of those that have this word in their command."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found += [int(file.parent.name)] if word in file.read_text() else []
+    return found
+
+
 def running(word: str) -> bool:
     """Whether a process has this word in its command."""
-    return any(
-        word in file.read_text() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists()
-    )
+    return bool(processes(word))
 
 
 def test_a_pulled_leash_ends_what_runs_and_starts_nothing_more() -> None:
@@ -163,3 +178,21 @@ def test_a_supervisor_that_is_gone_is_replaced() -> None:
     server[1].signal(9)
     assert server[1].ended(5)
     assert process_run.run({"args": ["true"]}, b"", 5, 1, Leash()).status == 0
+
+
+def test_a_supervisor_that_is_killed_takes_all_with_it(run: Run) -> None:
+    ended = list[Outcome]()
+    script = "setsid sleep 60.8201 & sleep 60.8202; exit 0"
+    thread = threading.Thread(target=lambda: ended.append(run(script, timeout=20)))
+    thread.start()
+    until = time.monotonic() + 10
+    while not (mine := processes("60.8202")) and time.monotonic() < until:
+        time.sleep(0.01)
+    shell = next(one for one in mine if Path(f"/proc/{one}/comm").read_text() == "sh\n")
+    status = Path(f"/proc/{shell}/stat").read_text()
+    os.kill(int(status.rpartition(")")[2].split()[1]), 9)
+    thread.join(10)
+    assert ended and ended[0].status == KILLED
+    while processes("60.820") and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not processes("60.820")

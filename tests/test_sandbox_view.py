@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import types
 from pathlib import Path
 
 import pytest
@@ -200,16 +199,11 @@ def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
     from agentlib.sandbox.kept import warden
 
     asked = {}
-    kernel = types.SimpleNamespace(prctl=lambda *words: -1 if words[0] == 24 else 0)
-    monkeypatch.setattr(warden, "LIBC", kernel)
-    monkeypatch.setattr(warden.limits, "impose", lambda *most: None)
-    monkeypatch.setattr(warden.landlock, "restrict", lambda *trees: None)
-    monkeypatch.setattr(warden.seccomp, "install", lambda code: None)
+    monkeypatch.setattr(warden.seccomp, "installer", lambda code: None)
     monkeypatch.setattr(warden.seccomp, "program", lambda network, **options: asked.update(options))
     for version in (1, 2, 3):
         monkeypatch.setattr(warden.landlock, "abi", lambda version=version: version)
-        trees = {"network": False, "unseen": True, "read": [], "write": []}
-        warden.confine({"limits": {"processes": 1}, **trees}, [])
+        warden.barred(network=False, unseen=True)
         assert asked == {"unseen": True, "truncate": version < 3, "among": True}
 
 

@@ -4,8 +4,6 @@ At run time every name here stands for nothing, but TYPE_CHECKING (for annotatio
 and NamedTuple, which makes a namedtuple as typing's does.
 """
 
-from collections import namedtuple
-
 TYPE_CHECKING = False
 
 
@@ -27,6 +25,8 @@ class _Fields(type):
     def __new__(meta, name: str, bases: tuple[type, ...], body: dict[str, object]) -> type:
         if not bases:
             return super().__new__(meta, name, bases, body)
+        from collections import namedtuple  # 2 ms: not every program has such a type
+
         fields = body.pop("__annotations__", {})
         defaults = [body.pop(field) for field in fields if field in body]
         return type(name, (namedtuple(name, fields, defaults=defaults),), {"__slots__": (), **body})

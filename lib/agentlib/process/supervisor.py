@@ -13,21 +13,25 @@ and after it the names of what was left running.
 
 from __future__ import annotations
 
+import _socket as socket  # their faces cost 12 ms to load, half of our start
 import ctypes
 import fcntl
 import gc
 import marshal
 import os
 import select
-import signal
-import socket
 import sys
 import time
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 
 from agentlib.private import no_core, undumpable
-from agentlib.types import Any, Callable, NoReturn  # noqa: E402
+from agentlib.types import TYPE_CHECKING, Any, Callable, NoReturn  # noqa: E402
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
 
 END = signal.SIGUSR1  # to a supervisor: KILL for all that it has
 HEARD = {signal.SIGCHLD, signal.SIGTERM, END}
@@ -37,6 +41,7 @@ DEATH_SIGNAL, SUBREAPER = 1, 36  # linux/prctl.h
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
 UNSTARTED = 1000  # a status of -1000 - errno: the program could not be started
 # PyDLL keeps hold of the interpreter: clone(2) returns in two processes
+MOST_FILES = 64  # that come with an order
 LIBC = ctypes.PyDLL(None, use_errno=True)
 
 
@@ -96,12 +101,11 @@ class Server:
 
     def take(self, orders: socket.socket) -> bool:
         """One order; whether there was one."""
-        passed = socket.recv_fds(orders, 1, 64)[1]
+        room, close = socket.CMSG_SPACE(4 * MOST_FILES), socket.MSG_CMSG_CLOEXEC
+        passed = [memoryview(one[2]).cast("i") for one in orders.recvmsg(1, room, close)[1]]
         if not passed:
             return False
-        for one in passed:
-            os.set_inheritable(one, False)  # no program gets what belongs to another
-        order, line, *files = passed
+        order, line, *files = passed[0]  # no program gets what belongs to another: they close
         try:
             with os.fdopen(order, "rb") as file:
                 pid = self.begin(marshal.load(file), line, files)
@@ -128,7 +132,10 @@ class Server:
             if not wanted:  # whoever waited for it is gone
                 self.poll.unregister(line)
             return self.signal(pid, wanted[0] if wanted else signal.SIGKILL)
-        report(line, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status < 0:  # killed itself: what it had is ours now
+            self.adopted(pid)
+        report(line, status)
         for one in (handle, line):
             del self.begun[one]
             try:
@@ -136,6 +143,16 @@ class Server:
             except KeyError:
                 pass
             os.close(one)
+
+    def adopted(self, gone: int) -> None:
+        """End what a supervisor had that has been killed, and what comes from there meanwhile."""
+        ours = {pid for pid, _, _ in self.begun.values()} - {gone}
+        until = time.monotonic() + STUBBORN
+        while (left := children().difference(ours)) and time.monotonic() < until:
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.001)
 
     def signal(self, pid: int, signum: int) -> None:
         """Pass a signal on."""
@@ -200,7 +217,7 @@ def sweep(patient: bool) -> dict[int, str]:
         until = 0.0 if got and got.si_signo == END else until
     until = time.monotonic() + STUBBORN
     while not childless() and time.monotonic() < until:
-        for pid in map(int, read(os.getpid(), f"task/{os.getpid()}/children").split()):
+        for pid in children():
             left.setdefault(pid, read(pid, "comm").strip())
             os.kill(pid, signal.SIGKILL)
         signal.sigtimedwait({signal.SIGCHLD}, 0.01)
@@ -215,6 +232,11 @@ def childless() -> bool:
     except ChildProcessError:
         return True
     return False
+
+
+def children() -> set[int]:
+    """The numbers of our children."""
+    return set(map(int, read(os.getpid(), f"task/{os.getpid()}/children").split()))
 
 
 def read(pid: int, file: str) -> str:
@@ -249,13 +271,13 @@ def keep(*files: int) -> None:
 def main(argv: list[str]) -> int:
     """0 at the end of the orders."""
     os.chdir("/")
+    LIBC.prctl(SUBREAPER, 1, 0, 0, 0)
     undumpable()  # orders hold environments, and those hold keys
     no_core()
     signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)  # heard by the supervisors, one at a time
     gc.disable()  # it would write to every page that we share with a supervisor, and so copy it
-    with socket.socket(fileno=int(argv[0])) as orders:
-        orders.set_inheritable(False)
-        return Server(start).serve(orders)
+    os.set_inheritable(int(argv[0]), False)
+    return Server(start).serve(socket.socket(fileno=int(argv[0])))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from agentlib.environment import RUN
 from agentlib.faults import Fault
 from agentlib.sandbox import bwrap, host, landlock, limits, overlay, scratch, workspace
 from agentlib.sandbox.apply import Hand, set_aside
+from agentlib.sandbox.landlock import Descriptor
 from agentlib.sandbox.mounts import View
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
 from agentlib.types import Any, Callable, Iterable, Mapping
@@ -41,16 +42,6 @@ USUAL = (
 )
 _trying = threading.Lock()
 _ways: dict[bool, tuple[str, str]] = {}  # by whether an overlay was tried too
-
-
-class Descriptor(int):
-    """One that is closed when nothing refers to it any more."""
-
-    def __del__(self) -> None:
-        try:
-            os.close(self)
-        except OSError:
-            pass
 
 
 class Cell:
@@ -86,11 +77,13 @@ class Cell:
         self.argv = [os.path.abspath(found), *argv[1:]]
         self.env, self.way, self.network = dict(env), "off", profile in ("net", "read+net", "off")
         self.changes, self.version, self._begun = "", 0, time.time_ns()
+        self._ruleset: Descriptor | None = None
         self._space: workspace.Workspace | None = None
         self.over: Callable[[str, bool], None] = lambda place, clean: scratch.clear(place)
         try:
             if profile != "off":
-                self._enclose(profile, read, write)
+                self._wanted = profile, tuple(read), tuple(write)
+                self._enclose(*self._wanted)
         except BaseException:
             self.close()
             raise
@@ -114,6 +107,20 @@ class Cell:
         if self._scratch:
             scratch.clear(self._scratch)
         self._scratch = ""
+        if self._ruleset:
+            self._trees.give_back(self._ruleset)
+        self._ruleset = None
+
+    def fall_back(self) -> bool:
+        """Where no sandbox could be put up: whether bubblewrap does not work here at all, and Landlock holds it now.
+
+        Fault tool_denied where Landlock cannot keep the profile.
+        """
+        folder = self._folder if self.view.listed else ""
+        if self.way != "bubblewrap" or walled(folder)[0] == "bubblewrap":
+            return False
+        self._enclose(*self._wanted)
+        return True
 
     def settle(self) -> list[str]:
         """Take over what a tool has changed that goes on; what it may not, in words."""
@@ -126,7 +133,7 @@ class Cell:
         search = self.env.get("PATH", os.defpath)
         how = {"writable": profile in ("work", "net"), "visible": profile != "probe"}
         self.view = View(self.argv, search, self._folder, **how, read=read, write=write)
-        self.way, why = walled(self._folder if self.view.listed else "")
+        self.way, why = chosen(self._folder if self.view.listed else "")
         if not self.way:
             raise Fault("tool_denied", f"sandbox unavailable: {why}")
         space = workspace.of(self._folder, self.view.kept) if self.view.listed else None
@@ -134,8 +141,9 @@ class Cell:
         if self.way == "landlock":
             from agentlib.sandbox import rules
 
-            self._trees = rules.of(self.view, space)
+            self._trees = rules.of(self.view, space, self.network)
             self._scratch = home = temporary = _scratch()
+            self._ruleset = self._trees.take(self._scratch)
         if space:
             self._hand = Hand(space, self._begun, self.view.kept)
         self._space = space
@@ -146,11 +154,18 @@ class Cell:
         """A descriptor of what can be read of the working folder; -1 where all can."""
         if self._space is None or (self.way == "landlock" and self.view.writable):
             return -1
-        listed, self.version = self._space.listing()
-        if self.way == "landlock":
-            for path in (*self._trees[0], *self._trees[1], self._scratch):
-                landlock.allow(listed, path)
+        if self.way != "landlock":
+            listed, self.version = self._space.listing()
+            return Descriptor(listed)
+        trees = self._trees
+        listed, self.version = self._space.listing((trees, [*trees.readable, *trees.writable]))
+        landlock.allow(listed, self._scratch)
         return Descriptor(listed)
+
+    @property
+    def rulesets(self) -> list[int]:
+        """Descriptors for the warden: of what Landlock lets the tool do, and of what it lets be read."""
+        return [one for one in (self._ruleset or -1, self.listed) if one >= 0]
 
     def take(self, place: str = "") -> None:
         """Have this place for changes, or a new one."""
@@ -180,7 +195,7 @@ class Cell:
         """What a warden needs to know of this one."""
         made = {"argv": self.argv, "env": self.env, "cwd": self.inside, "limits": self.limits}
         if self.way == "landlock":
-            return {**made, "confined": self.confined()}
+            return {**made, "network": self.network, "unseen": not self.view.writable}
         return {
             **made,
             "overlay": self._folder if self.listed >= 0 else "",
@@ -189,52 +204,47 @@ class Cell:
             "drop": [],
         }
 
-    def confined(self) -> dict[str, Any]:
-        """What Landlock and the other limits are to hold."""
-        readable, writable = self._trees
-        return {
-            "read": [*readable, *([self._folder] if self.view.listed else [])],
-            "write": [self._scratch, *writable],
-            "network": self.network,
-            "unseen": not self.view.writable,
-            "limits": self.limits,
-        }
-
     @property
     def inside(self) -> str:
         """The folder that the tool starts in."""
         return self.view.folder if self.view.visible else self._scratch or bwrap.NOWHERE
 
 
+def chosen(folder: str) -> tuple[str, str]:
+    """(`bubblewrap`, `landlock` or '', why not bubblewrap): bubblewrap, until one that is put up shows otherwise."""
+    known = _ways.get(True) or _ways.get(bool(folder))
+    return known or (("bubblewrap", "") if bubblewrap() else walled(folder))
+
+
+def works(listed: bool) -> None:
+    """Bubblewrap does. listed: with an overlay of the working folder too."""
+    with _trying:
+        _ways[listed] = "bubblewrap", ""
+
+
 def walled(folder: str = "") -> tuple[str, str]:
-    """(`bubblewrap`, `landlock` or '', why not bubblewrap), found out by one trial in each process.
+    """The same, found out by one trial in each process.
 
     folder: a working folder that is seen. What stands before it is an overlay, which is tried too.
     """
     with _trying:
         known = _ways.get(True) or _ways.get(bool(folder))
         if known is None:
-            place = scratch.take(folder) if folder else ""
-            try:
-                why = _trial(place)
-            finally:
-                if place:
-                    scratch.clear(place)
+            why = _trial(scratch.base(folder) if folder else "")
             kernel = "landlock" if landlock.abi() else ""
             lack = why if kernel else f"{why}; this kernel has no Landlock"
             _ways[bool(folder)] = known = (kernel, lack) if why else ("bubblewrap", "")
         return known
 
 
-def _trial(place: str = "") -> str:
-    """Why bubblewrap does not work here, '' where it does. place: for changes; with one an overlay is tried too."""
+def _trial(base: str = "") -> str:
+    """Why bubblewrap does not work here, '' where it does. base: for changes; with one an overlay is tried too."""
     import subprocess
 
     if not bubblewrap():
         return "bubblewrap (bwrap) is not installed"
     view = View(["/bin/true"], "", "/", writable=False, visible=False, read=(), write=())
-    base, name = os.path.split(place)
-    tried = [paths.PYTHON, "-IS", overlay.__file__, name] if place else ["/bin/true"]
+    tried = [paths.PYTHON, "-IS", overlay.__file__] if base else ["/bin/true"]
     args = [*bwrap.command(bubblewrap(), view, False, base), *tried]
     none = subprocess.DEVNULL
     try:

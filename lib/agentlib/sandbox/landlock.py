@@ -6,12 +6,14 @@ ioctl, 6 signals and abstract sockets. None of them sees chmod, chown, times and
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import stat
 import struct
 
 from agentlib.faults import Fault
+from agentlib.types import Callable, Iterable
 
 CREATE, ADD, RESTRICT = 444, 445, 446  # the same numbers on every machine
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
@@ -24,6 +26,16 @@ NO_NEW_PRIVILEGES = 38
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class Descriptor(int):
+    """One that is closed when nothing refers to it any more."""
+
+    def __del__(self) -> None:
+        try:
+            os.close(self)
+        except OSError:
+            pass
+
+
 def abi() -> int:
     """The version the kernel offers; 0 for none."""
     return max(int(_libc.syscall(CREATE, None, ctypes.c_size_t(0), ctypes.c_uint(1))), 0)
@@ -34,25 +46,31 @@ def handled(version: int) -> int:
     return FILES[max(v for v in FILES if v <= version)]
 
 
-def restrict(readable: list[str], writable: list[str], network: bool) -> None:
-    """From now on this thread reads and runs only what lies under `readable`, writes only under `writable`.
+def ruleset(readable: Iterable[str], writable: Iterable[str], network: bool) -> int:
+    """A new ruleset: what lies under `readable` can be read and run, under `writable` written too; the rest neither.
 
-    network False refuses TCP too where the kernel can (seccomp refuses all sockets anyway). Paths that are gone
-    are left out. Fault tool_denied where the kernel refuses.
+    network False refuses TCP too where the kernel can (seccomp refuses all sockets anyway). Paths that are gone are
+    left out. Fault tool_denied where the kernel refuses.
     """
     version = abi()
     if version < 1:
         raise Fault("tool_denied", "sandbox unavailable: this kernel has no Landlock")
     files = handled(version)
-    ruleset = _ruleset(files, version, network)
+    made = _ruleset(files, version, network)
     try:
         for path in readable:
-            allow(ruleset, path, files & LOOK)
+            allow(made, path, files & LOOK)
         for path in writable:
-            allow(ruleset, path, files & ~IOCTL_DEVICE)
-        limit(ruleset)
-    finally:
-        os.close(ruleset)
+            allow(made, path, files & ~IOCTL_DEVICE)
+    except OSError:
+        os.close(made)
+        raise
+    return made
+
+
+def write(ruleset: int, path: str) -> None:
+    """Let what lies under this path be written too."""
+    allow(ruleset, path, handled(abi()) & ~IOCTL_DEVICE)
 
 
 def reading() -> int:
@@ -70,6 +88,31 @@ def limit(ruleset: int) -> None:
     """From now on this thread may do what the ruleset allows; what is added to it later is of no use to it."""
     if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or _libc.syscall(RESTRICT, ruleset, 0):
         raise _refused("restrict")
+
+
+def behind(rulesets: Iterable[int], work: Callable[[], int]) -> int:
+    """What work() returns or raises, done by a new thread that these hold from the start; the thread has ended then."""
+    made: list[int | BaseException] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def run() -> None:
+        try:
+            for one in rulesets:
+                limit(one)
+            made.append(work())
+        except BaseException as bad:
+            made.append(bad)
+        finally:
+            done.release()
+
+    _thread.start_new_thread(run, ())
+    done.acquire()
+    while len(os.listdir("/proc/self/task")) > 1:
+        os.sched_yield()
+    if isinstance(made[0], BaseException):
+        raise made[0]
+    return made[0]
 
 
 def _ruleset(files: int, version: int, network: bool) -> int:

@@ -6,7 +6,6 @@ the kernel, and get a control group (pids) where the machine has one that we may
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 
@@ -86,7 +85,6 @@ def leave(group: str) -> None:
             time.sleep(0.001)
 
 
-@functools.cache
 def _base() -> str:
     """The folder of a pids controller in which we may make groups; what ended processes left there is removed."""
     base = _controller()

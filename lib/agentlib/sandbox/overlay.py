@@ -5,23 +5,24 @@ of Landlock) binds the maker, a thread that does nothing else, and never the too
 a name, and for as long as the overlay is there. What a tool makes lies in a folder of its own (scratch.py), from which
 apply.py takes it over when the tool has ended. Linux 5.13 or newer; no privileges but in one's own name spaces.
 
-    overlay.py NAME     try it inside bubblewrap, at a place of this name; prints why it does not work, status 1
+    overlay.py     try it inside bubblewrap; prints why it does not work, status 1
 """
 
 from __future__ import annotations
 
-import _thread
 import ctypes
 import os
 import sys
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 
+from agentlib.faults import Fault  # noqa: E402
 from agentlib.sandbox import landlock  # noqa: E402
 
 FSOPEN, FSCONFIG, FSMOUNT, MOVE_MOUNT = 430, 431, 432, 429  # the same numbers on every machine
 SET_FLAG, SET_STRING, CREATE = 0, 1, 6  # linux/mount.h
 READ_ONLY, NO_SUID, NO_DEVICES = 1, 2, 4
+DETACH = 2  # MNT_DETACH
 FROM_DESCRIPTOR, HERE = 4, -100  # MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD
 # the parts of a place for changes (scratch.py)
 CHANGES, WORK, NOTHING = "changes", "work", "nothing"
@@ -34,30 +35,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def lay(target: str, lower: int, place: str, writable: bool, ruleset: int = -1) -> None:
     """Put the overlay of an open folder on a path. place: the folder for changes; ruleset: -1 for no list. OSError."""
-    made: list[int | BaseException] = []
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def make() -> None:
-        try:
-            if ruleset >= 0:
-                landlock.limit(ruleset)
-            made.append(_made(f"/proc/self/fd/{lower}", place, writable))
-        except BaseException as bad:
-            made.append(bad)
-        finally:
-            done.release()
-
-    _thread.start_new_thread(make, ())
-    done.acquire()
-    if isinstance(mount := made[0], BaseException):
-        raise OSError(getattr(mount, "errno", None) or 0, f"overlay: {mount}")
+    rulesets = [ruleset] if ruleset >= 0 else []
     try:
-        _call(MOVE_MOUNT, mount, b"", HERE, os.fsencode(target), FROM_DESCRIPTOR)
+        made = landlock.behind(rulesets, lambda: _made(f"/proc/self/fd/{lower}", place, writable))
+    except (OSError, Fault) as bad:
+        raise OSError(getattr(bad, "errno", None) or 0, f"overlay: {bad}") from None
+    try:
+        _call(MOVE_MOUNT, made, b"", HERE, os.fsencode(target), FROM_DESCRIPTOR)
     finally:
-        os.close(mount)
-    while len(os.listdir("/proc/self/task")) > 1:  # name spaces are changed by one thread alone
-        os.sched_yield()
+        os.close(made)
 
 
 def _made(lower: str, place: str, writable: bool) -> int:
@@ -85,10 +71,12 @@ def _call(number: int, *arguments: bytes | int | None) -> int:
     return result
 
 
-def tried(place: str) -> str:
-    """Why an overlay does not do here what it must, '' where it does."""
-    lower = os.path.join(place, "trial")
-    os.mkdir(lower)
+def tried() -> str:
+    """Why an overlay does not do in this sandbox what it must, '' where it does."""
+    place = f"{DOOR}/trial-{os.urandom(8).hex()}"
+    lower = f"{place}/lower"
+    for path in (lower, f"{place}/{CHANGES}", f"{place}/{WORK}"):
+        os.makedirs(path, 0o700)
     for name in ("listed", "later"):
         with open(os.path.join(lower, name), "w") as file:
             file.write(name)
@@ -97,7 +85,10 @@ def tried(place: str) -> str:
         return "this kernel has no Landlock"
     for path in (f"{lower}/listed", f"{place}/{CHANGES}", f"{place}/{WORK}"):
         landlock.allow(ruleset, path)
-    lay(lower, os.open(lower, os.O_PATH), place, True, ruleset)
+    folder = os.open(lower, os.O_PATH)
+    lay(lower, folder, place, True, ruleset)
+    os.close(folder)
+    os.close(ruleset)
     for name, mode, wanted in (("listed", "r", "listed"), ("later", "r", None), ("new", "w+", "")):
         try:
             with open(f"{lower}/{name}", mode) as file:
@@ -105,13 +96,14 @@ def tried(place: str) -> str:
         except PermissionError:
             seen = None
         if seen != wanted:
-            return f"a file in it, {name}, can or cannot be read"
+            return f"a file in an overlay, {name}, can or cannot be read"
+    _libc.umount2(os.fsencode(lower), DETACH)
     return ""
 
 
 if __name__ == "__main__":
     try:
-        why = tried(f"{DOOR}/{sys.argv[1]}")
+        why = tried()
     except OSError as bad:
         why = str(bad)
     sys.exit(why or 0)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 
 from agentlib.faults import Fault
+from agentlib.sandbox import landlock
+from agentlib.sandbox.landlock import Descriptor
 from agentlib.sandbox.mounts import MASK, READ, WRITE, View
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
-from agentlib.types import TYPE_CHECKING
+from agentlib.types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentlib.sandbox.workspace import Workspace
@@ -15,10 +18,78 @@ if TYPE_CHECKING:
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # no process of /proc, not even one's own: through them root could read everyone's environment
 OF_PROC = [f"/proc/{name}" for name in "cpuinfo meminfo stat uptime loadavg version".split()]
+CALLS = 1000  # that may add to a ruleset before it is made anew
+MOMENT = 50_000_000  # nanoseconds in which a folder may change and keep its time
+
+_known: dict[Any, Trees] = {}  # by the view and the network
 
 
-def of(view: View, space: Workspace | None) -> tuple[list[str], list[str]]:
-    """(readable, writable) trees, but for the working folder. Fault tool_denied for what Landlock cannot do."""
+class Trees:
+    """What a call may read, and write, but for the working folder and its scratch folder; of the machine as it was when
+    they were looked for. From any thread."""
+
+    def __init__(self, view: View, writable: list[str], network: bool) -> None:
+        closed = {path for path, do in view.actions.items() if do in (EMPTY, MASK, OVERLAY)}
+        visible = [path for path, action in view.actions.items() if action in (READ, WRITE)]
+        self._seen = {path: _stamp(path) for path in (*visible, *writable)}
+        around = [self._around(path, closed | {"/proc", "/dev"}) for path in ("/", *visible)]
+        self.readable = [*(path for paths in around for path in paths), *OF_PROC]
+        self.writable = [*writable, *DEVICES]
+        self._folder = [view.folder] if OVERLAY in view.actions.values() else []
+        self._network, self._calls = network, 0
+        self._free: list[Descriptor] = []
+
+    def fresh(self) -> bool:
+        """Whether they are still what a look would find."""
+        if self._calls >= CALLS:
+            return False
+        return all(stamp == _stamp(path, len(stamp) > 2) for path, stamp in self._seen.items())
+
+    def take(self, scratch: str) -> Descriptor:
+        """A ruleset for one call with this scratch folder; give_back() it when that folder is no more."""
+        self._calls += 1
+        try:
+            made = self._free.pop()
+        except IndexError:
+            readable = [*self.readable, *self._folder]
+            made = Descriptor(landlock.ruleset(readable, self.writable, self._network))
+        landlock.write(made, scratch)
+        return made
+
+    def give_back(self, ruleset: Descriptor) -> None:
+        """For another call. What it allows of a folder that is no more allows nothing."""
+        self._free.append(ruleset)
+
+    def _around(self, tree: str, closed: set[str]) -> list[str]:
+        """The largest trees of this one that hold nothing closed; links are left out, for they lead elsewhere."""
+        if tree in closed:
+            return []
+        if not any(path.startswith(f"{tree.rstrip('/')}/") for path in closed):
+            return [tree]
+        self._seen[tree] = _stamp(tree, entries=True)
+        try:
+            with os.scandir(tree) as found:
+                below = [entry.path for entry in found if not entry.is_symlink()]
+        except OSError:
+            return []
+        return [one for path in below for one in self._around(path, closed)]
+
+
+def _stamp(path: str, entries: bool = False) -> tuple[int, ...]:
+    """What changes where another file takes the path. entries: and where an entry of the folder comes or goes."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    if not entries:
+        return found.st_dev, found.st_ino
+    changed = found.st_mtime_ns
+    unsure = time.time_ns() if time.time_ns() - changed < MOMENT else 0
+    return found.st_dev, found.st_ino, changed, unsure
+
+
+def of(view: View, space: Workspace | None, network: bool = False) -> Trees:
+    """The trees of a view. Fault tool_denied for what Landlock cannot do."""
     writable = [path for path, action in view.actions.items() if action == WRITE]
     if space and view.writable:
         writable.append(view.folder)
@@ -30,11 +101,11 @@ def of(view: View, space: Workspace | None) -> tuple[list[str], list[str]]:
         why = f"without bubblewrap {holes[0]} cannot be protected in a folder that may be written"
         cure = "install bubblewrap, or use --sandbox read"
         raise Fault("tool_denied", f"sandbox unavailable: {why} ({cure})")
-    closed = {path for path, action in view.actions.items() if action in (EMPTY, MASK, OVERLAY)}
-    closed |= {"/proc", "/dev"}
-    visible = [path for path, action in view.actions.items() if action in (READ, WRITE)]
-    readable = [one for path in ("/", *visible) for one in _around(path, closed)]
-    return [*readable, *OF_PROC], [*writable, *DEVICES]
+    key = (*view.ordered(), *writable, network)
+    found = _known.get(key)
+    if found is None or not found.fresh():
+        found = _known[key] = Trees(view, writable, network)
+    return found
 
 
 def _unknown(space: Workspace) -> list[str]:
@@ -42,17 +113,3 @@ def _unknown(space: Workspace) -> list[str]:
     found, many = space.found, space.found.unread
     unread = [f"a secret in {many} files that are too many to look at,"] if many else []
     return [f"what cannot be looked at ({path}: {why})" for path, why in found.unknown] + unread
-
-
-def _around(tree: str, closed: set[str]) -> list[str]:
-    """The largest trees of this one that hold nothing closed; links are left out, for they lead elsewhere."""
-    if tree in closed:
-        return []
-    if not any(path.startswith(f"{tree.rstrip('/')}/") for path in closed):
-        return [tree]
-    try:
-        with os.scandir(tree) as found:
-            below = [entry.path for entry in found if not entry.is_symlink()]
-    except OSError:
-        return []
-    return [one for path in below for one in _around(path, closed)]

@@ -7,7 +7,6 @@ include/uapi/asm-generic/unistd.h; instructions: linux/filter.h, linux/seccomp.h
 
 from __future__ import annotations
 
-import functools
 import os
 import struct
 
@@ -87,11 +86,7 @@ def program(
     among the user's other processes, which it may not touch.
     Fault tool_denied on a machine whose call numbers are not known here.
     """
-    return _program(os.uname().machine, network, unseen, truncate, among)
-
-
-@functools.cache
-def _program(machine: str, network: bool, unseen: bool, truncate: bool, among: bool) -> bytes:
+    machine = os.uname().machine
     if machine not in MACHINES:
         raise Fault("tool_denied", f"sandbox unavailable: no system call filter for {machine}")
     column, arch = MACHINES[machine]

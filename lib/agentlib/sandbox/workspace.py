@@ -99,6 +99,7 @@ class Workspace:
         if old >= 0:
             os.close(old)
         self._files, self._trees = set[int](), set[int]()
+        self._more = list[object]()
         self._seen: dict[str, Folder] = {}
         self._calls, self.version = 0, self.version + 1
 
@@ -112,13 +113,20 @@ class Workspace:
             self._exempt.update(exempt if self.home else ())
             self._look()
 
-    def listing(self) -> tuple[int, int]:
-        """(a descriptor of the list, its version), for a call, which may add to it what else it needs."""
+    def listing(self, more: tuple[object, list[str]] = (None, [])) -> tuple[int, int]:
+        """(a descriptor of the list, its version), for a call, which may add to it what else it needs.
+
+        more: (their owner, paths) that can be read too, added once.
+        """
         with self._lock:
             self._calls += 1
             if self._calls > CALLS:
                 self._forget()
                 self._look()
+            if more[0] not in self._more:
+                self._more.append(more[0])
+                for path in more[1]:
+                    landlock.allow(self.ruleset, path)
             return os.dup(self.ruleset), self.version
 
     def _look(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import queue
 import select
 import signal
 import socket
@@ -11,7 +12,7 @@ import threading
 from functools import partial
 
 from agentlib import paths
-from agentlib.process import run as process_run
+from agentlib.process.child import Direct
 from agentlib.process.supervised import Ordered
 from agentlib.sandbox import bwrap, limits, scratch
 from agentlib.sandbox import cell as sandbox_cell
@@ -21,8 +22,28 @@ if TYPE_CHECKING:
     from agentlib.sandbox.cell import Cell
 
 PACKET = 128 * 1024  # bytes of the answer to a setup at most
+LONG = 1e6  # seconds that poll(2) can wait
 PATIENCE = 5.0  # seconds that a sandbox has to stand, and a killed cell to end
 WARDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "warden.py")
+
+
+def _started(argv: list[str], *files: int) -> Direct:
+    """Our child. bubblewrap has the kernel kill it when its starter ends: a thread that waits for it and no more."""
+    made: queue.SimpleQueue[Direct | OSError] = queue.SimpleQueue()
+
+    def start() -> None:
+        try:
+            child = Direct({"args": argv, "env": {}}, *files)
+        except OSError as bad:
+            return made.put(bad)
+        made.put(child)
+        while not child.ended(LONG):
+            pass
+
+    threading.Thread(target=start, daemon=True).start()
+    if isinstance(child := made.get(), OSError):
+        raise child
+    return child
 
 
 class Ward:
@@ -49,8 +70,7 @@ class Ward:
         argv = limits.within(self._group, [*argv, paths.PYTHON, "-IS", WARDEN, "3"])
         complaints = os.memfd_create("complaints")
         with theirs, open(os.devnull, "r+b") as null:
-            options = {"args": argv, "env": {}, "cwd": "/", "files": {3: theirs.fileno()}}
-            self._child = process_run.start(options, null.fileno(), null.fileno(), complaints)
+            self._child = _started(argv, null.fileno(), null.fileno(), complaints, theirs.fileno())
         try:
             self._orders.settimeout(PATIENCE)
             self._orders.send(marshal.dumps(cell.setup()))
@@ -61,6 +81,7 @@ class Ward:
                 raise OSError(why)
             if walled:
                 self._try(cell)
+                sandbox_cell.works(cell.view.listed)
                 self._mounts = self._mounted() & {os.fsencode(path) for path in cell.view.actions}
         except (OSError, EOFError) as bad:
             self.close()
@@ -126,7 +147,7 @@ class Ward:
         scratch.clear(place)
 
     def _start(self, cell: Cell, order: dict[str, Any], *files: int) -> Ordered:
-        files = (*files, *([cell.listed] if cell.listed >= 0 else []))
+        files = (*files, *cell.rulesets)
         self._count(1)
         try:
             return Ordered(self._orders, order, files, lambda: self._count(-1))

@@ -6,34 +6,39 @@ places, no capabilities, the filter of system calls, the limits. Where there is 
 puts Landlock on each cell.
 
 FD is a socket of packets: the setup, an object in marshal's form, which is answered, and then orders (supervisor.py):
-argv, env, cwd, limits; confined, what Landlock is to hold.
+argv, env, cwd, limits. With Landlock: network, and unseen: whether nothing at all may be changed; with rulesets of it.
 """
 
 from __future__ import annotations
 
+import _socket as socket  # see supervisor.py
 import ctypes
 import gc
 import marshal
 import os
 import resource  # noqa: F401  (limits.py needs it in each cell: here it is loaded once)
-import signal
-import socket
 import sys
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")))
 
 from agentlib.faults import Fault
 from agentlib.private import undumpable
-from agentlib.process.supervisor import DEATH_SIGNAL, HEARD, IGNORED_BY_PYTHON, LIBC, Server
+from agentlib.process.supervisor import HEARD, IGNORED_BY_PYTHON, LIBC, SUBREAPER, Server, start
 from agentlib.sandbox import landlock, limits, overlay, seccomp
-from agentlib.sandbox.overlay import DOOR, EMPTY, NOTHING, READY
-from agentlib.types import Any, Callable
+from agentlib.sandbox.overlay import DETACH, DOOR, EMPTY, NOTHING, OVERLAY, READY
+from agentlib.types import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
 
 View = list[tuple[str, str, int]]  # path, EMPTY or OVERLAY or '', bytes of an empty place
 
+FILTERS: dict[tuple[bool, bool], Callable[[], None]] = {}  # with Landlock: network, unseen
 SETUP = 1 << 20  # bytes of it, at most
 READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT = 1, 2, 4, 8, 32  # sys/mount.h
-BIND, RECURSIVE, DETACH = 4096, 16384, 2
+BIND, RECURSIVE = 4096, 16384
 CLONE = {"x86_64": 56, "aarch64": 220}  # the number of clone(2)
 OWN_SPACES = 0x00020000 | 0x08000000 | 0x20000000  # CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID
 NEW_USERS = 0x10000000  # CLONE_NEWUSER
@@ -53,13 +58,22 @@ class Warden(Server):
             self.overlays: dict[str, int] = {}  # by the name of their changes: their list's version
             self.filter = seccomp.installer(seccomp.program(setup["network"]))
             furnish(self.user)
+            if any(action == OVERLAY for _, action, _ in setup["view"]) and (
+                why := overlay.tried()
+            ):
+                raise OSError(why)
         else:
             undumpable()
+            LIBC.prctl(SUBREAPER, 1, 0, 0, 0)
+            renounce()  # of root a tool gets but the files
             signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
 
     def begin(self, order: dict[str, Any], line: int, files: list[int]) -> int:
         """The number of a new process, which becomes the cell."""
         if not self.walled:
+            key = order["network"], order["unseen"]
+            if key not in FILTERS:
+                FILTERS[key] = barred(*key)
             return super().begin(order, line, files)
         self.ready(order, files[3:])
         number = CLONE[os.uname().machine]
@@ -116,42 +130,25 @@ class Warden(Server):
 
 
 def alone(order: dict[str, Any], files: list[int]) -> int:
-    """The number of the tool's process, behind Landlock."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        os.setsid()
-        for number, one in enumerate(files[:3]):
-            os.dup2(one, number)
-        os.chdir(order["cwd"])
-        confine(order["confined"], files[3:])
-        for signum in IGNORED_BY_PYTHON:
-            signal.signal(signum, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.execve(order["argv"][0], order["argv"], order["env"])
-    except BaseException as bad:
-        os.write(2, f"sandbox: {bad}\n".encode())
-    finally:
-        os._exit(126)
-
-
-def confine(wanted: dict[str, Any], listed: list[int]) -> None:
-    """Put Landlock, the filter of system calls and limits on this process and all that it starts, for good.
-
-    wanted: read and write (lists of paths), network, unseen, limits. listed: more rulesets, open.
-    """
-    LIBC.prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    most = wanted["limits"]
+    """The number of the tool's process, behind Landlock: a thread of which nothing else comes puts on the walls."""
+    most = order["limits"]
     limits.impose(most, most["processes"] + limits.running())
+
+    def spawn() -> int:
+        FILTERS[order["network"], order["unseen"]]()
+        return start({**order, "numbers": ()}, files[:3])
+
+    try:
+        return landlock.behind(files[3:], spawn)
+    except Fault as bad:
+        os.write(files[2], f"sandbox: {bad}\n".encode())
+        raise
+
+
+def barred(network: bool, unseen: bool) -> Callable[[], None]:
+    """A function that puts on the filter of system calls for a tool that Landlock alone holds."""
     old = landlock.abi() < 3
-    code = seccomp.program(wanted["network"], unseen=wanted["unseen"], truncate=old, among=True)
-    landlock.restrict(wanted["read"], wanted["write"], wanted["network"])
-    for one in listed:
-        landlock.limit(one)
-        os.close(one)
-    renounce()  # root becomes a user who merely owns root's files
-    seccomp.install(code)
+    return seccomp.installer(seccomp.program(network, unseen=unseen, truncate=old, among=True))
 
 
 def refiller(view: View) -> Callable[..., None]:
@@ -261,17 +258,19 @@ def check(result: int, what: str) -> None:
 
 def main(argv: list[str]) -> int:
     """0 at the end of the orders. The answer to the setup is why there can be no cells, or ''; and our mount table."""
-    with socket.socket(fileno=int(argv[0])) as orders:
-        orders.set_inheritable(False)
-        try:
-            warden, why = Warden(marshal.loads(orders.recv(SETUP))), ""
-        except (OSError, Fault, EOFError, ValueError) as bad:
-            warden, why = None, str(bad)
-        gc.disable()  # it would write to every page that we share with a cell, and so copy it
-        with open("/proc/self/mountinfo", "rb") as table:
-            table.read()
-            socket.send_fds(orders, [marshal.dumps(why)], [table.fileno()])
-        return warden.serve(orders) if warden else 1
+    os.chdir("/")
+    os.set_inheritable(int(argv[0]), False)
+    orders = socket.socket(fileno=int(argv[0]))
+    try:
+        warden, why = Warden(marshal.loads(orders.recv(SETUP))), ""
+    except (OSError, Fault, EOFError, ValueError) as bad:
+        warden, why = None, str(bad)
+    gc.disable()  # it would write to every page that we share with a cell, and so copy it
+    with open("/proc/self/mountinfo", "rb") as table:
+        table.read()
+        passed = socket.SOL_SOCKET, socket.SCM_RIGHTS, table.fileno().to_bytes(4, sys.byteorder)
+        orders.sendmsg([marshal.dumps(why)], [passed])
+    return warden.serve(orders) if warden else 1
 
 
 if __name__ == "__main__":

@@ -36,18 +36,17 @@ class Wards:
         """
         if cell.way == "off":
             return start(cell.options, stdin, stdout, stderr)
-        key = _key(cell)
         for _ in range(2):
-            ward = self._ward(key, cell)
+            ward = self._ward(cell)
             try:
                 return ward.begin(cell, stdin, stdout, stderr)
             except BrokenPipeError:
-                self._give_up(key, ward)
+                self._give_up(ward)
         raise Fault("tool_denied", "sandbox unavailable: its warden has ended")
 
     def put_up(self, cell: Cell) -> None:
         """Have one ready for calls that see what this cell sees."""
-        self._ward(_key(cell), cell)
+        self._ward(cell)
 
     def close(self) -> None:
         """End all of them."""
@@ -57,14 +56,23 @@ class Wards:
             self._kept.clear()
             self._old.clear()
 
-    def _give_up(self, key: Any, ward: Ward) -> None:
+    def _give_up(self, ward: Ward) -> None:
         with self._lock:
-            if self._kept.get(key) is ward:  # else another thread has seen to it
-                _end(self._kept.pop(key))
+            for key in [key for key, one in self._kept.items() if one is ward]:
+                _end(self._kept.pop(key))  # else another thread has seen to it
 
-    def _ward(self, key: Any, cell: Cell) -> Ward:
+    def _ward(self, cell: Cell) -> Ward:
+        found = self._found(cell)
+        if isinstance(found, str) and cell.fall_back():
+            found = self._found(cell)
+        if isinstance(found, str):
+            raise Fault("tool_denied", f"sandbox unavailable: {found}")
+        return found
+
+    def _found(self, cell: Cell) -> Ward | str:
         from agentlib.sandbox.kept.ward import Ward
 
+        key = _key(cell)
         with self._lock:
             ward = self._kept.get(key)
             if isinstance(ward, Ward) and ward.stale():
@@ -80,9 +88,7 @@ class Wards:
                     self._kept[key] = Ward(cell)
                 except OSError as bad:
                     self._kept[key] = str(bad)
-            if isinstance(found := self._kept[key], str):
-                raise Fault("tool_denied", f"sandbox unavailable: {found}")
-            return found
+            return self._kept[key]
 
     def _make_room(self) -> None:
         for key, ward in self._kept.items():
