@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import time
 
@@ -10,6 +11,7 @@ from agentlib import paths
 SHOWN = 32 * 1024  # bytes that the model sees at most
 HEAD = SHOWN * 5 // 8  # of which from the beginning; the rest is from the end
 KEPT = 8 * 1024 * 1024  # bytes of which a file is kept; a tool that prints more is ended
+INSIDE = bytes(range(0x80, 0xC0))  # what a character of UTF-8 does not begin with
 DAYS = 7  # after which a kept file is removed
 NOT_TEXT = "[bytes that are not UTF-8 stand as \N{REPLACEMENT CHARACTER}]"
 
@@ -20,7 +22,9 @@ def for_model(data: bytes, over: bool = False) -> str:
         return _text(data) if data else "(no output)"
     size = f"at least {len(data):,}" if over else f"{len(data):,}"
     gap = f"[… cut here: {size} bytes in all; {_keep(data)} …]"
-    return f"{_text(_trimmed(data[:HEAD]))}\n{gap}\n{_text(_trimmed(data[HEAD - SHOWN :]))}"
+    end = data[HEAD - SHOWN :]
+    end = end[:3].lstrip(INSIDE) + end[3:]
+    return f"{_text(data[:HEAD], final=False)}\n{gap}\n{_text(end, final=not over)}"
 
 
 def folder() -> str:
@@ -28,19 +32,10 @@ def folder() -> str:
     return os.path.join(paths.place("cache"), "outputs")
 
 
-def _text(data: bytes) -> str:
-    text = data.decode("utf-8", "replace")
+def _text(data: bytes, final: bool = True) -> str:
+    """As text. final: False where it may end within a character."""
+    text = codecs.utf_8_decode(data, "replace", final)[0]
     return f"{text}\n{NOT_TEXT}" if "\ufffd" in text else text
-
-
-def _trimmed(data: bytes) -> bytes:
-    data = data[next((n for n in range(min(4, len(data))) if data[n] & 0xC0 != 0x80), 0) :]
-    for back in range(1, min(4, len(data)) + 1):
-        lead = data[-back]
-        if lead & 0xC0 != 0x80:
-            length = 1 + sum(lead >= least for least in (0xC0, 0xE0, 0xF0))
-            return data if length <= back else data[:-back]
-    return data
 
 
 def _keep(data: bytes) -> str:

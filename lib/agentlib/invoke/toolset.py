@@ -71,15 +71,15 @@ class Tools:
         return self._guarded(call, lambda: hook("after_tool", message))
 
     def prepare(self) -> None:
-        """Put up the sandbox that a first call will probably want, before it comes: the first that a tool can have."""
+        """Put up what a first call will probably want, before it comes: the first sandbox that a tool can have."""
         for tool in list(self.table.values()):
             if isinstance(tool.record.get("sandbox"), dict):
                 continue  # it wants folders of its own, and sees what others do not
             granted = self._policy.decide(tool.record, {}, tool.origin, ask=False)
-            if granted.verdict == "allow" and granted.profile != "off":
-                network = "net" in granted.profile
-                only = granted._replace(profile="read+net" if network else "read")
-                self._runner.prepare(tool, only)
+            if granted.verdict == "allow":
+                shared = {"work": "read", "net": "read+net"}  # the same sandbox
+                profile = shared.get(granted.profile, granted.profile)
+                self._runner.prepare(tool, granted._replace(profile=profile))
                 tool.validator = tool.validator or Validator(tool.schema)  # takes 10 ms to load
                 return
 

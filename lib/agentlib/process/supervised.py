@@ -96,13 +96,13 @@ class Supervised(Ordered):
             "numbers": list(more),
         }
         try:
-            super().__init__(self._serving(), order, [*files, *more.values()])
+            super().__init__(self.serving(), order, [*files, *more.values()])
         except BrokenPipeError:  # somebody has ended the server
-            super().__init__(self._serving(anew=True), order, [*files, *more.values()])
+            super().__init__(self.serving(anew=True), order, [*files, *more.values()])
 
     @classmethod
-    def _serving(cls, anew: bool = False) -> socket.socket:
-        """Where the orders of this process go; anew: after a server that has ended."""
+    def serving(cls, anew: bool = False) -> socket.socket:
+        """Where the orders of this process go; the server is started here. anew: after one that has ended."""
         with cls._lock:
             if anew and cls._server and cls._server[1].ended(0.0):
                 cls._server[0].close()

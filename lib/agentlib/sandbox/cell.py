@@ -108,7 +108,7 @@ class Cell:
             scratch.clear(self._scratch)
         self._scratch = ""
         if self._ruleset:
-            self._trees.give_back(self._ruleset)
+            self._trees.free.append(self._ruleset)
         self._ruleset = None
 
     def fall_back(self) -> bool:
@@ -142,7 +142,7 @@ class Cell:
             from agentlib.sandbox import rules
 
             self._trees = rules.of(self.view, space, self.network)
-            self._scratch = home = temporary = _scratch()
+            self._scratch = home = temporary = scratch.take(self._folder)
             self._ruleset = self._trees.take(self._scratch)
         if space:
             self._hand = Hand(space, self._begun, self.view.kept)
@@ -169,7 +169,7 @@ class Cell:
 
     def take(self, place: str = "") -> None:
         """Have this place for changes, or a new one."""
-        self.changes = place or scratch.take(self._folder)
+        self.changes = place or scratch.for_changes(self._folder)
         for part in () if place else (overlay.CHANGES, overlay.WORK):
             landlock.allow(self.listed, f"{self.changes}/{part}")
 
@@ -263,16 +263,6 @@ def bubblewrap() -> str:
     if not host.inside("/usr/bin", here):
         folders = [one for one in folders if not host.inside(os.path.realpath(one), here)]
     return host.which("bwrap", os.pathsep.join(folders))
-
-
-def _scratch() -> str:
-    """A new folder of our own, the tool's HOME and TMPDIR where there are no mounts to make them of."""
-    for base in (os.environ.get("TMPDIR", ""), "/tmp"):
-        if os.access(base, os.W_OK):
-            made = os.path.join(os.path.realpath(base), f"agent-tool-{os.urandom(8).hex()}")
-            os.mkdir(made, 0o700)
-            return made
-    raise Fault("tool_denied", "sandbox unavailable: neither TMPDIR nor /tmp can be written")
 
 
 def environment(names: Iterable[str] = ()) -> dict[str, str]:

@@ -81,13 +81,13 @@ def reading() -> int:
 def add(ruleset: int, fd: int, access: int = READ_FILE) -> None:
     """Allow this for an open file, or for an open folder and all below it. OSError where the kernel refuses."""
     if _libc.syscall(ADD, ruleset, 1, struct.pack("=Qi", access, fd), 0):
-        raise OSError(ctypes.get_errno(), f"landlock: {os.strerror(ctypes.get_errno())}")
+        raise _error()
 
 
 def limit(ruleset: int) -> None:
-    """From now on this thread may do what the ruleset allows; what is added to it later is of no use to it."""
+    """From now on this thread may do what the ruleset allows; what is added to it later is of no use to it. OSError."""
     if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or _libc.syscall(RESTRICT, ruleset, 0):
-        raise _refused("restrict")
+        raise _error()
 
 
 def behind(rulesets: Iterable[int], work: Callable[[], int]) -> int:
@@ -121,7 +121,7 @@ def _ruleset(files: int, version: int, network: bool) -> int:
     words = 1 + (version >= 4) + (version >= 6)  # how many this version knows
     attributes = struct.pack("=QQQ", files, tcp, scope)[: 8 * words]
     if (made := _create(attributes)) < 0:
-        raise _refused("ruleset")
+        raise Fault("tool_denied", f"sandbox unavailable: {_error().strerror}")
     return made
 
 
@@ -144,6 +144,5 @@ def allow(ruleset: int, path: str, access: int = READ_FILE) -> None:
         os.close(fd)
 
 
-def _refused(what: str) -> Fault:
-    why = os.strerror(ctypes.get_errno())
-    return Fault("tool_denied", f"sandbox unavailable: landlock: {what}: {why}")
+def _error() -> OSError:
+    return OSError(ctypes.get_errno(), f"landlock: {os.strerror(ctypes.get_errno())}")

@@ -16,7 +16,6 @@ import sys
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 
-from agentlib.faults import Fault  # noqa: E402
 from agentlib.sandbox import landlock  # noqa: E402
 
 FSOPEN, FSCONFIG, FSMOUNT, MOVE_MOUNT = 430, 431, 432, 429  # the same numbers on every machine
@@ -36,10 +35,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def lay(target: str, lower: int, place: str, writable: bool, ruleset: int = -1) -> None:
     """Put the overlay of an open folder on a path. place: the folder for changes; ruleset: -1 for no list. OSError."""
     rulesets = [ruleset] if ruleset >= 0 else []
-    try:
-        made = landlock.behind(rulesets, lambda: _made(f"/proc/self/fd/{lower}", place, writable))
-    except (OSError, Fault) as bad:
-        raise OSError(getattr(bad, "errno", None) or 0, f"overlay: {bad}") from None
+    made = landlock.behind(rulesets, lambda: _made(f"/proc/self/fd/{lower}", place, writable))
     try:
         _call(MOVE_MOUNT, made, b"", HERE, os.fsencode(target), FROM_DESCRIPTOR)
     finally:
@@ -67,7 +63,7 @@ def _made(lower: str, place: str, writable: bool) -> int:
 def _call(number: int, *arguments: bytes | int | None) -> int:
     result = int(_libc.syscall(number, *arguments))
     if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        raise OSError(ctypes.get_errno(), f"overlay: {os.strerror(ctypes.get_errno())}")
     return result
 
 

@@ -31,34 +31,29 @@ class Trees:
     def __init__(self, view: View, writable: list[str], network: bool) -> None:
         closed = {path for path, do in view.actions.items() if do in (EMPTY, MASK, OVERLAY)}
         visible = [path for path, action in view.actions.items() if action in (READ, WRITE)]
-        self._seen = {path: _stamp(path) for path in (*visible, *writable)}
+        self._seen = {path: _stamp(path)[:2] for path in (*visible, *writable)}
         around = [self._around(path, closed | {"/proc", "/dev"}) for path in ("/", *visible)]
         self.readable = [*(path for paths in around for path in paths), *OF_PROC]
         self.writable = [*writable, *DEVICES]
         self._folder = [view.folder] if OVERLAY in view.actions.values() else []
         self._network, self._calls = network, 0
-        self._free: list[Descriptor] = []
+        self.free: list[Descriptor] = []  # rulesets for other calls
 
     def fresh(self) -> bool:
         """Whether they are still what a look would find."""
-        if self._calls >= CALLS:
-            return False
-        return all(stamp == _stamp(path, len(stamp) > 2) for path, stamp in self._seen.items())
+        seen = self._seen.items()
+        return self._calls < CALLS and all(_stamp(path)[: len(at)] == at for path, at in seen)
 
     def take(self, scratch: str) -> Descriptor:
-        """A ruleset for one call with this scratch folder; give_back() it when that folder is no more."""
+        """A ruleset for one call with this scratch folder, to be given back when that folder is no more."""
         self._calls += 1
         try:
-            made = self._free.pop()
+            made = self.free.pop()
         except IndexError:
             readable = [*self.readable, *self._folder]
             made = Descriptor(landlock.ruleset(readable, self.writable, self._network))
         landlock.write(made, scratch)
         return made
-
-    def give_back(self, ruleset: Descriptor) -> None:
-        """For another call. What it allows of a folder that is no more allows nothing."""
-        self._free.append(ruleset)
 
     def _around(self, tree: str, closed: set[str]) -> list[str]:
         """The largest trees of this one that hold nothing closed; links are left out, for they lead elsewhere."""
@@ -66,7 +61,7 @@ class Trees:
             return []
         if not any(path.startswith(f"{tree.rstrip('/')}/") for path in closed):
             return [tree]
-        self._seen[tree] = _stamp(tree, entries=True)
+        self._seen[tree] = _stamp(tree)
         try:
             with os.scandir(tree) as found:
                 below = [entry.path for entry in found if not entry.is_symlink()]
@@ -75,17 +70,14 @@ class Trees:
         return [one for path in below for one in self._around(path, closed)]
 
 
-def _stamp(path: str, entries: bool = False) -> tuple[int, ...]:
-    """What changes where another file takes the path. entries: and where an entry of the folder comes or goes."""
+def _stamp(path: str) -> tuple[int, ...]:
+    """Which file it is, and when an entry of it came or went; what is too new for its time is never the same again."""
     try:
         found = os.stat(path)
     except OSError:
         return ()
-    if not entries:
-        return found.st_dev, found.st_ino
-    changed = found.st_mtime_ns
-    unsure = time.time_ns() if time.time_ns() - changed < MOMENT else 0
-    return found.st_dev, found.st_ino, changed, unsure
+    new = time.time_ns() - found.st_mtime_ns < MOMENT
+    return found.st_dev, found.st_ino, time.time_ns() if new else found.st_mtime_ns
 
 
 def of(view: View, space: Workspace | None, network: bool = False) -> Trees:

@@ -40,10 +40,17 @@ def clean(place: str, folder: str) -> bool:
 
 
 def take(folder: str) -> str:
-    """A new place for the changes of a call to this folder."""
+    """A new place for a call that works in this folder."""
     place = f"{base(folder)}/{os.urandom(8).hex()}"
-    for path in (place, f"{place}/{CHANGES}", f"{place}/{WORK}"):
-        os.mkdir(path, 0o700)
+    os.mkdir(place, 0o700)
+    return place
+
+
+def for_changes(folder: str) -> str:
+    """A new place for the changes of a call to this folder."""
+    place = take(folder)
+    for part in (CHANGES, WORK):
+        os.mkdir(f"{place}/{part}", 0o700)
     os.chmod(f"{place}/{CHANGES}", mode(folder))
     return place
 

@@ -168,7 +168,6 @@ def installer(code: bytes) -> Callable[[], None]:
 
     def put() -> None:
         if libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.prctl(SECCOMP, FILTER, made, 0, 0):
-            why = f"sandbox unavailable: seccomp: {os.strerror(ctypes.get_errno())}"
-            raise Fault("tool_denied", why)
+            raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
     return put

@@ -138,11 +138,7 @@ def alone(order: dict[str, Any], files: list[int]) -> int:
         FILTERS[order["network"], order["unseen"]]()
         return start({**order, "numbers": ()}, files[:3])
 
-    try:
-        return landlock.behind(files[3:], spawn)
-    except Fault as bad:
-        os.write(files[2], f"sandbox: {bad}\n".encode())
-        raise
+    return landlock.behind(files[3:], spawn)
 
 
 def barred(network: bool, unseen: bool) -> Callable[[], None]:

@@ -11,6 +11,7 @@ import threading
 
 from agentlib.faults import Fault
 from agentlib.process.run import start
+from agentlib.process.supervised import Supervised
 from agentlib.types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Wards:
 
     def put_up(self, cell: Cell) -> None:
         """Have one ready for calls that see what this cell sees."""
-        self._ward(cell)
+        Supervised.serving() if cell.way == "off" else self._ward(cell)
 
     def close(self) -> None:
         """End all of them."""
