@@ -32,7 +32,8 @@ BOUND, ALONE = 3.0, 10.0  # milliseconds
 ROUNDS = 60
 ENV = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 RULES = """def reply(body):
-    return "done" if body["messages"][-1]["role"] == "tool" else {"tool_calls": [{"name": "three", "arguments": {}}]}
+    call = {"name": "three", "arguments": {}}
+    return "done" if body["messages"][-1]["role"] == "tool" else {"tool_calls": [call]}
 """
 WRITE = ("/bin/sh", "-c", "echo x >made")
 
