@@ -2,8 +2,8 @@
 """sandbox - what a tool call costs more in the sandbox than without, by profile, way, folder and deed
 
 Bounds: 3 ms for a call in a sandbox that is kept up; 10 ms for the first call of a run of agent-react, which puts
-one up beside its first request to a model, here one that answers at once. What a first call takes where nothing is put up is
-printed, and not held against a bound, nor is a call that writes, for which a new overlay is made.
+one up beside its first request to a model, here one that answers at once. What a first call takes where nothing
+is put up is printed, and not held against a bound, nor is a call that writes, for which a new overlay is made.
 """
 
 from __future__ import annotations
