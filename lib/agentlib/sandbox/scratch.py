@@ -12,6 +12,7 @@ import time
 
 from agentlib import cli, paths
 from agentlib.faults import Fault
+from agentlib.sandbox import landlock
 from agentlib.sandbox.host import inside
 from agentlib.sandbox.overlay import CHANGES, NOTHING, WORK
 
@@ -94,15 +95,14 @@ def _usable(path: str) -> str:
 
 
 def _tidy(place: str) -> None:
+    """Remove what killed processes left; not what lives, goes at this moment, is not ours, or may just be made."""
     for path in [os.path.join(place, name) for name in os.listdir(place) if name.startswith(NAME)]:
-        found = os.lstat(path)
-        if found.st_uid != os.geteuid() or time.time() - found.st_mtime <= MOMENT:
-            continue  # not ours, or a process may just be making it
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
+            found = os.lstat(path)
+            if found.st_uid != os.geteuid() or time.time() - found.st_mtime <= MOMENT:
+                continue
+            fd = landlock.Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            clear(path)
-        except BlockingIOError:  # its process lives
-            pass
-        finally:
-            os.close(fd)
+        except OSError:
+            continue
+        clear(path)
