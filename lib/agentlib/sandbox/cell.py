@@ -156,10 +156,10 @@ class Cell:
             return -1
         if self.way != "landlock":
             listed, self.version = self._space.listing()
-            return Descriptor(listed)
-        trees = self._trees
-        listed, self.version = self._space.listing((trees, [*trees.readable, *trees.writable]))
-        landlock.allow(listed, self._scratch)
+        else:
+            trees = self._trees
+            listed, self.version = self._space.listing((trees, [*trees.readable, *trees.writable]))
+            landlock.allow(listed, self._scratch)
         return Descriptor(listed)
 
     @property

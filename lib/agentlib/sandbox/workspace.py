@@ -54,17 +54,14 @@ class Found:
 
     @property
     def secrets(self) -> list[str]:
-        """The paths of the secrets."""
         return sorted(path for one in self._folders for path in one.secrets)
 
     @property
     def guarded(self) -> list[str]:
-        """The guarded paths that are there."""
         return sorted(path for one in self._folders for path in one.guarded)
 
     @property
     def repositories(self) -> list[str]:
-        """The repositories' own folders."""
         bare = [path for one in self._folders for path in one.repositories]
         return bare + [path for path in self.guarded if os.path.basename(path) == guard.GIT]
 

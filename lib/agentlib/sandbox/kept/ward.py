@@ -98,11 +98,12 @@ class Ward:
             raise OSError("no cell can be made in it")
 
     def stale(self) -> bool:
-        """Whether a mount has gone since: a file that is taken away takes the mounts on it along, in our view too."""
+        """Whether it has ended, or a mount has gone: a file that is taken away takes along what is mounted on it."""
         poll = select.poll()
         for one in self._table:
             poll.register(one, select.POLLPRI)
-        return bool(poll.poll(0)) and not self._mounts <= self._mounted()
+        gone = bool(poll.poll(0)) and not self._mounts <= self._mounted()
+        return gone or self._child.ended(0.0)
 
     def _mounted(self) -> set[bytes]:
         """Where something is mounted in the warden's view; it mounts overlays as they are needed."""
