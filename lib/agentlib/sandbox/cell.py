@@ -21,11 +21,13 @@ from agentlib import paths
 from agentlib.environment import RUN
 from agentlib.faults import Fault
 from agentlib.sandbox import bwrap, host, landlock, limits, overlay, scratch, workspace
-from agentlib.sandbox.apply import Hand, set_aside
 from agentlib.sandbox.landlock import Descriptor
 from agentlib.sandbox.mounts import View
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
-from agentlib.types import Any, Callable, Iterable, Mapping
+from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, Mapping
+
+if TYPE_CHECKING:
+    from agentlib.sandbox.apply import Hand
 
 USUAL = (
     "PATH",
@@ -78,6 +80,7 @@ class Cell:
         self.env, self.way, self.network = dict(env), "off", profile in ("net", "read+net", "off")
         self.changes, self.version, self._begun = "", 0, time.time_ns()
         self._ruleset: Descriptor | None = None
+        self._hand: Hand | None = None
         self._space: workspace.Workspace | None = None
         self.over: Callable[[str, bool], None] = lambda place, clean: scratch.clear(place)
         try:
@@ -100,9 +103,11 @@ class Cell:
         space, self._space = self._space, None
         if space and self.changes:
             clean = scratch.clean(self.changes, self._folder)
-            self.removed += [] if clean else self._take_over()
+            self.removed += [] if clean else self._take_over(space)
             self.over(self.changes, clean)
         elif space and self.way == "landlock" and self.view.writable:
+            from agentlib.sandbox.apply import set_aside
+
             self.removed += set_aside(space)
         if self._scratch:
             scratch.clear(self._scratch)
@@ -124,9 +129,12 @@ class Cell:
 
     def settle(self) -> list[str]:
         """Take over what a tool has changed that goes on; what it may not, in words."""
-        return self._take_over(going_on=True) if self.changes else []
+        return self._take_over(self._space, True) if self._space and self.changes else []
 
-    def _take_over(self, going_on: bool = False) -> list[str]:
+    def _take_over(self, space: workspace.Workspace, going_on: bool = False) -> list[str]:
+        from agentlib.sandbox.apply import Hand
+
+        self._hand = self._hand or Hand(space, self._begun, self.view.kept)
         return self._hand.take(f"{self.changes}/{overlay.CHANGES}", going_on)
 
     def _enclose(self, profile: str, read: Iterable[str], write: Iterable[str]) -> None:
@@ -144,8 +152,6 @@ class Cell:
             self._trees = rules.of(self.view, space, self.network)
             self._scratch = home = temporary = scratch.take(self._folder)
             self._ruleset = self._trees.take(self._scratch)
-        if space:
-            self._hand = Hand(space, self._begun, self.view.kept)
         self._space = space
         self.env.update(HOME=home, TMPDIR=temporary)
 
