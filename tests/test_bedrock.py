@@ -66,7 +66,6 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(aws, "VENDOR", "/nonexistent")
     yield
     aws.session.cache_clear()
-    aws._credentials.cache_clear()
 
 
 def body(*messages: Record, model: str = CLAUDE, **fields: Any) -> Record:

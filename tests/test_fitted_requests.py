@@ -194,7 +194,7 @@ def test_azures_endpoint_may_be_pasted_as_the_portal_has_it(
     monkeypatch.delenv("OPENAI_API_VERSION", raising=False)
     azure = provider("azure")
     request = azure.VENDOR.fitted(checked(model or azure.SCHEMA["default_model"]))
-    assert (request["model"], azure.url("chat/completions", request["model"])) == (sent, url)
+    assert (request["model"], azure.VENDOR.url("chat/completions", request["model"])) == (sent, url)
 
 
 def test_azures_endpoint_of_responses_is_called_by_responses(
@@ -204,7 +204,7 @@ def test_azures_endpoint_of_responses_is_called_by_responses(
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", endpoint)
     azure = provider("azure")
     assert azure.VENDOR.fitted(checked("m"))["api"] == "responses"
-    assert azure.url("responses", "m") == endpoint
+    assert azure.VENDOR.url("responses", "m") == endpoint
 
 
 @pytest.mark.parametrize(

@@ -430,12 +430,12 @@ def test_usage_leaves_out_what_was_not_counted() -> None:
     assert provider_answer.usage(3, 2, None, "x") == {"input_tokens": 3, "output_tokens": 2}
 
 
-def test_no_request_is_lost_to_a_thread_that_leaves() -> None:
+def test_no_request_is_lost_to_a_connection_that_is_old() -> None:
     code = (
         "import sys; sys.path.insert(0, 'lib')\n"
         "from importlib.machinery import SourceFileLoader\n"
-        "from agentlib.provider import worker\n"
-        "worker.IDLE = 0.001\n"
+        "from agentlib.provider import http\n"
+        "http.IDLE = 0.001\n"
         "sys.argv = ['providers/openai']\n"
         "SourceFileLoader('__main__', 'providers/openai').load_module()\n"
     )
@@ -454,7 +454,7 @@ def test_no_request_is_lost_to_a_thread_that_leaves() -> None:
                 process.stdin.write(request(str(number)))
                 process.stdin.flush()
                 assert json.loads(process.stdout.readline())["id"] == str(number)
-                time.sleep(number % 5 * 0.0005)  # more or less than a thread waits
+                time.sleep(number % 5 * 0.0005)  # more or less than a connection waits
             process.stdin.close()
     assert len(server.requests) == 300
 

@@ -2,8 +2,7 @@
 
 The ledger is a small file whose path is in AGENT_BUDGET: {"usd":limit,"tokens":limit} and, as they come, `spent_usd`,
 `spent_tokens`, `largest_usd`, `largest_tokens` (of one call) and `unpriced` (a model whose cost is not known). A call
-is let go only where the largest call so far, once more for each call in flight, still fits: so a budget is passed by
-one call at most, however many run at once.
+goes only where the largest so far, once more for each in flight, still fits: a budget is passed by one call at most.
 """
 
 from __future__ import annotations
@@ -38,22 +37,20 @@ class Budget:
         """Whether one more call may go now; False: wait for one in flight. Fault `limit_exceeded`: all is spent."""
         if self.path:
             self.book = ledger(self.path)
-        for unit, word in WORDS.items():
+        for unit in WORDS:
             limit, spent = self.book.get(unit), self.book.get(f"spent_{unit}", 0)
             if limit is None:
                 continue
+            why = f"is spent ({WORDS[unit].format(spent)})" if spent >= limit else ""
             if unit == "usd" and (model := self.book.get("unpriced")):
                 why = f"cannot be kept: the price of {model} is not known; {PRICE}"
-                raise Fault("limit_exceeded", f"{REFUSAL} {word.format(limit)} {why}")
-            if spent >= limit:
-                why = f"{REFUSAL} {word.format(limit)} is spent ({word.format(spent)})"
-                raise Fault("limit_exceeded", why)
+            if why:
+                raise Fault("limit_exceeded", f"{REFUSAL} {WORDS[unit].format(limit)} {why}")
             if in_flight and spent + in_flight * self.book.get(f"largest_{unit}", limit) >= limit:
                 return False
         return True
 
     def spend(self, response: Record) -> None:
-        """Enter what a `response` record says that it cost."""
         if self.path:
             self.book = ledger(self.path, response)
         else:
@@ -119,6 +116,5 @@ def create(usd: float | None, tokens: int | None) -> str:
 
 
 def inherited() -> Budget | None:
-    """The budget of the pipeline that this process is part of."""
     path = os.environ.get(VARIABLE)
     return Budget(path=path) if path else None

@@ -10,7 +10,7 @@ import sys
 
 from agentlib import __version__, private, records
 from agentlib.faults import Fault, Interrupted
-from agentlib.records import ClosedPipe, dumps, loads, put
+from agentlib.records import ClosedPipe, loads, put, write
 from agentlib.stderr import program, warn
 from agentlib.types import Any, ArgumentParser, Callable, NoReturn, Sequence
 
@@ -32,7 +32,8 @@ def schema(doc: str, **fields: Any) -> Schema:
     return {"name": name, "description": purpose[:1].upper() + purpose[1:], **fields}
 
 
-def _parser_class() -> type[ArgumentParser]:
+def parser(doc: str, usage: str | None = None) -> ArgumentParser:
+    """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
     import argparse
 
     argparse._ = str  # type: ignore[attr-defined]  # no translation: gettext would load locale, 1.3 ms
@@ -53,21 +54,13 @@ def _parser_class() -> type[ArgumentParser]:
                     setattr(found, name, plain)
             return found
 
-    return Parser
-
-
-def parser(doc: str, usage: str | None = None) -> ArgumentParser:
-    """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
-    name, purpose = headline(doc)
-    rest = doc.strip().partition("\n")[2].strip("\n")
-    import argparse
-
     def layout(prog: str) -> argparse.HelpFormatter:
         return argparse.RawDescriptionHelpFormatter(prog, 2, 28, 100)
 
-    texts: dict[str, Any] = {"prog": name, "usage": usage, "epilog": rest}
-    texts["description"] = f"{name} - {purpose}"
-    made = _parser_class()(**texts, allow_abbrev=False, formatter_class=layout)
+    name, purpose = headline(doc)
+    texts: dict[str, Any] = {"prog": name, "usage": usage, "description": f"{name} - {purpose}"}
+    texts["epilog"] = doc.strip().partition("\n")[2].strip("\n")
+    made = Parser(**texts, allow_abbrev=False, formatter_class=layout)
     made.add_argument("--version", action="version", version=f"{name} {__version__}")
     help = "describe this program as JSON and exit"
     made.add_argument("--agent-schema", action="store_true", help=help)
@@ -78,8 +71,7 @@ def options(group: Any, table: str, **details: Any) -> None:
     """Add the options of a table to a parser, or a group of one: a line each, `--name METAVAR  help`.
 
     Without METAVAR it is a switch; `METAVAR...` may be repeated; `one|other` in small letters are choices; a line that
-    begins with a blank goes on with the one above. details: by the option's name, the type of its value, or a dict of
-    what else add_argument takes.
+    begins with a blank goes on. details: by option, the type of its value, or a dict of what else add_argument takes.
     """
     for line in table.strip().replace("\n ", " ").splitlines():
         spec, _, help = line.strip().partition("  ")
@@ -140,11 +132,8 @@ def start(
     doc: str,
     describe: Schemas | Callable[[list[str]], Schemas] | None = None,
 ) -> NoReturn:
-    """Run main(arguments) and end with its exit status.
-
-    Answers --agent-schema (from `describe`) and --version before anything is imported or read; turns a Fault into
-    one line and its status, Ctrl-C into 130, a closed pipe into a silent 141; never prints a traceback.
-    """
+    """Run main(arguments) and end with its exit status. Answers --agent-schema (from `describe`) and --version before
+    anything is imported or read; turns a Fault into one line and its status; never prints a traceback."""
     _open_standard_files()
     args = sys.argv[1:]
     status: int | None = 100
@@ -153,8 +142,8 @@ def start(
         options = args[: args.index("--")] if "--" in args else args
         if "--agent-schema" in options and describe is not None:
             answer = describe(options) if callable(describe) else describe
-            answers = [answer] if isinstance(answer, dict) else answer
-            put("".join(f"{dumps(one)}\n" for one in answers).encode())
+            for one in [answer] if isinstance(answer, dict) else answer:
+                write(one)
             status = 0
         elif options == ["--version"]:
             put(f"{headline(doc)[0]} {__version__}\n".encode())
@@ -187,13 +176,12 @@ def start(
 
 
 def at_end(do: Callable[[], object]) -> None:
-    """Do this when the program ends."""
     _last.append(do)
 
 
 def end(status: int) -> NoReturn:
-    """Leave at once with this status, without exit handlers but at_end's; what was printed goes out first, or its loss
-    is told."""
+    """Leave at once with this status, with at_end's handlers alone. What was printed goes out first, or a message says
+    that it is lost."""
     closed = 128 + signal.SIGPIPE
     try:
         if status != closed:
@@ -215,20 +203,18 @@ def end(status: int) -> NoReturn:
 
 
 def end_with_reader() -> None:
-    """From now on end with 0 once nobody reads our standard output, though standard input may stay open.
-
-    The last stage of an agent answers --help and --agent-schema at once: the stages before it must not keep it waiting.
-    """
+    """From now on end with 0 once nobody reads our standard output, though standard input may stay open: the last stage
+    of an agent answers --help and --agent-schema at once, and those before it must not keep it waiting."""
     global _unread
     _unread = 0
-    _thread.start_new_thread(_wait_for_reader, ())
 
+    def wait() -> None:
+        poll = select.poll()
+        poll.register(1, 0)
+        poll.poll()
+        end(0)
 
-def _wait_for_reader() -> None:
-    poll = select.poll()
-    poll.register(1, 0)
-    poll.poll()
-    end(0)
+    _thread.start_new_thread(wait, ())
 
 
 def _open_standard_files() -> None:
@@ -247,7 +233,7 @@ def _open_standard_files() -> None:
             from agentlib import display
 
             terminal = display.Terminal(descriptor)
-            setattr(sys, name, display.text_file(terminal))
+            setattr(sys, name, terminal.text_file())
             if descriptor == 1:
                 records.out = terminal.write
 

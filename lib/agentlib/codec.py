@@ -3,9 +3,8 @@
 The reading is strict where two programs could differ (RFC 8259; docs/protocol.md): no NaN or Infinity, no key
 twice in one object, no number that overflows. Lone surrogates become U+FFFD on the way out.
 
-A process begins with the standard library's json. Once LONG bytes have gone through it, orjson takes over: its import
-costs 14 ms, and then it reads and writes in half the time. Values, text and errors stay what they were: json decides
-wherever the two could differ.
+Once LONG bytes have gone through the standard library's json, orjson takes over: its import costs 14 ms, and then it
+takes half the time. Values, text and errors stay what they were: json decides wherever the two could differ.
 """
 
 from __future__ import annotations
@@ -43,17 +42,15 @@ def dumps(value: Any) -> str:
 
 def encode(value: Any) -> bytes:
     """The bytes of one line of JSON, without its line end. ValueError for NaN and Infinity."""
-    if _orjson:
-        try:
-            data: bytes = _orjson.dumps(value)
-        except TypeError:  # a lone surrogate, an integer beyond 64 bits, more than 254 levels
-            return _json_encode(value)
-        if isinstance(value, str) or _as_json(value, data):
-            return data
+    if not _orjson:
+        data = _json_encode(value)
+        _count(len(data))
+        return data
+    try:
+        data = _orjson.dumps(value)
+    except TypeError:  # a lone surrogate, an integer beyond 64 bits, more than 254 levels
         return _json_encode(value)
-    data = _json_encode(value)
-    _count(len(data))
-    return data
+    return data if isinstance(value, str) or _as_json(value, data) else _json_encode(value)
 
 
 def _load(text: str | bytes, strict: bool) -> Any:
@@ -71,12 +68,9 @@ def _load(text: str | bytes, strict: bool) -> Any:
 
 
 def _quick(text: str | bytes, strict: bool) -> Any:
-    """What orjson reads, where json would read the same; else _UNSURE.
-
-    orjson takes a key twice (and keeps the last), and makes a float of an integer beyond 64 bits. So the value is
-    written again: a float of that size has a + in it, and a key that was lost is a colon less, but where a string
-    that spells a colon as an escape makes up for it.
-    """
+    """What orjson reads, where json would read the same; else _UNSURE. orjson takes a key twice (and keeps the last),
+    and makes a float of an integer beyond 64 bits. So the value is written again: a float of that size has a + in it,
+    and a key that was lost is a colon less, but where a string that spells a colon as an escape makes up for it."""
     try:
         value = _orjson.loads(text)
         again = _orjson.dumps(value)  # TypeError at a depth that json may refuse
@@ -107,11 +101,8 @@ def _count(size: int) -> bool:
 
 
 def take_over() -> None:
-    """Let orjson do the work from here on, where it is installed: for a process that expects much.
-
-    It is imported in a thread, where no signal raises an exception: one in the middle of its import, and Python
-    dumps core (https://github.com/ijl/orjson/issues/310).
-    """
+    """Let orjson do the work from here on, where it is installed: for a process that expects much. It is imported in a
+    thread, where no signal raises an exception: Python would dump core (https://github.com/ijl/orjson/issues/310)."""
     global _size
     _size = float("-inf")  # once is enough
     done = _thread.allocate_lock()
@@ -126,19 +117,17 @@ def take_over() -> None:
 def _import(done: Callable[[], None]) -> None:
     global _orjson, _tiny
     import re
+    from contextlib import suppress
 
     from agentlib import packages
     from agentlib.faults import Fault
 
-    try:
+    with suppress(Fault, ImportError):
         packages.need("orjson")
         import orjson
 
         _tiny, _orjson = re.compile(rb"e-[6-9]").search, orjson
-    except (Fault, ImportError):
-        pass
-    finally:
-        done()
+    done()
 
 
 def _standard() -> Any:
@@ -177,7 +166,6 @@ def _constant(word: str) -> Any:
 
 
 def _float(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
+    if abs(value := float(text)) == float("inf"):
         raise ValueError(f"the number {text[:40]} is too large")
     return value

@@ -1,8 +1,7 @@
-"""What a terminal is shown: every character that it would obey, hide or reorder by, as its code point (\\u001b).
+"""What a terminal shows: every character that it would obey, hide or reorder by, as its code point (\\u001b).
 
-The one writer for terminals. cli.start() puts it in the place of a standard output or error that is a terminal; what
-goes to a pipe or file never comes here. As a program, `display.py COMMAND ARGUMENT...` runs a command that is not
-Python, with what it writes to a terminal made visible, and ends with its status.
+The one writer for terminals: cli.start() puts it in the place of a standard output or error that is one. As a program,
+`display.py COMMAND ARGUMENT...` runs a command that is not Python likewise, and ends with its status.
 """
 
 from __future__ import annotations
@@ -34,11 +33,6 @@ OFTEN = 0.2  # seconds between two states of the line that is redrawn
 BLANK = "\u115f\u1160\u2800\u3164\uffa0\U0001d159\U00013441\U00013442"  # letters and signs that show nothing
 
 
-def _code(found: re.Match[str]) -> str:
-    text = found[0]
-    return text if len(text) > 1 else code(text)
-
-
 def code(char: str) -> str:
     """A character as its code point, as JSON writes it; a byte that was no text as that byte."""
     number = ord(char)
@@ -51,7 +45,8 @@ def visible(text: str) -> str:
     """Text for a terminal; in one that holds nothing to be obeyed, nothing is changed."""
     if text.isascii() and text.isprintable():
         return text
-    return _OBEYED.sub(_code, text.replace("\r\n", "\n"))
+    text = text.replace("\r\n", "\n")
+    return _OBEYED.sub(lambda found: found[0] if len(found[0]) > 1 else code(found[0]), text)
 
 
 def exact(text: str) -> str:
@@ -60,12 +55,10 @@ def exact(text: str) -> str:
     from unicodedata import category
 
     def visible(char: str) -> str:
-        if char == "\n":
-            return "\\n"
         plain = char == " " or category(char)[0] in "LNPS" and char not in BLANK
         return char if plain else code(char)
 
-    return "".join(map(visible, text))
+    return "\\n".join("".join(map(visible, line)) for line in text.split("\n"))
 
 
 def styled() -> bool:
@@ -79,11 +72,9 @@ def dim(text: str) -> str:
 
 
 class Live:
-    """The one line at the bottom of the terminal that is redrawn in place, on standard error.
-
-    All that goes to a terminal goes by way of write(), which takes the line away first: so it shares its row with
-    nothing. It is not drawn behind text that has no line end yet.
-    """
+    """The one line at the bottom of the terminal that is redrawn in place, on standard error. All that goes to a
+    terminal goes by way of write(), which takes the line away first. It is not drawn behind text that has no line end
+    yet."""
 
     def __init__(self) -> None:
         self._lock = _thread.allocate_lock()
@@ -100,7 +91,6 @@ class Live:
             _thread.start_new_thread(self._redraw, ())
 
     def hide(self) -> None:
-        """Take the line away."""
         self._text = None
         with self._lock:
             self._erase()
@@ -121,15 +111,13 @@ class Live:
             try:
                 with self._lock:
                     if (text := self._text) and not self.begun:
-                        self._draw(visible(text()).replace("\n", " ")[: _columns() - 1])
+                        line = visible(text()).replace("\n", " ")[: _columns() - 1]
+                        if line != self._drawn:
+                            self._erase()
+                            os.write(2, dim(line).encode("utf-8", "replace"))
+                            self._drawn = line
             except OSError:  # the terminal is gone
                 self._text = None
-
-    def _draw(self, line: str) -> None:
-        if line != self._drawn:
-            self._erase()
-            os.write(2, dim(line).encode("utf-8", "replace"))
-            self._drawn = line
 
     def _erase(self) -> None:
         length, self._drawn = len(self._drawn), ""
@@ -159,26 +147,23 @@ class Terminal(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
+    def text_file(self) -> io.TextIOWrapper:
+        """What may take the place of sys.stdout or sys.stderr."""
+        buffered = io.BufferedWriter(self)
+        return io.TextIOWrapper(buffered, "utf-8", "surrogateescape", line_buffering=True)
+
     def write(self, data: Any) -> int:
         self._show(self._decode(bytes(data)))
         return len(data)
 
     def end(self) -> None:
-        """Show a character that was begun and never ended."""
         self._show(self._decode(b"", True))
 
     def _show(self, text: str) -> None:
-        visible_text = visible(self._before + text)
-        last = visible_text[-1:]
-        rest = visible_text[len(self._before) :]
+        made, before = visible(self._before + text), len(self._before)
+        last = made[-1:]
         self._before = "" if last.isascii() or visible(last) != last else last
-        live.write(self._descriptor, rest.encode())
-
-
-def text_file(terminal: Terminal) -> io.TextIOWrapper:
-    """The terminal as what may take the place of sys.stdout or sys.stderr."""
-    buffered = io.BufferedWriter(terminal)
-    return io.TextIOWrapper(buffered, "utf-8", "surrogateescape", line_buffering=True)
+        live.write(self._descriptor, made[before:].encode())
 
 
 def main(argv: list[str]) -> int:

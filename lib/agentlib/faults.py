@@ -28,11 +28,9 @@ class Fault(Exception):
 
     @property
     def status(self) -> int:
-        """The exit status of a program that ends with this fault."""
         return KINDS.get(self.kind, 100)
 
     def record(self, id: str | None = None) -> dict[str, Any]:
-        """The `error` record that says the same."""
         head: dict[str, Any] = {"type": "error"} if id is None else {"type": "error", "id": id}
         return {**head, "kind": self.kind, "message": self.message, **self.fields}
 

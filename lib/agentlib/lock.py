@@ -17,11 +17,13 @@ PATIENCE = 2.0  # seconds: whoever holds the lock needs it for less than a milli
 
 
 @contextmanager
-def locked(path: str | os.PathLike[str], flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[int]:
+def locked(
+    path: str | os.PathLike[str], flags: int = os.O_RDWR | os.O_CREAT, patience: float = PATIENCE
+) -> Iterator[int]:
     """The file, open and ours alone, made with mode 0600. OSError where it cannot be; TimeoutError is one."""
     file = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
-        acquire(file)
+        acquire(file, patience)
         yield file
     except OSError as bad:
         bad.filename = bad.filename or os.fspath(path)
@@ -47,14 +49,13 @@ def acquire_for_run(file: int, path: str) -> None:
     from agentlib import stderr
     from agentlib.faults import Fault
 
+    with suppress(TimeoutError):
+        return acquire(file, 0.0)
+    stderr.warn(f"{path}: waiting for another run that has it")
     try:
-        acquire(file, 0.0)
+        acquire(file, RUN_PATIENCE, 0.05)
     except TimeoutError:
-        stderr.warn(f"{path}: waiting for another run that has it")
-        try:
-            acquire(file, RUN_PATIENCE, 0.05)
-        except TimeoutError:
-            raise Fault("timeout", f"{path}: another run has it still") from None
+        raise Fault("timeout", f"{path}: another run has it still") from None
 
 
 def append(path: str, line: bytes) -> None:
@@ -130,6 +131,5 @@ def replace(path: str, data: bytes, mode: int = 0o600) -> None:
 
 
 def rewrite(file: int, data: bytes) -> None:
-    """Make this the whole content of the file."""
     os.pwrite(file, data, 0)
     os.ftruncate(file, len(data))

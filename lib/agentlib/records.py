@@ -55,8 +55,8 @@ def parse(raw: bytes, number: int) -> Record:
         why = f"line {number}: not JSON: {bad}; for plain text give the operand -"
         raise Fault("invalid_input", why) from None
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
-        why = f"line {number}: not a record (an object with a string `type`); for plain text give the operand -"
-        raise Fault("invalid_input", why)
+        why = "not a record (an object with a string `type`); for plain text give the operand -"
+        raise Fault("invalid_input", f"line {number}: {why}")
     return record
 
 
@@ -100,10 +100,8 @@ def waiting(quiet: bool = False) -> bool:
 
 
 def plain(terminal: bool = True) -> Record:
-    """The `input` record that wraps all of standard input, read as plain text (the operand `-`).
-
-    At a terminal that is what is typed until Ctrl-D; terminal=False, for a stage of an agent: nothing.
-    """
+    """The `input` record that wraps all of standard input, read as plain text (the operand `-`). At a terminal that is
+    what is typed until Ctrl-D; terminal=False, for a stage of an agent: nothing."""
     data = b""
     if sys.stdin is not None and (terminal or not sys.stdin.isatty()):
         data = sys.stdin.buffer.read(LINE_CAP + 1)
@@ -152,12 +150,10 @@ def _say(message: str) -> None:
 
 
 def line(record: Record) -> bytes:
-    """One record as a line, with its line end."""
     return encode(record) + b"\n"
 
 
 def write(record: Record) -> None:
-    """One record to standard output, at once."""
     put(line(record))
 
 

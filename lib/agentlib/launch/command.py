@@ -19,24 +19,19 @@ Leash = process_run.Leash
 
 
 def found(name: str) -> str:
-    """The path of a program on PATH, else in the suite. Fault `not_found` where there is none.
-
-    A program of the suite is not looked for in folders of PATH that lie in the working folder.
-    """
+    """The path of a program on PATH, else in the suite; Fault `not_found`. A program of the suite is not looked for in
+    folders of PATH that lie in the working folder."""
     search = os.environ.get("PATH", os.defpath)
     in_suite = os.path.join(BIN, name)
     if os.path.exists(in_suite) and os.sep not in name:
-        folders = search.split(os.pathsep)
-        search = os.pathsep.join(folder for folder in folders if not _in_project(folder))
+        real = {folder: os.path.realpath(folder or ".") for folder in search.split(os.pathsep)}
+        here, ours = os.path.realpath("."), os.path.realpath(BIN)
+        kept = [f for f in real if real[f] == ours or not host.inside(real[f], here)]
+        search = os.pathsep.join(kept)
     path = shutil.which(name, path=search) or shutil.which(in_suite)
     if path is None:
         raise Fault("not_found", f"{name}: no such program")
     return path
-
-
-def _in_project(folder: str) -> bool:
-    real = os.path.realpath(folder or ".")
-    return real != os.path.realpath(BIN) and host.inside(real, os.path.realpath("."))
 
 
 def run(argv: list[str], stdin: bytes, timeout: float, leash: Leash) -> Outcome:
@@ -50,10 +45,8 @@ def run(argv: list[str], stdin: bytes, timeout: float, leash: Leash) -> Outcome:
 
 
 def described(words: list[str]) -> bool:
-    """Whether a command is to say what it is, and nothing else; then what it says is printed.
-
-    So an agent that runs its agent-react through one of us answers --help and --agent-schema.
-    """
+    """Whether a command is to say what it is, and nothing else; then what it says is printed: so an agent that runs its
+    agent-react through one of us answers --help and --agent-schema."""
     options = words[: words.index("--")] if "--" in words else words
     if not {"--agent-schema", "--help", "--version"}.intersection(options):
         return False

@@ -39,11 +39,9 @@ def cell(
     folder: str = "",
     read: Iterable[str] = (),
 ) -> Cell:
-    """A cell that is ready to start `argv`. env: its whole environment. read: more paths that it may see.
-
-    Fault tool_denied where the decision is not `allow`. A program of the suite is started by its real path, the one
-    that was judged: a link that was moved meanwhile starts nothing else.
-    """
+    """A cell that is ready to start `argv`. env: its whole environment. read: more paths that it may see. Fault
+    tool_denied where the decision is not `allow`. A program of the suite is started by its real path, the one that
+    was judged."""
     from agentlib.sandbox.cell import Cell  # not loaded for --help
 
     if decision.verdict != "allow":

@@ -43,7 +43,6 @@ OPTIONS = """
 
 
 def parse(args: list[str], doc: str) -> Namespace:
-    """The options of these arguments. Fault `invalid_input` for wrong usage."""
     parser = cli.parser(doc, usage=USAGE)
     what = "the request; - reads standard input as plain text"
     parser.add_argument("request", nargs="*", help=what)
@@ -67,19 +66,16 @@ def parse(args: list[str], doc: str) -> Namespace:
 
 
 def names(text: str) -> list[str]:
-    """The words of a list with commas."""
     return [name for name in text.split(",") if name]
 
 
 def pace(text: str) -> Pace:
-    """The pace of --rate-limit."""
     from agentlib.llm import ratelimit
 
     return ratelimit.parse(text)
 
 
 def option(text: str) -> tuple[str, Any]:
-    """(key, value) of --option."""
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise ValueError
@@ -94,21 +90,22 @@ def limits(options: Namespace) -> inflight.Limits:
     for name in ("timeout", "connect_timeout", "silence_timeout"):
         if (value := getattr(options, name)) is not None:
             os.environ[f"AGENT_{name.upper()}"] = f"{value:g}"  # the providers read them there
-    timeout, silence = seconds("AGENT_TIMEOUT", 600), seconds("AGENT_SILENCE_TIMEOUT", 120)
-    made = inflight.Limits(timeout, silence, options.retries, options.rate_limit)
+    budgets: list[Any] = []
+    stores: list[Any] = [None, None, None]
     bounded = options.budget or options.max_total_tokens
     if bounded or os.environ.get("AGENT_BUDGET"):
         from agentlib import budget
 
         ours = [budget.Budget(options.budget, options.max_total_tokens)] if bounded else []
-        made.budgets = [*ours, *filter(None, [budget.inherited()])]
+        budgets = [*ours, *filter(None, [budget.inherited()])]
     if options.replay or options.record or options.cache:
         from agentlib.llm import tape
 
-        made.player = tape.Player(options.replay) if options.replay else None
-        made.recorder = tape.Recorder(options.record) if options.record else None
-        made.cache = tape.Cache() if options.cache else None
-    return made
+        stores[0] = options.replay and tape.Player(options.replay)
+        stores[1] = options.record and tape.Recorder(options.record)
+        stores[2] = options.cache and tape.Cache()
+    times = seconds("AGENT_TIMEOUT", 600), seconds("AGENT_SILENCE_TIMEOUT", 120)
+    return inflight.Limits(*times, options.retries, options.rate_limit, budgets, *stores)
 
 
 def seconds(variable: str, default: float) -> float:

@@ -1,7 +1,4 @@
-"""Requests in flight: each goes to its provider, is tried again or elsewhere, and ends in one final record.
-
-What may keep a request waiting, in this order: the budget, the pace, the provider.
-"""
+"""Requests in flight: each goes to its provider, is tried again or elsewhere, and ends in one final record."""
 
 from __future__ import annotations
 
@@ -17,14 +14,14 @@ from agentlib.llm import inflight, keys, prompt
 from agentlib.llm.inflight import Call, Limits
 from agentlib.llm.output import Lines, Out, Whole
 from agentlib.llm.pool import Pool
+from agentlib.llm.providers import Provider
+from agentlib.llm.routing import Router
 from agentlib.messages import requests
+from agentlib.process import events
 from agentlib.types import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
-    from agentlib.llm.providers import Provider
     from agentlib.llm.ratelimit import Pace
-    from agentlib.llm.routing import Router
-    from agentlib.process import events
 
 IN_FLIGHT = 1000  # requests at once
 START = 2.0  # seconds that, at a pace, the second request waits at most for a sign of the provider
@@ -44,14 +41,13 @@ class Dispatch:
         self.open: set[Call] = set()
         self.unrecorded = False  # an answer that should be on the tape is not
         self._flying = 0
-        self._held: deque[Call] = deque()  # wait for the budget
+        self._unpaid: deque[Call] = deque()  # wait for the budget
         self._paced: deque[Call] = deque()  # wait for their turn
         self._begun = 0.0  # when the first turn came
         self._warm = False  # a provider has shown that it runs
 
     @property
     def room(self) -> bool:
-        """Whether another request may be taken in."""
         return len(self.open) < IN_FLIGHT and self.pool.room
 
     def submit(self, call: Call) -> None:
@@ -90,12 +86,9 @@ class Dispatch:
         """The request as it goes out, and to whom: for the cache, another model's answer is another answer."""
         target = self.router.target(call.request)
         places = [e["name"] for e in keys.entries(target.provider.schema) if not e.get("key")]
-        return {
-            **prompt.filled(call.request, self.defaults),
-            "address": {name: os.environ[name] for name in places if name in os.environ},
-            "model": target.model,
-            "provider": target.provider.name,
-        }
+        address = {name: os.environ[name] for name in places if name in os.environ}
+        about = {"address": address, "model": target.model, "provider": target.provider.name}
+        return {**prompt.filled(call.request, self.defaults), **about}
 
     # -- out
 
@@ -103,11 +96,9 @@ class Dispatch:
         """The next try, as soon as the budget and the pace let it go."""
         try:
             if not all([budget.room(self._flying) for budget in self.limits.budgets]):
-                self._held.append(call)
-                return
+                return self._unpaid.append(call)
         except Fault as fault:
-            self._finish(call, fault.record())
-            return
+            return self._finish(call, fault.record())
         call.flying = True
         self._flying += 1
         if self.limits.pace is None:
@@ -130,10 +121,8 @@ class Dispatch:
         self.loop.at(time.monotonic() + pace.turn(), come)
 
     def _started(self) -> None:
-        """A provider runs. Requests sent before that would have reached the service all at once when it was up.
-
-        When the first one went out is not known: if that may be more than one interval ago, it takes one more turn.
-        """
+        """A provider runs. Requests sent before that would have reached the service all at once when it was up. If the
+        first one may have gone out more than one interval ago, it takes one more turn."""
         pace = self.limits.pace
         if self._warm or not self._begun or not pace:
             return
@@ -150,7 +139,7 @@ class Dispatch:
         try:
             call.target = None
             call.target = target = self.router.target(call.request, call.at)
-            self.router.tell(target)
+            self.router.explain(target)
             request = prompt.filled(call.request, self.defaults)
             request.pop("provider", None)
             if target.model:
@@ -162,7 +151,6 @@ class Dispatch:
     # -- what comes back from the pool
 
     def heard_delta(self, call: Call, record: Record, raw: bytes | None) -> None:
-        """A delta."""
         self._started()
         for kind in ("text", "thinking"):
             text = record.get(kind)
@@ -182,11 +170,9 @@ class Dispatch:
             call.spoken = True
 
     def other(self, raw: bytes) -> None:
-        """A record that is not ours to read."""
         self.sink.other(raw)
 
     def answered(self, call: Call, record: Record, raw: bytes | None) -> None:
-        """A `response` or `embedding`."""
         self._started()
         assert call.target
         for kind, tail in call.tails.items():  # it was the beginning of no secret
@@ -206,7 +192,6 @@ class Dispatch:
         self._finish(call, record, raw)
 
     def failed(self, call: Call, error: Record) -> None:
-        """A try has failed: another, another model, or the end."""
         self._started()
         self._land(call)
         if call.target:
@@ -258,12 +243,12 @@ class Dispatch:
         if call.flying:
             call.flying = False
             self._flying -= 1
-            if self._held:
+            if self._unpaid:
                 self.loop.at(0, self._release)
 
     def _release(self) -> None:
-        for _ in range(len(self._held)):
-            self._go(self._held.popleft())
+        for _ in range(len(self._unpaid)):
+            self._go(self._unpaid.popleft())
 
     def _keep(self, call: Call, answer: list[Record]) -> None:
         kept = [{k: v for k, v in record.items() if k != "id"} for record in answer]
@@ -283,7 +268,7 @@ class Dispatch:
         for call in list(self.open):
             if not any(event & select.POLLOUT for _, event in ready.poll(0)):
                 break
-            if not self.out.whole:  # the signal may have cut a line: end it
+            if not self.out.between:  # the signal may have cut a line: end it
                 self.sink.other(b"")
             fault = Fault("interrupted", "ended by a signal", partial=call.spoken)
             self.sink.final(call, {"type": "error", "id": call.id, **fault.record()}, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentlib.faults import RETRYABLE
-from agentlib.types import TYPE_CHECKING, Any, Record, Sequence
+from agentlib.types import TYPE_CHECKING, Any, NamedTuple, Record, Sequence
 
 if TYPE_CHECKING:
     from agentlib.budget import Budget
@@ -35,29 +35,25 @@ class Call:
 
     @property
     def embeds(self) -> bool:
-        """Whether it asks for embeddings, not for an answer."""
         return bool(self.request.get("type") == "embed")
 
 
-class Limits:
+class Limits(NamedTuple):
     """What bounds the calls and keeps their answers. timeout, silence: seconds for all tries, without a word."""
 
-    def __init__(
-        self, timeout: float, silence: float, retries: int, pace: Pace | None = None
-    ) -> None:
-        self.timeout, self.silence, self.retries, self.pace = timeout, silence, retries, pace
-        self.budgets: Sequence[Budget] = ()
-        self.player: Player | None = None
-        self.cache: Cache | None = None
-        self.recorder: Recorder | None = None
+    timeout: float
+    silence: float
+    retries: int
+    pace: Pace | None
+    budgets: Sequence[Budget]
+    player: Player | None
+    recorder: Recorder | None
+    cache: Cache | None
 
 
 def wait(error: Record, tries: int, retries: int, dice: float) -> float | None:
-    """Seconds to wait before the next try, None where there shall be none.
-
-    error: the `error` record. tries: how often it was tried. retries: how many may follow the first try.
-    dice: a random number from 0 to 1, so that many clients do not come back in step.
-    """
+    """Seconds to wait before the next try, None where there shall be none. tries: how many there were. retries: how
+    many may follow the first. dice: a random number from 0 to 1, so that clients do not come back in step."""
     if tries > retries or not error.get("retryable", error.get("kind") in RETRYABLE):
         return None
     seconds = error.get("retry_after")

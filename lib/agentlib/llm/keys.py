@@ -1,7 +1,7 @@
 """The keys of providers: where they come from, the environment a provider gets, and their removal from what is written.
 
-A key comes from the variable that the provider's schema marks with `"key":true`, else from a command of the user's
-config.toml, `[keys]`, by the provider's or the variable's name: `openai = "pass show openai"` or a list of words.
+A key comes from the variable that the provider's schema marks with `"key":true`, else from a command in config.toml,
+`[keys]`, by the provider's or the variable's name: `openai = "pass show openai"` or a list of words.
 """
 
 from __future__ import annotations
@@ -66,7 +66,6 @@ def command(name: str, needed: Iterable[str], config: Mapping[str, Any]) -> tupl
 
 
 def absent(name: str, schema: Record) -> Fault:
-    """What to say where the key is not there."""
     cure = f'(or in config.toml: [keys] {name} = "a command that prints it")'
     why = f"{name}: no key: set {' or '.join(variables(schema))} {cure}"
     return Fault("auth", why, provider=name)
@@ -90,18 +89,17 @@ def fetch(word: str, argv: Any) -> str:
     import subprocess
 
     where = f"config.toml: [keys] {word}"
-    if isinstance(argv, str):
-        import shlex
-
-        try:
-            argv = shlex.split(argv)
-        except ValueError as bad:  # a quotation that does not end
-            raise Fault("invalid_input", f"{where}: {bad}") from None
-    if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
-        raise Fault("invalid_input", f"{where}: a command or a list of words")
     try:
+        if isinstance(argv, str):
+            import shlex
+
+            argv = shlex.split(argv)
+        if not isinstance(argv, list) or not argv or not all(isinstance(w, str) for w in argv):
+            raise ValueError("a command or a list of words")
         null, pipe = subprocess.DEVNULL, subprocess.PIPE
         done = subprocess.run(argv, stdin=null, stdout=pipe, timeout=PATIENCE, check=False)
+    except ValueError as bad:  # a quotation that does not end, or one of ours
+        raise Fault("invalid_input", f"{where}: {bad}") from None
     except subprocess.TimeoutExpired:
         raise Fault("auth", f"{where}: {argv[0]} gave no key within {PATIENCE:g} s") from None
     except OSError as bad:
@@ -149,7 +147,6 @@ def parted(text: str, hidden: Iterable[bytes]) -> tuple[str, str]:
 
 
 def scrub(data: bytes, hidden: Iterable[bytes]) -> bytes:
-    """The bytes without any of the secrets."""
     for word in hidden:
         if word in data:
             data = data.replace(word, WORDLESS)

@@ -12,17 +12,17 @@ from agentlib.types import Iterable, Namespace, Record
 
 
 def show(options: Namespace, found: Providers, only_keys: bool) -> int:
-    """Print what --list-providers, --list-models or `keys` ask for."""
     if only_keys:
         return key_states(found)
     if options.list_providers:
-        return providers(found, options.json)
-    names = [options.provider] if options.provider else list(found.all())
-    return models(found, names, options.json)
+        providers(found, options.json)
+    else:
+        names = [options.provider] if options.provider else list(found.all())
+        models(found, names, options.json)
+    return 0
 
 
-def providers(found: Providers, as_records: bool) -> int:
-    """Print every provider: its name, whether it can be used now, what it is."""
+def providers(found: Providers, as_records: bool) -> None:
     for provider in found.all().values():
         needed = keys.variables(provider.schema)
         source = keys.source(provider.name, provider.schema, found.config)
@@ -35,10 +35,9 @@ def providers(found: Providers, as_records: bool) -> int:
             missing = f"{lack}: {' or '.join(needed)}" if needed else "needs no key"
             state = f"key: {source}" if source else missing
             _print(f"{provider.name:12} {state:28} {provider.schema.get('description', '')}")
-    return 0
 
 
-def models(found: Providers, names: Iterable[str], as_records: bool) -> int:
+def models(found: Providers, names: Iterable[str], as_records: bool) -> None:
     """Print the models of these providers; the vendor is asked where it can be, else its schema's are printed."""
     for provider in map(found.get, names):
         for model in _models(provider, found):
@@ -46,7 +45,6 @@ def models(found: Providers, names: Iterable[str], as_records: bool) -> int:
                 records.write({"type": "model", "provider": provider.name, **model})
             else:
                 _print(f"{provider.name}/{model['id']}")
-    return 0
 
 
 def _models(provider: Provider, providers: Providers) -> list[Record]:
@@ -62,15 +60,15 @@ def _models(provider: Provider, providers: Providers) -> list[Record]:
 
 def key_states(found: Providers) -> int:
     """Print which keys are set and where they come from, never what they are; 1 where none is."""
-    several = 1
+    status = 1
     for provider in found.all().values():
         for variable in keys.variables(provider.schema):
             state = "set" if os.environ.get(variable, "").strip() else "not set"
             if state == "not set" and keys.command(provider.name, [variable], found.config):
                 state = "by a command of config.toml"
-            several = several if state == "not set" else 0
+            status = status if state == "not set" else 0
             _print(f"{provider.name:12} {variable:28} {state}")
-    return several
+    return status
 
 
 def ledger(args: list[str]) -> int:

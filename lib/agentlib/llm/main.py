@@ -7,11 +7,9 @@ import os
 from agentlib import private, records
 from agentlib.faults import Fault, Interrupted
 from agentlib.llm import args, dispatch, inflight, output, prompt, stdin
+from agentlib.llm.routing import Router
 from agentlib.process import events
-from agentlib.types import TYPE_CHECKING, Any, Callable, Mapping, Namespace, Record
-
-if TYPE_CHECKING:
-    from agentlib.llm.routing import Router
+from agentlib.types import Any, Callable, Mapping, Namespace, Record
 
 LISTS = {"models": "--list-models", "providers": "--list-providers"}
 COMMANDS = LISTS | {"version": "--version", "status": "keys", "key": "keys", "usage": "budget"}
@@ -49,10 +47,11 @@ class Run:
         self.intake = stdin.Intake(self.loop, self.take, lambda: self.dispatch.room)
 
     def run(self) -> int:
-        """All of it; the exit status."""
         self.begin()
         self.loop.watch(1, events.GONE, _gone)
-        stream = self.plain() if "-" in self.options.request else self.read()
+        stream = [records.plain()] if "-" in self.options.request else self.read()
+        if stream and "-" in self.options.request and not (self.text or stream[0]["text"].strip()):
+            raise Fault("invalid_input", "standard input is empty: nothing is asked")
         if not self.filter:
             if not stream and not self.text:
                 if self.options.request or os.isatty(0):
@@ -77,13 +76,6 @@ class Run:
                 if self.text and os.isatty(0):
                     raise
 
-    def plain(self) -> list[Record]:
-        """Standard input as one `input` record."""
-        record = records.plain()
-        if not record["text"].strip() and not self.text:
-            raise Fault("invalid_input", "standard input is empty: nothing is asked")
-        return [record]
-
     def read(self) -> list[Record]:
         """The records of standard input, unless requests are among them: those are answered as they come."""
         if not (self.text and records.of_a_loop()):
@@ -94,7 +86,6 @@ class Run:
         return [line.record for line in self.before]
 
     def take(self, line: records.Line) -> None:
-        """One record."""
         kind = line.record["type"]
         if kind == "config":
             self.settings.update({k: v for k, v in line.record.items() if v is not None})
@@ -120,24 +111,22 @@ class Run:
             for line_before in self.before:
                 self.out.put(line_before.raw + b"\n")
             self.before.clear()
+        without = ("id",) if kind == "embed" else ("id", "type")
+        request = {name: value for name, value in line.record.items() if name not in without}
         id = line.record.get("id")
-        request = {name: value for name, value in line.record.items() if name not in ("type", "id")}
-        if kind == "embed":
-            request["type"] = kind
         self.submit(str(line.number) if id is None else id, request)
 
     def submit(self, id: Any, request: Record) -> None:
         """Send a request with what flags and config records say; what the environment says is added off the tape."""
         request = prompt.filled(request, {**self.settings, **self.flags})
-        ours, theirs = self.options.provider, self.settings.get("provider")
-        provider = ours or theirs
+        theirs = self.settings.get("provider")
+        provider = self.options.provider or theirs
         by_record = self.settings.get("model") if theirs in (None, provider) else None
         found = {"provider": provider, "model": self.options.model or by_record}
         request |= {k: v for k, v in found.items() if v and k not in request}
         self.dispatch.submit(inflight.Call(id, request))
 
     def end(self) -> int:
-        """All answers, the end of the processes, the status."""
         self.turn(lambda: bool(self.dispatch.open))
         self.dispatch.pool.close()
         if self.intake.fault:

@@ -24,23 +24,20 @@ class Out:
         self._data = bytearray()
         self.secrets: set[bytes] = set()
         self.plain: dict[bytes, str] = {}  # keys that are plain words, and their variables
-        # False while a write is under way, which a signal may end in the middle of a line
-        self.whole = True
+        self.between = True  # no write is under way, which a signal may end in the middle of a line
 
     def put(self, data: bytes) -> None:
-        """Write these bytes, at the latest when the turn ends."""
         self._data += data
         if len(self._data) >= FULL:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is there. ClosedPipe where nobody reads it."""
         if self._data:
             data = bytes(self._data)
             self._data.clear()
-            self.whole = False
+            self.between = False
             records.put(self.clean(data))
-            self.whole = True
+            self.between = True
 
     def clean(self, data: bytes) -> bytes:
         """The bytes without any secret; says once where a key stays in, for it is a plain word."""
@@ -62,17 +59,14 @@ class Lines:
         return any(value for name, value in record.items() if name not in ("type", "id"))
 
     def final(self, call: Call, record: Record, raw: bytes | None) -> None:
-        """The one `response` or `error` of a request."""
         self.failures += record["type"] == "error"
         self._put(record, raw)
 
     def other(self, raw: bytes) -> None:
-        """A line that is not ours to read."""
         self.out.put(raw + b"\n")
 
     def status(self) -> int:
-        """1 where some failed."""
-        return 1 if self.failures else 0
+        return int(self.failures > 0)
 
     def _put(self, record: Record, raw: bytes | None) -> None:
         self.out.put((raw if raw is not None else records.encode(record)) + b"\n")
@@ -84,11 +78,9 @@ class Whole(Lines):
     record: Record = {}
 
     def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
-        """Not shown, so the request may be tried again afterwards."""
         return False
 
     def final(self, call: Call, record: Record, raw: bytes | None) -> None:
-        """The answer, or why there is none."""
         self.record = record
         self._put(record, raw)
 
@@ -96,7 +88,6 @@ class Whole(Lines):
         """Nothing: one record was asked for."""
 
     def status(self) -> int:
-        """By the kind of the error; 1 where the answer is not whole."""
         if self.record["type"] == "error":
             return KINDS.get(str(self.record.get("kind")), 100)
         return 1 if self.record.get("stop_reason") in CUT or is_empty(self.record) else 0
@@ -108,12 +99,10 @@ class Text(Whole):
     _last = ""  # the last character written
 
     def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
-        """Its text."""
         text = record.get("text")
         return isinstance(text, str) and self._say(text)
 
     def final(self, call: Call, record: Record, raw: bytes | None) -> None:
-        """The end of the text, or all of it where it did not come in pieces."""
         self.record = record
         if record["type"] == "response" and not self._last:
             self._say(transcript.text(record["message"]))
@@ -121,19 +110,18 @@ class Text(Whole):
             self._say("\n")
 
     def status(self) -> int:
-        """Says on standard error what keeps the text from being a whole answer."""
         if self.record["type"] == "error":
             raise Fault(str(self.record.get("kind")), in_words(self.record))
-        if calls := transcript.calls(self.record["message"]):
-            names = ", ".join(str(call.get("name")) for call in calls)
-            what = "agent-react runs tools, --json shows the call"
-            stderr.warn(f"the model asks for a tool ({names}): {what}")
-        if why := CUT.get(str(self.record.get("stop_reason"))):
+        message = self.record["message"]
+        names = ", ".join(str(call.get("name")) for call in transcript.calls(message))
+        tools = (
+            f"the model asks for a tool ({names}): agent-react runs tools, --json shows the call"
+        )
+        picture = "the answer holds a picture: --json shows it" if has_picture(message) else ""
+        empty = "the model's answer is empty" if is_empty(self.record) else ""
+        cut = CUT.get(str(self.record.get("stop_reason")))
+        for why in filter(None, (tools if names else "", cut, picture, empty)):
             stderr.warn(why)
-        if has_picture(self.record["message"]):
-            stderr.warn("the answer holds a picture: --json shows it")
-        if is_empty(self.record):
-            stderr.warn("the model's answer is empty")
         return super().status()
 
     def _say(self, text: str) -> bool:
@@ -145,13 +133,11 @@ class Text(Whole):
 
 def is_empty(record: Record) -> bool:
     """Whether a `response` holds nothing: no text, no call, no picture."""
-    message = record.get("message")
-    if not isinstance(message, dict) or message.get("tool_calls"):
+    if not isinstance(message := record.get("message"), dict):
         return False
-    return not has_picture(message) and not transcript.text(message)
+    return not (message.get("tool_calls") or has_picture(message) or transcript.text(message))
 
 
 def has_picture(message: Record) -> bool:
-    """Whether the model made a picture."""
     content = message.get("content")
     return isinstance(content, list) and any(part.get("type") == "image" for part in content)

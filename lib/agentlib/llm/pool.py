@@ -1,7 +1,4 @@
-"""The providers' processes and the calls that each of them has: lines out, lines back, each to its call.
-
-Nothing that a provider writes is believed: another's id, no JSON, silence and a sudden end are failures of its calls.
-"""
+"""The providers' processes and their calls. Another's id, no JSON, silence and a sudden end are failures of calls."""
 
 from __future__ import annotations
 
@@ -13,8 +10,11 @@ import time
 from agentlib import __version__, records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import keys
+from agentlib.llm.inflight import Call
+from agentlib.llm.output import Out
+from agentlib.llm.providers import Provider
 from agentlib.paths import REAL
-from agentlib.process import children
+from agentlib.process import children, events
 from agentlib.process import status as process_status
 from agentlib.process.children import Child
 from agentlib.records import LINE_CAP
@@ -22,12 +22,6 @@ from agentlib.types import TYPE_CHECKING, Any, Mapping, Protocol, Record
 
 if TYPE_CHECKING:
     import socket
-
-    from agentlib.llm.inflight import Call
-    from agentlib.llm.output import Out
-    from agentlib.llm.providers import Provider
-    from agentlib.process import events
-
 
 Config = Mapping[str, Any]  # the user's config.toml
 
@@ -49,8 +43,12 @@ MARGIN = 1.0  # seconds that a provider has to report its own timeout before we 
 EARLY = 100  # answers that are kept for requests which are yet to come
 LEAST = 256  # bytes that a delta counts for where it has fewer: so many does it take in memory
 STRAYS = 3  # lines that belong to no call and are reported; more are dropped in silence
-# the last: it passed through one that makes no embeddings
-FINAL = ("response", "embedding", "error", "embed")
+FINAL = (
+    "response",
+    "embedding",
+    "error",
+    "embed",
+)  # the last: it passed through one that makes no embeddings
 STATUSES = {126: "invalid_request", 127: "not_found", children.LOST: "server"}
 
 
@@ -63,9 +61,8 @@ class Process(Child):
         self.late: set[str] = set()  # ids of calls that were given up: what still comes is dropped
         self.strays = self.idle = 0  # lines that belong to no call, and bytes of those
         self.stray = ""  # the last of them, for the message of a call that never gets its answer
-        # finals that came before any request was given, by their ids
-        self.early: dict[str, bytes] = {}
-        self.asked = False  # a request was given
+        self.early: dict[str, bytes] = {}  # finals that came before any request, by their ids
+        self.busy = False  # a request was sent
         env = keys.environment(provider.name, provider.schema, pool.config)
         pool.out.secrets |= keys.secrets(provider.schema, env)
         if not pool.quiet:
@@ -81,7 +78,6 @@ class Process(Child):
         )
 
     def fault(self, kind: str, what: str) -> Fault:
-        """A failure of this provider's."""
         return Fault(kind, f"{self.provider.name}: {what}", provider=self.provider.name)
 
 
@@ -101,11 +97,9 @@ class Pool:
 
     @property
     def room(self) -> bool:
-        """Whether the providers take what they are given."""
         return all(child.backlog < BACKLOG for child in self._current.values())
 
     def process(self, provider: Provider) -> Process:
-        """The provider's process, started if need be. Fault where it cannot be run."""
         child = self._current.get(provider.path)
         if child is None or child.deaf:
             if child:
@@ -121,7 +115,7 @@ class Pool:
         if wire in child.calls or wire in child.late:  # the user's own id, unless it is taken
             self._count += 1
             wire = f"{wire}#{self._count}"
-        child.calls[wire], child.asked = call, True
+        child.calls[wire], child.busy = call, True
         call.heard = time.monotonic()
         child.send(records.line({"type": "request", "id": wire, **request}))
         self._watch_clocks(self._expiry(call))
@@ -131,7 +125,6 @@ class Pool:
     # -- what comes back
 
     def hear(self, child: Process, raw: bytes) -> None:
-        """A line of a provider."""
         try:
             record = records.loads(raw)
         except ValueError as bad:
@@ -158,7 +151,7 @@ class Pool:
 
     def _unasked(self, child: Process, kind: Any, wire: Any, raw: bytes) -> None:
         """A line that belongs to no call; an answer among them is reported."""
-        early = not child.asked and len(child.early) < EARLY
+        early = not child.busy and len(child.early) < EARLY
         if not isinstance(kind, str):
             self._stray(child, raw, "wrote what is no record")
         elif isinstance(wire, str) and wire in child.late:
@@ -174,8 +167,8 @@ class Pool:
             self.owner.other(raw)
 
     def _stray(self, child: Process, raw: bytes, what: str) -> None:
-        """A line that is no use to any call is reported. Each call may still get its answer; but once there are
-        as many lies as calls the provider gets no more to do: an honest one finishes what it has and ends."""
+        """Report a line that is no use to any call. Each call may still get its answer; but once there are as many such
+        lines as calls, the provider gets no more to do: an honest one finishes what it has and ends."""
         child.strays += 1
         child.stray = f"{what}: {raw[:200].decode('utf-8', 'replace')!r}"
         current = self._current.get(child.provider.path) is child
@@ -209,12 +202,10 @@ class Pool:
             self.owner.answered(call, record, raw)
 
     def complain(self, raw: bytes) -> None:
-        """A line of a provider's stderr."""
         if not self.quiet:
             stderr.say(self.out.clean(raw).decode("utf-8", "replace"))
 
     def over(self, child: Process, status: int) -> None:
-        """A provider's process has ended."""
         self._alive.discard(child)
         if self._current.get(child.provider.path) is child:
             del self._current[child.provider.path]
@@ -285,7 +276,6 @@ class Pool:
             self.loop.turn()
 
     def kill(self) -> None:
-        """End all processes at once."""
         for child in list(self._alive):
             child.kill()
         self._alive.clear()
@@ -301,16 +291,13 @@ def idle_seconds(config: Config) -> float:
 
 
 def connect_warm(provider: Provider, env: Mapping[str, str], idle: float) -> socket.socket:
-    """A connection to the provider's warm process, started where there is none with this key, address and version.
-
-    Of our own variables it gets what its schema lists and its bounds of time: the rest are this run's.
-    """
+    """A connection to the provider's warm process, started where there is none with this key, address and version. Of
+    our own variables it gets what its schema lists and its bounds of time: the rest are this run's."""
     import hashlib
 
     from agentlib.warm import socket as warm
 
-    listed = {entry["name"] for entry in keys.entries(provider.schema)}
-    listed |= {*BOUNDS}
+    listed = {*BOUNDS, *(entry["name"] for entry in keys.entries(provider.schema))}
     env = {k: v for k, v in env.items() if k in listed or not k.startswith("AGENT_")}
     env |= {"AGENT_WARM": f"{idle:g}"}
     changed = os.stat(provider.path).st_mtime_ns

@@ -25,8 +25,12 @@ def request(stream: Iterable[Record], operands: str) -> Record:
             messages.append(transcript.check(record))
         elif kind == "tool":
             tools.append({field: record[field] for field in OF_A_TOOL if field in record})
-        elif kind not in SILENT:
-            pieces.append(record if kind in MATERIAL else {"type": kind, "text": _worth(record)})
+        elif kind in MATERIAL:
+            pieces.append(record)
+        elif kind not in SILENT:  # the words of an answer, else all of it
+            message = record.get("message")
+            text = transcript.text(message) if isinstance(message, dict) else records.dumps(record)
+            pieces.append({"type": kind, "text": text})
     messages = transcript.wire(transcript.mend(messages))
     if not operands:
         operands, pieces = _wanted(messages, pieces)
@@ -48,18 +52,11 @@ def _wanted(messages: list[Record], pieces: list[Record]) -> tuple[str, list[Rec
 
 
 def user(text: str, pieces: list[Record]) -> Record:
-    """The user's message, with the material fenced off in it."""
     if not pieces:
         return {"role": "user", "content": text}
     from agentlib.messages import material
 
     return transcript.wire([material.message(text, pieces)])[0]
-
-
-def _worth(record: Record) -> str:
-    """What a record of another kind tells: the words of an answer, else all of it."""
-    message = record.get("message")
-    return transcript.text(message) if isinstance(message, dict) else records.dumps(record)
 
 
 def filled(request: Record, values: Mapping[str, Any]) -> Record:

@@ -26,7 +26,6 @@ class Provider(NamedTuple):
 
     @property
     def models(self) -> list[str]:
-        """The models that its schema lists."""
         listed = self.schema.get("models")
         every = listed if isinstance(listed, list) else []
         return [str(model.get("id") if isinstance(model, dict) else model) for model in every]
@@ -65,30 +64,28 @@ class Providers:
         return self._known[name]
 
     def _path(self, name: str) -> str:
-        candidates = [os.path.join(folder, name) for folder in self.folders]
-        if "/" in name:
-            candidates = [os.path.abspath(name)]
-        for path in candidates:
-            if name not in (".", "..") and os.path.isfile(path):
+        folders = [""] if "/" in name else self.folders
+        for path in [os.path.abspath(os.path.join(folder, name)) for folder in folders]:
+            if os.path.isfile(path):
                 if not os.access(path, os.X_OK):
                     why = f"{path}: not executable (chmod +x)"
                     raise Fault("invalid_request", why, provider=name)
-                return os.path.abspath(path)
-        folders = os.pathsep.join(self.folders)
-        why = f"no provider {name!r} in {folders}; agent-llm --list-providers lists them"
+                return path
+        places = os.pathsep.join(self.folders)
+        why = f"no provider {name!r} in {places}; agent-llm --list-providers lists them"
         raise Fault("not_found", why, provider=name)
 
     def named(self, word: str) -> bool:
         """Whether there is a provider of this name; nothing is asked or run for that."""
-        files = [os.path.join(folder, word) for folder in self.folders] if word else []
+        files = [os.path.join(folder, word) for folder in self.folders]
         return any(os.access(file, os.X_OK) and os.path.isfile(file) for file in files)
 
     def all(self) -> dict[str, Provider]:
         """Every provider that answers, by name; the first folder that has a name wins."""
         if self._all is None:
             files: dict[str, str] = {}
-            for folder in self.folders:
-                for name in sorted(_names(folder)):
+            for folder in filter(os.path.isdir, self.folders):
+                for name in sorted(os.listdir(folder)):
                     path = os.path.abspath(os.path.join(folder, name))
                     if os.path.isfile(path) and os.access(path, os.X_OK):
                         files.setdefault(name, path)
@@ -109,13 +106,6 @@ class Providers:
         if not keys.required(provider.schema):
             return True
         return bool(keys.source(provider.name, provider.schema, self.config))
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
 
 
 def list_models(provider: Provider, config: Mapping[str, Any]) -> tuple[list[Record], str]:

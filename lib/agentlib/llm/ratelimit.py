@@ -26,30 +26,26 @@ class Pace:
         self.interval = seconds / count
         self.slack = max(0, int(count) // BURST - 1) * self.interval
         self.name = name
-        self._own = 0.0  # where the file cannot be used: this process's own next turn
-        self._told = False
+        self._alone = 0.0  # where the file cannot be used: this process's next turn
+        self._warned = False
 
     def turn(self) -> float:
         """Take the next turn: seconds to wait until it comes."""
         now = time.monotonic()
         try:
-            at = self._shared(now)
+            with locked(os.path.join(paths.runtime(), self.name)) as file:
+                at, following = self._next(now, self._free(os.pread(file, 64, 0), now))
+                rewrite(file, b"%.6f\n" % following)
         except (OSError, Fault) as bad:
             why = f"the rate limit's file cannot be used ({bad})"
             self._warn(f"{why}: this process keeps to the limit alone")
-            at, self._own = self._next(now, self._own)
+            at, self._alone = self._next(now, self._alone)
         return max(0.0, at - now)
 
     def _next(self, now: float, free: float) -> tuple[float, float]:
         """(the moment of this turn, of the next free one), where `free` was the next free one so far."""
         at = max(free, now - self.slack)
         return at, at + self.interval
-
-    def _shared(self, now: float) -> float:
-        with locked(os.path.join(paths.runtime(), self.name)) as file:
-            at, following = self._next(now, self._free(os.pread(file, 64, 0), now))
-            rewrite(file, b"%.6f\n" % following)
-            return at
 
     def _free(self, text: bytes, now: float) -> float:
         """The number in the file. What is none, or lies absurdly far off, is as if all turns were taken for now."""
@@ -63,8 +59,8 @@ class Pace:
         return now + self.slack + self.interval
 
     def _warn(self, message: str) -> None:
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             stderr.warn(message)
 
 

@@ -38,22 +38,17 @@ class Router:
     ) -> None:
         env = os.environ.get
         self.providers, self.fallbacks, self.quiet = providers, fallbacks, quiet
+        self.count = 1 + len(fallbacks)  # of targets that a request has
         self.flags = Wish(flags.provider, flags.model, firm=True)
         named = env("AGENT_PROVIDER") or env("LLM_PROVIDER"), env("AGENT_MODEL") or env("LLM_MODEL")
         file = providers.config.get("provider"), providers.config.get("model")
         self.rest = [Wish(_str(provider), _str(model)) for provider, model in (named, file)]
         self._found: dict[tuple[Any, ...], Target] = {}
-        self._told: set[str] = set()
-
-    @property
-    def count(self) -> int:
-        """How many targets a request has."""
-        return 1 + len(self.fallbacks)
+        self._explained: set[str] = set()
 
     def target(self, request: Record, number: int = 0) -> Target:
-        """The target of this number for a request. Fault: `not_found`, or `auth` where its key is not there.
-
-        An `embed` that names no model leaves it to the provider: environment and config name models that talk."""
+        """The target of this number for a request. Fault: `not_found`, or `auth` where its key is not there. An `embed`
+        that names no model leaves it to the provider: environment and config name models that talk."""
         key = (number, request.get("provider"), request.get("model"))
         embeds = request.get("type") == "embed"
         if (embeds, *key) not in self._found:
@@ -73,10 +68,10 @@ class Router:
         fallback = Wish(None, self.fallbacks[number - 1])
         return [fallback, *(Wish(wish.provider, None) for wish in wishes)]
 
-    def tell(self, found: Target) -> None:
-        """Say once which provider was taken where nobody named one."""
-        if found.why and not self.quiet and found.provider.name not in self._told:
-            self._told.add(found.provider.name)
+    def explain(self, found: Target) -> None:
+        """Once, which provider was taken where nobody named one."""
+        if found.why and not self.quiet and found.provider.name not in self._explained:
+            self._explained.add(found.provider.name)
             name = found.provider.name + (f"/{found.model}" if found.model else "")
             stderr.warn(f"using {name}: {found.why} (--provider or AGENT_PROVIDER chooses another)")
 
@@ -119,15 +114,16 @@ def _there(found: Target, model: str | None, config: Mapping[str, Any]) -> Targe
 
 def _by_prefix(providers: Providers, wish: Wish | None) -> Target | None:
     """The target of `provider/model`; without its key it gives way to a provider that lists that whole name."""
-    prefix, slash, model = (wish.model or "").partition("/") if wish else ("", "", "")
-    if not wish or not slash or not model or not providers.named(prefix):
+    name = (wish.model if wish else None) or ""
+    prefix, _, model = name.partition("/")
+    if not model or not providers.named(prefix):
         return None
     provider = providers.get(prefix)
     if not providers.ready(provider):
         every = [other for other, _ in _usable(providers, list(providers.all().values()))]
-        if any(wish.model in other.models for other in every):
+        if any(name in other.models for other in every):
             return None
-    return Target(provider, own_name(provider, wish.model))
+    return Target(provider, own_name(provider, name))
 
 
 def _first(providers: Providers, wish: Wish | None) -> Target:
@@ -144,26 +140,24 @@ def _first(providers: Providers, wish: Wish | None) -> Target:
 
 def _keyless(providers: Providers, every: list[Provider]) -> Iterator[tuple[Provider, str]]:
     by_name = {provider.name: provider for provider in every}
-    if OLLAMA in by_name and listening():
-        yield by_name.pop(OLLAMA), "Ollama is running"
-    if LOCAL in by_name and list_models(by_name[LOCAL], providers.config)[0]:
-        yield by_name[LOCAL], "no key is set, and it is installed"
-    for provider in every:
-        if provider.name not in (LOCAL, OLLAMA) and not keys.variables(provider.schema):
+    ollama, local = by_name.pop(OLLAMA, None), by_name.pop(LOCAL, None)
+    if ollama and listening():
+        yield ollama, "Ollama is running"
+    if local and list_models(local, providers.config)[0]:
+        yield local, "no key is set, and it is installed"
+    for provider in by_name.values():
+        if not keys.variables(provider.schema):
             yield provider, "it needs no key"
 
 
 def _usable(providers: Providers, every: list[Provider]) -> Iterator[tuple[Provider, str]]:
     for provider in every:
-        if not keys.variables(provider.schema):
-            continue
         if found := keys.source(provider.name, provider.schema, providers.config):
             named = found == "config.toml"
             yield provider, "config.toml names its key" if named else f"{found} is set"
 
 
 def nobody(every: list[Provider]) -> str:
-    """What to do where no provider can be asked."""
     named = sorted({keys.variables(p.schema)[0] for p in every if keys.required(p.schema)})
     key = f"set a key ({', '.join(named)}), " if named else ""
     return f"no provider to ask: {key}start Ollama, or put a model on this machine: agent-llm local install"

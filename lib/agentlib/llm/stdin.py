@@ -23,15 +23,13 @@ class Intake:
 
     def __init__(self, loop: events.Loop, take: Callable[[Line], None], room: Room) -> None:
         self._loop, self._take, self._room = loop, take, room
-        self._splitter = Splitter()
-        self._lines: deque[tuple[int, bytes]] = deque()
+        self._splitter, self._lines = Splitter(), deque[tuple[int, bytes]]()
         self._ended, self._watched = True, False  # nothing is read before start()
         self.fault: Fault | None = None
         self.heard = False  # whether anything came at all
 
     @property
     def done(self) -> bool:
-        """Whether all that will come has come."""
         return self._ended and not self._lines
 
     def start(self, quiet: bool = False) -> None:
@@ -59,22 +57,20 @@ class Intake:
             self._lines.clear()
 
     def _watch(self, wanted: bool) -> None:
-        if wanted != self._watched:
-            self._watched = wanted
-            if wanted:
-                self._loop.watch(0, events.IN, self._read)
-            else:
-                self._loop.forget(0)
+        if wanted and not self._watched:
+            self._loop.watch(0, events.IN, self._read)
+        elif not wanted:
+            self._loop.forget(0)
+        self._watched = wanted
 
     def _read(self) -> None:
         try:
             data = os.read(0, CHUNK)
-        except BlockingIOError:  # another process set our input so: poll told too early
+        except BlockingIOError:  # another process set our input so: poll was too early
             return
         except OSError as bad:
             self._stop(Fault("invalid_input", f"standard input: {bad.strerror}"))
-            self._watch(False)
-            return
+            return self._watch(False)
         self.heard = True
         try:
             self._lines.extend(self._splitter.feed(data) if data else self._splitter.rest())

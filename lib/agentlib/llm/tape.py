@@ -1,4 +1,4 @@
-"""Answers kept to be given again: on a tape (--record, --replay: one JSON-lines file), in the cache (a file a request).
+"""Answers kept to be used again: on a tape (--record, --replay: one JSON-lines file), in the cache (a file a request).
 
 Both find a request by its key, a hash of what it asks: not its id, not what was measured on its messages, not where its
 tools lie. A line of the tape: {"type":"exchange","key":…,"request":{…},"records":[…]}, the records without ids.
@@ -12,7 +12,7 @@ from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.lock import append, cut, replace
 from agentlib.messages import requests
-from agentlib.types import Any, BinaryIO, Callable, Record
+from agentlib.types import Any, BinaryIO, Record
 
 UNASKED = ("id", "type")
 MEASURED = ("type", "usage", "model", "provider", "cost_usd", "duration_ms", "time")
@@ -22,20 +22,16 @@ OF_A_TOOL = ("name", "description", *requests.SCHEMAS)
 def canonical(request: Record) -> Record:
     """What the request asks, the same for two requests that ask the same."""
     out = {k: v for k, v in request.items() if k not in UNASKED and v is not None}
-    counts: dict[str, Callable[[str], bool]] = {
-        "messages": lambda field: field not in MEASURED,
-        "tools": lambda field: field in OF_A_TOOL,
-    }
-    for name in counts:
+    for name in ("messages", "tools"):
         if isinstance(out.get(name), list):
-            out[name] = [_with(item, counts[name]) for item in out[name]]
-    ordered: Record = _ordered(out)
-    return ordered
+            out[name] = [_fields(item, name == "tools") for item in out[name]]
+    return _ordered(out)  # type: ignore[no-any-return]
 
 
-def _with(value: Any, counts: Callable[[str], bool]) -> Any:
-    """An object with the fields that count alone; another value as it is."""
-    return {k: v for k, v in value.items() if counts(k)} if isinstance(value, dict) else value
+def _fields(item: Any, of_a_tool: bool) -> Any:
+    if not isinstance(item, dict):
+        return item
+    return {k: v for k, v in item.items() if (k in OF_A_TOOL if of_a_tool else k not in MEASURED)}
 
 
 def _ordered(value: Any) -> Any:
@@ -60,7 +56,6 @@ class Recorder:
         append(path, b"")  # a tape that cannot be written is told before money is spent
 
     def keep(self, request: Record, answer: list[Record]) -> None:
-        """One exchange, whatever its end."""
         exchange = {"type": "exchange", "key": key(request), "request": request, "records": answer}
         append(self.path, records.line(exchange))
 
@@ -119,7 +114,6 @@ class Cache:
             return None
 
     def keep(self, request: Record, answer: list[Record]) -> None:
-        """Keep an answer and its deltas; a file is there whole or not at all."""
         if answer[-1].get("type") == "error":
             return
         lines = (records.line(record) for record in answer)

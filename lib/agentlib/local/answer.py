@@ -58,13 +58,8 @@ def answer(request: Record, resident: Resident, emit: Emit, waiting: Waiting) ->
     started = time.monotonic()
     try:
         message, stop_reason, usage = complete(request, resident, client)
-    except Fault as fault:
-        return client.error(fault)
-    except Cancelled:
-        return client.error(Fault("interrupted", "the process that answers is ending"))
-    except Exception as bug:
-        problem = f"internal error: {type(bug).__name__}: {bug}"
-        return client.error(Fault("server", problem, retryable=False))
+    except Exception as bad:
+        return client.error(bad)
     head = {"type": "response", "id": request.get("id"), "message": message}
     origin = {"model": request.get("model"), "provider": "local", "cost_usd": 0.0}
     duration = round((time.monotonic() - started) * 1000)
@@ -95,8 +90,11 @@ class Client:
             self._delta("")
         return self._waiting()
 
-    def error(self, fault: Fault) -> Record:
-        """The `error` record."""
+    def error(self, bad: Exception) -> Record:
+        problem = f"internal error: {type(bad).__name__}: {bad}"
+        fault = bad if isinstance(bad, Fault) else Fault("server", problem, retryable=False)
+        if isinstance(bad, Cancelled):
+            fault = Fault("interrupted", "the process that answers is ending")
         record = {**fault.record(self._id), "provider": "local", "partial": bool(self._sent)}
         record.setdefault("retryable", fault.kind in RETRYABLE)
         return record

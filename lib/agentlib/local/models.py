@@ -33,18 +33,16 @@ def pins() -> dict[str, Pin]:
 
 
 def folder() -> str:
-    """The folder of the models."""
-    return os.path.join(paths.place("data"), "models")
+    return f"{paths.place('data')}/models"
 
 
 def states() -> str:
     """The folder with what models made of the first parts of prompts (engine.py)."""
-    return os.path.join(paths.place("cache"), "local")
+    return f"{paths.place('cache')}/local"
 
 
 def path(pin: Pin) -> str:
-    """The file of a pinned model, whether it is installed or not."""
-    return os.path.join(folder(), pin["file"])
+    return f"{folder()}/{pin['file']}"
 
 
 def installed() -> list[Model]:
@@ -68,8 +66,9 @@ def find(name: str | None = None) -> Model:
         if name in (model.name, model.size):
             return model
     pin = next((p for size, p in pins().items() if name in (size, p["name"])), pins()["default"])
-    size = gigabytes(pin["bytes"])
-    cost = f"{size} of download and disk, licence {pin['licence']}, no key needed"
+    cost = (
+        f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed"
+    )
     cure = f"`agent-llm local install` fetches it: {cost}"
     raise Fault("not_found", f"no local model {pin['title']} is here; {cure}")
 

@@ -1,8 +1,7 @@
 """From a request to what a small model can follow: which tool is next is one question, the answer in words another.
 
-The first prompt has the tools with their examples, and its output is held to one JSON Schema: a call, or that no call
-is needed. The second is a plain chat: the caller's system text, the request and the results, and no example that could
-slip into the answer. Figures: docs/local.md. reply.py reads what comes back.
+The first prompt has the tools with their examples, and its output is held to one JSON Schema: a call, or that none is
+needed. The second is a plain chat, without examples that could slip into the answer. reply.py reads what comes back.
 """
 
 from __future__ import annotations
@@ -54,10 +53,9 @@ FENCES = re.compile(r"<<<([^\n]*) ([0-9a-f]{20})\n(.*?)\n\2 end>>>", re.S)
 
 
 class Plan(NamedTuple):
-    """One prompt: `body` for llama.cpp's chat completions, and the numbers of messages at which its parts end.
-
-    The first part is the same for all requests with the same system text and tools. schema: whether the output is JSON.
-    """
+    """One prompt: `body` for llama.cpp's chat completions, and the numbers of messages at which its parts end; the
+    first part is the same for all requests with the same system text and tools. schema: whether the output is
+    JSON."""
 
     body: Record
     ends: list[int]
@@ -121,15 +119,15 @@ def check(request: Record) -> list[Record]:
     if request.get("reasoning"):
         raise Fault("invalid_request", "the local model has no `reasoning`; leave it out")
     if (api := request.get("api")) not in (None, "chat"):
-        problem = f'the local model has no api {api!r}; use "chat" or leave it out'
-        raise Fault("invalid_request", problem)
-    for message in request.get("messages") or []:
-        content = message.get("content")
-        for part in content if isinstance(content, list) else []:
-            if (kind := part.get("type")) not in ("text", "thinking"):
-                problem = f"the local model reads text only, not a part of type {kind!r}"
-                raise Fault("invalid_request", problem)
-    return [m for m in request.get("messages") or [] if isinstance(m, dict)]
+        why = f'the local model has no api {api!r}; use "chat" or leave it out'
+        raise Fault("invalid_request", why)
+    messages = [m for m in request.get("messages") or [] if isinstance(m, dict)]
+    contents = [m["content"] for m in messages if isinstance(m.get("content"), list)]
+    for kind in [part.get("type") for content in contents for part in content]:
+        if kind not in ("text", "thinking"):
+            why = f"the local model reads text only, not a part of type {kind!r}"
+            raise Fault("invalid_request", why)
+    return messages
 
 
 def offered(tools: list[Record], wanted: Any, messages: list[Record]) -> list[Record]:
@@ -138,8 +136,8 @@ def offered(tools: list[Record], wanted: Any, messages: list[Record]) -> list[Re
         name = wanted.get("name")
         if named := [tool for tool in tools if tool.get("name") == name]:
             return named
-        problem = f"tool_choice names {name!r}, which is not among the tools"
-        raise Fault("invalid_request", problem)
+        why = f"tool_choice names {name!r}, which is not among the tools"
+        raise Fault("invalid_request", why)
     if len(tools) <= MOST:
         return tools
     used = {call.get("name") for m in messages for call in m.get("tool_calls") or []}
@@ -149,7 +147,6 @@ def offered(tools: list[Record], wanted: Any, messages: list[Record]) -> list[Re
 
 
 def last_request(messages: list[Record]) -> str:
-    """The last text of the user."""
     return next((text(m, joint="\n") for m in reversed(messages) if m.get("role") == "user"), "")
 
 
@@ -185,12 +182,9 @@ def files_due(messages: list[Record], tools: list[Record], request: str) -> list
     found = [tool for tool in tools if tool.get("name") == calls[-1].get("name")]
     found = [tool for tool in found if (tool.get("annotations") or {}).get("readOnlyHint")]
     forms = [form for tool in found for form in arguments_forms(tool, request)]
-    due = {keys[0]: {"enum": left}}
-    return [
-        call_form(found[0]["name"], {**form, "properties": {**form["properties"], **due}})
-        for form in forms
-        if keys[0] in form.get("required", [])
-    ]
+    due, needing = {keys[0]: {"enum": left}}, [f for f in forms if keys[0] in f.get("required", [])]
+    fitted = [{**form, "properties": {**form["properties"], **due}} for form in needing]
+    return [call_form(found[0]["name"], form) for form in fitted]
 
 
 def since_request(messages: list[Record]) -> list[Record]:
@@ -203,8 +197,8 @@ def since_request(messages: list[Record]) -> list[Record]:
 
 def answer_name(tools: list[Record]) -> str:
     """The name that stands for "no call is needed"; no tool has it."""
-    name = ANSWER
-    while any(tool.get("name") == name for tool in tools):
+    name, names = ANSWER, [tool.get("name") for tool in tools]
+    while name in names:
         name = "final_" + name
     return name
 
@@ -220,14 +214,11 @@ def with_settings(body: Record, request: Record, max_tokens: int = CHAT_TOKENS) 
 
 def constraint(schema: Record) -> Record:
     """The response_format that makes llama.cpp hold the output to a JSON Schema."""
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": "reply", "strict": True, "schema": schema},
-    }
+    form = {"name": "reply", "strict": True, "schema": schema}
+    return {"type": "json_schema", "json_schema": form}
 
 
 def call_form(name: str, args: Record) -> Record:
-    """The schema of one object {"tool": name, "args": …}."""
     return object_schema(tool={"const": name}, args=args)
 
 
@@ -293,7 +284,6 @@ def without_tools(system: str, tools: list[Record]) -> str:
 
 
 def system_text(messages: list[Record]) -> str:
-    """The caller's system messages."""
     return "\n\n".join(text(m, joint="\n") for m in messages if m.get("role") == "system")
 
 
@@ -356,9 +346,7 @@ def choice_turns(messages: list[Record], name: str) -> list[Record]:
 
 def answer_turns(messages: list[Record], offers: bool) -> list[Record]:
     """The conversation as the answer sees it: earlier requests and answers, then what is known and the last request.
-
-    offers: whether there are tools, so that without any result it may be content that none fits.
-    """
+    offers: whether there are tools, so that without any result it may be content that none fits."""
     turns: list[Record] = []
     run = since_request(messages)
     used = tokens(spaced([m.get("tool_calls") for m in run if m.get("tool_calls")]))
@@ -423,7 +411,6 @@ def reordered(content: str, used: Collection[str] = ()) -> str:
 
 
 def tokens(piece: str) -> set[str]:
-    """The words and numbers of a text."""
     return set(re.findall(r"\w+", piece.replace("\\n", " ")))
 
 
@@ -440,7 +427,6 @@ def shortened(request: str) -> str:
 
 
 def result_text(result: str, cap: int, failed: bool = False) -> str:
-    """A tool's result as the choice of the next call reads it."""
     return f"{'Error' if failed else 'Result'}: {shorter(result, cap)}"
 
 

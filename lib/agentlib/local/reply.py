@@ -114,7 +114,6 @@ def pieces(result: str) -> list[str]:
 
 
 def leaves(value: Any) -> list[Any]:
-    """The values at the ends of a JSON value."""
     if not isinstance(value, dict | list):
         return [value]
     inner = value.values() if isinstance(value, dict) else value

@@ -1,7 +1,5 @@
-"""BERT's tokens of a text: words in lower case without accents, cut greedily into the longest known pieces.
-
-After BERT's tokenizer (https://github.com/google-research/bert, tokenization.py, Apache-2.0).
-"""
+"""BERT's tokens of a text: words in lower case without accents, cut greedily into the longest known pieces. After
+BERT's tokenizer (https://github.com/google-research/bert, tokenization.py, Apache-2.0)."""
 
 from __future__ import annotations
 
@@ -48,7 +46,6 @@ class WordPiece:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text; each punctuation mark is a word."""
     return "".join(_spaced(text)).split()
 
 

@@ -12,13 +12,9 @@ NEVER = float("inf")
 
 
 class Bounds:
-    """connect, read, whole: seconds until there is a connection, for each read, from now to the end; NEVER is none.
-
-    socket: of the connection, once there is one. connecting: the moment by which there must be one, NEVER once it is
-    open. started, until: the moments of the beginning, and at which all must be over. By the monotonic clock.
-    """
-
-    __slots__ = ("connect", "read", "started", "until", "connecting", "socket")
+    """connect, read, total: seconds until there is a connection, for each read, from now to the end; NEVER is none.
+    connecting: the moment (of the monotonic clock) by which there must be a connection, NEVER once it is open. until:
+    at which all must be over."""
 
     def __init__(self, connect: float, read: float, total: float) -> None:
         self.connect, self.read, self.started = connect, read, time.monotonic()
@@ -35,7 +31,6 @@ class Bounds:
         return None if left == NEVER else left
 
     def fault(self, place: str) -> Fault:
-        """What to say when a wait for `place` took too long."""
         if self.connecting < NEVER:
             return Fault("timeout", f"no connection to {place} in {self.connect:g} s")
         return Fault("timeout", f"{place}: no answer in time")

@@ -12,11 +12,8 @@ FOLDERS = ("SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
 def context() -> ssl.SSLContext:
-    """A TLS context (it takes 20 ms of CPU to read the certificates).
-
-    A host's name must stand in the certificate's subjectAltName; a common name alone is not enough.
-    `invalid_request` where a variable names what cannot be read.
-    """
+    """A TLS context; a host's name must stand in the certificate's subjectAltName, its common name is not enough.
+    `invalid_request` where a variable names what cannot be read."""
     named = [(name, path) for name in dict.fromkeys(FILES + FOLDERS) for path in _paths(name)]
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if named else ssl.create_default_context()
     for name, path in named:
@@ -25,7 +22,8 @@ def context() -> ssl.SSLContext:
         except OSError as bad:
             reason = "no certificates" if isinstance(bad, ssl.SSLError) else bad.strerror
             raise Fault("invalid_request", f"{name}: {path}: {reason}") from None
-    if not named and not _system_has_some():
+    system = ssl.get_default_verify_paths()
+    if not (named or system.cafile or system.capath and os.listdir(system.capath)):
         import certifi
 
         made.load_verify_locations(certifi.where())
@@ -47,8 +45,3 @@ def _readable(name: str, path: str) -> dict[str, str]:
         return {"capath": path}
     open(path, "rb").close()
     return {"cafile": path}
-
-
-def _system_has_some() -> bool:
-    paths = ssl.get_default_verify_paths()
-    return bool(paths.cafile or paths.capath and os.listdir(paths.capath))

@@ -1,8 +1,8 @@
 """A client of one connection on httpx: every wait bounded, the address of a name checked, the proxies curl's.
 
-httpx speaks HTTP. Its own timeouts are for one read each; here every wait is cut to what the exchange has left, also
-while a name is looked up, a proxy or TLS is met, or a head comes byte by byte. Clients of one connection, for its pool
-looks at all connections for each request: 1,000 posts took 21 s of CPU in one client, 2 s in as many.
+httpx's own timeouts are for one read each; here every wait is cut to what the exchange has left, also while a name is
+looked up. One connection, for its pool looks at all for each request: 1,000 posts took 21 s of CPU in one client, 2 s
+in as many.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
-from http.cookiejar import CookieJar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 from agentlib.faults import Fault
 from agentlib.net.bounds import NEVER, Bounds
@@ -28,31 +28,27 @@ import httpx  # noqa: E402
 from agentlib.net import certificates, proxies  # noqa: E402
 
 Allow = Callable[[str, int, list[str]], None]
+Headers = Mapping[str, str]
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HOST = re.compile(rb"[\w.:-]+")
 VALUE = re.compile(r"[\t\x20-\x7e]*")
 HEAD_CAP = 256 * 1024  # bytes read until the head of an answer is whole, with all interim answers
 STEP = 1024 * 1024  # bytes unpacked at a time, so that a gzip bomb meets the caps
-ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
 
 
 class Client:
-    """A connection that stays open between requests. Of one thread at a time.
+    """A connection that stays open between requests, of one thread at a time. keep: seconds that it may be idle. allow:
+    called with host, port and IP addresses of each new one; raises where they may not be reached; no proxy is used."""
 
-    allow: called with the host, the port and the IP addresses of each new connection; raises where they may not be
-    connected to. Where it is given no proxy is used.
-    """
-
-    def __init__(self, allow: Allow | None = None) -> None:
-        self._allow = allow
+    def __init__(self, allow: Allow | None = None, keep: float = NEVER) -> None:
+        self._allow, self._keep = allow, keep
         self._client: httpx.Client | None = None
         self._route: Any = None  # TLS or not, the proxy: what the client was made for
-        self.proxy = ""  # that may answer itself, for it reads what passes: in the last request
+        self.proxy = ""  # that may answer itself, in the last request
         self._dialer = _Dialer(allow)
 
     def close(self) -> None:
-        """Close the connection; the next request opens another."""
         if self._client:
             self._client.close()
             self._client = None
@@ -63,7 +59,7 @@ class Client:
         method: str,
         url: str,
         bounds: Bounds,
-        headers: Mapping[str, str],
+        headers: Headers,
         content: bytes | None = None,
         follow_redirects: bool = False,
     ) -> Iterator[httpx.Response]:
@@ -76,8 +72,8 @@ class Client:
         if name:
             place += f" through the proxy {name}"
         if proxy and ":" in address.host:  # httpcore writes it without brackets
-            what = "give its name, or put it into NO_PROXY"
-            raise Fault("invalid_request", f"{place}: no IPv6 address by a proxy: {what}")
+            why = "no IPv6 address by a proxy: give its name, or put it into NO_PROXY"
+            raise Fault("invalid_request", f"{place}: {why}")
         _check(headers, place)
         try:
             client = self._open(address.scheme == "https", proxy, bounds)
@@ -100,7 +96,8 @@ class Client:
         """The client for this way, whose connection keeps these bounds from now on."""
         if self._client is None or self._route != (secure, proxy):
             self.close()
-            self._client, self._route = _client(secure, proxy, self._dialer), (secure, proxy)
+            self._client = _client(secure, proxy, self._dialer, self._keep)
+            self._route = (secure, proxy)
         self._dialer.begin(bounds, secure + bool(proxy and proxy.scheme == "https"))
         return self._client
 
@@ -135,8 +132,7 @@ def unpacked(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
     codings = [word for word in coding.lower().replace(",", " ").split() if word != "identity"]
     for word in reversed(codings):
         if word not in ("gzip", "x-gzip", "deflate"):
-            what = f"the answer came in an encoding nobody asked for: {coding[:40]}"
-            raise Fault("bad_response", what)
+            raise Fault("bad_response", f"the answer came in an unwanted encoding: {coding[:40]}")
         chunks = _inflated(chunks)
     return chunks
 
@@ -166,29 +162,27 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise Fault("bad_response", "the packed answer ends early", retryable=True)
 
 
-def _check(headers: Mapping[str, str], place: str) -> None:
+def _check(headers: Headers, place: str) -> None:
     """`invalid_request` where a header cannot be sent; without its value, which may be a key (httpx would show it)."""
     for name, value in headers.items():
         if not NAME.fullmatch(name) or not VALUE.fullmatch(value):
-            why = f"this cannot be sent to {place}: the header {name[:60]!r} holds characters that none can hold"
-            raise Fault("invalid_request", why)
+            why = f"the header {name[:60]!r} holds characters that none can hold"
+            raise Fault("invalid_request", f"this cannot be sent to {place}: {why}")
 
 
-def _client(secure: bool, proxy: httpx.URL | None, dialer: _Dialer) -> httpx.Client:
-    """An httpx client whose connections the dialer opens. All share one TLS context, made only where TLS is spoken."""
+def _client(secure: bool, proxy: httpx.URL | None, dialer: _Dialer, keep: float) -> httpx.Client:
+    """An httpx client whose one connection the dialer opens. All share one TLS context, made where TLS is spoken."""
     tls = _context(True) if proxy and proxy.scheme == "https" else None
     by = proxy and httpx.Proxy(proxy, ssl_context=tls)
+    one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=keep)
     try:
-        transport = httpx.HTTPTransport(verify=_context(secure), proxy=by, limits=ONE)
+        transport = httpx.HTTPTransport(verify=_context(secure), proxy=by, limits=one)
     except ImportError:
         why = f"a socks proxy needs the package socksio: run {TOP}/install.sh --with socks"
         raise Fault("invalid_request", why) from None
     transport._pool._network_backend = dialer  # httpx has no argument for it; its tests do so too
-    return httpx.Client(transport=transport, trust_env=False, timeout=None, cookies=_NoCookies())
-
-
-class _NoCookies(CookieJar):
-    def extract_cookies(self, *_: Any) -> None: ...
+    none = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return httpx.Client(transport=transport, trust_env=False, timeout=None, cookies=none)
 
 
 _making = threading.Lock()
@@ -205,11 +199,8 @@ def _context(secure: bool) -> ssl.SSLContext:
 
 
 class _Dialer(httpcore.NetworkBackend):
-    """Opens connections within the bounds of the exchange that it works for.
-
-    heard: bytes read since the request was sent. in_head: whether the head of the answer is still to come. ended:
-    whether the other side closed.
-    """
+    """Opens connections within the bounds of an exchange. heard: bytes read since the request was sent. in_head:
+    whether the head of the answer is still to come. ended: whether the other side closed."""
 
     bounds: Bounds
     _socket: socket.socket | None = None
@@ -219,7 +210,6 @@ class _Dialer(httpcore.NetworkBackend):
         self._allow, self._plain = allow, httpcore.SyncBackend()
 
     def begin(self, bounds: Bounds, layers: int) -> None:
-        """Work for this exchange, whose connection has so many layers of TLS."""
         self.bounds, self._layers = bounds, layers
         bounds.socket = self._socket
         self.heard, self.in_head, self.ended = 0, True, False
@@ -296,11 +286,10 @@ def _addresses(host: str, port: int, seconds: float | None) -> list[str]:
         try:
             found[:] = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM, flags=flags)
         except socket.gaierror as bad:
-            found[:] = [bad]
+            found[:] = [] if flags else [bad]
 
     look_up(socket.AI_NUMERICHOST)
-    if isinstance(found[0], OSError):
-        found.clear()
+    if not found:
         thread = threading.Thread(target=look_up, daemon=True)
         thread.start()
         thread.join(seconds)

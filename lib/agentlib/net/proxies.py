@@ -1,9 +1,8 @@
 """The proxy on the way to a host, by curl's variables.
 
-HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name a proxy, [http|https|socks5|socks5h://][user:password@]host[:port], for http
-addresses, for https ones and for what has none of its own. NO_PROXY lists, by commas or blanks, who needs none: hosts
-with all that is below them, addresses, networks (10.0.0.0/8), each with or without :port; * is all. The same names in
-lower case win. HTTP_PROXY counts for nothing in a CGI script, where it is a header of the request.
+HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name one: [http|https|socks5|socks5h://][user:password@]host[:port]. NO_PROXY
+lists, by commas or blanks, who needs none: hosts with all that is below them, addresses, networks (10.0.0.0/8), each
+with or without :port; * is all. Lower case wins. HTTP_PROXY counts for nothing in a CGI script, where it is a header.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ def proxy_for(url: httpx.URL) -> httpx.URL | None:
 
 
 def _variable(name: str) -> str:
-    """The value of NAME_PROXY, by preference in lower case."""
     name = f"{name}_proxy"
     return os.environ.get(name, os.environ.get(name.upper(), "")).strip()
 

@@ -1,8 +1,6 @@
 """Plugins: JSON-lines coprocesses that see, change or refuse what passes in a run (docs/protocol.md, "Plugins").
 
-The schema of a plugin (`--agent-schema`) is read once and names the `hooks` it wants. At each hook it gets
-{"id","hook","record"} and answers {"id","record"}, changed or not, or {"id","deny":"why"}. Plugins may be guards: one
-that ends, does not answer or answers nonsense is never skipped, it stops the run.
+Plugins may be guards: one that ends, does not answer or answers nonsense is never skipped, it stops the run.
 """
 
 from __future__ import annotations
@@ -29,10 +27,8 @@ SCHEMA_CAP = 1 << 20  # bytes of it
 
 
 class Plugin:
-    """One plugin, started. line: its command as the user wrote it. timeout: seconds that it may take to answer.
-
-    granted: the secrets of our environment that it may have; the suite's own get all: redact must know what to hide.
-    """
+    """One plugin, started. line: its command as the user wrote it. timeout: seconds for an answer. granted: the
+    secrets of our environment that it may have; the suite's own get all: redact must know what to hide."""
 
     def __init__(self, line: str, granted: Iterable[str], timeout: float) -> None:
         self._timeout = timeout
@@ -40,7 +36,11 @@ class Plugin:
         env = dict(os.environ) if paths.of_suite(command[0]) else start.keyless(granted)
         schema = _read_schema(line, command, env)
         self.name = str(schema.get("name") or os.path.basename(command[0]))
-        self.hooks = _hooks(self.name, schema)
+        hooks = schema.get("hooks")
+        self.hooks = hooks if isinstance(hooks, list) else []
+        if not self.hooks or any(hook not in HOOKS for hook in self.hooks):
+            why = f"plugin {self.name}: `hooks` must be some of {', '.join(HOOKS)}"
+            raise Fault("tool_error", why, plugin=self.name)
         args = schema.get("args")
         words = [str(word) for word in args] if isinstance(args, list) else []
         if words and command[-len(words) :] != words:
@@ -65,7 +65,6 @@ class Plugin:
         return changed
 
     def close(self, grace: float) -> None:
-        """Close its input, and end it."""
         self._coprocess.close(grace)
 
 
@@ -83,7 +82,6 @@ class Plugins:
             raise
 
     def wants(self, hook: str) -> bool:
-        """Whether any plugin wants to see this."""
         return any(hook in plugin.hooks for plugin in self._all)
 
     def apply(self, hook: str, record: Record, seen: Seen | None = None) -> Record:
@@ -103,7 +101,6 @@ class Plugins:
         return record
 
     def close(self, grace: float) -> None:
-        """End them all."""
         for plugin in self._all:
             plugin.close(grace)
 
@@ -139,11 +136,3 @@ def _read_schema(line: str, command: list[str], env: dict[str, str]) -> Record:
         why = f'--plugin {line!r}: its --agent-schema has no line with "kind":"plugin"'
         raise Fault("tool_error", why, plugin=line)
     return plugins[0]
-
-
-def _hooks(name: str, schema: Record) -> list[str]:
-    hooks = schema.get("hooks")
-    if not isinstance(hooks, list) or not hooks or any(hook not in HOOKS for hook in hooks):
-        why = f"plugin {name}: `hooks` must be some of {', '.join(HOOKS)}"
-        raise Fault("tool_error", why, plugin=name)
-    return hooks

@@ -11,6 +11,7 @@ from agentlib.types import Any, Callable, Generator, Iterator, Record
 
 Answer = dict[str, Any]
 Headers = dict[str, str]
+Calls = list[Record] | None
 Prepare = Callable[[Record], Call]
 Parse = Callable[[Record, Record], Answer]
 Stream = Callable[[Record, Iterator[Any]], Generator[Record, None, Answer]]
@@ -39,34 +40,25 @@ def fetch(url: str, headers: Headers, explain: Explain) -> Record:
             raise reply.refusal(explain, url)
         return reply.document()
 
-    found: Record = Connection().send(Call(url, headers), Watch(False), read)
-    return found
+    return Connection().send(Call(url, headers), Watch(False), read)  # type: ignore[no-any-return]
 
 
 def listed(
     url: str, headers: Headers, explain: Explain, rows: str, following: Callable[[Record], str]
 ) -> Iterator[Record]:
-    """The objects under `rows` on all pages of a list.
-
-    following: of a page, what is added to the address to get the next one, "" where there is none.
-    """
-    more = ""
-    seen: set[str] = set()
+    """The objects under `rows` on all pages of a list. following: of a page, what is added to the address for the next
+    one, "" where there is none."""
+    more, seen = "", set[str]()
     while more not in seen and len(seen) < PAGES:
         seen.add(more)
         page = fetch(url + more, headers, explain)
-        found = page.get(rows)
-        found = found if isinstance(found, list) else []
+        found = page[rows] if isinstance(page.get(rows), list) else []
         yield from (row for row in found if isinstance(row, dict))
         more = following(page)
 
 
 def message(
-    text: str,
-    calls: list[Record] | None = None,
-    thinking: str = "",
-    data: Any = None,
-    name: str = "",
+    text: str, calls: Calls = None, thinking: str = "", data: Any = None, name: str = ""
 ) -> Record:
     """The assistant's message: a string, or parts where there is thinking; `data` is kept for the provider `name`."""
     parts = [{"type": "thinking", "thinking": thinking}, {"type": "text", "text": text}]
@@ -86,7 +78,6 @@ def kept(message: Record, name: str) -> Any:
 
 
 def image(media_type: str, data: str) -> Record:
-    """A picture of the model's making, by its base64."""
     return {"type": "image", "media_type": media_type, "data": data}
 
 
@@ -113,17 +104,11 @@ def stop_reason(word: str | None, known: dict[str, str]) -> str:
 
 
 def usage(*counts: Any) -> Record:
-    """The `usage` of an answer, its counts in the order of COUNTS. What the vendor did not count stays out.
-
-    Input includes what was read from and written to a cache, output includes reasoning.
-    """
-    named = zip(COUNTS, counts, strict=False)
-    return {f"{name}_tokens": int(count) for name, count in named if _is_count(count)}
-
-
-def _is_count(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and 0 <= value < 1 << 53
+    """The `usage` of an answer, its counts in the order of COUNTS. What the vendor did not count stays out. Input
+    includes what was read from and written to a cache, output includes reasoning."""
+    numbers = (int, float)  # not bool
+    named = [pair for pair in zip(COUNTS, counts, strict=False) if type(pair[1]) in numbers]
+    return {f"{name}_tokens": int(count) for name, count in named if 0 <= count < 1 << 53}
 
 
 def tool_call(id: Any, name: Any, arguments: Any) -> Record:
@@ -134,18 +119,17 @@ def tool_call(id: Any, name: Any, arguments: Any) -> Record:
             value = records.loads(arguments) if arguments.strip() else {}
         except ValueError:
             value = ""
-    if value is None:  # Groq says "null" for none
-        value = {}
+    value = {} if value is None else value  # Groq says "null" for none
     if not isinstance(name, str) or not name:
-        # no tool has this name: the model is told so, and the conversation can go on
-        name = "unnamed"
+        name = (
+            "unnamed"  # no tool has this name: the model is told so, and the conversation can go on
+        )
     if not isinstance(id, str) or not id:
-        import secrets
-
-        id = f"call_{secrets.token_hex(8)}"
+        id = f"call_{os.urandom(8).hex()}"
+    made = {"id": id, "name": name}
     if isinstance(value, dict):
-        return {"id": id, "name": name, "arguments": value}
-    return {"id": id, "name": name, "arguments": None, "arguments_raw": arguments}
+        return {**made, "arguments": value}
+    return {**made, "arguments": None, "arguments_raw": arguments}
 
 
 def call_id(id: Any, form: str) -> str:

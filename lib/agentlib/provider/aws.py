@@ -16,7 +16,6 @@ SHARED_CREDENTIALS_FILE ROLE_ARN ROLE_SESSION_NAME WEB_IDENTITY_TOKEN_FILE CONTA
 CONTAINER_CREDENTIALS_FULL_URI CONTAINER_AUTHORIZATION_TOKEN CONTAINER_AUTHORIZATION_TOKEN_FILE"""
 VARIABLES = [f"AWS_{name}" for name in _NAMES.split()]
 FILES = ("~/.aws/credentials", "~/.aws/config")
-_loading = allocate_lock()
 VENDOR = "/sys/class/dmi/id/sys_vendor"  # of this machine; EC2's have credentials of their own role
 
 
@@ -59,43 +58,36 @@ def region() -> str:
     raise Fault("invalid_request", "no region: set AWS_REGION")
 
 
+_loading = allocate_lock()
+
+
 def credentials() -> Any:
     """botocore's credentials, which renew themselves; `auth` where the chain has none. One thread loads them."""
-    with _loading:
-        return _credentials()
-
-
-@cache
-def _credentials() -> Any:
     try:
-        found = session().get_credentials()
-    except Exception as bad:
-        # a profile that is not there, a login that is over: botocore's own words
+        with _loading:
+            if found := session().get_credentials():  # the session keeps them
+                return found.get_frozen_credentials()
+    except Fault:
+        raise
+    except (
+        Exception
+    ) as bad:  # a profile that is not there, a login that is over: botocore's own words
         raise Fault("auth", f"AWS credentials: {bad}") from None
-    if found is None:
-        why = "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        raise Fault("auth", why)
-    return found
+    why = "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    raise Fault("auth", why)
 
 
 def signed(
     service: str, place: str, method: str, url: str, headers: dict[str, str], body: bytes
 ) -> dict[str, str]:
     """The headers with a signature for this service in the region `place`. Proxies may change any header but these."""
-    try:
-        keys = credentials().get_frozen_credentials()
-    except Fault:
-        raise
-    except Exception as bad:
-        raise Fault("auth", f"AWS credentials: {bad}") from None
     plain = {k: v for k, v in headers.items() if k.lower() in ("content-type", "host")}
-    return {**headers, **signature(keys, service, place, method, url, plain, body)}
+    return {**headers, **signature(credentials(), service, place, method, url, plain, body)}
 
 
 def signature(
     keys: Any, service: str, place: str, method: str, url: str, headers: dict[str, str], body: bytes
 ) -> dict[str, str]:
-    """These headers and those that sign them."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 

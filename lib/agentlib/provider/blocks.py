@@ -1,9 +1,8 @@
 """Turns of vendors whose answers are lists of blocks: read into a message, and put back in their own order.
 
-A block is text, a call of a tool, or something only the vendor understands (signed thinking, say). Text and calls go
-into `content` and `tool_calls`, where programs may change them; `provider_data` keeps where each stood, and the
-vendor's own blocks as they came. Its entries: ["text", more], ["call", id, more] and ["own", block]; `more` is what the
-vendor wants back beside the text or the call.
+Text and calls of tools go into `content` and `tool_calls`, where programs may change them; `provider_data` keeps where
+each stood, and blocks that only the vendor understands (signed thinking, say). Its entries: ["text", more],
+["call", id, more] and ["own", block]; `more` is what the vendor wants back beside the text or the call.
 """
 
 from __future__ import annotations
@@ -34,16 +33,13 @@ class Turn:
             self.parts.append({"type": "thinking", "thinking": text})
 
     def image(self, media_type: str, data: str) -> None:
-        """A picture that the model made."""
         self.parts.append(image(media_type, data))
 
     def call(self, call: Record, more: Record | None = None) -> None:
-        """A call of a tool, as `provider.tool_call` makes it."""
         self.calls.append(call)
         self.order.append(["call", call["id"], more or {}])
 
     def block(self, block: Record) -> None:
-        """A block to be given back as it is."""
         self.order.append(["own", block])
 
     def message(self, name: str) -> Record:
@@ -60,10 +56,8 @@ class Turn:
 
 
 def replay(message: Record, name: str) -> Iterator[tuple[str, Record, Record]]:
-    """An assistant's turn in its order: ("text", part, more), ("call", call, more), ("own", block, {}).
-
-    Without an order, or where text or calls were added since, those come at the end: text, then calls.
-    """
+    """An assistant's turn in its order: ("text", part, more), ("call", call, more), ("own", block, {}). Text and calls
+    that have no place in it come at the end."""
     texts = parts(message)
     calls = list(message.get("tool_calls") or [])
     for kind, *rest in filter(_entry, kept(message, name) or ()):
@@ -73,10 +67,8 @@ def replay(message: Record, name: str) -> Iterator[tuple[str, Record, Record]]:
             yield kind, texts.pop(0), rest[0]
         elif kind == "call" and rest[0] in (ids := [call.get("id") for call in calls]):
             yield kind, calls.pop(ids.index(rest[0])), rest[1]
-    for part in texts:
-        yield "text", part, {}
-    for call in calls:
-        yield "call", call, {}
+    yield from (("text", part, {}) for part in texts)
+    yield from (("call", call, {}) for call in calls)
 
 
 def _entry(value: Any) -> bool:
@@ -104,11 +96,8 @@ def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
 def alternating(
     messages: list[Record], blocks_of: Callable[[Record, int], list[Record]], result: str
 ) -> list[Record]:
-    """The turns of vendors where user and assistant alternate: [{"role", "content": blocks}].
-
-    All results of one round stand in one user turn, before its text; `result` is the key or type that tells them.
-    blocks_of(message, number) gives the blocks of one message; one without any is left out.
-    """
+    """The turns of vendors where user and assistant alternate: [{"role", "content": blocks}], by blocks_of(message,
+    number). All results of a round stand in one user turn, before its text; `result` is the key or type of a result."""
     out: list[Record] = []
     for number, message in enumerate(messages):
         role = "assistant" if message["role"] == "assistant" else "user"

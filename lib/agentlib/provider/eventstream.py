@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from binascii import crc32
+from io import BytesIO
 
 from agentlib.faults import Fault
-from agentlib.types import Iterable, Iterator, NamedTuple
+from agentlib.types import Any, Iterable, Iterator, NamedTuple
 
 Value = bool | int | bytes | str
 
@@ -25,9 +26,20 @@ class Frame(NamedTuple):
 PRELUDE, TAIL = 12, 4  # bytes before the headers, and after the payload
 HEADER_CAP = 128 * 1024  # bytes; the limits of AWS's own library
 PAYLOAD_CAP = 24 * 1024 * 1024
-BYTES, STRING = 6, 7  # the header types with a length of their own
-# byte, short, int, long, timestamp in ms, uuid
-FIXED = {2: ">b", 3: ">h", 4: ">i", 5: ">q", 8: ">q", 9: "16s"}
+TRUE, FALSE, BYTES, STRING = (
+    0,
+    1,
+    6,
+    7,
+)  # the types of headers; of the others those with a length of their own
+FIXED = {
+    2: ">b",
+    3: ">h",
+    4: ">i",
+    5: ">q",
+    8: ">q",
+    9: "16s",
+}  # byte, short, int, long, timestamp in ms, uuid
 
 
 def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:
@@ -54,14 +66,12 @@ def lengths(prelude: bytes) -> tuple[int, int]:
     """(length of the frame, length of its headers), from its first 12 bytes alone: no nonsense is waited for."""
     total, header_size, checksum = struct.unpack(">III", prelude)
     payload_size = total - header_size - PRELUDE - TAIL
-    faults = {
-        "prelude checksum": crc32(prelude[:8]) != checksum,
-        "headers too long": header_size > HEADER_CAP,
-        "bad lengths": payload_size < 0,
-        "payload too long": payload_size > PAYLOAD_CAP,
-    }
-    if reason := next(filter(faults.get, faults), None):
-        raise wrong(reason)
+    if crc32(prelude[:8]) != checksum:
+        raise wrong("prelude checksum")
+    if header_size > HEADER_CAP:
+        raise wrong("headers too long")
+    if not 0 <= payload_size <= PAYLOAD_CAP:
+        raise wrong("payload too long" if payload_size > 0 else "bad lengths")
     return total, header_size
 
 
@@ -69,46 +79,34 @@ def frame(data: bytes, header_size: int) -> Frame:
     body, (checksum,) = data[:-TAIL], struct.unpack(">I", data[-TAIL:])
     if crc32(body) != checksum:
         raise wrong("message checksum")
-    return Frame(headers(body[PRELUDE : PRELUDE + header_size]), body[PRELUDE + header_size :])
+    try:
+        found = headers(BytesIO(body[PRELUDE : PRELUDE + header_size]))
+    except UnicodeDecodeError:
+        raise wrong("a header that is not UTF-8") from None
+    except struct.error:
+        raise wrong("header value overruns the header block") from None
+    return Frame(found, body[PRELUDE + header_size :])
 
 
-def headers(block: bytes) -> dict[str, Value]:
+def headers(block: BytesIO) -> dict[str, Value]:
     out: dict[str, Value] = {}
-    at = 0
-    while at < len(block):
-        start, size = at + 1, block[at]
-        name, kind = cut(block, start, size), cut(block, start + size, 1)[0]
-        value, at = header_value(block, kind, start + size + 1)
-        key = text(name)
-        if key in out:
-            raise wrong(f"duplicate header {key}")
-        out[key] = value
+    while size := block.read(1):
+        name = unpacked(block, f"{size[0]}s").decode()
+        kind = unpacked(block, "B")
+        if name in out:
+            raise wrong(f"duplicate header {name}")
+        if kind in (TRUE, FALSE):
+            out[name] = kind == TRUE
+        elif kind in (BYTES, STRING):
+            raw = unpacked(block, f"{unpacked(block, '>H')}s")
+            out[name] = raw if kind == BYTES else raw.decode()
+        elif kind in FIXED:
+            out[name] = unpacked(block, FIXED[kind])
+        else:
+            raise wrong(f"unknown header type {kind}")
     return out
 
 
-def header_value(block: bytes, kind: int, at: int) -> tuple[Value, int]:
-    """(the value that starts at `at`, where the next header starts)."""
-    if kind in (0, 1):
-        return kind == 0, at
-    if kind in (BYTES, STRING):
-        (size,) = struct.unpack(">H", cut(block, at, 2))
-        raw = cut(block, at + 2, size)
-        return (raw if kind == BYTES else text(raw)), at + 2 + size
-    if kind not in FIXED:
-        raise wrong(f"unknown header type {kind}")
-    size = struct.calcsize(FIXED[kind])
-    value: int | bytes = struct.unpack(FIXED[kind], cut(block, at, size))[0]
-    return value, at + size
-
-
-def cut(block: bytes, at: int, size: int) -> bytes:
-    if at + size > len(block):
-        raise wrong("header value overruns the header block")
-    return block[at : at + size]
-
-
-def text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise wrong("a header that is not UTF-8") from None
+def unpacked(block: BytesIO, form: str) -> Any:
+    """The next value of a block, in this form of struct's; struct.error where there is not so much."""
+    return struct.unpack(form, block.read(struct.calcsize(form)))[0]

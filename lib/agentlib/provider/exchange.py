@@ -9,11 +9,11 @@ import time
 from agentlib import cli, records, stderr
 from agentlib.provider.answer import Answer
 from agentlib.provider.http import LINGER, Watch
-from agentlib.types import Any, Callable, Generator, Record
+from agentlib.types import Any, Callable, Generator, Iterator, Record
 
 
 class Unwritable(BaseException):
-    """Standard output cannot be written, for the disk is full, say. Nothing can be said any more."""
+    """Standard output cannot be written: the disk is full, say."""
 
 
 def ending(work: Callable[..., None], *args: Any) -> None:
@@ -30,8 +30,6 @@ def ending(work: Callable[..., None], *args: Any) -> None:
 class Exchange:
     """One request and its one final record."""
 
-    __slots__ = ("request", "id", "watch", "partial", "done", "_head", "_lock")
-
     def __init__(self, request: Record, id: Any) -> None:
         self.request, self.id = request, id
         self.watch = Watch(bool(request.get("stream")))
@@ -41,8 +39,11 @@ class Exchange:
 
     def delta(self, kind: str, text: str) -> None:
         """Write a delta at once, unless the final record has gone out already. kind: `text` or `thinking`."""
-        # the one record that comes by the thousand
-        line = b'%b,"%b":%b}\n' % (self._head, kind.encode(), records.encode(text))
+        line = b'%b,"%b":%b}\n' % (
+            self._head,
+            kind.encode(),
+            records.encode(text),
+        )  # comes by the thousand
         with self._lock:
             if not self.done:
                 self.partial = True
@@ -78,17 +79,18 @@ def _put(line: bytes) -> None:
 def streamed(exchange: Exchange, deltas: Generator[Record, None, Answer]) -> Answer:
     """The answer at the end of the deltas, which are written as they come; a character cut in two is joined."""
     wanted, thoughts = exchange.request.get("stream"), Thoughts()
-    halves = {"text": "", "thinking": ""}
+    halves = {"text": "", "thinking": ""}  # of a character: the rest is in the next delta
 
     def write(kind: str, text: str, last: bool = False) -> None:
-        text, halves[kind] = joined(halves[kind] + text) if halves[kind] else text, ""
-        # half a character: the rest is in the next delta
-        if text and "\ud800" <= text[-1] <= "\udbff" and not last:
-            text, halves[kind] = text[:-1], text[-1]
+        text, halves[kind] = halves[kind] + text, ""
+        if not text.isascii():  # surrogate halves that met made one character
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            if "\ud800" <= text[-1] <= "\udbff" and not last:
+                text, halves[kind] = text[:-1], text[-1]
         pieces = thoughts.parted(text, last) if kind == "text" else [(kind, text)]
-        for kind, piece in pieces:
+        for name, piece in pieces:
             if piece and wanted:
-                exchange.delta(kind, piece)
+                exchange.delta(name, piece)
 
     while True:
         try:
@@ -98,17 +100,13 @@ def streamed(exchange: Exchange, deltas: Generator[Record, None, Answer]) -> Ans
                 write(kind, "", last=True)
             answer: Answer = end.value
             return answer
-        # the answer is whole; what else is due (its usage) is waited for a moment
-        if delta.get("ended"):
+        if delta.get(
+            "ended"
+        ):  # the answer is whole; what else is due (its usage) is waited for a moment
             exchange.watch.read = LINGER
             continue
         for kind, text in delta.items():
             write(kind, text)
-
-
-def joined(text: str) -> str:
-    """Surrogate halves that met made one character."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 class Thoughts:
@@ -117,40 +115,31 @@ class Thoughts:
     OPEN, CLOSE = "<think>", "</think>"
 
     def __init__(self) -> None:
-        self._read = self._beginning
+        self._mark = self.OPEN  # which of the two may come next, "" for none
         self._rest, self._after = "", False  # what is not yet known; whether thinking came
 
-    def parted(self, text: str, last: bool = False) -> list[tuple[str, str]]:
+    def parted(self, text: str, last: bool = False) -> Iterator[tuple[str, str]]:
         """("thinking" or "text", piece) of each. last: no more text comes."""
         self._rest += text
-        out: list[tuple[str, str]] = []
-        while self._rest and (piece := self._read(last)):
-            out.append(piece)
-        return out
-
-    def _beginning(self, last: bool) -> tuple[str, str] | None:
-        head = self._rest.lstrip()
-        if head.startswith(self.OPEN):
-            self._rest, self._read = head[len(self.OPEN) :], self._thinking
-            return "thinking", ""
-        if self.OPEN.startswith(head) and (not last or self._after and not head):
-            return None
-        self._rest, self._read = head if self._after else self._rest, self._text
-        return "text", ""
-
-    def _thinking(self, last: bool) -> tuple[str, str] | None:
-        thought, closed, rest = self._rest.partition(self.CLOSE)
-        if closed:
-            self._rest, self._read, self._after = rest, self._beginning, True
-            return "thinking", thought.rstrip()
-        begun = (n for n in range(len(self.CLOSE) - 1, 0, -1) if thought.endswith(self.CLOSE[:n]))
-        cut = len(thought) - (0 if last else next(begun, 0))
-        self._rest = thought[cut:]
-        return ("thinking", thought[:cut]) if cut else None
-
-    def _text(self, last: bool) -> tuple[str, str]:
+        while self._rest and self._mark:
+            head, mark = self._rest.lstrip(), self._mark
+            if mark == self.CLOSE:
+                thought, closed, rest = self._rest.partition(mark)
+                begun = (n for n in range(len(mark) - 1, 0, -1) if thought.endswith(mark[:n]))
+                cut = len(thought) if closed or last else len(thought) - next(begun, 0)
+                yield "thinking", thought.rstrip() if closed else thought[:cut]
+                self._rest = rest if closed else thought[cut:]
+                if not closed:
+                    return
+                self._mark, self._after = self.OPEN, True
+            elif head.startswith(mark):
+                self._rest, self._mark = head[len(mark) :], self.CLOSE
+            elif mark.startswith(head) and (not last or self._after and not head):
+                return
+            else:
+                self._rest, self._mark = head if self._after else self._rest, ""
         text, self._rest = self._rest, ""
-        return "text", text
+        yield "text", text
 
 
 def thoughts_apart(message: Record) -> Record:
@@ -160,8 +149,7 @@ def thoughts_apart(message: Record) -> Record:
     at = next((n for n, part in enumerate(parts) if part["type"] == "text"), None)
     if at is None or not parts[at]["text"].lstrip().startswith(Thoughts.OPEN):
         return message
-    pieces = Thoughts().parted(parts[at]["text"], last=True)
-    made = []
+    pieces, made = list(Thoughts().parted(parts[at]["text"], last=True)), []
     for kind in ("thinking", "text"):
         if (text := "".join(piece for name, piece in pieces if name == kind)).strip():
             made.append({"type": kind, kind: text.strip() if kind == "thinking" else text})

@@ -1,7 +1,6 @@
 """Calls to vendors: one connection a thread, every wait bounded, every body capped, every failure a Fault.
 
-Threads and blocking calls, for they start fastest and read plainly (tests/bench/concurrency.py). httpx is imported when
-the first call is sent: it costs as much as all the rest of a provider, and a call that cannot be made needs none.
+httpx is imported with the first call: it costs as much as all the rest, and a call that cannot be made needs none.
 """
 
 from __future__ import annotations
@@ -24,16 +23,13 @@ if TYPE_CHECKING:
 
 BODY_CAP = 64 * 1024 * 1024  # bytes of one whole answer, unpacked
 ERROR_CAP = 64 * 1024  # bytes of an error's body that are read
+IDLE = 10.0  # seconds that a connection waits for the next call; AGENT_WARM may say more
 LINGER = 0.5  # seconds that a vendor has to end its body after its end mark
 
 
 class Watch(Bounds):
-    """The bounds of one call, by the environment: to connect, of silence (streams only) and for the whole.
-
-    heard: the moment at which the stream last said something; a byte alone, of a ping, does not count.
-    """
-
-    __slots__ = ("silence", "whole", "heard")
+    """The bounds of one call, by the environment: to connect, of silence (streams only) and in all. heard: when the
+    stream last said something; a byte alone, of a ping, does not count."""
 
     def __init__(self, streams: bool) -> None:
         self.silence = seconds("AGENT_SILENCE_TIMEOUT", 120) if streams else NEVER
@@ -46,7 +42,6 @@ class Watch(Bounds):
         return min(self.until, self.heard + self.silence)
 
     def fault(self, place: str = "") -> Fault:
-        """What to say when it is due."""
         if self.until <= time.monotonic():
             what, variable = f"no whole answer in {self.whole:g} s", "AGENT_TIMEOUT"
         elif self.connecting < NEVER:
@@ -67,12 +62,8 @@ def seconds(variable: str, default: float) -> float:
 
 
 class Reply:
-    """The vendor's answer: status, headers (names in lower case), and its body, to be read once.
-
-    proxy: the address of the proxy that may have answered itself.
-    """
-
-    __slots__ = ("status", "headers", "proxy", "_raw")
+    """The vendor's answer: status, headers (names in lower case), and its body, to be read once. proxy: that may have
+    answered itself."""
 
     def __init__(self, response: httpx.Response, proxy: str = "") -> None:
         self.status, self.headers, self.proxy = response.status_code, dict(response.headers), proxy
@@ -120,20 +111,17 @@ class Reply:
         return text[:1], itertools.chain([head], chunks)
 
     def document(self, lists: bool = False, chunks: Iterable[bytes] | None = None) -> Any:
-        """The whole body as a JSON object; `bad_response` with an excerpt where it is none.
-
-        lists: it may be a list too. chunks: the body, where its beginning has been looked at.
-        """
+        """The body as a JSON object, or with `lists` a list; `bad_response` with an excerpt where it is none. chunks:
+        the body, where its beginning has been looked at."""
         data = b"".join(self.chunks() if chunks is None else chunks)
         try:
             value = records.foreign(data)
         except ValueError:
             value = None
         if not isinstance(value, (dict, list) if lists else dict):
-            empty = not data.strip()
+            empty, cut = not data.strip(), value is None and data.lstrip()[:1] == b"{"
             what = "is empty" if empty else f"begins {excerpt(data)!r}"
             why = f"the answer is not a JSON object: it {what}"
-            cut = value is None and data.lstrip()[:1] == b"{"
             raise Fault("bad_response", why, status=self.status, retryable=empty or cut)
         return value
 
@@ -156,13 +144,9 @@ class Reply:
 class Connection:
     """A connection to vendors that stays open between calls. Of one thread at a time."""
 
-    __slots__ = ("_client",)
-
-    def __init__(self) -> None:
-        self._client: Client | None = None
+    _client: Client | None = None
 
     def close(self) -> None:
-        """Close it; the next call opens another."""
         if self._client:
             self._client.close()
 
@@ -171,14 +155,13 @@ class Connection:
         if self._client is None:
             from agentlib.net.client import Client
 
-            self._client = Client()
+            self._client = Client(keep=max(IDLE, seconds("AGENT_WARM", IDLE)))
         coding = "identity" if call.frames else "gzip"
         headers = {"accept-encoding": coding, "user-agent": "agentutils", **call.headers}
-        data = None
+        method, data = "GET", None
         if call.body is not None:
-            data = records.encode(call.body)
+            method, data = "POST", records.encode(call.body)
             headers["content-type"] = "application/json"
-        method = "GET" if data is None else "POST"
         if call.sign:
             headers = call.sign(method, call.url, headers, data or b"")
         with self._client.stream(method, call.url, watch, headers, data) as response:

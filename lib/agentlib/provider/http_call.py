@@ -15,12 +15,9 @@ EXCERPT = 300  # characters of a foreign body in a message
 
 
 class Call(NamedTuple):
-    """One call of a vendor: what `prepare` returns.
-
-    body: the JSON body, None for GET. frames: the function that makes items of the chunks of a stream
-    (`sse.answers`, `ndjson`, …); None where one whole JSON body is expected. sign: called with
-    (method, url, headers, body bytes), returns the headers to send.
-    """
+    """One call of a vendor: what `prepare` returns. body: the JSON body, None for GET. frames: what makes items of the
+    chunks of a stream (`sse.answers`, `ndjson`, …), None where one JSON body is expected. sign: gives the headers to
+    send by (method, url, headers, body bytes)."""
 
     url: str
     headers: dict[str, str]

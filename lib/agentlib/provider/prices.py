@@ -24,16 +24,12 @@ Prices = tuple[float, float, float, float]
 FILE = os.path.join(os.path.dirname(__file__), "prices.json")
 NAMES = ("input", "output", "cached", "cache_write")
 REGION = re.compile(r"^(us|eu|apac|jp|au|ca|sa|us-gov|global)\.")  # of Bedrock's inference profiles
-# a dated name has its model's price
-SNAPSHOT = re.compile(r"(-20\d{6}|-20\d\d-\d\d-\d\d|-00\d|-latest)$")
+SNAPSHOT = re.compile(r"(-20\d{6}|-20\d\d-\d\d-\d\d|-00\d|-latest)$")  # has its model's price
 
 
 def cost(provider: str, model: str, usage: Mapping[str, Any]) -> float | None:
-    """US dollars for this usage, None where the model's price is not known.
-
-    usage: the record's; `input_tokens` includes `cached_input_tokens` (read) and `cache_write_input_tokens`,
-    `output_tokens` includes reasoning.
-    """
+    """US dollars for this usage, None where the model's price is not known. `input_tokens` includes
+    `cached_input_tokens` (read) and `cache_write_input_tokens`, `output_tokens` includes reasoning."""
     found = prices(provider, model)
     if found is None:
         return None
@@ -66,20 +62,18 @@ def filled(numbers: Sequence[float | None]) -> Prices:
 
 def spellings(model: str) -> Iterator[str]:
     """The names under which a model may stand: its own; without folder, region, date."""
-    seen = [model]
+    yield model
     if model.startswith(("models/", "arn:")):
-        seen.append(model.rpartition("/")[2])
-    seen.append(REGION.sub("", seen[-1]))
-    seen.append(SNAPSHOT.sub("", seen[-1]))
-    yield from dict.fromkeys(seen)
+        yield (model := model.rpartition("/")[2])
+    for tail in (REGION, SNAPSHOT):
+        yield (model := tail.sub("", model))
 
 
 @cache
 def table() -> dict[str, dict[str, list[float | None]]]:
     """The prices that ship with the suite: {provider: {model: [input, output, cached, cache write]}}."""
     with open(FILE, "rb") as file:
-        found: dict[str, dict[str, list[float | None]]] = records.loads(file.read())["prices"]
-    return found
+        return records.loads(file.read())["prices"]  # type: ignore[no-any-return]
 
 
 @cache
@@ -93,8 +87,8 @@ def own_price(model: str, entry: Any) -> Prices:
     """One entry of the user's prices, checked."""
     where = f'config.toml: [prices."{model}"]'
     if not isinstance(entry, dict) or not {"input", "output"} <= entry.keys() <= set(NAMES):
-        why = f"{where}: needs input and output; cached and cache_write may be there, nothing else"
-        raise Fault("invalid_input", why)
+        why = "needs input and output; cached and cache_write may be there, nothing else"
+        raise Fault("invalid_input", f"{where}: {why}")
     for name, price in entry.items():
         number = isinstance(price, int | float) and not isinstance(price, bool)
         if not number or not 0 <= price < float("inf"):

@@ -1,7 +1,6 @@
 """What a vendor says when it refuses or fails: the kind of the failure, its most specific cause, the wait it asks for.
 
-All vendors' words are in the tables here, for gateways mix them: a server that speaks one API often passes on the error
-of another.
+All vendors' words are in one table, for gateways pass on the errors of others.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import suppress
+from operator import mul
 
 from agentlib import records
 from agentlib.faults import RETRYABLE, Fault
@@ -48,10 +48,8 @@ MESSAGES = ("message", "Message", "detail", "msg", "error_message", "errors")
 def refused(
     status: int, headers: Headers, message: str, kind: str | None = None, document: Any = None
 ) -> Fault:
-    """The fault of an HTTP status that is no success, 0 where an answer that began well tells of it.
-
-    kind: where the vendor's words say more than the status. document: the whole error, which may tell how long to wait.
-    """
+    """The fault of an HTTP status that is no success, 0 where an answer that began well tells of it. kind: where the
+    vendor's words say more. document: the error, which may tell how long to wait."""
     if 300 <= status < 400:
         where = headers.get("location", "nowhere")[:200]
         why = f"HTTP {status}: a redirect to {where}, not followed (the key stays here); set the base address"
@@ -59,9 +57,8 @@ def refused(
     unknown = "server" if status >= 500 or not status else "invalid_request"
     kind = kind or STATUSES.get(status) or unknown
     fields: dict[str, Any] = {"status": status} if status else {}
-    fields["retryable"] = kind in RETRYABLE
-    if (advice := headers.get("x-should-retry", "").lower()) in ("true", "false"):
-        fields["retryable"] = advice == "true"
+    advice = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
+    fields["retryable"] = kind in RETRYABLE if advice is None else advice
     seconds = retry_after(headers)
     if seconds is None and fields["retryable"]:
         seconds = wait(headers, message, document)
@@ -89,8 +86,7 @@ def failed(error: Any, status: int | None = None, headers: Headers | None = None
         refusing = re.search("invalid_(request|argument)|validation", text)
         kind = "invalid_request" if refusing else "server"
     fault = refused(number, headers or {}, message, kind, error)
-    if number == 402 or re.search("insufficient_quota|billing_error", text):
-        # money, which waiting does not bring
+    if number == 402 or re.search("insufficient_quota|billing_error", text):  # of money
         fault.kind, fault.fields["retryable"] = "rate_limit", False
     return fault
 
@@ -121,15 +117,13 @@ def cause(error: Any) -> str:
         return error if isinstance(error, str) else records.dumps(error)
     if not any(error.values()):
         return ""
-    words = next((error[name] for name in (*MESSAGES, "error") if error.get(name)), None)
-    if words is None:
-        words = next((error[name] for name in ("type", "__type") if error.get(name)), error)
+    names = (*MESSAGES, "error", "type", "__type")
+    words = next((error[name] for name in names if error.get(name)), error)
     text = records.dumps(words) if words is error else cause(words)
     metadata = error.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    if isinstance(raw, str) and raw.strip():  # OpenRouter: the answer of the vendor behind it
-        with suppress(ValueError):
-            raw = records.foreign(raw)
+    with suppress(ValueError):  # OpenRouter: the answer of the vendor behind it
+        raw = records.foreign(raw) if isinstance(raw, str) else raw
     if raw:
         inner = isinstance(raw, dict) and raw.get("error")
         text = f"{text}: {cause(inner or raw)}"
@@ -153,10 +147,9 @@ HEADERS = {"retry-after-ms": 0.001, "x-ms-retry-after-ms": 0.001, "retry-after":
 
 def wait(headers: Headers, message: str = "", document: Any = None) -> float | None:
     """Seconds to wait by the error's fields or words, or by the limits' reset headers; None where none says."""
-    seconds = next((found for found in _advice(document) if found), None)
-    if seconds is None and (again := GOING.search(message)):
-        seconds = moment(again[1])
-    return resets(headers) if seconds is None else seconds
+    again = GOING.search(message)
+    by_words = moment(again[1]) if again else None
+    return next(filter(None, _advice(document)), None) or by_words or resets(headers)
 
 
 def retry_after(headers: Headers) -> float | None:
@@ -184,16 +177,15 @@ def moment(text: str, unit: float = 1.0) -> float | None:
         if seconds > 1e9:
             seconds = seconds / (1000 if seconds > 1e11 else 1) - time.time()
     elif pieces := PIECES.findall(text):
-        if PIECES.sub("", text).strip():
-            return None
-        seconds = sum(float(number) * _unit(name.lower()) for number, name in pieces)
+        units = [
+            UNITS["ms" if re.match("ms|mil", name.lower()) else name[0].lower()]
+            for _, name in pieces
+        ]
+        numbers = [float(number) for number, _ in pieces]
+        seconds = 0.0 if PIECES.sub("", text).strip() else sum(map(mul, numbers, units))
     else:
         seconds = _date(text)
     return round(seconds, 3) if seconds > 0 else None
-
-
-def _unit(name: str) -> float:
-    return UNITS["ms" if name.startswith(("ms", "mil")) else name[0]]
 
 
 def _date(text: str) -> float:
@@ -210,12 +202,12 @@ def _date(text: str) -> float:
 def _advice(value: Any, depth: int = 6) -> Iterator[float | None]:
     """What the fields of an error say of the wait, wherever they stand in it; it may hold a vendor's headers."""
     if isinstance(value, dict):
-        headers = {str(name).lower(): str(inner) for name, inner in value.items()}
+        fields = {str(name).lower(): inner for name, inner in value.items()}
+        headers = {name: str(inner) for name, inner in fields.items()}
         yield retry_after(headers) or resets(headers)
-        for name, inner in value.items():
-            if unit := FIELDS.get(str(name).lower()):
-                inner = inner.get("seconds") if isinstance(inner, dict) else inner
-                yield moment(str(inner), unit)
+        for name in filter(FIELDS.get, fields):
+            inner = fields[name].get("seconds") if isinstance(fields[name], dict) else fields[name]
+            yield moment(str(inner), FIELDS[name])
         value = list(value.values())
     for inner in value if depth and isinstance(value, list) else ():
         yield from _advice(inner, depth - 1)

@@ -1,24 +1,16 @@
 """The runtime of a provider in Python: `request` records in, `delta`, `response` and `error` records out, many at once.
 
-A vendor is a file that gives its schema and three or four plain functions to `serve`:
+A vendor is a file that gives its schema and plain functions to `serve` (docs/write-a-provider.md):
 
-    prepare(request) -> Call            the vendor's request; Fault("invalid_request") names what the vendor cannot
-                                        carry, Fault("auth") the variable to set (see answer.key)
+    prepare(request) -> Call            the vendor's request; Fault("invalid_request") names what it cannot carry
     parse(request, body) -> Answer      reads the one JSON object of an answer that was not streamed
-    stream(request, items) -> Answer    a generator: fed the items of `Call.frames`, it yields deltas, {"text": …} or
+    stream(request, items) -> Answer    a generator: fed the items of `Call.frames`, it yields {"text": …} or
                                         {"thinking": …}, and *returns* the Answer; Fault where the stream ends early
-    explain(status, headers, body) -> Fault     reads the body (bytes) of an HTTP status that is no success; may be
-                                        left out where refusal.py knows the vendor's words
+    explain(status, headers, body) -> Fault     reads the body (bytes) of a refusal, where refusal.py cannot
+    embed(record) -> Call, vectors(record, body) -> Answer      for `embed` records (openai/embeddings.py)
 
-An Answer is a dict: `message` (see answer.message), `stop_reason`, `usage` (see answer.usage), and `model` where the
-vendor names it. What only the vendor understands goes into message["provider_data"] under the provider's own name (see
-answer.kept).
-A vendor that makes embeddings gives two more, for `embed` records (see openai/embeddings.py):
-
-    embed(record) -> Call           the vendor's request
-    vectors(record, body) -> Answer   reads the JSON object of the answer: `vectors`, `usage`, and `model` where told
-
-The runtime (worker.py) sees to the rest: one final record a request, bounds of time, ids, costs, no key in a message.
+An Answer is a dict: `message` (answer.message), `stop_reason`, `usage` (answer.usage), and `model` where the vendor
+names it; of embeddings `vectors`. The rest is worker.py's: one final record a request, bounds of time, ids, costs.
 """
 
 from __future__ import annotations
@@ -41,30 +33,28 @@ def serve(
     models: Callable[[], Iterable[Record]] | None = None,
     embedding: Embedding | None = None,
 ) -> NoReturn:
-    """Be the provider of these functions. models: gives what `--list-models` prints, {"id": …} each.
+    """Be the provider of these functions. models: gives what `--list-models` prints, {"id": …} each. embedding:
+    (embed, vectors); its model, where a record names none, is the schema's `embedding_model`."""
 
-    embedding: (embed, vectors); its model, where a record names none, is the schema's `embedding_model`.
-    """
+    def no_vectors(record: Record) -> NoReturn:
+        raise Fault("invalid_request", f"embed: {schema['name']} makes no embeddings")
 
     def main(args: list[str]) -> int:
         if args:
-            return _options(args, doc, models)
+            usage = f"{cli.headline(doc)[0]} [--list-models] < requests > answers"
+            parser = cli.parser(doc, usage=usage)
+            what = "ask the vendor for its models, print one `model` record each"
+            parser.add_argument("--list-models", action="store_true", help=what)
+            if parser.parse_args(args).list_models:
+                if models is None:
+                    raise Fault("invalid_request", "this vendor has no list of models")
+                for model in models():
+                    records.write({"type": "model", **model})
+            return 0
         from agentlib.provider.worker import Service
 
         private.undumpable()
-        functions = {"request": (prepare, parse), "embed": embedding}
+        functions = {"request": (prepare, parse), "embed": embedding or (no_vectors, parse)}
         return Service(schema, functions, stream, explain).run()
 
     cli.start(main, doc, schema)
-
-
-def _options(args: list[str], doc: str, models: Callable[[], Iterable[Record]] | None) -> int:
-    parser = cli.parser(doc, usage=f"{cli.headline(doc)[0]} [--list-models] < requests > answers")
-    what = "ask the vendor for its models, print one `model` record each"
-    parser.add_argument("--list-models", action="store_true", help=what)
-    if parser.parse_args(args).list_models:
-        if models is None:
-            raise Fault("invalid_request", "this vendor has no list of models")
-        for model in models():
-            records.write({"type": "model", **model})
-    return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from contextlib import suppress
 
 from agentlib import records
 from agentlib.faults import Fault
@@ -22,13 +23,11 @@ CAP = 8 * 1024 * 1024  # characters of one line, and of one event; so that memor
 
 def lines(chunks: Iterable[bytes], last: bool = False) -> Iterator[str]:
     """The lines of a UTF-8 stream, ended by LF, CR or CRLF. last: also the last one, where its end is missing."""
-    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    decode = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
     begun: list[str] = []  # the pieces of a line whose end has not come
-    size, first, after_cr = 0, True, False
+    size, after_cr = 0, False
     for chunk in chunks:
         text = decode(chunk)
-        if first and text:
-            text, first = text.removeprefix("\ufeff"), False
         if after_cr and text:  # the LF of a CRLF that was cut in the middle
             text, after_cr = text.removeprefix("\n"), False
         if "\r" in text:
@@ -57,9 +56,8 @@ def events(chunks: Iterable[bytes], loose: bool = False) -> Iterator[Event]:
     kind, data, size, last_id = "", [], 0, ""
     for line in lines(chunks, last=loose):
         if line.startswith("data:"):  # nearly all lines of our streams
-            value = line[6:] if line.startswith(" ", 5) else line[5:]
-            data.append(value)
-            size += len(value)
+            data.append(line[6:] if line.startswith(" ", 5) else line[5:])
+            size += len(line)
             if size > CAP:
                 why = f"the stream has an event of more than {CAP >> 20} MiB"
                 raise Fault("limit_exceeded", why)
@@ -80,15 +78,8 @@ def events(chunks: Iterable[bytes], loose: bool = False) -> Iterator[Event]:
                 last_id = value
             elif name == "error" and loose:
                 yield Event("error", value, last_id)
-    if loose and data and _is_whole("\n".join(data)):
-        yield Event(kind or "message", "\n".join(data), last_id)
-
-
-def _is_whole(data: str) -> bool:
-    """Whether the data of the last event is all of it: JSON, or the end mark."""
-    if data.strip() != "[DONE]":
-        try:
-            records.foreign(data)
-        except ValueError:
-            return False
-    return True
+    if loose and (rest := "\n".join(data)):
+        with suppress(ValueError):  # unless it was cut off
+            if rest.strip() != "[DONE]":
+                records.foreign(rest)
+            yield Event(kind or "message", rest, last_id)

@@ -6,37 +6,31 @@ import os
 import sys
 import threading
 import time
-
-# threading.Thread waits until the thread has begun: 0.05 ms each
-from _thread import start_new_thread
-from queue import Empty, SimpleQueue
+from _thread import start_new_thread  # threading.Thread waits for it to begin: 0.05 ms each
+from collections import deque
 
 from agentlib import codec, environment, records
 from agentlib.faults import RETRYABLE, Fault, Interrupted
 from agentlib.messages import requests, transcript
-from agentlib.net.bounds import NEVER
 from agentlib.provider import sse
 from agentlib.provider.answer import Answer, Embedding, Stream, checked
 from agentlib.provider.exchange import Exchange, ending, streamed, thoughts_apart
-from agentlib.provider.http import Connection, Reply, Watch, seconds
+from agentlib.provider.http import Connection, Reply, Watch
 from agentlib.provider.http_call import Call, Explain, excerpt, ndjson
 from agentlib.types import Any, Iterator, Record
 
-# by type of record: (prepare, parse), (embed, vectors)
-Functions = dict[str, Embedding | None]
+Functions = dict[str, Embedding]  # by type of record: (prepare, parse), (embed, vectors)
 
 IN_FLIGHT = 1000  # requests at once; the next one is read when one of them is done
 STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the decoder allows
 SPARE_FILES = 16  # open files that are no connections
 # the requests that are answered, and which model of the schema is their default
 DEFAULTS = {"request": "default_model", "embed": "embedding_model"}
-# seconds a connection waits for a request
-IDLE = max(10.0, float(os.environ.get("AGENT_WARM") or 0))
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
 
 
 class Service:
-    """The requests in flight, a thread each."""
+    """The requests in flight, a thread each. Their connections are kept for the next ones."""
 
     def __init__(
         self, schema: Record, functions: Functions, stream: Stream, explain: Explain
@@ -48,62 +42,55 @@ class Service:
         self.secrets = [key for key in keys if environment.looks_secret(key)]
         self.running: set[Exchange] = set()
         self.changed = threading.Condition()
-        self.waiting: SimpleQueue[Exchange] = SimpleQueue()  # for a worker that is idle
-        self.idle = 0  # workers that nothing waits for
+        self.connections: deque[Connection] = deque()  # that no request has
         self.watched = False
-        warm = seconds("AGENT_WARM", IDLE)
-        self.patience = IDLE if warm == NEVER else max(IDLE, warm)
 
     def run(self) -> int:
         """Answer all of standard input; a stream that is malformed ends after the answers to what came before."""
         if sys.stdin.isatty():
             return 0
         threading.stack_size(STACK)
-        limit, begun = _room(), 0
         wrong = None
         try:
             try:
-                for line in records.read(sys.stdin.buffer):
-                    if line.record["type"] not in DEFAULTS:
-                        records.put(line.raw + b"\n")
-                        continue
-                    id = line.record.get("id")
-                    id = str(line.number) if id is None else id
-                    self._begin(Exchange(line.record, id), limit)
-                    begun += 1
-                    if begun == 2:  # no one-shot; its import fits in the wait for the first answers
-                        codec.take_over()
+                self._requests(_room())
             except Fault as fault:
                 wrong = fault
             self._wait(1)
         except (Interrupted, KeyboardInterrupt):
             # where nobody reads the records, the end does not wait for them
-            saying = threading.Thread(target=ending, args=(self._interrupt,), daemon=True)
-            saying.start()
-            saying.join(PATIENCE)
+            last = threading.Thread(target=ending, args=(self._interrupt,), daemon=True)
+            last.start()
+            last.join(PATIENCE)
             raise
         if wrong:
             raise wrong
         return 0
 
+    def _requests(self, limit: int) -> None:
+        begun = 0
+        for line in records.read(sys.stdin.buffer):
+            if line.record["type"] not in DEFAULTS:
+                records.put(line.raw + b"\n")
+                continue
+            id = line.record.get("id")
+            self._wait(limit)
+            self._begin(Exchange(line.record, str(line.number) if id is None else id))
+            begun += 1
+            if begun == 2:  # no one-shot; its import fits in the wait for the first answers
+                codec.take_over()
+
     def _wait(self, room: int) -> None:
         with self.changed:
-            while len(self.running) >= room:
-                self.changed.wait()
+            self.changed.wait_for(lambda: len(self.running) < room)
 
     def _interrupt(self) -> None:
         for exchange in list(self.running):
             fault = Fault("interrupted", "a signal ended the provider")
             exchange.final(self._error(exchange, fault))
 
-    def _begin(self, exchange: Exchange, limit: int) -> None:
-        self._wait(limit)
-        with self.changed:
-            self.running.add(exchange)
-            if self.idle:
-                self.idle -= 1
-                self.waiting.put(exchange)
-                return
+    def _begin(self, exchange: Exchange) -> None:
+        self.running.add(exchange)
         try:
             if not self.watched:
                 start_new_thread(ending, (self._watch,))
@@ -114,29 +101,14 @@ class Service:
             exchange.final(self._error(exchange, fault))
             self._leave(exchange)
 
-    def _work(self, exchange: Exchange | None) -> None:
-        """Answer a request, and those that come within `patience` seconds of it, by the same connection."""
-        connection = Connection()
-        while exchange:
-            self._answer(exchange, connection)
-            exchange = self._next(exchange)
-        connection.close()
-
-    def _next(self, done: Exchange) -> Exchange | None:
-        """The next request for a worker that has answered one; None when it has waited long enough."""
-        with self.changed:
-            self.idle += 1
-            self._leave(done)
+    def _work(self, exchange: Exchange) -> None:
         try:
-            return self.waiting.get(timeout=self.patience)
-        except Empty:
-            pass
-        with self.changed:
-            try:
-                return self.waiting.get_nowait()  # one came at the last moment
-            except Empty:
-                self.idle -= 1
-                return None
+            connection = self.connections.pop()
+        except IndexError:
+            connection = Connection()
+        self._answer(exchange, connection)
+        self.connections.append(connection)
+        self._leave(exchange)
 
     def _leave(self, exchange: Exchange) -> None:
         with self.changed:
@@ -164,7 +136,7 @@ class Service:
                 reply.rest(exchange.watch)
 
         try:
-            prepare, _ = self._functions(exchange)
+            prepare, _ = self.functions[exchange.request["type"]]
             request = requests.checked(exchange.request, self._default(exchange))
             call = prepare(request)
             connection.send(call, exchange.watch, read)
@@ -182,7 +154,7 @@ class Service:
         if frames:
             answer = streamed(exchange, self.stream(request, frames(_alive(chunks, exchange))))
         else:
-            _, parse = self._functions(exchange)
+            _, parse = self.functions[request["type"]]
             lists = request["type"] == "embed" or bool(call.frames)
             answer = parse(request, reply.document(lists, chunks))
         if "vectors" in answer:
@@ -194,11 +166,6 @@ class Service:
                 if text := transcript.text(answer["message"], kind):
                     exchange.delta(kind, text)
         return answer
-
-    def _functions(self, exchange: Exchange) -> Embedding:
-        if found := self.functions[exchange.request["type"]]:
-            return found
-        raise Fault("invalid_request", f"embed: {self.name} makes no embeddings")
 
     def _default(self, exchange: Exchange) -> Any:
         return self.schema.get(DEFAULTS[exchange.request["type"]])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from contextlib import closing
+from contextlib import closing, suppress
+from importlib import import_module
 from operator import mul
 
 from agentlib import packages, paths
@@ -42,16 +43,14 @@ class Embedder:
         id = str(self._count)
         answer = self._filter.call(id, {"type": "embed", "id": id, "texts": texts}, PATIENCE)
         if answer["type"] == "error":
-            longest = max(map(len, texts))
-            if answer.get("kind") == "context_length" and longest > SHORTEST:
+            longest, kind = max(map(len, texts)), str(answer.get("kind"))
+            if kind == "context_length" and longest > SHORTEST:
                 return self.vectors([text[: longest // 2] for text in texts])
-            problem = f"--semantic={self._spec}: {answer.get('message')}"
-            raise Fault(str(answer.get("kind")), problem)
+            raise Fault(kind, f"--semantic={self._spec}: {answer.get('message')}")
         self.model = f"{answer.get('provider')}/{answer.get('model')}"
         return [packed(numbers) for numbers in checked(answer.get("vectors"), texts)]
 
     def close(self) -> None:
-        """End agent-llm."""
         self._filter.close(2.0)
 
 
@@ -83,20 +82,12 @@ def packed(numbers: Iterable[float]) -> bytes:
 
 def products(vectors: list[bytes], query: bytes) -> list[float]:
     """The product of each vector with the query: the cosine of the angle between them."""
-    if len(vectors) > FEW and (numpy := _numpy()):
-        matrix = numpy.frombuffer(b"".join(vectors), "<f4").reshape(len(vectors), -1)
-        return list((matrix @ numpy.frombuffer(query, "<f4")).tolist())
+    if len(vectors) > FEW:
+        with suppress(Fault, ImportError):
+            packages.need("numpy")
+            numpy: Any = import_module("numpy")
+            matrix = numpy.frombuffer(b"".join(vectors), "<f4").reshape(len(vectors), -1)
+            return list((matrix @ numpy.frombuffer(query, "<f4")).tolist())
     numbers = struct.Struct(f"<{len(query) // 4}f")
     query_numbers = numbers.unpack(query)
     return [sum(map(mul, query_numbers, numbers.unpack(vector))) for vector in vectors]
-
-
-def _numpy() -> Any:
-    """numpy if it is installed, else None."""
-    from importlib import import_module
-
-    try:
-        packages.need("numpy")
-        return import_module("numpy")
-    except (Fault, ImportError):
-        return None

@@ -52,7 +52,6 @@ def words(text: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """The word without the commonest English endings."""
     for end in ("ing", "ed", "es", "s", "e"):
         if word.endswith(end) and len(word) - len(end) >= 3:
             return word[: -len(end)]

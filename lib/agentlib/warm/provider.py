@@ -10,10 +10,11 @@ import os
 import resource
 import signal
 import threading
+from functools import partial
 
 from agentlib.faults import Fault
 from agentlib.process.coprocess import Coprocess
-from agentlib.types import Callable, Iterator, Record
+from agentlib.types import Any, Callable, Iterator, Record
 from agentlib.warm import server, socket
 
 Emit = Callable[[Record], None]
@@ -37,10 +38,10 @@ class Shared:
     """The provider's process, and who waits for what of it."""
 
     def __init__(self, path: str) -> None:
-        self._waiting: dict[str, Emit] = {}  # by the id on the wire
+        self._waiting: dict[str, Callable[[Any], None]] = {}  # by the id on the wire
         self._ids = map(str, itertools.count())
         name, command = os.path.basename(path), {"args": [path]}
-        self._provider = Coprocess(name, command, final=_final, passing=self._pass, kind="server")
+        self._provider = Coprocess(name, command, _final, self._pass, kind="server")
 
     def _pass(self, record: Record) -> None:
         if emit := self._waiting.get(str(record.get("id"))):
@@ -48,31 +49,28 @@ class Shared:
 
     def work(self, lines: Iterator[Record], emit: Emit, wanted: Callable[[], bool]) -> None:
         """Give a client's requests to the provider, and what comes back to the client, under its own ids."""
-        pending: set[str] = set()
+        pending: dict[str, str] = {}  # the client's ids, by those on the wire
         done = threading.Condition()
+
+        def answer(wire: str, got: Record | Fault) -> None:
+            record = got.record() if isinstance(got, Fault) else got
+            emit({**record, "id": pending.get(wire)})
+            if _final(record):
+                self._waiting.pop(wire, None)
+                with done:
+                    pending.pop(wire, None)
+                    done.notify_all()
+            if isinstance(got, Fault):  # the provider has ended: the next client gets another
+                os.kill(os.getpid(), signal.SIGTERM)
+
         for request in lines:
             wire = next(self._ids)
-            with done:
-                pending.add(wire)
-
-            id = request.get("id", "")
-
-            def answer(got: Record | Fault, wire: str = wire, id: str = id) -> None:
-                record = got.record() if isinstance(got, Fault) else got
-                emit({**record, "id": id})
-                if isinstance(got, Fault) or _final(record):
-                    self._waiting.pop(wire, None)
-                    with done:
-                        pending.discard(wire)
-                        done.notify_all()
-                if isinstance(got, Fault):  # the provider has ended: the next client gets another
-                    os.kill(os.getpid(), signal.SIGTERM)
-
-            self._waiting[wire] = answer
-            self._provider.send(wire, {**request, "id": wire}, answer)
+            pending[wire] = request.get("id", "")
+            self._waiting[wire] = partial(answer, wire)
+            self._provider.send(wire, {**request, "id": wire}, self._waiting[wire])
         with done:
             while pending and wanted():
                 done.wait(MOMENT)
-        for wire in pending:
+        for wire in list(pending):
             self._waiting.pop(wire, None)
             self._provider.forget(wire)

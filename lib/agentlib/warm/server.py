@@ -1,7 +1,7 @@
 """The side of a warm filter that stays: accept clients, run the filter for each, end when idle (see socket.py).
 
-The filter is a function work(lines, emit, wanted): `lines` gives the client's records, `emit(record)` answers,
-`wanted()` says whether the client still waits. It runs in a thread for each client.
+The filter is a function work(lines, emit, wanted), in a thread for each client: `lines` gives the client's records,
+`emit(record)` answers, `wanted()` says whether the client still waits.
 """
 
 from __future__ import annotations
@@ -33,30 +33,23 @@ READY = b'{"warm":"ready"}\n'
 
 
 def serve(name: str, prepare: Callable[[], Work], idle: float | None = None) -> None:
-    """Be the warm filter `name` until it was idle for so many seconds (socket.minutes()) or gets SIGTERM.
-
-    prepare: does the slow part and gives the filter. Fault where another serves already, or where prepare raises one
-    (waiting clients are told it).
-    """
+    """Be the warm filter `name` until it was idle for so many seconds (socket.minutes()) or gets SIGTERM. prepare: does
+    the slow part and gives the filter. Fault where another serves already, or of prepare: waiting clients get it."""
     listener = _inherited()
     if listener is None:
         with warm_socket.lock(name):
             listener = warm_socket.listen(warm_socket.socket_file(name))
-    ended = False
     try:
         seconds = warm_socket.minutes() * 60 if idle is None else idle
         server = _Server(name, listener, prepare(), seconds)
         signal.signal(signal.SIGTERM, server.stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         server.run()
-        ended = True
-    except Fault as fault:
-        _refuse(listener, fault)
+    except BaseException as bad:
+        if isinstance(bad, Fault):
+            _refuse(listener, bad)
+        _remove(name, listener)
         raise
-    finally:
-        if not ended:
-            with warm_socket.lock(name):
-                _remove(name, listener)
 
 
 def _inherited() -> socket.socket | None:
@@ -68,18 +61,22 @@ def _inherited() -> socket.socket | None:
         sock.close()
         return None
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    keep = sock.fileno()
-    os.closerange(3, keep)
-    os.closerange(keep + 1, 65536)
+    os.closerange(3, sock.fileno())
+    os.closerange(sock.fileno() + 1, 65536)
     os.chdir("/")
     return sock
 
 
-def _remove(name: str, listener: socket.socket) -> None:
-    """Stop listening; the socket's file goes first, so that nobody finds it dead. Call under the lock."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(warm_socket.socket_file(name))
-    listener.close()
+def _remove(name: str, listener: socket.socket, idle: bool = False) -> bool:
+    """Stop listening; the socket's file goes first, so that nobody finds it dead. idle: not where a client comes at
+    this very moment. Whether it was done."""
+    with warm_socket.lock(name):
+        if idle and select.select([listener], [], [], 0)[0]:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(warm_socket.socket_file(name))
+        listener.close()
+    return True
 
 
 def _refuse(listener: socket.socket, fault: Fault) -> None:
@@ -101,14 +98,8 @@ class _Client(socketserver.BaseRequestHandler):
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         self._send(READY)
         with self.request.makefile("rb") as stream, contextlib.suppress(Fault, OSError):
-            self.server.work(self._lines(stream), self._emit, self._wanted)
-
-    def _lines(self, stream: Any) -> Iterator[Record]:
-        for number, raw in records.lines(stream):
-            yield records.parse(raw, number)
-
-    def _emit(self, record: Record) -> None:
-        self._send(records.line(record))
+            lines = (line.record for line in records.read(stream))
+            self.server.work(lines, lambda record: self._send(records.line(record)), self._wanted)
 
     def _wanted(self) -> bool:
         poll = select.poll()
@@ -138,14 +129,14 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self._stopping = self.cancelled = False
 
     def stop(self, _signum: int = 0, _frame: Any = None) -> None:
-        """Begin to end (a signal handler)."""
         self._stopping = True
 
     def run(self) -> None:
         """Serve until idle or stopped; the socket is gone at the end."""
         while not self._stopping:
             self.handle_request()
-            if self._end_idle():
+            idle = not self._clients and time.monotonic() - self._used >= self._idle
+            if idle and _remove(self._name, self.socket, idle):
                 return
         self._drain()
 
@@ -154,12 +145,12 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         try:
             if len(self._clients) >= self._most:
                 raise BlockingIOError
-            sock, address = self.socket.accept()
+            client = self.socket.accept()
         except OSError:
             time.sleep(REST)
             raise
-        self._clients.add(sock)
-        return sock, address
+        self._clients.add(client[0])
+        return client
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return warm_socket.peer(request) == os.getuid()
@@ -169,20 +160,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self._used = time.monotonic()
         self._clients.discard(request)
 
-    def _end_idle(self) -> bool:
-        """End after the idle time, unless a client comes at this very moment."""
-        if self._clients or time.monotonic() - self._used < self._idle:
-            return False
-        with warm_socket.lock(self._name):
-            if select.select([self.socket], [], [], 0)[0]:
-                return False
-            _remove(self._name, self.socket)
-        return True
-
     def _drain(self) -> None:
         """No new clients; what is in flight may finish, then it is cancelled: each request gets its final record."""
-        with warm_socket.lock(self._name):
-            _remove(self._name, self.socket)
+        _remove(self._name, self.socket)
         for client in list(self._clients):
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RD)

@@ -1,26 +1,24 @@
 """A JSON-lines filter kept warm: what it loaded at great cost serves every process of the user (docs/protocol.md).
 
-The filter runs apart, behind a Unix socket in the user's runtime folder (folder 0700, socket 0600, both sides check
-the other's user). The first client starts it, under a lock, so there is one however many begin at once; it ends
-itself after some idle minutes. Here is how it is found, started and connected to; server.py is the filter's side,
-client.py passes a program's standard input and output through it.
+It runs apart, behind a Unix socket in the user's runtime folder (folder 0700, socket 0600, both sides check the other's
+user). The first client starts it, under a lock, so there is one however many begin at once; it ends itself after some
+idle minutes. Here is how it is started and connected to; server.py is its side, client.py a program's.
 
-On the socket: the server says {"warm":"ready"}, or {"warm":"fault","kind":…,"message":…}; after that each line the
-client sends is a `request`, each line that comes back is one of its records, or {"warm":"note","message":…} for the
-person who waits. A client that closes has cancelled.
+On the socket: the server says {"warm":"ready"}, or {"warm":"fault","kind":…,"message":…}; after that each line of the
+client is a `request`, each that comes back a record for it, or {"warm":"note","message":…} for the person who waits. A
+client that closes has cancelled.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import struct
 
 from agentlib import paths, records
 from agentlib.faults import Fault
-from agentlib.lock import acquire
+from agentlib.lock import locked
 from agentlib.types import Iterator, Mapping, Sequence
 
 PATIENCE = 180.0  # seconds for the filter to get ready: a model read from a slow disk
@@ -33,29 +31,23 @@ def minutes() -> float:
     try:
         return max(0.0, min(float(text), 1e6))
     except ValueError:
-        why = f"AGENT_WARM_MINUTES: not a number of minutes: {text}"
-        raise Fault("invalid_input", why) from None
+        problem = f"not a number of minutes: {text}"
+        raise Fault("invalid_input", f"AGENT_WARM_MINUTES: {problem}") from None
 
 
 def socket_file(name: str) -> str:
-    """Where the filter of this name listens."""
     return os.path.join(paths.runtime(), f"{name}.sock")
 
 
 @contextlib.contextmanager
 def lock(name: str) -> Iterator[None]:
     """Held by whoever starts the filter, or removes its socket. Fault `timeout` where another holds it too long."""
-    path = os.path.join(paths.runtime(), f"{name}.lock")
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            acquire(file, LOCK_PATIENCE, 0.02)
-        except TimeoutError:
-            why = f"another process is starting {name} for over {LOCK_PATIENCE:g} s"
-            raise Fault("timeout", why) from None
-        yield
-    finally:
-        os.close(file)
+        with locked(os.path.join(paths.runtime(), f"{name}.lock"), patience=LOCK_PATIENCE):
+            yield
+    except TimeoutError:
+        why = f"another process is starting {name} for over {LOCK_PATIENCE:g} s"
+        raise Fault("timeout", why) from None
 
 
 @contextlib.contextmanager
@@ -63,14 +55,12 @@ def _address(path: str) -> Iterator[str]:
     """A name for the socket that fits into the 107 bytes the kernel allows."""
     folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        short = f"/proc/self/fd/{folder}/{os.path.basename(path)}"
-        yield path if len(os.fsencode(path)) < 108 else short
+        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
     finally:
         os.close(folder)
 
 
 def peer(sock: socket.socket) -> int:
-    """The user id at the other end."""
     size = struct.calcsize("3i")
     _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return int(uid)
@@ -138,12 +128,13 @@ def _greeting(sock: socket.socket) -> bool:
     """Wait until the filter is ready. False where it went away first. Its own Fault where it could not start."""
     line = b""
     while not line.endswith(b"\n"):
-        if not select.select([sock], [], [], PATIENCE)[0]:
-            why = f"no answer within {PATIENCE:g} s from the process that is to answer"
-            raise Fault("timeout", why)
-        piece = b""
-        with contextlib.suppress(ConnectionError):
+        try:
             piece = sock.recv(1)  # not a byte more than the greeting; it is short
+        except TimeoutError:
+            why = f"no answer within {PATIENCE:g} s from the process that is to answer"
+            raise Fault("timeout", why) from None
+        except ConnectionError:
+            return False
         if not piece:
             return False
         line += piece
@@ -156,11 +147,9 @@ def _greeting(sock: socket.socket) -> bool:
 def connect(name: str, command: Sequence[str], env: Mapping[str, str]) -> socket.socket:
     """A connection to the ready filter, started by `command` (an absolute path first) where none runs. Fault."""
     for _ in range(3):  # it may be ending just as we come
-        sock = dial(socket_file(name))
-        if sock is None:
+        if not (sock := dial(socket_file(name))):
             with lock(name):
-                sock = dial(socket_file(name))
-                if sock is None:
+                if not (sock := dial(socket_file(name))):
                     _start(name, command, env)
                     sock = dial(socket_file(name))
         if sock and _greeting(sock):
@@ -171,7 +160,6 @@ def connect(name: str, command: Sequence[str], env: Mapping[str, str]) -> socket
 
 
 def _last_line(path: str) -> str:
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        lines = file.read(1 << 16).decode("utf-8", "replace").splitlines()
-        return "".join(lines[-1:])[-300:] or "(empty)"
+    with contextlib.suppress(OSError), open(path, errors="replace") as file:
+        return "".join(file.read(1 << 16).splitlines()[-1:])[-300:] or "(empty)"
     return "(not there)"

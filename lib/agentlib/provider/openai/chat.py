@@ -17,14 +17,10 @@ def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
     keys = tuple(e["name"] for e in schema["env"] if e.get("key"))
     variable = next(e["name"] for e in schema["env"] if not e.get("key"))
     vendor = Vendor(schema["name"], base, variable, keys, **quirks)
-
-    def prepare(request: Record) -> http_call.Call:
-        return call(vendor, request, f"{vendor.address()}/chat/completions")
-
     provider_serve.serve(
         doc,
         schema,
-        prepare=prepare,
+        prepare=lambda request: call(vendor, request),
         models=vendor.models,
         parse=lambda request, body: completion.parse(vendor.name, body),
         stream=lambda request, items: completion.stream(vendor.name, items),
@@ -35,8 +31,8 @@ def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
 # From our request to the vendor's.
 
 
-def call(vendor: Vendor, request: Record, url: str) -> http_call.Call:
-    """The vendor's request."""
+def call(vendor: Vendor, request: Record) -> http_call.Call:
+    url = vendor.url("chat/completions", request["model"])
     frames = sse.answers if request.get("stream") else None
     return http_call.Call(url, vendor.authorization(), body(vendor, request), frames)
 
@@ -63,8 +59,7 @@ def body(vendor: Vendor, request: Record) -> Record:
         out[vendor.effort] = {"effort": effort} if vendor.effort == "reasoning" else effort
     if schema := request.get("schema"):
         if not vendor.schemas:
-            why = f"schema: {vendor.name} has no structured output by a schema"
-            raise Fault("invalid_request", why)
+            raise Fault("invalid_request", f"schema: {vendor.name} has no structured output by one")
         out["response_format"] = {"type": "json_schema", "json_schema": named(schema)}
     return requests.merged(out, request.get("options"))
 
@@ -127,20 +122,15 @@ def _message(vendor: Vendor, message: Record) -> Record:
     else:
         parts = [part for part in requests.parts(message) if part.get("text") != ""]
         out["content"] = [_part(vendor, part) for part in parts] or ""
-    if role == "assistant":
-        _assistant(vendor, message, out)
-    return out
-
-
-def _assistant(vendor: Vendor, message: Record, out: Record) -> None:
     if calls := message.get("tool_calls"):
         out["tool_calls"] = [_call(vendor, call) for call in calls]
     data = answer.kept(message, vendor.name)
-    if isinstance(data, dict):
+    if role == "assistant" and isinstance(data, dict):
         # reasoning is wanted back where calls hang on it, signed reasoning always
-        back = {"reasoning_details", "content"}
-        back |= {"reasoning_content", "reasoning"} if calls else set()
+        back = ["reasoning_details", "content"]
+        back += ["reasoning_content", "reasoning"] if calls else []
         out.update((k, v) for k, v in data.items() if k in back)
+    return out
 
 
 def _call(vendor: Vendor, call: Record) -> Record:
@@ -157,7 +147,6 @@ def arguments_text(call: Record) -> str:
 
 
 def file(part: Record) -> Record:
-    """A document as both dialects take it."""
     name = requests.file_name(part) or "document"
     return {"filename": name, "file_data": requests.address(part)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from copy import deepcopy
 
 from agentlib import records
 from agentlib.faults import Fault
@@ -21,6 +22,7 @@ _STOPS = {
 }
 # the words that say that an answer is whole; any other says that it is not
 STOPS = {word: reason for reason, words in _STOPS.items() for word in words.split()}
+TEXTS = ("text", "summary", "data")  # the fields of a part that come in pieces
 CALLS = 1000  # of tools in one answer: each delta is looked up among them
 
 
@@ -30,8 +32,7 @@ class Gathered:
     def __init__(self, name: str) -> None:
         self.name = name  # the provider's
         self.text, self.thinking, self.refusal = io.StringIO(), io.StringIO(), io.StringIO()
-        # {"index", "id", "name", "arguments": pieces of text, or an object, "type"}
-        self.calls: list[Record] = []
+        self.calls: list[Record] = []  # index, id, name, arguments: pieces of text, or an object
         self.images: list[Record] = []  # of the model's own making
         self.details: list[Record] = []  # reasoning_details, to be brought back
         self.parts: list[Record] = []  # content that came as parts, Mistral's, to be brought back
@@ -76,7 +77,7 @@ class Gathered:
                 yield from self._part(part)
         elif content:
             if self.parts:
-                self._join({"type": "text", "text": content})
+                join(self.parts, {"type": "text", "text": content})
             self.text.write(content)
             yield {"text": content}
         if refused := message.get("refusal"):
@@ -104,8 +105,8 @@ class Gathered:
                 text = detail.get("text") or detail.get("summary")
                 if isinstance(text, str) and text:
                     yield self._thought(text)
-        for detail in details:
-            self._detail(detail)
+        for detail in details:  # OpenRouter streams one in pieces that share type and index
+            join(self.details, detail, apart="index" not in detail)
 
     def _thought(self, text: str) -> Record:
         self.thinking.write(text)
@@ -115,7 +116,7 @@ class Gathered:
         if part.get("type") == "image_url":
             self.images.append(part)
             return
-        self._join(part)
+        join(self.parts, part)
         if part.get("type") == "thinking":
             inner = part.get("thinking") or ()
             for text in [inner] if isinstance(inner, str) else [p.get("text") or "" for p in inner]:
@@ -123,33 +124,6 @@ class Gathered:
         elif text := part.get("text"):
             self.text.write(text)
             yield {"text": text}
-
-    def _join(self, part: Record) -> None:
-        """Add a part to the last one of its kind, so that a stream gives the same parts as a whole answer."""
-        last = self.parts[-1] if self.parts else {}
-        thinking = part.get("thinking")
-        if last.get("type") != part.get("type"):
-            pieces = {"thinking": list(thinking)} if isinstance(thinking, list) else {}
-            self.parts.append({**part, **pieces})
-        elif isinstance(thinking, list):
-            for piece in thinking:
-                merge(last["thinking"], piece)
-        elif isinstance(part.get("text"), str):
-            last["text"] += part["text"]
-
-    def _detail(self, detail: Record) -> None:
-        """OpenRouter streams a detail in pieces that share type and index."""
-        last = self.details[-1] if self.details else {}
-        same = last.get("type") == detail.get("type") and last.get("index") == detail.get("index")
-        if not same or "index" not in detail:
-            self.details.append(dict(detail))
-            return
-        for name, value in detail.items():
-            texts = isinstance(value, str) and isinstance(last.get(name), str)
-            if texts and name in ("text", "summary", "data"):
-                last[name] += value
-            elif value is not None:
-                last[name] = value
 
     def _call(self, fragment: Record, position: int, taken: list[Record]) -> Record:
         function, call = named(fragment), self._begun(fragment, position, taken)
@@ -182,7 +156,6 @@ class Gathered:
         return call
 
     def answer(self) -> Record:
-        """The Answer, once all is taken in."""
         if not self.chosen:
             raise Fault("bad_response", "the answer has no choices")
         self.calls.sort(key=lambda c: c["index"] if isinstance(c["index"], int) else 0)
@@ -196,16 +169,14 @@ class Gathered:
         message = provider_answer.message(text, calls, thinking, self._kept(), self.name)
         if self.images:
             message["content"] = [*requests.parts(message), *map(_image, self.images)]
-        stop = "refusal"
-        if not refused:
-            stop = provider_answer.stop_reason((self.stop or "stop").lower(), STOPS)
+        word = "refusal" if refused else (self.stop or "stop").lower()
+        stop = provider_answer.stop_reason(word, STOPS)
         if calls and stop == "end_turn":
             stop = "tool_use"
         made: Record = {"message": message, "stop_reason": stop, "usage": counted(self.usage)}
         if isinstance(self.usage.get("cost"), (int, float)):
             made["cost_usd"] = self.usage["cost"]
-        if self.logprobs:
-            made["logprobs"] = self.logprobs
+        made |= {"logprobs": self.logprobs} if self.logprobs else {}
         return {**made, "model": self.model}
 
     def _kept(self) -> Record:
@@ -249,16 +220,23 @@ def _made(call: Record) -> Record:
     return provider_answer.tool_call(call["id"], call["name"], text)
 
 
-def merge(into: list[Record], piece: Record) -> None:
-    """Add a piece of text to the last text of a list."""
-    if into and into[-1].get("type") == piece.get("type") == "text":
-        into[-1] = {**into[-1], "text": into[-1]["text"] + piece["text"]}
-    else:
-        into.append(piece)
+def join(parts: list[Any], piece: Any, apart: bool = False) -> None:
+    """Add a piece to the last part of its kind, so that a stream makes the same parts as an answer that comes at
+    once."""
+    last = parts[-1] if parts and isinstance(piece, dict) else None
+    if last is None or apart or any(last.get(k) != piece.get(k) for k in ("type", "index")):
+        return parts.append(deepcopy(piece))
+    for name, value in piece.items():
+        if isinstance(value, list) and isinstance(last.get(name), list):
+            for inner in value:
+                join(last[name], inner)
+        elif name in TEXTS and isinstance(value, str) and isinstance(last.get(name), str):
+            last[name] += value
+        elif value is not None:
+            last[name] = value
 
 
 def parse(name: str, body: Record) -> Record:
-    """The Answer of a completion that came whole."""
     turn = Gathered(name)
     list(turn.take(body))
     return turn.answer()
@@ -289,11 +267,11 @@ def _until_ended(turn: Gathered, items: Iterator[sse.Event]) -> Iterator[sse.Eve
             raise
 
 
-def counted(usage: Record) -> Record:
-    """Our usage out of the dialect's."""
-    inputs: Any = usage.get("prompt_tokens_details") or {}
-    outputs: Any = usage.get("completion_tokens_details") or {}
+def counted(usage: Record, read: str = "prompt", written: str = "completion") -> Record:
+    """Our usage out of the dialect's, by what it calls the two sides."""
+    inputs: Any = usage.get(f"{read}_tokens_details") or {}
+    outputs: Any = usage.get(f"{written}_tokens_details") or {}
     others = usage.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))
     cached, thought = inputs.get("cached_tokens", others), outputs.get("reasoning_tokens")
-    counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    counts = usage.get(f"{read}_tokens"), usage.get(f"{written}_tokens")
     return provider_answer.usage(*counts, cached, thought)

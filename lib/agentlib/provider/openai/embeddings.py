@@ -7,19 +7,16 @@ from agentlib.messages import requests
 from agentlib.messages.vectors import checked
 from agentlib.provider import answer, http_call, refusal
 from agentlib.provider.openai.vendor import Vendor
-from agentlib.types import Any, Callable, Record
+from agentlib.types import Any, Record
 
 
-def functions(
-    vendor: Vendor, schema: Record, url: Callable[[str, str], str] | None = None
-) -> answer.Embedding | None:
-    """(embed, vectors) by OpenAI's API; None without an `embedding_model`. url: of ("embeddings", model)."""
+def functions(vendor: Vendor, schema: Record) -> answer.Embedding | None:
+    """(embed, vectors) by OpenAI's API; None without an `embedding_model`."""
 
     def embed(record: Record) -> http_call.Call:
         model = vendor.fitted(record)["model"]
-        where = url("embeddings", model) if url else f"{vendor.address()}/embeddings"
         body = requests.merged({"model": model, "input": record["texts"]}, record.get("options"))
-        return http_call.Call(where, vendor.authorization(), body)
+        return http_call.Call(vendor.url("embeddings", model), vendor.authorization(), body)
 
     return (embed, read) if schema.get("embedding_model") else None
 
@@ -54,11 +51,10 @@ def read(record: Record, body: Any) -> Record:
 def numbers(vector: Any) -> Any:
     """A vector as numbers: from base64 of 32-bit floats, from strings, and out of a list around it."""
     if isinstance(vector, str):
-        import struct
+        from array import array
         from base64 import b64decode
 
-        data = b64decode(vector)
-        return [x for (x,) in struct.iter_unpack("<f", data)]
+        return array("f", b64decode(vector)).tolist()
     if isinstance(vector, list) and len(vector) == 1 and isinstance(vector[0], list):
         return numbers(vector[0])
     strings = isinstance(vector, list) and all(isinstance(x, str) for x in vector)

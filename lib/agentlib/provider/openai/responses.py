@@ -11,15 +11,13 @@ from agentlib.provider import http_call, refusal, sse
 from agentlib.provider import serve as provider_serve
 from agentlib.provider.openai import chat, completion, embeddings
 from agentlib.provider.openai.vendor import Vendor
-from agentlib.types import Callable, Generator, Iterator, NoReturn, Record
+from agentlib.types import Generator, Iterator, NoReturn, Record
 
 # OpenAI's reasoning models, by their names; and those that take tools only here, or speak nothing else.
 REASONS = r"(ft:)?(o\d|gpt-([5-9]|\d\d))(?!.*chat)"
 TALKS = r"gpt-(5\.[2-9]|5\.\d\d|[6-9]|\d\d)(?!.*chat)"
 NEEDED = rf"(ft:)?({TALKS}|(o\d|gpt-\d).*-pro\b|.*(codex|deep-research|computer-use))"
 
-IsVendors = Callable[[], bool]  # whether the address is the vendor's own
-Url = Callable[[str, str], str]  # of a verb (chat/completions, responses, embeddings) and a model
 CALL_IDS = r"[\s\S]{1,64}"
 
 
@@ -40,34 +38,26 @@ def wanted(request: Record, vendors: bool) -> bool:
     return vendors and bool(re.match(NEEDED, request["model"]))
 
 
-def serve(doc: str, schema: Record, vendor: Vendor, is_vendors: IsVendors, url: Url) -> NoReturn:
-    """Be a provider of both dialects, and of embeddings."""
+def serve(doc: str, schema: Record, vendor: Vendor) -> NoReturn:
+    def by_responses(request: Record) -> bool:
+        return wanted(vendor.fitted(request), vendor.is_vendors())
 
     def prepare(request: Record) -> http_call.Call:
-        headers = vendor.authorization()
-        request = vendor.fitted(request)
-        if not wanted(request, is_vendors()):
-            return chat.call(vendor, request, url("chat/completions", request["model"]))
-        where, frames = url("responses", request["model"]), request.get("stream") and sse.answers
-        return http_call.Call(where, headers, body(vendor, request), frames or None)
+        headers, fitted = vendor.authorization(), vendor.fitted(request)
+        if not by_responses(request):
+            return chat.call(vendor, fitted)
+        url, frames = vendor.url("responses", fitted["model"]), request.get("stream")
+        return http_call.Call(url, headers, body(vendor, fitted), sse.answers if frames else None)
 
-    def by_responses(request: Record) -> bool:
-        return wanted(vendor.fitted(request), is_vendors())
-
-    def read_document(request: Record, document: Record) -> Record:
-        return (parse if by_responses(request) else completion.parse)(vendor.name, document)
-
-    def read_stream(request: Record, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
-        return (stream if by_responses(request) else completion.stream)(vendor.name, items)
-
+    readers = {True: (parse, stream), False: (completion.parse, completion.stream)}
     provider_serve.serve(
         doc,
         schema,
         prepare=prepare,
-        parse=read_document,
-        stream=read_stream,
+        parse=lambda request, body: readers[by_responses(request)][0](vendor.name, body),
+        stream=lambda request, items: readers[by_responses(request)][1](vendor.name, items),
         models=vendor.models,
-        embedding=embeddings.functions(vendor, schema, url),
+        embedding=embeddings.functions(vendor, schema),
     )
 
 
@@ -145,7 +135,6 @@ def _part(part: Record) -> Record:
 
 
 def parse(name: str, document: Record) -> Record:
-    """The Answer of a whole response object."""
     if document.get("status") == "failed" or refusal.error_of(document):
         raise refusal.failed(refusal.error_of(document) or "the vendor says that it failed")
     output = document.get("output")
@@ -173,7 +162,8 @@ def parse(name: str, document: Record) -> Record:
     if pictures:
         message["content"] = [*requests.parts(message), *pictures]
     logprobs = [part["logprobs"] for part in texts if part.get("logprobs")]
-    stop, usage = _stop(document, calls, refused), _counted(document.get("usage") or {})
+    stop = _stop(document, calls, refused)
+    usage = completion.counted(document.get("usage") or {}, "input", "output")
     made = {"message": message, "stop_reason": stop, "usage": usage, "model": document.get("model")}
     return {**made, "logprobs": logprobs} if logprobs else made
 
@@ -237,10 +227,3 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
         elif kind == "error" or "type" not in item and refusal.error_of(item):
             raise refusal.failed(item.get("error") or item)
     raise http_call.broke_off(seen)
-
-
-def _counted(usage: Record) -> Record:
-    cached = (usage.get("input_tokens_details") or {}).get("cached_tokens")
-    reasoning = (usage.get("output_tokens_details") or {}).get("reasoning_tokens")
-    counts = usage.get("input_tokens"), usage.get("output_tokens")
-    return provider_answer.usage(*counts, cached, reasoning)

@@ -9,11 +9,8 @@ from agentlib.types import Any, Callable, Iterator, Record
 
 
 class Vendor:
-    """What sets one vendor of the dialect apart.
-
-    base, base_variable, keys: the address, the variables that replace it and that hold the key. quirks: other values
-    of the attributes below.
-    """
+    """What sets one vendor of the dialect apart. base, base_variable, keys: the address, the variables that replace it
+    and that hold the key. quirks: other values of the attributes below."""
 
     prefix = ""  # the path between the address and /chat/completions
     limit: str | Callable[[str], str] = (
@@ -35,7 +32,6 @@ class Vendor:
             setattr(self, quirk, value)
 
     def limit_of(self, model: str) -> str:
-        """The field that bounds the answer of a model."""
         return self.limit if isinstance(self.limit, str) else self.limit(model)
 
     def fitted(self, request: Record) -> Record:
@@ -47,16 +43,17 @@ class Vendor:
         base = http_call.base(os.environ.get(self.base_variable) or self.base, self.base_variable)
         return base.removesuffix(self.prefix) + self.prefix
 
+    def url(self, verb: str, model: str) -> str:
+        """Where a request goes. verb: chat/completions, responses or embeddings."""
+        return f"{self.address()}/{verb}"
+
     def is_vendors(self) -> bool:
-        """Whether it is the vendor's own service that is spoken to."""
         return self.address() == self.base + self.prefix
 
     def authorization(self) -> dict[str, str]:
-        """The headers that carry the key."""
         return {"authorization": f"Bearer {answer.key(*self.keys)}"}
 
     def models(self) -> Iterator[Record]:
-        """The vendor's list of models."""
         return listed(f"{self.address()}/models", self.authorization())
 
 
