@@ -1,4 +1,4 @@
 """The program agent-discover: candidates, finding, checking.
 
-May import: the flat modules, schema, search.
+May import: the flat modules, messages, schema, search.
 """

@@ -9,11 +9,10 @@ import tempfile
 from agentlib import records
 from agentlib.discover import search_path
 from agentlib.faults import Fault
+from agentlib.messages.subschemas import input_schema
 from agentlib.schema import probe, schemas, shebang, trust
-from agentlib.types import TYPE_CHECKING, Iterator
-
-if TYPE_CHECKING:
-    from agentlib.schema.probe import Outcome
+from agentlib.schema.probe import Outcome
+from agentlib.types import Iterator
 
 PROMPT = 1.0  # seconds within which a program has to answer, on a machine that is not busy
 UNMARKED = (
@@ -112,7 +111,7 @@ def _manners(patient: Outcome, first: Outcome, made: list[str]) -> Iterator[str]
 
 def _arguments(schema: dict[str, object]) -> Iterator[str]:
     """What is wrong inside of inputSchema, and with the examples."""
-    rules = schemas.input_schema(schema, {})
+    rules = input_schema(schema, {})
     known, needed = rules.get("properties", {}), rules.get("required", [])
     if not isinstance(known, dict) or not isinstance(needed, list):
         yield '"inputSchema" needs "properties", an object, and "required", a list'

@@ -5,17 +5,13 @@ from __future__ import annotations
 import re
 
 from agentlib.faults import Fault
-from agentlib.messages import requests
+from agentlib.messages import subschemas
 from agentlib.messages.validate import Validator
 from agentlib.policy import rules
 from agentlib.schema import origin
 from agentlib.types import Record
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-INVOKE = ("json", "text", "argv", "jsonl")
-INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-ARGS = {"type": "array", "items": {"type": "string"}}
-ARGV = {"type": "object", "properties": {"args": ARGS, "stdin": {"type": "string"}}}
 
 
 class Tool:
@@ -29,7 +25,7 @@ class Tool:
         self.name: str = record.get("name", "")
         self.command: list[str] = record.get("command", [])
         self.invoke: str = record.get("invoke", "text" if record.get("kind") == "agent" else "json")
-        schema = requests.input_schema(record, ARGV if self.invoke == "argv" else INPUT)
+        schema = subschemas.input_schema(record)
         self.schema = {"type": "object", **schema} if isinstance(schema, dict) else schema
         self.reads = rules.reads(record)
         self.timeout: float | None = record.get("timeout")
@@ -51,8 +47,8 @@ class Tool:
             return "it has no `command` (a list of strings); agent-discover makes one"
         if any("\0" in word for word in command):
             return "its command holds a NUL"
-        if self.invoke not in INVOKE:
-            return f"its invoke is {self.invoke!r}, not one of {', '.join(INVOKE)}"
+        if self.invoke not in subschemas.INVOKES:
+            return f"its invoke is {self.invoke!r}, not one of {', '.join(subschemas.INVOKES)}"
         if not isinstance(self.schema, dict) or self.schema.get("type") != "object":
             return "its inputSchema is not one of an object"
         if timeout is not None and (not isinstance(timeout, int | float) or timeout <= 0):

@@ -11,12 +11,12 @@ import os
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.lock import append, cut, replace
-from agentlib.messages import requests
+from agentlib.messages import subschemas
 from agentlib.types import Any, BinaryIO, Record
 
 UNASKED = ("id", "type")
 MEASURED = ("type", "usage", "model", "provider", "cost_usd", "duration_ms", "time")
-OF_A_TOOL = ("name", "description", *requests.SCHEMAS)
+OF_A_TOOL = ("name", "description", *subschemas.NAMES)
 
 
 def canonical(request: Record) -> Record:

@@ -11,7 +11,8 @@ import re
 
 from agentlib.faults import Fault
 from agentlib.messages import material
-from agentlib.messages.requests import input_schema, merged
+from agentlib.messages.requests import merged
+from agentlib.messages.subschemas import input_schema
 from agentlib.messages.transcript import text
 from agentlib.search.rank import describe, ranks, words
 from agentlib.types import Any, Collection, NamedTuple, Record

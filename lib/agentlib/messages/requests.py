@@ -6,13 +6,12 @@ import os
 
 from agentlib import records
 from agentlib.faults import Fault
+from agentlib.messages.subschemas import input_schema
 from agentlib.types import Any, Record
 
 FILE_CAP = 32 * 1024 * 1024  # bytes of one image or document
 ROLES = ("system", "user", "assistant", "tool")
-# of a tool's arguments: MCP's name, Anthropic's, OpenAI's
 FORMS = ("anyOf", "oneOf", "allOf")  # at the root, where Anthropic and OpenAI refuse them
-SCHEMAS = ("inputSchema", "input_schema", "parameters")
 PARTS = ("text", "image", "document", "thinking")
 
 
@@ -210,11 +209,6 @@ def estimated(request: Record, message: Record) -> Record:
     prompt, tools, answered = (len(records.dumps(text)) for text in texts)
     counts = {"input_tokens": (prompt + tools) // 4, "output_tokens": answered // 4}
     return {**{name: max(1, count) for name, count in counts.items()}, "estimated": True}
-
-
-def input_schema(tool: Record, default: Any = None) -> Any:
-    """The schema of a tool's arguments, under whichever of its names."""
-    return next((tool[name] for name in SCHEMAS if tool.get(name) is not None), default)
 
 
 def schema_of(tool: Record) -> Any:

@@ -10,10 +10,7 @@ from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.launch import command
 from agentlib.patterns import model
-from agentlib.types import TYPE_CHECKING, Namespace, Record
-
-if TYPE_CHECKING:
-    from agentlib.process.run import Leash
+from agentlib.types import Namespace, Record
 
 SHOWN = 8000  # characters of an output or a check that a model sees
 LESSON = """A try at a task failed its check. Say in one to three sentences, addressed to whoever tries next, what went
@@ -65,7 +62,7 @@ def with_lessons(args: Namespace, stdin: bytes, lessons: list[str]) -> bytes:
     return stdin
 
 
-def attempt(args: Namespace, stdin: bytes, leash: Leash) -> tuple[str, str]:
+def attempt(args: Namespace, stdin: bytes, leash: command.Leash) -> tuple[str, str]:
     """(output, what went wrong with the run itself or "") of one try."""
     outcome = command.run(args.command, stdin, args.timeout, leash)
     text = outcome.out.decode("utf-8", "replace")
@@ -77,7 +74,7 @@ def attempt(args: Namespace, stdin: bytes, leash: Leash) -> tuple[str, str]:
     return text, ""
 
 
-def judged(args: Namespace, output: str, leash: Leash) -> str:
+def judged(args: Namespace, output: str, leash: command.Leash) -> str:
     """Why the output does not pass; "" where it does. Every judge that was named must agree."""
     return (
         (args.check and by_command(args, output, leash))
@@ -87,7 +84,7 @@ def judged(args: Namespace, output: str, leash: Leash) -> str:
     )
 
 
-def by_command(args: Namespace, output: str, leash: Leash) -> str:
+def by_command(args: Namespace, output: str, leash: command.Leash) -> str:
     """Why the user's shell command refuses the output, its standard input; "" where it does not."""
     words = ["sh", "-c", f"exec 2>&1\n{args.check}"]
     outcome = command.run(words, output.encode("utf-8", "replace"), args.timeout, leash)

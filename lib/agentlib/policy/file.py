@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import os
 
-from agentlib import paths
 from agentlib.faults import Fault
 from agentlib.policy.rules import WIDTH, Policy, Rule
 from agentlib.types import Any
 
 VERDICTS = ("allow", "ask", "deny")
 PROFILES = ", ".join(WIDTH)
-
-
-def load() -> Policy:
-    """The user's policy file as a policy; an empty policy where there is no file."""
-    path = os.path.join(paths.place("config"), "policy.toml")
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return Policy()
-    except OSError as bad:
-        raise _fault(path, bad.strerror) from None
-    with os.fdopen(fd, "rb") as file:
-        info = os.fstat(fd)
-        if info.st_uid not in (os.getuid(), 0) or info.st_mode & 0o022:
-            raise _fault(path, "others may write to it (it must be your own, chmod go-w)")
-        return parse(file.read().decode("utf-8", "replace"), path)
 
 
 def parse(text: str, path: str) -> Policy:

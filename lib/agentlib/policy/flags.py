@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import cli, records
+from agentlib import cli, paths, records
 from agentlib.faults import Fault
 from agentlib.policy.rules import WIDTH, Policy, Rule
 from agentlib.types import Action, Any, ArgumentParser, Namespace
@@ -61,10 +61,8 @@ def inherit(args: Namespace) -> None:
 
 def policy(args: Namespace) -> Policy:
     """The policy of the flags and of the user's file. Fault invalid_input where either is not well formed."""
-    from agentlib.policy import file
-
     denials = [Rule((name,), verdict="deny", reason="--deny") for name in args.deny]
-    user = file.load()
+    user = _users()
     # --sandbox beats the profiles in the file
     rules = [rule._replace(profile="") for rule in user.rules] if args.sandbox else user.rules
     return Policy(
@@ -73,6 +71,25 @@ def policy(args: Namespace) -> Policy:
         args.ask or user.ask,
         [*args.env, *user.env],
     )
+
+
+def _users() -> Policy:
+    """The policy of the user's policy.toml; an empty one where there is no file."""
+    path = os.path.join(paths.place("config"), "policy.toml")
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return Policy()
+    except OSError as bad:
+        raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
+    with os.fdopen(fd, "rb") as file:
+        info = os.fstat(fd)
+        if info.st_uid not in (os.getuid(), 0) or info.st_mode & 0o022:
+            why = "others may write to it (it must be your own, chmod go-w)"
+            raise Fault("invalid_input", f"{path}: {why}")
+        from agentlib.policy.file import parse
+
+        return parse(file.read().decode("utf-8", "replace"), path)
 
 
 def _allowed(text: str) -> Rule:

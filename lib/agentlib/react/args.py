@@ -8,10 +8,7 @@ import stat
 import time
 
 from agentlib import __version__, cli, records, stderr
-from agentlib.types import TYPE_CHECKING, Any, ArgumentParser, Namespace, Sequence
-
-if TYPE_CHECKING:
-    from agentlib.cli import Schema
+from agentlib.types import Any, ArgumentParser, Namespace
 
 USAGE = "%(prog)s [OPTION...] [REQUEST...]"
 # options that agent-llm takes, but for --retry
@@ -138,13 +135,13 @@ def parse(doc: str, args: list[str]) -> Namespace:
     cli.end(0)
 
 
-def schema(doc: str, args: list[str]) -> Schema | Sequence[Schema]:
+def schema(doc: str, args: list[str]) -> cli.Schemas:
     """The answer to --agent-schema: of agent-react itself, or of the agent that --name names."""
     known = _named(args)
     text = {"type": "string", "description": "The request, with its material"}
     shape = {"type": "object", "properties": {"input": text}, "required": ["input"]}
     more = {"kind": "agent", "invoke": "text", "inputSchema": shape}
-    answer: Schema = {**cli.schema(doc), **more, "args": ["-"]}
+    answer: cli.Schema = {**cli.schema(doc), **more, "args": ["-"]}
     if name := known.get("name"):
         answer = {"name": name, "description": known.get("description") or name, **more}
     records.put(records.line(answer))

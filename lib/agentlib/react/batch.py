@@ -11,11 +11,9 @@ from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.react import output
 from agentlib.react.loop import Run, Watcher, failed, interrupted
-from agentlib.types import TYPE_CHECKING, Any, Iterator, Record
-
-if TYPE_CHECKING:
-    from agentlib.react.session import Session
-    from agentlib.records import Line
+from agentlib.react.session import Session
+from agentlib.records import Line
+from agentlib.types import Any, Iterator, Record
 
 AHEAD = 10_000  # tasks read before they can be begun, so that the time left is known
 JOBS = 16  # a core: they wait for the model, most of the time

@@ -11,7 +11,6 @@ FULL = 0.75  # of the window: sum up above that
 TAIL = 0.25  # of the window: as much of the end stays as it is
 EXCERPT = 400  # characters of a message in the mechanical summary
 SUMMARY = 0.1  # of the window: what the summary may be long
-SMALL = 3000  # tokens; a shorter conversation fits everywhere, so no schema is read
 LEAD = "[Summary of the conversation between the first request and here, made to save space]\n"
 PROMPT = (
     "Sum up the conversation below so that the work can go on from your summary alone: what was asked and decided, "
@@ -20,26 +19,8 @@ PROMPT = (
 )
 
 
-class Window:
-    """How many tokens the model can hold: `tokens`, from the user, else what its provider's schema says."""
-
-    def __init__(self, tokens: int | None) -> None:
-        self._tokens = tokens
-        self._known: dict[str, int | None] = {}
-
-    def __call__(self, response: Record) -> int | None:
-        """The window by the last response, which names the provider; None where it is not known (yet)."""
-        if self._tokens:
-            return self._tokens
-        provider, used = response.get("provider"), (response.get("usage") or {}).get("input_tokens")
-        if not isinstance(provider, str) or not isinstance(used, int) or used < SMALL:
-            return None
-        if provider not in self._known:
-            self._known[provider] = _from_schema(provider)
-        return self._known[provider]
-
-
-def _from_schema(provider: str) -> int | None:
+def of_provider(provider: str) -> int | None:
+    """How many tokens its models can hold, by its schema; None where that says nothing."""
     from agentlib.schema import schemas
 
     try:

@@ -9,13 +9,9 @@ import threading
 import time
 
 from agentlib.faults import Fault
-from agentlib.react.loop import Request
-from agentlib.react.model import PATIENCE
-from agentlib.types import TYPE_CHECKING, Any, Callable, Record
-
-if TYPE_CHECKING:
-    from agentlib.react.loop import Run, Work
-    from agentlib.react.model import Model
+from agentlib.react.loop import Request, Run, Work
+from agentlib.react.model import PATIENCE, Model
+from agentlib.types import Any, Callable, Record
 
 THREADS = 64  # at most; tools that run at once in all runs together
 LOOK = 10.0  # seconds between two looks at who waits too long

@@ -17,12 +17,8 @@ from agentlib.faults import Fault
 from agentlib.invoke.toolset import unchanged
 from agentlib.messages import transcript
 from agentlib.process.run import Leash
-from agentlib.react import context_window
-from agentlib.react.settings import MISFIT
-from agentlib.types import TYPE_CHECKING, Any, Callable, Generator, NamedTuple, Record
-
-if TYPE_CHECKING:
-    from agentlib.react.settings import Setting
+from agentlib.react.settings import MISFIT, Setting
+from agentlib.types import Any, Callable, Generator, NamedTuple, Record
 
 Steps = Generator["Request | Work", Any, Any]
 
@@ -207,9 +203,11 @@ class Run:
                 yield from self._call_model()
 
     def _call_model(self) -> Steps:
-        window = self.setting.window(self.response)
-        if window and context_window.due(self.messages, window, self.response):
-            yield from self._compact(window)
+        if window := self.setting.window(self.response):
+            from agentlib.react import context_window  # most conversations are short
+
+            if context_window.due(self.messages, window, self.response):
+                yield from self._compact(window)
         request = self.setting.request(self.messages, self.system, self.model, self.repaired)
         try:
             response = yield from self._answer(request)
@@ -217,7 +215,7 @@ class Run:
             if fault.kind != "context_length" or self.squeezed:
                 raise
             self.squeezed = True
-            if not (yield from self._compact(context_window.size(self.messages))):
+            if not (yield from self._compact()):
                 raise
             return
         self.tally.iterations += 1
@@ -272,29 +270,29 @@ class Run:
         self.add({"type": "message", "role": "user", "content": text})
         return True
 
-    def _compact(self, window: int) -> Steps:
-        """Put a summary in the place of the middle of the conversation; whether there was anything to sum up."""
+    def _compact(self, window: int = 0) -> Steps:
+        """Put a summary by the model, or a mechanical one, in the place of the middle of the conversation; whether
+        there was anything to sum up. window: of the model, in tokens; 0: as large as the conversation."""
+        from agentlib.react import context_window
+
+        window = window or context_window.size(self.messages)
         start, stop = context_window.middle(self.messages, window)
         if stop <= start:
             return False
-        gone = self.messages[start:stop]
-        message = context_window.message((yield from self._summary(gone, window)), len(gone))
-        self.messages[start:stop] = [message]
-        self.response = {}
-        self._note(history.message(self.ids["id"], message))
-        return True
-
-    def _summary(self, gone: list[Record], window: int) -> Steps:
-        """The model's summary of these messages; a mechanical one where it gives none."""
+        gone, summary = self.messages[start:stop], ""
         request = context_window.request(gone, window)
         request = {"type": "request", **self.setting.options, **request, "stream": False}
         try:
             response = yield from self._answer(request)
+            summary = transcript.text(response.get("message") or {})
         except Fault as fault:
             if fault.kind in NO_SUMMARY or fault.fields.get("plugin"):
                 raise
-            return context_window.mechanical(gone)
-        return transcript.text(response.get("message") or {}) or context_window.mechanical(gone)
+        message = context_window.message(summary or context_window.mechanical(gone), len(gone))
+        self.messages[start:stop] = [message]
+        self.response = {}
+        self._note(history.message(self.ids["id"], message))
+        return True
 
     def _hook(self, hook: str, record: Record) -> Steps:
         plugins = self.setting.plugins

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
+import queue
 
 from agentlib.faults import Fault
 from agentlib.process.child import Direct, bound
 from agentlib.process.coprocess import Coprocess
-from agentlib.types import TYPE_CHECKING, Any, Record
-
-if TYPE_CHECKING:
-    import queue
+from agentlib.types import Any, Record
 
 # seconds for an answer, where the run has no limit of its own and agent-llm keeps none
 PATIENCE = 1800.0

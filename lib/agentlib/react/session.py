@@ -16,12 +16,11 @@ from agentlib.messages.transcript import File
 from agentlib.policy import flags
 from agentlib.policy.rules import Rule
 from agentlib.react.args import TO_MODEL
-from agentlib.react.context_window import Window
 from agentlib.react.engine import Engine
 from agentlib.react.loop import Run, failed, interrupted
 from agentlib.react.model import Model
 from agentlib.react.output import Output
-from agentlib.react.settings import Setting
+from agentlib.react.settings import Setting, Window
 from agentlib.react.stdin import Input, continues, lines
 from agentlib.types import TYPE_CHECKING, Any, Callable, Namespace, Record, Sequence
 
@@ -93,7 +92,8 @@ class Session:
     def _one(self) -> int:
         file = self.output.file
         messages = [*(file.messages() if file else []), *self.input.messages]
-        if not any(str(record.get("text", "x")).strip() for record in self.input.material):
+        material = any(str(record.get("text", "x")).strip() for record in self.input.material)
+        if len(self.words) == 1 and self.words[0].isalpha() and not material:
             from agentlib.policy import terminal
 
             terminal.check_request(self.words, stderr.program(), {})

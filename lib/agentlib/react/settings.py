@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.history import MEASURED
+from agentlib.history import MEASURED, History
+from agentlib.invoke.toolset import Tools
 from agentlib.messages import transcript
+from agentlib.messages.validate import Validator
 from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
 if TYPE_CHECKING:
-    from agentlib.history import History
-    from agentlib.invoke.toolset import Tools
-    from agentlib.messages.validate import Validator
     from agentlib.plugin.host import Plugins
 
 SYSTEM = (
@@ -23,6 +22,30 @@ MISFIT = (
     "Your answer does not fit the JSON Schema that it must fit: {problems}. Answer again, with nothing but the JSON. "
     "The schema is {schema}"
 )
+
+
+SMALL = 3000  # tokens; a shorter conversation fits everywhere, so no schema is read
+
+
+class Window:
+    """How many tokens the model can hold: `tokens`, from the user, else what its provider's schema says."""
+
+    def __init__(self, tokens: int | None) -> None:
+        self._tokens = tokens
+        self._known: dict[str, int | None] = {}
+
+    def __call__(self, response: Record) -> int | None:
+        """The window by the last response, which names the provider; None where it is not known (yet)."""
+        if self._tokens:
+            return self._tokens
+        provider, used = response.get("provider"), (response.get("usage") or {}).get("input_tokens")
+        if not isinstance(provider, str) or not isinstance(used, int) or used < SMALL:
+            return None
+        if provider not in self._known:
+            from agentlib.react import context_window
+
+            self._known[provider] = context_window.of_provider(provider)
+        return self._known[provider]
 
 
 class Setting:
@@ -96,8 +119,6 @@ class Setting:
         """What keeps the final answer from fitting the schema, in words; '' where nothing does."""
         if self.schema is None:
             return ""
-        from agentlib.messages.validate import Validator
-
         self._validator = self._validator or Validator(self.schema)
         try:
             return "; ".join(self._validator.problems(records.loads(self.bare(answer))))

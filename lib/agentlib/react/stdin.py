@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from agentlib import records, stderr
 from agentlib.faults import Fault
+from agentlib.invoke.toolset import Tools
 from agentlib.messages import material, transcript
-from agentlib.types import TYPE_CHECKING, Callable, Iterator, Record
-
-if TYPE_CHECKING:
-    from agentlib.invoke.toolset import Tools
-    from agentlib.records import Line
+from agentlib.records import Line
+from agentlib.types import Callable, Iterator, Record
 
 CONFIG = ("name", "description", "provider", "model", "temperature", "max_tokens", "system")
 

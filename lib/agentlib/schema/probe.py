@@ -8,12 +8,12 @@ from functools import partial
 
 from agentlib.faults import Fault
 from agentlib.process import run as process_run
+from agentlib.process.child import Child
+from agentlib.process.run import Begin, Leash
 from agentlib.sandbox.kept.wards import Wards
 from agentlib.types import TYPE_CHECKING, Callable, NamedTuple, Sequence
 
 if TYPE_CHECKING:
-    from agentlib.process.child import Child
-    from agentlib.process.run import Begin, Leash
     from agentlib.sandbox.cell import Cell
 
 

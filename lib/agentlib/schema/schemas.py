@@ -11,6 +11,7 @@ import stat
 
 from agentlib import paths, records
 from agentlib.faults import Fault
+from agentlib.messages.subschemas import INVOKES, input_schema
 from agentlib.process import status
 from agentlib.schema import cache as schema_cache
 from agentlib.schema import shebang, trust
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 Answer = list[bytes] | Fault
 
 KINDS = ("tool", "agent", "provider", "plugin")
-INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-_ARGS = {"type": "array", "items": {"type": "string"}, "description": "its arguments, a word each"}
-ARGV = {"type": "object", "properties": {"args": _ARGS, "stdin": {"type": "string"}}}
-INVOKES = ("json", "text", "argv", "jsonl")
 _OURS = ("type", "command", "args", "parameters", "input_schema")  # not passed on from a schema
 _TEXTS = {"title": 200, "description": 8000, "tags": 100, "$comment": 1000}  # characters at most
 _VALUES = ("enum", "const", "default", "examples")  # of arguments: kept as they are
@@ -103,8 +100,7 @@ def tool(schema: Record, path: str) -> Record:
     made = {"type": kind if kind in ("provider", "plugin") else "tool", "name": schema["name"]}
     made |= {"kind": kind, "description": schema["description"]}
     if made["type"] == "tool":
-        default = ARGV if schema.get("invoke") == "argv" else INPUT
-        arguments = {"type": "object", **input_schema(schema, default)}
+        arguments = {"type": "object", **input_schema(schema)}
         made |= {"inputSchema": arguments, "invoke": "text" if kind == "agent" else "json"}
         schema.pop("inputSchema", None)
     made |= {name: value for name, value in schema.items() if name not in _OURS}
@@ -137,7 +133,7 @@ def faults(schema: object) -> list[str]:
         found.append(f'"name" is {_excerpt(name)}; give 1 to 64 of A-Z a-z 0-9 _ -')
     if not isinstance(description, str) or not description.strip():
         found.append(f'"description" is {_excerpt(description)}; say in a sentence what it does')
-    arguments = input_schema(schema, INPUT)
+    arguments = input_schema(schema)
     if not isinstance(arguments, dict) or arguments.get("type", "object") != "object":
         found.append('"inputSchema" is not a JSON Schema of "type": "object"')
     for field, allowed in (("kind", KINDS), ("invoke", INVOKES)):
@@ -246,12 +242,6 @@ def line(record: Record) -> bytes:
 
         return dumps(record, separators=(",", ":")).encode()
     return records.encode(record)
-
-
-def input_schema(schema: Record, default: Any) -> Any:
-    """The schema of the arguments, by MCP's name, OpenAI's or Anthropic's."""
-    names = ("inputSchema", "parameters", "input_schema")
-    return next((schema[name] for name in names if name in schema), default)
 
 
 def _excerpt(value: object) -> str:
