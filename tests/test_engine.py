@@ -114,7 +114,7 @@ def test_a_late_answer_is_for_nobody() -> None:
 
     made, model, results = started(steps)
     key = model.requests[0][1]
-    made._throw(key[0], Fault("timeout", "late"))
+    made._throw(made._live[key[0]], Fault("timeout", "late"))
     model.events.put((key, {"type": "response"}))
     while made:
         made.turn()

@@ -35,6 +35,19 @@ class Fault(Exception):
         return {**head, "kind": self.kind, "message": self.message, **self.fields}
 
 
+class os_errors:
+    """An OSError inside of this block becomes a Fault: what went wrong, behind what it is about."""
+
+    def __init__(self, about: str, kind: str = "invalid_input") -> None:
+        self.about, self.kind = about, kind
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, bad: object, _trace: object) -> None:
+        if isinstance(bad, OSError):
+            raise Fault(self.kind, f"{self.about}: {bad.strerror or bad}") from None
+
+
 def in_words(error: dict[str, Any]) -> str:
     """An `error` record in one line for a person: who failed, why, and after how many tries."""
     message = str(error.get("message") or error.get("kind"))

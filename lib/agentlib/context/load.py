@@ -80,7 +80,7 @@ def record(data: bytes, source: str, path: str | None = None) -> Record:
         part = {"type": "image", "media_type": image, **place}
         return {**head, "media_type": image, "part": part}
     if data.startswith(b"%PDF-"):
-        return {**head, "text": pdf(data, source), "media_type": "application/pdf"}
+        return {**head, "text": _pdf(data, source), "media_type": "application/pdf"}
     if HTML.match(data[:4000].replace(b"\0", b"")):  # as in UTF-16
         return {**head, "text": html(data), "media_type": "text/html"}
     return {**head, "text": text(data, source)}
@@ -94,8 +94,7 @@ def text(data: bytes, source: str) -> str:
         raise Fault("invalid_input", f"{source}: binary") from None
 
 
-def pdf(data: bytes, source: str) -> str:
-    """The text of a PDF by pypdf (optional)."""
+def _pdf(data: bytes, source: str) -> str:
     import io
 
     packages.need("pypdf")

@@ -70,15 +70,14 @@ def collect(args: Namespace, omitted: list[str], secret_files: list[str]) -> Ite
             files = walk.expand(operand)
             if not args.include_secrets:
                 secret_files += [file for file in files if secrets.secret(file)]
-            yield from readable([file for file in files if file not in secret_files], omitted)
+            yield from _readable([file for file in files if file not in secret_files], omitted)
         elif secrets.secret(operand) and not args.include_secrets:
             raise Fault("invalid_input", f"{operand} holds secrets: --include-secrets sends it")
         else:
             yield load.load(operand)
 
 
-def readable(files: list[str], omitted: list[str]) -> Iterator[Record]:
-    """The context of the files that can be read."""
+def _readable(files: list[str], omitted: list[str]) -> Iterator[Record]:
     for file in files:
         try:
             yield load.load(file)

@@ -7,7 +7,7 @@ import sys
 
 from agentlib import paths, records, stderr
 from agentlib.context import load
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.types import Iterator, NamedTuple, Record
 
 CAP = 256 * 1024  # bytes of one SKILL.md
@@ -57,22 +57,18 @@ def read(folders: list[str]) -> int:
     skill = next((skill for skill in find(there) if skill.name == name), None)
     if skill is None:
         raise Fault("invalid_arguments", f"no skill named {name!r}")
-    if arguments.get("file"):
-        return _read_file(skill, str(arguments["file"]))
+    if file := arguments.get("file"):
+        path = os.path.realpath(os.path.join(skill.folder, str(file)))
+        if not path.startswith(os.path.realpath(skill.folder) + os.sep):
+            raise Fault("invalid_arguments", f"{file}: not a file of the skill {skill.name}")
+        records.put(load.load(path).get("text", "").encode("utf-8", "replace"))
+        return 0
     files = [os.path.join(base, file) for base, _, names in os.walk(skill.folder) for file in names]
     names = sorted(os.path.relpath(file, skill.folder) for file in files)
     others = [f"- {name}\n" for name in names if name != "SKILL.md"]
     head = "\nFiles of this skill (the argument `file` reads one):\n"
     listing = "".join([head, *others]) if others else ""
     records.put(f"{skill.text.strip()}\n{listing}".encode())
-    return 0
-
-
-def _read_file(skill: Skill, name: str) -> int:
-    path = os.path.realpath(os.path.join(skill.folder, name))
-    if not path.startswith(os.path.realpath(skill.folder) + os.sep):
-        raise Fault("invalid_arguments", f"{name}: not a file of the skill {skill.name}")
-    records.put(load.load(path).get("text", "").encode("utf-8", "replace"))
     return 0
 
 
@@ -95,11 +91,8 @@ def find(folders: list[str]) -> list[Skill]:
 
 def parse(file: str) -> Skill:
     """The skill of one file: front matter between lines `---`, of which `name` and `description` are read."""
-    try:
-        with open(file, encoding="utf-8-sig", errors="replace") as stream:
-            lines = stream.read(CAP).splitlines()
-    except OSError as bad:
-        raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
+    with os_errors(file), open(file, encoding="utf-8-sig", errors="replace") as stream:
+        lines = stream.read(CAP).splitlines()
     marks = [number for number, line in enumerate(lines) if line.strip() == "---"]
     if marks[:1] != [0] or len(marks) < 2:
         raise Fault("invalid_input", f"{file}: line 1: front matter between lines --- is due")

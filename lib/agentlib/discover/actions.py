@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from agentlib import paths, records, stderr
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.schema import origin, registry, schemas
 from agentlib.types import Any, Callable
 
@@ -97,12 +97,9 @@ def _new_tools(files: list[str], language: str) -> int:
         name = os.path.basename(path)
         for wrong in schemas.faults({"name": name, "description": "x"}):
             raise Fault("invalid_input", f"{path}: {wrong}")
-        try:
-            with open(path, "x", encoding="utf-8") as file:
-                file.write(text.replace("NAME", name))
-                os.fchmod(file.fileno(), 0o755)
-        except OSError as bad:
-            raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
+        with os_errors(path), open(path, "x", encoding="utf-8") as file:
+            file.write(text.replace("NAME", name))
+            os.fchmod(file.fileno(), 0o755)
         file_name = path if os.sep in path else f"./{path}"
         cure = f"change what it says and does, then: agent-discover --check {file_name}"
         records.put(f"{file_name}: made; {cure}\n".encode())

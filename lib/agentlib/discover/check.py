@@ -64,8 +64,11 @@ def faults(path: str, timeout: float | None) -> Iterator[str]:
         answer = schemas.answer(first)
     except Fault as fault:
         yield fault.message
-        if "--agent-schema" in fault.message and _keeps_arguments(path):
-            yield NOT_PASSED
+        if "--agent-schema" in fault.message:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read(1 << 20)
+            if text.startswith("#!") and "agent-react" in text and not _PASSED.search(text):
+                yield NOT_PASSED
         return
     yield from _manners(patient, first, made)
     names = set()
@@ -77,13 +80,6 @@ def faults(path: str, timeout: float | None) -> Iterator[str]:
             if one["name"] in names:
                 yield f'"name" {one["name"]!r} comes twice; give each tool of a program its own'
             names.add(one["name"])
-
-
-def _keeps_arguments(path: str) -> bool:
-    """Whether this is a script of agent-react that does not pass its own arguments on."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read(1 << 20)
-    return text.startswith("#!") and "agent-react" in text and not _PASSED.search(text)
 
 
 def _probe_twice(path: str, timeout: float | None) -> tuple[Outcome, Outcome, list[str]]:

@@ -107,7 +107,7 @@ def show(found: list[search_path.Candidate], chosen: Any) -> int:
                 continue
             taken = first.setdefault((name, kind.replace("agent", "tool")), path)
             if taken == path:
-                lines.append(pinned(raw, path) if chosen.pin else raw)
+                lines.append(_pinned(raw, path) if chosen.pin else raw)
             else:
                 stderr.warn(f"{name}: {path} is not used: {taken} comes first")
     records.put(b"".join(line + b"\n" for line in lines))
@@ -126,8 +126,7 @@ def _elsewhere(operands: list[str]) -> str:
     return ""
 
 
-def pinned(raw: bytes, path: str) -> bytes:
-    """The record with the digest of the program that was found."""
+def _pinned(raw: bytes, path: str) -> bytes:
     import hashlib
 
     with open(path, "rb") as file:

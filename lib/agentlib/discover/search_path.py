@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from agentlib import paths, stderr
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.schema import schemas
 from agentlib.types import Iterable, Iterator, NamedTuple
 
@@ -32,8 +32,7 @@ def homes(kind: str) -> list[str]:
     return tools if kind == "tool" else [*tools, os.path.join(paths.TOP, "bin")]
 
 
-def homes_of_all() -> list[str]:
-    """The folders of every kind."""
+def _homes_of_all() -> list[str]:
     kinds = ("agent", "provider", "plugin")
     return list(dict.fromkeys(path for kind in kinds for path in homes(kind)))
 
@@ -71,11 +70,11 @@ def expand(operand: str) -> Iterator[Candidate]:
         return
     if os.sep not in operand:
         try:
-            yield Candidate(schemas.find(operand, homes_of_all()), True)
+            yield Candidate(schemas.find(operand, _homes_of_all()), True)
             return
         except Fault:
             if not os.path.lexists(operand):
-                known = [path for path in homes_of_all() if path.endswith(f"/{operand}")]
+                known = [path for path in _homes_of_all() if path.endswith(f"/{operand}")]
                 if not known:
                     why = f"{operand}: no file here, nor a tool in {os.pathsep.join(homes('tool'))}"
                     raise Fault("not_found", why) from None
@@ -92,10 +91,8 @@ def folder(path: str) -> Iterator[Candidate]:
     if open_to_all := paths.exposed(path):
         what = f"anyone may write to {open_to_all}: nothing in it is asked (chmod o-w)"
         raise Fault("tool_denied", f"{path}: {what}")
-    try:
+    with os_errors(path, "not_found"):
         names = sorted(name for name in os.listdir(path) if name[0] != ".")
-    except OSError as bad:
-        raise Fault("not_found", f"{path}: {bad.strerror}") from None
     start = os.path.join(os.path.abspath(path), "")
     yield from (Candidate(start + name, False) for name in names)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from agentlib import paths, records, stderr
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.lock import append, cut, replace
 from agentlib.messages import subschemas
 from agentlib.types import Any, BinaryIO, Record
@@ -66,12 +66,9 @@ class Player:
     def __init__(self, path: str) -> None:
         self.path = path
         self._answers: dict[str, list[list[Record]]] = {}
-        try:
-            with open(path, "rb") as file:
-                for number, raw in records.lines(file):
-                    self._enter(file, raw, number)
-        except OSError as bad:
-            raise Fault("invalid_input", f"--replay: {path}: {bad.strerror}") from None
+        with os_errors(f"--replay: {path}"), open(path, "rb") as file:
+            for number, raw in records.lines(file):
+                self._enter(file, raw, number)
 
     def _enter(self, file: BinaryIO, raw: bytes, number: int) -> None:
         try:

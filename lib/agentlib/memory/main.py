@@ -125,8 +125,7 @@ def recall(store: Store, namespace: str, key: str, as_record: bool = False) -> i
     return 0
 
 
-def written(found: Iterable[Record]) -> int:
-    """Print these memories; 1 where there are none."""
+def _print(found: Iterable[Record]) -> int:
     status = 1
     for record in found:
         records.write(record)
@@ -249,7 +248,7 @@ def tool(args: Namespace) -> int:
             _made(args).remember(namespace, kept)
         elif name == "search_memory":
             args.limit = int(arguments.get("limit") or 10)
-            status = written(ranked(args, str(arguments.get("words", ""))))
+            status = _print(ranked(args, str(arguments.get("words", ""))))
         elif name == "recall":
             status = recall(_there(args), namespace, key)
         elif name == "forget":
@@ -278,7 +277,7 @@ def plugin(args: Namespace) -> int:
     def see(hook: str, record: Record) -> Record:
         if hook == "install":
             before = [t for t in record.get("tools") or [] if isinstance(t, dict)]
-            return {**record, "tools": [*before, *tools(args)]}
+            return {**record, "tools": [*before, *_tool_records(args)]}
         request = record.get("input")
         words = request if isinstance(request, str) else records.dumps(request)
         material = [*(record.get("material") or []), *fitting(args, words)]
@@ -287,8 +286,7 @@ def plugin(args: Namespace) -> int:
     return serve(see)
 
 
-def tools(args: Namespace) -> list[Record]:
-    """The `tool` records of this store and namespace."""
+def _tool_records(args: Namespace) -> list[Record]:
     store = args.store if "://" in args.store else os.path.abspath(located(args.store))
     options = ["--store", store, "--namespace", args.namespace]
     program = os.path.join(paths.TOP, "bin", "agent-memory")
@@ -322,7 +320,7 @@ def _remember(args: Namespace) -> int:
 
 def _recall(args: Namespace) -> int:
     if args.history:
-        return written(_there(args).history(args.namespace, args.words[0]))
+        return _print(_there(args).history(args.namespace, args.words[0]))
     return recall(_there(args), args.namespace, args.words[0], args.json)
 
 
@@ -345,7 +343,7 @@ def _list(args: Namespace) -> int:
         found = _there(args).items(args.namespace, args.tag)
         records.write({record["key"]: record["value"] for record in found})
     else:
-        written(_there(args).items(_namespace(args), args.tag))
+        _print(_there(args).items(_namespace(args), args.tag))
     return 0
 
 
@@ -372,7 +370,7 @@ def _vacuum(args: Namespace) -> int:
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "remember": _remember,
     "recall": _recall,
-    "search": lambda args: written(ranked(args, " ".join(args.words))),
+    "search": lambda args: _print(ranked(args, " ".join(args.words))),
     "forget": lambda args: 1 - _there(args).forget(args.namespace, args.words[0]),
     "undo": lambda args: 1 - _there(args).undo(args.namespace, args.words[0]),
     "list": _list,
@@ -381,7 +379,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "import": _import,
     "export": _list,
     "embed": _embed,
-    "stats": lambda args: written([_there(args).stats()]),
+    "stats": lambda args: _print([_there(args).stats()]),
     "vacuum": _vacuum,
     "check": _check,
     "tool": tool,

@@ -70,18 +70,15 @@ class Postgres:
                         self.sql(SPACED, _spaced(row), row[0])
 
     def close(self) -> None:
-        """Let go of the connection."""
         self.db.close()
 
     def sql(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
-        """What a statement gives; it has ? for each of the values."""
         plain = [v.replace("\0", "\ufffd") if isinstance(v, str) else v for v in values]
         with self._message():
             cursor = self.db.execute(text.replace("?", "%s").encode(), plain)
             return cursor.fetchall() if cursor.description else []
 
     def add(self, row: tuple[Any, ...]) -> int:
-        """Insert a version that is now the latest, its columns but for the id; that id."""
         return int(self.sql(INSERT, *row, _spaced((0, *row)))[0][0])
 
     def index(self, row: tuple[Any, ...]) -> None:
@@ -92,7 +89,6 @@ class Postgres:
     def matching(
         self, namespace: str | None, terms: list[str], every: bool, tags: Iterable[str]
     ) -> list[tuple[Any, ...]]:
-        """The rows that are alive and hold every one of the terms, else any of them, the best first."""
         query = (" && " if every else " || ").join(["phraseto_tsquery('simple', ?)"] * len(terms))
         where = f"{ALIVE} AND (?::text IS NULL OR namespace=?) AND (words @@ ({query}) OR spaced @@ ({query}))"
         rank = f"ts_rank(words || coalesce(spaced, ''), {query})"

@@ -56,7 +56,7 @@ def _fill(vectors: Vectors, embedder: Embedder, most: int) -> int:
         stderr.warn(f"the vectors are of {', '.join(others)}; making those of {vectors.model}")
     made = 0
     while made < most and (batch := vectors.without(min(BATCH, most - made))):
-        texts = embedder.vectors([text(record) for _, record in batch])
+        texts = embedder.vectors([_text(record) for _, record in batch])
         vectors.keep((id, vector) for (id, _), vector in zip(batch, texts, strict=True))
         made += len(batch)
         if made % PROGRESS == 0 and made < missing:
@@ -67,7 +67,6 @@ def _fill(vectors: Vectors, embedder: Embedder, most: int) -> int:
     return made
 
 
-def text(record: Record) -> str:
-    """What a vector is made of: key, value, tags."""
+def _text(record: Record) -> str:
     value = record["value"] if isinstance(record["value"], str) else records.dumps(record["value"])
     return f"{record['key']}: {value[:READ]} {' '.join(record.get('tags', ()))}".strip()

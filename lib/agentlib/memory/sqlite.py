@@ -114,7 +114,6 @@ class Sqlite:
         self.db.close()
 
     def sql(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
-        """What a statement gives; it has ? for each of the values."""
         try:
             return self.db.execute(text, values).fetchall()
         except sqlite3.Error as bad:
@@ -146,7 +145,6 @@ class Sqlite:
         return bool(self.sql("PRAGMA user_version") != [(LAYOUT,)])
 
     def add(self, row: tuple[Any, ...]) -> int:
-        """Insert a version that is now the latest, its columns but for the id; that id."""
         try:
             id = self.db.execute(INSERT, row).lastrowid or 0
         except sqlite3.Error as bad:

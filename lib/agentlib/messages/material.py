@@ -31,7 +31,9 @@ def message(request: str, pieces: list[Record]) -> Record:
             continue  # an agent's `-` read an empty standard input
         part = _part(piece)
         if part is None:
-            texts.append(fence(_label(piece), _text(piece)))
+            source = str(piece.get("source") or piece.get("key") or "")[:200]
+            label = "".join(c for c in source if c.isprintable() and c not in "<>")
+            texts.append(fence(f"{piece['type']} {label}".rstrip(), _text(piece)))
         else:
             parts.append(part)
     text = "\n\n".join([request, RULE, *texts] if texts else [request])
@@ -50,13 +52,6 @@ def _part(piece: Record) -> dict[str, Any] | None:
         kind = part.get("type")
     fields = {name: part[name] for name in ("data", "path", "url", "name") if name in part}
     return {"type": kind, "media_type": media, **fields}
-
-
-def _label(piece: Record) -> str:
-    """What the piece is, in one line without a mark in it."""
-    name = piece.get("source") or piece.get("key") or ""
-    clean = "".join(c for c in str(name)[:200] if c.isprintable() and c not in "<>")
-    return f"{piece['type']} {clean}".rstrip()
 
 
 def _text(piece: Record) -> str:

@@ -171,15 +171,10 @@ _MAGIC = (
 )
 
 
-def sniffed(data: bytes) -> str:
-    """The media type of an image or a PDF by its first bytes, "" for anything else."""
-    return next((media for magic, at, media in _MAGIC if data.startswith(magic, at)), "")
-
-
 def _media(part: Record, data: bytes) -> str:
     """The media type: by the first bytes, as it is called, by the name."""
-    if found := sniffed(data):
-        return found
+    if found := [media for magic, at, media in _MAGIC if data.startswith(magic, at)]:
+        return found[0]
     if part.get("media_type"):
         return str(part["media_type"])
     import mimetypes

@@ -6,7 +6,7 @@ import os
 import stat
 
 from agentlib import records, stderr
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.types import Any, Record
 
 WIRE = ("role", "content", "tool_calls", "tool_call_id", "name", "is_error", "provider_data")
@@ -85,10 +85,8 @@ class File:
     def __init__(self, path: str) -> None:
         from agentlib.lock import acquire_for_run
 
-        try:
+        with os_errors(path):
             self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as bad:
-            raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
         if not stat.S_ISREG(os.fstat(self._handle).st_mode):
             raise Fault("invalid_input", f"{path}: a transcript must be an ordinary file")
         self.path, self.failed = path, False

@@ -11,7 +11,7 @@ import threading
 import time
 
 from agentlib import private, records, stderr
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.launch import command
 from agentlib.lock import acquire_for_run, add, mend
 from agentlib.messages import material, transcript
@@ -159,7 +159,7 @@ class Execution:
         if os.path.basename(program) in ("agent-react", "agent-llm"):
             stdin = self.stream(needed)
         else:
-            stdin = "\n\n".join(map(with_heading, needed)).encode()
+            stdin = "\n\n".join(map(_with_heading, needed)).encode()
         argv = [program, *more, step["task"]]
         return command.text(argv, stdin, self.args.timeout, self.leash)
 
@@ -172,7 +172,7 @@ class Execution:
         self.say(f"Calling {agent.name} for {text}")
         if agent.invoke == "text":
             text = transcript.text(material.message(text, self.pieces), joint="\n")
-            text = "\n\n".join([text, *map(with_heading, needed)])
+            text = "\n\n".join([text, *map(_with_heading, needed)])
         as_text = operator.methodcaller("decode", "utf-8", "replace")  # all of it
         return self.toolset.hand_over(agent, text, self.leash, as_text).strip()
 
@@ -183,7 +183,7 @@ class Execution:
     def call(self, step: Record) -> str:
         """The result of a step that is one tool call (ReWOO); each #ID in it stands for the result of that step."""
         outputs = {id: output(done) for id, done in self.steps.items() if self.done(id)}
-        arguments = filled(step.get("arguments", {}), outputs)
+        arguments = _filled(step.get("arguments", {}), outputs)
         call = {"id": step["id"], "name": step["tool"], "arguments": arguments}
         message = self.toolset.perform(call, self.leash)
         if message.get("is_error"):
@@ -209,7 +209,7 @@ class Execution:
         self.replanned = True
         self.say(f"Planning anew after {failed['id']}")
         done = {id: step for id, step in self.steps.items() if self.done(id)}
-        outputs = "\n\n".join(map(with_heading, done.values())) or "Nothing is done yet."
+        outputs = "\n\n".join(map(_with_heading, done.values())) or "Nothing is done yet."
         request = (
             f"{self.request or 'Carry out the plan.'}\n\nDone so far:\n{outputs}\n\nThe step {failed['id']} "
             f"({failed['task']}) failed: {failed['error']['message']}\n\n"
@@ -253,19 +253,17 @@ def context(step: Record) -> Record:
     return {"type": "context", "source": source, "text": output(step)}
 
 
-def with_heading(step: Record) -> str:
-    """A step's output under a heading, for a program that reads text."""
+def _with_heading(step: Record) -> str:
     return f"Output of the step {step['id']} ({step['task']}):\n{output(step)[:OUTPUT_CAP]}"
 
 
-def filled(value: Any, outputs: dict[str, str]) -> Any:
-    """The value with each #ID in its texts replaced by that step's output."""
+def _filled(value: Any, outputs: dict[str, str]) -> Any:
     if isinstance(value, str):
         return re.sub(r"#([A-Za-z0-9_-]+)", lambda m: outputs.get(m[1], m[0]).strip(), value)
     if isinstance(value, list):
-        return [filled(item, outputs) for item in value]
+        return [_filled(item, outputs) for item in value]
     if isinstance(value, dict):
-        return {name: filled(item, outputs) for name, item in value.items()}
+        return {name: _filled(item, outputs) for name, item in value.items()}
     return value
 
 
@@ -277,10 +275,8 @@ class State:
         self.path = path
         if path:
             mode = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            try:
+            with os_errors(f"--state {path}"):
                 self.file = os.open(path, mode, 0o600)
-            except OSError as bad:
-                raise Fault("invalid_input", f"--state {path}: {bad.strerror}") from None
             acquire_for_run(self.file, path)
 
     def steps(self) -> list[Record]:

@@ -67,7 +67,7 @@ def plan(
     """The steps for a request; where they break the rules the model gets one more try, and what was wrong."""
     ids = Ids("E" if args.rewoo else "", 1 + max([0, *map(int, filter(str.isdecimal, known))]))
     needed = [*sorted(known), *map(ids.of, range(min(args.max_steps, MOST_NEEDED)))]
-    system, schema = brief(args, tools, ids), shape(args, tools, needed)
+    system, schema = _instructions(args, tools, ids), _answer_schema(args, tools, needed)
     text = transcript.text(material.message(request, pieces), joint="\n")
     names = {tool["name"] for tool in tools} if args.rewoo else None
     hint = ""
@@ -88,12 +88,10 @@ class Ids(NamedTuple):
     first: int  # after those of an earlier plan
 
     def of(self, position: int) -> str:
-        """The id of the step at this position, counted from 0."""
         return f"{self.prefix}{self.first + position}"
 
 
-def brief(args: Namespace, tools: list[Record], ids: Ids) -> str:
-    """The planner's instructions."""
+def _instructions(args: Namespace, tools: list[Record], ids: Ids) -> str:
     lines: dict[bool, list[str]] = {True: [], False: []}
     for tool in tools:
         schema = f" {records.dumps(tool.get('inputSchema', {}))}" if args.rewoo else ""
@@ -110,8 +108,7 @@ def brief(args: Namespace, tools: list[Record], ids: Ids) -> str:
     return text + (TOOLS % others if others else "")
 
 
-def shape(args: Namespace, tools: list[Record], ids: list[str]) -> Record:
-    """The JSON Schema of an answer: needs are among these ids, agents and tools among those there are."""
+def _answer_schema(args: Namespace, tools: list[Record], ids: list[str]) -> Record:
     text: Record = {"type": "string"}
     needs = {"type": "array", "items": {**text, "enum": ids}}
     fields: dict[str, Any] = {"task": text, "needs": needs}

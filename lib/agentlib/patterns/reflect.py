@@ -29,12 +29,12 @@ def main(args: Namespace) -> int:
         stdin = str(records.plain()["text"]).encode()
     else:
         stdin = b"".join(line.raw + b"\n" for line in records.read())
-    lessons = recalled(args)
+    lessons = _recalled_lessons(args)
     tries: list[Record] = []
     began, leash = time.monotonic(), command.Leash()
     try:
         for number in range(1, max(1, args.tries) + 1):
-            output, error = attempt(args, with_lessons(args, stdin, lessons), leash)
+            output, error = attempt(args, _with_lessons(args, stdin, lessons), leash)
             why = error or judged(args, output, leash)
             tries.append({"output": output, "passed": not why, **({"why": why} if why else {})})
             if not args.quiet:
@@ -43,17 +43,16 @@ def main(args: Namespace) -> int:
             if not why:
                 break
             if number < args.tries:
-                lessons.append(lesson(args, output, why))
+                lessons.append(_lesson(args, output, why))
                 tries[-1]["reflection"] = lessons[-1]
-                remembered(args, lessons[-1])
+                _remember(args, lessons[-1])
     finally:
         leash.pull()
-    show(args, tries, began)
+    _print_result(args, tries, began)
     return 0 if tries[-1]["passed"] else 1
 
 
-def with_lessons(args: Namespace, stdin: bytes, lessons: list[str]) -> bytes:
-    """Standard input of the next try."""
+def _with_lessons(args: Namespace, stdin: bytes, lessons: list[str]) -> bytes:
     if args.plain:
         head = "".join(f"Lesson of an earlier try: {text}\n" for text in lessons)
         return (head + "\n").encode() + stdin if head else stdin
@@ -77,15 +76,14 @@ def attempt(args: Namespace, stdin: bytes, leash: command.Leash) -> tuple[str, s
 def judged(args: Namespace, output: str, leash: command.Leash) -> str:
     """Why the output does not pass; "" where it does. Every judge that was named must agree."""
     return (
-        (args.check and by_command(args, output, leash))
-        or (args.schema and by_schema(args.schema, output))
-        or (args.critic and by_model(args, output))
+        (args.check and _by_command(args, output, leash))
+        or (args.schema and _by_schema(args.schema, output))
+        or (args.critic and _by_model(args, output))
         or ""
     )
 
 
-def by_command(args: Namespace, output: str, leash: command.Leash) -> str:
-    """Why the user's shell command refuses the output, its standard input; "" where it does not."""
+def _by_command(args: Namespace, output: str, leash: command.Leash) -> str:
     words = ["sh", "-c", f"exec 2>&1\n{args.check}"]
     outcome = command.run(words, output.encode("utf-8", "replace"), args.timeout, leash)
     if outcome.late:
@@ -96,8 +94,7 @@ def by_command(args: Namespace, output: str, leash: command.Leash) -> str:
     return ""
 
 
-def by_schema(file: str, output: str) -> str:
-    """Why the output does not fit the JSON Schema in the file; "" where it does."""
+def _by_schema(file: str, output: str) -> str:
     from agentlib.messages.validate import Validator
 
     with open(file, "rb") as stream:
@@ -108,8 +105,7 @@ def by_schema(file: str, output: str) -> str:
         return bad.message
 
 
-def by_model(args: Namespace, output: str) -> str:
-    """Why a model refuses the output, by the user's measure; "" where it does not."""
+def _by_model(args: Namespace, output: str) -> str:
     text = f"The measure: {args.critic}\n\nThe output:\n{output[:SHOWN]}"
     verdict = model.call(args, JUDGE, text, VERDICT)
     if not isinstance(verdict, dict):
@@ -117,15 +113,13 @@ def by_model(args: Namespace, output: str) -> str:
     return "" if verdict.get("passed") is True else str(verdict.get("why")) or "the critic said no"
 
 
-def lesson(args: Namespace, output: str, why: str) -> str:
-    """What the model says should be done differently."""
+def _lesson(args: Namespace, output: str, why: str) -> str:
     task = " ".join(args.command)
     text = f"The task: {task}\n\nThe output:\n{output[:SHOWN]}\n\nThe check:\n{why[:SHOWN]}"
     return str(model.call(args, LESSON, text)).strip()
 
 
-def recalled(args: Namespace) -> list[str]:
-    """The lessons that the store has for this command."""
+def _recalled_lessons(args: Namespace) -> list[str]:
     if not args.store:
         return []
     words = ["--store", args.store, *"--tag lesson --limit 5 --".split(), *args.command]
@@ -134,8 +128,7 @@ def recalled(args: Namespace) -> list[str]:
     return [str(records.loads(line)["value"]) for line in done.stdout.splitlines()]
 
 
-def remembered(args: Namespace, text: str) -> None:
-    """Keep a lesson under its command and moment."""
+def _remember(args: Namespace, text: str) -> None:
     if args.store:
         key = f"{' '.join(args.command)[:200]} {time.time():.3f}"
         words = ["remember", key, "-", "--store", args.store, "--tag", "lesson"]
@@ -143,8 +136,7 @@ def remembered(args: Namespace, text: str) -> None:
         subprocess.run(argv, input=text.encode(), check=False)
 
 
-def show(args: Namespace, tries: list[Record], began: float) -> None:
-    """Print the last output, or with --json the record of all tries."""
+def _print_result(args: Namespace, tries: list[Record], began: float) -> None:
     last = tries[-1]
     if not args.json:
         return records.put(last["output"].encode("utf-8", "replace"))

@@ -29,7 +29,12 @@ def problems(
     for step in steps:
         unknown = [need for need in _needs(step) if need not in seen | known]
         found += [f"step {step.get('id')} needs {need!r}, which is no step" for need in unknown]
-    return found or _cycle(steps)
+    left = {step["id"]: set(_needs(step)) for step in steps if not found}
+    while ready := [id for id, needs in left.items() if not needs & left.keys()]:
+        for id in ready:
+            del left[id]
+    # what is left once every step that can run has run
+    return [*found, *[f"these steps wait for each other: {', '.join(left)}"] * bool(left)]
 
 
 def _step_problems(step: Record, number: int, seen: set[str], tools: set[str] | None) -> list[str]:
@@ -52,12 +57,3 @@ def _step_problems(step: Record, number: int, seen: set[str], tools: set[str] | 
 def _needs(step: Record) -> list[str]:
     needs = step.get("needs", [])
     return needs if isinstance(needs, list) else []
-
-
-def _cycle(steps: list[Record]) -> list[str]:
-    """A cycle of needs: the steps that are left once every step that can run has run."""
-    left = {step["id"]: set(_needs(step)) for step in steps}
-    while ready := [id for id, needs in left.items() if not needs & left.keys()]:
-        for id in ready:
-            del left[id]
-    return [f"these steps wait for each other: {', '.join(left)}"] if left else []

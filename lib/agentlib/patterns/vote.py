@@ -33,7 +33,7 @@ def main(args: Namespace) -> int:
     groups = sorted(together(args, answers), key=len, reverse=True)
     tie = len(groups) > 1 and len(groups[0]) == len(groups[1])
     votes = [{"answer": answers[group[0]], "votes": len(group)} for group in groups]
-    report(args, votes, failures, tie)
+    _report(args, votes, failures, tie)
     winner = str(votes[0]["answer"])
     if args.json:
         records.write({"type": "result", "output": winner, "incomplete": tie, "votes": votes})
@@ -91,8 +91,7 @@ def judged(args: Namespace, answers: list[str]) -> list[list[int]]:
     return groups + [[number] for number in sorted(left)]
 
 
-def report(args: Namespace, votes: list[Record], failures: list[str], tie: bool) -> None:
-    """Say on standard error: the failures, and a tie or the counts."""
+def _report(args: Namespace, votes: list[Record], failures: list[str], tie: bool) -> None:
     for why in failures:
         stderr.warn(f"a run failed: {why}")
     counts = [vote["votes"] for vote in votes]

@@ -112,7 +112,10 @@ def parse(doc: str, args: list[str]) -> Namespace:
     known = _named(args)
     if name := known.get("name"):
         stderr.agent = name
-        doc = _doc(name, known.get("description", ""))
+        purpose = known.get("description", "")
+        if purpose[1:2].islower():
+            purpose = purpose[:1].lower() + purpose[1:]
+        doc = f"{name} - {purpose or 'an agent'}\n\n{EPILOG}"
     wanted = {"--help", "-h", "--version"}.intersection(_before_dashes(args))
     if not wanted:
         options = parser(doc).parse_intermixed_args(args)
@@ -161,12 +164,6 @@ def _named(args: list[str]) -> dict[str, str]:
         if option in ("--name", "--description"):
             found[option[2:]] = value if equals else next(words, "")
     return found
-
-
-def _doc(name: str, description: str) -> str:
-    if description[1:2].islower():
-        description = description[:1].lower() + description[1:]
-    return f"{name} - {description or 'an agent'}\n\n{EPILOG}"
 
 
 def _drain() -> None:

@@ -6,9 +6,10 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 
 from agentlib import records, stderr
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.react import output
 from agentlib.react.loop import Run, Watcher, failed, interrupted
 from agentlib.react.session import Session
@@ -28,25 +29,20 @@ class TaskOutput(Watcher):
         self._id = id
 
     def message(self, record: Record) -> None:
-        """A record of the run; a delta that holds nothing is only a sign of life."""
+        # a delta that holds nothing is only a sign of life
         if record["type"] != "delta" or record.get("text") or record.get("thinking"):
             records.write({**record, "task": self._id})
 
     delta = message
 
 
-def run(session: Session, first: Record, stream: Iterator[Line]) -> int:
-    """Run the tasks of the stream; the exit status: 0, 1 where a task failed, 2 where the stream broke off."""
-    if session.output.file:
-        why = "--transcript keeps one conversation: it does not go with `task` records"
-        raise Fault("invalid_input", why)
-    return Batch(session).run(first, stream)
-
-
 class Batch:
     """The tasks under way. Reading is a thread's; everything else happens in the engine's."""
 
     def __init__(self, session: Session) -> None:
+        if session.output.file:
+            why = "--transcript keeps one conversation: it does not go with `task` records"
+            raise Fault("invalid_input", why)
         self.session, self.options = session, session.options
         self.jobs = self.options.jobs or JOBS * (os.cpu_count() or 1)
         self.skip = _done_before(self.options.skip_done) if self.options.skip_done else set()
@@ -61,7 +57,7 @@ class Batch:
         self.setting = session.setting(many=True)
 
     def run(self, first: Record, stream: Iterator[Line]) -> int:
-        """Until the stream has ended and every task has its result."""
+        """Run the tasks of the stream; the exit status: 0, 1 where a task failed, 2 where the stream broke off."""
         watched = output.visible(self.options.quiet)
         if watched:
             from agentlib import display
@@ -75,8 +71,13 @@ class Batch:
                 if other := self.session.engine.turn():
                     self._receive(*other)
                 self._begin()
-        except BaseException:
-            self._interrupt()
+        except (
+            BaseException
+        ):  # the runs under way end by the engine; the others get their results too
+            self.session.engine.stop(interrupted())
+            self.session.result = {}
+            for number, task in self.waiting:
+                self._result(number, failed(interrupted(), task["id"]))
             raise
         finally:
             if watched:
@@ -102,17 +103,17 @@ class Batch:
             put(("end", Fault("invalid_input", f"standard input: {bad}")))
 
     def _receive(self, what: str, value: Any) -> None:
-        if what == "end":
-            self.ended = self.ended or value
-        elif isinstance(self.ended, Fault):
-            pass  # the stream broke off before this line
-        elif value.record["type"] == "task":
-            self._take(value.record)
-        else:
-            try:
+        try:
+            if what == "end":
+                self.ended = self.ended or value
+            elif isinstance(self.ended, Fault):
+                pass  # the stream broke off before this line
+            elif value.record["type"] == "task":
+                self._take(value.record)
+            else:
                 self.session.input.take(value)
-            except Fault as fault:
-                self.ended = fault
+        except Fault as fault:
+            self.ended = fault
 
     def _take(self, task: Record) -> None:
         self.count += 1
@@ -157,14 +158,6 @@ class Batch:
                 records.write(ready)
             self.next += 1
 
-    def _interrupt(self) -> None:
-        """The runs under way end by the engine; what was read and not begun gets its result too."""
-        self.session.engine.stop(interrupted())
-        self.session.result = {}
-        while self.waiting:
-            number, task = self.waiting.popleft()
-            self._result(number, failed(interrupted(), task["id"]))
-
 
 def _wrong(task: Record, empty: bool) -> str:
     """What is wrong with a task, '' where nothing is. empty: whether its input may be."""
@@ -182,20 +175,16 @@ def _done_before(path: str) -> set[str]:
     from agentlib.lock import acquire_for_run, mend
 
     found = set()
-    try:
+    with os_errors(f"--skip-done {path}"):
         if os.path.samestat(os.fstat(1), os.stat(path)):
             acquire_for_run(1, path)
             with open(path, "ab+", 0) as results:
                 mend(results.fileno())
         with open(path, "rb") as stream:
             for _, raw in records.lines(stream):
-                try:
+                with suppress(ValueError):
                     record = records.loads(raw)
-                except ValueError:
-                    continue
-                is_result = isinstance(record, dict) and record.get("type") == "result"
-                if is_result and "error" not in record:
-                    found.add(records.dumps(record.get("id")))
-    except OSError as bad:
-        raise Fault("invalid_input", f"--skip-done {path}: {bad.strerror}") from None
+                    is_result = isinstance(record, dict) and record.get("type") == "result"
+                    if is_result and "error" not in record:
+                        found.add(records.dumps(record.get("id")))
     return found

@@ -7,11 +7,12 @@ import os
 import queue
 import threading
 import time
+from itertools import islice
 
 from agentlib.faults import Fault
 from agentlib.react.loop import Request, Run, Work
 from agentlib.react.model import PATIENCE, Model
-from agentlib.types import Any, Callable, Record
+from agentlib.types import Any, Callable, Iterator, Record
 
 THREADS = 64  # at most; tools that run at once in all runs together
 LOOK = 10.0  # seconds between two looks at who waits too long
@@ -62,10 +63,10 @@ class Workers:
 class Live:
     """A run on its way: where its generator stands, and what it waits for."""
 
-    def __init__(self, run: Run, done: Callable[[Record], None]) -> None:
-        self.run, self.steps, self.done = run, run.steps(), done
+    def __init__(self, number: int, run: Run, done: Callable[[Record], None]) -> None:
+        self.number, self.run, self.steps, self.done = number, run, run.steps(), done
         self.step = 0  # number of the present step; an answer to another one is late
-        self.parts: list[tuple[int, Callable[[], Any]]] = []  # of its work, not begun yet
+        self.parts: Iterator[tuple[Any, Callable[[], Any]]] = iter(())  # of its work, not begun yet
         self.results: list[Any] = []
         self.left = 0  # parts without a result
         self.request = ""  # id of the request that it waits for
@@ -89,10 +90,10 @@ class Engine:
     def start(self, run: Run, done: Callable[[Record], None]) -> None:
         """Begin a run; done(result) is called when it ends."""
         self._count += 1
-        self._live[self._count] = live = Live(run, done)
+        self._live[self._count] = live = Live(self._count, run, done)
         if self._timeout:
             heapq.heappush(self._ends, (time.monotonic() + self._timeout, self._count))
-        self._go(self._count, live, None)
+        self._go(live, None)
 
     def turn(self) -> tuple[Any, Any] | None:
         """Wait for one event and go on with the run it is for; what is not for a run is returned."""
@@ -109,16 +110,17 @@ class Engine:
         number, step, index = key
         live = self._live.get(number)
         if live and live.step == step:
-            self._take(number, live, index, value)
+            self._take(live, index, value)
         return None
 
     def stop(self, fault: Fault) -> None:
         """End every run with this fault; each still gives its result."""
         grace = 0.1 if len(self._live) == 1 else 0.0
-        for live in list(self._live.values()):
+        runs = list(self._live.values())
+        for live in runs:
             live.run.leash.pull(grace)
-        for number in list(self._live):
-            self._throw(number, fault)
+        for live in runs:
+            self._throw(live, fault)
 
     def kill(self) -> None:
         """Kill every tool, at once; no results. For a signal handler."""
@@ -129,74 +131,64 @@ class Engine:
         now = time.monotonic()
         while self._ends and self._ends[0][0] <= now:
             _, number = heapq.heappop(self._ends)
-            if number in self._live:
+            if live := self._live.get(number):
                 why = f"the run was not done within {self._timeout:g} s (--timeout)"
-                self._throw(number, Fault("timeout", why))
-        for number, live in list(self._live.items()):
+                self._throw(live, Fault("timeout", why))
+        for live in list(self._live.values()):
             if live.request and now - live.since > PATIENCE:
-                self._throw(number, Fault("timeout", f"no answer within {PATIENCE:g} s"))
+                self._throw(live, Fault("timeout", f"no answer within {PATIENCE:g} s"))
 
-    def _throw(self, number: int, fault: Fault) -> None:
-        live = self._live[number]
+    def _throw(self, live: Live, fault: Fault) -> None:
         if live.request:
             self._model.forget(live.request)
         live.run.leash.pull(0.05)
-        self._go(number, live, fault)
+        self._go(live, fault)
 
-    def _go(self, number: int, live: Live, value: Any) -> None:
+    def _go(self, live: Live, value: Any) -> None:
+        """Send or throw the value into the run, and see to what it waits for then."""
         live.step += 1
         live.request = ""
         try:
             go_on = live.steps.throw if isinstance(value, BaseException) else live.steps.send
-            step = go_on(value)
+            step: Any = go_on(value)
         except StopIteration as end:
-            return self._finish(number, live, end.value)
+            step = end.value
         except Exception as bug:
             # of ours, or a plugin's odd record: it ends this run and not the others
             if os.environ.get("AGENT_DEBUG"):
                 raise
-            return self._finish(number, live, live.run.result(_known(bug)))
+            step = live.run.result(_known(bug))
         if isinstance(step, Request):
-            self._send(number, live, step.record)
+            live.request, live.since = f"{live.number}.{live.step}", time.monotonic()
+            self._model.send(live.request, step.record, (live.number, live.step, MODEL))
+            work, self.beside = self.beside, None
+            if work:
+                self._workers.submit((0, 0, 0), work)
+        elif isinstance(step, Work):
+            keys = [(live.number, live.step, index) for index in range(len(step.parts))]
+            live.parts = zip(keys, step.parts, strict=True)
+            live.results, live.left = [None] * len(keys), len(keys)
+            self._begin(live, step.together)
         else:
-            self._begin(number, live, step)
+            del self._live[live.number]
+            live.done(live.run.ended(step))
 
-    def _finish(self, number: int, live: Live, result: Record) -> None:
-        del self._live[number]
-        live.done(live.run.ended(result))
+    def _begin(self, live: Live, count: int = 1) -> None:
+        for key, part in islice(live.parts, count):
+            self._workers.submit(key, part)
 
-    def _send(self, number: int, live: Live, request: Record) -> None:
-        live.request = f"{number}.{live.step}"
-        live.since = time.monotonic()
-        self._model.send(live.request, request, (number, live.step, MODEL))
-        work, self.beside = self.beside, None
-        if work:
-            self._workers.submit((0, 0, 0), work)
-
-    def _begin(self, number: int, live: Live, work: Work) -> None:
-        live.results = [None] * len(work.parts)
-        live.parts = list(enumerate(work.parts))[::-1]
-        live.left = len(work.parts)
-        for _ in range(min(work.together, live.left)):
-            self._next(number, live)
-
-    def _next(self, number: int, live: Live) -> None:
-        if live.parts:
-            index, part = live.parts.pop()
-            self._workers.submit((number, live.step, index), part)
-
-    def _take(self, number: int, live: Live, index: int, value: Any) -> None:
+    def _take(self, live: Live, index: int, value: Any) -> None:
         if index == MODEL and not isinstance(value, Fault) and value.get("type") == "delta":
             live.since = time.monotonic()
             return live.run.watcher.delta(value)
         if index == MODEL:
-            return self._go(number, live, _fault(value))
+            return self._go(live, _fault(value))
         live.results[index] = value
         live.left -= 1
         if live.left:
-            return self._next(number, live)
+            return self._begin(live)
         bad = next((one for one in live.results if isinstance(one, BaseException)), None)
-        self._go(number, live, _known(bad) if bad else live.results)
+        self._go(live, _known(bad) if bad else live.results)
 
 
 def _fault(answer: Record | Fault) -> Record | Fault:

@@ -66,10 +66,7 @@ class Tally:
         self.cost: float | None = None
 
     def add(self, response: Record) -> None:
-        """Count one response."""
-        self.last |= {
-            field: response[field] for field in ("model", "provider") if field in response
-        }
+        self.last |= {name: response[name] for name in ("model", "provider") if name in response}
         for name, value in (response.get("usage") or {}).items():
             if isinstance(value, bool):  # `estimated`
                 self.usage[name] = value or self.usage.get(name, False)
@@ -129,16 +126,14 @@ class Run:
         if self.incomplete:
             fault = fault or Fault("limit_exceeded", self.incomplete)
         id = self.task.get("id") if self.task else None
-        fields = {"output": self._output(), "incomplete": bool(self.incomplete)}
-        return result(id, self.setting.name, {**fields, **self.tally.record()}, fault)
-
-    def _output(self) -> str:
-        """The answer; of a run that reached its limit, the last text of the model."""
+        output = ""
         if transcript.finished(self.messages):
-            return self.setting.bare(transcript.text(self.messages[-1]))
-        answers = [one for one in self.messages if one.get("role") == "assistant"]
-        texts = map(transcript.text, reversed(answers if self.incomplete else []))
-        return next((text for text in texts if text), "")
+            output = self.setting.bare(transcript.text(self.messages[-1]))
+        elif self.incomplete:  # the last text of the model
+            answers = [one for one in self.messages if one.get("role") == "assistant"]
+            output = next(filter(None, map(transcript.text, reversed(answers))), "")
+        fields = {"output": output, "incomplete": bool(self.incomplete)}
+        return result(id, self.setting.name, {**fields, **self.tally.record()}, fault)
 
     def add(self, message: Record) -> None:
         """One more message, for the watcher too."""

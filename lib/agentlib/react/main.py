@@ -34,10 +34,10 @@ def main(options: Namespace, folder: str) -> int:
             os.unlink(ledger)
 
 
-def _many(*args: Any) -> int:
-    from agentlib.react import batch  # only where there are tasks
+def _many(session: Session, *tasks: Any) -> int:
+    from agentlib.react.batch import Batch  # only where there are tasks
 
-    return batch.run(*args)
+    return Batch(session).run(*tasks)
 
 
 def _depth() -> int:

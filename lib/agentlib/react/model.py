@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.process.child import Direct, bound
 from agentlib.process.coprocess import Coprocess
 from agentlib.types import Any, Record
@@ -21,10 +21,8 @@ class Model:
         command = [os.path.join(folder, "agent-llm"), *words]
         options = {"args": bound(command), "env": dict(os.environ), "session": False}
         self._events, self._keys, self._used = events, dict[str, Any](), False
-        try:
+        with os_errors(command[0], "not_found"):
             self._filter = Coprocess("agent-llm", options, _final, self._delta, "server", Direct)
-        except OSError as bad:
-            raise Fault("not_found", f"{command[0]}: {bad.strerror}") from None
         self.configure({})  # its standard input is not silent: ours may be for a while
 
     def configure(self, config: Record) -> None:
@@ -48,7 +46,6 @@ class Model:
         self._filter.forget(id)
 
     def close(self, grace: float) -> None:
-        """End agent-llm, and with it the providers."""
         if self._used:
             self._filter.close(grace)
         else:

@@ -53,14 +53,14 @@ class Output(Watcher):
 
     def waits(self, what: str) -> None:
         """Show a person what the run waits for, and for how long."""
+        since, name = time.monotonic(), what or self.model
+
+        def text() -> str:
+            seconds = time.monotonic() - since
+            return f"waiting for {name}, {seconds:.0f} s" if seconds > SOON else ""
+
         if self._watched:
             from agentlib import display
-
-            since, name = time.monotonic(), what or self.model
-
-            def text() -> str:
-                seconds = time.monotonic() - since
-                return f"waiting for {name}, {seconds:.0f} s" if seconds > SOON else ""
 
             display.live.show(text)
 
@@ -87,13 +87,11 @@ class Output(Watcher):
             records.put(b"" if self._text.endswith("\n") else b"\n")
             self._printed.append(self._text)
             self._text = ""
-        if not self._watched:
-            return
-        for call in calls:
+        for call in calls if self._watched else ():
             arguments = call.get("arguments")
             text = arguments if isinstance(arguments, str) else records.dumps(arguments)
             _show(f"→ {call.get('name')} {text}")
-        if record.get("role") == "tool":
+        if self._watched and record.get("role") == "tool":
             lines = transcript.text(record).strip().splitlines() or [""]
             more = f" (+{len(lines) - 1} lines)" if len(lines) > 1 else ""
             _show(f"{'✗' if record.get('is_error') else '←'} {lines[0]}", more)
@@ -149,25 +147,25 @@ def _cost(result: Record) -> str:
     """What a run has cost: tokens, money where the price is known, time."""
     usage, cost = result.get("usage") or {}, result.get("cost_usd")
     tokens = f"{usage.get('input_tokens', 0):,} tokens in, {usage.get('output_tokens', 0):,} out"
-    parts = [tokens] if cost is None else [tokens, f"${cost:.6f}"]
+    money = "" if cost is None else f", ${cost:.6f}"
     estimated = " (estimated)" if usage.get("estimated") else ""
-    return f"{', '.join(parts)}{estimated}, {result['duration_ms'] / 1000:.1f} s"
+    return f"{tokens}{money}{estimated}, {result['duration_ms'] / 1000:.1f} s"
 
 
 def progress(batch: Any) -> str:
     """The line of a Batch: how many are done, how fast, what it cost, how long it will take."""
     total = batch.count - batch.skipped
     rate = batch.finished / max(time.monotonic() - batch.began, 1e-3)
-    minutes, seconds = divmod(round((total - batch.finished) / rate) if rate else 0, 60)
-    parts = [
-        f"{batch.finished}/{total}{'' if batch.ended else '+'} done",
-        f"{batch.failed} failed" if batch.failed else "",
-        f"{batch.skipped} skipped" if batch.skipped else "",
-        f"{rate:.1f}/s",
-        f"${batch.cost:.6f}" if batch.cost else "",
-        f"{minutes}m{seconds:02}s left" if minutes or seconds else "",
-    ]
-    return ", ".join(part for part in parts if part)
+    left = round((total - batch.finished) / rate) if rate else 0
+    parts = {
+        f"{batch.finished}/{total}{'' if batch.ended else '+'} done": True,
+        f"{batch.failed} failed": batch.failed,
+        f"{batch.skipped} skipped": batch.skipped,
+        f"{rate:.1f}/s": True,
+        f"${batch.cost:.6f}": batch.cost,
+        f"{left // 60}m{left % 60:02}s left": left,
+    }
+    return ", ".join(part for part, shown in parts.items() if shown)
 
 
 def _pick(result: Record, fields: list[str]) -> None:

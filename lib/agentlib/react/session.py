@@ -182,7 +182,6 @@ class Session:
         cli.end(130)
 
     def close(self) -> None:
-        """End everything that was started."""
         if self.runs:
             self._remember()
         self.runner.close(self.grace)

@@ -82,20 +82,21 @@ class Setting:
         text = system or ("" if present else SYSTEM)
         if self.schema is not None and tools:
             text = f"{text}\n\n{WANTED.format(schema=records.dumps(self.schema))}"
-        text = text.strip()
         request: Record = {"type": "request"}
-        if self.text_react and tools:
-            from agentlib.react import textreact
-
-            text, wire, request["stop"] = textreact.render(text, wire, tools)
-        elif tools:
-            request["tools"] = tools
-        elif self.schema is not None:  # with tools some vendors refuse it, or never call one
-            request["schema"] = self.schema
-        if repair and any(map(transcript.calls, wire)):
+        as_text = bool(self.text_react and tools)
+        if as_text or repair and any(map(transcript.calls, wire)):
             from agentlib.react import textreact
 
             wire = textreact.without_calls(wire)
+            if as_text:
+                text, request["stop"] = f"{text}\n\n{textreact.instructions(tools)}", textreact.STOP
+        elif tools:
+            request["tools"] = tools
+        if (
+            self.schema is not None and not tools
+        ):  # with them some vendors refuse it, or never call one
+            request["schema"] = self.schema
+        text = text.strip()
         request["messages"] = [{"role": "system", "content": text}, *wire] if text else wire
         return {**request, **self.options, **({"model": model} if model else {})}
 

@@ -70,19 +70,16 @@ class Input:
         standing: the task where there are no operands, and all `input` is material (--task)."""
         pieces = self.material
         words = words if "".join(words).strip() else []
-        if not words and standing and any(map(_substantial, pieces)):
+        texts = [str(one.get("text", "")) for one in pieces if one["type"] == "input"]
+        some = any(text.strip() for text in texts)  # else none, or an empty standard input
+        if standing and not words and (some or any(one["type"] == "context" for one in pieces)):
             words = [standing]
         if not words:
-            texts = [str(one.get("text", "")) for one in pieces if one["type"] == "input"]
-            if not any(text.strip() for text in texts):  # none, or an empty standard input
+            if not some:
                 return None
             words = ["\n\n".join(texts)]
             pieces = [piece for piece in pieces if piece["type"] != "input"]
         return {"type": "task", "input": " ".join(words), "material": pieces}
-
-
-def _substantial(piece: Record) -> bool:
-    return piece["type"] == "context" or bool(str(piece.get("text", "")).strip())
 
 
 def lines(operands: list[str], quiet: bool) -> Iterator[Line]:

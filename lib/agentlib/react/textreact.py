@@ -31,13 +31,9 @@ ACTION = re.compile(
 ANSWER = re.compile(r"^[ \t]*Final Answer[ \t]*:[ \t]*(?P<answer>.*)", re.S | re.M)
 
 
-def render(
-    system: str, messages: list[Record], tools: list[Record]
-) -> tuple[str, list[Record], list[str]]:
-    """(system, messages, stop) of the same conversation as text, without calls."""
-    listed = "\n".join(records.dumps(tool) for tool in tools)
-    text = f"{system}\n\n{FORM.format(tools=listed)}".strip()
-    return text, without_calls(messages), STOP
+def instructions(tools: list[Record]) -> str:
+    """How the model is to call these tools."""
+    return FORM.format(tools="\n".join(map(records.dumps, tools)))
 
 
 def without_calls(messages: list[Record]) -> list[Record]:

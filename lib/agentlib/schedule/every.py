@@ -73,15 +73,12 @@ def alone(name: str) -> int:
     return file
 
 
-def beat() -> float:
-    """The seconds between two signs of life, where a watchdog wants them (sd_watchdog_enabled(3)), else endless."""
-    return int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6 or float("inf")
-
-
 def wait(until: float, ended: Callable[[float], object] = time.sleep) -> bool:
-    """Whether ended(seconds) says so before that time; signs of life while it lasts."""
+    """Whether ended(seconds) says so before that time; signs of life while it lasts, where a watchdog wants them
+    (sd_watchdog_enabled(3))."""
+    beat = int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6 or float("inf")
     while (left := until - time.monotonic()) > 0:
-        if ended(min(left, beat())):
+        if ended(min(left, beat)):
             return True
         notify("WATCHDOG=1")
     return False

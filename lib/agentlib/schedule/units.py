@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from agentlib import paths, records, stderr
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.launch import command
 from agentlib.lock import replace
 from agentlib.schedule.every import seconds
@@ -52,31 +52,27 @@ WantedBy=timers.target
 def main(args: Namespace) -> int:
     """Do what the first operand says."""
     if args.do == "list":
-        return listing()
+        return _listing()
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", args.name or ""):
         raise Fault("invalid_input", f"the name {args.name!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
-    return add(args) if args.do == "add" else remove(args)
+    return _add(args) if args.do == "add" else _remove(args)
 
 
-def add(args: Namespace) -> int:
-    """Write and enable one."""
+def _add(args: Namespace) -> int:
     if not args.command or bool(args.every) == bool(args.at):
         raise Fault("invalid_input", "add: --every TIME or --at CALENDAR, and the command after --")
     argv = [os.path.abspath(command.found(args.command[0])), *args.command[1:]]
     if any("\n" in word or "\0" in word for word in [*argv, args.folder]):
         raise Fault("invalid_input", "add: a word of the command holds a line end")
     if args.keys:
-        check_keys(args.keys)
+        _check_keys(args.keys)
     manager = args.manager or ("cron" if systemctl("show-environment") else "systemd")
-    return by_systemd(args, argv) if manager == "systemd" else cron_line(args, argv)
+    return _write_units(args, argv) if manager == "systemd" else cron_line(args, argv)
 
 
-def check_keys(file: str) -> None:
-    """A Fault unless the file of keys is a file that only its owner can read."""
-    try:
+def _check_keys(file: str) -> None:
+    with os_errors(f"--keys {file}"):
         mode = os.stat(file).st_mode
-    except OSError as bad:
-        raise Fault("invalid_input", f"--keys {file}: {bad.strerror}") from None
     if not stat.S_ISREG(mode) or mode & 0o077:
         cure = f"must be a file of mode 0600: chmod 600 {file}"
         raise Fault("invalid_input", f"--keys {file}: {cure}")
@@ -97,8 +93,7 @@ def units() -> str:
     return os.path.join(os.path.dirname(paths.place("config")), "systemd", "user")
 
 
-def by_systemd(args: Namespace, argv: list[str]) -> int:
-    """A service and a timer."""
+def _write_units(args: Namespace, argv: list[str]) -> int:
     when = f"OnCalendar={args.at}"
     if args.every:
         when = f"OnActiveSec=1s\nOnUnitActiveSec={seconds(args.every):g}"
@@ -164,8 +159,7 @@ def cron_fields(interval: float) -> str:
     raise Fault("invalid_input", why)
 
 
-def listing() -> int:
-    """What agent-schedule has written."""
+def _listing() -> int:
     for timer in sorted(Path(units()).glob(f"{PREFIX}*.timer")):
         when = _value(timer, "OnCalendar|OnUnitActiveSec")
         what = _value(timer.with_suffix(".service"), "ExecStart")
@@ -180,8 +174,7 @@ def _value(file: Path, names: str) -> str:
     return found[1].strip() if found else "?"
 
 
-def remove(args: Namespace) -> int:
-    """Take one away; 1 where there is none."""
+def _remove(args: Namespace) -> int:
     files = [Path(units(), f"{PREFIX}{args.name}.{kind}") for kind in ("timer", "service")]
     if not any(file.exists() for file in files):
         stderr.warn(f"there is no {args.name}")

@@ -19,7 +19,7 @@ import re
 import stat
 
 from agentlib import paths
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.schema import trust
 from agentlib.types import Any, Iterator, NamedTuple
 
@@ -92,20 +92,17 @@ def text_of(file: str) -> str:
     folder = os.path.dirname(os.path.abspath(file))
     if not _beneath(file, folder):
         raise Fault("tool_denied", f"{file}: a link that leads outside of its folder; not read")
-    try:
-        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with os.fdopen(fd, "rb") as stream:
-            seen = os.fstat(fd)
-            if not stat.S_ISREG(seen.st_mode) or seen.st_size > SIZE:
-                why = f"{file}: not a plain file of at most {SIZE >> 20} MiB"
-                raise Fault("invalid_input", why)
-            trusted = (0, os.getuid(), os.stat(os.getcwd()).st_uid)
-            if seen.st_mode & stat.S_IWOTH or seen.st_uid not in trusted:
-                why = f"{file}: anyone may write to it, or it is another user's; not read"
-                raise Fault("tool_denied", why)
-            return stream.read(SIZE + 1).decode("utf-8", "surrogateescape")
-    except OSError as bad:
-        raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    with os_errors(file), open(os.open(file, flags), "rb") as stream:
+        seen = os.fstat(stream.fileno())
+        if not stat.S_ISREG(seen.st_mode) or seen.st_size > SIZE:
+            why = f"{file}: not a plain file of at most {SIZE >> 20} MiB"
+            raise Fault("invalid_input", why)
+        trusted = (0, os.getuid(), os.stat(os.getcwd()).st_uid)
+        if seen.st_mode & stat.S_IWOTH or seen.st_uid not in trusted:
+            why = f"{file}: anyone may write to it, or it is another user's; not read"
+            raise Fault("tool_denied", why)
+        return stream.read(SIZE + 1).decode("utf-8", "surrogateescape")
 
 
 def add(file: str, name: str, description: str, binary: str) -> str:
@@ -142,11 +139,9 @@ def write(file: str, text: str) -> None:
     from agentlib.lock import replace
 
     real = os.path.realpath(file)
-    try:
+    with os_errors(file):
         mode = stat.S_IMODE(os.stat(real).st_mode) if os.path.exists(real) else 0o644
         replace(real, text.encode("utf-8", "surrogateescape"), mode)
-    except OSError as bad:
-        raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
 
 
 def _entries(text: str, file: str) -> Iterator[Entry]:

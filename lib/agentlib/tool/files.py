@@ -107,7 +107,12 @@ def replace(path: str, data: bytes) -> bool:
                 owner = os.fstat(fd).st_uid, os.fstat(fd).st_gid
                 os.fsync(fd)
             if old and (old.st_nlink > 1 or (old.st_uid, old.st_gid) != owner):
-                _overwrite(name, folder, data)  # it fits on the disk, as the copy beside it shows
+                flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+                with os.fdopen(os.open(name, flags, dir_fd=folder), "wb") as file:
+                    file.write(data)  # it fits on the disk, as the copy beside it shows
+                    file.truncate()
+                    file.flush()
+                    os.fsync(file.fileno())
                 os.unlink(mine, dir_fd=folder)
             else:
                 os.replace(mine, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -119,15 +124,6 @@ def replace(path: str, data: bytes) -> bool:
         raise Fault("tool_error", f"{path}: {bad.strerror}") from None
     finally:
         os.close(folder)
-
-
-def _overwrite(name: str, folder: int, data: bytes) -> None:
-    fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.truncate()
-        file.flush()
-        os.fsync(fd)
 
 
 def _regular(path: str, name: str, folder: int) -> os.stat_result | None:
