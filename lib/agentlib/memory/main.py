@@ -37,12 +37,13 @@ def run(command: str, args: Namespace) -> int:
 _open: list[Any] = []
 
 
-def opened(name: str, wait: float, create: bool = False) -> Store:
-    """The store of this name, path or address; made where `create` says so, else Nothing where it is not there."""
+def opened(args: Namespace, create: bool = False) -> Store:
+    """The store of --store; made where `create` says so, else Nothing where it is not there."""
+    name = args.store
     if name.startswith(("postgres://", "postgresql://")):
         from agentlib.memory.postgres import Postgres
 
-        database: Any = Postgres(name, wait)
+        database: Any = Postgres(name, args.wait)
     else:
         path = located(name)
         if not os.path.lexists(path):
@@ -50,7 +51,7 @@ def opened(name: str, wait: float, create: bool = False) -> Store:
                 raise Nothing
             if path.startswith(paths.place("data")):
                 paths.private(paths.place("data"))  # the folder of stores in it is private too
-        database = Sqlite(path, wait, create)
+        database = Sqlite(path, args.wait, create)
     store = Store(database)
     _open.append(store)
     return store
@@ -114,17 +115,6 @@ def value_of(text: str) -> Any:
     return text if is_number and records.dumps(value) != text.strip() else value
 
 
-def recall(store: Store, namespace: str, key: str, as_record: bool = False) -> int:
-    """Print the memory of a key: its value, text as it is and anything else as JSON, or the record."""
-    record = store.recall(namespace, key)
-    if record is None:
-        return 1
-    value = record if as_record else record["value"]
-    text = value if isinstance(value, str) else records.dumps(value)
-    records.put(text.encode("utf-8", "replace") + b"\n")
-    return 0
-
-
 def _print(found: Iterable[Record]) -> int:
     status = 1
     for record in found:
@@ -135,7 +125,7 @@ def _print(found: Iterable[Record]) -> int:
 
 def ranked(args: Namespace, words: str) -> list[Record]:
     """The memories that fit the words best; with --semantic by meaning too."""
-    store, wanted = _there(args), (_namespace(args), words, args.tag, args.limit)
+    store, wanted = opened(args), (_namespace(args), words, args.tag, args.limit)
     if args.semantic is None:
         return store.search(*wanted)
     from agentlib.memory import semantic
@@ -148,7 +138,7 @@ class Keeper:
     the number kept so far is written after each transaction; what it counts is on the disk."""
 
     def __init__(self, args: Namespace, passing: bool) -> None:
-        self.store, self.args, self.passing = _made(args), args, passing
+        self.store, self.args, self.passing = opened(args, create=True), args, passing
         self.batch: list[tuple[str, Record]] = []
         self.pending: list[bytes] = []  # lines that may go on once the batch is on the disk
         self.count = self.failed = 0
@@ -227,7 +217,7 @@ def fitting(args: Namespace, words: str) -> list[Record]:
     try:
         if words.strip():
             return ranked(args, words)
-        found = _there(args).items(_namespace(args), args.tag)
+        found = opened(args).items(_namespace(args), args.tag)
     except Nothing:
         return []
     return sorted(found, key=lambda r: str(r["time"]), reverse=True)[: args.limit]
@@ -235,26 +225,23 @@ def fitting(args: Namespace, words: str) -> list[Record]:
 
 def tool(args: Namespace) -> int:
     """A call by a model: the arguments object on standard input. That there is nothing is an answer too."""
-    name, namespace = args.words[0], args.namespace
+    name = args.words[0]
+    if name not in ANSWERS:
+        raise Fault("invalid_input", f"tool {name}: one of {', '.join(ANSWERS)}")
     arguments = value_of(records.plain()["text"])
     if not isinstance(arguments, dict):
         raise Fault("invalid_arguments", "standard input must be a JSON object")
     key = str(arguments.get("key", ""))
+    args.words = [str(arguments.get("words", "")) if name == "search_memory" else key]
+    args.limit = int(arguments.get("limit") or 10)
     status = 0
     try:
         if name == "remember":
             memory = {name: arguments.get(name) for name in ("key", "value")}
             kept = item(memory, arguments.get("tags") or [], None)
-            _made(args).remember(namespace, kept)
-        elif name == "search_memory":
-            args.limit = int(arguments.get("limit") or 10)
-            status = _print(ranked(args, str(arguments.get("words", ""))))
-        elif name == "recall":
-            status = recall(_there(args), namespace, key)
-        elif name == "forget":
-            status = 1 - _there(args).forget(namespace, key)
+            opened(args, create=True).remember(args.namespace, kept)
         else:
-            raise Fault("invalid_input", f"tool {name}: one of {', '.join(ANSWERS)}")
+            status = COMMANDS[name.removesuffix("_memory")](args)
     except Nothing:
         status = 1
     if answer := ANSWERS[name][status].format(key=key):
@@ -301,33 +288,32 @@ def _namespace(args: Namespace) -> str | None:
     return None if args.all else args.namespace
 
 
-def _there(args: Namespace) -> Store:
-    return opened(args.store, args.wait)
-
-
-def _made(args: Namespace) -> Store:
-    return opened(args.store, args.wait, create=True)
-
-
 def _remember(args: Namespace) -> int:
     key, value = args.words
     if value == "-":
         value = records.plain()["text"].removesuffix("\n")
     kept = item({"key": key, "value": value_of(value)}, args.tag, args.ttl)
-    _made(args).remember(args.namespace, kept)
+    opened(args, create=True).remember(args.namespace, kept)
     return 0
 
 
 def _recall(args: Namespace) -> int:
+    store, key = opened(args), args.words[0]
     if args.history:
-        return _print(_there(args).history(args.namespace, args.words[0]))
-    return recall(_there(args), args.namespace, args.words[0], args.json)
+        return _print(store.history(args.namespace, key))
+    record = store.recall(args.namespace, key)
+    if record is None:
+        return 1
+    value = record if args.json else record["value"]
+    text = value if isinstance(value, str) else records.dumps(value)
+    records.put(text.encode("utf-8", "replace") + b"\n")
+    return 0
 
 
 def _import(args: Namespace) -> int:
     if not args.flat:
         return Keeper(args, passing=False).run()
-    store = _made(args)
+    store = opened(args, create=True)
     flat = value_of(records.plain()["text"])
     if not isinstance(flat, dict):
         why = "import --flat: standard input must be one JSON object of key to value"
@@ -340,22 +326,22 @@ def _import(args: Namespace) -> int:
 
 def _list(args: Namespace) -> int:
     if args.flat and args.command == "export":
-        found = _there(args).items(args.namespace, args.tag)
+        found = opened(args).items(args.namespace, args.tag)
         records.write({record["key"]: record["value"] for record in found})
     else:
-        _print(_there(args).items(_namespace(args), args.tag))
+        _print(opened(args).items(_namespace(args), args.tag))
     return 0
 
 
 def _embed(args: Namespace) -> int:
     from agentlib.memory import semantic
 
-    stderr.warn(f"{semantic.make(_there(args), args.semantic or '')} vectors made")
+    stderr.warn(f"{semantic.make(opened(args), args.semantic or '')} vectors made")
     return 0
 
 
 def _check(args: Namespace) -> int:
-    store = _there(args)
+    store = opened(args)
     found = store.db.sql(store.db.check)[0][0]
     if found != "ok":
         raise Fault("invalid_input", f"{store.db.path}: {found}")
@@ -363,7 +349,7 @@ def _check(args: Namespace) -> int:
 
 
 def _vacuum(args: Namespace) -> int:
-    stderr.warn(f"{_there(args).vacuum()} keys dropped")
+    stderr.warn(f"{opened(args).vacuum()} keys dropped")
     return 0
 
 
@@ -371,15 +357,15 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "remember": _remember,
     "recall": _recall,
     "search": lambda args: _print(ranked(args, " ".join(args.words))),
-    "forget": lambda args: 1 - _there(args).forget(args.namespace, args.words[0]),
-    "undo": lambda args: 1 - _there(args).undo(args.namespace, args.words[0]),
+    "forget": lambda args: 1 - opened(args).forget(args.namespace, args.words[0]),
+    "undo": lambda args: 1 - opened(args).undo(args.namespace, args.words[0]),
     "list": _list,
     "load": load,
     "save": lambda args: Keeper(args, passing=True).run(),
     "import": _import,
     "export": _list,
     "embed": _embed,
-    "stats": lambda args: _print([_there(args).stats()]),
+    "stats": lambda args: _print([opened(args).stats()]),
     "vacuum": _vacuum,
     "check": _check,
     "tool": tool,
