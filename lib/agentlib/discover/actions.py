@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault, os_errors
 from agentlib.schema import origin, registry, schemas
+from agentlib.schema.registry import Entry
 from agentlib.types import Any, Callable
 
 TEMPLATES = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
@@ -55,8 +57,9 @@ def _register(files: list[str], file: str) -> int:
         if outside and file != registry.users():
             why = f"{path}: not beneath the folder of {file}; --user enters it in your own"
             raise Fault("invalid_input", why)
-        name, description = answer[0]["name"], answer[0]["description"]
-        _change(file, registry.add, name, description, path if outside else inside)
+        name, purpose = answer[0]["name"], " ".join(answer[0]["description"].split())
+        lines = [f"## {name}", "", purpose, "", f"- **Binary**: {path if outside else inside}"]
+        _change(file, partial(_added, name, lines))
         stderr.warn(f"{name}: entered in {file}")
     return 0
 
@@ -64,19 +67,51 @@ def _register(files: list[str], file: str) -> int:
 def _unregister(names: list[str], file: str) -> int:
     """Take each entry out of the registry; everything else in it stays as it is, byte for byte."""
     for name in names:
-        _change(file, registry.remove, name)
+        _change(file, partial(_removed, name))
         stderr.warn(f"{name}: taken out of {file}")
     return 0
 
 
-def _change(file: str, change: Callable[..., str], *arguments: str) -> None:
-    """Read, change and write under a lock on the folder, so that two at once both count."""
-    from agentlib.lock import locked
+def _change(file: str, edit: Callable[[str, list[Entry]], str]) -> None:
+    """Read, change and write under a lock on the folder, so that two at once both count; a link stays one.
 
-    folder = os.path.dirname(os.path.abspath(file))
+    edit: gets the text and its entries, and gives the new text; a Fault where that cannot be.
+    """
+    from agentlib.lock import locked, replace
+
+    folder, real = os.path.dirname(os.path.abspath(file)), os.path.realpath(file)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     with locked(folder, os.O_RDONLY | os.O_DIRECTORY):
-        registry.write(file, change(file, *arguments))
+        text = registry.text_of(file) if os.path.lexists(file) else ""
+        try:
+            new = edit(text, list(registry.parsed(text, file)))
+        except Fault as fault:
+            raise Fault(fault.kind, f"{file}: {fault.message}") from None
+        with os_errors(file):
+            mode = os.stat(real).st_mode & 0o7777 if os.path.exists(real) else 0o644
+            replace(real, new.encode("utf-8", "surrogateescape"), mode)
+
+
+def _added(name: str, lines: list[str], text: str, entries: list[Entry]) -> str:
+    if any(entry.name == name for entry in entries):
+        raise Fault("invalid_input", f"has an entry {name} already")
+    ends = "\r\n" if "\r\n" in text else "\n"
+    block = ends.join(lines)
+    if not text or text.endswith("\n"):
+        return text + ends * bool(text) + block + ends
+    # as the text: without a line end, so that _removed() gives it back
+    return text + ends * 2 + block
+
+
+def _removed(name: str, text: str, entries: list[Entry]) -> str:
+    entry = next((one for one in entries if one.name == name), None)
+    if entry is None:
+        raise Fault("not_found", f"has no entry {name}")
+    before, after = text[: entry.start], text[entry.end :]
+    if not after:  # the last one: what _added() put before it goes too
+        ends = "\r\n" if "\r\n" in text else "\n"
+        before = before.removesuffix(ends if text.endswith("\n") else ends * 2)
+    return before + after
 
 
 def _registry(user: bool) -> str:

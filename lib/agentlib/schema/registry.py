@@ -61,7 +61,7 @@ def users() -> str:
 
 def entries(file: str) -> list[Entry]:
     """The agents of a registry, in its order; a Fault where the file may not be read, or names an agent wrongly."""
-    return list(_entries(text_of(file), file))
+    return list(parsed(text_of(file), file))
 
 
 def record(entry: Entry) -> dict[str, Any]:
@@ -105,46 +105,8 @@ def text_of(file: str) -> str:
         return stream.read(SIZE + 1).decode("utf-8", "surrogateescape")
 
 
-def add(file: str, name: str, description: str, binary: str) -> str:
-    """The registry's text with an entry at its end; a Fault where the name is taken."""
-    text = text_of(file) if os.path.lexists(file) else ""
-    if any(entry.name == name for entry in _entries(text, file)):
-        raise Fault("invalid_input", f"{file}: has an entry {name} already")
-    ends = "\r\n" if "\r\n" in text else "\n"
-    purpose = " ".join(description.split())
-    block = ends.join([f"## {name}", "", purpose, "", f"- **Binary**: {binary}"])
-    if not text:
-        return block + ends
-    if text.endswith("\n"):
-        return text + ends + block + ends
-    # as the text: without a line end, so that remove() gives it back
-    return text + ends * 2 + block
-
-
-def remove(file: str, name: str) -> str:
-    """The registry's text without this entry, and otherwise byte for byte; a Fault where there is none."""
-    text = text_of(file)
-    entry = next((one for one in _entries(text, file) if one.name == name), None)
-    if entry is None:
-        raise Fault("not_found", f"{file}: has no entry {name}")
-    before, after = text[: entry.start], text[entry.end :]
-    if not after:  # the last one: what add() put before it goes too
-        ends = "\r\n" if "\r\n" in text else "\n"
-        before = before.removesuffix(ends if text.endswith("\n") else ends * 2)
-    return before + after
-
-
-def write(file: str, text: str) -> None:
-    """Replace a registry, whole or not at all; a link stays one."""
-    from agentlib.lock import replace
-
-    real = os.path.realpath(file)
-    with os_errors(file):
-        mode = stat.S_IMODE(os.stat(real).st_mode) if os.path.exists(real) else 0o644
-        replace(real, text.encode("utf-8", "surrogateescape"), mode)
-
-
-def _entries(text: str, file: str) -> Iterator[Entry]:
+def parsed(text: str, file: str) -> Iterator[Entry]:
+    """The agents of the text of a registry, in its order."""
     title, start, lines = "", 0, list[str]()
     for at, line in _visible(text):
         if heading := _HEADING.match(line):
