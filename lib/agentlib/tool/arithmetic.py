@@ -59,11 +59,9 @@ def text(number: Number) -> str:
 
 
 def _integer(number: Number) -> int:
-    if isinstance(number, float) and number.is_integer():
-        return int(number)
-    if isinstance(number, float) or number.denominator != 1:
+    if not number.is_integer() if isinstance(number, float) else number.denominator != 1:
         raise Fault("invalid_arguments", "factorial needs a whole number")
-    return number.numerator
+    return int(number)
 
 
 def _factorial(number: Number) -> Number:
@@ -104,35 +102,18 @@ def _power(base: Number, exponent: Number) -> Number:
 
 
 _FUNCTIONS: dict[str, Callable[..., Number]] = {
-    "abs": abs,
-    "sqrt": _sqrt,
-    "round": _round,
-    "factorial": _factorial,
-    "floor": math.floor,
-    "ceil": math.ceil,
+    **{"abs": abs, "sqrt": _sqrt, "round": _round, "factorial": _factorial},
     "min": lambda x, *more: min((x, *more)),
     "max": lambda x, *more: max((x, *more)),
-    "exp": math.exp,
     "ln": lambda x: math.log(x),
     "log": lambda x, base=10: math.log10(x) if base == 10 else math.log(x, base),
-    "log10": math.log10,
-    "log2": math.log2,
-    "sin": math.sin,
-    "cos": math.cos,
-    "tan": math.tan,
+    **{name: getattr(math, name) for name in "floor ceil exp log10 log2 sin cos tan".split()},
 }
 # a node of the tree: what it does to its numbers
-_OPERATORS: dict[type[ast.AST], Callable[..., Number]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: _power,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}
+_OPERATORS: dict[type[ast.AST], Callable[..., Number]] = {ast.Add: operator.add, ast.Pow: _power}
+_OPERATORS |= {ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+_OPERATORS |= {ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod}
+_OPERATORS |= {ast.USub: operator.neg, ast.UAdd: operator.pos}
 
 
 def _tree(expression: str) -> tuple[ast.expr, str]:
@@ -162,18 +143,15 @@ def _value(node: ast.expr, text: str) -> Number:
         case ast.Attribute(attr="_"):
             return _factorial(_value(node.value, text))
         case ast.Call(func=ast.Name(id=name), keywords=[]) if name.lower() in _FUNCTIONS:
-            return _call(name.lower(), [_value(one, text) for one in node.args])
+            numbers = [_value(one, text) for one in node.args]
+            try:
+                return _exact(_FUNCTIONS[name.lower()](*numbers))
+            except TypeError:
+                raise _wrong(f"{name.lower()} does not take {len(numbers)} numbers") from None
         case ast.Name(id=name) | ast.Call(func=ast.Name(id=name)):
             known = " ".join([*_FUNCTIONS, *_CONSTANTS])
             raise _wrong(f"unknown name {name!r}; known: {known}")
     raise _wrong(f"{ast.unparse(node)[:20]!r} is no arithmetic")
-
-
-def _call(name: str, numbers: list[Number]) -> Number:
-    try:
-        return _exact(_FUNCTIONS[name](*numbers))
-    except TypeError:
-        raise _wrong(f"{name} does not take {len(numbers)} numbers") from None
 
 
 def _exact(number: Number) -> Number:
