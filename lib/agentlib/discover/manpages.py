@@ -92,9 +92,9 @@ def descriptions(files: list[str]) -> dict[str, tuple[str, str]]:
             pages.setdefault(name.removesuffix(".gz").rpartition(".")[0], f"{folder}/{name}")
     real = {path: os.path.realpath(path) for path in files}
     names = {path: (os.path.basename(path), os.path.basename(real[path])) for path in files}
-    own = {path: [pages[name] for name in names[path] if name in pages] for path in files}
-    texts = name_lines([page for found in own.values() for page in found])
-    from_man = {path: [texts[page] for page in own[path] if page in texts] for path in files}
+    pages_of = {path: [pages[name] for name in names[path] if name in pages] for path in files}
+    texts = name_lines([page for found in pages_of.values() for page in found])
+    from_man = {path: [texts[page] for page in pages_of[path] if page in texts] for path in files}
     known = all(from_man.values())
     owners, packages = ({}, {}) if known else (_owners(), _packages())
     found = {}

@@ -66,7 +66,9 @@ class Postgres:
             if self.sql(missing):
                 with self.writing():
                     self.sql("SELECT pg_advisory_xact_lock(?)", LOCK)
-                    if self.sql(missing):  # else another made it meanwhile, and may be at work in it
+                    if self.sql(
+                        missing
+                    ):  # else another made it meanwhile, and may be at work in it
                         self.db.execute(SCHEMA)
                     for row in self.sql(select("spaced IS NULL AND value IS NOT NULL")):
                         self.sql(SPACED, _spaced(row), row[0])

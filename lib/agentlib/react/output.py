@@ -165,7 +165,7 @@ def progress(batch: Any) -> str:
         f"${batch.cost:.6f}": batch.cost,
         f"{left // 60}m{left % 60:02}s left": left,
     }
-    return ", ".join(part for part, shown in parts.items() if shown)
+    return ", ".join(part for part, some in parts.items() if some)
 
 
 def _pick(result: Record, fields: list[str]) -> None:
