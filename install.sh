@@ -31,6 +31,7 @@ fail() {
 }
 
 main() {
+    [[ $(uname -s) == Linux ]] || fail "needs Linux, and this is $(uname -s): docs/install.md says what for"
     source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
     read_options "$@"
     lib=$prefix/lib/agentutils
@@ -310,7 +311,7 @@ check() {
     local missing=0 name interpreter=$lib/.venv/bin/python3
     if [[ -f $lib/.agentutils && -x $lib/bin/agent-llm ]]; then
         if name=$("$lib/bin/agent-llm" --version 2>&1); then
-            here "${name/agent-llm/agentutils} in $lib"
+            here "agentutils $(cut -d' ' -f2 <<<"$name") in $lib"
         else
             lacks "agentutils does not start: ${name##*$'\n'}: run ./install.sh again"
         fi

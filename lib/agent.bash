@@ -10,6 +10,7 @@
 #   material  a stage that adds the files and folders that the operands name
 #   input     yes where standard input is read: - is an operand, or there is none; else it is left to others
 #   visible   `visible COMMAND...`: on a terminal, no control character of its output is obeyed
+[[ $OSTYPE == linux* ]] || { echo "${here##*/}: needs Linux, and this is $OSTYPE: docs/install.md says what for" >&2; exit 100; }
 PATH=${here%/*}:$PATH
 library=${here%/*}/../lib
 options_help=$(<"$library/agent.help") # written by tests/docs.py
@@ -18,11 +19,13 @@ visible() { python3 -IS "$library/agentlib/display.py" "$@"; }
 
 # What `agent-react --name NAME --description PURPOSE OPTION` prints, without a Python that starts.
 about() {
-    local name purpose comment='' line version
+    local name purpose comment='' line version top=${here%/bin/*}
     { read -r _; read -r _ name _ purpose; while IFS= read -r line && [[ $line == '#'* ]]; do line=${line#'#'}; comment+=${line# }$'\n'; done; } <"$here"
     case $1 in
     --version)
-        while read -r line _ version; do [[ $line != __version__ ]] || echo "$name ${version//\"/}"; done <"$library/agentlib/__init__.py" ;;
+        line=${top%/*}/agentutils
+        [[ ! $line -ef $top ]] || top=$line # the link, as agentlib/paths.py has it
+        while read -r line _ version; do [[ $line != __version__ ]] || echo "$name ${version//\"/} from $top"; done <"$library/agentlib/__init__.py" ;;
     --agent-schema)
         printf '{"name":"%s","description":"%s","kind":"agent","invoke":"text","inputSchema":{"type":"object","properties":{"input":{"type":"string","description":"%s"}},"required":["input"]}}\n' \
             "$name" "${purpose^}" "The request, with its material" ;;

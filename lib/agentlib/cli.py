@@ -26,6 +26,13 @@ def headline(doc: str) -> tuple[str, str]:
     return name, purpose
 
 
+def version(name: str) -> str:
+    """The answer to --version: name, version, and where the suite is that the program is of."""
+    from agentlib.paths import TOP
+
+    return f"{name} {__version__} from {TOP}"
+
+
 def schema(doc: str, **fields: Any) -> Schema:
     """The answer to --agent-schema: name and description come from line two of the program."""
     name, purpose = headline(doc)
@@ -61,7 +68,7 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
     texts: dict[str, Any] = {"prog": name, "usage": usage, "description": f"{name} - {purpose}"}
     texts["epilog"] = doc.strip().partition("\n")[2].strip("\n")
     made = Parser(**texts, allow_abbrev=False, formatter_class=layout)
-    made.add_argument("--version", action="version", version=f"{name} {__version__}")
+    made.add_argument("--version", action="version", version=version(name))
     help = "describe this program as JSON and exit"
     made.add_argument("--agent-schema", action="store_true", help=help)
     return made
@@ -134,6 +141,9 @@ def start(
 ) -> NoReturn:
     """Run main(arguments) and end with its exit status. Answers --agent-schema (from `describe`) and --version before
     anything is imported or read; turns a Fault into one line and its status; never prints a traceback."""
+    if sys.platform != "linux":
+        warn(f"needs Linux, and this is {sys.platform}: docs/install.md says what for")
+        os._exit(100)
     _open_standard_files()
     args = sys.argv[1:]
     status: int | None = 100
@@ -146,7 +156,7 @@ def start(
                 write(one)
             status = 0
         elif options == ["--version"]:
-            put(f"{headline(doc)[0]} {__version__}\n".encode())
+            put(f"{version(headline(doc)[0])}\n".encode())
             status = 0
         else:
             private.no_core()

@@ -8,6 +8,18 @@ import sys
 from agentlib.faults import Fault
 from agentlib.paths import TOP
 
+VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def folder() -> str:
+    """The folder of the packages: in the private environment, or in that which pip has put the suite into."""
+    private = os.path.join(TOP, ".venv", "lib", VERSION, "site-packages")
+    if os.path.isdir(private):
+        return private
+    beside = os.path.join(os.path.dirname(TOP), VERSION)
+    found = [os.path.join(beside, name) for name in ("site-packages", "dist-packages")]
+    return next(filter(os.path.isdir, found), private)
+
 
 def need(*names: str) -> None:
     """Make the packages of the private environment importable; a clear fault where one of `names` is not there.
@@ -16,21 +28,28 @@ def need(*names: str) -> None:
     """
     from importlib.util import find_spec
 
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    folder = os.path.join(TOP, ".venv", "lib", version, "site-packages")
-    if folder not in sys.path:
-        sys.path.append(folder)
+    if (there := folder()) not in sys.path:
+        sys.path.append(there)
     for name in names:
         if find_spec(name) is None:
-            cure = f"run {TOP}/install.sh{_option(name)}"
-            raise Fault("not_found", f"the package {name} for {version} is not installed: {cure}")
+            why = f"the package {name} for {VERSION} is not installed: {cure(_extra(name))}"
+            raise Fault("not_found", why)
 
 
-def _option(name: str) -> str:
-    """The option of install.sh that brings this package, by requirements-extra.txt; '' where it brings it anyway."""
+def cure(extra: str = "") -> str:
+    """What to run for the packages of an extra, such as `pdf`, or for those that every program needs."""
+    script = os.path.join(TOP, "install.sh")
+    if os.path.exists(script):
+        return f"run {script} --with {extra}" if extra else f"run {script}"
+    name = f"'agentutils[{extra}]'" if extra else "agentutils"
+    return f"run pipx install --force {name}, or the same by uv tool or pip"
+
+
+def _extra(name: str) -> str:
+    """The extra that brings this package, by requirements-extra.txt; '' where it comes anyway."""
     try:
         with open(os.path.join(TOP, "requirements-extra.txt"), encoding="utf-8") as file:
             lines = [line.split() for line in file if line.startswith(f"{name}==")]
     except OSError:
         return ""
-    return f" --with {lines[0][-1]}" if lines else ""
+    return lines[0][-1] if lines else ""

@@ -11,12 +11,11 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
 
-from agentlib import lock, paths, stderr
+from agentlib import lock, packages, paths, stderr
 from agentlib.faults import Fault, Interrupted
 from agentlib.local import models
 from agentlib.local.models import Pin
@@ -126,11 +125,11 @@ def _check_disk(folder: str, needed: int) -> None:
 
 def python() -> str:
     """The interpreter of the suite's environment, where packages go."""
-    interpreter = os.path.join(paths.TOP, ".venv", "bin", "python3")
+    environment = os.path.normpath(os.path.join(packages.folder(), "../../.."))
+    interpreter = os.path.join(environment, "bin", "python3")
     if os.access(interpreter, os.X_OK):
         return interpreter
-    cure = f"run {paths.TOP}/install.sh first"
-    raise Fault("not_found", f"no private environment there: {interpreter}; {cure}")
+    raise Fault("not_found", f"no private environment there: {interpreter}; {packages.cure()}")
 
 
 def pip(*args: str) -> str:
@@ -142,6 +141,8 @@ def pip(*args: str) -> str:
     problem = next((line for line in reversed(output.splitlines()) if "ERROR" in line[:5]), output)
     if any(sign in output for sign in UNREACHABLE):
         raise Fault("network", f"the Python package index is out of reach: {problem[-300:]}")
+    if "No module named pip" in output:
+        raise Fault("not_found", f"{python()} has no pip; {packages.cure('local')}")
     if "No space left" in output:
         raise Fault("limit_exceeded", "no space left on the disk")
     raise Gone("not_found", f"pip: {problem.strip().removeprefix('ERROR: ')[-300:]}")
@@ -157,19 +158,17 @@ def runtime() -> None:
     wheels("xllamacpp", models.RUNTIME)
 
 
-def wheels(module: str, *packages: str) -> None:
+def wheels(module: str, *requirements: str) -> None:
     """Install these packages alone, unless the module is here. Fault if there are none for this machine, or it cannot
     be imported."""
     if models.has_runtime(module):
         return
     try:
-        pip("install", *WHEELS_ONLY, *packages)
+        pip("install", *WHEELS_ONLY, *requirements)
     except Gone as gone:
         raise Fault("not_found", f"no {module} for this machine ({gone.message})") from None
     program = f"import sys; sys.path.append(sys.argv[1]); import {module}"
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    folder = os.path.join(paths.TOP, ".venv", "lib", version, "site-packages")
-    status, output = _output([python(), "-IS", "-c", program, folder])
+    status, output = _output([python(), "-IS", "-c", program, packages.folder()])
     if status:
         problem = f"{module} does not run on this machine (status {status})"
         raise Fault("not_found", f"{problem}: {output.strip()[-200:]}")

@@ -18,7 +18,6 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from agentlib.faults import Fault
 from agentlib.net.bounds import NEVER, Bounds
 from agentlib.packages import need
-from agentlib.paths import TOP
 from agentlib.types import Any, Callable, Iterable, Iterator, Mapping
 
 need("httpx")
@@ -178,7 +177,9 @@ def _client(secure: bool, proxy: httpx.URL | None, dialer: _Dialer, keep: float)
     try:
         transport = httpx.HTTPTransport(verify=_context(secure), proxy=by, limits=one)
     except ImportError:
-        why = f"a socks proxy needs the package socksio: run {TOP}/install.sh --with socks"
+        from agentlib.packages import cure
+
+        why = f"a socks proxy needs the package socksio: {cure('socks')}"
         raise Fault("invalid_request", why) from None
     transport._pool._network_backend = dialer  # httpx has no argument for it; its tests do so too
     none = CookieJar(DefaultCookiePolicy(allowed_domains=()))

@@ -7,7 +7,6 @@ from _thread import allocate_lock
 from functools import cache
 
 from agentlib.faults import Fault
-from agentlib.paths import TOP
 from agentlib.types import Any
 
 # Where credentials can come from; with none of these, asking botocore costs seconds and ends in nothing.
@@ -34,12 +33,12 @@ def likely() -> bool:
 @cache
 def session() -> Any:
     """botocore's session: the profile, the region and the chain of credentials."""
-    from agentlib.packages import need
+    from agentlib.packages import cure, need
 
     try:
         need("botocore")
     except Fault:
-        why = f"AWS credentials need the package botocore: run {TOP}/install.sh --with aws; or set"
+        why = f"AWS credentials need the package botocore: {cure('aws')}; or set"
         raise Fault("auth", f"{why} AWS_BEARER_TOKEN_BEDROCK") from None
     import botocore.session
 

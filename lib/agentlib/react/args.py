@@ -7,7 +7,7 @@ import select
 import stat
 import time
 
-from agentlib import __version__, cli, records, stderr
+from agentlib import cli, records, stderr
 from agentlib.types import Any, ArgumentParser, Namespace
 
 USAGE = "%(prog)s [OPTION...] [REQUEST...]"
@@ -132,7 +132,7 @@ def parse(doc: str, args: list[str]) -> Namespace:
                 stderr.warn("--memory: not with a tape: nothing is recalled, nothing is kept")
         return options
     name = cli.headline(doc)[0]
-    text = f"{name} {__version__}\n" if wanted == {"--version"} else parser(doc).format_help()
+    text = f"{cli.version(name)}\n" if wanted == {"--version"} else parser(doc).format_help()
     records.put(text.encode())
     _drain()
     cli.end(0)

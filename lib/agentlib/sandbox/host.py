@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 
-from agentlib import paths
+from agentlib import packages, paths
 
 SCRATCH = ("/tmp", "/run", "/dev/shm", "/var/tmp")  # an empty one of each for every call
 OF_THE_MACHINE = (
@@ -62,7 +62,7 @@ def machine_secrets() -> tuple[str, ...]:
 def suite() -> tuple[str, ...]:
     """The suite's own programs, and the interpreter that runs them."""
     names = ("bin", "lib", "providers", "tools", "plugins", ".venv", "share")
-    parts = [os.path.join(paths.TOP, name) for name in names]
+    parts = [*(os.path.join(paths.TOP, name) for name in names), packages.folder()]
     folders = sys.executable and os.path.abspath(sys.executable)
     parts += [_prefix(one) for one in {folders, os.path.realpath(folders)} if one]
     parts += map(os.path.realpath, parts[:])  # install.sh links the .venv of a checkout
