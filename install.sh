@@ -326,8 +326,8 @@ check() {
     esac
     if command -v bwrap >/dev/null; then here "sandbox: $(bwrap --version)"; else optional "$(no_bubblewrap)"; fi
     check_model
-    for name in git:'changes of a repository' man:'agent-discover --path' pandoc:'manual pages'; do
-        if command -v "${name%%:*}" >/dev/null; then here "${name%%:*}"; else optional "${name%%:*} (${name#*:}): $(package_line "${name%%:*}")"; fi
+    for name in git:'changes of a repository' node:'the tool current_time' man:'agent-discover --path' pandoc:'manual pages'; do
+        if command -v "${name%%:*}" >/dev/null; then here "${name%%:*}"; else optional "${name%%:*} (${name#*:}): $(package_line "${name%%:*}" | sed 's/node$/nodejs/')"; fi
     done
     return "$missing"
 }

@@ -125,3 +125,12 @@ def reply(body):
     equal "" "$output"
     has "$stderr" "no field 'v'"
 }
+
+@test "what no other try can change ends it at once, with its status" {
+    local status_of
+    for status_of in 2 100 127; do
+        run "-$status_of" --separate-stderr agent-reflect --tries 3 --check true -- sh -c "echo 'x: no request' >&2; echo >>tries; exit $status_of" </dev/null
+        equal "> try 1: failed: the command ended with status $status_of: x: no request" "$stderr"
+    done
+    equal 3 "$(wc -l <tries)"
+}

@@ -371,3 +371,16 @@ def reply(body):
     run --separate-stderr code-reviewer src/no.py </dev/null
     has "$stderr" "code-reviewer: src/no.py: no such file or folder; it is taken as words"
 }
+
+@test "commit-message takes what is staged where standard input is /dev/null, and says where there is no change" {
+    model 'app: print the time'
+    git init -q . && echo one >f && git add f
+    run -0 commit-message </dev/null
+    equal 'app: print the time' "$output"
+    has "$(requests | tail -1)" "+one"
+    run -2 --separate-stderr commit-message < <(:)
+    equal "commit-message: no request: no change is on standard input" "$stderr"
+    git reset -q f
+    run -2 --separate-stderr commit-message </dev/null
+    equal "commit-message: no request: no change is staged in git" "$stderr"
+}

@@ -12,6 +12,7 @@ from agentlib.launch import command
 from agentlib.patterns import model
 from agentlib.types import Namespace, Record
 
+LASTING = (2, 100, 126, 127)  # statuses that no other try changes
 SHOWN = 8000  # characters of an output or a check that a model sees
 LESSON = """A try at a task failed its check. Say in one to three sentences, addressed to whoever tries next, what went
 wrong and what to do differently. Be concrete. Do not do the task yourself."""
@@ -34,13 +35,13 @@ def main(args: Namespace) -> int:
     began, leash = time.monotonic(), command.Leash()
     try:
         for number in range(1, max(1, args.tries) + 1):
-            output, error = attempt(args, _with_lessons(args, stdin, lessons), leash)
+            output, error, status = attempt(args, _with_lessons(args, stdin, lessons), leash)
             why = error or judged(args, output, leash)
             tries.append({"output": output, "passed": not why, **({"why": why} if why else {})})
             if not args.quiet:
                 end = f"failed: {why.splitlines()[0]}" if why else "passed"
                 stderr.say(f"> try {number}: {end}"[:202])
-            if not why:
+            if not why or status in LASTING:
                 break
             if number < args.tries:
                 lessons.append(_lesson(args, output, why))
@@ -49,6 +50,8 @@ def main(args: Namespace) -> int:
     finally:
         leash.pull()
     _print_result(args, tries, began)
+    if status in LASTING:
+        return status
     return 0 if tries[-1]["passed"] else 1
 
 
@@ -61,16 +64,16 @@ def _with_lessons(args: Namespace, stdin: bytes, lessons: list[str]) -> bytes:
     return stdin
 
 
-def attempt(args: Namespace, stdin: bytes, leash: command.Leash) -> tuple[str, str]:
-    """(output, what went wrong with the run itself or "") of one try."""
+def attempt(args: Namespace, stdin: bytes, leash: command.Leash) -> tuple[str, str, int]:
+    """(output, what went wrong with the run itself or "", its exit status) of one try."""
     outcome = command.run(args.command, stdin, args.timeout, leash)
     text = outcome.out.decode("utf-8", "replace")
     if outcome.late:
-        return text, f"the command was ended after {args.timeout:g} s"
+        return text, f"the command was ended after {args.timeout:g} s", 1
     if outcome.status:
         why = outcome.err.decode("utf-8", "replace")[-1000:].strip()
-        return text, f"the command ended with status {outcome.status}: {why}"
-    return text, ""
+        return text, f"the command ended with status {outcome.status}: {why}", outcome.status
+    return text, "", 0
 
 
 def judged(args: Namespace, output: str, leash: command.Leash) -> str:
