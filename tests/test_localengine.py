@@ -121,3 +121,22 @@ def test_a_client_that_goes_away_leaves_nothing_half_read_in_use(fresh: Any) -> 
     with pytest.raises(Cancelled):
         chat(made, SYSTEM, FIRST, CALL, RESULT, wanted=False)
     assert chat(made, SYSTEM, FIRST, CALL, RESULT) == cold
+
+
+@pytest.mark.parametrize(
+    ("load", "threads"),
+    [
+        ("0.10 0.00 0.00 1/99 7", 2),
+        ("1.60 0.00 0.00 1/99 7", 2),  # it is over
+        ("0.20 0.00 0.00 3/99 7", 2),  # for a moment
+        ("0.90 0.00 0.00 2/99 7", 1),
+        ("9.00 9.00 9.00 12/99 7", 1),
+    ],
+)
+def test_cores_are_busy_where_others_have_run_and_run_now(
+    load: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PAUSE", 0)
+    monkeypatch.setattr(engine.os, "sched_getaffinity", lambda _: {0, 1})
+    (tmp_path / "load").write_text(load)
+    assert engine.idle_cores(str(tmp_path / "load")) == threads

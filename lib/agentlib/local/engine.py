@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import tempfile
+import time
 
 from agentlib import records
 from agentlib.faults import Fault
@@ -18,6 +19,7 @@ BATCH = 128  # tokens read at a time: a cancelled request ends after one batch, 
 MOST_STATES = 8  # files with the first part of a prompt
 STATE_CHARACTERS = 1000  # of a first part that is worth a file
 STATE_SECONDS = 30.0  # to write or read a file
+LOOKS, PAUSE = 5, 0.02  # at the machine's load, and seconds between them
 SIGACTION_BYTES = 512  # more than a struct sigaction has on any Linux
 Messages = list[Record]
 OnText = Callable[[str], None]  # gets all the text so far
@@ -56,6 +58,20 @@ def _signal_handlers_restored() -> Iterator[None]:
             library.sigaction(signum, action, None)
 
 
+def idle_cores(load: str = "/proc/loadavg") -> int:
+    """The number of threads: llama.cpp's spin, so that on a busy machine two are slower than one.
+
+    Cores are busy by the load of the last minute, as far as others run at this moment too: that load may be our own
+    start, or be over, and the model stays loaded."""
+    running = 0
+    for _ in range(LOOKS):
+        with open(load) as file:
+            mean, _, _, now, _ = file.read().split()
+        running = max(running, int(now.partition("/")[0]) - 1)
+        time.sleep(PAUSE)
+    return max(1, len(os.sched_getaffinity(0)) - min(round(float(mean)), running))
+
+
 class Engine:
     """A loaded model: a GGUF file. One `chat` at a time. Fault if it or the package is not there.
 
@@ -85,9 +101,7 @@ class Engine:
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.no_extra_bufts = True
         params.ui = params.endpoint_slots = params.fit_params = params.warmup = False
-        # llama.cpp's threads spin: on a busy machine two are slower than one
-        idle = max(1, len(os.sched_getaffinity(0)) - round(os.getloadavg()[0]))
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = idle
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = idle_cores()
         with _signal_handlers_restored():
             try:
                 self._server = xllamacpp.Server(params)
