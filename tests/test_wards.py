@@ -21,6 +21,7 @@ from agentlib.policy.rules import Policy, Rule
 from agentlib.process.run import Leash
 from agentlib.process.supervised import KILLED
 from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox import scratch
 from agentlib.sandbox.kept import warden, wards
 
 pytestmark = pytest.mark.skipif(
@@ -220,6 +221,7 @@ def test_with_landlock_alone_a_mount_on_the_machine_is_no_harm(tmp_path: Path) -
     script = f"""
 import os, subprocess, sys; sys.path.insert(0, {paths.TOP + "/lib"!r})
 from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox import scratch
 from agentlib.sandbox.kept.wards import Wards
 sandbox_cell._ways[True] = ("landlock", "")
 rooms = Wards()
@@ -232,3 +234,28 @@ rooms.close()
     argv = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-IS", "-c", script]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.stdout == "0\n0\n", done.stderr
+
+
+def test_folders_deeper_than_can_be_followed_are_no_harm(
+    rooms: wards.Wards, tmp_path: Path
+) -> None:
+    made = (
+        "import os, sys\nos.chdir(sys.argv[1])\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"
+    )
+    (tmp_path / "deep.py").write_text(made)
+    work = tmp_path / "work"
+    (work / "there").mkdir(parents=True)
+    subprocess.run([sys.executable, tmp_path / "deep.py", work / "there"], check=True)
+    scripts = ("rm -rf there", 'python3 -c "$0" . && echo x >beside', "rm -rf d")
+    for script in scripts:
+        argv = ["/bin/sh", "-c", script, made]
+        with sandbox_cell.Cell(argv, "work", str(work), env={"PATH": os.defpath}) as cell:
+            assert rooms.begin(cell, 0, 1, 2).reap() == 0
+        place = cell.changes
+        assert any("deeper than 200 folders" in note for note in cell.removed) == (
+            script != "rm -rf d"
+        )
+    assert (work / "beside").read_text() == "x\n"
+    scratch.clear(place)
+    assert not os.path.exists(place)
+    scratch.clear(str(work))  # pytest could not

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 OPAQUE = "user.overlay.opaque"  # of a folder that stands in the place of one that was removed
 OF_AN_OVERLAY = "user.overlay."
-DEEPEST = 250  # folders; each takes two descriptors
+DEEPEST = 200  # folders; each takes two descriptors and four of Python's 1,000 frames
 MOST = 10  # sentences
 CHUNK = 1 << 20
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 KEPT = "a tool may not change this: left as it was"
+DEEPER = f"deeper than {DEEPEST} folders: not taken over"
 MADE = "a tool may not make this: it was not made"
 
 
@@ -139,7 +140,7 @@ class Hand:
     def _enter(self, at: At, name: str, mode: int) -> None:
         """Take over a folder of changes into the folder of that name, which is made where there is none."""
         if len(at.path) >= DEEPEST:
-            raise Refused(f"deeper than {DEEPEST} folders: not taken over")
+            raise Refused(DEEPER)
         there = _stat(at.real, name)
         if there is None or not stat.S_ISDIR(there.st_mode):
             if there:
@@ -157,6 +158,8 @@ class Hand:
             os.close(below.real)
 
     def _below(self, at: At, name: str) -> At:
+        if len(at.path) >= DEEPEST:
+            raise Refused(DEEPER)
         real = os.open(name, FOLDER, dir_fd=at.real)
         found = os.fstat(real)
         if found.st_dev != self._device:

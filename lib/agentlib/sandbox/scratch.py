@@ -57,18 +57,33 @@ def for_changes(folder: str) -> str:
 
 
 def clear(path: str) -> None:
-    """Remove a place or a base, whatever a tool made of the modes in it."""
-    import shutil
-
-    def unlock(function: object, path: str, info: object) -> None:
-        for one in (os.path.dirname(path), path):
+    """Remove a place or a base, whatever a tool made of the modes in it, and however deep it went."""
+    found = [path]
+    for folder in found:  # which grows meanwhile
+        for entry in _entries(folder):
             try:
-                os.chmod(one, 0o700)
+                if entry.is_dir(follow_symlinks=False):
+                    higher = f"{path}/{os.urandom(8).hex()}"
+                    os.chmod(entry.path, 0o700)
+                    os.rename(entry.path, higher)
+                    found.append(higher)
+                else:
+                    os.unlink(entry.path)
             except OSError:
                 pass
-        shutil.rmtree(path, ignore_errors=True)
+    for folder in reversed(found):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            pass
 
-    shutil.rmtree(path, onerror=unlock)
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        os.chmod(folder, 0o700)
+        return list(os.scandir(folder))
+    except OSError:
+        return []
 
 
 def _made(folder: str, device: int) -> str:
