@@ -39,7 +39,6 @@ def _text(data: bytes, final: bool = True) -> str:
 
 
 def _keep(data: bytes) -> str:
-    """Keep the output in a file named by the hash of its content; where it is, in words."""
     import hashlib
 
     from agentlib.lock import replace

@@ -128,7 +128,6 @@ class Runner:
 
 
 def _warn(tool: Tool, refused: list[str]) -> str:
-    """Warn the user of what the sandbox refused; the same for the model."""
     for note in refused:
         stderr.warn(f"{tool.name}: {note}")
     return "".join(f"\n[{note}]" for note in refused)

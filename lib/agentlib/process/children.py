@@ -170,7 +170,6 @@ class Child:
         return bool(data)
 
     def _reap(self) -> None:
-        """It has ended: hear what is still in the pipes, then say so."""
         for file, read in ((self._stdout, self._read), (self._stderr, self._read_err)):
             while self.alive and read():
                 pass

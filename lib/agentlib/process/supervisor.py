@@ -155,7 +155,6 @@ class Server:
             time.sleep(0.001)
 
     def signal(self, pid: int, signum: int) -> None:
-        """Pass a signal on."""
         os.kill(pid, self.kill if signum == signal.SIGKILL else signum)
 
 
@@ -235,7 +234,6 @@ def childless() -> bool:
 
 
 def children() -> set[int]:
-    """The numbers of our children."""
     return set(map(int, read(os.getpid(), f"task/{os.getpid()}/children").split()))
 
 

@@ -138,7 +138,6 @@ class Hand:
             raise Refused("neither a file, a folder nor a link: it was not made")
 
     def _enter(self, at: At, name: str, mode: int) -> None:
-        """Take over a folder of changes into the folder of that name, which is made where there is none."""
         if len(at.path) >= DEEPEST:
             raise Refused(DEEPER)
         there = _stat(at.real, name)
@@ -205,7 +204,6 @@ class Hand:
             raise Refused("it holds a secret, or was not looked at: left as it was")
 
     def _place(self, at: At, name: str, found: os.stat_result) -> None:
-        """A file or a link of the tool's, in the place of what is there."""
         self._leads(at, name)
         there, target, conflict = _stat(at.real, name), name, None
         path, now = (*at.path, name), (found.st_ino, found.st_ctime_ns)

@@ -141,7 +141,7 @@ class Cell:
         search = self.env.get("PATH", os.defpath)
         how = {"writable": profile in ("work", "net"), "visible": profile != "probe"}
         self.view = View(self.argv, search, self._folder, **how, read=read, write=write)
-        self.way, why = chosen(self._folder if self.view.listed else "")
+        self.way, why = walled(self._folder if self.view.listed else "", sure=False)
         if not self.way:
             raise Fault("tool_denied", f"sandbox unavailable: {why}")
         space = workspace.of(self._folder, self.view.kept) if self.view.listed else None
@@ -216,25 +216,22 @@ class Cell:
         return self.view.folder if self.view.visible else self._scratch or bwrap.NOWHERE
 
 
-def chosen(folder: str) -> tuple[str, str]:
-    """(`bubblewrap`, `landlock` or '', why not bubblewrap): bubblewrap, until one that is put up shows otherwise."""
-    known = _ways.get(True) or _ways.get(bool(folder))
-    return known or (("bubblewrap", "") if bubblewrap() else walled(folder))
-
-
 def works(listed: bool) -> None:
     """Bubblewrap does. listed: with an overlay of the working folder too."""
     with _trying:
         _ways[listed] = "bubblewrap", ""
 
 
-def walled(folder: str = "") -> tuple[str, str]:
-    """The same, found out by one trial in each process.
+def walled(folder: str = "", sure: bool = True) -> tuple[str, str]:
+    """(`bubblewrap`, `landlock` or '', why not bubblewrap), found out by one trial in each process.
 
     folder: a working folder that is seen. What stands before it is an overlay, which is tried too.
+    sure: False where a sandbox is put up next, which shows it as well.
     """
     with _trying:
         known = _ways.get(True) or _ways.get(bool(folder))
+        if known is None and not sure and bubblewrap():
+            return "bubblewrap", ""
         if known is None:
             why = _trial(scratch.base(folder) if folder else "")
             kernel = "landlock" if landlock.abi() else ""

@@ -57,14 +57,10 @@ def ruleset(readable: Iterable[str], writable: Iterable[str], network: bool) -> 
         raise Fault("tool_denied", "sandbox unavailable: this kernel has no Landlock")
     files = handled(version)
     made = _ruleset(files, version, network)
-    try:
-        for path in readable:
-            allow(made, path, files & LOOK)
-        for path in writable:
-            allow(made, path, files & ~IOCTL_DEVICE)
-    except OSError:
-        os.close(made)
-        raise
+    for path in readable:
+        allow(made, path, files & LOOK)
+    for path in writable:
+        write(made, path)
     return made
 
 

@@ -81,7 +81,6 @@ class View:
             parent = os.path.dirname(parent)
 
     def _show(self, paths: list[str]) -> None:
-        """Visible and read-only, wherever it lies."""
         for path in sorted(set(paths), key=len):
             if self.listed and host.inside(path, self.folder):
                 self.kept += [path] if path != self.folder and path not in self.write else []

@@ -209,7 +209,6 @@ class Workspace:
             found.blind(path, bad.strerror)
 
     def _link(self, entry: os.DirEntry[str], found: Folder) -> None:
-        """A link of a secret's name: what it leads to is one."""
         found.secrets.append(entry.path)
         try:
             number = os.stat(entry.path).st_ino

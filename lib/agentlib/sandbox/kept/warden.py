@@ -179,7 +179,6 @@ def above(path: str, view: View) -> str:
 
 
 def place(path: str, folder: bool) -> None:
-    """A mount point."""
     os.makedirs(path if folder else os.path.dirname(path), exist_ok=True)
     if not folder:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
@@ -232,7 +231,6 @@ def abandon() -> None:
 
 
 def write(path: str, text: str) -> None:
-    """To a file of the kernel, in one piece."""
     descriptor = os.open(path, os.O_WRONLY)
     os.write(descriptor, text.encode())
     os.close(descriptor)
@@ -241,13 +239,11 @@ def write(path: str, text: str) -> None:
 def mount(
     source: str | None, target: str, kind: str | None, flags: int, data: str | None = None
 ) -> None:
-    """mount(2)."""
     words = [one and os.fsencode(one) for one in (source, target, kind, data)]
     check(LIBC.mount(*words[:3], ctypes.c_ulong(flags), words[3]), f"mount {target}")
 
 
 def check(result: int, what: str) -> None:
-    """OSError for a call that went wrong."""
     if result < 0:
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
 
