@@ -32,21 +32,14 @@ def offer(folders: list[str]) -> Iterator[Record]:
     yield {"type": "context", "source": "skills", "text": head + catalogue}
     folders = [os.path.realpath(skill.folder) for skill in found]
     named = [word for folder in folders for word in ("--skills", folder)]
-    properties = {
-        "name": {"type": "string", "enum": [skill.name for skill in found]},
-        "file": {"type": "string", "description": "one of its other files; none: its instructions"},
-    }
-    yield {
-        "type": "tool",
-        "name": "skill",
-        "description": "Read the instructions of a skill",
-        "inputSchema": {"type": "object", "properties": properties, "required": ["name"]},
-        "annotations": {"readOnlyHint": True},
-        "command": [os.path.join(paths.TOP, "bin", "agent-context"), "--read-skill", *named],
-        "invoke": "json",
-        "kind": "tool",
-        "sandbox": {"profile": "read", "read": folders},
-    }
+    file = {"type": "string", "description": "one of its other files; none: its instructions"}
+    properties = {"name": {"type": "string", "enum": [skill.name for skill in found]}, "file": file}
+    tool: Record = {"type": "tool", "name": "skill", "kind": "tool", "invoke": "json"}
+    tool["description"] = "Read the instructions of a skill"
+    tool["inputSchema"] = {"type": "object", "properties": properties, "required": ["name"]}
+    tool |= {"annotations": {"readOnlyHint": True}, "sandbox": {"profile": "read", "read": folders}}
+    program = os.path.join(paths.TOP, "bin", "agent-context")
+    yield {**tool, "command": [program, "--read-skill", *named]}
 
 
 def read(folders: list[str]) -> int:
@@ -64,11 +57,10 @@ def read(folders: list[str]) -> int:
         records.put(load.load(path).get("text", "").encode("utf-8", "replace"))
         return 0
     files = [os.path.join(base, file) for base, _, names in os.walk(skill.folder) for file in names]
-    names = sorted(os.path.relpath(file, skill.folder) for file in files)
-    others = [f"- {name}\n" for name in names if name != "SKILL.md"]
-    head = "\nFiles of this skill (the argument `file` reads one):\n"
-    listing = "".join([head, *others]) if others else ""
-    records.put(f"{skill.text.strip()}\n{listing}".encode())
+    names = sorted({os.path.relpath(file, skill.folder) for file in files} - {"SKILL.md"})
+    head = "\nFiles of this skill (the argument `file` reads one):\n" if names else ""
+    listing = "".join(f"- {name}\n" for name in names)
+    records.put(f"{skill.text.strip()}\n{head}{listing}".encode())
     return 0
 
 

@@ -81,7 +81,7 @@ class Execution:
         missing = [id for id in self.steps if not self.done(id)]
         if self.args.synthesize:
             self.synthesize(missing)
-        return 1 if missing else 0
+        return int(bool(missing))
 
     def loop(self) -> None:
         running: set[str] = set()
@@ -106,8 +106,8 @@ class Execution:
         return [step for step in self.open(running) if all(map(self.done, step.get("needs", [])))]
 
     def open(self, running: set[str]) -> list[Record]:
-        waiting = [step for id, step in self.steps.items() if id not in running]
-        return [step for step in waiting if step.get("status") not in ENDED]
+        steps = self.steps.items()
+        return [s for id, s in steps if id not in running and s.get("status") not in ENDED]
 
     def done(self, id: str) -> bool:
         return self.steps[id].get("status") == "done"
@@ -216,14 +216,14 @@ class Execution:
             "Plan only what is still to do, another way; use new ids."
         )
         planner = self.planner(max_steps=50, rewoo=False)
-        fresh = plan.plan(planner, request, [], self.tools, frozenset(done))
-        self.steps = done | {step["id"]: step for step in fresh}
+        steps = plan.plan(planner, request, [], self.tools, frozenset(done))
+        self.steps = done | {step["id"]: step for step in steps}
 
     def planner(self, **more: Any) -> Namespace:
         from argparse import Namespace
 
-        name = self.args.planner or self.args.model
-        return Namespace(model=name, provider=self.args.provider, **more)
+        args = self.args
+        return Namespace(model=args.planner or args.model, provider=args.provider, **more)
 
     def synthesize(self, missing: list[str]) -> None:
         outputs = [context(step) for id, step in self.steps.items() if self.done(id)]

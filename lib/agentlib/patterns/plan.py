@@ -42,18 +42,16 @@ def main(args: Namespace) -> int:
     stream = list(records.passed_on("-" in args.request, terminal=True))
     pieces = [record for record in stream if record["type"] in material.KINDS]
     tools = [record for record in stream if record["type"] == "tool"]
-    request = " ".join(word for word in args.request if word != "-")
+    request = " ".join(word for word in args.request if word != "-").strip()
     inputs = [piece for piece in pieces if piece["type"] == "input"]
     if inputs and not request:  # without operands, its text is the request
         pieces.remove(inputs[0])
-        request = str(inputs[0].get("text", ""))
-    request = request.strip()
+        request = str(inputs[0].get("text", "")).strip()
     if not request:
         raise Fault("invalid_input", "no request: give it as operands, or - and standard input")
     steps = plan(args, request, pieces, tools)
-    records.write({"type": "plan", "request": request})
-    for step in steps:
-        records.write(step)
+    for record in ({"type": "plan", "request": request}, *steps):
+        records.write(record)
     return 0
 
 
@@ -92,12 +90,12 @@ class Ids(NamedTuple):
 
 
 def _instructions(args: Namespace, tools: list[Record], ids: Ids) -> str:
-    lines: dict[bool, list[str]] = {True: [], False: []}
+    lines = ["", ""]  # of tools, of agents
     for tool in tools:
         schema = f" {records.dumps(tool.get('inputSchema', {}))}" if args.rewoo else ""
-        line = f"- {tool['name']}: {tool.get('description', '')}{schema}"
-        lines[tool.get("kind") == "agent"].append(line)
-    agents, others = "\n".join(lines[True]), "\n".join(lines[False])
+        line = f"- {tool['name']}: {tool.get('description', '')}{schema}\n"
+        lines[tool.get("kind") == "agent"] += line
+    others, agents = (text.removesuffix("\n") for text in lines)
     if args.rewoo:
         if not others:
             why = "--rewoo: there are no tools on the stream; begin with agent-discover"

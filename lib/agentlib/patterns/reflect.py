@@ -16,9 +16,7 @@ LASTING = (2, 100, 126, 127)  # statuses that no other try changes
 SHOWN = 8000  # characters of an output or a check that a model sees
 LESSON = """A try at a task failed its check. Say in one to three sentences, addressed to whoever tries next, what went
 wrong and what to do differently. Be concrete. Do not do the task yourself."""
-JUDGE = (
-    "You judge an output by a given measure. Be strict: it passes only if the measure is fully met."
-)
+JUDGE = """You judge an output by a given measure. Be strict: it passes only if the measure is fully met."""
 VERDICT = model.object_schema({"passed": {"type": "boolean"}, "why": {"type": "string"}})
 
 
@@ -78,12 +76,9 @@ def attempt(args: Namespace, stdin: bytes, leash: command.Leash) -> tuple[str, s
 
 def judged(args: Namespace, output: str, leash: command.Leash) -> str:
     """Why the output does not pass; "" where it does. Every judge that was named must agree."""
-    return (
-        (args.check and _by_command(args, output, leash))
-        or (args.schema and _by_schema(args.schema, output))
-        or (args.critic and _by_model(args, output))
-        or ""
-    )
+    why = args.check and _by_command(args, output, leash)
+    why = why or args.schema and _by_schema(args.schema, output)
+    return why or args.critic and _by_model(args, output) or ""
 
 
 def _by_command(args: Namespace, output: str, leash: command.Leash) -> str:
@@ -112,7 +107,7 @@ def _by_model(args: Namespace, output: str) -> str:
     text = f"The measure: {args.critic}\n\nThe output:\n{output[:SHOWN]}"
     verdict = model.call(args, JUDGE, text, VERDICT)
     if not isinstance(verdict, dict):
-        return str(verdict) or "the critic said no"
+        verdict = {"why": verdict}
     return "" if verdict.get("passed") is True else str(verdict.get("why")) or "the critic said no"
 
 

@@ -85,9 +85,9 @@ def judged(args: Namespace, answers: list[str]) -> list[list[int]]:
     verdict: Any = model.call(args, ALIKE, text, GROUPS)
     left, groups = set(range(len(answers))), []
     for numbers in verdict.get("groups", []) if isinstance(verdict, dict) else []:
-        group = sorted(number for number in numbers if number in left)
-        left -= set(group)
-        groups += [group] if group else []
+        if group := sorted(left.intersection(numbers)):
+            left -= set(group)
+            groups.append(group)
     return groups + [[number] for number in sorted(left)]
 
 

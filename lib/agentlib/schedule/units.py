@@ -151,10 +151,8 @@ def cron_fields(interval: float) -> str:
     minutes = interval / 60
     if minutes in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30):
         return f"*/{minutes:g} * * * *"
-    if minutes / 60 in (1, 2, 3, 4, 6, 8, 12):
-        return f"0 */{minutes / 60:g} * * *"
-    if minutes == 24 * 60:
-        return "0 0 * * *"
+    if minutes / 60 in (1, 2, 3, 4, 6, 8, 12, 24):
+        return "0 0 * * *" if minutes == 24 * 60 else f"0 */{minutes / 60:g} * * *"
     why = "cron cannot say this interval: minutes that divide an hour, hours that divide a day"
     raise Fault("invalid_input", why)
 
