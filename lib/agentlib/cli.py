@@ -120,6 +120,16 @@ def count(least: int, most: int = 2**53 - 1) -> Any:
     return number(least, most, int)
 
 
+def duration(text: str, option: str = "") -> float:
+    """The seconds of a time like 90s, 15m, 12h, 30d or 2w."""
+    import re
+
+    if found := re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([smhdw])", text, re.A):
+        return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
+    why = "is not a time: a number and one of s m h d w, such as 10m"
+    raise Fault("invalid_input", f"{option}{text!r} {why}")
+
+
 def json_schema(text: str) -> Schema:
     """The object of --schema: itself, or the name of its file."""
     try:

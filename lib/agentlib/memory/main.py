@@ -16,7 +16,6 @@ from agentlib.types import Any, Callable, Iterable, Namespace, Record
 
 BATCH = 1000  # records a transaction, where they come faster than they are kept
 LONGEST = 1000 * 366 * 86400.0  # seconds of a time to live
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 class Nothing(Exception):
@@ -76,20 +75,14 @@ def item(record: Record, tags: list[str], ttl: str | None) -> Record:
     for tag in tags:
         if not isinstance(tag, str) or not tag or re.search(r"\s", tag):
             raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
-    expires = time.time() + seconds(ttl) if ttl else moment(record.get("expires"))
+    expires = moment(record.get("expires"))
+    if ttl:
+        seconds = cli.duration(ttl, "--ttl ")
+        if seconds > LONGEST:
+            raise Fault("invalid_input", f"--ttl {ttl}: longer than a thousand years")
+        expires = time.time() + seconds
     moments = {"time": record.get("time"), "expires": expires}
     return {"key": key, "value": record.get("value"), "tags": tags, **moments}
-
-
-def seconds(text: str) -> float:
-    """A time to live in seconds: 90s, 15m, 12h, 30d, 2w."""
-    found = re.fullmatch(r"(\d+)([smhdw])", text)
-    if not found:
-        raise Fault("invalid_input", f"--ttl {text}: a number and one of s m h d w, such as 30d")
-    time_to_live = float(found[1]) * UNITS[found[2]]
-    if time_to_live > LONGEST:
-        raise Fault("invalid_input", f"--ttl {text}: longer than a thousand years")
-    return time_to_live
 
 
 def moment(text: Any) -> float | None:

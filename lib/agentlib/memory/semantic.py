@@ -45,8 +45,7 @@ def make(store: Any, spec: str) -> int:
 
 def _fill(vectors: Vectors, embedder: Embedder, most: int) -> int:
     """Make vectors that are missing, at most so many; how many were made."""
-    missing = vectors.missing()
-    if not missing:
+    if not (missing := vectors.missing()):
         return 0
     if not vectors.db.writable:
         why = "for the store is read only; words alone find them"

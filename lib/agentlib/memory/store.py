@@ -104,10 +104,10 @@ class Store:
     def forget(self, namespace: str, key: str) -> bool:
         """End the value of a key; its history stays. False where there was none."""
         with self.db.writing():
-            there = self.recall(namespace, key) is not None
-            if there:
-                self._keep(namespace, {"key": key}, gone=True)
-            return there
+            if self.recall(namespace, key) is None:
+                return False
+            self._keep(namespace, {"key": key}, gone=True)
+            return True
 
     def undo(self, namespace: str, key: str) -> bool:
         """Take back the last version of a key, so that the one before counts. False where there is none."""
@@ -159,13 +159,10 @@ class Store:
         three = f"SELECT ({count} WHERE {ALIVE}), ({count} WHERE latest), ({count})"
         [counts] = self.db.sql(three, clock.time())
         names = self.db.sql("SELECT DISTINCT namespace FROM versions ORDER BY 1")
-        return {
-            "type": "stats",
-            "store": self.db.path,
-            **dict(zip(("memories", "keys", "versions"), counts, strict=True)),
-            "namespaces": [row[0] for row in names],
-            "bytes": int(self.db.sql(self.db.size)[0][0]),
-        }
+        found: Record = {"type": "stats", "store": self.db.path}
+        found |= zip(("memories", "keys", "versions"), counts, strict=True)
+        found["namespaces"] = [row[0] for row in names]
+        return {**found, "bytes": int(self.db.sql(self.db.size)[0][0])}
 
     def vacuum(self) -> int:
         """Drop what is expired or forgotten, history and all, and give the room back; how many keys."""

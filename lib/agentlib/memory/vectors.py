@@ -51,13 +51,11 @@ class Vectors:
         return [(row[0], memory(row)) for row in rows]
 
     def _lacking(self, what: str, tail: str) -> list[tuple[Any, ...]]:
-        values = [time.time(), *self._values]
-        where = self._where
+        values, where = [time.time(), *self._values], self._where
         if self._there:
             where += " AND NOT EXISTS (SELECT 1 FROM vectors x WHERE x.id=v.id AND x.model=? AND length(x.vector)=?)"
             values += [self.model, len(self.query)]
-        statement = f"SELECT {what} FROM versions v WHERE {where} {tail}"
-        return list(self.db.sql(statement, *values))
+        return list(self.db.sql(f"SELECT {what} FROM versions v WHERE {where} {tail}", *values))
 
     def keep(self, made: Iterable[tuple[int, bytes]]) -> None:
         """Keep (version, vector); a version that went meanwhile gets none."""
@@ -79,8 +77,7 @@ class Vectors:
             near = zip(scores, (id for id, _ in wanted), strict=True)
             best = heapq.nlargest(count, [*best, *(one for one in near if one[0] >= least)])
         ids = ",".join(str(id) for _, id in best) or "NULL"
-        rows = self.db.sql(select(f"v.id IN ({ids})"))
-        found = {row[0]: memory(row) for row in rows}
+        found = {row[0]: memory(row) for row in self.db.sql(select(f"v.id IN ({ids})"))}
         return [{**found[id], "similarity": round(score, 3)} for score, id in best if id in found]
 
     def _pages(self) -> Iterator[list[tuple[int, bytes, str]]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import random
-import re
 import shlex
 import signal
 import socket
@@ -16,6 +15,7 @@ import time
 from contextlib import contextmanager, suppress
 
 from agentlib import paths, stderr
+from agentlib.cli import duration
 from agentlib.faults import Fault, Interrupted
 from agentlib.launch import command, start
 from agentlib.process import run
@@ -23,20 +23,11 @@ from agentlib.types import Callable, Iterator, Namespace
 
 KILL = 2.0  # seconds between TERM and KILL
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def seconds(text: str) -> float:
-    """30s, 10m, 2h, 1d in seconds."""
-    if found := re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smhd])", text):
-        return float(found[1]) * UNITS[found[2]]
-    why = "is not a time: a number and one of s m h d, such as 10m"
-    raise Fault("invalid_input", f"{text!r} {why}")
 
 
 def main(args: Namespace) -> int:
     """Run until TERM (then 0), or --count runs (then the status of the last)."""
-    interval, jitter = seconds(args.interval), seconds(args.jitter)
+    interval, jitter = duration(args.interval), duration(args.jitter)
     lock = alone(args.name or shlex.join(args.command))
     status, count, leash = 0, 0, command.Leash()
     try:
@@ -76,7 +67,7 @@ def alone(name: str) -> int:
 def wait(until: float, ended: Callable[[float], object] = time.sleep) -> bool:
     """Whether ended(seconds) says so before that time; signs of life while it lasts, where a watchdog wants them
     (sd_watchdog_enabled(3))."""
-    beat = int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6 or float("inf")
+    beat = int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6 or 1e6
     while (left := until - time.monotonic()) > 0:
         if ended(min(left, beat)):
             return True
@@ -100,7 +91,7 @@ def signals_held() -> Iterator[None]:
 
 def once(args: Namespace, leash: command.Leash) -> int:
     """One run; its status, 124 where its time was up. TERM gives it the grace, then ends it and us."""
-    began, limit = time.monotonic(), seconds(args.timeout)
+    began, limit = time.monotonic(), duration(args.timeout)
     argv = [command.found(args.command[0]), *args.command[1:]]
     cell = start.cell(argv, start.USER, start.TYPED, env=dict(os.environ))
     child, late, status = None, False, 0
@@ -115,7 +106,7 @@ def once(args: Namespace, leash: command.Leash) -> int:
     except (Interrupted, KeyboardInterrupt):
         notify("STOPPING=1")
         if child:
-            child.ended(seconds(args.grace))
+            child.ended(duration(args.grace))
         raise
     finally:
         if child:

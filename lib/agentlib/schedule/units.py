@@ -10,10 +10,10 @@ import subprocess
 from pathlib import Path
 
 from agentlib import paths, records, stderr
+from agentlib.cli import duration
 from agentlib.faults import Fault, os_errors
 from agentlib.launch import command
 from agentlib.lock import replace
-from agentlib.schedule.every import seconds
 from agentlib.types import Namespace
 
 PREFIX = "agentutils-"
@@ -96,11 +96,11 @@ def units() -> str:
 def _write_units(args: Namespace, argv: list[str]) -> int:
     when = f"OnCalendar={args.at}"
     if args.every:
-        when = f"OnActiveSec=1s\nOnUnitActiveSec={seconds(args.every):g}"
+        when = f"OnActiveSec=1s\nOnUnitActiveSec={duration(args.every):g}"
     keys = f"EnvironmentFile={_path(args.keys)}\n" if args.keys else ""
     fields = {"exec": " ".join(map(quoted, argv)), "folder": _path(args.folder), "keys": keys}
-    service = SERVICE.format(name=args.name, timeout=seconds(args.timeout), **fields)
-    timer = TIMER.format(name=args.name, when=when, jitter=seconds(args.jitter))
+    service = SERVICE.format(name=args.name, timeout=duration(args.timeout), **fields)
+    timer = TIMER.format(name=args.name, when=when, jitter=duration(args.jitter))
     if args.dry_run:
         records.put(f"{service}\n{timer}".encode())
         return 0
@@ -136,7 +136,7 @@ def cron_line(args: Namespace, argv: list[str]) -> int:
     if args.keys:
         why = "--keys: cron reads no file of keys; config.toml can name a command that prints one"
         raise Fault("invalid_input", why)
-    fields = cron_fields(seconds(args.every)) if args.every else args.at
+    fields = cron_fields(duration(args.every)) if args.every else args.at
     if len(fields.split()) != 5 or "\n" in fields:
         why = f"--at {fields!r}: cron takes five fields, such as '0 8 * * 1-5'"
         raise Fault("invalid_input", why)
