@@ -31,7 +31,7 @@ def report(operands: list[str], timeout: float | None) -> int:
     files = [os.path.join(".", one) if os.path.isfile(one) else one for one in operands]
     found, status = search_path.of(files)
     for path, named in found:
-        if not named and _no_candidate(path):
+        if not named and not _candidate(path):
             continue
         short = os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path
         wrong = list(faults(path, timeout))
@@ -43,13 +43,13 @@ def report(operands: list[str], timeout: float | None) -> int:
     return status
 
 
-def _no_candidate(path: str) -> bool:
-    """Whether a file of a folder would never be run for its schema."""
+def _candidate(path: str) -> bool:
+    """Whether a file of a folder might be run for its schema."""
     try:
         trust.checked(path, {})
     except Fault as fault:
-        return isinstance(fault, trust.Skipped)
-    return not trust.marked(path)
+        return not isinstance(fault, trust.Skipped)
+    return trust.marked(path)
 
 
 def faults(path: str, timeout: float | None) -> Iterator[str]:

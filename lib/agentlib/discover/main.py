@@ -113,17 +113,13 @@ def show(found: list[search_path.Candidate], chosen: Any) -> int:
     records.put(b"".join(line + b"\n" for line in lines))
     if lines or status or set(chosen.operands) == {"-"}:
         return status
-    stderr.warn(f"nothing found{_elsewhere(chosen.operands)}")
+    elsewhere = [  # of a folder that has the name of one of the suite's
+        f" in the folder {os.path.abspath(word)}; the suite's {word.strip('./')} are @{word.strip('./')}"
+        for word in chosen.operands
+        if f"@{word.strip('./')}" in search_path.SUITE
+    ]
+    stderr.warn(f"nothing found{''.join(elsewhere[:1])}")
     return 1
-
-
-def _elsewhere(operands: list[str]) -> str:
-    """Where the suite's tools are, for an operand that is a folder of the same name."""
-    for word in operands:
-        name = word.strip("./")
-        if f"@{name}" in search_path.SUITE:
-            return f" in the folder {os.path.abspath(word)}; the suite's {name} are @{name}"
-    return ""
 
 
 def _pinned(raw: bytes, path: str) -> bytes:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+from contextlib import suppress
 
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault
@@ -38,10 +39,8 @@ def listing() -> bytes:
         from agentlib.lock import replace
 
         body = b"".join(schemas.line(one) + b"\n" for one in programs(folders))
-        try:
+        with suppress(OSError):  # a cache that cannot be written is none
             replace(file, stamp + b"\n" + body)
-        except OSError:  # a cache that cannot be written is none
-            pass
     return body
 
 
@@ -213,8 +212,7 @@ def _record(name: str, path: str, about: str, text: str) -> dict[str, object]:
     args = f"its arguments, one string each, without a shell. Its own help: {cut}"
     strings = {"type": "array", "items": {"type": "string"}, "description": args}
     stdin = {"type": "string", "description": "what it reads on standard input"}
-    properties = {"args": strings, "stdin": stdin}
-    shape = {"type": "object", "properties": properties, "required": ["args"]}
+    shape: Record = {"type": "object", "properties": {"args": strings, "stdin": stdin}}
     name = re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(name))[:64]
-    schema = {"name": name, "description": about, "invoke": "argv", "inputSchema": shape}
-    return schemas.tool(schema, path)
+    schema = {"name": name, "description": about, "invoke": "argv"}
+    return schemas.tool({**schema, "inputSchema": {**shape, "required": ["args"]}}, path)

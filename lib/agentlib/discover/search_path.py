@@ -24,12 +24,10 @@ SUITE = {"@tools": "tool", "@providers": "provider", "@plugins": "plugin"}
 
 def homes(kind: str) -> list[str]:
     """The folders where executables of this kind are looked for."""
-    if kind == "provider":
-        return paths.folders("AGENT_PROVIDER_PATH", "providers")
-    if kind == "plugin":
-        return paths.folders("", "plugins")
-    tools = paths.folders("AGENT_TOOL_PATH", "tools")
-    return tools if kind == "tool" else [*tools, os.path.join(paths.TOP, "bin")]
+    more = [os.path.join(paths.TOP, "bin")] if kind == "agent" else []
+    name = "tool" if kind == "agent" else kind
+    variable = "" if kind == "plugin" else f"AGENT_{name.upper()}_PATH"
+    return [*paths.folders(variable, f"{name}s"), *more]
 
 
 def _homes_of_all() -> list[str]:

@@ -33,7 +33,7 @@ def load() -> Cache:
         with open(_file(), "rb") as file:
             first, _, body = file.read().partition(b"\n")
     except OSError:
-        return {}
+        first = body = b""
     if first != _title(body):
         return {}
     return {path: rest for path, *rest in (line.split(b"\t") for line in body.split(b"\n") if line)}
