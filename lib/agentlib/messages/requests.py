@@ -175,15 +175,12 @@ def _media(part: Record, data: bytes) -> str:
     """The media type: by the first bytes, as it is called, by the name."""
     if found := [media for magic, at, media in _MAGIC if data.startswith(magic, at)]:
         return found[0]
-    if part.get("media_type"):
-        return str(part["media_type"])
     import mimetypes
 
-    if by_name := mimetypes.guess_type(file_name(part) or "")[0]:
-        return by_name
-    if part["type"] == "image":
-        return "image/png"
-    return "application/octet-stream" if b"\0" in data else "text/plain"
+    other = "application/octet-stream" if b"\0" in data else "text/plain"
+    other = "image/png" if part["type"] == "image" else other
+    by_name = part.get("media_type") or mimetypes.guess_type(file_name(part) or "")[0]
+    return str(by_name or other)
 
 
 def merged(body: Record, options: Record | None) -> Record:

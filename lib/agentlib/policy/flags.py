@@ -98,7 +98,6 @@ def _allowed(text: str) -> Rule:
     if profile == COMMAND and name not in ("", "all"):
         return rule._replace(profile="off", env=tuple(os.environ))
     if colon and profile not in WIDTH or not name:
-        profiles = f"a profile: {', '.join(WIDTH)}; or for one agent {COMMAND}"
-        why = f"not NAME or NAME:PROFILE ({profiles})"
-        raise Fault("invalid_input", f"--allow {text}: {why}")
+        why = f"a profile: {', '.join(WIDTH)}; or for one agent {COMMAND}"
+        raise Fault("invalid_input", f"--allow {text}: not NAME or NAME:PROFILE ({why})")
     return rule._replace(profile=profile)

@@ -97,8 +97,7 @@ def _line(fd: int, deadline: float) -> str | None:
         left = max(0.0, deadline - time.monotonic())
         if len(line) > LINE or not select.select([fd], [], [], left)[0]:
             return None
-        data = os.read(fd, 65536)
-        if not data:
+        if not (data := os.read(fd, 65536)):
             return None
         line += data
     return line.partition(b"\n")[0].decode("utf-8", "replace")
