@@ -14,6 +14,7 @@ from agentlib.records import ClosedPipe, loads, put, write
 from agentlib.stderr import program, warn
 from agentlib.types import Any, ArgumentParser, Callable, NoReturn, Sequence
 
+LONGEST = 1000 * 366 * 86400.0  # seconds of a time
 Schema = dict[str, Any]
 Schemas = Schema | Sequence[Schema]
 _last: list[Callable[[], object]] = []
@@ -124,9 +125,12 @@ def duration(text: str, option: str = "") -> float:
     """The seconds of a time like 90s, 15m, 12h, 30d or 2w."""
     import re
 
-    if found := re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([smhdw])", text, re.A):
-        return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
     why = "is not a time: a number and one of s m h d w, such as 10m"
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text, re.A):
+        seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
+        if seconds <= LONGEST:
+            return seconds
+        why = "is longer than a thousand years"
     raise Fault("invalid_input", f"{option}{text!r} {why}")
 
 

@@ -15,7 +15,6 @@ from agentlib.records import Line
 from agentlib.types import Any, Callable, Iterable, Namespace, Record
 
 BATCH = 1000  # records a transaction, where they come faster than they are kept
-LONGEST = 1000 * 366 * 86400.0  # seconds of a time to live
 
 
 class Nothing(Exception):
@@ -77,10 +76,7 @@ def item(record: Record, tags: list[str], ttl: str | None) -> Record:
             raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
     expires = moment(record.get("expires"))
     if ttl:
-        seconds = cli.duration(ttl, "--ttl ")
-        if seconds > LONGEST:
-            raise Fault("invalid_input", f"--ttl {ttl}: longer than a thousand years")
-        expires = time.time() + seconds
+        expires = time.time() + cli.duration(ttl, "--ttl ")
     moments = {"time": record.get("time"), "expires": expires}
     return {"key": key, "value": record.get("value"), "tags": tags, **moments}
 
