@@ -62,11 +62,11 @@ class Postgres:
             self.db = psycopg.connect(url, connect_timeout=max(1, int(wait)), autocommit=True)
             self.db.execute(f"SET lock_timeout={int(wait * 1000)}")
             self.db.execute("SET search_path=agentutils")
-            whole = "SELECT 1 FROM pg_indexes WHERE schemaname='agentutils' AND indexname='spaced'"
-            if not self.sql(whole):
+            ready = "SELECT 1 FROM pg_indexes WHERE schemaname='agentutils' AND indexname='spaced'"
+            if not self.sql(ready):
                 with self.writing():
                     self.sql("SELECT pg_advisory_xact_lock(?)", LOCK)
-                    if not self.sql(whole):  # else another has made it, and may be at work in it
+                    if not self.sql(ready):  # else another has made it, and may be at work in it
                         self.db.execute(SCHEMA)
                     for row in self.sql(select("spaced IS NULL AND value IS NOT NULL")):
                         self.sql(SPACED, _spaced(row), row[0])
