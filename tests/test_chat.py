@@ -163,7 +163,7 @@ def test_parts_are_said_in_the_vendors_way(tmp_path: Any) -> None:
     [
         ({"role": "user", "content": [{"type": "document", "data": "eA=="}]}, {}, "document"),
         (
-            {"role": "tool", "tool_call_id": "1", "content": [{"type": "image", "data": "eA=="}]},
+            {"role": "assistant", "content": [{"type": "image", "data": "eA=="}]},
             {},
             "image",
         ),
@@ -177,6 +177,20 @@ def test_what_the_vendor_cannot_carry_is_named(
     with pytest.raises(Fault) as told:
         said(message, quirks)
     assert told.value.kind == "invalid_request" and word in told.value.message
+
+
+def test_pictures_of_tools_follow_their_round_as_the_users() -> None:
+    picture = {"type": "image", "media_type": "image/png", "data": "iVBORw0KGgo="}
+    content = [{"type": "text", "text": "Look:"}, picture]
+    rounds = [
+        {"role": "tool", "tool_call_id": "a", "content": content},
+        {"role": "tool", "tool_call_id": "b", "content": "no"},
+        {"role": "assistant", "content": "seen"},
+    ]
+    made = body({}, messages=rounds)["messages"]
+    assert [one["role"] for one in made] == ["tool", "tool", "user", "assistant"]
+    assert made[0]["content"] == "Look:"
+    assert made[2]["content"][0]["image_url"]["url"] == "data:image/png;base64,iVBORw0KGgo="
 
 
 def test_schemas_are_refused_where_there_are_none() -> None:

@@ -35,7 +35,8 @@ class Runner:
 
     def __init__(self, timeout: float | None, depth: int) -> None:
         self._timeout, self._depth = timeout, depth
-        self._coprocesses: dict[tuple[str, ...], tuple[Coprocess, Cell]] = {}
+        self._coprocesses: dict[tuple[str, ...], tuple[Any, Cell]] = {}
+        self._starts: dict[tuple[str, ...], int] = {}
         self._wards, self._closed, self._count = Wards(), False, 0
         self._preparing, self._lock = threading.Lock(), threading.Lock()
 
@@ -50,19 +51,19 @@ class Runner:
     ) -> str:
         """The output of a call that went well, as `render` makes it; Fault, in words for the model, for any other.
         trace: its TRACEPARENT."""
-        _check_program(tool)
+        check_program(tool)
         try:
             if tool.invoke == "jsonl":
                 return self._converse(tool, arguments, decision)
             words, stdin = _input(tool, arguments)
-            limit = self._limit(tool)
+            limit = self.limit(tool)
             with self._cell(tool, words, decision, trace) as cell:
                 begin = partial(self._wards.begin, cell)
                 outcome = process_run.run(begin, stdin, limit, output.KEPT, leash)
         except (OSError, ValueError) as bad:
             why = getattr(bad, "strerror", None) or bad
             raise Fault("tool_error", f"{tool.name} could not be started: {why}.") from None
-        notes = _warn(tool, cell.removed)
+        notes = warn(tool, cell.removed)
         if outcome.left and cell.way == "off":  # where there is a sandbox that is its affair
             stderr.warn(f"{tool.name}: left running, and ended: {outcome.left}")
         _check_outcome(tool, outcome, limit)
@@ -94,46 +95,58 @@ class Runner:
         env |= {} if decision.profile == "off" else {"AGENT_HISTORY": "off"}  # it cannot be written
         return start.cell([*tool.command, *words], tool.origin, decision, env=env, read=read)
 
-    def _limit(self, tool: Tool) -> float:
+    def limit(self, tool: Tool) -> float:
+        """Seconds that a call may take."""
         wanted = tool.timeout or self._timeout or TIMEOUT.get(str(tool.record.get("kind")), OTHERS)
         return float(min(wanted, self._timeout or wanted))
 
     def _converse(self, tool: Tool, arguments: Any, decision: Decision) -> str:
+        def made(begin: Callable[..., Any]) -> Coprocess:
+            return Coprocess(tool.name, {}, start=lambda _options, *pipes: begin(*pipes))
+
+        coprocess, cell = self.kept(tool, decision, made)
         with self._lock:
             self._count += 1
             id = str(self._count)
-            coprocess, cell = self._coprocess(tool, decision)
         call = {"id": id, "name": tool.name, "arguments": arguments}
-        answer = coprocess.call(id, call, self._limit(tool))
+        answer = coprocess.call(id, call, self.limit(tool))
         content = answer.get("content", "")
         text = content if isinstance(content, str) else records.dumps(content)
-        text = output.for_model(text.encode("utf-8", "replace")) + _warn(tool, cell.settle())
+        text = output.for_model(text.encode("utf-8", "replace")) + warn(tool, cell.settle())
         if answer.get("is_error"):
             raise Fault("tool_error", text)
         return text
 
-    def _coprocess(self, tool: Tool, decision: Decision) -> tuple[Coprocess, Cell]:
-        """The program behind the tool, which runs as long as we do; started again where it has ended."""
+    def kept(
+        self, tool: Tool, decision: Decision, make: Callable[..., Any], most: float = 1e9
+    ) -> tuple[Any, Cell]:
+        """What speaks with the program behind the tool, which runs as long as we do; started again where it has ended,
+        `most` times in all."""
         key = (decision.profile, *tool.command)
-        if key in self._coprocesses and not self._coprocesses[key][0].running:
-            coprocess, cell = self._coprocesses.pop(key)
-            coprocess.close(0.0)
-            cell.close()
-        if key not in self._coprocesses:
-            cell = self._cell(tool, [], decision)
-            begin = partial(self._wards.begin, cell)
-            coprocess = Coprocess(tool.name, {}, start=lambda _options, *pipes: begin(*pipes))
-            self._coprocesses[key] = coprocess, cell
-        return self._coprocesses[key]
+        with self._lock:
+            if key in self._coprocesses and not self._coprocesses[key][0].running:
+                coprocess, cell = self._coprocesses.pop(key)
+                coprocess.close(0.0)
+                cell.close()
+            if key not in self._coprocesses:
+                self._starts[key] = self._starts.get(key, 0) + 1
+                if self._starts[key] > most:
+                    raise Fault(
+                        "tool_error", f"{tool.name}: its server has ended again; it stays down"
+                    )
+                cell = self._cell(tool, [], decision)
+                self._coprocesses[key] = make(partial(self._wards.begin, cell)), cell
+            return self._coprocesses[key]
 
 
-def _warn(tool: Tool, refused: list[str]) -> str:
+def warn(tool: Tool, refused: list[str]) -> str:
+    """Warn the user of what the sandbox refused; the same for the model."""
     for note in refused:
         stderr.warn(f"{tool.name}: {note}")
     return "".join(f"\n[{note}]" for note in refused)
 
 
-def _check_program(tool: Tool) -> None:
+def check_program(tool: Tool) -> None:
     """Fault where the program is gone, or where its bytes are not those that the record names (`sha256`)."""
     path = tool.command[0]
     if not os.access(path, os.X_OK):

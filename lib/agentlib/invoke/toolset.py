@@ -15,10 +15,12 @@ from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
 if TYPE_CHECKING:
     from agentlib.invoke.runner import Runner
+    from agentlib.launch.start import Decision
     from agentlib.policy.rules import Policy
     from agentlib.process.run import Leash
 
     Hook = Callable[[str, Record], Record]
+    Content = str | list[Record]
 
 SCHEMA_SHOWN = 2000  # characters; a longer schema is not part of an error
 
@@ -33,7 +35,7 @@ class Tools:
 
     def __init__(self, policy: Policy, runner: Runner) -> None:
         self.table: dict[str, Tool] = {}
-        self._policy, self._runner = policy, runner
+        self._policy, self._runner, self.ask = policy, runner, policy.ask
 
     def add(self, record: Record) -> None:
         """Add a tool, or warn why it cannot be used. Of two with one name the first stays."""
@@ -95,7 +97,7 @@ class Tools:
             text = "There was not enough memory for this call."
             return transcript.result(call, text, "limit_exceeded")
 
-    def _run(self, call: dict[str, Any], leash: Leash, hook: Hook, trace: str) -> str:
+    def _run(self, call: dict[str, Any], leash: Leash, hook: Hook, trace: str) -> Content:
         tool = self._find(call.get("name"))
         proposed = {
             "type": "call",
@@ -108,9 +110,16 @@ class Tools:
         self._check(tool, arguments)
         decision = self._policy.allow(tool.record, arguments, tool.origin)
         if tool.name != "call_agent" or not paths.of_suite(tool.command[0]):
-            return self._runner.run(tool, arguments, decision, leash, trace=trace)
+            return self._call(tool, arguments, decision, leash, output.for_model, trace)
         agent = Tool(origin.agent(arguments["name"]))  # here, where the policy is
         return self.hand_over(agent, arguments["input"], leash, trace=trace)
+
+    def _call(self, tool: Tool, arguments: Any, decision: Decision, *how: Any) -> Content:
+        if tool.invoke != "mcp":
+            return self._runner.run(tool, arguments, decision, *how)
+        from agentlib.invoke import served
+
+        return served.call(self, self._runner, tool, arguments, decision, *how)
 
     def hand_over(
         self,
@@ -127,7 +136,8 @@ class Tools:
         arguments = _agent_arguments(agent, text)
         self._check(agent, arguments)
         decision = self._policy.allow(agent.record, arguments, agent.origin, called=True)
-        return self._runner.run(agent, arguments, decision, leash, render, trace)
+        content = self._call(agent, arguments, decision, leash, render, trace)
+        return transcript.text({"content": content})
 
     def _find(self, name: Any) -> Tool:
         if tool := self.table.get(str(name)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentlib.types import Any, Callable, Record
 
-INVOKES = ("json", "text", "argv", "jsonl")
+INVOKES = ("json", "text", "argv", "jsonl", "mcp")
 INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 _ARGS = {"type": "array", "items": {"type": "string"}, "description": "its arguments, a word each"}
 ARGV = {"type": "object", "properties": {"args": _ARGS, "stdin": {"type": "string"}}}

@@ -60,7 +60,7 @@ def mend(messages: list[Record]) -> list[Record]:
     return out
 
 
-def result(call: dict[str, Any], content: str, kind: str | None = None) -> Record:
+def result(call: dict[str, Any], content: str | list[Record], kind: str | None = None) -> Record:
     """The `message` record that answers a call; kind: of the error, where it is one."""
     made: Record = {"type": "message", "role": "tool", "tool_call_id": call.get("id")}
     made |= {"name": call.get("name"), "content": content}

@@ -188,8 +188,8 @@ class Execution:
         message = self.toolset.perform(call, self.leash)
         if message.get("is_error"):
             kind = str((message.get("error") or {}).get("kind", "tool_error"))
-            raise Fault(kind, str(message["content"]))
-        return str(message["content"])
+            raise Fault(kind, transcript.text(message))
+        return transcript.text(message)
 
     @functools.cached_property
     def toolset(self) -> Tools:

@@ -204,7 +204,8 @@ def _skills(command: list[str]) -> list[str]:
 
 
 def _matches(rule: Rule, tool: Record, arguments: Any) -> bool:
-    return any(fnmatchcase(str(tool.get("name")), glob) for glob in rule.tool) and all(
+    names = [str(tool.get("name")), f"{tool.get('server')}__{tool.get('tool')}"]
+    return any(fnmatchcase(name, glob) for name in names for glob in rule.tool) and all(
         _fits(arguments, name, globs, rule.verdict) for name, globs in rule.arguments.items()
     )
 

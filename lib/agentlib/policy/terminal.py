@@ -26,11 +26,11 @@ _one_at_a_time = threading.Lock()
 def description(tool: Record, arguments: Any, sandbox: str) -> list[str]:
     """What a person reads before saying yes."""
     command = " ".join(str(word) for word in tool.get("command") or ())
-    lines = ["", f"{tool['name']} wants to run: {_shortened(command)}", f"  sandbox: {sandbox}"]
-    return [*lines, f"  arguments: {_shortened(records.dumps(arguments))}"]
+    lines = ["", f"{tool['name']} wants to run: {shortened(command)}", f"  sandbox: {sandbox}"]
+    return [*lines, f"  arguments: {shortened(records.dumps(arguments))}"]
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     if len(text) <= SHOWN:
         return text
     half = SHOWN // 2

@@ -34,8 +34,10 @@ class Coprocess:
         passing: Callable[[Record], None] = lambda record: None,
         kind: str = "tool_error",
         start: Callable[..., Child] = run.start,
+        parse: Callable[[bytes], Any] = records.loads,
     ) -> None:
         self.name, self._final, self._passing, self._kind = name, final, passing, kind
+        self._parse = parse  # the value of a line
         self._open: dict[str, Callable[[Answer], None]] = {}
         self._over: Fault | None = None
         self._lock = threading.Lock()
@@ -144,7 +146,7 @@ class Coprocess:
         self._end(fault)
 
     def _hear(self, raw: bytes) -> None:
-        record = records.loads(raw)
+        record = self._parse(raw)
         if not isinstance(record, dict):
             raise ValueError(f"answered with something that is not an object: {raw[:80]!r}")
         id = record.get("id")

