@@ -13,26 +13,26 @@ from agentlib.faults import Fault
 from agentlib.process import children, events
 
 
-class Heard:
+class Run:
     """What one child said, and how it ended."""
 
     def __init__(self, script: str, argv: list[str] | None = None) -> None:
-        self.loop, self.lines, self.complaints = events.Loop(), list[bytes](), list[bytes]()
+        self.loop, self.lines, self.messages = events.Loop(), list[bytes](), list[bytes]()
         self.status: int | None = None
         self.child = children.Child(
             self.loop,
             argv or ["/bin/sh", "-c", script],
             dict(os.environ),
-            hear=self.lines.append,
-            complain=self.complaints.append,
-            over=self.end,
+            on_line=self.lines.append,
+            on_message=self.messages.append,
+            on_end=self.end,
         )
 
     def end(self, status: int) -> None:
         assert self.status is None
         self.status = status
 
-    def wait(self) -> Heard:
+    def wait(self) -> Run:
         until = time.monotonic() + 20
         self.loop.at(until, lambda: None)
         while self.status is None:
@@ -42,67 +42,67 @@ class Heard:
 
 
 def test_lines_go_both_ways_however_large() -> None:
-    heard = Heard("cat")
+    run = Run("cat")
     line = b"x" * 3_000_000 + b"\n"
-    heard.child.send(line)
-    heard.child.send(b"end\n")
-    while len(heard.lines) < 2:
-        heard.loop.turn()
-    assert heard.lines == [line.strip(), b"end"]
-    heard.child.close()
-    assert heard.wait().status == 0
+    run.child.send(line)
+    run.child.send(b"end\n")
+    while len(run.lines) < 2:
+        run.loop.turn()
+    assert run.lines == [line.strip(), b"end"]
+    run.child.close()
+    assert run.wait().status == 0
 
 
 def test_everything_that_was_said_is_heard_before_the_end() -> None:
-    heard = Heard("for i in 1 2 3; do echo $i; done; echo bad >&2; printf last; exit 3").wait()
-    assert heard.lines == [b"1", b"2", b"3", b"last"] and heard.complaints == [b"bad"]
-    assert heard.status == 3 and heard.child.tail == b"bad\n"
+    run = Run("for i in 1 2 3; do echo $i; done; echo bad >&2; printf last; exit 3").wait()
+    assert run.lines == [b"1", b"2", b"3", b"last"] and run.messages == [b"bad"]
+    assert run.status == 3 and run.child.tail == b"bad\n"
 
 
 def test_a_grandchild_that_keeps_the_pipe_does_not_keep_us() -> None:
     started = time.monotonic()
-    heard = Heard("sleep 20 & echo said").wait()
-    assert heard.lines == [b"said"] and time.monotonic() - started < 5
+    run = Run("sleep 20 & echo said").wait()
+    assert run.lines == [b"said"] and time.monotonic() - started < 5
 
 
 def test_a_child_that_will_not_end_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(children, "HARD", 0.2)
-    heard = Heard('trap "" TERM; echo up; while :; do sleep 0.05; done')
-    while not heard.lines:
-        heard.loop.turn()
-    heard.child.close(grace=0.1)
-    assert heard.wait().status == -signal.SIGKILL
+    run = Run('trap "" TERM; echo up; while :; do sleep 0.05; done')
+    while not run.lines:
+        run.loop.turn()
+    run.child.close(grace=0.1)
+    assert run.wait().status == -signal.SIGKILL
 
 
 def test_kill_ends_the_whole_group_at_once() -> None:
-    heard = Heard("sleep 30 & echo $!; wait")
-    while not heard.lines:
-        heard.loop.turn()
-    heard.child.kill()
+    run = Run("sleep 30 & echo $!; wait")
+    while not run.lines:
+        run.loop.turn()
+    run.child.kill()
     for _ in range(100):
         try:
-            os.kill(int(heard.lines[0]), 0)
+            os.kill(int(run.lines[0]), 0)
         except ProcessLookupError:
             break
-        if "Z" in Path(f"/proc/{int(heard.lines[0])}/stat").read_text().split(")")[1]:
+        if "Z" in Path(f"/proc/{int(run.lines[0])}/stat").read_text().split(")")[1]:
             break
         time.sleep(0.02)
     else:
         pytest.fail("the grandchild lives")
-    assert heard.status is None
+    assert run.status is None
 
 
 def test_the_child_has_the_usual_signals_again() -> None:
-    heard = Heard("grep SigIgn /proc/self/status").wait()
-    assert int(heard.lines[0].split()[1], 16) & (1 << (signal.SIGPIPE - 1)) == 0
+    run = Run("grep SigIgn /proc/self/status").wait()
+    assert int(run.lines[0].split()[1], 16) & (1 << (signal.SIGPIPE - 1)) == 0
 
 
 def test_the_kernel_ends_the_child_with_its_starter() -> None:
     read, write = os.pipe()
     starter = os.fork()
     if starter == 0:
-        heard = Heard("sleep 30")
-        os.write(write, str(heard.child.pid).encode())
+        run = Run("sleep 30")
+        os.write(write, str(run.child.pid).encode())
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(starter, 0)
     pid = int(os.read(read, 20))
@@ -143,8 +143,8 @@ def test_what_cannot_be_run_is_told(
 def test_no_descriptor_stays_open() -> None:
     before = sorted(os.listdir("/proc/self/fd"))
     for _ in range(5):
-        heard = Heard("cat")
-        heard.child.close()
-        heard.wait()
-    del heard
+        run = Run("cat")
+        run.child.close()
+        run.wait()
+    del run
     assert len(os.listdir("/proc/self/fd")) <= len(before) + 1  # the poll object of the last loop

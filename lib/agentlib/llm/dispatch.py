@@ -11,7 +11,7 @@ from collections import deque
 from agentlib import history, records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import inflight, keys, prompt
-from agentlib.llm.inflight import Call, Limits
+from agentlib.llm.inflight import Limits, Pending
 from agentlib.llm.output import Lines, Out, Whole
 from agentlib.llm.pool import Pool
 from agentlib.llm.providers import Provider
@@ -38,11 +38,11 @@ class Dispatch:
         self.out = out = Out()
         self.sink: Lines | Whole = Lines(out)
         self.pool = Pool(loop, self, out, router.providers.config, limits.silence, quiet)
-        self.open: set[Call] = set()
+        self.open: set[Pending] = set()
         self.unrecorded = False  # an answer that should be on the tape is not
         self._flying = 0
-        self._unpaid: deque[Call] = deque()  # wait for the budget
-        self._paced: deque[Call] = deque()  # wait for their turn
+        self._unpaid: deque[Pending] = deque()  # wait for the budget
+        self._paced: deque[Pending] = deque()  # wait for their turn
         self._begun = 0.0  # when the first turn came
         self._warm = False  # a provider has shown that it runs
 
@@ -50,7 +50,7 @@ class Dispatch:
     def room(self) -> bool:
         return len(self.open) < IN_FLIGHT and self.pool.room
 
-    def submit(self, call: Call) -> None:
+    def submit(self, call: Pending) -> None:
         """Answer this request; it ends in exactly one final record."""
         self.open.add(call)
         try:
@@ -60,7 +60,7 @@ class Dispatch:
         except Fault as fault:
             self._finish(call, fault.record())
 
-    def _recalled(self, call: Call) -> bool:
+    def _recalled(self, call: Pending) -> bool:
         """Whether tape or cache had the answer. If not, it will be kept where it should be."""
         limits, found = self.limits, None
         if not (limits.player or limits.recorder or limits.cache):
@@ -82,7 +82,7 @@ class Dispatch:
         self._close(call, last, None)
         return True
 
-    def _resolved(self, call: Call) -> Record:
+    def _resolved(self, call: Pending) -> Record:
         """The request as it goes out, and to whom: for the cache, another model's answer is another answer."""
         target = self.router.target(call.request)
         places = [e["name"] for e in keys.entries(target.provider.schema) if not e.get("key")]
@@ -92,7 +92,7 @@ class Dispatch:
 
     # -- out
 
-    def _go(self, call: Call) -> None:
+    def _go(self, call: Pending) -> None:
         """The next try, as soon as the budget and the pace let it go."""
         try:
             if not all([budget.room(self._flying) for budget in self.limits.budgets]):
@@ -132,7 +132,7 @@ class Dispatch:
         if self._paced:
             self._take_turn(pace)
 
-    def _send(self, call: Call) -> None:
+    def _send(self, call: Pending) -> None:
         call.due = call.due or time.monotonic() + self.limits.timeout
         call.tries += 1
         call.sent = time.monotonic()
@@ -150,7 +150,7 @@ class Dispatch:
 
     # -- what comes back from the pool
 
-    def heard_delta(self, call: Call, record: Record, raw: bytes | None) -> None:
+    def delta(self, call: Pending, record: Record, raw: bytes | None) -> None:
         self._started()
         for kind in ("text", "thinking"):
             text = record.get(kind)
@@ -163,7 +163,7 @@ class Dispatch:
                     record, raw = {**record, kind: text}, None
         self._pass_on(call, record, raw)
 
-    def _pass_on(self, call: Call, record: Record, raw: bytes | None) -> None:
+    def _pass_on(self, call: Pending, record: Record, raw: bytes | None) -> None:
         if call.kept:
             call.deltas.append(record)
         if self.sink.delta(call, record, raw):
@@ -172,7 +172,7 @@ class Dispatch:
     def other(self, raw: bytes) -> None:
         self.sink.other(raw)
 
-    def answered(self, call: Call, record: Record, raw: bytes | None) -> None:
+    def answered(self, call: Pending, record: Record, raw: bytes | None) -> None:
         self._started()
         assert call.target
         for kind, tail in call.tails.items():  # it was the beginning of no secret
@@ -191,7 +191,7 @@ class Dispatch:
                 stderr.warn(fault.message)
         self._finish(call, record, raw)
 
-    def failed(self, call: Call, error: Record) -> None:
+    def failed(self, call: Pending, error: Record) -> None:
         self._started()
         self._land(call)
         if call.target:
@@ -206,7 +206,7 @@ class Dispatch:
         if call.spoken or error.get("kind") in LASTING or not self._again(call, error):
             self._finish(call, error)
 
-    def _again(self, call: Call, error: Record) -> bool:
+    def _again(self, call: Pending, error: Record) -> bool:
         """Whether it is tried again, here after a pause or at once with the next model."""
         now = time.monotonic()
         pause = inflight.wait(error, call.tries, self.limits.retries, random.random())
@@ -221,7 +221,7 @@ class Dispatch:
 
     # -- the end
 
-    def _finish(self, call: Call, record: Record, raw: bytes | None = None) -> None:
+    def _finish(self, call: Pending, record: Record, raw: bytes | None = None) -> None:
         """The final record, with what only we know; it is kept where answers are kept."""
         if record["type"] == "error":
             record["partial"] = call.spoken
@@ -233,12 +233,12 @@ class Dispatch:
             self._keep(call, [*call.deltas, record])
         self._close(call, record, raw)
 
-    def _close(self, call: Call, record: Record, raw: bytes | None) -> None:
+    def _close(self, call: Pending, record: Record, raw: bytes | None) -> None:
         self._land(call)
         self.open.discard(call)
         self.sink.final(call, record, raw)
 
-    def _land(self, call: Call) -> None:
+    def _land(self, call: Pending) -> None:
         """It is no longer in flight: those that wait for the budget may look again."""
         if call.flying:
             call.flying = False
@@ -250,7 +250,7 @@ class Dispatch:
         for _ in range(len(self._unpaid)):
             self._go(self._unpaid.popleft())
 
-    def _keep(self, call: Call, answer: list[Record]) -> None:
+    def _keep(self, call: Pending, answer: list[Record]) -> None:
         kept = [{k: v for k, v in record.items() if k != "id"} for record in answer]
         for store, request in call.kept.items():
             clean = keys.scrub(records.encode([request, kept]), self.out.secrets)

@@ -17,14 +17,14 @@ MOST = 8.0  # seconds, of the doubled
 PATIENCE = 60.0  # seconds: a service that asks for more gets its error passed on
 
 
-class Call:
+class Pending:
     """One request on its way. id: the user's. request: what to ask, without id. due: when all tries are over."""
 
     def __init__(self, id: Any, request: Record) -> None:
         self.id, self.request = id, request
         self.failed: list[Record] = []  # the attempts that failed
         self.at = self.tries = 0  # which target; how often it was tried
-        self.due = self.heard = self.sent = 0.0
+        self.due = self.active = self.sent = 0.0
         self.size = 0  # bytes of its deltas
         self.spoken = self.flying = False  # a delta went out; it counts as in flight
         # where its answer is to be kept, and as what request

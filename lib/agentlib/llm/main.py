@@ -124,7 +124,7 @@ class Run:
         by_record = self.settings.get("model") if theirs in (None, provider) else None
         found = {"provider": provider, "model": self.options.model or by_record}
         request |= {k: v for k, v in found.items() if v and k not in request}
-        self.dispatch.submit(inflight.Call(id, request))
+        self.dispatch.submit(inflight.Pending(id, request))
 
     def end(self) -> int:
         self.turn(lambda: bool(self.dispatch.open))

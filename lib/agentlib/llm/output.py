@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentlib import records, stderr
 from agentlib.faults import KINDS, Fault, in_words
 from agentlib.llm import keys
-from agentlib.llm.inflight import Call
+from agentlib.llm.inflight import Pending
 from agentlib.messages import transcript
 from agentlib.types import Record
 
@@ -53,12 +53,12 @@ class Lines:
     def __init__(self, out: Out) -> None:
         self.out, self.failures = out, 0
 
-    def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
+    def delta(self, call: Pending, record: Record, raw: bytes | None) -> bool:
         """Pass a piece of an answer on; whether it holds any. raw: its line, where that can be passed on as it is."""
         self._put(record, raw)
         return any(value for name, value in record.items() if name not in ("type", "id"))
 
-    def final(self, call: Call, record: Record, raw: bytes | None) -> None:
+    def final(self, call: Pending, record: Record, raw: bytes | None) -> None:
         self.failures += record["type"] == "error"
         self._put(record, raw)
 
@@ -77,10 +77,10 @@ class Whole(Lines):
 
     record: Record = {}
 
-    def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
+    def delta(self, call: Pending, record: Record, raw: bytes | None) -> bool:
         return False
 
-    def final(self, call: Call, record: Record, raw: bytes | None) -> None:
+    def final(self, call: Pending, record: Record, raw: bytes | None) -> None:
         self.record = record
         self._put(record, raw)
 
@@ -98,11 +98,11 @@ class Text(Whole):
 
     _last = ""  # the last character written
 
-    def delta(self, call: Call, record: Record, raw: bytes | None) -> bool:
+    def delta(self, call: Pending, record: Record, raw: bytes | None) -> bool:
         text = record.get("text")
         return isinstance(text, str) and self._say(text)
 
-    def final(self, call: Call, record: Record, raw: bytes | None) -> None:
+    def final(self, call: Pending, record: Record, raw: bytes | None) -> None:
         self.record = record
         if record["type"] == "response" and not self._last:
             self._say(transcript.text(record["message"]))

@@ -10,7 +10,7 @@ import time
 from agentlib import __version__, records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import keys
-from agentlib.llm.inflight import Call
+from agentlib.llm.inflight import Pending
 from agentlib.llm.output import Out
 from agentlib.llm.providers import Provider
 from agentlib.paths import REAL
@@ -29,9 +29,9 @@ Config = Mapping[str, Any]  # the user's config.toml
 class Owner(Protocol):
     """Who is told what becomes of calls. raw: the line of the record, where it can be passed on as it is."""
 
-    def heard_delta(self, call: Call, record: Record, raw: bytes | None) -> None: ...
-    def answered(self, call: Call, record: Record, raw: bytes | None) -> None: ...
-    def failed(self, call: Call, error: Record) -> None: ...
+    def delta(self, call: Pending, record: Record, raw: bytes | None) -> None: ...
+    def answered(self, call: Pending, record: Record, raw: bytes | None) -> None: ...
+    def failed(self, call: Pending, error: Record) -> None: ...
     def other(self, raw: bytes) -> None: ...
 
 
@@ -57,7 +57,7 @@ class Process(Child):
 
     def __init__(self, pool: Pool, provider: Provider) -> None:
         self.provider = provider
-        self.calls: dict[str, Call] = {}  # by the id on the wire
+        self.calls: dict[str, Pending] = {}  # by the id on the wire
         self.late: set[str] = set()  # ids of calls that were given up: what still comes is dropped
         self.strays = self.idle = 0  # lines that belong to no call, and bytes of those
         self.stray = ""  # the last of them, for the message of a call that never gets its answer
@@ -71,9 +71,9 @@ class Process(Child):
             pool.loop,
             [provider.path],
             env,
-            hear=lambda raw: pool.hear(self, raw),
-            complain=pool.complain,
-            over=lambda status: pool.over(self, status),
+            on_line=lambda raw: pool.take(self, raw),
+            on_message=pool.message,
+            on_end=lambda status: pool.ended(self, status),
             line=connect_warm(provider, env, pool.warm) if pool.warm else None,
         )
 
@@ -101,14 +101,14 @@ class Pool:
 
     def process(self, provider: Provider) -> Process:
         child = self._current.get(provider.path)
-        if child is None or child.deaf:
+        if child is None or child.input_closed:
             if child:
                 self._retire(child)
             child = self._current[provider.path] = Process(self, provider)
             self._alive.add(child)
         return child
 
-    def send(self, call: Call, provider: Provider, request: Record) -> None:
+    def send(self, call: Pending, provider: Provider, request: Record) -> None:
         """Give the provider this request, for the call. Fault where it cannot be run."""
         child = self.process(provider)
         wire = call.id if isinstance(call.id, str) else records.dumps(call.id)
@@ -116,15 +116,15 @@ class Pool:
             self._count += 1
             wire = f"{wire}#{self._count}"
         child.calls[wire], child.busy = call, True
-        call.heard = time.monotonic()
+        call.active = time.monotonic()
         child.send(records.line({"type": "request", "id": wire, **request}))
         self._watch_clocks(self._expiry(call))
         if wire in child.early:
-            self.hear(child, child.early.pop(wire))
+            self.take(child, child.early.pop(wire))
 
     # -- what comes back
 
-    def hear(self, child: Process, raw: bytes) -> None:
+    def take(self, child: Process, raw: bytes) -> None:
         try:
             record = records.loads(raw)
         except ValueError as bad:
@@ -135,13 +135,13 @@ class Pool:
         if call is None or not isinstance(kind, str):
             self._unasked(child, kind, wire, raw)
         elif kind not in FINAL:
-            call.heard = time.monotonic()
+            call.active = time.monotonic()
             call.size += max(LEAST, len(raw) - len(str(wire)))
             if call.size > LINE_CAP:
                 what = f"its answer has more than {LINE_CAP >> 20} MiB"
                 return self._give_up(child, str(wire), "limit_exceeded", what)
             record["id"] = call.id
-            self.owner.heard_delta(call, record, raw if wire == call.id else None)
+            self.owner.delta(call, record, raw if wire == call.id else None)
         else:
             del child.calls[str(wire)]
             child.strays = 0
@@ -190,7 +190,7 @@ class Pool:
         self._retire(child)
         return False
 
-    def _final(self, child: Process, call: Call, record: Record, raw: bytes | None) -> None:
+    def _final(self, child: Process, call: Pending, record: Record, raw: bytes | None) -> None:
         field, shape = ("vectors", list) if call.embeds else ("message", dict)
         if record["type"] == "embed":
             record = child.fault("invalid_request", "makes no embeddings").record()
@@ -201,11 +201,11 @@ class Pool:
         else:
             self.owner.answered(call, record, raw)
 
-    def complain(self, raw: bytes) -> None:
+    def message(self, raw: bytes) -> None:
         if not self.quiet:
             stderr.say(self.out.clean(raw).decode("utf-8", "replace"))
 
-    def over(self, child: Process, status: int) -> None:
+    def ended(self, child: Process, status: int) -> None:
         self._alive.discard(child)
         if self._current.get(child.provider.path) is child:
             del self._current[child.provider.path]
@@ -224,8 +224,8 @@ class Pool:
 
     # -- time
 
-    def _expiry(self, call: Call) -> float:
-        return min(call.due, call.heard + self.silence) if call.request.get("stream") else call.due
+    def _expiry(self, call: Pending) -> float:
+        return min(call.due, call.active + self.silence) if call.request.get("stream") else call.due
 
     def _watch_clocks(self, moment: float) -> None:
         """See to it that the clocks are looked at then. A new call is due no sooner than those before it."""
@@ -240,7 +240,7 @@ class Pool:
                 if call.due <= now:
                     self._give_up(child, wire, "timeout", "no whole answer in time (--timeout)")
                 elif self._expiry(call) <= now:
-                    silent = f"nothing said for {now - call.heard:.0f} s (--silence-timeout)"
+                    silent = f"nothing said for {now - call.active:.0f} s (--silence-timeout)"
                     self._give_up(child, wire, "timeout", silent)
             if child.calls:
                 self._watch_clocks(min(map(self._expiry, child.calls.values())))

@@ -26,7 +26,7 @@ class Intake:
         self._splitter, self._lines = Splitter(), deque[tuple[int, bytes]]()
         self._ended, self._watched = True, False  # nothing is read before start()
         self.fault: Fault | None = None
-        self.heard = False  # whether anything came at all
+        self.begun = False  # whether anything came at all
 
     @property
     def done(self) -> bool:
@@ -71,7 +71,7 @@ class Intake:
         except OSError as bad:
             self._stop(Fault("invalid_input", f"standard input: {bad.strerror}"))
             return self._watch(False)
-        self.heard = True
+        self.begun = True
         try:
             self._lines.extend(self._splitter.feed(data) if data else self._splitter.rest())
         except Fault as fault:
@@ -81,5 +81,5 @@ class Intake:
         self.pump()
 
     def _wonder(self) -> None:
-        if not self.heard and not self._ended:
+        if not self.begun and not self._ended:
             stderr.warn("waiting for records on standard input; use </dev/null if there are none")

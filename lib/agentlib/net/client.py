@@ -80,7 +80,7 @@ class Client:
             response = client.send(request, stream=True, follow_redirects=follow_redirects)
             with closing(response):
                 self._dialer.in_head = False
-                if not self._dialer.heard:
+                if not self._dialer.received:
                     self.close()
                     raise Fault("network", f"{place} answered before it was asked")
                 yield response
@@ -200,7 +200,7 @@ def _context(secure: bool) -> ssl.SSLContext:
 
 
 class _Dialer(httpcore.NetworkBackend):
-    """Opens connections within the bounds of an exchange. heard: bytes read since the request was sent. in_head:
+    """Opens connections within the bounds of an exchange. received: bytes read since the request was sent. in_head:
     whether the head of the answer is still to come. ended: whether the other side closed."""
 
     bounds: Bounds
@@ -213,7 +213,7 @@ class _Dialer(httpcore.NetworkBackend):
     def begin(self, bounds: Bounds, layers: int) -> None:
         self.bounds, self._layers = bounds, layers
         bounds.socket = self._socket
-        self.heard, self.in_head, self.ended = 0, True, False
+        self.received, self.in_head, self.ended = 0, True, False
 
     def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.NetworkStream:
         """A connection to the first address of a host that takes one; each has its share of the time."""
@@ -259,16 +259,16 @@ class _Stream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._unsent += buffer
-        self._dialer.heard = 0
+        self._dialer.received = 0
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         dialer, unsent, self._unsent = self._dialer, self._unsent, b""
         with suppress(httpcore.WriteError):  # who closes early has often said why: that is read
             self._stream.write(unsent, dialer.bounds.left())
         data = self._stream.read(max_bytes, dialer.bounds.left())
-        dialer.heard += len(data)
+        dialer.received += len(data)
         dialer.ended = not data
-        if dialer.in_head and dialer.heard > HEAD_CAP:
+        if dialer.in_head and dialer.received > HEAD_CAP:
             raise httpcore.RemoteProtocolError(f"no head within {HEAD_CAP >> 10} KiB")
         return data
 

@@ -28,7 +28,7 @@ PDEATHSIG = 1  # PR_SET_PDEATHSIG of prctl(2)
 class Child:
     """One process, or (line) a connection to one that stays.
 
-    hear(line) gets each line of its stdout, complain(line) of its stderr; over(status) comes once.
+    on_line(line) gets each line of its stdout, on_message(line) of its stderr; on_end(status) comes once.
     """
 
     def __init__(
@@ -37,18 +37,23 @@ class Child:
         argv: list[str],
         env: Mapping[str, str],
         *,
-        hear: Callable[[bytes], None],
-        complain: Callable[[bytes], None],
-        over: Callable[[int], None],
+        on_line: Callable[[bytes], None],
+        on_message: Callable[[bytes], None],
+        on_end: Callable[[int], None],
         line: socket.socket | None = None,
     ) -> None:
-        self._loop, self._hear, self._complain, self._over = loop, hear, complain, over
+        self._loop, self._on_line, self._on_message, self._on_end = (
+            loop,
+            on_line,
+            on_message,
+            on_end,
+        )
         self._out, self._err = Splitter(), Splitter()
         self._name, self._room = os.path.basename(argv[0]), MESSAGES
         self._outbox = bytearray()
         self._finishing = False  # its input ends where the outbox does
         self.tail = b""  # the end of what it wrote to stderr
-        self.deaf = False  # it has closed its standard input
+        self.input_closed = False  # it has closed its standard input
         self.alive = True
         started = _joined(line) if line else spawn(argv, env)
         self.pid, self._end, self._stdin, self._stdout, self._stderr = started
@@ -103,7 +108,7 @@ class Child:
 
     def _write(self) -> None:
         try:
-            while self._outbox and not self.deaf:
+            while self._outbox and not self.input_closed:
                 with memoryview(self._outbox) as view:
                     sent = os.write(self._stdin, view[:CHUNK])
                 del self._outbox[:sent]
@@ -111,7 +116,7 @@ class Child:
             self._loop.watch(self._stdin, events.OUT, self._write)
             return
         except OSError:  # it need not read what it is given: its answer, or its end, tells
-            self.deaf = True
+            self.input_closed = True
             self._outbox.clear()
         self._loop.forget(self._stdin)
         if self._finishing:
@@ -121,7 +126,7 @@ class Child:
         if self._stdin >= 0:
             self._loop.forget(self._stdin)
             os.close(self._stdin)
-            self._stdin, self.deaf = -1, True
+            self._stdin, self.input_closed = -1, True
 
     def _read(self) -> bool:
         try:
@@ -135,7 +140,7 @@ class Child:
             self._signal(signal.SIGKILL)
             data, lines = b"", []
         for _, raw in lines:
-            self._hear(raw)
+            self._on_line(raw)
         if not data:
             self._loop.forget(self._stdout)
             if self.pid:  # it has a moment to end with a status of its own
@@ -147,7 +152,7 @@ class Child:
     def _lost(self, status: int) -> None:
         if self.alive:
             self._leave()
-            self._over(status)
+            self._on_end(status)
 
     def _read_err(self) -> bool:
         try:
@@ -161,10 +166,10 @@ class Child:
             if not data or self._room < 0:
                 lines += self._err.rest()
             for _, raw in lines:
-                self._complain(raw)
+                self._on_message(raw)
             if self._room < 0:
                 more = f"{self._name}: writes more to standard error than is shown"
-                self._complain(more.encode())
+                self._on_message(more.encode())
         if not data:
             self._loop.forget(self._stderr)
         return bool(data)
@@ -179,7 +184,7 @@ class Child:
         self._signal(signal.SIGKILL)  # what it leaves behind in its group
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self._leave()
-        self._over(status)
+        self._on_end(status)
 
     def _leave(self) -> None:
         self.alive = False

@@ -48,14 +48,14 @@ class Exchange:
             if not self.done:
                 self.partial = True
                 _put(line)
-            self.watch.heard = time.monotonic()
+            self.watch.active = time.monotonic()
 
     def alive(self) -> None:
         """The vendor has said something, if only that it is there: now and then that is an empty delta."""
         now = time.monotonic()
-        if self.request.get("stream") and now - self.watch.heard > self.watch.silence / 4:
+        if self.request.get("stream") and now - self.watch.active > self.watch.silence / 4:
             self.delta("text", "")
-        self.watch.heard = now
+        self.watch.active = now
 
     def final(self, record: Record, overdue: bool = False) -> bool:
         """Write the final record if none went out; with overdue, only if the bounds of time still say so."""

@@ -28,18 +28,18 @@ LINGER = 0.5  # seconds that a vendor has to end its body after its end mark
 
 
 class Watch(Bounds):
-    """The bounds of one call, by the environment: to connect, of silence (streams only) and in all. heard: when the
+    """The bounds of one call, by the environment: to connect, of silence (streams only) and in all. active: when the
     stream last said something; a byte alone, of a ping, does not count."""
 
     def __init__(self, streams: bool) -> None:
         self.silence = seconds("AGENT_SILENCE_TIMEOUT", 120) if streams else NEVER
         self.whole = seconds("AGENT_TIMEOUT", 600)
         super().__init__(seconds("AGENT_CONNECT_TIMEOUT", 5), NEVER, self.whole)
-        self.heard = self.started
+        self.active = self.started
 
     def due(self) -> float:
         """The moment (of the monotonic clock) at which the exchange has taken too long."""
-        return min(self.until, self.heard + self.silence)
+        return min(self.until, self.active + self.silence)
 
     def fault(self, place: str = "") -> Fault:
         if self.until <= time.monotonic():
