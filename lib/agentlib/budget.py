@@ -113,8 +113,3 @@ def create(usd: float | None, tokens: int | None) -> str:
     path = os.path.join(paths.runtime(), f"budget-{time.time_ns():x}-{os.getpid()}")
     replace(path, records.line({"usd": usd, "tokens": tokens}))
     return path
-
-
-def inherited() -> Budget | None:
-    path = os.environ.get(VARIABLE)
-    return Budget(path=path) if path else None

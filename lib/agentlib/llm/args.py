@@ -97,7 +97,8 @@ def limits(options: Namespace) -> inflight.Limits:
         from agentlib import budget
 
         ours = [budget.Budget(options.budget, options.max_total_tokens)] if bounded else []
-        budgets = [*ours, *filter(None, [budget.inherited()])]
+        path = os.environ.get(budget.VARIABLE)
+        budgets = [*ours, *([budget.Budget(path=path)] if path else [])]
     if options.replay or options.record or options.cache:
         from agentlib.llm import tape
 

@@ -197,10 +197,8 @@ class Dispatch:
         if call.target:
             error.setdefault("provider", call.target.provider.name)
         found = {**error, "model": call.target.model if call.target else None}
-        found |= {
-            "time": history.now(),
-            "duration_ms": round((time.monotonic() - call.sent) * 1000),
-        }
+        duration = round((time.monotonic() - call.sent) * 1000)
+        found |= {"time": history.now(), "duration_ms": duration}
         names = "provider model kind status message time duration_ms".split()
         call.failed.append({name: found[name] for name in names if found.get(name) is not None})
         if call.spoken or error.get("kind") in LASTING or not self._again(call, error):

@@ -124,12 +124,9 @@ def secrets(schema: Record, env: Mapping[str, str]) -> set[bytes]:
 
 def plain(schema: Record, env: Mapping[str, str]) -> dict[bytes, str]:
     """The keys that are plain words, which nothing takes out of a text: each with its variable."""
-    found = _keys(schema, env).items()
-    return {
-        value.encode("utf-8", "surrogateescape"): name
-        for name, value in found
-        if len(value) >= SHORTEST and not looks_secret(value)
-    }
+    found = [(name, key) for name, key in _keys(schema, env).items() if len(key) >= SHORTEST]
+    words = [(name, key) for name, key in found if not looks_secret(key)]
+    return {key.encode("utf-8", "surrogateescape"): name for name, key in words}
 
 
 def _keys(schema: Record, env: Mapping[str, str]) -> dict[str, str]:

@@ -43,12 +43,7 @@ MARGIN = 1.0  # seconds that a provider has to report its own timeout before we 
 EARLY = 100  # answers that are kept for requests which are yet to come
 LEAST = 256  # bytes that a delta counts for where it has fewer: so many does it take in memory
 STRAYS = 3  # lines that belong to no call and are reported; more are dropped in silence
-FINAL = (
-    "response",
-    "embedding",
-    "error",
-    "embed",
-)  # the last: it passed through one that makes no embeddings
+FINAL = ("response", "embedding", "error", "embed")  # the last comes back where none are made
 STATUSES = {126: "invalid_request", 127: "not_found", children.LOST: "server"}
 
 

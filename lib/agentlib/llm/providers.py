@@ -31,11 +31,6 @@ class Provider(NamedTuple):
         return [str(model.get("id") if isinstance(model, dict) else model) for model in every]
 
     @property
-    def talks(self) -> bool:
-        """Whether it answers requests: one that only makes embeddings names no model for that."""
-        return "default_model" in self.schema or "embedding_model" not in self.schema
-
-    @property
     def slashes(self) -> bool:
         """Whether its vendor's own names of models have a slash: then `a/b` says nothing about a provider."""
         return any("/" in model for model in self.models)

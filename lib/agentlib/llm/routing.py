@@ -11,6 +11,7 @@ from agentlib.llm.providers import Provider, Providers, list_models
 from agentlib.types import Any, Iterator, Mapping, NamedTuple, Record, Sequence
 
 LOCAL, OLLAMA = "local", "ollama"
+MODELS = {"default_model", "embedding_model"}  # one that only makes embeddings has no default
 PROBE = 0.3  # seconds for the question whether Ollama is there
 
 
@@ -129,7 +130,7 @@ def _by_prefix(providers: Providers, wish: Wish | None) -> Target | None:
 def _first(providers: Providers, wish: Wish | None) -> Target:
     """The first provider that can be asked, where nobody said which; one that lists the model goes before others."""
     model = wish.model if wish else None
-    every = [provider for provider in providers.all().values() if provider.talks]
+    every = [p for p in providers.all().values() if MODELS & {*p.schema} != {"embedding_model"}]
     usable = list(_usable(providers, every))
     usable.sort(key=lambda found: model is not None and model not in found[0].models)
     for provider, why in usable or _keyless(providers, every):

@@ -68,7 +68,11 @@ def _install(pin: Pin, runtime: Callable[[], None]) -> None:
             return
         partial = target + ".partial"
         left = pin["bytes"] - (os.path.getsize(partial) if os.path.exists(partial) else 0)
-        _check_disk(models.folder(), left)
+        if (free := shutil.disk_usage(models.folder()).free) < left + SPARE:
+            needed = models.gigabytes(left + SPARE)
+            sizes = f"{models.gigabytes(free)} of disk are free, {needed} are needed"
+            cure = "free some, take --size small, or set XDG_DATA_HOME to a larger disk"
+            raise Fault("limit_exceeded", f"{models.folder()}: {sizes}; {cure}")
         what = f"{models.gigabytes(left)} to fetch, licence {pin['licence']}, from {pin['source']}"
         print(f"{pin['title']}: {what}", flush=True)
         runtime()
@@ -114,13 +118,6 @@ def _alone(folder: str) -> Iterator[None]:
             why = "another `agent-llm local install` is running"
             raise Fault("overloaded", why) from None
         yield
-
-
-def _check_disk(folder: str, needed: int) -> None:
-    if (free := shutil.disk_usage(folder).free) < needed + SPARE:
-        sizes = f"{models.gigabytes(free)} of disk are free, {models.gigabytes(needed + SPARE)} are needed"
-        cure = "free some, take --size small, or set XDG_DATA_HOME to a larger disk"
-        raise Fault("limit_exceeded", f"{folder}: {sizes}; {cure}")
 
 
 def python() -> str:

@@ -98,8 +98,11 @@ def answer(request: Record) -> Plan:
     if not schema:
         system, schema = schema_of(system)
     offers = bool(request.get("tools")) and request.get("tool_choice", "auto") != "none"
-    if offers:
-        system = without_tools(system, request["tools"])
+    if offers:  # the answer is made without tools, so without the sentences about them
+        names = "|".join(re.escape(str(tool.get("name"))) for tool in request["tools"])
+        about = re.compile(rf"\b(tools?|{names})\b")
+        sentences = re.split(r"(?<=[.!?])\s+", system)
+        system = " ".join(sentence for sentence in sentences if not about.search(sentence))
     if schema:
         system = f"{system}\n\n{FORM}{spaced(schema)}".strip()
     turns = [{"role": "system", "content": system}] if system else []
@@ -275,13 +278,6 @@ def schema_of(system: str) -> tuple[str, Record | None]:
     except (ValueError, RecursionError):
         schema = None
     return (start.strip(), schema) if isinstance(schema, dict) else (system, None)
-
-
-def without_tools(system: str, tools: list[Record]) -> str:
-    """The system text without the sentences about tools: the answer is made without them."""
-    names = "|".join(re.escape(str(tool.get("name"))) for tool in tools)
-    about = re.compile(rf"\b(tools?|{names})\b")
-    return " ".join(s for s in re.split(r"(?<=[.!?])\s+", system) if not about.search(s))
 
 
 def system_text(messages: list[Record]) -> str:

@@ -68,9 +68,7 @@ def credentials() -> Any:
                 return found.get_frozen_credentials()
     except Fault:
         raise
-    except (
-        Exception
-    ) as bad:  # a profile that is not there, a login that is over: botocore's own words
+    except Exception as bad:  # of a profile or a login: in botocore's own words
         raise Fault("auth", f"AWS credentials: {bad}") from None
     why = "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     raise Fault("auth", why)

@@ -39,11 +39,8 @@ class Exchange:
 
     def delta(self, kind: str, text: str) -> None:
         """Write a delta at once, unless the final record has gone out already. kind: `text` or `thinking`."""
-        line = b'%b,"%b":%b}\n' % (
-            self._head,
-            kind.encode(),
-            records.encode(text),
-        )  # comes by the thousand
+        # the one record that comes by the thousand
+        line = b'%b,"%b":%b}\n' % (self._head, kind.encode(), records.encode(text))
         with self._lock:
             if not self.done:
                 self.partial = True
@@ -100,9 +97,7 @@ def streamed(exchange: Exchange, deltas: Generator[Record, None, Answer]) -> Ans
                 write(kind, "", last=True)
             answer: Answer = end.value
             return answer
-        if delta.get(
-            "ended"
-        ):  # the answer is whole; what else is due (its usage) is waited for a moment
+        if delta.get("ended"):  # whole; what else is due (its usage) is waited for a moment
             exchange.watch.read = LINGER
             continue
         for kind, text in delta.items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import time
 from contextlib import suppress
-from operator import mul
 
 from agentlib import records
 from agentlib.faults import RETRYABLE, Fault
@@ -177,12 +176,10 @@ def moment(text: str, unit: float = 1.0) -> float | None:
         if seconds > 1e9:
             seconds = seconds / (1000 if seconds > 1e11 else 1) - time.time()
     elif pieces := PIECES.findall(text):
-        units = [
-            UNITS["ms" if re.match("ms|mil", name.lower()) else name[0].lower()]
-            for _, name in pieces
-        ]
-        numbers = [float(number) for number, _ in pieces]
-        seconds = 0.0 if PIECES.sub("", text).strip() else sum(map(mul, numbers, units))
+        words = [name.lower() for _, name in pieces]
+        units = [UNITS["ms" if re.match("ms|mil", word) else word[0]] for word in words]
+        total = sum(float(number) * unit for (number, _), unit in zip(pieces, units, strict=True))
+        seconds = 0.0 if PIECES.sub("", text).strip() else total
     else:
         seconds = _date(text)
     return round(seconds, 3) if seconds > 0 else None

@@ -15,9 +15,7 @@ from agentlib.faults import Fault
 from agentlib.types import Any, Callable, Mapping, Record, Sequence
 from agentlib.warm import socket as warm_socket
 
-Prepare = Callable[
-    [Record], Record
-]  # the request as the filter is to get it, or the Fault that answers it
+Prepare = Callable[[Record], Record]  # the request as the filter is to get it; Fault
 REQUESTS = ("request", "embed")
 FINAL = ("response", "embedding", "error")
 
