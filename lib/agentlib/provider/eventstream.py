@@ -26,7 +26,7 @@ class Frame(NamedTuple):
 PRELUDE, TAIL = 12, 4  # bytes before the headers, and after the payload
 HEADER_CAP = 128 * 1024  # bytes; the limits of AWS's own library
 PAYLOAD_CAP = 24 * 1024 * 1024
-# the types of headers, and of those with a length of their own their form: byte, short, int, long, time in ms, uuid
+# the types of headers; FIXED: byte, short, int, long, time in ms, uuid
 TRUE, FALSE, BYTES, STRING = 0, 1, 6, 7
 FIXED = {2: ">b", 3: ">h", 4: ">i", 5: ">q", 8: ">q", 9: "16s"}
 
