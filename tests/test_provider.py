@@ -430,6 +430,13 @@ def test_usage_leaves_out_what_was_not_counted() -> None:
     assert provider_answer.usage(3, 2, None, "x") == {"input_tokens": 3, "output_tokens": 2}
 
 
+def test_a_time_with_a_unit_that_only_agent_llm_reads_is_no_fault() -> None:
+    env = {**os.environ, "AGENT_WARM": "60s", "OPENAI_API_KEY": KEY}
+    program = suite() / "providers/openai"
+    done = subprocess.run([program], input=b"", capture_output=True, env=env, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_no_request_is_lost_to_a_connection_that_is_old() -> None:
     code = (
         "import sys; sys.path.insert(0, 'lib')\n"

@@ -231,12 +231,17 @@ def end_with_reader() -> None:
     of an agent answers --help and --agent-schema at once, and those before it must not keep it waiting."""
     global _unread
     _unread = 0
+    when_unread(lambda: end(0))
+
+
+def when_unread(do: Callable[[], object]) -> None:
+    """Do this, in a thread, once nobody reads our standard output."""
 
     def wait() -> None:
         poll = select.poll()
-        poll.register(1, 0)
+        poll.register(1, 0)  # no event but that the other side is closed
         poll.poll()
-        end(0)
+        do()
 
     _thread.start_new_thread(wait, ())
 

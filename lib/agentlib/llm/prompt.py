@@ -34,8 +34,12 @@ def request(stream: Iterable[Record], operands: str) -> Record:
     messages = transcript.wire(transcript.mend(messages))
     if not operands:
         operands, pieces = _wanted(messages, pieces)
-    if operands:
-        messages.append(user(operands, pieces))
+    if operands and pieces:
+        from agentlib.messages import material
+
+        messages += transcript.wire([material.message(operands, pieces)])
+    elif operands:
+        messages.append({"role": "user", "content": operands})
     return {"messages": messages, **({"tools": tools} if tools else {}), "stream": True}
 
 
@@ -49,14 +53,6 @@ def _wanted(messages: list[Record], pieces: list[Record]) -> tuple[str, list[Rec
         return "", []
     why = "nothing is asked: give the request as an operand, or `request` records"
     raise Fault("invalid_input", why)
-
-
-def user(text: str, pieces: list[Record]) -> Record:
-    if not pieces:
-        return {"role": "user", "content": text}
-    from agentlib.messages import material
-
-    return transcript.wire([material.message(text, pieces)])[0]
 
 
 def filled(request: Record, values: Mapping[str, Any]) -> Record:

@@ -29,11 +29,8 @@ def pins() -> list[models.Pin]:
 
 
 def installed() -> bool:
-    return all(os.path.isfile(models.path(pin)) for pin in pins()) and has_runtime()
-
-
-def has_runtime() -> bool:
-    return models.has_runtime("onnxruntime", "numpy")
+    there = all(os.path.isfile(models.path(pin)) for pin in pins())
+    return there and models.has_runtime("onnxruntime", "numpy")
 
 
 def absent() -> Fault:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import signal
 import sys
 import threading
@@ -25,15 +24,8 @@ def through(name: str, command: Sequence[str], env: Mapping[str, str], prepare: 
     if sys.stdin is None or sys.stdin.isatty():
         return stderr.warn("expects records on standard input")
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who writes for nobody ends
-    threading.Thread(target=_end_with_reader, daemon=True).start()
+    cli.when_unread(lambda: kill(getpid(), signal.SIGPIPE))
     Client(lambda: warm_socket.connect(name, command, env), prepare).run()
-
-
-def _end_with_reader() -> None:
-    poll = select.poll()
-    poll.register(1, 0)  # no event but that nobody reads us any more
-    poll.poll()
-    kill(getpid(), signal.SIGPIPE)
 
 
 class Client:
