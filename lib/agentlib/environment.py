@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 _RUN = """BUDGET CONNECT_TIMEOUT DEBUG DENY DEPTH EMBEDDINGS FETCH_PRIVATE HISTORY LOCAL_MODEL MODEL MONITOR_INTERVAL
@@ -31,3 +32,12 @@ def looks_secret(key: str) -> bool:
         return False
     plain = all(_WORD.fullmatch(word) for word in re.split("[-_.]", key) if word)
     return not plain or len(key) >= 16 or key.startswith("sk-")
+
+
+def seconds(variable: str, default: float) -> float:
+    """The bound of time that a variable sets; 0 means none, infinity; what is no number means the default."""
+    try:
+        value = float(os.environ.get(variable) or default)
+    except ValueError:
+        return default
+    return value if value > 0 else float("inf")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from agentlib import cli, records
+from agentlib.environment import seconds
 from agentlib.llm import inflight
 from agentlib.types import TYPE_CHECKING, Any, Namespace
 
@@ -107,12 +108,3 @@ def limits(options: Namespace) -> inflight.Limits:
         stores[2] = options.cache and tape.Cache()
     times = seconds("AGENT_TIMEOUT", 600), seconds("AGENT_SILENCE_TIMEOUT", 120)
     return inflight.Limits(*times, options.retries, options.rate_limit, budgets, *stores)
-
-
-def seconds(variable: str, default: float) -> float:
-    """A bound of time from the environment; 0 is none."""
-    try:
-        value = float(os.environ.get(variable) or default)
-    except ValueError:
-        value = default
-    return value if value > 0 else float("inf")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import time
 
 from agentlib import records
+from agentlib.environment import seconds
 from agentlib.faults import Fault
 from agentlib.net.bounds import NEVER, Bounds
 from agentlib.provider.http_call import Call, Explain, excerpt
@@ -50,15 +50,6 @@ class Watch(Bounds):
         else:
             what, variable = f"nothing said for {self.silence:g} s", "AGENT_SILENCE_TIMEOUT"
         return Fault("timeout", f"{what} ({variable} sets this bound)")
-
-
-def seconds(variable: str, default: float) -> float:
-    """The bound that an environment variable sets; 0 means none; what is no number means the default."""
-    try:
-        value = float(os.environ.get(variable) or default)
-    except ValueError:
-        return default
-    return value if value > 0 else NEVER
 
 
 class Reply:
