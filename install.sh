@@ -186,6 +186,21 @@ make_environment() {
     say "packages: $(sed -n 's/^\([a-z0-9_-]*\)==\([0-9]*[.0-9]*[0-9]\).*/\1 \2/p' "$new/requirements" | paste -sd, - | sed 's/,/, /g')"
     "$environment/bin/python3" -m pip --disable-pip-version-check --no-input --retries 2 --timeout 30 \
         install --quiet --requirement "$new/requirements" >"$log" 2>&1 || explain_pip
+    keep_runtime "$environment"
+}
+
+# What `agent-llm local install` brought comes along where the environment is a new one, for another Python.
+keep_runtime() {
+    local name path
+    for name in xllamacpp onnxruntime; do
+        for path in "${old:-/nowhere}"/.venv/lib/python3*/site-packages/"$name"-*.dist-info; do
+            path=${path##*/"$name"-} path=${path%.dist-info}
+            [[ $path != '*' && ! -e $(echo "$1"/lib/python3*/site-packages/"$name"-"$path".dist-info) ]] || continue
+            "$1/bin/python3" -m pip --disable-pip-version-check --no-input --retries 2 --timeout 30 \
+                install --quiet --only-binary :all: "$name==$path" >"$log" 2>&1 ||
+                say "$name did not come along to this Python: agent-llm local install"
+        done
+    done
 }
 
 # requirements FOLDER NAME,...: the pinned packages that every program needs, and those of the names.

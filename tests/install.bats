@@ -85,6 +85,14 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     run agent-llm local status
     equal 0 "$status"
     has "$output" "xllamacpp"
+    rm "$(installed "$PLACE")/.venv/bin/python3" # as where the system has another Python now
+    printf '#!/bin/sh\necho Python 3.0.0\n' >"$(installed "$PLACE")/.venv/bin/python3"
+    chmod +x "$(installed "$PLACE")/.venv/bin/python3"
+    run "$SOURCE/install.sh" --prefix "$PLACE"
+    equal 0 "$status"
+    run agent-llm local status
+    has "$output" "is installed"
+    lacks "$output" "xllamacpp is not installed"
 }
 
 @test "tools, plans and tapes that were saved work after an upgrade to a version that is another" {

@@ -384,3 +384,22 @@ def reply(body):
     run -2 --separate-stderr commit-message </dev/null
     equal "commit-message: no request: no change is staged in git" "$stderr"
 }
+
+@test "a name that is nearly one gets a hint, and the suite's names are not given to new agents" {
+    run -127 agent-discover wordcoun </dev/null
+    has "$output" "did you mean wordcount?"
+    run -127 agent-discover agent-reakt </dev/null
+    has "$output" "did you mean agent-react?"
+    run agent-llm --provider opanai hi </dev/null
+    has "$output" "did you mean openai?"
+    run -2 agent-new agent-llm
+    has "$output" "agent-llm is a program of the suite"
+    equal "" "$(ls)"
+    run -2 agent-llm --schema nosuch.json hi </dev/null
+    equal "agent-llm: --schema nosuch.json: No such file or directory" "$output"
+    model 'def reply(body): return {"status": 401, "body": {"error": {"message": "Wrong key"}}}'
+    run coordinator hi </dev/null
+    has "$output" "coordinator: openai: Wrong key"
+    run agent-reflect --check true -- sh -c 'echo using x >&2; echo the cause >&2; exit 100' </dev/null
+    has "$output" "status 100: the cause"
+}

@@ -142,7 +142,8 @@ def json_schema(text: str) -> Schema:
                 text = file.read()
         value = loads(text)
     except (OSError, ValueError) as bad:
-        raise Fault("invalid_input", f"--schema {text[:80]}: {bad}") from None
+        why = getattr(bad, "strerror", None) or bad
+        raise Fault("invalid_input", f"--schema {text[:80]}: {why}") from None
     if not isinstance(value, dict):
         raise Fault("invalid_input", "--schema: a JSON Schema is an object")
     return value

@@ -27,7 +27,10 @@ def load() -> dict[str, Any]:
 
     try:
         found = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as bad:
+    except UnicodeDecodeError as bad:
+        why = f"{file}: byte {bad.start + 1} is not UTF-8"
+        raise Fault("invalid_input", why) from None
+    except tomllib.TOMLDecodeError as bad:
         raise Fault("invalid_input", f"{file}: {bad}") from None
     _check(found, SETTINGS | TABLES.keys(), file)
     for name, known in TABLES.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentlib.types import Any
+from agentlib.types import Any, Iterable
 
 _STATUS = {
     100: "auth invalid_request context_length not_found tool_denied invalid_arguments",
@@ -56,6 +56,16 @@ def in_words(error: dict[str, Any]) -> str:
         message = f"{provider}: {message}"
     tries = len(error.get("attempts") or ())
     return f"{message} (after {tries} tries)" if tries > 1 else message
+
+
+def near(word: str, folders: Iterable[str]) -> str:
+    """The hint that a file of these folders has a name like the word; "" where none has."""
+    import difflib  # only a mistake needs it
+    import os
+
+    files = [file for folder in folders if os.path.isdir(folder) for file in os.listdir(folder)]
+    found = difflib.get_close_matches(word, files, 1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 class Interrupted(BaseException):

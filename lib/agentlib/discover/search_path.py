@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from agentlib import paths, stderr
-from agentlib.faults import Fault, os_errors
+from agentlib.faults import Fault, near, os_errors
 from agentlib.schema import schemas
 from agentlib.types import Iterable, Iterator, NamedTuple
 
@@ -74,8 +74,9 @@ def expand(operand: str) -> Iterator[Candidate]:
             if not os.path.lexists(operand):
                 known = [path for path in _homes_of_all() if path.endswith(f"/{operand}")]
                 if not known:
+                    hint = near(operand, [*homes("tool"), *_homes_of_all()])
                     why = f"{operand}: no file here, nor a tool in {os.pathsep.join(homes('tool'))}"
-                    raise Fault("not_found", why) from None
+                    raise Fault("not_found", why + hint) from None
                 yield from everything(known)
                 return
     if os.path.isdir(operand):

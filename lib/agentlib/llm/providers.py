@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from agentlib import paths, records
-from agentlib.faults import Fault
+from agentlib.faults import Fault, near
 from agentlib.llm import keys
 from agentlib.schema import schemas
 from agentlib.types import Any, Iterator, Mapping, NamedTuple, Record
@@ -66,8 +66,8 @@ class Providers:
                     why = f"{path}: not executable (chmod +x)"
                     raise Fault("invalid_request", why, provider=name)
                 return path
-        places = os.pathsep.join(self.folders)
-        why = f"no provider {name!r} in {places}; agent-llm --list-providers lists them"
+        hint = near(name, self.folders) or "; agent-llm --list-providers lists them"
+        why = f"no provider {name!r} in {os.pathsep.join(self.folders)}{hint}"
         raise Fault("not_found", why, provider=name)
 
     def named(self, word: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from agentlib import records, stderr
-from agentlib.faults import Fault
+from agentlib.faults import Fault, in_words
 from agentlib.messages import transcript
 from agentlib.process.child import bound
 from agentlib.types import Any, ArgumentParser, Namespace, Record
@@ -63,7 +63,7 @@ def send(args: Namespace, request: Record) -> Record:
         if record["type"] == "response":
             return record
         if record["type"] == "error":
-            raise Fault(str(record.get("kind", "server")), str(record.get("message", "no answer")))
+            raise Fault(str(record.get("kind", "server")), in_words(record))
     raise Fault("server", f"agent-llm ended with status {done.returncode} and no answer")
 
 

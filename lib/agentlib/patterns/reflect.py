@@ -70,7 +70,10 @@ def attempt(args: Namespace, stdin: bytes, leash: command.Leash) -> tuple[str, s
         return text, f"the command was ended after {args.timeout:g} s", 1
     if outcome.status:
         why = outcome.err.decode("utf-8", "replace")[-1000:].strip()
-        return text, f"the command ended with status {outcome.status}: {why}", outcome.status
+        cause = (
+            f"{why.splitlines()[-1]}\n{why}" if "\n" in why else why
+        )  # the last line says it best
+        return text, f"the command ended with status {outcome.status}: {cause}", outcome.status
     return text, "", 0
 
 
