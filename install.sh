@@ -159,14 +159,14 @@ build() {
     local name
     say "building in $new"
     mkdir -- "$new"
-    for name in bin lib providers tools plugins formats docs requirements.txt requirements-extra.txt install.sh LICENSE README.md CHANGELOG.md AGENTS.md; do
+    while read -r name _; do
         if [[ -e $source_dir/$name ]]; then cp -RL -- "$source_dir/$name" "$new/"; fi
-    done
+    done < <(grep -v '^#' "$source_dir/packaging/tree.txt")
     find "$new" -name __pycache__ -prune -exec rm -rf {} +
     make_environment
     set_interpreter
     "$new/.venv/bin/python3" -m compileall -q "$new/lib" >>"$log" 2>&1 || fail "$(tail -n 1 -- "$log")"
-    make_manual
+    make_share
     {
         echo "with $extras"
         echo "checkout $(sed -n 's/^checkout //p' "$source_dir/.agentutils" 2>/dev/null || echo "$source_dir")"
@@ -230,16 +230,9 @@ set_interpreter() {
     done
 }
 
-make_manual() {
-    local page name
-    command -v pandoc >/dev/null || return 0
-    mkdir -p -- "$new/share/man/man1"
-    for page in "$new"/docs/*.md; do
-        name=$(basename "$page" .md)
-        [[ -e $new/bin/$name ]] || continue
-        pandoc --standalone --to man --metadata "title=$name" --metadata section=1 \
-            --output "$new/share/man/man1/$name.1" "$page" >>"$log" 2>&1 || true
-    done
+# Manual pages, and completions for bash, zsh and fish.
+make_share() {
+    "$new/.venv/bin/python3" -IS "$new/packaging/share.py" "$new" "$new/share" >>"$log" 2>&1 || fail "$(tail -n 1 -- "$log")"
 }
 
 # One rename makes the new version the installed one.
@@ -261,21 +254,28 @@ link_programs() {
         ln -s -- "../lib/agentutils/bin/$name" "$prefix/bin/$name"
         count=$((count + 1))
     done
-    for file in "$lib"/share/man/man1/*.1; do
-        [[ -e $file ]] || continue
-        for name in share share/man share/man/man1; do
-            if [[ ! -d $prefix/$name ]]; then mkdir -- "$prefix/$name" && echo "made $prefix/$name" >>"$lib/.agentutils"; fi
-        done
-        ln -sf -- "../../../lib/agentutils/share/man/man1/$(basename "$file")" "$prefix/share/man/man1/"
-    done
+    for name in "${shared[@]}"; do link_shared "$name"; done
     say "$count programs linked in $prefix/bin"
 }
 
-# The links in PREFIX/bin and PREFIX/share/man/man1 that point into our tree.
+# Folders of PREFIX that man and the shells look into.
+shared=(share/man/man1 share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d)
+
+link_shared() {
+    local folder file
+    for folder in share "${1%/*}" "$1"; do
+        if [[ ! -d $prefix/$folder ]]; then mkdir -- "$prefix/$folder" && echo "made $prefix/$folder" >>"$lib/.agentutils"; fi
+    done
+    for file in "$lib/$1"/*; do
+        [[ -e $prefix/$1/${file##*/} ]] || ln -sf -- "../../../lib/agentutils/$1/${file##*/}" "$prefix/$1/"
+    done
+}
+
+# The links in PREFIX that point into our tree.
 remove_links() {
-    local link
-    for link in "$prefix"/bin/* "$prefix"/share/man/man1/*; do
-        if [[ -L $link && $(readlink -- "$link") == *../lib/agentutils/* ]]; then rm -f -- "$link"; fi
+    local folder
+    for folder in bin "${shared[@]}"; do
+        [[ ! -d $prefix/$folder ]] || find "$prefix/$folder/" -maxdepth 1 -type l -lname '*../lib/agentutils/*' -delete
     done
 }
 
@@ -341,7 +341,7 @@ check() {
     esac
     if command -v bwrap >/dev/null; then here "sandbox: $(bwrap --version)"; else optional "$(no_bubblewrap)"; fi
     check_model
-    for name in git:'changes of a repository' node:'the tool current_time' man:'agent-discover --path' pandoc:'manual pages'; do
+    for name in git:'changes of a repository' node:'the tool current_time' man:'manual pages, agent-discover --path'; do
         if command -v "${name%%:*}" >/dev/null; then here "${name%%:*}"; else optional "${name%%:*} (${name#*:}): $(package_line "${name%%:*}" | sed 's/node$/nodejs/')"; fi
     done
     return "$missing"

@@ -11,17 +11,18 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.builders.utils import get_reproducible_timestamp
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "packaging"), str(ROOT / "lib")]
 
-TREE = "bin lib providers tools plugins docs requirements-extra.txt LICENSE README.md CHANGELOG.md AGENTS.md".split()
 PYTHON = b"#!/usr/bin/env -S python3 -IS\n"
 # The interpreter beside the starters, else (an installation for one user) the one on PATH. Under 127 bytes, which is
 # what some kernels take.
@@ -56,6 +57,13 @@ def extras() -> dict[str, list[str]]:
     return found
 
 
+def parts() -> list[str]:
+    """The files and folders of the sources that an installation has."""
+    lines = [line.split() for line in (ROOT / "packaging/tree.txt").read_text().splitlines()]
+    names = [words[0] for words in lines if words[0] != "#" and len(words) == 1]
+    return [name for name in names if (ROOT / name).exists()]
+
+
 class Requirements(MetadataHookInterface):
     """The dependencies, from the files that install.sh reads too."""
 
@@ -72,15 +80,22 @@ class Tree(BuildHookInterface[Any]):
             return
         self.stage = Path(tempfile.mkdtemp(prefix="agentutils-"))
         tree, scripts = self.stage / "tree", self.stage / "scripts"
-        for name in TREE:
+        for name in parts():
             copy(ROOT / name, tree / name)
         scripts.mkdir()
         for program in sorted((tree / "bin").iterdir()):
             start(program, scripts / program.name)
-        for folder in ("bin", "providers", "tools", "plugins"):
-            for program in (tree / folder).iterdir():
+        for program in tree.glob("*/*"):
+            if program.is_file():
                 found_from_here(program)
-        build_data["shared_data"] = files(tree, "lib/agentutils")
+        import share
+
+        date = time.strftime("%Y-%m-%d", time.gmtime(get_reproducible_timestamp()))
+        share.write(tree, self.stage / "share", date)
+        build_data["shared_data"] = {
+            **files(tree, "lib/agentutils"),
+            **files(self.stage / "share", "share"),
+        }
         build_data["shared_scripts"] = files(scripts, "")
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:

@@ -145,7 +145,7 @@ def new_home() -> Iterator[Path]:
         scratch = Path(folder).resolve()
         for name in ("tmp", "home/try", "home/.local"):
             (scratch / name).mkdir(parents=True)
-        for name in ("bin", "lib"):
+        for name in ("bin", "lib", "share"):
             (scratch / "home/.local" / name).symlink_to(installed.prefix() / name)
         yield scratch
 

@@ -6,7 +6,7 @@ load helper
 setup_file() {
     export PLACE=$BATS_FILE_TMPDIR/place SOURCE=$BATS_FILE_TMPDIR/source
     mkdir -p "$BATS_FILE_TMPDIR/home" "$SOURCE"
-    (cd "$BATS_TEST_DIRNAME/.." && cp -R bin lib providers tools docs plugins install.sh requirements.txt requirements-extra.txt LICENSE AGENTS.md "$SOURCE")
+    (cd "$BATS_TEST_DIRNAME/.." && sed '/^#/d; s/ .*//' packaging/tree.txt | xargs ls -d 2>/dev/null | xargs cp -R -t "$SOURCE")
     for page in README.md CHANGELOG.md; do printf 'One two three.\n' >"$SOURCE/$page"; done
     HOME=$BATS_FILE_TMPDIR/home XDG_DATA_HOME=$BATS_FILE_TMPDIR/data PATH=/usr/local/bin:/usr/bin:/bin:$PATH \
         "$SOURCE/install.sh" --prefix "$PLACE" --with-local-model tiny >"$BATS_FILE_TMPDIR/log" 2>&1 3>&- || true
@@ -200,6 +200,19 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     equal 0 "$status"
     [[ ! -e "$SCRATCH/my programs" ]]
     [[ ! -L "$SCRATCH/my source/.venv" ]]
+}
+
+@test "manual pages and completions lie where man and shells look, and a user's own file stays" {
+    local name
+    equal "$PLACE/lib/agentutils/share/man/man1/agent-react.1" "$(readlink -f "$PLACE/share/man/man1/agent-react.1" | sed 's|/agentutils-[^/]*/|/agentutils/|')"
+    for name in man/man1/text-processor.1 bash-completion/completions/agent-llm zsh/site-functions/_agent-llm fish/vendor_completions.d/agent-llm.fish; do
+        [[ -s $PLACE/share/$name ]]
+    done
+    rm "$PLACE/share/zsh/site-functions/_agent-vote"
+    echo mine >"$PLACE/share/zsh/site-functions/_agent-vote"
+    "$SOURCE/install.sh" --prefix "$PLACE" 3>&-
+    equal mine "$(cat "$PLACE/share/zsh/site-functions/_agent-vote")"
+    rm "$PLACE/share/zsh/site-functions/_agent-vote"
 }
 
 @test "an uninstall removes only what the install made" {

@@ -36,7 +36,8 @@ in_environment() {
     python3 -m pip --python "$ENVIRONMENT/bin/python3" install -q agentutils
 }
 
-# What a user does first: the version, the list, an agent with a tool that needs a package. FOLDER has the programs.
+# works_from TOP BIN SHARE: what a user does first: the version, the list, an agent with a tool that needs a package,
+# the manual.
 works_from() {
     local top=$1
     PATH=$2:/usr/bin:/bin
@@ -50,6 +51,8 @@ works_from() {
     equal "$top/bin/architect" "$(agent-discover --agents architect </dev/null | jq -r '.command[0]')"
     equal "It says 7" "$(agent-discover json_query </dev/null | agent-react "What is a?")"
     end_model
+    equal "$(readlink -f "$3/man/man1/agent-react.1")" "$(MANPATH='' man -w agent-react)"
+    [[ -e $3/bash-completion/completions/agent-react && -e $3/zsh/site-functions/_agent-react && -e $3/fish/vendor_completions.d/agent-react.fish ]]
 }
 
 version() { sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$TESTS/../lib/agentlib/__init__.py"; }
@@ -64,7 +67,7 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
     umask 077
     tar -xzf "$SDIST" --touch
     cd agentutils-*
-    TZ=Asia/Tokyo python3 -m hatchling build -d "$SCRATCH/again" >log 2>&1
+    TZ=Asia/Tokyo python3 -m hatchling build -d "$SCRATCH/again" >"$SCRATCH/log" 2>&1
     cmp "$WHEEL" "$SCRATCH"/again/*.whl
     cmp "$SDIST" "$SCRATCH"/again/*.tar.gz
 }
@@ -79,8 +82,9 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
 }
 
 @test "the wheel has the tree that install.sh makes, and starters for its programs" {
-    local known='/(install\.sh|requirements\.txt|requirements)$|/\.agentutils$|/\.venv/|/share/'
+    local known='/(install\.sh|requirements\.txt|requirements)$|/\.agentutils$|/\.venv/|/share/|/packaging/'
     python3 -m zipfile -e "$WHEEL" wheel
+    equal "" "$(find wheel -name '*.pyc')"
     equal "$(names "$ROOT/" | grep -vE "$known")" "$(names wheel/*.data/data/lib/agentutils)"
     equal "$(ls "$ROOT/bin")" "$(ls wheel/*.data/scripts)"
 }
@@ -98,7 +102,7 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
 
 @test "pip: the suite works from an environment, and what is missing names its extra" {
     in_environment
-    works_from "$ENVIRONMENT/lib/agentutils" "$ENVIRONMENT/bin"
+    works_from "$ENVIRONMENT/lib/agentutils" "$ENVIRONMENT/bin" "$ENVIRONMENT/share"
     printf '%%PDF-1.4\n' >x.pdf
     run ! --separate-stderr agent-context x.pdf </dev/null
     has "$stderr" "is not installed: run pipx install --force 'agentutils[pdf]', or the same by uv tool or pip"
@@ -154,7 +158,7 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
 @test "pipx: the suite works from its links, and an uninstall leaves nothing" {
     with_packages
     documented "pipx install" >log 2>&1 || { cat log >&2 && return 1; }
-    works_from "$HOME/.local/share/pipx/venvs/agentutils/lib/agentutils" "$HOME/.local/bin"
+    works_from "$HOME/.local/share/pipx/venvs/agentutils/lib/agentutils" "$HOME/.local/bin" "$HOME/.local/share"
     PATH=$TESTS/../.venv/bin:$PATH pipx uninstall agentutils >log 2>&1
     equal "" "$(find "$HOME/.local/bin" "$HOME/.local/share" -name '*agent*' ! -name .agentutils.lock)" # pipx's own
 }
@@ -162,7 +166,9 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
 @test "uv tool: the suite works from its links, and an uninstall leaves nothing" {
     with_packages
     documented "uv tool install" 3>&-
-    works_from "$HOME/.local/share/uv/tools/agentutils/lib/agentutils" "$HOME/.local/bin"
+    documented "cp -rs"
+    works_from "$HOME/.local/share/uv/tools/agentutils/lib/agentutils" "$HOME/.local/bin" "$HOME/.local/share"
     PATH=$TESTS/../.venv/bin:$PATH uv tool uninstall -q agentutils
+    documented "find ~/.local/share"
     equal "" "$(find "$HOME/.local/bin" "$HOME/.local/share" -name '*agent*')"
 }

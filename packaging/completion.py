@@ -1,0 +1,206 @@
+"""Completions for bash, zsh and fish: words from a program's --help; names of tools and the like at run time.
+
+What is asked at run time is agent-discover, which answers from its cache, and the names of files.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from usage import Option, Usage
+
+FIND = """agent-discover @{0} </dev/null 2>/dev/null | sed -n 's/^{{"type":"[a-z]*","name":"\\([^"]*\\)".*/\\1/p'"""
+# What prints the values of a kind, one a line, in POSIX shell.
+VALUES = {
+    "tools": FIND.format("tools"),
+    "providers": FIND.format("providers"),
+    "plugins": FIND.format("plugins"),
+    "models": """agent-discover @providers </dev/null 2>/dev/null | awk -F'"models":\\\\[' '
+NF > 1 { split($1, word, "\\""); sub(/\\].*/, "", $2); gsub(/"/, "", $2)
+for (n = split($2, model, ","); n; n--) print word[8] "/" model[n] }'""",
+    "stores": """ls "${XDG_DATA_HOME:-$HOME/.local/share}/agentutils/memory" 2>/dev/null | sed -n 's/\\.db$//p'""",
+}
+# The kind of an option's value; an option that is not here takes files where its value is called so.
+OF_OPTION = {
+    "--provider": "providers",
+    "--model": "models",
+    "--fallback": "models",
+    "--planner": "models",
+    "--memory": "stores",
+    "--store": "stores",
+    "--plugin": "plugins",
+    "--allow": "tools",
+    "--deny": "tools",
+}
+OF_FILE = re.compile("FILE|FOLDER|RESULTS")
+WORDS = {"PROFILE": "read work net off".split()}
+# The first operand, beside the words under Commands.
+OPERANDS = {
+    "agent-discover": "@tools @providers @plugins find".split(),
+    "agent-llm": "keys local budget".split(),
+}
+BY_KIND = {"agent-discover": "tools"}
+
+
+def kind(option: Option) -> str:
+    """`tools` and the like, `files`, `words` (see words()), or "" for what only the user knows."""
+    if words(option):
+        return "words"
+    found = next((OF_OPTION[flag] for flag in option.flags if flag in OF_OPTION), "")
+    return found or ("files" if OF_FILE.search(option.value) else "")
+
+
+def words(option: Option) -> list[str]:
+    """The only values that an option takes."""
+    return option.choices or WORDS.get(option.value, [])
+
+
+def takes_value(option: Option) -> bool:
+    return bool(option.value) and not option.value.startswith("[")
+
+
+def kinds(program: Usage) -> list[str]:
+    """The kinds of names that a program's options and operands need."""
+    used = {kind(one) for one in program.options()} | {BY_KIND.get(program.name, "")}
+    return [name for name in VALUES if name in used]
+
+
+def first_words(program: Usage) -> list[str]:
+    return [*program.commands(), *OPERANDS.get(program.name, [])]
+
+
+def runs_commands(program: Usage) -> bool:
+    """Whether a command may stand behind --."""
+    return any("-- COMMAND" in line for line in program.usage)
+
+
+def bash(program: Usage) -> str:
+    """A file for bash-completion/completions; it needs no package of bash's."""
+    function = "_" + program.name.replace("-", "_")
+    flags = " ".join(flag for one in program.options() for flag in one.flags)
+    cases = [
+        f"    {'|'.join(one.flags)}) {BASH_LISTS.get(kind(one)) or _bash_names(one)} ;;"
+        for one in program.options()
+        if takes_value(one)
+    ]
+    lines = [f"# bash completion of {program.name}, made of its --help", f"{function}() {{"]
+    lines += [BASH_BEGIN, "    case $before in", *cases, "    *)"]
+    lines.append(f"        if [[ $word == -* && -z $behind ]]; then list='{flags}'")
+    lines += [f"        else {_bash_operands(program)}", "        fi ;;", "    esac", BASH_END, "}"]
+    return "\n".join([*lines, f"complete -F {function} {program.name}", ""])
+
+
+# `=` and `:` part words in bash: so they are taken from the line, and of an answer what stands behind the last sign.
+BASH_BEGIN = r"""    local line=${COMP_LINE:0:COMP_POINT} words word before list='' files='' behind='' start
+    read -ra words <<<"$line"
+    word=${line##*[[:space:]]}
+    [[ -z $word ]] || unset 'words[-1]'
+    before=${words[-1]-}
+    [[ " ${words[*]} " != *" -- "* ]] || before='' behind=yes
+    [[ $word != --*=* ]] || { before=${word%%=*} && word=${word#*=}; }"""
+BASH_END = r"""    mapfile -t COMPREPLY < <(compgen -W "$list" -- "$word"; [[ -z $files ]] || compgen -f -- "$word")
+    [[ -z $files ]] || compopt -o filenames 2>/dev/null
+    start=${word%"${word##*:}"}
+    COMPREPLY=("${COMPREPLY[@]#"$start"}")"""
+BASH_LISTS = {"files": "files=yes", "": ":"}
+
+
+def _bash_names(option: Option) -> str:
+    if kind(option) == "words":
+        return f"list='{' '.join(words(option))}'"
+    names = f"list=$({VALUES[kind(option)]})"
+    if ":PROFILE" in option.value:
+        profiles = ",".join(WORDS["PROFILE"])
+        names += f"; [[ $word != *:* ]] || list=$(printf '%s ' \"${{word%%:*}}\":{{{profiles}}})"
+    return names
+
+
+def _bash_operands(program: Usage) -> str:
+    parts = []
+    if first := " ".join(first_words(program)):
+        parts.append(f"((${{#words[@]}} > 1)) || list='{first}'")
+    if name := BY_KIND.get(program.name):
+        parts.append(f'list+=" $({VALUES[name]})"')
+    if not program.commands():
+        parts.append("files=yes")
+    if runs_commands(program):
+        parts.append('[[ ${words[-1]} != -- ]] || list=$(compgen -c -- "$word")')
+    return "; ".join(parts)
+
+
+def zsh(program: Usage) -> str:
+    """A file for zsh/site-functions, a folder of $fpath."""
+    lines = [f"#compdef {program.name}", f"# zsh completion of {program.name}, made of its --help"]
+    for name in kinds(program):
+        lines.append(f'_agentutils_{name}() {{ local -a found; found=(${{(f)"$({VALUES[name]})"}})')
+        lines.append("    compadd -a found }")
+    lines += ["_agentutils_operands() {", *_zsh_operands(program), "}", "_arguments -s -S \\"]
+    lines += [f"    {_zsh_option(one)} \\" for one in program.options()]
+    return "\n".join([*lines, "    '*::operand:_agentutils_operands'", ""])
+
+
+def _zsh_option(option: Option) -> str:
+    about = f"[{_zsh_text(option.help)}]"
+    if not takes_value(option):
+        return f"'({' '.join(option.flags)})'{_either(option.flags)}{shlex.quote(about)}"
+    name = kind(option)
+    actions = {"words": f"({' '.join(words(option))})", "files": "_files", "": " "}
+    action = actions.get(name, f"_agentutils_{name}")
+    return f"'*'{_either(option.flags)}{shlex.quote(f'{about}:{_zsh_text(option.value)}:{action}')}"
+
+
+def _either(flags: list[str]) -> str:
+    return f"{{{','.join(flags)}}}" if len(flags) > 1 else flags[0]
+
+
+def _zsh_text(text: str) -> str:
+    return re.sub(r"([\[\]:\\])", r"\\\1", text)
+
+
+def _zsh_operands(program: Usage) -> list[str]:
+    lines = []
+    if first := " ".join(first_words(program)):
+        lines.append(f"    ((CURRENT > 1)) || compadd -- {first}")
+    if name := BY_KIND.get(program.name):
+        lines.append(f"    _agentutils_{name}")
+    if runs_commands(program):
+        lines.append("    [[ $CURRENT != 1 && ${words[CURRENT-1]} != -- ]] || _command_names -e")
+    return lines if program.commands() else [*lines, "    _files"]
+
+
+def fish(program: Usage) -> str:
+    """A file for fish/vendor_completions.d."""
+    begin = f"complete -c {program.name}"
+    lines = [f"# fish completion of {program.name}, made of its --help"]
+    lines += [f"{begin} {_fish_option(one)}" for one in program.options()]
+    if program.commands():
+        lines.append(f"{begin} -f")
+    if first := " ".join(first_words(program)):
+        lines.append(f"{begin} -n 'test (count (commandline -opc)) -eq 1' -a {_fish_text(first)}")
+    if name := BY_KIND.get(program.name):
+        lines.append(f"{begin} -a {_fish_text(_fish_values(name))}")
+    if runs_commands(program):
+        condition = "contains -- -- (commandline -opc)"
+        lines.append(f"{begin} -n {_fish_text(condition)} -a '(__fish_complete_command)'")
+    return "\n".join(lines) + "\n"
+
+
+def _fish_option(option: Option) -> str:
+    flags = [f"-l {one[2:]}" if one.startswith("--") else f"-s {one[1:]}" for one in option.flags]
+    value = ""
+    if takes_value(option):
+        name = kind(option)
+        known = {"": "-x", "files": "-r -F", "words": f"-x -a '{' '.join(words(option))}'"}
+        value = known.get(name) or f"-x -a {_fish_text(_fish_values(name))}"
+    return " ".join([*flags, value, "-d", _fish_text(option.help)]).replace("  ", " ")
+
+
+def _fish_values(name: str) -> str:
+    return f"(sh -c {_fish_text(VALUES[name])})"
+
+
+def _fish_text(text: str) -> str:
+    """Between single quotes, in which fish knows only these two signs."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
