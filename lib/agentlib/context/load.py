@@ -10,7 +10,7 @@ import stat
 import time
 
 from agentlib import packages, records
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.types import Record
 
 # How an image of each media type that models accept begins.
@@ -30,14 +30,9 @@ SILENCE, WHOLE = 30.0, 300.0  # seconds that a pipe may be silent, and that read
 
 def load(path: str) -> Record:
     """The `context` record of a file. Fault if there is nothing in it that a model can read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            data = _read(fd, path)
-        finally:
-            os.close(fd)
-    except OSError as bad:
-        raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    with os_errors(path), open(os.open(path, flags), "rb", 0) as file:
+        data = _read(file.fileno(), path)
     if len(data) > CAP:
         raise Fault("limit_exceeded", f"{path}: over {CAP >> 20} MiB")
     return record(data, path, os.path.abspath(path))

@@ -122,7 +122,7 @@ class File:
 
 
 def replaced(messages: list[Record]) -> list[Record]:
-    """The messages with each summary put in the place of those it `replaces` (see compact.py)."""
+    """The messages with each summary put in the place of those it `replaces` (react/context_window.py)."""
     out: list[Record] = []
     for message in messages:
         count = message.get("replaces")

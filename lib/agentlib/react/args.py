@@ -119,14 +119,9 @@ def parse(doc: str, args: list[str]) -> Namespace:
     wanted = {"--help", "-h", "--version"}.intersection(_before_dashes(args))
     if not wanted:
         options = parser(doc).parse_intermixed_args(args)
-        tapes = (
-            options.record,
-            options.replay,
-            *map(os.environ.get, ("AGENT_RECORD", "AGENT_REPLAY")),
-        )
-        if options.memory and any(
-            tapes
-        ):  # what is remembered changes, and a tape answers what it knows
+        env = os.environ.get("AGENT_RECORD") or os.environ.get("AGENT_REPLAY")
+        # what is remembered changes, and a tape answers what it knows
+        if options.memory and (options.record or options.replay or env):
             options.memory = None
             if not options.quiet:
                 stderr.warn("--memory: not with a tape: nothing is recalled, nothing is kept")

@@ -139,10 +139,9 @@ class Batch:
         pieces = [*source.material, *([{"type": "input", "text": text}] if words else [])]
         request = {**task, "input": " ".join(words) or text, "material": pieces}
         watcher = TaskOutput(task["id"]) if self.options.events else None
-        self.session.engine.start(
-            Run(self.setting, list(source.messages), request, watcher),
-            lambda result: self._result(number, self.session.kept(task, result)),
-        )
+        run = Run(self.setting, list(source.messages), request, watcher)
+        done = self.session.kept
+        self.session.engine.start(run, lambda result: self._result(number, done(task, result)))
 
     def _result(self, number: int, result: Record) -> None:
         self.finished += 1

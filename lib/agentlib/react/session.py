@@ -124,9 +124,8 @@ class Session:
         values = {**config, **_set(options, (*REQUEST, "name", "description", "system"))}
         name, description = values.get("name"), values.get("description")
         introduction = f"You are {name}. {description}" if name and description else None
-        stream = self.output.streaming = self.output.streams(
-            self.plugins, bool(self.tools.table), many
-        )
+        tools = bool(self.tools.table)
+        stream = self.output.streaming = self.output.streams(self.plugins, tools, many)
         request = {field: values[field] for field in REQUEST if field in values}
         system = values.get("system") or introduction
         kept = {"program": "agent-react", "name": name, "system": system, **model}

@@ -76,7 +76,7 @@ def wait(until: float, ended: Callable[[float], object] = time.sleep) -> bool:
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
+def signals_deferred() -> Iterator[None]:
     """A signal that asks us to end waits until the child that is being started is in our hand."""
     came: list[int] = []
     before = {signum: signal.signal(signum, lambda n, _: came.append(n)) for signum in ENDING}
@@ -96,7 +96,7 @@ def once(args: Namespace, leash: command.Leash) -> int:
     cell = start.cell(argv, start.USER, start.TYPED, env=dict(os.environ))
     child, late, status = None, False, 0
     try:
-        with signals_held(), open(os.devnull, "rb") as null:
+        with signals_deferred(), open(os.devnull, "rb") as null:
             child = leash.start(lambda: run.start(cell.options, null.fileno()))
         late = not wait(time.monotonic() + limit, child.ended)
         if late:

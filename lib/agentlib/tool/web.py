@@ -128,9 +128,8 @@ def charset(media: str, data: bytes | bytearray) -> str:
     header, page, inside = IN_HEADER.search(media), IN_PAGE.search(data[:4096]), ""
     if page:
         inside = _codec((page[1] or page[2]).decode("ascii", "replace"))
-        inside = (
-            "utf-8" if inside.startswith("utf-16") else inside
-        )  # or it could not have been read
+        if inside.startswith("utf-16"):  # it could not have been read
+            inside = "utf-8"
     return (header and _codec(header[1])) or inside or "utf-8"
 
 
