@@ -8,6 +8,8 @@ import struct
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -152,6 +154,7 @@ def test_nobody_sees_half_of_another_thread_s_look(tmp_path, monkeypatch):
     for name in ("objects", "refs"):
         (tmp_path / "bare" / name).mkdir()
     space, looking, go_on = workspace.of(str(tmp_path)), threading.Event(), threading.Event()
+    seen = view(tmp_path, True)
     scandir = os.scandir
 
     def slow(path):
@@ -165,7 +168,7 @@ def test_nobody_sees_half_of_another_thread_s_look(tmp_path, monkeypatch):
     try:
         assert looking.wait(10)
         with pytest.raises(Fault, match="AGENTS.md|.env|bare"):
-            rules.of(view(tmp_path, True), space)
+            rules.of(seen, space)
         assert space.found.repositories == [str(tmp_path / "bare")]
     finally:
         go_on.set()
@@ -230,3 +233,30 @@ def test_links_with_names_of_secrets_hide_nothing_however_many(tmp_path):
     (tmp_path / "z" / "AGENTS.md").write_text("mine")
     found = workspace.of(str(tmp_path)).found
     assert found.guarded == [str(tmp_path / "z" / "AGENTS.md")] and len(found.secrets) == 80
+
+
+def test_calls_that_wait_for_a_look_share_the_next_one(tmp_path, monkeypatch):
+    space, walk, walks = workspace.of(str(tmp_path)), workspace.Workspace._walk, []
+
+    def slow(self):
+        walks.append(self)
+        walk(self)
+        time.sleep(0.2)
+
+    def call():
+        space.look()
+        assert inode in space.found.files
+
+    monkeypatch.setattr(workspace.Workspace, "_walk", slow)
+    first = threading.Thread(target=space.look)
+    first.start()
+    while not walks:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    (tmp_path / "new").write_text("made after the first look had seen the folder")
+    inode = os.stat(tmp_path / "new").st_ino
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(call) for _ in range(8)]:
+            done.result()
+    first.join()
+    assert len(walks) == 2

@@ -85,6 +85,7 @@ class Workspace:
         self.folder, self.home = folder, folder in homes()
         self._lock, self._warned = threading.Lock(), False
         self._exempt: set[str] = set()
+        self._begun = self._ended = 0  # looks
         self._linked: set[int] = set()  # the numbers of secrets, which may have other names
         self._empty = {*homes(), *scratch()} - {folder}
         self.ruleset, self.version = -1, 0
@@ -104,11 +105,14 @@ class Workspace:
         """Look at what is new since the last time: at the folders whose time has changed.
 
         exempt: what is to be seen although it lies in a hidden folder of a home. Fault tool_denied where the folder
-        changes faster than it can be looked at.
+        changes faster than it can be looked at. Those who wait for a look share the next, which begins after they came.
         """
+        before = self._begun
         with self._lock:
-            self._exempt.update(exempt if self.home else ())
-            self._look()
+            new = set(exempt if self.home else ()) - self._exempt
+            if new or self._ended <= before:
+                self._exempt |= new
+                self._look()
 
     def listing(self, more: tuple[object, list[str]] = (None, [])) -> tuple[int, int]:
         """(a descriptor of the list, its version), for a call, which may add to it what else it needs.
@@ -127,6 +131,7 @@ class Workspace:
             return os.dup(self.ruleset), self.version
 
     def _look(self) -> None:
+        self._begun += 1
         for _ in range(AGAIN):
             self._again = False  # whether a file on the list is a secret now
             self._walk()
@@ -136,6 +141,7 @@ class Workspace:
         else:
             raise Fault("tool_denied", f"sandbox unavailable: {self.folder} changes all the time")
         self.found = Found(self._seen.values(), self._files, self._trees)
+        self._ended = self._begun
         unread = self.found.unread
         if unread and not self._warned:
             self._warned, many = True, f"{unread} files of {self.folder} are too many to look at"
