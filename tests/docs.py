@@ -207,7 +207,7 @@ def replayed(text: str) -> str:
 def help_of(name: str) -> str:
     """The --help of a program of the project, found by its name."""
     argv = name.split()
-    for folder in ("bin", "providers", "tools"):
+    for folder in ("bin", "providers", "tools", "plugins"):
         if (ROOT / folder / argv[0]).exists():
             ran = subprocess.run(
                 [str(ROOT / folder / argv[0]), *argv[1:], "--help"],

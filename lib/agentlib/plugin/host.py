@@ -122,7 +122,9 @@ def _command(line: str) -> list[str]:
 
 def _read_schema(line: str, command: list[str], env: dict[str, str]) -> Record:
     try:
-        cell = start.cell([*command, "--agent-schema"], start.USER, start.TYPED, env=env)
+        cut = command.index("--") if "--" in command else len(command)
+        question = [*command[:cut], "--agent-schema", *command[cut:]]
+        cell = start.cell(question, start.USER, start.TYPED, env=env)
         outcome = run.run(cell.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Leash())
         if outcome.status:
             errors = outcome.err.decode("utf-8", "replace").strip()
