@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# what agent-execute, agent-vote, agent-reflect and agent-every start ends with them, however they are ended
+# what agent-execute, agent-eval, agent-vote, agent-reflect and agent-every start ends with them, however they are ended
 
 # shellcheck disable=SC2016  # the text of another program
 load helper
@@ -43,6 +43,16 @@ leaves_nothing() { # leaves_nothing COMMAND...: after each signal, with the stat
 @test "agent-execute" { leaves_nothing agent-execute --quiet -- ./step; }
 
 @test "agent-vote" { leaves_nothing agent-vote --quiet -n 2 -- ./step; }
+
+@test "agent-eval, in a run of the agent" {
+    echo '{"input":"","checks":[{"regex":""}]}' >cases.jsonl
+    leaves_nothing agent-eval cases.jsonl --quiet -- ./step
+}
+
+@test "agent-eval, in a check" {
+    jq -cn '{input:"", checks:[{command:($ENV.PWD + "/step")}]}' >cases.jsonl
+    leaves_nothing agent-eval cases.jsonl --quiet -- true
+}
 
 @test "agent-reflect, in a try" { leaves_nothing agent-reflect --quiet --check true -- ./step; }
 

@@ -50,6 +50,7 @@ agent-llm --temperature --max-tokens --retries --timeout --connect-timeout --sil
 agent-react --temperature --max-tokens --rate-limit --retry --budget --max-total-tokens --max-iterations --timeout --tool-timeout --max-parallel-tools --context-window --jobs --plugin-timeout
 agent-execute --jobs --timeout --retry
 agent-vote --runs --jobs --timeout
+agent-eval --jobs --timeout --repeat --min
 agent-reflect --tries --timeout
 agent-plan --max-steps
 agent-context --max-tokens --max-file-tokens

@@ -77,6 +77,11 @@ RUNS: dict[str, list[str]] = {
         "agent-discover --agents",
         f"agent-discover --register {EVIL}",
     ],
+    "agent-eval": [
+        "agent-eval cases.jsonl -- agent-llm hi",
+        "agent-eval cases.jsonl --json -- agent-llm FAIL",
+        f"agent-eval {EVIL} -- cat",
+    ],
     "agent-every": [
         "agent-every 1s --count 1 -- agent-llm hi",
         f"agent-every 1s --count 1 -- {EVIL}",
@@ -206,6 +211,10 @@ def furnish(work: Path, env: dict[str, str]) -> None:
     (work / "tools.jsonl").write_text(json.dumps(tool) + "\n")
     step = {"type": "step", "id": "s1", "task": TEXT, "needs": []}
     (work / "plan.jsonl").write_text(json.dumps(step) + "\n")
+    case = {"id": TEXT, "kind": TEXT, "input": TEXT, "checks": [{"command": "cat; exit 1"}]}
+    (work / "cases.jsonl").write_text(
+        json.dumps(case) + '\n{"input":"x","checks":[{"regex":""}]}\n'
+    )
     units = work.parent / ".config/systemd/user"
     units.mkdir(parents=True)
     (units / f"agentutils-x{name}.timer").write_text(f"OnCalendar={TEXT}\n")

@@ -16,10 +16,14 @@ from agentlib.lock import locked, replace, rewrite
 from agentlib.types import Any, Record
 
 VARIABLE = "AGENT_BUDGET"
+COUNT = "AGENT_COUNT"  # of an ENDLESS ledger
 WORDS = {"usd": "{:g} USD", "tokens": "{:g} tokens"}
-AMOUNTS = tuple(f"{kind}{unit}" for unit in WORDS for kind in ("", "spent_", "largest_"))
+SIDES = ("input_tokens", "output_tokens")
+AMOUNTS = [f"{kind}{unit}" for unit in WORDS for kind in ("", "spent_", "largest_")]
+AMOUNTS += [f"spent_{side}" for side in SIDES]
 REFUSAL = "the budget of"  # how a message begins that says so
 HUGE = 1e15  # no amount has so much
+ENDLESS = {"tokens": HUGE / 10, "largest_tokens": 0}  # a ledger that only counts
 CURE = f"make a ledger: export {VARIABLE}=$(agent-llm budget USD)"
 PRICE = 'give its price in config.toml ([prices."MODEL"]) or bound the tokens instead'
 
@@ -62,9 +66,11 @@ def enter(book: dict[str, Any], response: Record) -> None:
     cost = response.get("cost_usd")
     if not is_amount(cost):
         book["unpriced"], cost = str(response.get("model") or "the model"), 0
-    tokens = sum(count(response, name) for name in ("input_tokens", "output_tokens"))
-    for unit, amount in (("usd", cost), ("tokens", tokens)):
+    sides = {side: count(response, side) for side in SIDES}
+    amounts = {"usd": cost, "tokens": sum(sides.values())}
+    for unit, amount in {**amounts, **sides}.items():
         book[f"spent_{unit}"] = round(book.get(f"spent_{unit}", 0) + amount, 12)
+    for unit, amount in amounts.items():
         book[f"largest_{unit}"] = max(book.get(f"largest_{unit}", 0), amount)
 
 
@@ -113,3 +119,12 @@ def create(usd: float | None, tokens: int | None) -> str:
     path = os.path.join(paths.runtime(), f"budget-{time.time_ns():x}-{os.getpid()}")
     replace(path, records.line({"usd": usd, "tokens": tokens}))
     return path
+
+
+def spent(path: str) -> Record:
+    """What was spent from a ledger, as a `response` has it: `usage`, and `cost_usd` where all of it is known."""
+    book = ledger(path)
+    if "spent_tokens" not in book:
+        return {}
+    usage = {side: book.get(f"spent_{side}", 0) for side in SIDES}
+    return {"usage": usage, **({} if "unpriced" in book else {"cost_usd": book["spent_usd"]})}

@@ -12,6 +12,7 @@ from agentlib.process import run as process_run
 from agentlib.process import status
 from agentlib.process.run import Outcome
 from agentlib.sandbox import host
+from agentlib.types import Any
 
 BIN = os.path.join(paths.TOP, "bin")
 CAP = 4 * 1024 * 1024  # bytes of its output
@@ -34,12 +35,16 @@ def found(name: str) -> str:
     return path
 
 
-def run(argv: list[str], stdin: bytes, timeout: float, leash: Leash) -> Outcome:
-    """The outcome of the program. Fault `not_found` where neither PATH nor the suite has one of that name."""
+def run(argv: list[str], stdin: bytes, timeout: float, leash: Leash, **cell: Any) -> Outcome:
+    """The outcome of the program. Fault `not_found` where neither PATH nor the suite has one of that name.
+
+    cell: another `folder` or `env` than ours.
+    """
     try:
         words = [found(argv[0]), *argv[1:]]
-        with start.cell(words, start.USER, start.TYPED, env=dict(os.environ)) as cell:
-            return process_run.run(cell.options, stdin, timeout, CAP, leash)
+        where = {"env": dict(os.environ), **cell}
+        with start.cell(words, start.USER, start.TYPED, **where) as made:
+            return process_run.run(made.options, stdin, timeout, CAP, leash)
     except OSError as bad:
         raise Fault("not_found", f"{argv[0]}: {bad.strerror}") from None
 
@@ -57,16 +62,23 @@ def described(words: list[str]) -> bool:
 def text(argv: list[str], stdin: bytes, timeout: float, leash: Leash) -> str:
     """The program's output; a Fault of the kind that its status says."""
     outcome = run(argv, stdin, timeout, leash)
+    if fault := failure(outcome, timeout):
+        raise fault
+    return outcome.out.decode("utf-8", "replace").strip()
+
+
+def failure(outcome: Outcome, timeout: float) -> Fault | None:
+    """The Fault of a program that did not do its work, of the kind that its status says."""
     out = outcome.out.decode("utf-8", "replace").strip()
     if outcome.late:
-        raise Fault("timeout", f"timed out after {timeout:g} s")
+        return Fault("timeout", f"timed out after {timeout:g} s")
     if outcome.over:
-        raise Fault("limit_exceeded", f"ended for an output of more than {CAP >> 20} MiB")
+        return Fault("limit_exceeded", f"ended for an output of more than {CAP >> 20} MiB")
     if code := outcome.status:
         errors = outcome.err.decode("utf-8", "replace").strip().splitlines()
         kind = next((name for name, number in KINDS.items() if number == code), "tool_error")
         why = errors[-1] if errors else out[-200:]
         if budget.REFUSAL in why:
             kind = "limit_exceeded"
-        raise Fault(status.kind(code, kind), f"{status.words(code)}: {why}".rstrip(": "))
-    return out
+        return Fault(status.kind(code, kind), f"{status.words(code)}: {why}".rstrip(": "))
+    return None

@@ -94,12 +94,12 @@ def limits(options: Namespace) -> inflight.Limits:
     budgets: list[Any] = []
     stores: list[Any] = [None, None, None]
     bounded = options.budget or options.max_total_tokens
-    if bounded or os.environ.get("AGENT_BUDGET"):
+    if bounded or {"AGENT_BUDGET", "AGENT_COUNT"} & os.environ.keys():
         from agentlib import budget
 
         ours = [budget.Budget(options.budget, options.max_total_tokens)] if bounded else []
-        path = os.environ.get(budget.VARIABLE)
-        budgets = [*ours, *([budget.Budget(path=path)] if path else [])]
+        paths = map(os.environ.get, (budget.VARIABLE, budget.COUNT))
+        budgets = [*ours, *(budget.Budget(path=path) for path in paths if path)]
     if options.replay or options.record or options.cache:
         from agentlib.llm import tape
 

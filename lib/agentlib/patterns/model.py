@@ -57,7 +57,11 @@ def send(args: Namespace, request: Record) -> Record:
 
     argv = bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
     line = records.line(request)
-    done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=TIMEOUT)
+    limit = getattr(args, "timeout", TIMEOUT)
+    try:
+        done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise Fault("timeout", f"no answer of the model within {limit:g} s") from None
     for number, raw in records.lines(io.BytesIO(done.stdout)):
         record = records.parse(raw, number)
         if record["type"] == "response":

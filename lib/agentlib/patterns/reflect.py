@@ -6,11 +6,11 @@ import os
 import subprocess
 import time
 
-from agentlib import records, stderr
+from agentlib import cli, records, stderr
 from agentlib.faults import Fault
 from agentlib.launch import command
 from agentlib.patterns import model
-from agentlib.types import Namespace, Record
+from agentlib.types import Any, Namespace, Record
 
 LASTING = (2, 100, 126, 127)  # statuses that no other try changes
 SHOWN = 8000  # characters of an output or a check that a model sees
@@ -80,8 +80,8 @@ def attempt(args: Namespace, stdin: bytes, leash: command.Leash) -> tuple[str, s
 def judged(args: Namespace, output: str, leash: command.Leash) -> str:
     """Why the output does not pass; "" where it does. Every judge that was named must agree."""
     why = args.check and _by_command(args, output, leash)
-    why = why or args.schema and _by_schema(args.schema, output)
-    return why or args.critic and _by_model(args, output) or ""
+    why = why or args.schema and by_schema(cli.json_schema(args.schema), output)
+    return why or args.critic and by_model(args, args.critic, output) or ""
 
 
 def _by_command(args: Namespace, output: str, leash: command.Leash) -> str:
@@ -95,19 +95,19 @@ def _by_command(args: Namespace, output: str, leash: command.Leash) -> str:
     return ""
 
 
-def _by_schema(file: str, output: str) -> str:
+def by_schema(schema: Any, output: str) -> str:
+    """Why the output does not fit the JSON Schema; "" where it does."""
     from agentlib.messages.validate import Validator
 
-    with open(file, "rb") as stream:
-        schema = records.loads(stream.read())
     try:
         return "; ".join(Validator(schema).problems(model.value(output)))
     except Fault as bad:
         return bad.message
 
 
-def _by_model(args: Namespace, output: str) -> str:
-    text = f"The measure: {args.critic}\n\nThe output:\n{output[:SHOWN]}"
+def by_model(args: Namespace, measure: str, output: str) -> str:
+    """Why a model refuses the output, by the user's measure; "" where it does not."""
+    text = f"The measure: {measure}\n\nThe output:\n{output[:SHOWN]}"
     verdict = model.call(args, JUDGE, text, VERDICT)
     if not isinstance(verdict, dict):
         verdict = {"why": verdict}

@@ -44,16 +44,15 @@ def main(args: Namespace) -> int:
 
 def run(args: Namespace, stdin: bytes) -> tuple[list[str], list[str]]:
     """(the outputs in the order of the runs, why the others failed)."""
-    ended: dict[int, str | Fault] = {}
     leash = command.Leash()
 
-    def work(number: int) -> None:
+    def one(number: int) -> tuple[int, str | Fault]:
         try:
-            ended[number] = command.text(args.command, stdin, args.timeout, leash)
+            return number, command.text(args.command, stdin, args.timeout, leash)
         except Fault as bad:
-            ended[number] = bad
+            return number, bad
 
-    at_once(args.jobs, range(args.runs), work, leash)
+    ended = dict(at_once(args.jobs, range(args.runs), one, leash))
     in_order = [ended[number] for number in sorted(ended)]
     failures = [outcome.message for outcome in in_order if isinstance(outcome, Fault)]
     return [outcome for outcome in in_order if isinstance(outcome, str)], failures

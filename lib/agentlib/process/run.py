@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 
 from agentlib.process import events
 from agentlib.process.child import Child
-from agentlib.types import Any, Callable, Iterable, NamedTuple
+from agentlib.types import Any, Callable, Iterable, Iterator, NamedTuple
 
 Begin = Callable[[int, int, int], Child]
 
@@ -79,24 +81,35 @@ class Leash:
             child.signal(signal.SIGKILL)
 
 
-def at_once(most: int, todo: Iterable[Any], do: Callable[[Any], object], leash: Leash) -> None:
-    """do(one) for each, in threads, `most` at a time. Nothing that they start on the leash outlives this."""
+def at_once(
+    most: int, todo: Iterable[Any], do: Callable[[Any], Any], leash: Leash
+) -> Iterator[Any]:
+    """What do(one) returns for each, as they end: in threads, `most` at a time.
+
+    Nothing that they start on the leash outlives this, however it is left.
+    """
     jobs = list(todo)
-    left = iter(jobs)  # of all threads
+    left, ended = iter(jobs), queue.SimpleQueue[Any]()
 
     def work() -> None:
-        for job in left:
-            do(job)
+        try:
+            with suppress(InterruptedError):  # the leash was pulled
+                for job in left:
+                    ended.put((do(job),))
+        finally:
+            ended.put(None)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in jobs[:most]]
     try:
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
-    finally:  # also after Ctrl-C
+        for _ in threads:
+            yield from (one[0] for one in iter(ended.get, None))
+    finally:
         jobs.clear()
         leash.pull()
+        for thread in filter(threading.Thread.is_alive, threads):
+            thread.join(LINGER)
 
 
 def start(options: dict[str, Any], stdin: int, stdout: int = 1, stderr: int = 2) -> Child:

@@ -75,7 +75,7 @@ def run(
             outcomes[key] = Outcome(None, b"", b"", 0.0, why)
 
     try:
-        process_run.at_once(AT_ONCE, keys, work, leash)
+        list(process_run.at_once(AT_ONCE, keys, work, leash))
     finally:
         wards.close()
     return {key: outcomes[key] for key in keys}
