@@ -36,7 +36,7 @@ def test_the_tables_of_the_file(file: Path) -> None:
     [
         (b"a = 1\nb = = 2\n", "line 2, column 5"),
         (b"a = 1\na = 2\n", "line 2"),
-        (b"a = '\xff'\n", "utf-8"),
+        (b"a = '\xff'\n", "byte 6 is not UTF-8"),
     ],
 )
 def test_a_file_that_is_not_toml_is_a_fault_that_says_where(
