@@ -112,7 +112,7 @@ def test_config_toml_says_so_too(ask: Ask, runtime: Path, tmp_path: Path) -> Non
 
 def test_what_is_no_time_is_told(ask: Ask) -> None:
     done = ask("http://127.0.0.1:9", AGENT_WARM="long")
-    assert done.returncode == 2 and "'long' is no time" in done.stderr
+    assert done.returncode == 2 and "'long' is not a time" in done.stderr
 
 
 def test_another_key_address_or_bound_has_a_process_of_its_own(ask: Ask, runtime: Path) -> None:

@@ -62,7 +62,6 @@ class Budget:
 
 
 def enter(book: dict[str, Any], response: Record) -> None:
-    """Add a response's cost and tokens to the book."""
     cost = response.get("cost_usd")
     if not is_amount(cost):
         book["unpriced"], cost = str(response.get("model") or "the model"), 0

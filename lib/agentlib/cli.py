@@ -98,8 +98,6 @@ def options(group: Any, table: str, **details: Any) -> None:
 
 
 def number(least: float, most: float = 1e9, kind: Callable[[str], float] = float) -> Any:
-    """The type of an option: a number from `least` to `most`."""
-
     def convert(text: str) -> float:
         import argparse
 
@@ -117,7 +115,6 @@ def number(least: float, most: float = 1e9, kind: Callable[[str], float] = float
 
 
 def count(least: int, most: int = 2**53 - 1) -> Any:
-    """The type of an option: a whole number from `least` to `most`."""
     return number(least, most, int)
 
 

@@ -148,7 +148,6 @@ class Terminal(io.RawIOBase):
         return True
 
     def text_file(self) -> io.TextIOWrapper:
-        """What may take the place of sys.stdout or sys.stderr."""
         buffered = io.BufferedWriter(self)
         return io.TextIOWrapper(buffered, "utf-8", "surrogateescape", line_buffering=True)
 

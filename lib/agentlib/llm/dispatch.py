@@ -93,7 +93,6 @@ class Dispatch:
     # -- out
 
     def _go(self, call: Pending) -> None:
-        """The next try, as soon as the budget and the pace let it go."""
         try:
             if not all([budget.room(self._flying) for budget in self.limits.budgets]):
                 return self._unpaid.append(call)

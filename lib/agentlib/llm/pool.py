@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 
-from agentlib import __version__, records, stderr
+from agentlib import __version__, cli, records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import keys
 from agentlib.llm.inflight import Pending
@@ -35,7 +34,6 @@ class Owner(Protocol):
     def other(self, raw: bytes) -> None: ...
 
 
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from agentlib.warm.provider import main; main(*sys.argv[2:])"
 BOUNDS = ("AGENT_CONNECT_TIMEOUT", "AGENT_SILENCE_TIMEOUT", "AGENT_TIMEOUT")  # a provider's own
 BACKLOG = 1 << 20  # bytes that wait for a slow provider before no more requests are read
@@ -279,10 +277,7 @@ class Pool:
 def idle_seconds(config: Config) -> float:
     """How long a provider stays after its last answer; 0: it is not kept."""
     value = str(os.environ.get("AGENT_WARM") or config.get("warm") or "0").strip()
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
-    if not found:
-        raise Fault("invalid_input", f"warm: {value!r} is no time such as 60s or 5m")
-    return float(found[1]) * UNITS[found[2]]
+    return cli.duration(f"{value}s" if value[-1:].isdigit() else value, "warm: ")
 
 
 def connect_warm(provider: Provider, env: Mapping[str, str], idle: float) -> socket.socket:

@@ -53,7 +53,6 @@ def request_filter() -> Callable[[Iterable[Record], Emit, Waiting], None]:
 
 
 def answer(request: Record, resident: Resident, emit: Emit, waiting: Waiting) -> Record:
-    """The final record of one request: `response` or `error`."""
     client = Client(request, emit, waiting)
     started = time.monotonic()
     try:

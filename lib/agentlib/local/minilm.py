@@ -34,7 +34,6 @@ def installed() -> bool:
 
 
 def absent() -> Fault:
-    """The fault that says how to install the model."""
     cost = "0.15 GB of download, 0.17 GB of disk, licence Apache-2.0, no key needed"
     cure = f"`agent-llm local install --size embeddings` fetches it: {cost}"
     return Fault("not_found", f"{TITLE} is not on this machine; {cure}", retryable=False)

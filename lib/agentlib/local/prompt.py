@@ -227,7 +227,6 @@ def call_form(name: str, args: Record) -> Record:
 
 
 def object_schema(**properties: Record) -> Record:
-    """The schema of an object that has exactly these properties."""
     schema = {"type": "object", "properties": properties, "required": list(properties)}
     return {**schema, "additionalProperties": False}
 
@@ -412,13 +411,11 @@ def tokens(piece: str) -> set[str]:
 
 
 def piece_text(label: str, piece: str) -> str:
-    """A piece of material under its name; a long one in a fence."""
     name = label.removeprefix("context ")
     return f"{name}:\n```\n{piece}\n```" if "\n" in piece.strip() else f"{name}: {piece.strip()}"
 
 
 def shortened(request: str) -> str:
-    """The request without its material, in one short line."""
     line = " ".join(request.rpartition(REQUEST)[2].split())
     return line if len(line) <= REMINDER_CAP else line[:REMINDER_CAP] + "…"
 

@@ -32,7 +32,6 @@ def context() -> ssl.SSLContext:
 
 
 def _paths(name: str) -> list[str]:
-    """What a variable names; only a list of folders may hold several."""
     value = os.environ.get(name, "")
     paths = value.split(os.pathsep) if name == "SSL_CERT_DIR" else [value]
     return [path for path in paths if path]

@@ -46,7 +46,6 @@ def session() -> Any:
 
 
 def region() -> str:
-    """The region, by AWS_REGION, AWS_DEFAULT_REGION or the profile."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if found := os.environ.get(name, "").strip():
             return found

@@ -139,7 +139,6 @@ def media(part: Record) -> tuple[str, str] | None:
 
 
 def decoded(data: str, what: str) -> str:
-    """The text of a document that is plain text."""
     import base64
 
     try:

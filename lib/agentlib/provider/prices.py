@@ -84,7 +84,6 @@ def owned() -> dict[str, Prices]:
 
 
 def own_price(model: str, entry: Any) -> Prices:
-    """One entry of the user's prices, checked."""
     where = f'config.toml: [prices."{model}"]'
     if not isinstance(entry, dict) or not {"input", "output"} <= entry.keys() <= set(NAMES):
         why = "needs input and output; cached and cache_write may be there, nothing else"

@@ -59,7 +59,6 @@ def stem(word: str) -> str:
 
 
 def ranks(texts: list[list[str]], query: list[str]) -> list[float]:
-    """The BM25 score of each text for the query."""
     mean = sum(map(len, texts)) / len(texts) or 1.0
     scores = [0.0] * len(texts)
     for term in set(query):

@@ -132,7 +132,6 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self._stopping = True
 
     def run(self) -> None:
-        """Serve until idle or stopped; the socket is gone at the end."""
         while not self._stopping:
             self.handle_request()
             idle = not self._clients and time.monotonic() - self._used >= self._idle

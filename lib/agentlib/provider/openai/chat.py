@@ -100,7 +100,6 @@ def is_strict(schema: Any, root: bool = True) -> bool:
 
 
 def function(tool: Record) -> Record:
-    """A tool as both dialects describe a function."""
     described = {"description": tool["description"]} if tool.get("description") else {}
     return {"name": tool["name"], **described, "parameters": requests.schema_of(tool)}
 

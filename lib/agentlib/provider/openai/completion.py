@@ -243,7 +243,6 @@ def parse(name: str, body: Record) -> Record:
 
 
 def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
-    """The Answer of a completion that comes in events."""
     turn, seen = Gathered(name), False
     for item in _until_ended(turn, items):
         if item.data.strip() == "[DONE]" and seen:

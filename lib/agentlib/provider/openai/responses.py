@@ -22,7 +22,6 @@ CALL_IDS = r"[\s\S]{1,64}"
 
 
 def reasons(model: str) -> bool:
-    """Whether it is one of OpenAI's reasoning models, by its name."""
     return bool(re.match(REASONS, model))
 
 
@@ -206,7 +205,6 @@ ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
 def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
-    """The Answer of a response that comes in events."""
     output: dict[int, Record] = {}
     seen = False
     for event in items:
