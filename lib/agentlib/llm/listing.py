@@ -80,8 +80,7 @@ def ledger(args: list[str]) -> int:
         records.write({"type": "budget", **budget.ledger(path)})
         return 0
     try:
-        usd = float(args[0])
-        tokens = int(args[1]) if args[1:] else None
+        usd, tokens = float(args[0]), int(args[1]) if args[1:] else None
         if not 0 < usd < float("inf") or len(args) > 2 or not (tokens is None or tokens > 0):
             raise ValueError
     except ValueError:

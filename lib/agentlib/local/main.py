@@ -15,6 +15,7 @@ small (Qwen2.5-Coder-0.5B, 0.5 GB), tiny (SmolLM2-135M, 0.1 GB: for tests, not a
 embeddings (all-MiniLM-L6-v2, 0.1 GB: for agent-memory --semantic; it does not answer requests).
 AGENT_LOCAL_MODEL=FILE.gguf takes any other model that llama.cpp can load.
 """
+ENDINGS = ("", ".partial", ".LICENSE", ".source")  # of the files of a model
 
 
 def main(argv: list[str]) -> int:
@@ -71,7 +72,11 @@ def remove(size: str | None) -> int:
 
     pins = [*models.pins().items(), *((models.EMBEDDINGS, pin) for pin in minilm.pins())]
     paths = [models.path(pin) for name, pin in pins if size in (None, name)]
-    deleted = [path for path in paths if _delete(path)]
+    installed = any([os.path.lexists(path) for path in paths])
+    for path in [path + ending for path in paths for ending in ENDINGS]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            print(path)
     models.clear_away()
     if size is None:
         shutil.rmtree(models.states(), ignore_errors=True)
@@ -79,17 +84,7 @@ def remove(size: str | None) -> int:
             os.unlink(os.path.join(models.folder(), ".lock"))
         with contextlib.suppress(OSError):  # files of the user may be in the folder
             os.rmdir(models.folder())
-    if deleted:
+    if installed:
         return 0
     print("no model is installed" if size is None else f"the model of size {size} is not installed")
     return 1
-
-
-def _delete(path: str) -> bool:
-    """Delete the model and the files that belong to it. Whether the model itself was there."""
-    installed = os.path.lexists(path)
-    for ending in ("", ".partial", ".LICENSE", ".source"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path + ending)
-            print(path + ending)
-    return installed

