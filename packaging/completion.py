@@ -92,7 +92,7 @@ def bash(program: Usage) -> str:
 
 
 # `=` and `:` part words in bash: so they are taken from the line, and of an answer what stands behind the last sign.
-BASH_BEGIN = r"""    local line=${COMP_LINE:0:COMP_POINT} words word before list='' files='' behind='' start
+BASH_BEGIN = r"""    local line=${COMP_LINE:0:COMP_POINT} words word before list='' files='' behind='' start=''
     read -ra words <<<"$line"
     word=${line##*[[:space:]]}
     [[ -z $word ]] || unset 'words[-1]'
@@ -101,7 +101,7 @@ BASH_BEGIN = r"""    local line=${COMP_LINE:0:COMP_POINT} words word before list
     [[ $word != --*=* ]] || { before=${word%%=*} && word=${word#*=}; }"""
 BASH_END = r"""    mapfile -t COMPREPLY < <(compgen -W "$list" -- "$word"; [[ -z $files ]] || compgen -f -- "$word")
     [[ -z $files ]] || compopt -o filenames 2>/dev/null
-    start=${word%"${word##*:}"}
+    [[ $COMP_WORDBREAKS != *:* ]] || start=${word%"${word##*:}"}
     COMPREPLY=("${COMPREPLY[@]#"$start"}")"""
 BASH_LISTS = {"files": "files=yes", "": ":"}
 
@@ -147,7 +147,8 @@ def _zsh_option(option: Option) -> str:
     name = kind(option)
     actions = {"words": f"({' '.join(words(option))})", "files": "_files", "": " "}
     action = actions.get(name, f"_agentutils_{name}")
-    return f"'*'{_either(option.flags)}{shlex.quote(f'{about}:{_zsh_text(option.value)}:{action}')}"
+    flags = [flag + ("=" if flag.startswith("--") else "+") for flag in option.flags]
+    return f"'*'{_either(flags)}{shlex.quote(f'{about}:{_zsh_text(option.value)}:{action}')}"
 
 
 def _either(flags: list[str]) -> str:

@@ -39,7 +39,7 @@ def test_where_pip_put_the_suite_packages_are_those_of_its_environment(tmp_path:
     argv = [sys.executable, "-IS", "-c", code]
     ran = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert ran.stdout.startswith(
-        f"{packages}/only_there.py run pipx install --force 'agentutils[pdf]'"
+        f"{packages}/only_there.py install agentutils[pdf] again, from where you have it"
     )
 
 

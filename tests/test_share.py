@@ -35,6 +35,7 @@ TYPED = [
     ("agent-react --reasoning hi", "--reasoning high"),
     ("agent-react --sandbox ne", "--sandbox net"),
     ("agent-react --allow wordc", "--allow wordcount"),
+    ("agent-react --provider=anthr", "--provider=anthropic"),
     ("agent-react --plugin red", "--plugin redact"),
     ("agent-react --model fable/tell:lo", "--model fable/tell:long"),
     ("agent-memory --store notesf", "--store notesforme"),

@@ -105,9 +105,9 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
     works_from "$ENVIRONMENT/lib/agentutils" "$ENVIRONMENT/bin" "$ENVIRONMENT/share"
     printf '%%PDF-1.4\n' >x.pdf
     run ! --separate-stderr agent-context x.pdf </dev/null
-    has "$stderr" "is not installed: run pipx install --force 'agentutils[pdf]', or the same by uv tool or pip"
+    has "$stderr" "is not installed: install agentutils[pdf] again, from where you have it"
     run -100 --separate-stderr agent-llm local install --size tiny </dev/null
-    has "$stderr" "has no pip; run pipx install --force 'agentutils[local]'"
+    has "$stderr" "has no pip; install agentutils[local] again, from where you have it"
 }
 
 @test "pip: programs start in the environment's interpreter, whatever python3 is on PATH" {
@@ -157,14 +157,18 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
 
 @test "pipx: the suite works from its links, and an uninstall leaves nothing" {
     with_packages
-    documented "pipx install" >log 2>&1 || { cat log >&2 && return 1; }
+    pipx install agentutils >log 2>&1 || { cat log >&2 && return 1; }
     works_from "$HOME/.local/share/pipx/venvs/agentutils/lib/agentutils" "$HOME/.local/bin" "$HOME/.local/share"
     PATH=$TESTS/../.venv/bin:$PATH pipx uninstall agentutils >log 2>&1
     equal "" "$(find "$HOME/.local/bin" "$HOME/.local/share" -name '*agent*' ! -name .agentutils.lock)" # pipx's own
+    PATH=$TESTS/../.venv/bin:$PATH documented "pipx install" >log 2>&1
+    equal "agent-llm $(version)" "$("$HOME/.local/bin/agent-llm" --version | cut -d' ' -f1,2)"
 }
 
 @test "uv tool: the suite works from its links, and an uninstall leaves nothing" {
     with_packages
+    uv tool install -q agentutils 3>&-
+    uv tool uninstall -q agentutils
     documented "uv tool install" 3>&-
     documented "cp -rs"
     works_from "$HOME/.local/share/uv/tools/agentutils/lib/agentutils" "$HOME/.local/bin" "$HOME/.local/share"

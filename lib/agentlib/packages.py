@@ -41,8 +41,7 @@ def cure(extra: str = "") -> str:
     script = os.path.join(TOP, "install.sh")
     if os.path.exists(script):
         return f"run {script} --with {extra}" if extra else f"run {script}"
-    name = f"'agentutils[{extra}]'" if extra else "agentutils"
-    return f"run pipx install --force {name}, or the same by uv tool or pip"
+    return f"install agentutils{extra and f'[{extra}]'} again, from where you have it"
 
 
 def _extra(name: str) -> str:
