@@ -265,7 +265,7 @@ END
 @test "a list waits no longer than it is told to" {
     SECONDS=0
     run -1 agent-mcp list --timeout 1 'python3 mcp_server.py modern silent' </dev/null
-    has "$output" 'does not answer within 1 s'
+    has "$output" 'does not answer within 1 s; where it needs the network: --sandbox net'
     ((SECONDS < 20))
 }
 
