@@ -259,3 +259,13 @@ def test_folders_deeper_than_can_be_followed_are_no_harm(
     scratch.clear(place)
     assert not os.path.exists(place)
     scratch.clear(str(work))  # pytest could not
+
+
+def test_a_work_tree_of_git_is_not_made_by_half(rooms: wards.Wards, tmp_path: Path) -> None:
+    made = "git init -q; git config user.email a@b; git config user.name n; git commit -q --allow-empty -m 1"
+    subprocess.run(made, shell=True, cwd=tmp_path, check=True)
+    argv = ["/bin/sh", "-c", "git worktree add -q other"]
+    with sandbox_cell.Cell(argv, "work", str(tmp_path), env={"PATH": os.defpath}) as cell:
+        assert rooms.begin(cell, 0, 1, 2).reap() == 0
+    assert any(note.startswith(".git/worktrees/other: ") for note in cell.removed)
+    assert not os.path.exists(tmp_path / ".git/worktrees/other")

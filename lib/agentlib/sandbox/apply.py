@@ -116,7 +116,11 @@ class Hand:
         """Refused for what runs or is believed later. there, made: the names in the folder and in its changes."""
         path, home = (*at.path, name), self._workspace.home and not at.path
         if at.git >= 0:
-            guarded = guard.of_git(path[at.git :])
+            inside = path[at.git :]
+            half = (
+                inside[:-1] == ("worktrees",) and name not in there
+            )  # of a new one most is guarded
+            guarded = half or guard.of_git(inside)
         elif name == guard.GIT and name in there:
             guarded = not _both_folders(at, name)
         else:
