@@ -36,9 +36,6 @@ def serve(
     """Be the provider of these functions. models: gives what `--list-models` prints, {"id": …} each. embedding:
     (embed, vectors); its model, where a record names none, is the schema's `embedding_model`."""
 
-    def no_vectors(record: Record) -> NoReturn:
-        raise Fault("invalid_request", f"embed: {schema['name']} makes no embeddings")
-
     def main(args: list[str]) -> int:
         if args:
             usage = f"{cli.headline(doc)[0]} [--list-models] < requests > answers"
@@ -54,7 +51,7 @@ def serve(
         from agentlib.provider.worker import Service
 
         private.undumpable()
-        functions = {"request": (prepare, parse), "embed": embedding or (no_vectors, parse)}
+        functions = {"request": (prepare, parse), **({"embed": embedding} if embedding else {})}
         return Service(schema, functions, stream, explain).run()
 
     cli.start(main, doc, schema)

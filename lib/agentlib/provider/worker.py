@@ -136,7 +136,10 @@ class Service:
                 reply.rest(exchange.watch)
 
         try:
-            prepare, _ = self.functions[exchange.request["type"]]
+            kind = exchange.request["type"]
+            if kind not in self.functions:
+                raise Fault("invalid_request", f"{kind}: {self.name} makes no embeddings")
+            prepare, _ = self.functions[kind]
             request = requests.checked(exchange.request, self._default(exchange))
             call = prepare(request)
             connection.send(call, exchange.watch, read)
