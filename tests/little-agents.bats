@@ -403,3 +403,14 @@ def reply(body):
     run agent-reflect --check true -- sh -c 'echo using x >&2; echo the cause >&2; exit 100' </dev/null
     has "$output" "status 100: the cause"
 }
+
+@test "where standard input cannot be read no model is asked" {
+    local name
+    model "unheard"
+    printf '\x89PNG\0\0' >picture
+    for name in text-processor code-reviewer architect security-scanner assistant; do
+        run -2 --separate-stderr "$name" - "What is it?" <picture
+        has "$stderr" "$name: nothing is asked: standard input is no text"
+    done
+    equal "" "$(requests)"
+}

@@ -100,14 +100,23 @@ def waiting(quiet: bool = False) -> bool:
 
 
 def plain(terminal: bool = True) -> Record:
-    """The `input` record that wraps all of standard input, read as plain text (the operand `-`). At a terminal that is
-    what is typed until Ctrl-D; terminal=False, for a stage of an agent: nothing."""
+    """The `input` record that wraps all of standard input, read as plain text (the operand `-`).
+
+    At a terminal that is what is typed until Ctrl-D; terminal=False, for a stage of an agent: nothing. Where a stage
+    cannot read it, an `error` record tells whoever comes next, so that no model is asked about nothing.
+    """
     data = b""
     if sys.stdin is not None and (terminal or not sys.stdin.isatty()):
         data = sys.stdin.buffer.read(LINE_CAP + 1)
-    if len(data) > LINE_CAP:
-        raise Fault("limit_exceeded", f"standard input: more than {LINE_CAP >> 20} MiB of text")
-    return {"type": "input", "text": text_of(data), "source": "stdin"}
+    try:
+        if len(data) > LINE_CAP:
+            why = f"standard input: more than {LINE_CAP >> 20} MiB of text"
+            raise Fault("limit_exceeded", why)
+        return {"type": "input", "text": text_of(data), "source": "stdin"}
+    except Fault as fault:
+        if not terminal:
+            write(fault.record())
+        raise
 
 
 def text_of(data: bytes, source: str = "standard input") -> str:

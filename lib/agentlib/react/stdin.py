@@ -9,6 +9,7 @@ from agentlib.messages import material, transcript
 from agentlib.records import Line
 from agentlib.types import Callable, Iterator, Record
 
+UNREAD = ("invalid_input", "limit_exceeded")  # errors of a stage that could not read its material
 CONFIG = ("name", "description", "provider", "model", "temperature", "max_tokens", "system")
 
 
@@ -45,6 +46,8 @@ class Input:
             self.config |= {name: record[name] for name in CONFIG if record.get(name) is not None}
         elif kind != "delta":  # its message comes whole
             if kind == "error":
+                if record.get("kind") in UNREAD and "id" not in record:
+                    raise Fault(record["kind"], f"nothing is asked: {record.get('message')}")
                 stderr.warn(f"an error came down the pipe: {record.get('message')}")
             self._other(line.raw)
 
