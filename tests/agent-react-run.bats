@@ -108,3 +108,48 @@ fields() { jq -c 'select(.type == "result") | [.output, .incomplete]' <<<"$outpu
     AGENT_REPLAY=tape run -0 --separate-stderr agent-react -q --memory "$PWD/store" "What do we use for tabs?" </dev/null
     equal "" "$stderr"
 }
+
+@test "arguments too long for a command line are a tool error that says so; a tool of invoke argv without a schema takes args" {
+    scripted
+    mkdir -p tools
+    printf '%s\n' '#!/bin/sh' '[ "$1" = --agent-schema ] || { echo "$# ${#1}"; exit; }' \
+        "echo '{\"name\":\"words\",\"description\":\"Count\",\"invoke\":\"argv\",\"annotations\":{\"readOnlyHint\":true}}'" >tools/words
+    chmod +x tools/words
+    agent-discover tools/words </dev/null >tools.jsonl
+    python3 -c 'import json
+lines = []
+for size, count in (131071, 1), (131072, 1), (130000, 20):
+    lines += ["words " + json.dumps({"args": ["x" * size] * count})]
+print(json.dumps({"type": "input", "text": "\n".join(lines)}))' >>tools.jsonl
+    for sandbox in read off; do
+        react --events --sandbox "$sandbox"
+        equal 0 "$status"
+        has "$(results | sed -n 1p)" "1 131071"
+        has "$(results | sed -n 2p)" "words was not run: its arguments are over 131,071 bytes an argument"
+        has "$(results | sed -n 3p)" "words was not run: its arguments are over"
+    done
+}
+
+@test "a provider that leaves out names and ids of calls, and counts no tokens, ends no run" {
+    mkdir -p providers && export AGENT_PROVIDER_PATH=$PWD/providers
+    cat >providers/poor <<'END'
+#!/bin/sh
+[ "$1" = --agent-schema ] && echo '{"name":"poor","description":"A test","kind":"provider","models":["poor-1"]}' && exit
+while read -r line; do
+    id=${line#*\"id\":\"} id=${id%%\"*}
+    case $line in
+    *'"role":"tool"'*) message='"content":"done"' ;;
+    *) message='"content":"","tool_calls":[{"id":"","name":"","arguments":{}},{"id":"","name":null,"arguments":{}}]' ;;
+    esac
+    printf '{"type":"response","id":"%s","message":{"role":"assistant",%s},"stop_reason":"end_turn"}\n' "$id" "$message"
+done
+END
+    chmod +x providers/poor
+    tool t 'echo 7'
+    react --provider poor --json --transcript log hi
+    equal '["done",true]' "$(jq -c '[.output, .usage.estimated]' <<<"$output")"
+    react --provider poor --transcript log again
+    equal "done" "$output"
+    run --separate-stderr agent-llm --provider poor --json --max-total-tokens 5 "$(seq 100)" </dev/null
+    equal true "$(jq -c .usage.estimated <<<"$output")"
+}

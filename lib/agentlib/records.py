@@ -100,11 +100,8 @@ def waiting(quiet: bool = False) -> bool:
 
 
 def plain(terminal: bool = True) -> Record:
-    """The `input` record that wraps all of standard input, read as plain text (the operand `-`).
-
-    At a terminal that is what is typed until Ctrl-D; terminal=False, for a stage of an agent: nothing. Where a stage
-    cannot read it, an `error` record tells whoever comes next, so that no model is asked about nothing.
-    """
+    """The `input` record that wraps all of standard input, read as plain text (the operand `-`): at a terminal what is
+    typed until Ctrl-D. terminal=False, for a stage of an agent: nothing there, and a fault is a record for the next."""
     data = b""
     if sys.stdin is not None and (terminal or not sys.stdin.isatty()):
         data = sys.stdin.buffer.read(LINE_CAP + 1)
@@ -137,8 +134,7 @@ def text_of(data: bytes, source: str = "standard input") -> str:
     if binary(data):
         why = f"{source} is no text: give a picture or document by agent-context"
         raise Fault("invalid_input", why)
-    read = data.decode(codec, "ignore")
-    text = data.decode(codec, "replace")
+    read, text = data.decode(codec, "ignore"), data.decode(codec, "replace")
     wrong = len(text) - len(read)
     if b"\xff" not in data and wrong > len(read) - len(read.encode("ascii", "ignore")):
         _say(f"{source} is not UTF-8: read as Latin-1")
