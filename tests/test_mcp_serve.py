@@ -25,7 +25,7 @@ SLOW = """#!/bin/sh
     echo '{"name":"slow","description":"Take long","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}'
     exit
 }
-exec sleep 300
+exec sleep SECONDS
 """
 TELL = """#!/bin/sh
 # tell - a tool of the tests
@@ -44,7 +44,8 @@ class Client:
     def __init__(self, folder: Path, modern: bool, *words: str) -> None:
         env = {"PATH": installed.path(), "HOME": str(folder / "home"), "SOME_API_KEY": "secret"}
         (folder / "home").mkdir(exist_ok=True)
-        for name, text in (("slow", SLOW), ("tell", TELL)):
+        self.seconds = f"300.{os.getpid()}{id(self) % 100_000}"  # no other test's sleep is so long
+        for name, text in (("slow", SLOW.replace("SECONDS", self.seconds)), ("tell", TELL)):
             (folder / name).write_text(text)
             (folder / name).chmod(0o755)
         self.modern, pipe = modern, subprocess.PIPE
@@ -140,12 +141,12 @@ def test_wrong_arguments_are_told_the_model_and_unknown_tools_the_client(client:
     assert client.hear()["error"]["code"] == -32601
 
 
-def children() -> set[str]:
+def children(client: Client) -> set[str]:
     """Who runs the program of the slow tool."""
-    found = set()
+    found, command = set(), f"sleep\0{client.seconds}\0".encode()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x00300\x00":
+            if Path(f"/proc/{pid}/cmdline").read_bytes() == command:
                 found.add(pid)
         except OSError:
             continue
@@ -163,17 +164,15 @@ def until(condition: Any, seconds: float = 15) -> bool:
 
 
 def test_a_cancelled_call_is_killed_and_never_answered(client: Client) -> None:
-    before = children()
     client.ask("tools/call", id="long", name="slow", arguments={})
-    assert until(lambda: children() - before)
+    assert until(lambda: children(client))
     client.send({"method": "notifications/cancelled", "params": {"requestId": "long"}})
-    assert until(lambda: not children() - before)
+    assert until(lambda: not children(client))
     client.ask("tools/list", id="next")
     assert client.hear()["id"] == "next"
 
 
 def test_a_long_call_reports_progress_and_the_end_of_input_ends_everything(client: Client) -> None:
-    before = children()
     client.ask("tools/call", id=5, meta={"progressToken": "t"}, name="slow", arguments={})
     first, second = client.hear(), client.hear()
     assert first["method"] == second["method"] == "notifications/progress"
@@ -182,7 +181,7 @@ def test_a_long_call_reports_progress_and_the_end_of_input_ends_everything(clien
     assert client.process.stdin
     client.process.stdin.close()
     assert client.process.wait(timeout=20) == 0
-    assert until(lambda: not children() - before)
+    assert until(lambda: not children(client))
 
 
 def test_calls_run_beside_each_other(client: Client) -> None:
