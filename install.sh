@@ -316,7 +316,7 @@ package_line() {
 # The first listing finds the schemas of all programs in the user's cache.
 warm_cache() {
     local kind
-    for kind in @tools @providers @plugins --kind=agent; do
+    for kind in @tools @providers @plugins @formats --kind=agent; do
         timeout 60 "$lib/bin/agent-discover" "$kind" </dev/null >/dev/null 2>&1 || true
     done
 }

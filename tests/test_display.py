@@ -121,6 +121,12 @@ RUNS: dict[str, list[str]] = {
         "agent-reflect --tries 1 --critic good -- agent-llm hi",
     ],
     "agent-schedule": ["agent-schedule list"],
+    "agent-trace": [
+        'export XDG_STATE_HOME=$PWD/new; agent-llm "$(cat name.txt)" >/dev/null; agent-trace',
+        "agent-llm FAIL; agent-trace --to tree",
+        "agent-react CALL <tools.jsonl >/dev/null; agent-trace --json",
+        f"agent-trace {EVIL}",
+    ],
     "agent-vote": [
         "agent-vote -n 2 -- agent-llm hi",
         "agent-vote -n 2 --json -- agent-llm hi",
@@ -298,7 +304,7 @@ def test_no_tool_run_by_hand_does(name: str, home: dict[str, str]) -> None:
     assert "\\u001b" in shown or "\\x1b" in shown, shown
 
 
-@pytest.mark.parametrize("folder", ["bin", "tools", "providers", "plugins"])
+@pytest.mark.parametrize("folder", ["bin", "tools", "providers", "plugins", "formats"])
 def test_no_executable_quotes_its_command_line_raw(folder: str, home: dict[str, str]) -> None:
     for name in programs(folder):
         assert_only_text(at_terminal(f"{suite()}/{folder}/{name} --no{EVIL}", home))

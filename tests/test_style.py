@@ -41,7 +41,7 @@ def names(paths: list[Path]) -> list[str]:
 
 
 FILES = {name: text_of(path) for name, path in zip(names(listed()), listed(), strict=True)}
-FOLDERS = ("bin", "providers", "tools", "plugins")
+FOLDERS = ("bin", "providers", "tools", "plugins", "formats")
 PROGRAMS = [
     name for name in FILES if name.split("/")[0] in FOLDERS and FILES[name].startswith("#!")
 ]

@@ -8,9 +8,14 @@ from agentlib.faults import Fault
 from agentlib.paths import place
 from agentlib.types import Any
 
-TABLES = {"keys": None, "prices": None, "discover": {"allow"}}  # and their names; None: any
+TABLES = {
+    "keys": None,
+    "prices": None,
+    "discover": {"allow"},
+    "history": {"days", "megabytes"},
+}  # and their names; None: any
 SETTINGS = set("name description provider model temperature max_tokens system stop".split())
-SETTINGS |= {"schema", "reasoning", "options", "warm", "history"}
+SETTINGS |= {"schema", "reasoning", "options", "warm"}
 
 
 def load() -> dict[str, Any]:
@@ -34,7 +39,9 @@ def load() -> dict[str, Any]:
         raise Fault("invalid_input", f"{file}: {bad}") from None
     _check(found, SETTINGS | TABLES.keys(), file)
     for name, known in TABLES.items():
-        if not isinstance(table := found.get(name, {}), dict):
+        table = found.get(name, {})
+        table = {} if name == "history" and isinstance(table, bool) else table
+        if not isinstance(table, dict):
             raise Fault("invalid_input", f"{file}: {name} is a table: [{name}]")
         if known:
             _check(table, known, f"{file}: [{name}]")

@@ -10,23 +10,22 @@ import _thread  # without the module threading, which costs 1 ms at every start
 import errno
 import os
 import time
+from contextlib import suppress
 
-from agentlib import lock, paths, records, stderr
+from agentlib import cli, lock, paths, records, stderr
 from agentlib.environment import PASSWORD, looks_secret, secret
 from agentlib.types import Any, Iterable, Record
 
 LONGEST = 1 << 20  # bytes of a record; a longer one is kept without pictures, its texts cut
+KEPT = 20_000  # characters of each text in such a one
 WAIT = 0.5  # seconds for the lock
+SOON, MANY = 0.05, 500  # seconds that a record of many runs waits for others, how many at most
 DAY = 86400
-HOMELESS = (
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EEXIST,
-)  # no home, or a file in its place: not worth a word each time
+HOMELESS = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST)  # not worth a word each time
 MARKS = (
     b"ghp_ gho_ ghs_ ghr_ ghu_ github_pat_ glpat- AKIA ASIA xox AIza sk- sk_live_ npm_ hf_ PRIVATE"
 ).split()
-_sessions: dict[int, str] = {}
+_around: list[Any] = []  # what the environment says of where runs of this process belong
 _process: Record = {}  # what a `run` record says of this process
 MEASURED = "usage model provider cost_usd duration_ms stop_reason attempts".split()
 
@@ -38,48 +37,63 @@ class History:
         self, quiet: bool, hidden: set[bytes], megabytes: float = 64, days: float = 90
     ) -> None:
         self._quiet, self._hidden, self._lock = quiet, hidden, _thread.allocate_lock()
-        self._bytes, self._days, self._file, self._day = megabytes * 1e6, days, -1, ""
-        self._broken = False
-        self._secrets = _of_environment()
+        self._bytes, self._days, self._file = megabytes * 1e6, days, -1
+        self._until, self._room, self._broken = 0.0, 0.0, False  # the end of the day, of the file
+        self._secrets, self._lines, self._soon = _of_environment(), list[bytes](), False
 
-    def write(self, *found: Record) -> None:
-        """Append these records."""
-        try:
-            data = b"".join(_line(record) for record in found)
-            data = scrubbed(data, (*self._secrets, *self._hidden))
-            with self._lock:
-                if not self._broken:
-                    lock.share(self._today(), data, WAIT)
-        except OSError as bad:
-            self._broken = True
-            if not self._quiet and bad.errno not in HOMELESS:
-                stderr.warn(f"the history is not kept: {bad.strerror or bad}")
+    def write(self, *found: Record, soon: bool = False) -> None:
+        """Append these records, at once or, of one run of many, SOON."""
+        self._lines += map(_line, found)
+        if not soon or len(self._lines) > MANY:
+            self.flush()
+        elif not self._soon:
+            self._soon = True
+            _thread.start_new_thread(self._later, ())
 
-    def _today(self) -> int:
-        day = time.strftime("%Y-%m-%d", time.gmtime())
-        if day == self._day and os.fstat(self._file).st_size < self._bytes / 4:
-            return self._file
-        where = folder()
+    def _later(self) -> None:
+        time.sleep(SOON)
+        self._soon = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+            if self._broken or not lines:
+                return
+            data = scrubbed(b"".join(lines), (*self._secrets, *self._hidden))
+            try:
+                if time.time() >= self._until or self._room < 0:
+                    self._open()
+                self._room -= len(data)
+                lock.share(self._file, data, WAIT)
+            except OSError as bad:
+                self._broken = True
+                if not self._quiet and bad.errno not in HOMELESS:
+                    stderr.warn(f"the history is not kept: {bad.strerror or bad}")
+
+    def _open(self) -> None:
+        """Today's file; where it is a quarter of all that is kept, another one beside it."""
+        now, where = time.time(), folder()
+        day = time.strftime("%Y-%m-%d", time.gmtime(now))
         if not os.path.isdir(where):
             os.makedirs(where, 0o700, exist_ok=True)
             if os.isatty(2) and not self._quiet:
-                from agentlib import cli
-
-                how = "`history = false` in config.toml: it is not"
-                text = f"what is asked and answered is kept in {where} ({how})"
+                text = f"what is asked and answered is kept in {where} (docs/agent-trace.md)"
                 cli.at_end(lambda: stderr.warn(text))
         part, path = 1, os.path.join(where, f"{day}.jsonl")
         while os.path.exists(path) and os.stat(path).st_size >= self._bytes / 4:
             part, path = part + 1, os.path.join(where, f"{day}.{part + 1}.jsonl")
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        old, self._file, self._day = self._file, os.open(path, flags, 0o600), day
-        if old >= 0:
-            os.close(old)
-        if not os.fstat(self._file).st_size:
-            self._prune(where)
-        return self._file
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = os.open(path, flags, 0o600)
+        size = os.fstat(self._file).st_size
+        self._until, self._room = (now // DAY + 1) * DAY, self._bytes / 4 - size
+        if not size:
+            self._prune()
 
-    def _prune(self, where: str) -> None:
+    def _prune(self) -> None:
         """Take away the oldest files, until what is left is neither too old nor too much. The last one stays."""
         oldest = time.strftime("%Y-%m-%d", time.gmtime(time.time() - self._days * DAY))
         size = 0
@@ -93,19 +107,17 @@ def opened(quiet: bool, hidden: set[bytes]) -> History | None:
     """The history as the user wants it; None where nothing is to be kept (AGENT_HISTORY, config.toml)."""
     if os.environ.get("AGENT_HISTORY", "").lower() in ("off", "0", "false", "no"):
         return None
-    try:
-        with open(os.path.join(paths.place("config"), "config.toml"), "rb") as file:
-            named = b"history" in file.read()
-    except OSError:
-        named = False
     wanted: Any = True
-    if named:
-        from agentlib import config
+    with suppress(OSError), open(os.path.join(paths.place("config"), "config.toml"), "rb") as file:
+        if b"history" in file.read():
+            from agentlib import config
 
-        wanted = config.load().get("history", True)
-    if isinstance(wanted, dict):
-        return History(quiet, hidden, **wanted)
-    return History(quiet, hidden) if wanted else None
+            wanted = config.load().get("history", True)
+    if wanted is False:
+        return None
+    made = History(quiet, hidden, **({} if wanted is True else wanted))
+    cli.at_end(made.flush)
+    return made
 
 
 def folder() -> str:
@@ -115,39 +127,35 @@ def folder() -> str:
 
 def files(since: str = "") -> list[str]:
     """The files, the oldest first. since: a day, YYYY-MM-DD; files of days before it are left out."""
-    try:
-        names = [name for name in os.listdir(folder()) if name.endswith(".jsonl")]
-    except OSError:
-        return []
+    every = os.listdir(folder()) if os.path.isdir(folder()) else []
+    names = [name for name in every if name.endswith(".jsonl")]
     ordered = sorted(names, key=lambda name: (name[:10], len(name), name))
     return [os.path.join(folder(), name) for name in ordered if name >= since]
 
 
 def identity(named: bool = True) -> Record:
-    """The ids of a new run, by the trace context of the environment (https://www.w3.org/TR/trace-context/).
-
-    AGENT_SPAN has the id of the run that the stages of a script are in, and of its parent. named: whether this is its
-    agent-react. `session`: of a run that nobody but a person started."""
-    words = os.environ.get("TRACEPARENT", "").split("-")
-    known = len(words) > 3 and [len(word) for word in words[1:3]] == [32, 16]
-    trace, parent = words[1:3] if known else (os.urandom(16).hex(), "")
-    script, _, above = os.environ.get("AGENT_SPAN", "").partition("-")
-    inside = bool(parent) and script == parent
-    id = os.urandom(8).hex()
+    """The ids of a new run, by the environment's trace context (https://www.w3.org/TR/trace-context/). AGENT_SPAN: of
+    the run that the stages of a script are in, and its parent. named: this is its agent-react. `session`: of a run that
+    nobody but a person started."""
+    if not _around:
+        words = os.environ.get("TRACEPARENT", "").split("-")
+        known = len(words) > 3 and [len(word) for word in words[1:3]] == [32, 16]
+        script = os.environ.get("AGENT_SPAN", "").split("-")
+        typed = session() if os.environ.get("AGENT_DEPTH", "0") == "0" else ""
+        _around[:] = [*(words[1:3] if known else ["", ""]), script, typed]
+    trace, parent, script, session_id = _around
+    inside, random = bool(parent) and script[0] == parent, os.urandom(24).hex()
+    made = {"id": random[:16], "trace_id": trace or random[16:], "parent_id": parent}
     if inside and named:
-        id, parent = script, above
-        del os.environ["AGENT_SPAN"]
-    made = {"id": id, "trace_id": trace, "parent_id": parent}
-    typed = os.environ.get("AGENT_DEPTH", "0") == "0" and (named or not inside)
-    return {**made, "session": session() if typed else ""}
+        made |= {"id": script[0], "parent_id": script[-1]}
+        _around[2] = [""]
+    return {**made, "session": session_id if named or not inside else ""}
 
 
 def session() -> str:
     """What tells this terminal, or this session without one, from all others on this machine since it was started."""
     leader = os.getsid(0)
-    if leader not in _sessions:
-        _sessions[leader] = f"{leader}.{ticks(leader)}"
-    return _sessions[leader]
+    return f"{leader}.{ticks(leader)}"
 
 
 def span(run: str, answer: int, call: int = 0) -> str:
@@ -156,16 +164,12 @@ def span(run: str, answer: int, call: int = 0) -> str:
     return f"{number % 2**64:016x}"
 
 
-def context(ids: Record, answer: int, call: int) -> str:
-    """TRACEPARENT for what this call starts."""
-    return f"00-{ids['trace_id']}-{span(ids['id'], answer, call)}-01"
-
-
 def ticks(pid: int) -> str:
-    """When a process was started, in the kernel's ticks; "" where there is none."""
+    """When a process was started, in the kernel's ticks; "" where there is none, or it has ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19].decode()
+            fields = file.read().rpartition(b")")[2].split()
+        return "" if fields[0] == b"Z" else fields[19].decode()
     except (OSError, IndexError):
         return ""
 
@@ -180,15 +184,9 @@ def now() -> str:
 def begun(ids: Record, fields: Record) -> Record:
     """The `run` record with which a run begins. fields: what there is of name, model, provider, system, tools, …"""
     if not _process:
-        machine = {"host": os.uname().nodename, "cwd": os.getcwd()}
-        _process.update(pid=os.getpid(), ticks=ticks(os.getpid()), **machine)
+        _process.update(pid=os.getpid(), ticks=ticks(os.getpid()), host=os.uname().nodename)
     known = {name: value for name, value in {**ids, **fields}.items() if value}
     return {"type": "run", "id": ids["id"], "time": now(), **known, **_process}
-
-
-def message(run: str, record: Record) -> Record:
-    """A `message` of a run."""
-    return {"type": "message", "run": run, **record}
 
 
 def scrubbed(data: bytes, hidden: Iterable[bytes]) -> bytes:
@@ -196,16 +194,14 @@ def scrubbed(data: bytes, hidden: Iterable[bytes]) -> bytes:
     for word in hidden:
         if word in data:
             data = data.replace(word, b"***")
-    if any(mark in data for mark in MARKS):
-        import re
+    if not any(map(data.__contains__, MARKS)):
+        return data
+    import re
 
-        from agentlib.secrets import TOKEN
+    from agentlib.secrets import TOKEN
 
-        block = (
-            rb'-----BEGIN [A-Z0-9 ]*PRIVATE KEY[^"]*?(?:-----END [A-Z0-9 ]*KEY[A-Z ]*-----|(?="))'
-        )
-        data = TOKEN.sub(b"***", re.sub(block, b"***", data))
-    return data
+    block = rb'-----BEGIN [A-Z0-9 ]*PRIVATE KEY[^"]*?(?:-----END [A-Z0-9 ]*KEY[A-Z ]*-----|(?="))'
+    return TOKEN.sub(b"***", re.sub(block, b"***", data))
 
 
 def _of_environment() -> list[bytes]:
@@ -223,6 +219,17 @@ def _line(record: Record) -> bytes:
     data = records.line(record)
     if len(data) <= LONGEST:
         return data
-    from agentlib import conversation
+    return records.line(_short(record))
 
-    return records.line(conversation.shortened(record))
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > KEPT:
+        cut = f"[{len(value) - KEPT} characters are not kept]"
+        return f"{value[: KEPT // 2]}\n{cut}\n{value[-KEPT // 2 :]}"
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get("data"), str) and "media_type" in value:
+        return {"type": "text", "text": f"[{value['media_type']}, not kept]"}
+    return {name: _short(item) for name, item in value.items()}

@@ -65,11 +65,12 @@ def append(path: str, line: bytes) -> None:
 
 
 def share(file: int, lines: bytes, patience: float) -> None:
-    """As add(), to a file that others append to as well. Where the lock is not to be had, a line end stands before."""
+    """As add(), to a file that others append to as well; without the lock where that is not to be had in time."""
     try:
         acquire(file, patience)
     except TimeoutError:
-        os.write(file, b"\n" + lines)
+        last = os.pread(file, 1, max(0, os.fstat(file).st_size - 1))
+        os.write(file, lines if last in (b"", b"\n") else b"\n" + lines)
         return
     try:
         add(file, lines)

@@ -26,7 +26,7 @@ _XDG = {
 def of_suite(path: str) -> bool:
     """Whether the file is one of the suite's own programs."""
     top, part = os.path.split(os.path.dirname(os.path.realpath(path)))
-    return top == REAL and part in ("bin", "tools", "providers", "plugins")
+    return top == REAL and part in ("bin", "tools", "providers", "plugins", "formats")
 
 
 def _home() -> str:

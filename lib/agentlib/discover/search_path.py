@@ -19,7 +19,7 @@ class Candidate(NamedTuple):
 
 NOT_FOUND, UNUSABLE = 127, 126  # exit status
 # these names clash with no folder
-SUITE = {"@tools": "tool", "@providers": "provider", "@plugins": "plugin"}
+SUITE = {f"@{kind}s": kind for kind in ("tool", "provider", "plugin", "format")}
 
 
 def homes(kind: str) -> list[str]:
@@ -31,7 +31,7 @@ def homes(kind: str) -> list[str]:
 
 
 def _homes_of_all() -> list[str]:
-    kinds = ("agent", "provider", "plugin")
+    kinds = ("agent", "provider", "plugin", "format")
     return list(dict.fromkeys(path for kind in kinds for path in homes(kind)))
 
 

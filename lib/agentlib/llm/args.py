@@ -55,7 +55,8 @@ def parse(args: list[str], doc: str) -> Namespace:
     retries = os.environ.get("AGENT_RETRY") or inflight.RETRIES
     kinds["retries"] = {"type": cli.count(0), "default": retries}
     rate = os.environ.get("AGENT_RATE_LIMIT") or None
-    cli.options(parser, OPTIONS, rate_limit={"type": pace, "default": rate}, **kinds)
+    kinds |= {"rate_limit": {"type": pace, "default": rate}}
+    cli.options(parser, OPTIONS, **kinds)
     options = parser.parse_intermixed_args(args)
     options.options = dict(options.options) if options.options else None
     if not options.record and not options.replay:  # a tape for all that a pipeline asks

@@ -7,12 +7,13 @@ import random
 import select
 import time
 from collections import deque
+from contextlib import suppress
 
 from agentlib import history, records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import inflight, keys, prompt
 from agentlib.llm.inflight import Limits, Pending
-from agentlib.llm.output import Lines, Out, Whole
+from agentlib.llm.output import CUT, Lines, Out, Whole
 from agentlib.llm.pool import Pool
 from agentlib.llm.providers import Provider
 from agentlib.llm.routing import Router
@@ -21,6 +22,7 @@ from agentlib.process import events
 from agentlib.types import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
+    from agentlib.history import History
     from agentlib.llm.ratelimit import Pace
 
 IN_FLIGHT = 1000  # requests at once
@@ -39,6 +41,7 @@ class Dispatch:
         self.sink: Lines | Whole = Lines(out)
         self.pool = Pool(loop, self, out, router.providers.config, limits.silence, quiet)
         self.open: set[Pending] = set()
+        self.history: History | None = None
         self.unrecorded = False  # an answer that should be on the tape is not
         self._flying = 0
         self._unpaid: deque[Pending] = deque()  # wait for the budget
@@ -55,6 +58,8 @@ class Dispatch:
         self.open.add(call)
         try:
             requests.checked({**call.request, "model": call.request.get("model") or "-"})
+            if self.history and not call.embeds:
+                self._keep_question(self.history, call)
             if not self._recalled(call):
                 self._go(call)
         except Fault as fault:
@@ -233,7 +238,36 @@ class Dispatch:
     def _close(self, call: Pending, record: Record, raw: bytes | None) -> None:
         self._land(call)
         self.open.discard(call)
+        self._keep_answer(call, record)
         self.sink.final(call, record, raw)
+
+    def _keep_question(self, kept: History, call: Pending) -> None:
+        """Keep what is asked."""
+        ids, time = history.identity(False), history.now()
+        fields = {name: call.request.get(name) for name in ("provider", "model", "tools")}
+        if not self.limits.player:
+            with suppress(Fault):  # told, or another one asked, when it is sent
+                target = self.router.target(call.request)
+                fields |= {"provider": target.provider.name, "model": target.model}
+        run = history.begun(ids, {"program": "agent-llm", **fields, **call.run})
+        head = {"type": "message", "run": ids["id"], "time": time}
+        new = [{**head, **one} for one in call.request["messages"]]
+        kept.write(run, *new, soon="session" in call.run)
+        call.run = ids
+
+    def _keep_answer(self, call: Pending, record: Record) -> None:
+        """Keep the answer, or why there is none."""
+        if self.history is None or "id" not in call.run:
+            return
+        run, time = call.run["id"], history.now()
+        measured = {name: record[name] for name in history.MEASURED if name in record}
+        result = {"type": "result", "run": run, "time": time, "calls": 0}
+        if record["type"] == "error":
+            error = {k: v for k, v in record.items() if k not in ("type", "id")}
+            return self.history.write({**result, "iterations": 0, "error": error}, soon=True)
+        message = {"type": "message", "run": run, **record["message"], **measured, "time": time}
+        result |= {**measured, "iterations": 1, "incomplete": record.get("stop_reason") in CUT}
+        self.history.write(message, result, soon=True)
 
     def _land(self, call: Pending) -> None:
         """It is no longer in flight: those that wait for the budget may look again."""
@@ -268,6 +302,7 @@ class Dispatch:
             if not self.out.between:  # the signal may have cut a line: end it
                 self.sink.other(b"")
             fault = Fault("interrupted", "ended by a signal", partial=call.spoken)
+            self._keep_answer(call, fault.record())
             self.sink.final(call, {"type": "error", "id": call.id, **fault.record()}, None)
             self.out.flush()
 

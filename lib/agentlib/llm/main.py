@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import private, records
+from agentlib import history, private, records
 from agentlib.faults import Fault, Interrupted
 from agentlib.llm import args, dispatch, inflight, output, prompt, stdin
 from agentlib.llm.routing import Router
@@ -44,6 +44,8 @@ class Run:
         self.loop, limits = events.Loop(), args.limits(options)
         self.dispatch = dispatch.Dispatch(self.loop, router, limits, dict(config), options.quiet)
         self.out = self.dispatch.out
+        if not options.no_history:
+            self.dispatch.history = history.opened(options.quiet, self.out.secrets)
         self.intake = stdin.Intake(self.loop, self.take, lambda: self.dispatch.room)
 
     def run(self) -> int:
@@ -63,12 +65,12 @@ class Run:
                 terminal.check_request([self.text], "agent-llm", COMMANDS)
             sink = output.Whole if self.options.json else output.Text
             self.dispatch.sink = sink(self.out)
-            self.submit("1", prompt.request(stream, self.text))
+            self.submit("1", prompt.request(stream, self.text), alone=True)
         return self.end()
 
     def begin(self) -> None:
         """Start the provider that will most likely be asked: it loads while we read."""
-        if not self.options.replay and not self.options.cache:
+        if not (self.options.replay or self.options.cache):
             try:
                 self.dispatch.pool.process(self.router.target({}).provider)
             except Fault:
@@ -116,15 +118,17 @@ class Run:
         id = line.record.get("id")
         self.submit(str(line.number) if id is None else id, request)
 
-    def submit(self, id: Any, request: Record) -> None:
-        """Send a request with what flags and config records say; what the environment says is added off the tape."""
+    def submit(self, id: Any, request: Record, alone: bool = False) -> None:
+        """Send a request with what flags and config records say. alone: it is no stream's."""
         request = prompt.filled(request, {**self.settings, **self.flags})
         theirs = self.settings.get("provider")
         provider = self.options.provider or theirs
         by_record = self.settings.get("model") if theirs in (None, provider) else None
         found = {"provider": provider, "model": self.options.model or by_record}
         request |= {k: v for k, v in found.items() if v and k not in request}
-        self.dispatch.submit(inflight.Pending(id, request))
+        call = inflight.Pending(id, request)
+        call.run = {} if alone else {"session": ""}
+        self.dispatch.submit(call)
 
     def end(self) -> int:
         self.turn(lambda: bool(self.dispatch.open))

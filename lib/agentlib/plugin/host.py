@@ -16,10 +16,7 @@ from agentlib.faults import Fault
 from agentlib.launch import start
 from agentlib.process import run, status
 from agentlib.process.coprocess import Coprocess
-from agentlib.types import TYPE_CHECKING, Callable, Iterable, Record
-
-if TYPE_CHECKING:
-    Seen = Callable[[str, str, float, Fault | None], None]
+from agentlib.types import Callable, Iterable, Record
 
 HOOKS = "install before_run before_model after_model before_tool after_tool after_run".split()
 SCHEMA_TIME = 5.0  # seconds for --agent-schema
@@ -84,7 +81,7 @@ class Plugins:
     def wants(self, hook: str) -> bool:
         return any(hook in plugin.hooks for plugin in self._all)
 
-    def apply(self, hook: str, record: Record, seen: Seen | None = None) -> Record:
+    def apply(self, hook: str, record: Record, seen: Callable[..., None] | None = None) -> Record:
         """The record after every plugin that wants the hook has seen it, one after another.
 
         seen: gets each plugin's name, the hook, how many seconds it took, the Fault with which it ended."""

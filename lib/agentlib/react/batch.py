@@ -8,7 +8,7 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from agentlib import records, stderr
+from agentlib import codec, records, stderr
 from agentlib.faults import Fault, os_errors
 from agentlib.react import output
 from agentlib.react.loop import Run, Watcher, failed, interrupted
@@ -117,6 +117,8 @@ class Batch:
 
     def _take(self, task: Record) -> None:
         self.count += 1
+        if self.count == 200:  # from here on the faster codec is worth its start
+            codec.take_over()
         if task.get("id") is None:
             task["id"] = str(self.count)
         if records.dumps(task["id"]) in self.skip:

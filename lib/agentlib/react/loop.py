@@ -98,6 +98,7 @@ class Run:
         self.watcher = watcher or Watcher()
         self.leash, self.tally = Leash(), Tally()
         self.ids = history.identity(bool(setting.name))
+        self._of_many = task is not None and "id" in task
         self.system: str | None = setting.system
         self.model: str | None = None
         self.response: Record = {}  # the last one
@@ -138,18 +139,15 @@ class Run:
     def add(self, message: Record) -> None:
         """One more message, for the watcher too."""
         message.setdefault("time", history.now())
-        message = history.message(self.ids["id"], message)
+        message = {"type": "message", "run": self.ids["id"], **message}
         self.tally.last["calls"] += message.get("role") == "tool"
         self.messages.append(message)
-        self._note(message)
-
-    def _note(self, message: Record) -> None:
         self._keep(message)
         self.watcher.message(message)
 
     def _keep(self, record: Record) -> None:
         if self.setting.history:
-            self.setting.history.write(record)
+            self.setting.history.write(record, soon=self._of_many)
 
     def ended(self, result: Record) -> Record:
         """The result as it is kept and, with the ids of the run where that is wanted, as it is printed."""
@@ -158,15 +156,15 @@ class Run:
         ids["time"] = history.now()
         if self.setting.history:
             last = self.messages[-1] if self.messages else {}
-            fields = {"type": "result", **ids, **result, **self.tally.last}
+            fields = {"type": "result", "run": ids["run"], "time": ids["time"], **result}
+            fields |= self.tally.last
             known = result["output"] == transcript.text(last)  # it is in the message before
             self._keep({k: v for k, v in fields.items() if not known or k != "output"})
         return {**result, **ids} if self.watcher.traced else result
 
     def _begin(self) -> Steps:
         if self.setting.history:
-            task = self.task or {}
-            fields = {"task": task["id"], "session": ""} if "id" in task else {}
+            fields = {"task": (self.task or {})["id"], "session": ""} if self._of_many else {}
             self._keep(history.begun(self.ids, {**self.setting.kept, **fields}))
         self.messages = transcript.mend(self.messages)
         if self.task is None:
@@ -229,11 +227,10 @@ class Run:
         """Make the calls, together where all only read; results are added in the order of the calls."""
         tools, plugins = self.setting.tools, self.setting.plugins
         hook = partial(plugins.apply, seen=self._hooked) if plugins else unchanged
-        number = self.tally.iterations
-        parts: list[Any] = [
-            partial(tools.perform, call, self.leash, hook, history.context(self.ids, number, place))
-            for place, call in enumerate(calls, 1)
-        ]
+        number, parts = self.tally.iterations, list[Any]()
+        for place, call in enumerate(calls, 1):
+            below = f"00-{self.ids['trace_id']}-{history.span(self.ids['id'], number, place)}-01"
+            parts.append(partial(tools.perform, call, self.leash, hook, below))
         waiting = iter(calls)
         self.watcher.waits(", ".join(str(call.get("name")) for call in calls))
         for group in [parts] if tools.harmless(calls) else [[part] for part in parts]:
@@ -286,7 +283,8 @@ class Run:
         message = context_window.message(summary or context_window.mechanical(gone), len(gone))
         self.messages[start:stop] = [message]
         self.response = {}
-        self._note(history.message(self.ids["id"], message))
+        self._keep({"type": "message", "run": self.ids["id"], **message})
+        self.watcher.message(message)
         return True
 
     def _hook(self, hook: str, record: Record) -> Steps:
@@ -297,10 +295,9 @@ class Run:
         return changed
 
     def _hooked(self, plugin: str, hook: str, seconds: float, fault: Fault | None) -> None:
-        fields = {"plugin": plugin, "hook": hook, "duration_ms": round(seconds * 1000)}
-        error = {"error": error_of(fault)} if fault else {}
-        run = {"type": "hook", "run": self.ids["id"], "time": history.now()}
-        self._keep({**run, **fields, **error})
+        more = {"error": error_of(fault)} if fault else {"duration_ms": round(seconds * 1000)}
+        head = {"type": "hook", "run": self.ids["id"], "time": history.now()}
+        self._keep({**head, "plugin": plugin, "hook": hook, **more})
 
 
 def result(id: Any, name: str | None, fields: Record, fault: Fault | None) -> Record:

@@ -128,8 +128,8 @@ class Session:
         stream = self.output.streaming = self.output.streams(self.plugins, tools, many)
         request = {field: values[field] for field in REQUEST if field in values}
         system = values.get("system") or introduction
-        kept = {"program": "agent-react", "name": name, "system": system, **model}
-        kept |= _set(options, ("provider", "model"))
+        kept = {"program": "agent-react", "name": name, "system": values.get("system"), **model}
+        kept |= {**_set(options, ("provider", "model"))}
         kept["tools"] = [] if many else [tool.record for tool in self.tools.table.values()]
         return Setting(
             self.tools,

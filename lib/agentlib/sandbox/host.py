@@ -61,7 +61,7 @@ def machine_secrets() -> tuple[str, ...]:
 @functools.cache
 def suite() -> tuple[str, ...]:
     """The suite's own programs, and the interpreter that runs them."""
-    names = ("bin", "lib", "providers", "tools", "plugins", ".venv", "share")
+    names = ("bin", "lib", "providers", "tools", "plugins", "formats", ".venv", "share")
     parts = [*(os.path.join(paths.TOP, name) for name in names), packages.folder()]
     folders = sys.executable and os.path.abspath(sys.executable)
     parts += [_prefix(one) for one in {folders, os.path.realpath(folders)} if one]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentlib import secrets
+from agentlib import history, secrets
 from agentlib.faults import Fault
 from agentlib.sandbox import host
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
@@ -39,7 +39,7 @@ class View:
         self.write = [self._granted(one) for one in write]
         if visible:
             self._work()
-        for path in host.machine_secrets():
+        for path in (*host.machine_secrets(), os.path.realpath(history.folder())):
             self._mask(path)
         itself = [os.path.realpath(argv[0]), argv[0]]
         self._show([*host.suite(), *host.program(argv, search), *itself, *map(self._granted, read)])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Answer = list[bytes] | Fault
 
-KINDS = ("tool", "agent", "provider", "plugin")
+KINDS = ("tool", "agent", "provider", "plugin", "format")
 _OURS = ("type", "command", "args", "parameters", "input_schema")  # not passed on from a schema
 _TEXTS = {"title": 200, "description": 8000, "tags": 100, "$comment": 1000}  # characters at most
 _VALUES = ("enum", "const", "default", "examples")  # of arguments: kept as they are
@@ -97,7 +97,7 @@ def tool(schema: Record, path: str) -> Record:
         raise Fault("bad_response", wrong)
     schema = _visible(schema)
     kind = schema.get("kind", "tool")
-    made = {"type": kind if kind in ("provider", "plugin") else "tool", "name": schema["name"]}
+    made = {"type": kind if kind in KINDS[2:] else "tool", "name": schema["name"]}
     made |= {"kind": kind, "description": schema["description"]}
     if made["type"] == "tool":
         arguments = {"type": "object", **input_schema(schema)}

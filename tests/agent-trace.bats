@@ -1,0 +1,219 @@
+#!/usr/bin/env bats
+# agent-trace: runs as lines, trees and records, from a stream, a file or the history.
+# shellcheck disable=SC2016,SC2030,SC2031  # bodies are for their own shell; each test is a subshell
+load helper
+load react
+
+trace() { run --separate-stderr agent-trace "$@" </dev/null; }
+
+@test "a line for each run: time, id, agent, model, calls, tokens, cost, duration, end and request" {
+    scripted
+    tool t 'echo ok'
+    agent-react --name worker $'t {}\n= done' <tools.jsonl >/dev/null
+    agent-llm --model gpt-5-mini '= fine' </dev/null >/dev/null
+    agent-llm '! 401 no' </dev/null >/dev/null 2>&1 || true
+    trace
+    equal 3 "${#lines[@]}"
+    [[ ${lines[0]} =~ ^20[0-9-]{8}\ [0-9:]{8}\ \ [0-9a-f]{8}\ \ worker\ +test-model\ +2\+1\ +[0-9,]+\ +-\ +[0-9.]+s\ \ done\ +t\ \{\} ]]
+    [[ ${lines[1]} =~ agent-llm\ +gpt-5-mini\ +1\+0\ +[0-9]+\ +\$0\.[0-9]{6}\ .*done\ +=\ fine$ ]]
+    [[ ${lines[2]} =~ agent-llm\ +test-model\ +0\+0\ .*\ auth\ +!\ 401\ no$ ]]
+}
+
+@test "--failed, --search and --since choose; nothing found is status 1" {
+    scripted
+    agent-llm '= apple pie' </dev/null >/dev/null
+    agent-llm '! 401 Banana' </dev/null >/dev/null 2>&1 || true
+    trace --failed
+    equal 1 "${#lines[@]}"
+    has "$output" Banana
+    trace --search 'PIE apple'
+    equal 1 "${#lines[@]}"
+    trace --search banana
+    has "$output" Banana
+    trace --search 'apple banana'
+    equal "1 " "$status $output"
+    trace --search role
+    equal 1 "$status"
+    trace --since 1h
+    equal 2 "${#lines[@]}"
+    trace --since "$(date -d '+1 hour' +%FT%T)"
+    equal 1 "$status"
+    trace --since soon
+    equal 2 "$status"
+    has "$stderr" "--since soon: not a span"
+}
+
+@test "the events of agent-react in a pipe or a file, ids that stay the same, and a transcript of old" {
+    scripted
+    tool t 'echo ok'
+    agent-react --events $'t {}\n= done' <tools.jsonl >events.jsonl
+    equal "$(agent-trace events.jsonl)" "$(agent-trace <events.jsonl)"
+    has "$(agent-trace events.jsonl)" " 2+1 "
+    jq -c 'del(.run, .trace_id)' events.jsonl >old.jsonl
+    equal "$(agent-trace --json old.jsonl)" "$(agent-trace --json <old.jsonl)"
+    equal '["run","model","tool","model"]' "$(agent-trace --json old.jsonl | jq -sc 'map(.kind)')"
+    run -2 agent-trace < <(echo no record)
+    has "$output" "line 1: not JSON"
+}
+
+@test "--json: ids of a run, its calls and a retry, with times, tokens and content" {
+    model 'def reply(body, seen=[]):
+    seen.append(1)
+    if len(seen) == 1:
+        return {"status": 503, "body": {}}
+    return "done" if body["messages"][-1]["role"] == "tool" else {"tool_calls": [{"name": "t", "arguments": {"n": 1}}]}'
+    tool t 'echo ok; exit 3'
+    agent-react 'go' <tools.jsonl >/dev/null
+    trace --json
+    equal '["run",["model","retry"],"tool","model"]' "$(jq -sc 'map(.kind) | [.[0], .[1:3], .[3], .[4]]' <<<"$output")"
+    jq -se '. as [$run, $model, $retry, $tool, $last] |
+        ($run.id | test("^[0-9a-f]{16}$")) and ($run.trace_id | test("^[0-9a-f]{32}$")) and $run.parent_id == null and
+        all(.[]; .trace_id == $run.trace_id and .start <= .end) and ([$model, $tool, $last] | all(.parent_id == $run.id)) and
+        $retry.parent_id == $model.id and $retry.attempt == 1 and $retry.error.kind == "server" and
+        $retry.start >= $model.start and $retry.end <= $model.end and $model.attempt == 2 and
+        $model.input == [{"role":"user","content":"go"}] and $model.output.tool_calls[0].name == "t" and
+        $tool.status == "error" and $tool.error.kind == "tool_error" and $tool.arguments == {"n":1} and
+        $tool.call_id == $model.output.tool_calls[0].id and $last.input[0].role == "tool" and
+        $run.usage.input_tokens == $model.usage.input_tokens + $last.usage.input_tokens and
+        $run.model_calls == 2 and $run.tool_calls == 1 and $run.input == "go" and $run.output == "done" and
+        (map(.id) | unique | length) == 5' <<<"$output"
+}
+
+@test "a called agent and its calls are one tree with the caller; TRACEPARENT of the caller is above it" {
+    scripted
+    agent-discover call_agent >tools.jsonl
+    export TRACEPARENT=00-0123456789abcdef0123456789abcdef-00f067aa0ba902b7-01
+    agent-react --name outer --allow call_agent $'call_agent {"name":"text-processor","input":"= deep"}\n= done' <tools.jsonl >/dev/null
+    AGENT_HISTORY=off agent-llm '= none' </dev/null >/dev/null
+    trace --json
+    equal '["outer","text-processor"]' "$(jq -sc 'map(select(.kind == "run").name)' <<<"$output")"
+    equal 0123456789abcdef0123456789abcdef "$(jq -r .trace_id <<<"$output" | sort -u)"
+    jq -se '(map(select(.kind == "agent"))[0]) as $call | map(select(.kind == "run")) as [$outer, $inner] |
+        $outer.parent_id == "00f067aa0ba902b7" and $call.parent_id == $outer.id and $inner.parent_id == $call.id' <<<"$output"
+    trace
+    equal 1 "${#lines[@]}"
+    has "$output" " 3+1 "
+    trace outer
+    equal 1 "$status"
+    trace "$(agent-trace --json </dev/null | jq -r 'select(.name == "outer").id[:8]')"
+    has "$output" "├─ agent text-processor"
+    has "$output" "│  └─ model test-model"
+}
+
+@test "the stages of an agent's script are in one run, with what it called" {
+    model "$(sed -n "/^planned='/,/^    return \"Auth/p" "$TESTS/little-agents.bats" | sed "1d; s/'\$//")"
+    coordinator --quiet "refactor the auth system" </dev/null
+    trace
+    equal 1 "${#lines[@]}"
+    has "$output" "coordinator"
+    trace --json
+    equal '["coordinator","agent-llm","architect","code-reviewer"]' "$(jq -sc 'map(select(.type == "run") | .name)' <<<"$output")"
+    equal 1 "$(jq -r .trace_id <<<"$output" | sort -u | wc -l)"
+}
+
+@test "plugins are in it, with their hook and a refusal" {
+    scripted
+    tool t 'echo ok'
+    cat >guard <<'END'
+#!/usr/bin/env python3
+import json, sys
+if "--agent-schema" in sys.argv:
+    print('{"name":"guard","description":"x","kind":"plugin","hooks":["before_tool","after_run"]}'); sys.exit()
+for line in sys.stdin:
+    call = json.loads(line)
+    print(json.dumps({"id": call["id"], "deny": "no"} if call["hook"] == "before_tool" else {"id": call["id"], "record": call["record"]}), flush=True)
+END
+    chmod +x guard
+    agent-react --plugin ./guard $'t {}\n= done' <tools.jsonl >/dev/null
+    trace --json
+    equal '["before_tool","error","tool_denied"],["after_run","ok",null]' \
+        "$(jq -c 'select(.kind == "plugin") | [.hook, .status, .error.kind]' <<<"$output" | paste -sd ,)"
+}
+
+@test "--to: a format of the user's gets the records and its options, and gives its status" {
+    model fine
+    agent-llm one </dev/null >/dev/null
+    mkdir -p "$HOME/.local/share/agentutils/formats"
+    printf '#!/bin/sh\necho "$1"; wc -l; exit 7\n' >"$HOME/.local/share/agentutils/formats/mine"
+    chmod +x "$HOME/.local/share/agentutils/formats/mine"
+    trace --to "mine 'a b'"
+    equal "7 a b 2" "$status ${lines[*]}"
+    trace --to none
+    equal 2 "$status"
+    has "$stderr" "no such format"
+    equal "$(agent-trace --to tree </dev/null)" "$(agent-trace --json </dev/null | "$ROOT/formats/tree")"
+}
+
+@test "an id that no run has, and no history" {
+    trace
+    equal "1 " "$status $output"
+    has "$stderr" "agent-trace: no runs: agent-llm and agent-react keep theirs in $HOME/.local/state/agentutils/history"
+    trace 12345678
+    equal 1 "$status"
+    has "$stderr" "12345678: no file, and no run has this id"
+}
+
+@test "--follow in a pipe: a line for each thing that happens, also of a run that began before, and of one that is killed" {
+    model 'def reply(body):
+    return {"text": "fine", "delay": 8 if "wait" in str(body["messages"]) else 0}'
+    agent-react --name early wait </dev/null >/dev/null &
+    until grep -q '"content":"wait"' "$HOME"/.local/state/agentutils/history/* 2>/dev/null; do sleep 0.05; done
+    agent-trace --follow </dev/null >follow 2>err &
+    follow=$!
+    until grep -q 'early  begins' follow; do sleep 0.05; done
+    agent-llm one </dev/null >/dev/null
+    until grep -q 'agent-llm  done, 1+0 calls' follow; do sleep 0.05; done
+    agent-llm wait </dev/null >/dev/null 2>&1 3>&- &
+    until [[ $(grep -c 'agent-llm  asks the model' follow) == 2 ]]; do sleep 0.05; done
+    kill -9 $!
+    until grep -q 'agent-llm  killed' follow; do sleep 0.05; done
+    until grep -q 'early  done' follow; do sleep 0.05; done
+    lacks "$(<follow)" 'early  killed'
+    kill $follow
+    wait $follow || equal 143 $?
+    equal "" "$(<err)"
+}
+
+@test "--follow --json: the records as they are written, and nothing that was before" {
+    model fine
+    agent-llm before </dev/null >/dev/null
+    agent-trace --follow --json </dev/null >follow &
+    follow=$!
+    sleep 1.5 # it has looked once; what follows is new
+    agent-llm after </dev/null >/dev/null
+    until grep -q '"result"' follow; do sleep 0.05; done
+    kill $follow
+    wait $follow || true
+    equal "user: after" "$(jq -r 'select(.role == "user") | "\(.role): \(.content)"' follow)"
+}
+
+@test "--follow at a terminal is a table that is drawn anew, cut to its size, and gone after Ctrl-C" {
+    model fine
+    run -0 python3 - "$TESTS" <<'PY'
+import fcntl, os, pty, select, struct, subprocess, sys, termios, time
+child, terminal = pty.fork()
+if not child:
+    os.execvp("agent-trace", ["agent-trace", "--follow"])
+size = lambda rows, columns: fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+def shown(until, seconds=20):
+    data, end = b"", time.monotonic() + seconds
+    while until not in data and time.monotonic() < end:
+        if select.select([terminal], [], [], 0.1)[0]:
+            data += os.read(terminal, 65536)
+    assert until in data, data
+    return data
+size(24, 100)
+assert shown(b"0 running").startswith(b"\x1b[?1049h")
+subprocess.run(["agent-llm", "one \x1b[2J two"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+assert b"agent-llm" in shown(b"done")
+size(10, 30)
+picture = shown(b"\x1b[J" * 1)
+time.sleep(1.5)
+last = shown(b"\x1b[J").split(b"\x1b[H")[-1]
+assert all(len(line.replace(b"\x1b[K", b"").replace(b"\x1b[2m", b"").replace(b"\x1b[0m", b"")) < 31 for line in last.split(b"\r\n")), last
+os.write(terminal, b"\x03")
+shown(b"\x1b[?1049l")
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+PY
+    equal "" "$output"
+}

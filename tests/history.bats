@@ -1,0 +1,131 @@
+#!/usr/bin/env bats
+# The history: what agent-llm and agent-react keep of what was asked and answered.
+# shellcheck disable=SC2016,SC2030,SC2031  # bodies are for their own shell; each test is a subshell
+load helper
+load react
+
+kept() { cat "$HOME"/.local/state/agentutils/history/*.jsonl; }
+said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
+
+@test "agent-llm and agent-react keep question and answer, in files that are the user's alone" {
+    rm -rf "$HOME/.local"
+    model 'def reply(body):
+    return "fine"'
+    run -0 --separate-stderr agent-llm one </dev/null
+    equal "fine " "$output $stderr"
+    agent-react two </dev/null
+    equal $'user: one\nassistant: fine\nuser: two\nassistant: fine' "$(said)"
+    equal '["run","message","message","result"]' "$(kept | head -4 | jq -sc 'map(.type)')"
+    equal "700 600" "$(stat -c %a "$HOME/.local/state/agentutils/history" "$HOME"/.local/state/agentutils/history/* | paste -sd ' ')"
+    equal "$(date -u +%F).jsonl" "$(ls "$HOME/.local/state/agentutils/history")"
+}
+
+@test "a stream of requests is kept, a run each; a failure with its kind" {
+    model 'def reply(body):
+    return {"status": 401, "body": {}} if "bad" in str(body) else "fine"'
+    printf '{"type":"request","id":"%s","messages":[{"role":"user","content":"%s"}]}\n' 1 good 2 bad | agent-llm >/dev/null 2>&1 || true
+    equal '["auth",null]' "$(kept | jq -sc 'map(select(.type == "result") | .error.kind) | sort | reverse')"
+}
+
+@test "the model's and the tools' part of agent-react is kept once, with ids that join it" {
+    scripted
+    tool t 'echo ok'
+    agent-react $'t {}\n= done' <tools.jsonl
+    equal 1 "$(kept | jq -r 'select(.type == "message") | .run' | sort -u | wc -l)"
+    equal 'user assistant tool assistant' "$(kept | jq -r 'select(.type == "message") | .role' | paste -sd ' ')"
+}
+
+@test "--no-history, AGENT_HISTORY=off and history = false keep nothing" {
+    model fine
+    agent-llm --no-history one </dev/null
+    agent-react --no-history one </dev/null
+    AGENT_HISTORY=off agent-llm one </dev/null
+    AGENT_HISTORY=off agent-react one </dev/null
+    mkdir -p "$HOME/.config/agentutils"
+    echo 'history = false' >"$HOME/.config/agentutils/config.toml"
+    agent-llm one </dev/null
+    agent-react one </dev/null
+    equal "" "$(ls "$HOME/.local/state/agentutils/history")"
+    echo 'history = {megabytes = 1, days = 2}' >"$HOME/.config/agentutils/config.toml"
+    agent-react one </dev/null
+    equal 2 "$(said | wc -l)"
+    echo 'history = {weeks = 2}' >"$HOME/.config/agentutils/config.toml"
+    run -2 agent-llm one </dev/null
+    has "$output" "weeks is no setting"
+}
+
+@test "kill -9 in the middle leaves every whole record, and the next one goes on behind a half line" {
+    scripted
+    tool wait 'touch started; exec sleep 30' '{"annotations":{"readOnlyHint":true}}'
+    agent-react --sandbox off 'wait {}' <tools.jsonl &
+    until [[ -e started ]]; do sleep 0.05; done
+    kill -9 $!
+    wait $! || true
+    equal $'user: wait {}\nassistant: ' "$(said)"
+    printf '{"type":"message","run":"00' >>"$HOME/.local/state/agentutils/history/$(date -u +%F).jsonl"
+    agent-llm '= two' </dev/null
+    equal $'user: wait {}\nassistant: \nuser: = two\nassistant: two' "$(said)"
+    equal killed "$(agent-trace --failed --json </dev/null | jq -r 'select(.type == "run") | .status')"
+}
+
+@test "a full disk and a home that cannot be written cost one line, never the answer" {
+    bwrap --ro-bind / / true 2>/dev/null || skip "no bubblewrap that works here"
+    model fine
+    for program in agent-llm agent-react; do
+        for disk in "--size 65536 --tmpfs $HOME" "--ro-bind $HOME $HOME"; do
+            # shellcheck disable=SC2086  # one word each
+            run -0 --separate-stderr bwrap --bind / / --dev /dev --proc /proc $disk bash -c "
+                mkdir -p '$HOME/.cache/agentutils' 2>/dev/null
+                dd if=/dev/zero of='$HOME/fill' bs=4k 2>/dev/null; $program one </dev/null"
+            equal fine "$output"
+            equal 1 "$(grep -c 'the history is not kept: ' <<<"$stderr")"
+        done
+    done
+}
+
+@test "a secret of the environment is in nothing that is kept or shown, as it is, in JSON, in pieces" {
+    model 'def reply(body):
+    return "your key is " + body["messages"][-1]["content"][-40:]'
+    export MY_TOKEN='planted"key\0123456789abcdefghijklmno' DB=postgres://me:hidden-word@db/x
+    OPENAI_API_KEY=sk-planted0123456789abcdefghijklmnopqrstuv
+    for program in agent-llm agent-react; do
+        "$program" "look: $MY_TOKEN $OPENAI_API_KEY hidden-word ghp_0123456789012345678901234567890123ab" </dev/null >/dev/null
+    done
+    equal 2 "$(said | grep -c '^user: look: \*\*\* \*\*\* \*\*\* \*\*\*$')"
+    for word in planted hidden-word ghp_01; do
+        lacks "$(kept; agent-trace </dev/null; agent-trace --json </dev/null)" "$word"
+    done
+}
+
+@test "no tool can read it in the sandbox, in the home or in a folder of the user's" {
+    scripted
+    agent-llm '= the secret of the other run' </dev/null
+    tool look "cat $HOME/.local/state/agentutils/history/* 2>&1; echo end" \
+        '{"inputSchema":{"type":"object"}}'
+    cp tools.jsonl "$HOME" && cd "$HOME"
+    for profile in read work net; do
+        run -0 --separate-stderr agent-react --allow "look:$profile" $'look {}\n= {results}' <tools.jsonl
+        lacks "$output" secret
+        has "$output" end
+    done
+    mkdir state
+    for XDG_STATE_HOME in "$PWD/state" /var/tmp/agentutils-test.$$; do
+        export XDG_STATE_HOME
+        agent-llm '= the secret of the other run' </dev/null
+        tool see "cat $XDG_STATE_HOME/agentutils/history/* 2>&1; echo end" '{"inputSchema":{"type":"object"}}'
+        run -0 --separate-stderr agent-react --allow see $'see {}\n= {results}' <tools.jsonl
+        rm -rf "$XDG_STATE_HOME" tools.jsonl
+        lacks "$output" secret
+        has "$output" end
+    done
+}
+
+@test "what is kept is said once, at the first use, at a terminal alone" {
+    rm -rf "$HOME/.local"
+    model fine
+    run --separate-stderr python3 "$TESTS/terminal.py" never no agent-llm one </dev/null
+    equal fine "$output"
+    has "$stderr" "what is asked and answered is kept in $HOME/.local/state/agentutils/history"
+    run --separate-stderr python3 "$TESTS/terminal.py" never no agent-react one </dev/null
+    lacks "$stderr" "is kept in"
+}

@@ -1,0 +1,156 @@
+"""The history: appended to by many at once, mended, bounded, scrubbed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from agentlib import history
+from agentlib.types import Any, Record
+
+NAMES = ("TRACEPARENT", "AGENT_SPAN", "AGENT_DEPTH", "AGENT_HISTORY")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(history, "_around", [])
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    return Path(history.folder())
+
+
+def kept(home: Path) -> list[Record]:
+    lines = [line for file in history.files() for line in Path(file).read_text().splitlines()]
+    return [json.loads(line) for line in lines]
+
+
+def test_two_hundred_processes_at_once_lose_and_mix_nothing(home: Path) -> None:
+    sizes = (10, 3000, 70_000)
+    children = []
+    for number in range(200):
+        if not (pid := os.fork()):
+            made = history.History(True, set(), megabytes=1000)
+            for turn, size in enumerate(sizes):
+                made.write({"type": "message", "run": number, "turn": turn, "text": "x" * size})
+            os._exit(0)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 200
+    found = kept(home)
+    assert sorted((r["run"], r["turn"]) for r in found) == [
+        (n, t) for n in range(200) for t in range(3)
+    ]
+    assert all(record["text"] == "x" * sizes[record["turn"]] for record in found)
+
+
+def test_a_half_line_of_a_dead_writer_is_taken_off_and_a_held_lock_is_not_waited_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = history.History(True, set())
+    made.write({"type": "message", "n": 1})
+    [file] = history.files()
+    with open(file, "a") as dead:
+        dead.write('{"type":"mess')
+    made.write({"type": "message", "n": 2})
+    assert [record["n"] for record in kept(home)] == [1, 2]
+    import fcntl
+
+    with open(file) as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        began = time.monotonic()
+        made.write({"type": "message", "n": 3})
+        assert time.monotonic() - began < 2
+        with open(file, "a") as dead:
+            dead.write('{"type":"mess')
+        made.write({"type": "message", "n": 4})
+    assert Path(file).read_text().endswith(':3}\n{"type":"mess\n{"type":"message","n":4}\n')
+
+
+def test_too_old_and_too_much_is_taken_away(home: Path) -> None:
+    home.mkdir(parents=True)
+    for day, size in (("2020-01-01", 10), ("2020-01-02", 10)):
+        (home / f"{day}.jsonl").write_text("x" * size)
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    yesterday = time.strftime("%Y-%m-%d", time.gmtime(time.time() - history.DAY))
+    (home / f"{yesterday}.jsonl").write_text("x" * 300_000)
+    made = history.History(True, set(), megabytes=1, days=30)
+    for n in range(6):
+        made.write({"type": "message", "n": n, "text": "x" * 200_000})
+    names = [os.path.basename(file) for file in history.files()]
+    assert names == [f"{today}.jsonl", f"{today}.2.jsonl", f"{today}.3.jsonl"]
+    assert [record["n"] for record in kept(home)] == list(range(6))
+    assert sum(os.path.getsize(file) for file in history.files()) < 2_000_000
+
+
+def test_what_cannot_be_written_is_told_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    made = history.History(False, set())
+    monkeypatch.setattr(history.lock, "share", full)
+    made.write({"type": "message"})
+    made.write({"type": "message"})
+    assert capfd.readouterr().err.count("the history is not kept: No space left on device") == 1
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "ghp_" + "a1" * 18,
+        "sk-ant-" + "b2" * 20,
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA"
+        + "c3" * 300
+        + "\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNza" + "d4" * 300,
+    ],
+)
+def test_what_has_the_form_of_a_key_is_not_kept(home: Path, secret: str) -> None:
+    history.History(True, set()).write({"type": "message", "content": f"before {secret} after"})
+    [record] = kept(home)
+    assert record["content"].startswith("before ***")
+    assert secret[30:] not in Path(history.files()[0]).read_text()
+
+
+def test_of_a_long_record_the_shape_stays(home: Path) -> None:
+    picture = {"type": "image", "media_type": "image/png", "data": "A" * 2_000_000}
+    text = {"type": "text", "text": "a" * 1_500_000 + "z"}
+    history.History(True, set()).write({"type": "message", "run": "1", "content": [picture, text]})
+    [record] = kept(home)
+    assert record["content"][0] == {"type": "text", "text": "[image/png, not kept]"}
+    assert record["content"][1]["text"].endswith("z") and len(record["content"][1]["text"]) < 21_000
+
+
+def test_ids_follow_the_trace_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    def around(name: str, value: str) -> None:
+        monkeypatch.setenv(name, value)
+        history._around.clear()
+
+    free = history.identity()
+    assert free["parent_id"] == "" and len(free["id"]) == 16 and len(free["trace_id"]) == 32
+    around("TRACEPARENT", f"00-{'a' * 32}-{'b' * 16}-01")
+    below = history.identity()
+    assert (below["trace_id"], below["parent_id"]) == ("a" * 32, "b" * 16) and below["session"]
+    around("AGENT_SPAN", f"{'b' * 16}-{'c' * 16}")
+    stage = history.identity(named=False)
+    assert stage["parent_id"] == "b" * 16 and not stage["session"]
+    agent = history.identity(named=True)
+    assert (agent["id"], agent["parent_id"]) == ("b" * 16, "c" * 16) and agent["session"]
+    assert history.identity(named=True)["parent_id"] == "b" * 16, (
+        "a second run of the same agent-react"
+    )
+    around("TRACEPARENT", "00-nonsense")
+    assert history.identity()["parent_id"] == ""
+
+
+def test_the_ids_of_calls_differ(home: Path) -> None:
+    run = "ffffffffffffffff"
+    found = [history.span(run, answer, call) for answer in range(40) for call in range(-5, 20)]
+    assert len(set(found)) == len(found) and all(len(id) == 16 for id in found)
