@@ -22,9 +22,7 @@ WAIT = 0.5  # seconds for the lock
 SOON, MANY = 0.05, 500  # seconds that a record of many runs waits for others, how many at most
 DAY = 86400
 HOMELESS = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST)  # not worth a word each time
-MARKS = (
-    b"ghp_ gho_ ghs_ ghr_ ghu_ github_pat_ glpat- AKIA ASIA xox AIza sk- sk_live_ npm_ hf_ PRIVATE"
-).split()
+MARKS = b"ghp_ gho_ ghs_ ghr_ ghu_ _pat_ glpat- AKIA ASIA xox AIza sk- sk_ npm_ hf_ PRIV".split()
 _around: list[Any] = []  # what the environment says of where runs of this process belong
 _process: Record = {}  # what a `run` record says of this process
 MEASURED = "usage model provider cost_usd duration_ms stop_reason attempts".split()
