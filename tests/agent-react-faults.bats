@@ -469,7 +469,7 @@ PY
     scripted
     tool t 'echo ok'
     touch file
-    run env -u HOME agent-react 't {}' <tools.jsonl
+    run env -u HOME AGENT_HISTORY=off agent-react 't {}' <tools.jsonl
     equal ok "$output"
     run env HOME=/proc/nowhere agent-react 't {}' <tools.jsonl
     equal ok "$output"
