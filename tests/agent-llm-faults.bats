@@ -228,7 +228,7 @@ for n in range(1000): print("""{"type":"request","id":"%d","messages":[{"role":"
 }
 
 @test "it works without HOME, with XDG folders that are files, with little memory, without SIGCHLD" {
-    run -0 env -u HOME agent-llm hi </dev/null
+    run -0 env -u HOME AGENT_HISTORY=off agent-llm hi </dev/null
     XDG_CACHE_HOME=/etc/passwd XDG_CONFIG_HOME=/etc/passwd XDG_RUNTIME_DIR=/etc/passwd run -0 agent-llm hi </dev/null
     run -0 bash -c 'ulimit -v 307200; agent-llm hi </dev/null'
     run -0 bash -c 'trap "" CHLD; agent-llm hi </dev/null'
