@@ -217,3 +217,18 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
 PY
     equal "" "$output"
 }
+
+@test "--html, --otlp and --atif are formats by their options; --otlp-endpoint says where it cannot post" {
+    model fine
+    agent-llm one </dev/null >/dev/null
+    trace --html
+    has "${lines[0]}" "<!doctype html>"
+    trace --otlp
+    equal '["invoke_agent agent-llm","chat test-model"]' "$(jq -c '.resourceSpans[0].scopeSpans[0].spans | map(.name)' <<<"$output")"
+    trace --atif
+    equal 'ATIF-v1.8 2' "$(jq -r '"\(.schema_version) \(.steps | length)"' <<<"$output")"
+    trace --otlp-endpoint http://127.0.0.1:9/v1/traces
+    ((status))
+    equal 1 "${#stderr_lines[@]}"
+    has "$stderr" "127.0.0.1:9"
+}

@@ -138,14 +138,22 @@ def script(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+SHARED = (
+    "man",
+    "bash-completion",
+    "fish",
+    "zsh",
+)  # what install.sh puts in share/; the rest is the reader's
+
+
 @contextmanager
 def new_home() -> Iterator[Path]:
     """A folder with an empty tmp/, and home/ with the suite installed and an empty try/."""
     with tempfile.TemporaryDirectory(prefix="docs-") as folder:
         scratch = Path(folder).resolve()
-        for name in ("tmp", "home/try", "home/.local"):
+        for name in ("tmp", "home/try", "home/.local/share"):
             (scratch / name).mkdir(parents=True)
-        for name in ("bin", "lib", "share"):
+        for name in ("bin", "lib", *(f"share/{name}" for name in SHARED)):
             (scratch / "home/.local" / name).symlink_to(installed.prefix() / name)
         yield scratch
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The history: what agent-llm and agent-react keep of what was asked and answered.
+# The history: what agent-llm and agent-react keep of what was asked and answered, and how one goes on with it.
 # shellcheck disable=SC2016,SC2030,SC2031  # bodies are for their own shell; each test is a subshell
 load helper
 load react
@@ -128,4 +128,56 @@ said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
     has "$stderr" "what is asked and answered is kept in $HOME/.local/state/agentutils/history"
     run --separate-stderr python3 "$TESTS/terminal.py" never no agent-react one </dev/null
     lacks "$stderr" "is kept in"
+}
+
+# -- going on
+
+said_all='def reply(body):
+    return "|".join(m["role"][0] + ":" + str(m["content"]) for m in body["messages"]) + "|" + body["model"]'
+
+@test "agent-llm -c goes on with the last conversation of this terminal, system text and model too" {
+    model "$said_all"
+    agent-llm --system Sys --model chosen one </dev/null >/dev/null
+    setsid agent-llm other </dev/null >/dev/null
+    run -0 agent-llm -c two </dev/null
+    equal "s:Sys|u:one|a:s:Sys|u:one|chosen|u:two|chosen" "$output"
+    run -0 agent-llm --continue --model else three </dev/null
+    has "$output" "|u:two|a:"
+    has "$output" "|u:three|else"
+    run -2 setsid -w agent-llm -c two </dev/null
+    has "$output" "no conversation in this terminal yet"
+}
+
+@test "agent-react -c has the tools, the instructions and the model of the conversation" {
+    scripted
+    tool t 'echo ok'
+    agent-react --system 'You are kind.' --model chosen $'t {}\n= {results}' <tools.jsonl >/dev/null
+    run -0 agent-react -c $'t {}\n= now {messages}' </dev/null
+    equal "now 7" "$output"
+    equal '["You are kind.","chosen","t"]' "$(requests | tail -1 | jq -c '[.messages[0].content, .model, .tools[0].function.name]')"
+    run -0 agent-llm -c '= more {messages}' </dev/null
+    equal "more 9" "$output"
+}
+
+@test "-c ID goes on with that run, whoever had it; an id that is none is told" {
+    model "$said_all"
+    setsid -w agent-llm one </dev/null >/dev/null
+    agent-llm two </dev/null >/dev/null
+    id=$(agent-trace --search one --json </dev/null | jq -r 'select(.type == "run") | .id')
+    run -0 agent-llm -c "${id:0:8}" three </dev/null
+    equal "u:one|a:u:one|test-model|u:three|test-model" "$output"
+    run -2 agent-react -c 0123456789ab three </dev/null
+    has "$output" "no run has the id 0123456789ab"
+    run -2 agent-react -c three < <(echo '{"type":"task","id":"1","input":"x"}')
+    has "$output" "task"
+}
+
+@test "an agent's script goes on with its own last conversation" {
+    model 'def reply(body):
+    return "%d messages" % (len(body["messages"]) - 1)'
+    text-processor one </dev/null >/dev/null
+    agent-llm two </dev/null >/dev/null
+    run -0 text-processor -c three </dev/null
+    equal "3 messages" "$output"
+    equal "text-processor agent-llm text-processor" "$(kept | jq -r 'select(.type == "run") | .name // .program' | paste -sd ' ')"
 }

@@ -34,6 +34,7 @@ OPTIONS = """
 --rate-limit N[/s|/m|/h]  most requests of all your processes (default /m)
 --budget USD            most to spend in this run
 --max-total-tokens N    most tokens to use in this run
+-c, --continue          go on with the last conversation in this terminal, or with the run whose id is the first word
 --cache                 answer a request that was asked before from the cache
 --record FILE           append requests and answers to a tape
 --replay FILE           answer from a tape, ask nobody
@@ -55,7 +56,7 @@ def parse(args: list[str], doc: str) -> Namespace:
     retries = os.environ.get("AGENT_RETRY") or inflight.RETRIES
     kinds["retries"] = {"type": cli.count(0), "default": retries}
     rate = os.environ.get("AGENT_RATE_LIMIT") or None
-    kinds |= {"rate_limit": {"type": pace, "default": rate}}
+    kinds |= {"continue": {"dest": "earlier"}, "rate_limit": {"type": pace, "default": rate}}
     cli.options(parser, OPTIONS, **kinds)
     options = parser.parse_intermixed_args(args)
     options.options = dict(options.options) if options.options else None

@@ -98,6 +98,7 @@ class Dispatch:
     # -- out
 
     def _go(self, call: Pending) -> None:
+        """The next try, as soon as the budget and the pace let it go."""
         try:
             if not all([budget.room(self._flying) for budget in self.limits.budgets]):
                 return self._unpaid.append(call)
@@ -242,7 +243,7 @@ class Dispatch:
         self.sink.final(call, record, raw)
 
     def _keep_question(self, kept: History, call: Pending) -> None:
-        """Keep what is asked."""
+        """Keep what is asked: of a conversation, what is new in it."""
         ids, time = history.identity(False), history.now()
         fields = {name: call.request.get(name) for name in ("provider", "model", "tools")}
         if not self.limits.player:
@@ -251,7 +252,7 @@ class Dispatch:
                 fields |= {"provider": target.provider.name, "model": target.model}
         run = history.begun(ids, {"program": "agent-llm", **fields, **call.run})
         head = {"type": "message", "run": ids["id"], "time": time}
-        new = [{**head, **one} for one in call.request["messages"]]
+        new = [{**head, **one} for one in call.request["messages"][call.known :]]
         kept.write(run, *new, soon="session" in call.run)
         call.run = ids
 

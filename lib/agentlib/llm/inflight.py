@@ -25,6 +25,7 @@ class Pending:
         self.failed: list[Record] = []  # the attempts that failed
         self.at = self.tries = 0  # which target; how often it was tried
         self.due = self.active = self.sent = 0.0
+        self.known = 0  # messages at the beginning that an earlier run has kept
         self.run: Record = {}  # in the history: more for its `run` record, then its ids
         self.size = 0  # bytes of its deltas
         self.spoken = self.flying = False  # a delta went out; it counts as in flight

@@ -8,6 +8,7 @@ from agentlib import history, private, records
 from agentlib.faults import Fault, Interrupted
 from agentlib.llm import args, dispatch, inflight, output, prompt, stdin
 from agentlib.llm.routing import Router
+from agentlib.messages import transcript
 from agentlib.process import events
 from agentlib.types import Any, Callable, Mapping, Namespace, Record
 
@@ -34,10 +35,21 @@ class Run:
 
     def __init__(self, options: Namespace, router: Router, config: Mapping[str, Any]) -> None:
         self.options, self.router = options, router
-        self.text = " ".join(word for word in options.request if word != "-")
+        words = [word for word in options.request if word != "-"]
+        self.earlier: list[Record] = []  # the conversation to go on with
+        run: Record = {}
+        if options.earlier:
+            from agentlib import conversation
+
+            run, found, words = conversation.earlier(words)
+            self.earlier = [m for m in found if not (options.system and m["role"] == "system")]
+        tools = run.get("tools", ()) if run.get("program") == "agent-llm" else ()
+        self.tools = [{"type": "tool", **tool} for tool in tools]
+        self.text = " ".join(words)
         named = {name: getattr(options, name) for name in SETTINGS}
         self.flags = {name: value for name, value in named.items() if value is not None}
-        self.settings: Record = {}  # of `config` records
+        # of `config` records
+        self.settings: Record = {k: run[k] for k in ("provider", "model", "system") if run.get(k)}
         self.before: list[records.Line] = []  # what was read while no request has come
         self.size = 0  # bytes of that
         self.filter = False  # a request has come
@@ -46,6 +58,7 @@ class Run:
         self.out = self.dispatch.out
         if not options.no_history:
             self.dispatch.history = history.opened(options.quiet, self.out.secrets)
+        self.kept = {"continues": run.get("id", "")}
         self.intake = stdin.Intake(self.loop, self.take, lambda: self.dispatch.room)
 
     def run(self) -> int:
@@ -65,12 +78,16 @@ class Run:
                 terminal.check_request([self.text], "agent-llm", COMMANDS)
             sink = output.Whole if self.options.json else output.Text
             self.dispatch.sink = sink(self.out)
-            self.submit("1", prompt.request(stream, self.text), alone=True)
+            known = len(transcript.mend([*self.earlier, {"role": "user"}])) - 1
+            request = prompt.request([*self.earlier, *self.tools, *stream], self.text)
+            self.submit("1", request, known, self.kept)
+        elif self.earlier:
+            raise Fault("invalid_input", "--continue does not go with `request` records")
         return self.end()
 
     def begin(self) -> None:
         """Start the provider that will most likely be asked: it loads while we read."""
-        if not (self.options.replay or self.options.cache):
+        if not (self.options.replay or self.options.cache or self.options.earlier):
             try:
                 self.dispatch.pool.process(self.router.target({}).provider)
             except Fault:
@@ -118,8 +135,10 @@ class Run:
         id = line.record.get("id")
         self.submit(str(line.number) if id is None else id, request)
 
-    def submit(self, id: Any, request: Record, alone: bool = False) -> None:
-        """Send a request with what flags and config records say. alone: it is no stream's."""
+    def submit(self, id: Any, request: Record, known: int = 0, kept: Record | None = None) -> None:
+        """Send a request with what flags and config records say. known: how many of its messages an earlier run has
+        kept. kept: more for its `run` record; None: of a stream."""
+        before = len(request.get("messages") or ())
         request = prompt.filled(request, {**self.settings, **self.flags})
         theirs = self.settings.get("provider")
         provider = self.options.provider or theirs
@@ -127,7 +146,8 @@ class Run:
         found = {"provider": provider, "model": self.options.model or by_record}
         request |= {k: v for k, v in found.items() if v and k not in request}
         call = inflight.Pending(id, request)
-        call.run = {} if alone else {"session": ""}
+        call.known = known and known + len(request["messages"]) - before
+        call.run = {"session": ""} if kept is None else kept
         self.dispatch.submit(call)
 
     def end(self) -> int:

@@ -49,6 +49,7 @@ the run:
 -t, --timeout S        seconds for a whole run
 --tool-timeout S       seconds for a call (120, an agent 600; or what the tool says)
 --max-parallel-tools N  read-only calls of one answer at once (8)
+-c, --continue         go on with the last conversation in this terminal, or with the run whose id is the first word
 --transcript FILE      go on with the conversation in FILE, and add to it
 --context-window N     tokens that the model can hold; sum up before that
 --no-history           keep nothing of this run in the history
@@ -83,6 +84,7 @@ def parser(doc: str) -> ArgumentParser:
     types |= {"temperature": cli.number(0), "retry": cli.count(0), "rate_limit": rate}
     types |= {"timeout": {"type": positive, "default": limit}, "schema": cli.json_schema}
     types |= {"plugin_timeout": {"type": positive, "default": 30.0}}
+    types |= {"continue": {"dest": "earlier"}}
     types |= {"max_iterations": {"type": cli.count(0), "default": 5}}
     types |= {"max_parallel_tools": {"type": cli.count(1), "default": 8}}
     for block in OPTIONS.strip().split("\n\n"):

@@ -12,7 +12,7 @@ from agentlib import cli, history, private, records, stderr
 from agentlib.faults import KINDS, Fault, Interrupted
 from agentlib.invoke.runner import Runner
 from agentlib.invoke.toolset import Tools
-from agentlib.messages.transcript import File
+from agentlib.messages.transcript import File, replaced
 from agentlib.policy import flags
 from agentlib.policy.rules import Rule
 from agentlib.react.args import TO_MODEL
@@ -50,6 +50,7 @@ class Session:
         self.engine = Engine(self.model, self.events, options.timeout)
         self.foreign: list[bytes] = []  # lines that are not ours, for the next program
         self.input = Input(self.tools, self.foreign.append)
+        self.continues = ""  # the id of an earlier run
         self.words = [word for word in options.request if word != "-"]
         self.runs: list[Record] = []  # to be remembered
         self.grace = LEAVE
@@ -85,6 +86,8 @@ class Session:
             self.output.waits("standard input")
         stream = lines(options.request, options.quiet)
         task = self.input.until_task(stream)
+        if options.earlier:
+            self._take_up(task)
         self._install()
         self.engine.beside = self.tools.prepare if self.tools.table else None
         return self._one() if task is None else many(self, task, stream)
@@ -129,7 +132,7 @@ class Session:
         request = {field: values[field] for field in REQUEST if field in values}
         system = values.get("system") or introduction
         kept = {"program": "agent-react", "name": name, "system": values.get("system"), **model}
-        kept |= {**_set(options, ("provider", "model"))}
+        kept |= {**_set(options, ("provider", "model")), "continues": self.continues}
         kept["tools"] = [] if many else [tool.record for tool in self.tools.table.values()]
         return Setting(
             self.tools,
@@ -145,6 +148,20 @@ class Session:
             window=Window(options.context_window),
             text_react=options.text_react,
         )
+
+    def _take_up(self, task: Record | None) -> None:
+        """Go on with an earlier conversation: its messages, instructions and model, and its tools where none came."""
+        from agentlib import conversation
+
+        if task or self.output.file:
+            raise Fault("invalid_input", "--continue goes with neither tasks nor --transcript")
+        run, messages, self.words = conversation.earlier(self.words, self.options.name)
+        self.continues = run["id"]
+        self.input.messages[:0] = replaced(messages)
+        known = {name: run[name] for name in ("provider", "model", "system") if run.get(name)}
+        self.input.config = {**known, **self.input.config}
+        for tool in () if self.tools.table else run.get("tools") or ():
+            self.tools.add(tool)
 
     def _install(self) -> None:
         if self.plugins and self.plugins.wants("install"):
