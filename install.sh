@@ -31,7 +31,7 @@ fail() {
 }
 
 main() {
-    [[ $(uname -s) == Linux ]] || fail "needs Linux, and this is $(uname -s): docs/install.md says what for"
+    [[ $OSTYPE == linux* ]] || fail "needs Linux, and this is $OSTYPE: docs/install.md says what for"
     source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
     read_options "$@"
     lib=$prefix/lib/agentutils

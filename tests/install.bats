@@ -280,11 +280,8 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
 }
 
 @test "on another system install.sh, the programs and the agents say so in one line" {
-    mkdir fake
-    printf '#!/bin/sh\necho Darwin\n' >fake/uname
-    chmod +x fake/uname
-    PATH=$PWD/fake:$PATH run -1 "$SOURCE/install.sh" --prefix "$SCRATCH/p"
-    equal "install.sh: needs Linux, and this is Darwin: docs/install.md says what for" "$output"
+    OSTYPE=darwin23 run -1 "$SOURCE/install.sh" --prefix "$SCRATCH/p"
+    equal "install.sh: needs Linux, and this is darwin23: docs/install.md says what for" "$output"
     # shellcheck disable=SC2016  # Python
     run -100 python3 -IS -c 'import runpy, sys; sys.platform = "darwin"; sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")' "$SOURCE/bin/agent-llm" --help

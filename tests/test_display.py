@@ -97,6 +97,9 @@ RUNS: dict[str, list[str]] = {
         "agent-llm FAIL",
         f"agent-llm --model {EVIL} hi",
     ],
+    "agent-mcp": ['agent-mcp list "./$(cat name.txt)"', f"agent-mcp list --config {EVIL} x"],
+    "agent-mcp-connect": [f"agent-mcp-connect -- {EVIL}"],
+    "agent-mcp-serve": [f"agent-mcp-serve -- {EVIL}"],
     "agent-memory": [
         "agent-memory recall evil",
         "agent-memory recall --json evil",

@@ -290,8 +290,15 @@ def test_a_stream_without_its_end_is_an_error_and_so_is_an_error_line() -> None:
         ([{"error": "input length exceeds the context length"}], "context_length"),
     ):
         with pytest.raises(Fault) as caught:
-            heard(ollama.stream({}, iter(pieces)))
+            heard(ollama.stream({"stream": True}, iter(pieces)))
         assert caught.value.kind == kind
+
+
+def test_a_whole_answer_without_done_is_one_and_a_first_piece_is_none() -> None:
+    whole = {"message": {"content": "x"}}
+    assert heard(ollama.stream({}, iter([whole])))[1]["message"]["content"] == "x"
+    with pytest.raises(Fault, match="broke off"):
+        heard(ollama.stream({}, iter([{**whole, "done": False}])))
 
 
 @pytest.mark.parametrize(

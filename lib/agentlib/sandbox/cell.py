@@ -150,7 +150,10 @@ class Cell:
             from agentlib.sandbox import rules
 
             self._trees = rules.of(self.view, space, self.network)
-            self._scratch = home = temporary = scratch.take(self._folder)
+            beside = (
+                self._folder if self.view.listed else "/proc"
+            )  # where nothing is written, nothing is taken over
+            self._scratch = home = temporary = scratch.take(beside)
             self._ruleset = self._trees.take(self._scratch)
         self._space = space
         self.env.update(HOME=home, TMPDIR=temporary)
