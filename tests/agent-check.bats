@@ -109,7 +109,7 @@ END
     equal 1 "$status"
     equal 'bad:4: "name" is "not good"; give 1 to 64 of A-Z a-z 0-9 _ -
 bad:5: "description" is ""; say in a sentence what it does
-bad:6: "kind" is "robot"; it is one of tool agent provider plugin
+bad:6: "kind" is "robot"; it is one of tool agent provider plugin format
 bad:7: "timeout" is 0; give seconds, more than 0' "$output"
     answering worse '{"name":"worse","description":"x","inputSchema":{"type":"object","properties":{"a":{}},"required":["b"]},
 "examples":[{"request":"hm","arguments":{"c":1}}]}'

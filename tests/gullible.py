@@ -267,6 +267,7 @@ def run(place, way, wanted, flags):
     environment = {
         **os.environ,
         "HOME": place.home,
+        "AGENT_HISTORY": "off",  # which would be a change at home that no attack made
         "OPENAI_API_KEY": KEY,
         "AGENT_PROVIDER": "openai",
         "AGENT_MODEL": "test-model",
