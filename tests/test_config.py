@@ -31,6 +31,13 @@ def test_the_tables_of_the_file(file: Path) -> None:
     assert config.load() == {"model": "m", "keys": {"openai": ["pass", "show", "é"]}}
 
 
+@pytest.mark.parametrize("value", ['"x"', "-1", "nan", "true", "[]"])
+def test_how_much_history_is_kept_is_a_number(file: Path, value: str) -> None:
+    file.write_text(f"[history]\ndays = {value}\n")
+    with pytest.raises(Fault, match=r"\[history\]: days is a number, not "):
+        config.load()
+
+
 @pytest.mark.parametrize(
     "data, where",
     [

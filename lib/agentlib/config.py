@@ -45,6 +45,10 @@ def load() -> dict[str, Any]:
             raise Fault("invalid_input", f"{file}: {name} is a table: [{name}]")
         if known:
             _check(table, known, f"{file}: [{name}]")
+    history = found.get("history")
+    for name, value in history.items() if isinstance(history, dict) else ():
+        if type(value) not in (int, float) or not 0 <= value < 1e9:
+            raise Fault("invalid_input", f"{file}: [history]: {name} is a number, not {value!r}")
     return found
 
 
