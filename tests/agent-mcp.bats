@@ -272,8 +272,31 @@ END
 @test "Ctrl-C ends a call, and its server with it" {
     scripted
     listed modern
-    agent-react --allow slow 'slow {"seconds":60}' <tools.jsonl &
-    until grep -qs slow mcp.log; do sleep 0.05; done
-    kill -INT $!
-    wait $! || [[ $? == 130 ]]
+    run python3 - <<'END'
+import pathlib, signal, subprocess, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+
+
+def below(pid):
+    found = [int(one) for file in pathlib.Path(f"/proc/{pid}/task").glob("*/children") for one in file.read_text().split()]
+    return found + [inner for one in found for inner in below(one)]
+
+
+def servers(pids):
+    files = [pathlib.Path(f"/proc/{pid}/cmdline") for pid in pids]
+    return [file for file in files if file.exists() and b"mcp_server.py" in file.read_bytes()]
+
+
+argv = ["agent-react", "--events", "--allow", "slow", 'slow {"seconds":60}']
+child = subprocess.Popen(argv, stdin=open("tools.jsonl"), stdout=subprocess.PIPE)
+next(line for line in child.stdout if b"tool_calls" in line)
+end, pids = time.monotonic() + 20, []
+while not servers(pids) and time.monotonic() < end:
+    pids = below(child.pid)
+print(len(servers(pids)) > 0)
+child.send_signal(signal.SIGINT)
+child.stdout.read()
+print(child.wait(20), len(servers(pids)))
+END
+    equal "True 130 0" "$(printf '%s\n' "${lines[@]: -2}" | paste -sd ' ')"
 }

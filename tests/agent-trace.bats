@@ -147,7 +147,7 @@ END
 @test "an id that no run has, and no history" {
     trace
     equal "1 " "$status $output"
-    has "$stderr" "agent-trace: no runs: agent-llm and agent-react keep theirs in $HOME/.local/state/agentutils/history"
+    has "$stderr" "agent-trace: no runs yet: agent-llm and agent-react keep theirs in $HOME/.local/state/agentutils/history"
     trace 12345678
     equal 1 "$status"
     has "$stderr" "12345678: no file, and no run has this id"
@@ -215,6 +215,13 @@ os.write(terminal, b"\x03")
 shown(b"\x1b[?1049l")
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
 PY
+    equal "" "$output"
+}
+
+@test "nothing on standard input is said; no page is made of no runs" {
+    run --separate-stderr agent-trace < <(:)
+    equal "1 agent-trace: no runs in what came on standard input" "$status $stderr"
+    trace --html --since soon
     equal "" "$output"
 }
 

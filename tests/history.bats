@@ -181,3 +181,10 @@ said_all='def reply(body):
     equal "3 messages" "$output"
     equal "text-processor agent-llm text-processor" "$(kept | jq -r 'select(.type == "run") | .name // .program' | paste -sd ' ')"
 }
+
+@test "agent-llm -c with nothing to ask says so" {
+    model fine
+    agent-llm one </dev/null >/dev/null
+    run -2 agent-llm -c </dev/null
+    has "$output" "nothing is asked"
+}

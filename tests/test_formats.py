@@ -300,6 +300,34 @@ def test_streams_of_other_agents_with_anything_in_any_place_are_no_python_error(
     assert all(one["type"] in ("message", "result") for one in records(got.stdout))
 
 
+ODD = (None, 5, "x", [], {}, [None], [5], [{}], [{"type": "text"}], 1e300, True)
+FORMS = (
+    ["html-page"],
+    ["otlp", "--content"],
+    ["atif"],
+    ["tree"],
+    *(["stream", name] for name in FOREIGN),
+)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form[-1])
+def test_a_record_with_anything_in_any_field_is_left_out_or_shown(form: list[str]) -> None:
+    variants = []
+    for one in RUN:
+        for name in set(one) - {"type"}:
+            for odd in ODD:
+                variants.append({**one, "id": f"{len(variants) + 100:016x}", name: odd})
+        for name in {"input", "output"} & set(one):
+            for inner in ("role", "content", "tool_calls"):
+                for odd in ODD:
+                    message = {"role": "user", "content": "x", inner: odd}
+                    value = [message] if name == "input" else message
+                    variants.append({**one, "id": f"{len(variants) + 100:016x}", name: value})
+    got = written(*form, parts=[*RUN, *variants])
+    assert got.returncode == 0 and "internal" not in got.stderr, got.stderr[-500:]
+    assert "left out: a run record with a wrong 'start'" in got.stderr
+
+
 def page_of(folder: Path, parts: list[dict[str, Any]]) -> Path:
     path = folder / "page.html"
     path.write_text(written("html-page", parts=parts).stdout)

@@ -42,8 +42,8 @@ def call(
         if session.changed:
             session.changed = False
             _renew(tools, tool, session.every("tools/list", "tools"))
-    except (AttributeError, KeyError, TypeError) as bad:
-        raise Fault("bad_response", f"{name}: its answer is none of MCP: {bad}") from None
+    except (AttributeError, KeyError, TypeError):
+        raise Fault("bad_response", f"{name}: its answer is not of the form of MCP") from None
     finally:
         notes = runner.warn(tool, cell.settle())
     data = text.encode("utf-8", "replace")

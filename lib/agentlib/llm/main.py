@@ -69,7 +69,7 @@ class Run:
             raise Fault("invalid_input", "standard input is empty: nothing is asked")
         if not self.filter:
             if not stream and not self.text:
-                if self.options.request or os.isatty(0):
+                if self.options.request or self.earlier or os.isatty(0):
                     raise Fault("invalid_input", "nothing is asked; see 'agent-llm --help'")
                 return 0  # an empty stream is a filter's quiet end
             if not stream:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import time
 
-from agentlib import records
+from agentlib import records, stderr
 from agentlib.messages import transcript
+from agentlib.records import Line
 from agentlib.types import Any, Iterable, Iterator, Record
+
+NUMBER = (int, float)
+NEEDED: dict[str, Any] = dict.fromkeys(("id", "trace_id", "kind", "name", "status"), str)
+NEEDED |= {"start": NUMBER, "end": NUMBER}
+OPTIONAL: dict[str, Any] = {"parent_id": str, "run": str, "usage": dict, "error": dict}
+OPTIONAL |= {"cost_usd": NUMBER, "model": str, "provider": str, "call_id": str}
+OPTIONAL |= dict.fromkeys(("model_calls", "tool_calls", "attempt"), int)
 
 
 class Parts:
-    """All records by their ids; roots: those whose parent is not among them."""
+    """All records by their ids; roots: those whose parent is not among them.
+
+    A record that is none of agent-trace's is named and left out; so is, without a word, a field of another type."""
 
     def __init__(self) -> None:
-        found = (line.record for line in records.read())
-        self.table = {one["id"]: one for one in found if one["type"] in ("run", "span")}
+        self.table = {one["id"]: one for one in map(_fitted, records.read()) if one}
         self._below: dict[str, list[Record]] = {}
         for part in sorted(self.table.values(), key=lambda part: part["start"]):
             self._below.setdefault(part["parent_id"], []).append(part)
@@ -33,6 +42,59 @@ class Parts:
     def runs(self, part: Record) -> list[Record]:
         """The runs among it and all below it."""
         return [one for one, _ in self.walk(part) if one["type"] == "run"]
+
+
+def _fitted(line: Line) -> Record | None:
+    record = line.record
+    if record["type"] not in ("run", "span"):
+        return None
+    for name, kind in NEEDED.items():
+        if (
+            not isinstance(record.get(name), kind)
+            or kind is NUMBER
+            and not 0 <= record[name] < 1e11
+        ):
+            stderr.warn(
+                f"line {line.number}: left out: a {record['type']} record with a wrong {name!r}"
+            )
+            return None
+    wrong = {name for name, kind in OPTIONAL.items() if not isinstance(record.get(name), kind)}
+    made = {name: value for name, value in record.items() if name not in wrong}
+    if record["kind"] == "model":
+        new = record.get("input")
+        made["input"] = (
+            [one for one in new if isinstance(one, dict)] if isinstance(new, list) else []
+        )
+        made["output"] = record["output"] if isinstance(record.get("output"), dict) else {}
+    for name in {"input", "output"} & made.keys():
+        made[name] = _messages(made[name], record["kind"] == "model")
+    if usage := made.get("usage"):
+        made["usage"] = {name: count for name, count in usage.items() if isinstance(count, int)}
+    if "result" in record:
+        made["result"] = _content(record["result"])
+    return {"parent_id": None, "run": "", **made}
+
+
+def _messages(found: Any, all: bool) -> Any:
+    """A message, or a list with some, in their form. all: whatever is an object is one."""
+    if isinstance(found, list):
+        return [_messages(one, all) for one in found]
+    if not isinstance(found, dict) or not (all or "role" in found):
+        return found
+    calls = found.get("tool_calls")
+    fields = {"role": str(found.get("role")), "content": _content(found.get("content") or "")}
+    fields["tool_calls"] = (
+        [one for one in calls if isinstance(one, dict)] if isinstance(calls, list) else []
+    )
+    return {**found, **fields}
+
+
+def _content(value: Any) -> Any:
+    """Text, or parts; what is neither as JSON."""
+    parts = isinstance(value, list) and all(
+        isinstance(one, dict) and "type" in one for one in value
+    )
+    return value if parts or isinstance(value, str) else records.dumps(value)
 
 
 def clock(seconds: float) -> str:
@@ -67,7 +129,7 @@ def duration(part: Record) -> str:
 def ended(run: Record) -> str:
     """`done`, `incomplete`, `running`, `killed`, or the kind of its error."""
     if run["status"] == "error":
-        return str(run["error"].get("kind") or "error")
+        return str((run.get("error") or {}).get("kind") or "error")
     return "done" if run["status"] == "ok" else str(run["status"])
 
 
