@@ -5,8 +5,6 @@ The ledger is a small file whose path is in AGENT_BUDGET: {"usd":limit,"tokens":
 goes only where the largest so far, once more for each in flight, still fits: a budget is passed by one call at most.
 """
 
-from __future__ import annotations
-
 import os
 import time
 

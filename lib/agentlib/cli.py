@@ -1,7 +1,5 @@
 """Start and stop of every program: help, version, schema, signals, exit status. A function you pass yours to."""
 
-from __future__ import annotations
-
 import _thread  # threading costs 1 ms at every start
 import os
 import select

@@ -7,8 +7,6 @@ Once LONG bytes have gone through the standard library's json, orjson takes over
 takes half the time. Values, text and errors stay what they were: json decides wherever the two could differ.
 """
 
-from __future__ import annotations
-
 import _thread  # not threading, which costs 1 ms at every start
 import sys
 

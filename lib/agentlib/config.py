@@ -1,7 +1,5 @@
 """The user's configuration, $XDG_CONFIG_HOME/agentutils/config.toml: the only file that can loosen anything."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib.faults import Fault

@@ -1,7 +1,5 @@
 """Conversations of the history, found again to be gone on with."""
 
-from __future__ import annotations
-
 import os
 import re
 

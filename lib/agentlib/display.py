@@ -4,8 +4,6 @@ The one writer for terminals: cli.start() puts it in the place of a standard out
 `display.py COMMAND ARGUMENT...` runs a command that is not Python likewise, and ends with its status.
 """
 
-from __future__ import annotations
-
 import _thread  # without the module threading, which costs 1 ms at every start
 import codecs
 import io
@@ -83,7 +81,7 @@ class Live:
         self._running = False
         self.begun = False  # the cursor stands behind text without a line end
 
-    def show(self, text: Callable[[], str]) -> None:
+    def show(self, text: "Callable[[], str]") -> None:
         """Draw what text() gives, again and again, until hide(); nothing where it gives ''."""
         self._text = text
         if not self._running:
@@ -151,7 +149,7 @@ class Terminal(io.RawIOBase):
         buffered = io.BufferedWriter(self)
         return io.TextIOWrapper(buffered, "utf-8", "surrogateescape", line_buffering=True)
 
-    def write(self, data: Any) -> int:
+    def write(self, data: "Any") -> int:
         self._show(self._decode(bytes(data)))
         return len(data)
 

@@ -1,7 +1,5 @@
 """Variables of the environment by their names: the suite's own, which all that it starts may have, and secrets."""
 
-from __future__ import annotations
-
 import os
 import re
 

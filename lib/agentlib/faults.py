@@ -1,7 +1,5 @@
 """What can go wrong, by kind, and the exit status of each kind (docs/protocol.md, "Exit status")."""
 
-from __future__ import annotations
-
 from agentlib.types import Any, Iterable
 
 _STATUS = {

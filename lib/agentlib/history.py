@@ -4,8 +4,6 @@ Writing never fails and never waits long: what cannot be kept costs one line on 
 behind whole lines, under a lock that the kernel drops where its holder dies.
 """
 
-from __future__ import annotations
-
 import _thread  # without the module threading, which costs 1 ms at every start
 import errno
 import os

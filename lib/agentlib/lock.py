@@ -3,8 +3,6 @@
 The kernel drops the lock of a process that dies. A line is added whole or not at all, behind whole lines alone.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import time

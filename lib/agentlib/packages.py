@@ -1,7 +1,5 @@
 """The run-time packages: found when they are needed, in the suite's own environment, without a site scan."""
 
-from __future__ import annotations
-
 import os
 import sys
 

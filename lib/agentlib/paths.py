@@ -1,7 +1,5 @@
 """Where things are: the suite's own folders, the user's XDG folders, the search paths (docs/protocol.md)."""
 
-from __future__ import annotations
-
 import os
 import stat
 import sys

@@ -1,7 +1,5 @@
 """A process that holds keys in its memory keeps them there."""
 
-from __future__ import annotations
-
 
 def no_core() -> None:
     """No core file of this process and of what it starts; who is started may ask for one again."""

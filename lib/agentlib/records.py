@@ -1,7 +1,5 @@
 """Read and write records: JSON lines, one object a line, `type` first. codec.py decides what is JSON."""
 
-from __future__ import annotations
-
 import _thread  # a lock without the module threading, which costs 1 ms at every start
 import io
 import os

@@ -1,7 +1,5 @@
 """Which files hold secrets, by name and by content: one list for the sandbox, agent-context and whoever keeps texts."""
 
-from __future__ import annotations
-
 import fnmatch
 import os
 import re

@@ -1,7 +1,5 @@
 """Messages to people: one line on standard error, with the program's name."""
 
-from __future__ import annotations
-
 import os
 import sys
 

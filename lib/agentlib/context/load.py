@@ -1,7 +1,5 @@
 """The text of a file: as it is, or out of PDF and HTML by libraries for that; images as parts."""
 
-from __future__ import annotations
-
 import binascii
 import os
 import re

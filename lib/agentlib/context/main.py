@@ -1,7 +1,5 @@
 """The work of agent-context: collect, rank, cut to the budget, and warn of what was left out."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 

@@ -1,7 +1,5 @@
 """SKILL.md folders: a catalogue for the model and a tool that reads a skill (https://agentskills.io/specification)."""
 
-from __future__ import annotations
-
 import os
 import sys
 

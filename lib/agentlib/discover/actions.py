@@ -1,7 +1,5 @@
 """What agent-discover does beside listing files: the registry, new tools, and the ways to the other modules."""
 
-from __future__ import annotations
-
 import os
 from functools import partial
 

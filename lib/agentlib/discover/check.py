@@ -1,7 +1,5 @@
 """Hold executables against the rules of `--agent-schema`, and say for each fault which line to mend, and how."""
 
-from __future__ import annotations
-
 import os
 import re
 import tempfile

@@ -1,7 +1,5 @@
 """Find agents and tools by what they can do: the words of a request against name, tags and description."""
 
-from __future__ import annotations
-
 from agentlib import records, stderr
 from agentlib.discover import search_path
 from agentlib.schema import origin, schemas

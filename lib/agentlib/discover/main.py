@@ -1,7 +1,5 @@
 """agent-discover: its options, and the listing of executables; standard input follows it."""
 
-from __future__ import annotations
-
 import os
 from types import SimpleNamespace
 

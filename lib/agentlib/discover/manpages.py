@@ -5,8 +5,6 @@ And tools of programs that were never meant to be: what their own --help says be
 A warm listing is one file in the user's cache folder, valid while no folder of programs or man pages changed.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -199,7 +197,7 @@ def _programs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
             stderr.warn(f"{name}: {fault.message}")
 
 
-def _text(outcome: Outcome) -> str:
+def _text(outcome: "Outcome") -> str:
     """The help, wherever it was printed; "" where the program was stopped or failed in silence."""
     if outcome.why:
         return ""

@@ -1,7 +1,5 @@
 """Which files the operands of agent-discover mean: files, folders, and names looked up on the tool path."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import paths, stderr

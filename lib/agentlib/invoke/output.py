@@ -1,7 +1,5 @@
 """A tool's output as the model gets it: text, cut in the middle where it is long; then a file keeps all of it."""
 
-from __future__ import annotations
-
 import codecs
 import os
 import time

@@ -1,7 +1,5 @@
 """Run the program behind a tool, in its cell, the way its `invoke` says; its output, or what failed, in words."""
 
-from __future__ import annotations
-
 import os
 import threading
 from functools import partial
@@ -42,10 +40,10 @@ class Runner:
 
     def run(
         self,
-        tool: Tool,
+        tool: "Tool",
         arguments: Any,
-        decision: Decision,
-        leash: Leash,
+        decision: "Decision",
+        leash: "Leash",
         render: Callable[..., str] = output.for_model,
         trace: str = "",
     ) -> str:
@@ -69,7 +67,7 @@ class Runner:
         _check_outcome(tool, outcome, limit)
         return render(outcome.out) + notes
 
-    def prepare(self, tool: Tool, granted: Decision) -> None:
+    def prepare(self, tool: "Tool", granted: "Decision") -> None:
         """Put up the sandbox that a call of this tool would have. Faults: as of a call."""
         with self._preparing:
             if not self._closed:
@@ -85,7 +83,9 @@ class Runner:
             cell.close()
         self._wards.close()
 
-    def _cell(self, tool: Tool, words: list[str], decision: Decision, trace: str = "") -> Cell:
+    def _cell(
+        self, tool: "Tool", words: list[str], decision: "Decision", trace: str = ""
+    ) -> "Cell":
         outputs = output.folder()
         read = [outputs] if os.path.isdir(outputs) else []
         homes = paths.homes() if paths.of_suite(tool.command[0]) else {}
@@ -95,12 +95,12 @@ class Runner:
         env |= {} if decision.profile == "off" else {"AGENT_HISTORY": "off"}  # it cannot be written
         return start.cell([*tool.command, *words], tool.origin, decision, env=env, read=read)
 
-    def limit(self, tool: Tool) -> float:
+    def limit(self, tool: "Tool") -> float:
         """Seconds that a call may take."""
         wanted = tool.timeout or self._timeout or TIMEOUT.get(str(tool.record.get("kind")), OTHERS)
         return float(min(wanted, self._timeout or wanted))
 
-    def _converse(self, tool: Tool, arguments: Any, decision: Decision) -> str:
+    def _converse(self, tool: "Tool", arguments: Any, decision: "Decision") -> str:
         def made(begin: Callable[..., Any]) -> Coprocess:
             return Coprocess(tool.name, {}, start=lambda _options, *pipes: begin(*pipes))
 
@@ -118,8 +118,8 @@ class Runner:
         return text
 
     def kept(
-        self, tool: Tool, decision: Decision, make: Callable[..., Any], most: float = 1e9
-    ) -> tuple[Any, Cell]:
+        self, tool: "Tool", decision: "Decision", make: Callable[..., Any], most: float = 1e9
+    ) -> "tuple[Any, Cell]":
         """What speaks with the program behind the tool, which runs as long as we do; started again where it has ended,
         `most` times in all."""
         key = (decision.profile, *tool.command)
@@ -139,14 +139,14 @@ class Runner:
             return self._coprocesses[key]
 
 
-def warn(tool: Tool, refused: list[str]) -> str:
+def warn(tool: "Tool", refused: list[str]) -> str:
     """Warn the user of what the sandbox refused; the same for the model."""
     for note in refused:
         stderr.warn(f"{tool.name}: {note}")
     return "".join(f"\n[{note}]" for note in refused)
 
 
-def check_program(tool: Tool) -> None:
+def check_program(tool: "Tool") -> None:
     """Fault where the program is gone, or where its bytes are not those that the record names (`sha256`)."""
     path = tool.command[0]
     if not os.access(path, os.X_OK):
@@ -170,7 +170,7 @@ def fingerprint(path: str) -> str:
         return _fingerprints[key]
 
 
-def _input(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
+def _input(tool: "Tool", arguments: Any) -> tuple[list[str], bytes]:
     if tool.invoke == "text":
         return [], str(arguments.get("input", "")).encode("utf-8", "replace")
     if tool.invoke == "argv":
@@ -191,7 +191,7 @@ def _input(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
         raise Fault("invalid_arguments", why) from None
 
 
-def _check_outcome(tool: Tool, outcome: Outcome, limit: float) -> None:
+def _check_outcome(tool: "Tool", outcome: "Outcome", limit: float) -> None:
     if outcome.late:
         kind, why = "tool_timeout", f"timed out after {limit:g} s."
     elif outcome.over:

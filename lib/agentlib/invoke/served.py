@@ -1,7 +1,5 @@
 """Call a tool of an MCP server: one connection a server and run, in the server's cell."""
 
-from __future__ import annotations
-
 from agentlib.faults import Fault
 from agentlib.invoke import output, runner
 from agentlib.invoke.tool import Tool
@@ -20,11 +18,11 @@ STARTS = 2  # of a server in one run: again where it has ended, but not for ever
 
 def call(
     tools: Any,
-    runs: Runner,
+    runs: "Runner",
     tool: Tool,
     arguments: Any,
-    decision: Decision,
-    leash: Leash,
+    decision: "Decision",
+    leash: "Leash",
     render: Callable[..., str],
     trace: str,
 ) -> str | list[Record]:
@@ -55,8 +53,8 @@ def call(
 
 
 def connected(
-    runs: Runner, tool: Tool, decision: Decision, ask: bool = False
-) -> tuple[Session, Cell]:
+    runs: "Runner", tool: Tool, decision: "Decision", ask: bool = False
+) -> "tuple[Session, Cell]":
     """The connection to the server of a tool. ask: whether it may put questions to the person at the terminal."""
     name = str(tool.record.get("server", tool.name))
 

@@ -1,7 +1,5 @@
 """A tool as its record describes it: name, schema, command, and how a call reaches it."""
 
-from __future__ import annotations
-
 import re
 
 from agentlib.faults import Fault

@@ -1,7 +1,5 @@
 """The tools of a run: which there are, whether a call may be made, and its result as a message."""
 
-from __future__ import annotations
-
 import time
 
 from agentlib import history, paths, records, stderr
@@ -33,7 +31,7 @@ def unchanged(hook: str, record: Record) -> Record:
 class Tools:
     """Everything that the model can call. policy: says which calls may be made, and in which sandbox."""
 
-    def __init__(self, policy: Policy, runner: Runner) -> None:
+    def __init__(self, policy: "Policy", runner: "Runner") -> None:
         self.table: dict[str, Tool] = {}
         self._policy, self._runner, self.ask = policy, runner, policy.ask
 
@@ -57,7 +55,7 @@ class Tools:
         return all(tool is not None and tool.reads for tool in tools)
 
     def perform(
-        self, call: dict[str, Any], leash: Leash, hook: Hook = unchanged, trace: str = ""
+        self, call: dict[str, Any], leash: "Leash", hook: "Hook" = unchanged, trace: str = ""
     ) -> Record:
         """Make one call; the message of its result, or of what went wrong in words the model can act on.
 
@@ -97,7 +95,7 @@ class Tools:
             text = "There was not enough memory for this call."
             return transcript.result(call, text, "limit_exceeded")
 
-    def _run(self, call: dict[str, Any], leash: Leash, hook: Hook, trace: str) -> Content:
+    def _run(self, call: dict[str, Any], leash: "Leash", hook: "Hook", trace: str) -> "Content":
         tool = self._find(call.get("name"))
         proposed = {
             "type": "call",
@@ -114,7 +112,7 @@ class Tools:
         agent = Tool(origin.agent(arguments["name"]))  # here, where the policy is
         return self.hand_over(agent, arguments["input"], leash, trace=trace)
 
-    def _call(self, tool: Tool, arguments: Any, decision: Decision, *how: Any) -> Content:
+    def _call(self, tool: Tool, arguments: Any, decision: "Decision", *how: Any) -> "Content":
         if tool.invoke != "mcp":
             return self._runner.run(tool, arguments, decision, *how)
         from agentlib.invoke import served
@@ -125,7 +123,7 @@ class Tools:
         self,
         agent: Tool,
         text: str,
-        leash: Leash,
+        leash: "Leash",
         render: Callable[..., str] = output.for_model,
         trace: str = "",
     ) -> str:

@@ -1,7 +1,5 @@
 """Run a program that the user named, to its end: found, bounded, ended with us, however we end."""
 
-from __future__ import annotations
-
 import os
 import shutil
 

@@ -4,8 +4,6 @@ Where a model, a plan or a record names the program, agentlib.schema.origin says
 policy makes the Decision. What the user typed, as a command or a plugin, is TYPED.
 """
 
-from __future__ import annotations
-
 import os
 
 from agentlib.faults import Fault
@@ -38,7 +36,7 @@ def cell(
     env: dict[str, str],
     folder: str = "",
     read: Iterable[str] = (),
-) -> Cell:
+) -> "Cell":
     """A cell that is ready to start `argv`. env: its whole environment. read: more paths that it may see. Fault
     tool_denied where the decision is not `allow`. A program of the suite is started by its real path, the one that
     was judged."""

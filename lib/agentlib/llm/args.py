@@ -1,7 +1,5 @@
 """The options of agent-llm, and what they bound and keep."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import cli, records
@@ -72,7 +70,7 @@ def names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-def pace(text: str) -> Pace:
+def pace(text: str) -> "Pace":
     from agentlib.llm import ratelimit
 
     return ratelimit.parse(text)

@@ -1,7 +1,5 @@
 """Requests in flight: each goes to its provider, is tried again or elsewhere, and ends in one final record."""
 
-from __future__ import annotations
-
 import os
 import random
 import select
@@ -113,7 +111,7 @@ class Dispatch:
             if len(self._paced) == 1 and (self._warm or not self._begun):
                 self._take_turn(self.limits.pace)
 
-    def _take_turn(self, pace: Pace) -> None:
+    def _take_turn(self, pace: "Pace") -> None:
         def come() -> None:
             if not self._begun:
                 self._begun = time.monotonic()
@@ -242,7 +240,7 @@ class Dispatch:
         self._keep_answer(call, record)
         self.sink.final(call, record, raw)
 
-    def _keep_question(self, kept: History, call: Pending) -> None:
+    def _keep_question(self, kept: "History", call: Pending) -> None:
         """Keep what is asked: of a conversation, what is new in it."""
         ids, time = history.identity(False), history.now()
         fields = {name: call.request.get(name) for name in ("provider", "model", "tools")}

@@ -1,7 +1,5 @@
 """A request in flight, what bounds all of them, and when one is tried again: the one retry layer of the suite."""
 
-from __future__ import annotations
-
 from agentlib.faults import RETRYABLE
 from agentlib.types import TYPE_CHECKING, Any, NamedTuple, Record, Sequence
 
@@ -46,11 +44,11 @@ class Limits(NamedTuple):
     timeout: float
     silence: float
     retries: int
-    pace: Pace | None
-    budgets: Sequence[Budget]
-    player: Player | None
-    recorder: Recorder | None
-    cache: Cache | None
+    pace: "Pace | None"
+    budgets: "Sequence[Budget]"
+    player: "Player | None"
+    recorder: "Recorder | None"
+    cache: "Cache | None"
 
 
 def wait(error: Record, tries: int, retries: int, dice: float) -> float | None:

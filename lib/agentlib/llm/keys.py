@@ -4,8 +4,6 @@ A key comes from the variable that the provider's schema marks with `"key":true`
 `[keys]`, by the provider's or the variable's name: `openai = "pass show openai"` or a list of words.
 """
 
-from __future__ import annotations
-
 import os
 
 from agentlib import records

@@ -1,7 +1,5 @@
 """What agent-llm lists: the providers, their models, the keys; and the ledgers of budgets."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import budget, records, stderr

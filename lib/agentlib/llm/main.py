@@ -1,7 +1,5 @@
 """A run of agent-llm: a question answered as text or as one record, or a stream of requests answered as records."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import history, private, records

@@ -1,7 +1,5 @@
 """Where answers go: as records for a filter, as text for a person, as one record; nothing secret on the way out."""
 
-from __future__ import annotations
-
 from agentlib import records, stderr
 from agentlib.faults import KINDS, Fault, in_words
 from agentlib.llm import keys

@@ -1,7 +1,5 @@
 """The providers' processes and their calls. Another's id, no JSON, silence and a sudden end are failures of calls."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time
@@ -48,7 +46,7 @@ STATUSES = {126: "invalid_request", 127: "not_found", children.LOST: "server"}
 class Process(Child):
     """A provider's process and the calls that it has."""
 
-    def __init__(self, pool: Pool, provider: Provider) -> None:
+    def __init__(self, pool: "Pool", provider: Provider) -> None:
         self.provider = provider
         self.calls: dict[str, Pending] = {}  # by the id on the wire
         self.late: set[str] = set()  # ids of calls that were given up: what still comes is dropped
@@ -280,7 +278,7 @@ def idle_seconds(config: Config) -> float:
     return cli.duration(f"{value}s" if value[-1:].isdigit() else value, "warm: ")
 
 
-def connect_warm(provider: Provider, env: Mapping[str, str], idle: float) -> socket.socket:
+def connect_warm(provider: Provider, env: Mapping[str, str], idle: float) -> "socket.socket":
     """A connection to the provider's warm process, started where there is none with this key, address and version. Of
     our own variables it gets what its schema lists and its bounds of time: the rest are this run's."""
     import hashlib

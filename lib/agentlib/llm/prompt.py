@@ -1,7 +1,5 @@
 """One request out of standard input and the command line; the filling of what a request leaves open."""
 
-from __future__ import annotations
-
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import transcript

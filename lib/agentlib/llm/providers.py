@@ -1,7 +1,5 @@
 """Which provider and which model a request goes to, and why (docs/agent-llm.md, "Choice of the provider")."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import paths, records

@@ -5,8 +5,6 @@ processes share and which starts anew at boot). Taking a turn moves it on by one
 the order of asking. The kernel drops a dead process's lock; all that it leaves is a turn nobody used.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from contextlib import suppress

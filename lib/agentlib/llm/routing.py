@@ -1,7 +1,5 @@
 """Which provider and model a request goes to, why, and the fallbacks (docs/agent-llm.md, "Choice of the provider")."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import stderr

@@ -1,7 +1,5 @@
 """Standard input inside a loop: its records one by one, as they come and as there is room for them."""
 
-from __future__ import annotations
-
 import os
 import stat
 import time

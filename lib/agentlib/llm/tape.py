@@ -4,8 +4,6 @@ Both find a request by its key, a hash of what it asks: not its id, not what was
 tools lie. A line of the tape: {"type":"exchange","key":…,"request":{…},"records":[…]}, the records without ids.
 """
 
-from __future__ import annotations
-
 import os
 
 from agentlib import paths, records, stderr

@@ -1,7 +1,5 @@
 """The work of the process that holds the local model: for each request, deltas and one final record."""
 
-from __future__ import annotations
-
 import threading
 import time
 

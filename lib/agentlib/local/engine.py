@@ -1,7 +1,5 @@
 """llama.cpp in this process, by the package xllamacpp: load a GGUF file and complete one chat at a time."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

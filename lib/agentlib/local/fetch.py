@@ -4,8 +4,6 @@ Both ways give the same file, whose SHA-256 its makers publish. The parts are da
 never imported. The bytes go to FILE.partial and take their name at the end, so the next try goes on after a break.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

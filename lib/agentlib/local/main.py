@@ -1,7 +1,5 @@
 """The command `agent-llm local`: install a model on this machine, show what is installed, remove it."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

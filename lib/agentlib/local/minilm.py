@@ -4,8 +4,6 @@ Texts go through one at a time: the int8 model scales all texts of a batch toget
 another vector than the text alone, and a batch is no faster on a processor.
 """
 
-from __future__ import annotations
-
 import os
 from importlib import import_module
 

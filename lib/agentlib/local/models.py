@@ -1,7 +1,5 @@
 """The local models: which are pinned, and which are installed (docs/local.md)."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import paths, records

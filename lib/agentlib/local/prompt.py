@@ -4,8 +4,6 @@ The first prompt has the tools with their examples, and its output is held to on
 needed. The second is a plain chat, without examples that could slip into the answer. reply.py reads what comes back.
 """
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """What a small model's output means: a call or none, and whether an answer holds the result it was made from."""
 
-from __future__ import annotations
-
 import json
 import re
 import secrets

@@ -1,8 +1,6 @@
 """BERT's tokens of a text: words in lower case without accents, cut greedily into the longest known pieces. After
 BERT's tokenizer (https://github.com/google-research/bert, tokenization.py, Apache-2.0)."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

@@ -1,7 +1,5 @@
 """What a model, or a stream of records, gets of the content of MCP: texts, pictures, and words for all else."""
 
-from __future__ import annotations
-
 from agentlib import records
 from agentlib.types import Any, Record
 

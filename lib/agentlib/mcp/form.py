@@ -1,7 +1,5 @@
 """A server's question to the person at the terminal (elicitation): a form, field by field."""
 
-from __future__ import annotations
-
 from agentlib import records
 from agentlib.messages.validate import Validator
 from agentlib.policy import terminal

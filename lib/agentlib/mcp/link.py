@@ -4,8 +4,6 @@ Since 2026-07-28 there is no handshake: each request says its version and what w
 first. A server is asked `server/discover`; any answer but that era's own, or none, means the older one.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import queue
@@ -31,7 +29,7 @@ TAIL = 2000  # bytes of its standard error that an error shows
 class Link:
     """begin: starts the server, with its three descriptors. hear: gets each message that is no answer."""
 
-    def __init__(self, name: str, begin: Begin, hear: Callable[[Record], None]) -> None:
+    def __init__(self, name: str, begin: "Begin", hear: Callable[[Record], None]) -> None:
         self.name, self._ids, self.unasked = name, itertools.count(1), 0
         self._junk, self._tail = False, b""
         messages, theirs = os.pipe()

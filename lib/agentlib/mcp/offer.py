@@ -1,7 +1,5 @@
 """The `tool` records of an MCP server: unique valid names, and nothing believed that the server says of itself."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 

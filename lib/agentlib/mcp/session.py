@@ -1,7 +1,5 @@
 """A connection to one MCP server, in both eras of the protocol: requests, their time, and the server's questions."""
 
-from __future__ import annotations
-
 import queue
 import threading
 import time
@@ -50,7 +48,7 @@ class Session:
 
     seconds = SECONDS
 
-    def __init__(self, name: str, begin: Begin, elicit: Elicit | None = None) -> None:
+    def __init__(self, name: str, begin: "Begin", elicit: "Elicit | None" = None) -> None:
         self.changed, self._elicit = False, elicit
         self._open: dict[str, Wait] = {}
         self._meta: Record | None = None  # of each request; None until the era is known
@@ -77,7 +75,7 @@ class Session:
             seen.add(cursor)
 
     def request(
-        self, method: str, params: Record, seconds: float = 0.0, leash: Leash | None = None
+        self, method: str, params: Record, seconds: float = 0.0, leash: "Leash | None" = None
     ) -> Record:
         """The result. Faults: `tool_timeout`, `interrupted` (the leash was pulled), `tool_error` in the server's words,
         and as the server ended. A question of the server goes to the person."""
@@ -97,7 +95,9 @@ class Session:
         why = f"{self._link.name}: asks for input again and again; the call was ended"
         raise Fault("tool_error", why)
 
-    def _exchange(self, method: str, params: Record, seconds: float, leash: Leash | None) -> Record:
+    def _exchange(
+        self, method: str, params: Record, seconds: float, leash: "Leash | None"
+    ) -> Record:
         wait, meta = Wait(), {**(self._meta or {}), **params.get("_meta", {})}
         if leash:
             leash.start(lambda: wait)

@@ -1,7 +1,5 @@
 """The commands of agent-memory: what each needs of the arguments (COMMANDS), and what it does; an exit status each."""
 
-from __future__ import annotations
-
 import os
 import re
 import select

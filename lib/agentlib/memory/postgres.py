@@ -4,8 +4,6 @@ Through psycopg, an optional package (`install.sh --with postgres`). The passwor
 PGPASSWORD: an address that holds one is refused (https://www.postgresql.org/docs/current/libpq-connect.html).
 """
 
-from __future__ import annotations
-
 import re
 import time as clock
 from contextlib import contextmanager

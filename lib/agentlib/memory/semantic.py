@@ -4,8 +4,6 @@ Vectors are made when they are first needed. Two lists, by BM25 and by cosine, b
 (Cormack, Clarke, Büttcher 2009): a memory's score is the sum of 1/(60 + its place) over the lists it stands in.
 """
 
-from __future__ import annotations
-
 from agentlib import records, stderr
 from agentlib.memory.vectors import Vectors
 from agentlib.search.embedder import BATCH, LEAST, READ, Embedder, opened

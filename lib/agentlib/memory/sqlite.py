@@ -6,8 +6,6 @@ not a whole store of ours is an error that names it: never an empty store, never
 (https://sqlite.org/rescode.html, https://sqlite.org/wal.html).
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import stat

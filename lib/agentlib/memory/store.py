@@ -11,8 +11,6 @@ and 1 ms a search, pairs of signs 41 MB and up to 60 ms for one sign, trigrams 6
 two signs, no index but a look at each value 54 ms.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import time as clock

@@ -5,8 +5,6 @@ SQL is common to SQLite and PostgreSQL. All vectors are looked at, with numpy wh
 docs/agent-memory.md).
 """
 
-from __future__ import annotations
-
 import heapq
 import time
 

@@ -1,7 +1,5 @@
 """The user's message out of a request and the material that came with it; foreign text is fenced off."""
 
-from __future__ import annotations
-
 from agentlib import records
 from agentlib.types import Any, Record
 

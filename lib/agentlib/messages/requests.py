@@ -1,7 +1,5 @@
 """The `request` and `embed` records, checked before anything is sent, and the bytes of images and documents."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import records

@@ -1,7 +1,5 @@
 """The JSON Schema of a tool's arguments: which it is, and how to change it and the schemas inside it."""
 
-from __future__ import annotations
-
 from agentlib.types import Any, Callable, Record
 
 INVOKES = ("json", "text", "argv", "jsonl", "mcp")

@@ -1,7 +1,5 @@
 """Conversations: what of a message goes to the model, which calls still want a result, the file that keeps them."""
 
-from __future__ import annotations
-
 import os
 import stat
 

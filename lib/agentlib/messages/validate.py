@@ -6,8 +6,6 @@ regular expressions are linear, or end at a limit. jsonschema: 5 more failures, 
 fastjsonschema: 264 failures, code made from data.
 """
 
-from __future__ import annotations
-
 from agentlib.faults import Fault
 from agentlib.types import Any
 

@@ -1,7 +1,5 @@
 """Vectors in an answer: what every provider of embeddings must give."""
 
-from __future__ import annotations
-
 from agentlib.faults import Fault
 from agentlib.types import Any
 

@@ -1,7 +1,5 @@
 """How long one exchange may take: to connect, without a byte, and as a whole."""
 
-from __future__ import annotations
-
 import socket
 import time
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Whom TLS trusts: the certificates of the environment's choice, else the system's, else certifi's."""
 
-from __future__ import annotations
-
 import os
 import ssl
 

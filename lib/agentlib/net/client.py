@@ -5,8 +5,6 @@ looked up. One connection, for its pool looks at all for each request: 1,000 pos
 in as many.
 """
 
-from __future__ import annotations
-
 import re
 import socket
 import ssl
@@ -169,7 +167,7 @@ def _check(headers: Headers, place: str) -> None:
             raise Fault("invalid_request", f"this cannot be sent to {place}: {why}")
 
 
-def _client(secure: bool, proxy: httpx.URL | None, dialer: _Dialer, keep: float) -> httpx.Client:
+def _client(secure: bool, proxy: httpx.URL | None, dialer: "_Dialer", keep: float) -> httpx.Client:
     """An httpx client whose one connection the dialer opens. All share one TLS context, made where TLS is spoken."""
     tls = _context(True) if proxy and proxy.scheme == "https" else None
     by = proxy and httpx.Proxy(proxy, ssl_context=tls)

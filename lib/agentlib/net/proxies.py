@@ -5,8 +5,6 @@ lists, by commas or blanks, who needs none: hosts with all that is below them, a
 with or without :port; * is all. Lower case wins. HTTP_PROXY counts for nothing in a CGI script, where it is a header.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import re

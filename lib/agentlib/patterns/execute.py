@@ -1,7 +1,5 @@
 """The work of agent-execute: which step may run, how it is run, what becomes of its output."""
 
-from __future__ import annotations
-
 import functools
 import operator
 import os
@@ -192,7 +190,7 @@ class Execution:
         return transcript.text(message)
 
     @functools.cached_property
-    def toolset(self) -> Tools:
+    def toolset(self) -> "Tools":
         """The tools of the stream, under the same consent and in the same sandbox as agent-react's."""
         from agentlib.invoke.runner import Runner
         from agentlib.invoke.toolset import Tools

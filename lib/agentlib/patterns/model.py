@@ -1,7 +1,5 @@
 """One request to a model, made by agent-llm: what the patterns (plan, execute, reflect, vote) need of one."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import records, stderr

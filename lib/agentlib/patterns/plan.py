@@ -4,8 +4,6 @@ Plan-and-Solve (https://arxiv.org/abs/2305.04091); ReWOO, where all tool calls a
 for their results (https://arxiv.org/abs/2305.18323).
 """
 
-from __future__ import annotations
-
 import re
 
 from agentlib import records, stderr

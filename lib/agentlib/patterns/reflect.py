@@ -1,7 +1,5 @@
 """The work of agent-reflect: try, judge, write down the lesson, try again (https://arxiv.org/abs/2303.11366)."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time

@@ -1,7 +1,5 @@
 """What a plan must be: named steps, each needing only others of the plan, without a cycle."""
 
-from __future__ import annotations
-
 import re
 
 from agentlib.types import Record

@@ -1,7 +1,5 @@
 """The work of agent-vote: run, put alike answers together, count (https://arxiv.org/abs/2203.11171)."""
 
-from __future__ import annotations
-
 import sys
 
 from agentlib import records, stderr

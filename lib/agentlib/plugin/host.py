@@ -3,8 +3,6 @@
 Plugins may be guards: one that ends, does not answer or answers nonsense is never skipped, it stops the run.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import shlex

@@ -1,7 +1,5 @@
 """The runtime of a plugin in Python: reads each hook call of agent-react and answers it, until the end of its input."""
 
-from __future__ import annotations
-
 import sys
 
 from agentlib import records

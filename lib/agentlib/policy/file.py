@@ -1,7 +1,5 @@
 """The user's policy file, $XDG_CONFIG_HOME/agentutils/policy.toml: rules on tools and arguments (docs/safety.md)."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib.faults import Fault

@@ -1,7 +1,5 @@
 """The flags of consent and sandbox, and the policy that they and the user's file make."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import cli, paths, records

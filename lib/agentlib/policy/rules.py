@@ -8,8 +8,6 @@ tool's schema asks for (`sandbox`, `env`) is a wish; what a project's files say 
     start.cell(argv, origin, decision, env=cell.environment(decision.env))
 """
 
-from __future__ import annotations
-
 import _thread  # a lock without the module threading, which costs 1 ms at every start
 import os
 from fnmatch import fnmatchcase

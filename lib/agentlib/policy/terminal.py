@@ -1,7 +1,5 @@
 """Ask the person at the terminal, never the pipe: /dev/tty, no default yes, every doubt is a no."""
 
-from __future__ import annotations
-
 import os
 import select
 import threading

@@ -1,7 +1,5 @@
 """A process that runs for us, and the plainest of them: a child of ours."""
 
-from __future__ import annotations
-
 import os
 import select
 import signal

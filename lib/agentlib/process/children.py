@@ -1,7 +1,5 @@
 """A provider's process: in a session of its own, spoken to in lines both ways, ended with us whatever happens."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import signal
@@ -40,7 +38,7 @@ class Child:
         on_line: Callable[[bytes], None],
         on_message: Callable[[bytes], None],
         on_end: Callable[[int], None],
-        line: socket.socket | None = None,
+        line: "socket.socket | None" = None,
     ) -> None:
         self._loop, self._on_line, self._on_message, self._on_end = (
             loop,
@@ -194,7 +192,7 @@ class Child:
             os.close(file)
 
 
-def _joined(line: socket.socket) -> tuple[int, int, int, int, int]:
+def _joined(line: "socket.socket") -> tuple[int, int, int, int, int]:
     """A connection, in the place of what spawn gives; it has no process of ours and no stderr."""
     fd, none = line.detach(), os.open(os.devnull, os.O_RDONLY)
     return 0, os.dup(none), os.dup(fd), fd, none

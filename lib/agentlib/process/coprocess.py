@@ -1,7 +1,5 @@
 """A program in JSON lines that stays up: requests and answers by `id`, in any order, from any thread."""
 
-from __future__ import annotations
-
 import os
 import queue
 import signal
@@ -33,7 +31,7 @@ class Coprocess:
         final: Callable[[Record], bool] = lambda record: True,
         passing: Callable[[Record], None] = lambda record: None,
         kind: str = "tool_error",
-        start: Callable[..., Child] = run.start,
+        start: "Callable[..., Child]" = run.start,
         parse: Callable[[bytes], Any] = records.loads,
     ) -> None:
         self.name, self._final, self._passing, self._kind = name, final, passing, kind

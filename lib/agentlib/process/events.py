@@ -1,7 +1,5 @@
 """Wait for files and for moments, in one thread: what agent-llm turns in."""
 
-from __future__ import annotations
-
 import heapq
 import select
 import time

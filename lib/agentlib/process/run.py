@@ -1,7 +1,5 @@
 """Run one child process: all directions pumped, time and output bounded, its whole group ended with it."""
 
-from __future__ import annotations
-
 import os
 import queue
 import signal
@@ -173,7 +171,7 @@ class _Pump:
         self._open.update(made)
         return made
 
-    def __enter__(self) -> _Pump:
+    def __enter__(self) -> "_Pump":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,5 @@
 """Lines out of bytes that arrive in pieces, by the rules of records.lines(): numbered, no blank ones, a cap."""
 
-from __future__ import annotations
-
 from agentlib.faults import Fault
 from agentlib.records import LINE_CAP
 

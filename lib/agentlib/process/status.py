@@ -1,7 +1,5 @@
 """The end of a process in words a person knows, and its kind; the one place where an exit status is put into words."""
 
-from __future__ import annotations
-
 import signal
 
 WHY = {  # what the signals mean that a limit or a fault of the program's own brings

@@ -1,7 +1,5 @@
 """Processes that a server starts for us, so that they end with us whatever becomes of us (supervisor.py, warden.py)."""
 
-from __future__ import annotations
-
 import errno
 import marshal
 import os

@@ -11,8 +11,6 @@ the line is a signal for the program, its end is KILL; back goes, once, the exit
 and after it the names of what was left running.
 """
 
-from __future__ import annotations
-
 import _socket as socket  # their faces cost 12 ms to load, half of our start
 import ctypes
 import fcntl

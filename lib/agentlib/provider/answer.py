@@ -1,7 +1,5 @@
 """What a provider makes of a vendor's answer: the message, its calls, its usage; and the key that it sends."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import records

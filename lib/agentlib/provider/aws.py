@@ -1,7 +1,5 @@
 """AWS credentials and signatures (Signature Version 4), by botocore, which is imported only where they are needed."""
 
-from __future__ import annotations
-
 import os
 from _thread import allocate_lock
 from functools import cache

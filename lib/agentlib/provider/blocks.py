@@ -5,8 +5,6 @@ each stood, and blocks that only the vendor understands (signed thinking, say). 
 ["call", id, more] and ["own", block]; `more` is what the vendor wants back beside the text or the call.
 """
 
-from __future__ import annotations
-
 from agentlib.faults import Fault
 from agentlib.messages.requests import blob, parts
 from agentlib.provider.answer import image, kept

@@ -1,7 +1,5 @@
 """What Claude models want wherever they run: how they are told to think, and the form of their JSON Schemas."""
 
-from __future__ import annotations
-
 import re
 
 from agentlib.faults import Fault

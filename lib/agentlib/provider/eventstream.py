@@ -4,8 +4,6 @@ A frame is, big-endian: its length (4 bytes), the length of its headers (4), the
 the CRC-32 of all before. What does not hold is a Fault `bad_response`: after one wrong length nothing is in step.
 """
 
-from __future__ import annotations
-
 import struct
 from binascii import crc32
 from io import BytesIO

@@ -1,7 +1,5 @@
 """One request in flight: its deltas and its one final record, written from whichever thread comes first."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

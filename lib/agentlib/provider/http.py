@@ -3,8 +3,6 @@
 httpx is imported with the first call: it costs as much as all the rest, and a call that cannot be made needs none.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import time
@@ -56,7 +54,7 @@ class Reply:
     """The vendor's answer: status, headers (names in lower case), and its body, to be read once. proxy: that may have
     answered itself."""
 
-    def __init__(self, response: httpx.Response, proxy: str = "") -> None:
+    def __init__(self, response: "httpx.Response", proxy: str = "") -> None:
         self.status, self.headers, self.proxy = response.status_code, dict(response.headers), proxy
         self._raw = response.iter_raw()
 
@@ -135,7 +133,7 @@ class Reply:
 class Connection:
     """A connection to vendors that stays open between calls. Of one thread at a time."""
 
-    _client: Client | None = None
+    _client: "Client | None" = None
 
     def close(self) -> None:
         if self._client:

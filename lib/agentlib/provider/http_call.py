@@ -1,7 +1,5 @@
 """What a vendor's file says of HTTP: its call and its address, and the items of its streams."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 from agentlib import records

@@ -9,8 +9,6 @@ The user's go first, in config.toml, in US dollars per million tokens:
     cache_write = 0.3125        # optional: input written to it; else as input
 """
 
-from __future__ import annotations
-
 import os
 import re
 from functools import cache

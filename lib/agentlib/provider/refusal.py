@@ -3,8 +3,6 @@
 All vendors' words are in one table, for gateways pass on the errors of others.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from contextlib import suppress

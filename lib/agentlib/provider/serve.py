@@ -13,8 +13,6 @@ An Answer is a dict: `message` (answer.message), `stop_reason`, `usage` (answer.
 names it; of embeddings `vectors`. The rest is worker.py's: one final record a request, bounds of time, ids, costs.
 """
 
-from __future__ import annotations
-
 from agentlib import cli, private, records
 from agentlib.faults import Fault
 from agentlib.provider import http_call, refusal

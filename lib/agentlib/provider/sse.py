@@ -1,7 +1,5 @@
 """Server-sent events, decoded as they arrive (WHATWG HTML, "Server-sent events", parsing and interpretation)."""
 
-from __future__ import annotations
-
 import codecs
 from contextlib import suppress
 

@@ -1,7 +1,5 @@
 """The requests in flight of a provider, a thread each; one final record for each, whatever happens."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -1,7 +1,5 @@
 """The command line of agent-react, also where it speaks for an agent (--name): help and schema come at once."""
 
-from __future__ import annotations
-
 import os
 import select
 import stat

@@ -1,7 +1,5 @@
 """Many tasks in one process: each `task` record is a run, each run gives one `result`, whatever happens to it."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

@@ -1,7 +1,5 @@
 """Long conversations: when they near the model's context window, and what may be summed up then."""
 
-from __future__ import annotations
-
 from agentlib import paths, records
 from agentlib.faults import Fault
 from agentlib.messages import transcript

@@ -1,7 +1,5 @@
 """Drives runs (loop.py): one thread waits on one queue for answers of the model and for work done by a few others."""
 
-from __future__ import annotations
-
 import heapq
 import os
 import queue

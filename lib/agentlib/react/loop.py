@@ -7,8 +7,6 @@ thousand small objects and no thread; engine.py drives them.
 The messages alone say where a run stands, so one that was broken off anywhere can go on.
 """
 
-from __future__ import annotations
-
 import time
 from functools import partial
 

@@ -1,7 +1,5 @@
 """agent-react's work after its options are parsed: start the model, read the stream, drive one run or many."""
 
-from __future__ import annotations
-
 import os
 import signal
 

@@ -1,7 +1,5 @@
 """The model, as agent-react sees it: one agent-llm beside it, its answers and their deltas put on a queue."""
 
-from __future__ import annotations
-
 import os
 import queue
 

@@ -1,7 +1,5 @@
 """What agent-react prints: the answer as it is made, records; at a terminal, what a run waits for and what it cost."""
 
-from __future__ import annotations
-
 import os
 import time
 
@@ -37,7 +35,7 @@ class Output(Watcher):
         self._text = ""  # of the present answer, as far as it went out
         self._printed: list[str] = []  # answers that went out as they were made
 
-    def streams(self, plugins: Plugins | None, tools: bool, many: bool) -> bool:
+    def streams(self, plugins: "Plugins | None", tools: bool, many: bool) -> bool:
         """Whether text goes out as it is made. What went out cannot be taken back: so not where a plugin, a schema or a
         field may make something else of it, nor where more than the answer would go down a pipe, since what a model
         says before it calls a tool is none."""

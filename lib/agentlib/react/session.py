@@ -1,7 +1,5 @@
 """Everything that one agent-react has: options, model, tools, plugins, and the one run."""
 
-from __future__ import annotations
-
 import os
 import queue
 import signal
@@ -35,7 +33,7 @@ REQUEST = ("temperature", "max_tokens", "reasoning")  # options that are fields 
 class Session:
     """Everything that one agent-react has. folder: where agent-llm lies. depth: how deep agents have called agents."""
 
-    plugins: Plugins | None = None
+    plugins: "Plugins | None" = None
     result: Record | None = None
 
     def __init__(self, options: Namespace, folder: str, depth: int) -> None:

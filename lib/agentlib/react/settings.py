@@ -1,7 +1,5 @@
 """What all runs of one agent-react share, and how a conversation becomes a request and a response a message."""
 
-from __future__ import annotations
-
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.history import MEASURED, History
@@ -51,7 +49,7 @@ class Window:
 class Setting:
     """Nothing in here changes while runs are under way. The limits are 0 or None where there are none."""
 
-    plugins: Plugins | None = None
+    plugins: "Plugins | None" = None
     history: History | None = None
     name: str | None = None
     system: str | None = None

@@ -1,7 +1,5 @@
 """What agent-react reads from standard input: tools, material, a conversation, settings, tasks."""
 
-from __future__ import annotations
-
 from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.invoke.toolset import Tools

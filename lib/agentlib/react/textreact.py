@@ -4,8 +4,6 @@ The conversation itself stays in `message` records with tool calls; only what th
 After Yao and others, "ReAct", arXiv 2210.03629.
 """
 
-from __future__ import annotations
-
 import re
 
 from agentlib import records

@@ -5,8 +5,6 @@ folder nor in the changes; it replaces or removes only files that were on the wo
 changed since the call began. What it refuses it leaves as it was, and says so.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
@@ -56,7 +54,7 @@ class Conflict(Refused):
 class Hand:
     """Takes over one call's changes. begun: when it began, in nanoseconds. kept: paths that stay, absolute."""
 
-    def __init__(self, workspace: Workspace, begun: int, kept: Iterable[str]) -> None:
+    def __init__(self, workspace: "Workspace", begun: int, kept: Iterable[str]) -> None:
         self._workspace, self._begun = workspace, begun
         self._kept = {os.path.relpath(path, workspace.folder) for path in kept}
         self._refused: list[str] = []
@@ -301,7 +299,7 @@ def _copy(at: At, name: str, target: str, found: os.stat_result) -> None:
         raise
 
 
-def set_aside(space: Workspace) -> list[str]:
+def set_aside(space: "Workspace") -> list[str]:
     """Move aside the guarded paths of a folder that had none; one sentence for each. Where Landlock is the wall nothing
     can keep a tool from making them in a folder that it may write."""
     if not os.access(space.folder, os.W_OK | os.X_OK):

@@ -1,7 +1,5 @@
 """The command line of bubblewrap for a view: namespaces, mounts, no capabilities (bwrap(1), version 0.8 or newer)."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib.sandbox.mounts import MASK, WRITE, View

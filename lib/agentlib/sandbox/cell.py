@@ -10,8 +10,6 @@ Profiles: `read` (nothing outside scratch folders can be written; no network), `
 Bubblewrap where it works, else Landlock and seccomp where they can keep the profile's promise, else Fault tool_denied.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import threading
@@ -91,7 +89,7 @@ class Cell:
             self.close()
             raise
 
-    def __enter__(self) -> Cell:
+    def __enter__(self) -> "Cell":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,8 +3,6 @@
 Names are compared without regard to case: a file system may not tell them apart.
 """
 
-from __future__ import annotations
-
 import os
 import re
 

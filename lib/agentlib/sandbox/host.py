@@ -1,7 +1,5 @@
 """The places of this machine that a sandboxed tool sees empty, or must see in order to start (docs/sandbox.md)."""
 
-from __future__ import annotations
-
 import functools
 import os
 import sys

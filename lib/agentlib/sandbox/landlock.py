@@ -4,8 +4,6 @@ The kernel's version of it (ABI) decides how much: 1 files, 2 links between fold
 ioctl, 6 signals and abstract sockets. None of them sees chmod, chown, times and extended attributes.
 """
 
-from __future__ import annotations
-
 import _thread
 import ctypes
 import os

@@ -4,8 +4,6 @@ A user namespace counts its own processes, so the limit holds inside bubblewrap;
 the kernel, and get a control group (pids) where the machine has one that we may use.
 """
 
-from __future__ import annotations
-
 import os
 import time
 

@@ -1,7 +1,5 @@
 """The view a sandboxed tool has of the files: one action for each path, parents first (docs/safety.md)."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib import history, secrets

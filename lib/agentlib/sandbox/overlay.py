@@ -8,8 +8,6 @@ apply.py takes it over when the tool has ended. Linux 5.13 or newer; no privileg
     overlay.py     try it inside bubblewrap; prints why it does not work, status 1
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys

@@ -1,7 +1,5 @@
 """A view in the words of Landlock, which knows only trees to allow: everything but what is hidden, listed."""
 
-from __future__ import annotations
-
 import os
 import time
 
@@ -21,7 +19,7 @@ OF_PROC = [f"/proc/{name}" for name in "cpuinfo meminfo stat uptime loadavg vers
 CALLS = 1000  # that may add to a ruleset before it is made anew
 MOMENT = 50_000_000  # nanoseconds in which a folder may change and keep its time
 
-_known: dict[Any, Trees] = {}  # by the view and the network
+_known: "dict[Any, Trees]" = {}  # by the view and the network
 
 
 class Trees:
@@ -80,7 +78,7 @@ def _stamp(path: str) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, time.time_ns() if new else found.st_mtime_ns
 
 
-def of(view: View, space: Workspace | None, network: bool = False) -> Trees:
+def of(view: View, space: "Workspace | None", network: bool = False) -> Trees:
     """The trees of a view. Fault tool_denied for what Landlock cannot do."""
     writable = [path for path, action in view.actions.items() if action == WRITE]
     if space and view.writable:
@@ -100,7 +98,7 @@ def of(view: View, space: Workspace | None, network: bool = False) -> Trees:
     return found
 
 
-def _unknown(space: Workspace) -> list[str]:
+def _unknown(space: "Workspace") -> list[str]:
     """What nobody has looked at, and so may be what a tool must not read or change."""
     found, many = space.found, space.found.unread
     unread = [f"a secret in {many} files that are too many to look at,"] if many else []

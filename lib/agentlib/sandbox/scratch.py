@@ -4,8 +4,6 @@ On its file system where we may write there, so that a change is moved and not c
 removed by the next.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import time

@@ -5,8 +5,6 @@ end the process, since their numbers mean other things. Numbers: Linux, arch/x86
 include/uapi/asm-generic/unistd.h; instructions: linux/filter.h, linux/seccomp.h.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 

@@ -1,7 +1,5 @@
 """What the sandbox gives on this machine, and what it does not, in lines for a person (--sandbox-status)."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib.faults import Fault

@@ -4,8 +4,6 @@ Whoever makes a sandbox's view of the folder (kept/overlay.py) can read what is 
 later cannot be read, by whatever name. To look again, as each call does, lets more be seen; no wall depends on it.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import threading

@@ -3,8 +3,6 @@
 The monotonic clock is what counts: a clock that is set, or a machine that slept, makes no burst of runs.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import random

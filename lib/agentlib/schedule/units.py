@@ -1,7 +1,5 @@
 """The work of agent-schedule: units for systemd (systemd.service(5), systemd.timer(5)), or the line for cron."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

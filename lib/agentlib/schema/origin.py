@@ -4,8 +4,6 @@ Decided by real paths inside the suite's installation and by the user's own regi
 of itself what it likes, and an AGENTS.md comes with any clone: neither makes a program anybody's.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 

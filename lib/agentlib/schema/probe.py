@@ -1,7 +1,5 @@
 """Run foreign programs briefly and at once: no shell, no input, little output, an end for sure."""
 
-from __future__ import annotations
-
 import os
 import time
 from functools import partial
@@ -52,7 +50,7 @@ def busy() -> float:
 
 def run(
     keys: Sequence[str],
-    prepare: Callable[[str], Cell],
+    prepare: "Callable[[str], Cell]",
     timeout: float | None,
     stdin: int | None = None,
 ) -> dict[str, Outcome]:
@@ -63,7 +61,7 @@ def run(
     """
     leash, wards, outcomes = process_run.Leash(), Wards(), dict[str, Outcome]()
 
-    def begin(cell: Cell, passed: int, *files: int) -> Child:
+    def begin(cell: "Cell", passed: int, *files: int) -> Child:
         return wards.begin(cell, passed if stdin is None else stdin, *files)
 
     def work(key: str) -> None:

@@ -12,8 +12,6 @@ clone: reading it runs nothing, nothing in it is expanded, and a program outside
 unless the user's configuration allows it (`[discover] allow = ["/path"]`).
 """
 
-from __future__ import annotations
-
 import os
 import re
 import stat

@@ -4,8 +4,6 @@ Only a file that its owner marked is run: one that holds the bytes `agent-schema
 The head of a record is always `{"type":…,"name":…,"kind":…,`, so that a listing need not parse it.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 
@@ -149,7 +147,7 @@ def faults(schema: object) -> list[str]:
     return found
 
 
-def answer(outcome: Outcome) -> list[Any]:
+def answer(outcome: "Outcome") -> list[Any]:
     """The JSON values of what a program answered; a Fault where it did not answer, or not in JSON."""
     if outcome.why:
         raise Fault("bad_response", f"--agent-schema: {outcome.why}")
@@ -204,7 +202,7 @@ def questions(
     profile: str = "probe",
     folder: str = "",
     stdin: int | None = None,
-) -> dict[str, Outcome]:
+) -> "dict[str, Outcome]":
     """Run each file with these arguments, all at once, in an empty home and folder (or this one); how each ended.
 
     profile: the sandbox of all but our own. They see no key and no configuration, the suite's own programs first.
@@ -225,7 +223,7 @@ def questions(
     env = {"PATH": search, "HOME": folder, "TMPDIR": folder}
     env["LANG"] = os.environ.get("LANG", "C.UTF-8")
 
-    def prepare(path: str) -> Cell:
+    def prepare(path: str) -> "Cell":
         origin = start.SUITE if paths.of_suite(path) else start.OTHER
         how = start.Decision("allow", "off" if origin == start.SUITE else profile, "its mark")
         return start.cell([os.path.abspath(path), *args], origin, how, folder=folder, env=env)

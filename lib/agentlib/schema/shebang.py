@@ -1,7 +1,5 @@
 """Why a script cannot start: its first line, read as the kernel does."""
 
-from __future__ import annotations
-
 import os
 
 

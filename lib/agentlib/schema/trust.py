@@ -1,7 +1,5 @@
 """Which files may be run to be asked what they are: marked ones, that nobody but their owner may change."""
 
-from __future__ import annotations
-
 import os
 import stat
 

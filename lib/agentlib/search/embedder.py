@@ -1,7 +1,5 @@
 """Vectors of texts, made by a provider through agent-llm."""
 
-from __future__ import annotations
-
 import os
 import struct
 from contextlib import closing, suppress

@@ -1,7 +1,5 @@
 """Rank texts for a request by words (BM25), and combine several rankings into one."""
 
-from __future__ import annotations
-
 import math
 import re
 

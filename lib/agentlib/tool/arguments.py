@@ -1,7 +1,5 @@
 """The arguments of a tool call: one JSON object on standard input, checked by the tool's schema."""
 
-from __future__ import annotations
-
 import sys
 
 from agentlib import records

@@ -3,8 +3,6 @@
 Only the nodes that `_value` names are arithmetic; a name is a function or constant of the two tables.
 """
 
-from __future__ import annotations
-
 import ast
 import math
 import operator

@@ -4,8 +4,6 @@ What is checked is what was opened (fstat of the descriptor, folders opened one 
 nothing can be put in its place between the check and the use.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import stat

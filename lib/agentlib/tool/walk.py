@@ -1,7 +1,5 @@
 """Which files of a folder are worth reading: not what git ignores, nothing hidden, links not followed out of it."""
 
-from __future__ import annotations
-
 import glob
 import os
 import re

@@ -4,8 +4,6 @@ So neither a name that means this machine, nor one that changes its meaning betw
 leads to a private network. No proxy, no cookies, no credentials.
 """
 
-from __future__ import annotations
-
 import codecs
 import html
 import ipaddress
@@ -97,7 +95,7 @@ def public(text: str) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _page(url: str, response: httpx.Response) -> Page:
+def _page(url: str, response: "httpx.Response") -> Page:
     from agentlib.net.client import unpacked
 
     data = bytearray()

@@ -1,7 +1,5 @@
 """What a format reads, the `run` and `span` records of standard input as trees, and the words for them."""
 
-from __future__ import annotations
-
 import time
 
 from agentlib import records, stderr

@@ -1,7 +1,5 @@
 """Be a warm filter's client: standard input goes to it, its records to standard output (see socket.py)."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading

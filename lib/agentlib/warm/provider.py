@@ -3,8 +3,6 @@
 agent-llm starts it (llm/pool.py) where the user wants that; it ends itself when it was idle for as long as they said.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import resource

@@ -4,8 +4,6 @@ The filter is a function work(lines, emit, wanted), in a thread for each client:
 `emit(record)` answers, `wanted()` says whether the client still waits.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import resource
@@ -90,7 +88,7 @@ def _refuse(listener: socket.socket, fault: Fault) -> None:
 
 
 class _Client(socketserver.BaseRequestHandler):
-    server: _Server
+    server: "_Server"
     gone = False  # it went, or does not read: its request ends, nobody else's
 
     def handle(self) -> None:

@@ -9,8 +9,6 @@ client is a `request`, each that comes back a record for it, or {"warm":"note","
 client that closes has cancelled.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket

@@ -1,7 +1,5 @@
 """OpenAI's chat completions, which most vendors speak: a vendor is its address, its key and its quirks as data."""
 
-from __future__ import annotations
-
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import requests

@@ -1,7 +1,5 @@
 """The answers of OpenAI's chat completions, whole or in events."""
 
-from __future__ import annotations
-
 import io
 from copy import deepcopy
 

@@ -1,7 +1,5 @@
 """Embeddings: the `embed` record to a vendor's request, its answer to vectors; OpenAI's way, which most have."""
 
-from __future__ import annotations
-
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.messages.vectors import checked

@@ -1,7 +1,5 @@
 """OpenAI's Responses, which Azure speaks too. Nothing is stored at the vendor: reasoning travels encrypted."""
 
-from __future__ import annotations
-
 import re
 
 from agentlib.faults import Fault

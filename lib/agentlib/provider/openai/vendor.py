@@ -1,7 +1,5 @@
 """One vendor of OpenAI's dialect: its address, its key and its quirks as data."""
 
-from __future__ import annotations
-
 import os
 
 from agentlib.provider import answer, http_call, refusal

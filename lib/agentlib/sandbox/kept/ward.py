@@ -1,7 +1,5 @@
 """A sandbox that is kept up, seen from outside: its warden (warden.py), and the processes in its cells."""
 
-from __future__ import annotations
-
 import marshal
 import os
 import queue
@@ -53,7 +51,7 @@ class Ward:
     cost 10 ms (limits.door).
     """
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: "Cell") -> None:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         self._table: list[int] = []  # the warden's mount table
@@ -90,7 +88,7 @@ class Ward:
         finally:
             os.close(complaints)
 
-    def _try(self, cell: Cell) -> None:
+    def _try(self, cell: "Cell") -> None:
         """One cell, before a tool is trusted to another: what works for bubblewrap may not work in it."""
         with open(os.devnull, "r+b") as null:
             trial = self._start(cell, {**cell.order(), "argv": ["/bin/true"]}, *[null.fileno()] * 3)
@@ -117,7 +115,7 @@ class Ward:
         """Whether it has no cells."""
         return self._cells == 0
 
-    def begin(self, cell: Cell, *files: int) -> Ordered:
+    def begin(self, cell: "Cell", *files: int) -> Ordered:
         """Start the cell's tool with these descriptors. BrokenPipeError: there is no warden any more."""
         if cell.way == "bubblewrap" and cell.view.listed and cell.view.writable:
             cell.take(self._place(cell))
@@ -126,7 +124,7 @@ class Ward:
             drop, self._drop = self._drop, []
         return self._start(cell, {**cell.order(), "drop": drop}, *files)
 
-    def _place(self, cell: Cell) -> str:
+    def _place(self, cell: "Cell") -> str:
         """A clean place for changes whose overlay stands and has this list; '' where there is none."""
         with self._lock:
             while self._clean and cell.listed >= 0:
@@ -147,7 +145,7 @@ class Ward:
         self._drop.append(os.path.basename(place))
         scratch.clear(place)
 
-    def _start(self, cell: Cell, order: dict[str, Any], *files: int) -> Ordered:
+    def _start(self, cell: "Cell", order: dict[str, Any], *files: int) -> Ordered:
         files = (*files, *cell.rulesets)
         self._count(1)
         try:

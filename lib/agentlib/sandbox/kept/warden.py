@@ -9,8 +9,6 @@ FD is a socket of packets: the setup, an object in marshal's form, which is answ
 argv, env, cwd, limits. With Landlock: network, and unseen: whether nothing at all may be changed; with rulesets of it.
 """
 
-from __future__ import annotations
-
 import _socket as socket  # see supervisor.py
 import ctypes
 import gc

@@ -4,8 +4,6 @@ To put one up takes 30 ms, an interpreter's start among them, a cell in it 2 (te
 of its own: see warden.py.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 
@@ -30,7 +28,7 @@ class Wards:
         self._old: list[Ward] = []  # of no use for more calls
         self._lock = threading.Lock()
 
-    def begin(self, cell: Cell, stdin: int, stdout: int = 1, stderr: int = 2) -> Child:
+    def begin(self, cell: "Cell", stdin: int, stdout: int = 1, stderr: int = 2) -> "Child":
         """Start the cell's tool with these descriptors. OSError: it cannot start.
 
         Fault tool_denied where a sandbox that it needs cannot be put up.
@@ -45,7 +43,7 @@ class Wards:
                 self._give_up(ward)
         raise Fault("tool_denied", "sandbox unavailable: its warden has ended")
 
-    def put_up(self, cell: Cell) -> None:
+    def put_up(self, cell: "Cell") -> None:
         """Have one ready for calls that see what this cell sees."""
         Supervised.serving() if cell.way == "off" else self._ward(cell)
 
@@ -57,12 +55,12 @@ class Wards:
             self._kept.clear()
             self._old.clear()
 
-    def _give_up(self, ward: Ward) -> None:
+    def _give_up(self, ward: "Ward") -> None:
         with self._lock:
             for key in [key for key, one in self._kept.items() if one is ward]:
                 _end(self._kept.pop(key))  # else another thread has seen to it
 
-    def _ward(self, cell: Cell) -> Ward:
+    def _ward(self, cell: "Cell") -> "Ward":
         found = self._found(cell)
         if isinstance(found, str) and cell.fall_back():
             found = self._found(cell)
@@ -70,7 +68,7 @@ class Wards:
             raise Fault("tool_denied", f"sandbox unavailable: {found}")
         return found
 
-    def _found(self, cell: Cell) -> Ward | str:
+    def _found(self, cell: "Cell") -> "Ward | str":
         from agentlib.sandbox.kept.ward import Ward
 
         key = _key(cell)
@@ -97,7 +95,7 @@ class Wards:
                 return _end(self._kept.pop(key))
 
 
-def _end(ward: Ward | str) -> None:
+def _end(ward: "Ward | str") -> None:
     if not isinstance(ward, str):
         ward.close()
 
@@ -115,7 +113,7 @@ def status(folder: str) -> str:
     return "calls: they share a sandbox, in cells of their own"
 
 
-def _key(cell: Cell) -> Any:
+def _key(cell: "Cell") -> Any:
     """What tells one sandbox from another: what it shows of which files, and whether it has a network."""
     if cell.way == "landlock":
         return cell.way
