@@ -37,6 +37,13 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     (($(wc -l <"$BATS_FILE_TMPDIR/log") < 25))
 }
 
+@test "the model has read the suite's tools when the installation ends: the first question with them all does not" {
+    mkdir "$SCRATCH/elsewhere" && cd "$SCRATCH/elsewhere"
+    HOME=$BATS_FILE_TMPDIR/home agent-discover tools >list.jsonl
+    HOME=$BATS_FILE_TMPDIR/home agent-react --provider local --json --no-history --max-iterations 1 "How many words are in notes.txt?" <list.jsonl >result 2>/dev/null || true
+    [[ $(jq ".usage.cached_input_tokens > 1000" result) == true ]]
+}
+
 @test "installed programs start in the private interpreter, without a search for it" {
     local first
     run --separate-stderr agent-llm --version

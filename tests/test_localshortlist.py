@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentlib.local import prompt
-from agentlib.local.prompt import MOST
+from agentlib.local.prompt import FITTING, MOST
 from test_localprompt import call, user
 
 
@@ -47,7 +47,7 @@ def test_of_very_many_tools_those_whose_words_meet_the_request_are_offered(
     request_: str, wanted: str
 ) -> None:
     found = [tool["name"] for tool in prompt.offered(many(), "auto", [user(request_)])]
-    assert wanted in found and len(found) == MOST
+    assert wanted in found and len(found) == FITTING
     names = [tool["name"] for tool in many()]
     assert found == sorted(found, key=names.index)
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 
+from agentlib import paths, stderr
 from agentlib.local import models
 
 DOC = """agent-llm local - put a small language model on this machine, and take it away
@@ -13,6 +14,7 @@ small (Qwen2.5-Coder-0.5B, 0.5 GB), tiny (SmolLM2-135M, 0.1 GB: for tests, not a
 embeddings (all-MiniLM-L6-v2, 0.1 GB: for agent-memory --semantic; it does not answer requests).
 AGENT_LOCAL_MODEL=FILE.gguf takes any other model that llama.cpp can load.
 """
+READ_SECONDS = 600  # for the tools of the suite to be read, on a slow machine
 ENDINGS = ("", ".partial", ".LICENSE", ".source")  # of the files of a model
 
 
@@ -31,7 +33,32 @@ def main(argv: list[str]) -> int:
         return remove(args.size)
     from agentlib.local import fetch
 
-    return fetch.install(args.size)
+    fetch.install(args.size)
+    if args.size != models.EMBEDDINGS:
+        _read_tools(args.size or "default")
+    return 0
+
+
+def _read_tools(model: str) -> None:
+    """Ask once with all tools of the suite: what the model makes of them is kept (engine.py), so that no question of
+    the user waits for it."""
+    import subprocess
+
+    from agentlib.local import prompt
+
+    print(
+        "the model reads the suite's tools, once: half a minute, Ctrl-C leaves it out", flush=True
+    )
+    discover, react = (
+        os.path.join(paths.REAL, "bin", f"agent-{name}") for name in ("discover", "react")
+    )
+    options = ["--provider", "local", "--model", model, "--quiet", "--no-history"]
+    try:
+        tools = subprocess.run([discover, "tools"], stdout=subprocess.PIPE, cwd="/").stdout
+        command, nothing = [react, *options, prompt.UNCALLED[0]], subprocess.DEVNULL
+        subprocess.run(command, input=tools, stdout=nothing, timeout=READ_SECONDS, cwd="/")
+    except (KeyboardInterrupt, subprocess.TimeoutExpired):
+        stderr.warn("left out: the first question with all tools takes half a minute longer")
 
 
 def status() -> int:

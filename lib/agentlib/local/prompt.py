@@ -16,7 +16,10 @@ from agentlib.search.rank import describe, ranks, words
 from agentlib.types import Any, Collection, NamedTuple, Record
 
 CHAT_TOKENS, CALL_TOKENS = 1024, 512  # max_tokens where the request has none
-MOST = 18  # tools in one prompt, about 60 tokens each
+MOST = 24  # tools in one prompt, about 110 tokens each; with the same tools they are read once
+FITTING = (
+    10  # of more tools than that, which are other ones for each request and so are read each time
+)
 SYSTEM_CAP = 600  # characters of the caller's system text that the choice of a tool sees
 RESULT_CAP = 500  # characters of a result that the choice of the next call sees
 QUOTE_CAP = 4000  # characters of a result that the answer is made from
@@ -133,7 +136,7 @@ def check(request: Record) -> list[Record]:
 
 
 def offered(tools: list[Record], wanted: Any, messages: list[Record]) -> list[Record]:
-    """The tool that tool_choice names, else all; of more than MOST those that were used or match the request (BM25)."""
+    """The tool that tool_choice names, else all; of more than MOST the FITTING that were used or match best (BM25)."""
     if isinstance(wanted, dict):
         name = wanted.get("name")
         if named := [tool for tool in tools if tool.get("name") == name]:
@@ -145,7 +148,7 @@ def offered(tools: list[Record], wanted: Any, messages: list[Record]) -> list[Re
     used = {call.get("name") for m in messages for call in m.get("tool_calls") or []}
     scores = ranks([words(describe(tool)) for tool in tools], words(last_request(messages)))
     places = [(t.get("name") not in used, -scores[i], i) for i, t in enumerate(tools)]
-    return [tools[i] for i in sorted(i for _, _, i in sorted(places)[:MOST])]
+    return [tools[i] for i in sorted(i for _, _, i in sorted(places)[:FITTING])]
 
 
 def last_request(messages: list[Record]) -> str:
