@@ -8,10 +8,9 @@ from agentlib.types import Any, Protocol
 
 
 class Child(Protocol):
-    """A process that runs for us: a child of ours (Direct), or a server's (supervised.py).
-
-    left: once it is reaped, the names of what it left running, all ended.
-    """
+    """A process that runs for us: a child of ours (Direct), or a server's (supervised.py). handle: readable at its end.
+    ended: whether it ends within these seconds. reap: wait for its end; its status as Popen has it. left: after that,
+    the names of what it left running, all ended."""
 
     handle: int
     left: str
@@ -22,7 +21,7 @@ class Child(Protocol):
 
 
 class Direct:
-    """A child of ours: a program of the suite's own. handle: readable at its end."""
+    """A child of ours: a program of the suite's own."""
 
     left = ""
 
@@ -56,11 +55,9 @@ class Direct:
             pass
 
     def ended(self, seconds: float) -> bool:
-        """Whether it ends within these seconds."""
         return readable(self.handle, seconds)
 
     def reap(self) -> int:
-        """Wait for its end; its status as Popen has it."""
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
@@ -74,6 +71,18 @@ def readable(handle: int, seconds: float) -> bool:
     if handle >= 0:
         poll.register(handle, select.POLLIN)
     return handle < 0 or bool(poll.poll(max(0.0, seconds) * 1000))
+
+
+def memory_file(data: bytes) -> int:
+    """A descriptor of a new file that holds these bytes, at its beginning, and has no name."""
+    made = os.memfd_create("input")
+    try:
+        os.write(made, data)
+        os.lseek(made, 0, os.SEEK_SET)
+    except OSError:
+        os.close(made)
+        raise
+    return made
 
 
 def bound(argv: list[str]) -> list[str]:

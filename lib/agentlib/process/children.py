@@ -40,12 +40,8 @@ class Child:
         on_end: Callable[[int], None],
         line: "socket.socket | None" = None,
     ) -> None:
-        self._loop, self._on_line, self._on_message, self._on_end = (
-            loop,
-            on_line,
-            on_message,
-            on_end,
-        )
+        self._loop, self._on_end = loop, on_end
+        self._on_line, self._on_message = on_line, on_message
         self._out, self._err = Splitter(), Splitter()
         self._name, self._room = os.path.basename(argv[0]), MESSAGES
         self._outbox = bytearray()
@@ -53,7 +49,11 @@ class Child:
         self.tail = b""  # the end of what it wrote to stderr
         self.input_closed = False  # it has closed its standard input
         self.alive = True
-        started = _joined(line) if line else spawn(argv, env)
+        if line:  # there is no process of ours, and no stderr
+            connection, none = line.detach(), os.open(os.devnull, os.O_RDONLY)
+            started = 0, os.dup(none), os.dup(connection), connection, none
+        else:
+            started = spawn(argv, env)
         self.pid, self._end, self._stdin, self._stdout, self._stderr = started
         for file in started[2:]:
             os.set_blocking(file, False)
@@ -83,7 +83,7 @@ class Child:
     def close(self, grace: float = GRACE) -> None:
         """End of its input; TERM after `grace` seconds, KILL after HARD more."""
         if not self.pid:
-            return self._lost(0)
+            return self._over(0)
         self._close_input()
         now = time.monotonic()
         self._loop.at(now + grace, lambda: self._signal(signal.SIGTERM))
@@ -95,7 +95,8 @@ class Child:
             self._signal(signal.SIGKILL)
             if self.pid and readable(self._end, 1.0):  # else it is stuck in the kernel
                 os.waitpid(self.pid, 0)
-            self._leave()
+            self._on_end = lambda status: None
+            self._over(0)
 
     def _signal(self, signum: int) -> None:
         if self.alive and self.pid:
@@ -144,12 +145,16 @@ class Child:
             if self.pid:  # it has a moment to end with a status of its own
                 self._loop.at(time.monotonic() + GRACE, lambda: self._signal(signal.SIGKILL))
             else:
-                self._lost(LOST)
+                self._over(LOST)
         return bool(data)
 
-    def _lost(self, status: int) -> None:
+    def _over(self, status: int) -> None:
         if self.alive:
-            self._leave()
+            self.alive = False
+            self._close_input()
+            for file in (self._stdout, self._stderr, self._end):
+                self._loop.forget(file)
+                os.close(file)
             self._on_end(status)
 
     def _read_err(self) -> bool:
@@ -177,25 +182,9 @@ class Child:
             while self.alive and read():
                 pass
             self._loop.forget(file)
-        if not self.alive:  # killed while we listened
-            return
-        self._signal(signal.SIGKILL)  # what it leaves behind in its group
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self._leave()
-        self._on_end(status)
-
-    def _leave(self) -> None:
-        self.alive = False
-        self._close_input()
-        for file in (self._stdout, self._stderr, self._end):
-            self._loop.forget(file)
-            os.close(file)
-
-
-def _joined(line: "socket.socket") -> tuple[int, int, int, int, int]:
-    """A connection, in the place of what spawn gives; it has no process of ours and no stderr."""
-    fd, none = line.detach(), os.open(os.devnull, os.O_RDONLY)
-    return 0, os.dup(none), os.dup(fd), fd, none
+        if self.alive:  # else killed while we listened
+            self._signal(signal.SIGKILL)  # what it leaves behind in its group
+            self._over(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
 
 
 def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int, int]:
@@ -218,7 +207,7 @@ def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int, 
         os.waitpid(pid, 0)
         for file in (end, stdin, stdout, stderr):
             os.close(file)
-        raise unusable(argv[0], int(why))
+        raise _unusable(argv[0], int(why))
     for pipe in (stdin, stdout):
         try:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)  # a larger pipe saves turns
@@ -230,7 +219,7 @@ def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int, 
 def _become(
     argv: list[str], env: Mapping[str, str], files: Sequence[int], report: int, parent: int
 ) -> NoReturn:
-    """In the new process: be the program. Its errno goes to `report` where that fails."""
+    """In the new process: be the program. The errno goes to `report` where that fails."""
     try:
         import ctypes
 
@@ -250,8 +239,7 @@ def _become(
         os._exit(127)
 
 
-def unusable(path: str, number: int) -> Fault:
-    """Why a file cannot be run, in words."""
+def _unusable(path: str, number: int) -> Fault:
     if not os.path.exists(path):
         return Fault("not_found", f"{path}: no such program")
     reason = os.strerror(number)

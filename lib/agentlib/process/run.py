@@ -1,24 +1,29 @@
-"""Run one child process: all directions pumped, time and output bounded, its whole group ended with it."""
+"""Run one child process to its end: what it prints is read, its time and output are bounded, its whole group ends."""
 
 import os
 import queue
+import select
 import signal
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
-from agentlib.process import events
-from agentlib.process.child import Child
+from agentlib.process.child import Child, memory_file
 from agentlib.types import Any, Callable, Iterable, Iterator, NamedTuple
 
 Begin = Callable[[int, int, int], Child]
 
+GRACE = 1.5  # seconds between TERM and KILL
+LINGER = 0.3  # seconds that a grandchild may hold stdout open once the child itself has ended
+ERR_CAP = 8 * 1024  # bytes of stderr kept, from its end
+CHUNK = 64 * 1024
+
 
 class Outcome(NamedTuple):
-    """What became of a child. status: as Popen tells it (negative: a signal). out: at most `cap` bytes of
-    stdout. over: there was more, and the child was ended for it. err: the end of stderr. late: time was up. left:
-    the names of what it left running, which was ended."""
+    """What became of a child. status: as Popen has it (negative: a signal). out: at most `cap` bytes of stdout. over:
+    there was more, and the child was ended for it. err: the end of stderr. late: time was up. left: the names of
+    what it left running, which was ended."""
 
     status: int
     out: bytes
@@ -26,12 +31,6 @@ class Outcome(NamedTuple):
     err: bytes
     late: bool
     left: str
-
-
-GRACE = 1.5  # seconds between TERM and KILL
-LINGER = 0.3  # seconds that a grandchild may hold stdout open once the child itself has ended
-ERR_CAP = 8 * 1024  # bytes of stderr kept, from its end
-CHUNK = 64 * 1024
 
 
 class Leash:
@@ -135,115 +134,54 @@ def run(
     and `grace` later KILL. cap: bytes of stdout kept; a child that writes more is ended. What it leaves is killed.
     """
     begun = partial(start, begin) if isinstance(begin, dict) else begin
-    with _Pump(stdin, cap) as pump:
-        child = leash.start(lambda: begun(*pump.theirs))
+    with ExitStack() as ours, ExitStack() as theirs:
+        given = memory_file(stdin)
+        theirs.callback(os.close, given)
+        pipes = []
+        for _ in range(2):
+            pipes.append(os.pipe())
+            ours.callback(os.close, pipes[-1][0])
+            theirs.callback(os.close, pipes[-1][1])
+        (stdout, its_stdout), (stderr, its_stderr) = pipes
+        child = leash.start(lambda: begun(given, its_stdout, its_stderr))
         try:
-            pump.attach(child.handle)
-            late = not pump.turn(time.monotonic() + timeout)
-            if late or pump.over:
+            theirs.close()
+            printed = _Printed(cap)
+            late = not printed.read(child.handle, stdout, stderr, timeout)
+            if late or printed.over:
                 child.signal(signal.SIGTERM)
-                pump.turn(time.monotonic() + grace)
+                printed.read(child.handle, stdout, stderr, grace)
         finally:
             status = leash.drop(child)
-    return Outcome(status, bytes(pump.out), pump.over, bytes(pump.err), late, child.left)
+    out, err = bytes(printed.out[:cap]), bytes(printed.err)
+    return Outcome(status, out, printed.over, err, late, child.left)
 
 
-class _Pump:
-    """Moves bytes between us and a child until it has ended. theirs: the ends of the pipes that the child gets."""
+class _Printed:
+    """What a child has printed so far; over: more than the cap."""
 
-    def __init__(self, data: bytes, cap: int) -> None:
-        self.out, self.err, self.over = bytearray(), bytearray(), False
-        self._input, self._cap, self._loop = memoryview(data), cap, events.Loop()
-        self._ended = 0.0  # when the child has, by time.monotonic()
-        self._open: set[int] = set()
-        stdin, self._stdin = self._pipe()
-        self._stdout, stdout = self._pipe()
-        self._stderr, stderr = self._pipe()
-        self.theirs = (stdin, stdout, stderr)
-        self._unread = {self._stdout, self._stderr}
+    def __init__(self, cap: int) -> None:
+        self.out, self.err, self._cap = bytearray(), bytearray(), cap
 
-    def _pipe(self) -> tuple[int, int]:
-        try:
-            made = os.pipe()
-        except OSError:
-            self.__exit__()
-            raise
-        self._open.update(made)
-        return made
+    @property
+    def over(self) -> bool:
+        return len(self.out) > self._cap
 
-    def __enter__(self) -> "_Pump":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for one in list(self._open):
-            self._close(one)
-
-    def _close(self, descriptor: int) -> None:
-        self._open.discard(descriptor)
-        os.close(descriptor)
-
-    def attach(self, handle: int) -> None:
-        """Begin: the child, which has its ends now, is over when the handle is readable."""
-        for one in self.theirs:
-            self._close(one)
-        for one in self._open:
-            os.set_blocking(one, False)
-        self._loop.watch(handle, events.IN, partial(self._exited, handle))
-        self._loop.watch(self._stdout, events.IN, self._read_out)
-        self._loop.watch(self._stderr, events.IN, self._read_err)
-        self._loop.watch(self._stdin, events.OUT, self._write)
-
-    def turn(self, until: float) -> bool:
-        """Pump until the child has ended and been read to the end; False where the time is up first."""
-        self._loop.at(until, lambda: None)
-        while not self._ended:
-            if self.over:
-                return True
-            if time.monotonic() >= until:
-                return False
-            self._loop.turn()
-        until = min(until, self._ended + LINGER)
-        self._loop.at(until, lambda: None)
-        while self._unread and time.monotonic() < until:
-            self._loop.turn()
-        return True
-
-    def _exited(self, handle: int) -> None:
-        self._ended = time.monotonic()
-        self._loop.forget(handle)
-        self._no_input()
-
-    def _no_input(self) -> None:
-        if self._stdin in self._open:
-            self._loop.forget(self._stdin)
-            self._close(self._stdin)
-
-    def _write(self) -> None:
-        try:
-            self._input = self._input[os.write(self._stdin, self._input[:CHUNK]) :]
-        except BlockingIOError:
-            return
-        except OSError:  # a tool need not read its input
-            self._input = self._input[:0]
-        if not self._input:
-            self._no_input()
-
-    def _read(self, descriptor: int) -> bytes:
-        try:
-            data = os.read(descriptor, CHUNK)
-        except BlockingIOError:
-            return b""
-        if not data:
-            self._loop.forget(descriptor)
-            self._unread.discard(descriptor)
-        return data
-
-    def _read_out(self) -> None:
-        self.out += self._read(self._stdout)
-        if len(self.out) > self._cap:
-            del self.out[self._cap :]
-            self.over = True
-
-    def _read_err(self) -> None:
-        self.err += self._read(self._stderr)
-        del self.err[:-ERR_CAP]
+    def read(self, handle: int, stdout: int, stderr: int, seconds: float) -> bool:
+        """Read until the child has ended (its handle is ready) or is over the cap; False where the time is up first."""
+        until, unread, poll = time.monotonic() + seconds, {handle, stdout, stderr}, select.poll()
+        for one in unread:
+            poll.register(one, select.POLLIN)
+        while unread and not self.over and (left := until - time.monotonic()) > 0:
+            for ready, _ in poll.poll(left * 1000):
+                data = b"" if ready == handle else os.read(ready, CHUNK)
+                if ready == stdout:
+                    self.out += data
+                else:
+                    self.err = (self.err + data)[-ERR_CAP:]
+                if not data:
+                    poll.unregister(ready)
+                    unread.discard(ready)
+                if ready == handle:
+                    until = min(until, time.monotonic() + LINGER)
+        return self.over or handle not in unread

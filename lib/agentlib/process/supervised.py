@@ -8,7 +8,7 @@ import socket
 import threading
 
 from agentlib import paths
-from agentlib.process.child import Direct, readable
+from agentlib.process.child import Direct, memory_file, readable
 from agentlib.types import Any, Callable, Sequence
 
 SUPERVISOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "supervisor.py")
@@ -36,10 +36,8 @@ class Ordered:
         """orders: the server's. files: the descriptors that the process gets. BrokenPipeError: no more server."""
         self._over = over
         self._line, theirs = socket.socketpair()
-        paper = os.memfd_create("order")
+        paper = memory_file(marshal.dumps(order))
         try:
-            os.write(paper, marshal.dumps(order))
-            os.lseek(paper, 0, os.SEEK_SET)
             socket.send_fds(orders, [b"."], [paper, theirs.fileno(), *files])
         except OSError as bad:
             self._line.close()
@@ -59,11 +57,10 @@ class Ordered:
             pass
 
     def ended(self, seconds: float) -> bool:
-        """Whether it ends within these seconds."""
         return readable(self.handle, seconds)
 
     def reap(self) -> int:
-        """Wait for its end; its status as Popen has it. OSError where it could not be started."""
+        """Its status; OSError where it could not be started."""
         try:
             data = self._line.recv(4096)
         except OSError:
