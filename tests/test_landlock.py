@@ -96,7 +96,8 @@ def test_no_version_is_asked_for_more_than_it_knows(version, bits, monkeypatch):
     monkeypatch.setattr(
         landlock._libc, "syscall", lambda number, attributes, *_: asked.append(attributes) or 3
     )
-    landlock._ruleset(landlock.handled(version), version, False)
+    monkeypatch.setattr(landlock, "abi", lambda: version)
+    landlock.ruleset([], [], False)
     words = struct.unpack(f"={len(asked[0]) // 8}Q", asked[0])
     assert words == ((1 << bits) - 1, 3, 3)[: 1 + (version >= 4) + (version >= 6)]
 
@@ -109,9 +110,7 @@ def test_a_kernel_without_it_is_refused(monkeypatch):
 
 def view(folder, writable):
     """A view of a folder, for /bin/true."""
-    return View(
-        ["/bin/true"], "/usr/bin", str(folder), writable=writable, visible=True, read=(), write=()
-    )
+    return View(["/bin/true"], "/usr/bin", str(folder), "work" if writable else "read")
 
 
 def test_a_view_leaves_out_what_is_hidden(tmp_path, monkeypatch):

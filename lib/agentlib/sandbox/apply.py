@@ -9,8 +9,10 @@ import errno
 import os
 import stat
 import threading
+from contextlib import suppress
 
 from agentlib.sandbox import guard
+from agentlib.sandbox.landlock import Descriptor
 from agentlib.types import TYPE_CHECKING, Iterable, NamedTuple
 
 if TYPE_CHECKING:
@@ -30,10 +32,9 @@ MADE = "a tool may not make this: it was not made"
 
 
 class At(NamedTuple):
-    """Where we are: open folders of the changes (-1: none) and of the working folder, and the path from its top.
-
-    known: all in it was looked at; fresh: it stands in the place of a folder that the tool removed; git: how much
-    of the path leads to a repository's own folder, -1 for outside of one."""
+    """Where we are: open folders of the changes (-1: none) and of the working folder, and the path from its top. known:
+    all in it was looked at; fresh: it stands in the place of a folder that the tool removed; git: how much of the path
+    leads to a repository's own folder, -1 for outside of one."""
 
     new: int
     real: int
@@ -75,22 +76,16 @@ class Hand:
                 os.chmod(changes, 0o700)
             self._refused = []
             if os.listdir(changes):
-                self._take(changes)
+                space = self._workspace
+                named = guard.programs(space.folder, space.found.repositories)
+                self._kept |= {os.path.relpath(path, space.folder) for path in named}
+                new = Descriptor(os.open(changes, FOLDER))
+                real = Descriptor(os.open(space.folder, FOLDER))
+                self._device = os.fstat(real).st_dev
+                self._folder(At(new, real, (), False, False, -1))
             notes = [one for one in self._refused if one not in self._before]
             self._before.update(notes)
         return notes[:MOST] + ([f"and {len(notes) - MOST} more like these"] if notes[MOST:] else [])
-
-    def _take(self, changes: str) -> None:
-        folder, repositories = self._workspace.folder, self._workspace.found.repositories
-        named = guard.programs(folder, repositories)
-        self._kept |= {os.path.relpath(path, folder) for path in named}
-        new, real = os.open(changes, FOLDER), os.open(folder, FOLDER)
-        try:
-            self._device = os.fstat(real).st_dev
-            self._folder(At(new, real, (), False, False, -1))
-        finally:
-            os.close(new)
-            os.close(real)
 
     def _folder(self, at: At) -> None:
         there, made = set(os.listdir(at.real)), set(os.listdir(at.new))
@@ -115,10 +110,9 @@ class Hand:
         path, home = (*at.path, name), self._workspace.home and not at.path
         if at.git >= 0:
             inside = path[at.git :]
-            half = (
-                inside[:-1] == ("worktrees",) and name not in there
-            )  # of a new one most is guarded
-            guarded = half or guard.of_git(inside)
+            # of a new work tree most is guarded
+            new_tree = inside[:-1] == ("worktrees",) and name not in there
+            guarded = new_tree or guard.of_git(inside)
         elif name == guard.GIT and name in there:
             guarded = not _both_folders(at, name)
         else:
@@ -150,26 +144,21 @@ class Hand:
         if not self._going_on:
             os.chmod(name, 0o700, dir_fd=at.new)
         below = self._below(at, name)
-        try:
-            self._folder(below)
-            if not there or stat.S_IMODE(there.st_mode) != stat.S_IMODE(mode):
-                os.fchmod(below.real, mode & 0o777)
-        finally:
-            os.close(below.new)
-            os.close(below.real)
+        self._folder(below)
+        if not there or stat.S_IMODE(there.st_mode) != stat.S_IMODE(mode):
+            os.fchmod(below.real, mode & 0o777)
 
     def _below(self, at: At, name: str) -> At:
         if len(at.path) >= DEEPEST:
             raise Refused(DEEPER)
-        real = os.open(name, FOLDER, dir_fd=at.real)
+        real = Descriptor(os.open(name, FOLDER, dir_fd=at.real))
         found = os.fstat(real)
         if found.st_dev != self._device:
-            os.close(real)
             raise Refused("another file system: not taken over")
         path = (*at.path, name)
         git = len(path) if at.git < 0 and name == guard.GIT else at.git
         known = at.known or found.st_ino in self._workspace.found.trees
-        new = -1 if at.new < 0 else os.open(name, FOLDER, dir_fd=at.new)
+        new = -1 if at.new < 0 else Descriptor(os.open(name, FOLDER, dir_fd=at.new))
         fresh = at.fresh or (new >= 0 and _opaque(new))
         return At(new, real, path, known, fresh, git)
 
@@ -183,12 +172,9 @@ class Hand:
             self._mine(at, found)
             return os.unlink(name, dir_fd=at.real)
         below = self._below(at._replace(new=-1), name)
-        try:
-            there = set(os.listdir(below.real))
-            for one in sorted(there):
-                self._trying(below, one, there, set(), self._remove)
-        finally:
-            os.close(below.real)
+        there = set(os.listdir(below.real))
+        for one in sorted(there):
+            self._trying(below, one, there, set(), self._remove)
         os.rmdir(name, dir_fd=at.real)
 
     def _leads(self, at: At, name: str) -> None:
@@ -242,12 +228,10 @@ def _both_folders(at: At, name: str) -> bool:
     if not stat.S_ISDIR(real.st_mode) or not stat.S_ISDIR(new.st_mode):
         return False
     os.chmod(name, 0o700, dir_fd=at.new)
-    fd = os.open(name, FOLDER, dir_fd=at.new)
-    try:
-        return not _opaque(fd)
-    finally:
-        os.fchmod(fd, stat.S_IMODE(new.st_mode))
-        os.close(fd)
+    fd = Descriptor(os.open(name, FOLDER, dir_fd=at.new))
+    opaque = _opaque(fd)
+    os.fchmod(fd, stat.S_IMODE(new.st_mode))
+    return not opaque
 
 
 def _opaque(folder: int) -> bool:
@@ -303,20 +287,18 @@ def set_aside(space: "Workspace") -> list[str]:
     """Move aside the guarded paths of a folder that had none; one sentence for each. Where Landlock is the wall nothing
     can keep a tool from making them in a folder that it may write."""
     if not os.access(space.folder, os.W_OK | os.X_OK):
-        try:  # a tool may have locked the folder behind itself
+        with suppress(OSError):  # a tool may have locked the folder behind itself
             os.chmod(space.folder, os.stat(space.folder).st_mode | 0o700)
-        except OSError:
-            pass
     space.look()
+    notes = []
+    for path in space.found.guarded:
+        folder, name = os.path.split(path)
+        new = f"refused-{name}-{os.urandom(4).hex()}"
+        try:
+            os.rename(path, os.path.join(folder, new))
+            notes.append(f"{path}: a tool may not make this: moved to {new}")
+        except OSError as bad:
+            why = f"a tool may not make this, and it cannot be moved aside: {bad.strerror}"
+            notes.append(f"{path}: {why}")
     locked = [f"{path}: it cannot be looked at: {why}" for path, why in space.found.unknown]
-    return [_aside(path) for path in space.found.guarded] + locked[:MOST]
-
-
-def _aside(path: str) -> str:
-    folder, name = os.path.split(path)
-    new = os.path.join(folder, f"refused-{name}-{os.urandom(4).hex()}")
-    try:
-        os.rename(path, new)
-    except OSError as bad:
-        return f"{path}: a tool may not make this, and it cannot be moved aside: {bad.strerror}"
-    return f"{path}: a tool may not make this: moved to {os.path.basename(new)}"
+    return notes + locked[:MOST]

@@ -5,15 +5,12 @@ import os
 from agentlib.sandbox.mounts import MASK, WRITE, View
 from agentlib.sandbox.overlay import DOOR, EMPTY
 
-WALLS = "--unshare-all --unshare-user --cap-drop ALL --die-with-parent --new-session".split()
-# of a warden, in the sandbox's own name space of users: root in it, to mount /proc, a devpts and an overlay,
-# which keeps a folder in which nobody may write
-NEEDED = (
-    "--uid 0 --gid 0 --cap-add CAP_SYS_ADMIN --cap-add CAP_SYS_RESOURCE --cap-add CAP_DAC_OVERRIDE"
-    " --cap-add CAP_SETPCAP --cap-add CAP_SETFCAP"
-).split()
-# /proc/sys once more, read-only: bwrap started by root leaves it writable, for the kernel still sees root
-MACHINE = "--ro-bind / / --dev /dev --proc /proc --ro-bind /proc/sys /proc/sys".split()
+# A warden is root in the sandbox's own name space of users, to mount /proc, a devpts and an overlay, which keeps a
+# folder in which nobody may write. /proc/sys is bound once more, read-only: bwrap started by root leaves it writable,
+# for the kernel still sees root.
+WALLS = """--unshare-all --unshare-user --cap-drop ALL --die-with-parent --new-session --uid 0 --gid 0
+    --cap-add CAP_SYS_ADMIN --cap-add CAP_SYS_RESOURCE --cap-add CAP_DAC_OVERRIDE --cap-add CAP_SETPCAP
+    --cap-add CAP_SETFCAP --ro-bind / / --dev /dev --proc /proc --ro-bind /proc/sys /proc/sys""".split()
 MIB = 1 << 20
 NOWHERE = "/run/empty"  # the working folder of a probe
 # bytes of memory that an empty place may fill
@@ -26,36 +23,25 @@ def command(program: str, view: View, network: bool, base: str) -> list[str]:
 
     base: where changes to the working folder lie; '' for none.
     """
-    door = ["--bind", base, DOOR] if base else []
-    return [program, *WALLS, *NEEDED, *_walls(view, network), *door, "--chdir", "/", "--"]
-
-
-def _walls(view: View, network: bool) -> list[str]:
-    argv = [*(["--share-net"] if network else []), *MACHINE]
+    argv = [program, *WALLS]
+    masked = [path for path, do in view.ordered() if do == MASK and os.path.isdir(path)]
     for path, action in view.ordered():
-        argv += _mount(path, action)
-    argv += _resolver() if network else []
-    for path, action in view.ordered():  # last, since others may have been mounted inside
-        argv += ["--remount-ro", path] if action == MASK and os.path.isdir(path) else []
-    return argv
-
-
-def _mount(path: str, action: str) -> list[str]:
-    if action == EMPTY:
-        return ["--size", str(size(path)), "--tmpfs", path]
-    if action == MASK and os.path.isdir(path):
-        return ["--size", "4096", "--tmpfs", path]
-    if action == MASK:
-        return ["--ro-bind", "/dev/null", path]
-    return ["--bind" if action == WRITE else "--ro-bind", path, path]
+        if action == EMPTY or path in masked:
+            argv += ["--size", str(size(path) if action == EMPTY else 4096), "--tmpfs", path]
+        elif action == MASK:
+            argv += ["--ro-bind", "/dev/null", path]
+        else:
+            argv += ["--bind" if action == WRITE else "--ro-bind", path, path]
+    if network:
+        argv.append("--share-net")
+        servers = os.path.realpath("/etc/resolv.conf")  # may lie in /run, which is empty inside
+        if servers.startswith("/run/") and os.path.exists(servers):
+            argv += ["--ro-bind", servers, servers]
+    for path in masked:  # last, since others may have been mounted inside
+        argv += ["--remount-ro", path]
+    return [*argv, *(["--bind", base, DOOR] if base else []), "--chdir", "/", "--"]
 
 
 def size(path: str) -> int:
     """Bytes of memory that this empty place may fill."""
     return SIZES.get(path, SIZE)
-
-
-def _resolver() -> list[str]:
-    """The name servers, where /etc/resolv.conf points into /run, which is empty inside."""
-    real = os.path.realpath("/etc/resolv.conf")
-    return ["--ro-bind", real, real] if real.startswith("/run/") and os.path.exists(real) else []

@@ -27,30 +27,15 @@ from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 if TYPE_CHECKING:
     from agentlib.sandbox.apply import Hand
 
-USUAL = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TERM",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "LOGNAME",
-    "TRACEPARENT",
-)
+USUAL = "PATH HOME LANG LC_ALL LC_CTYPE TERM TMPDIR TZ USER LOGNAME TRACEPARENT".split()
 _trying = threading.Lock()
 _ways: dict[bool, tuple[str, str]] = {}  # by whether an overlay was tried too
 
 
 class Cell:
-    """A start that is prepared.
-
-    way: `bubblewrap`, `landlock` or `off`. options: where it is `off`, for start() and run() of process.run. argv, env,
-    view, network, limits: what the tool gets and what holds it, for kept.wards, which starts it in a sandbox. close(),
-    or leaving the `with`, after the child's end. removed: what it left and must not, in words.
-    """
+    """A start that is prepared. way: `bubblewrap`, `landlock` or `off`. argv, env, view, network, limits: what the tool
+    gets and what holds it, for kept.wards. close(), or leaving the `with`, after the child's end. removed: what it left
+    and must not, in words."""
 
     def __init__(
         self,
@@ -61,16 +46,13 @@ class Cell:
         env: Mapping[str, str],
         read: Iterable[str] = (),
         write: Iterable[str] = (),
-        limit: Mapping[str, int] | None = None,
     ) -> None:
-        """argv: the tool, whose program is found on env's PATH. env: all that it gets, but for HOME and TMPDIR.
-
-        read, write: more paths to see, to write, as the user granted them. limit: other limits than the usual ones.
-        Fault tool_not_found for a program that is not there, tool_denied where the profile cannot be kept.
-        """
+        """argv: the tool, whose program is found on env's PATH. env: all that it gets, but for HOME and TMPDIR. read,
+        write: more paths to see, to write, as the user granted them. Fault
+        tool_not_found for a program that is not there, tool_denied where the profile cannot be kept."""
         self.removed: list[str] = []
         self._folder, self._scratch = os.path.realpath(folder), ""
-        self.limits = {**limits.defaults(), **(limit or {})}
+        self.limits = limits.defaults()
         found = host.which(argv[0], env.get("PATH", os.defpath))
         if not found:
             raise Fault("tool_not_found", f"{argv[0]}: no such program, or not executable")
@@ -98,10 +80,10 @@ class Cell:
     def close(self) -> None:
         """After the child's end: what it left where it must leave nothing is moved aside; our own traces go."""
         self.__dict__.pop("listed", None)
-        space, self._space = self._space, None
+        space = self._space
         if space and self.changes:
             clean = scratch.clean(self.changes, self._folder)
-            self.removed += [] if clean else self._take_over(space)
+            self.removed += [] if clean else self._take_over(going_on=False)
             self.over(self.changes, clean)
         elif space and self.way == "landlock" and self.view.writable:
             from agentlib.sandbox.apply import set_aside
@@ -109,16 +91,13 @@ class Cell:
             self.removed += set_aside(space)
         if self._scratch:
             scratch.clear(self._scratch)
-        self._scratch = ""
         if self._ruleset:
             self._trees.free.append(self._ruleset)
-        self._ruleset = None
+        self._space, self._scratch, self._ruleset = None, "", None
 
     def fall_back(self) -> bool:
         """Where no sandbox could be put up: whether bubblewrap does not work here at all, and Landlock holds it now.
-
-        Fault tool_denied where Landlock cannot keep the profile.
-        """
+        Fault tool_denied where Landlock cannot keep the profile."""
         folder = self._folder if self.view.listed else ""
         if self.way != "bubblewrap" or walled(folder)[0] == "bubblewrap":
             return False
@@ -127,18 +106,18 @@ class Cell:
 
     def settle(self) -> list[str]:
         """Take over what a tool has changed that goes on; what it may not, in words."""
-        return self._take_over(self._space, True) if self._space and self.changes else []
+        return self._take_over(going_on=True) if self._space and self.changes else []
 
-    def _take_over(self, space: workspace.Workspace, going_on: bool = False) -> list[str]:
+    def _take_over(self, going_on: bool) -> list[str]:
         from agentlib.sandbox.apply import Hand
 
-        self._hand = self._hand or Hand(space, self._begun, self.view.kept)
-        return self._hand.take(f"{self.changes}/{overlay.CHANGES}", going_on)
+        if self._hand is None and self._space:
+            self._hand = Hand(self._space, self._begun, self.view.kept)
+        return self._hand.take(f"{self.changes}/{overlay.CHANGES}", going_on) if self._hand else []
 
     def _enclose(self, profile: str, read: Iterable[str], write: Iterable[str]) -> None:
         search = self.env.get("PATH", os.defpath)
-        how = {"writable": profile in ("work", "net"), "visible": profile != "probe"}
-        self.view = View(self.argv, search, self._folder, **how, read=read, write=write)
+        self.view = View(self.argv, search, self._folder, profile, read, write)
         self.way, why = walled(self._folder if self.view.listed else "", sure=False)
         if not self.way:
             raise Fault("tool_denied", f"sandbox unavailable: {why}")
@@ -148,9 +127,8 @@ class Cell:
             from agentlib.sandbox import rules
 
             self._trees = rules.of(self.view, space, self.network)
-            beside = (
-                self._folder if self.view.listed else "/proc"
-            )  # where nothing is written, nothing is taken over
+            # where nothing is written, nothing is taken over
+            beside = self._folder if self.view.listed else "/proc"
             self._scratch = home = temporary = scratch.take(beside)
             self._ruleset = self._trees.take(self._scratch)
         self._space = space
@@ -182,21 +160,19 @@ class Cell:
 
     @property
     def options(self) -> dict[str, Any]:
-        """For process.run. ValueError for a cell that needs a sandbox, and so is started by kept.wards."""
+        """For process.run, without a sandbox. ValueError for a cell that needs one, and so is started by kept.wards."""
         if self.way != "off":
             raise ValueError(f"a cell of the way {self.way} is started in a sandbox")
         return {"args": self.argv, "env": self.env, "cwd": self._folder}
 
     def setup(self) -> dict[str, Any]:
         """What a warden needs to know of all its cells."""
-        user = (os.getuid(), os.getgid())
-        if self.way != "bubblewrap":
-            return {"view": None, "user": user}
-        view = [
-            (path, action if action in (EMPTY, OVERLAY) else "", bwrap.size(path))
-            for path, action in self.view.ordered()
-        ]
-        return {"view": view, "user": user, "network": self.network}
+        made: dict[str, Any] = {"view": None, "user": (os.getuid(), os.getgid()), "network": self.network}
+        if self.way == "bubblewrap":
+            shown = {EMPTY: EMPTY, OVERLAY: OVERLAY}
+            pairs = self.view.ordered()
+            made["view"] = [(path, shown.get(do, ""), bwrap.size(path)) for path, do in pairs]
+        return made
 
     def order(self) -> dict[str, Any]:
         """What a warden needs to know of this one."""
@@ -247,7 +223,7 @@ def _trial(base: str = "") -> str:
 
     if not bubblewrap():
         return "bubblewrap (bwrap) is not installed"
-    view = View(["/bin/true"], "", "/", writable=False, visible=False, read=(), write=())
+    view = View(["/bin/true"], "", "/", "probe")
     tried = [paths.PYTHON, "-IS", overlay.__file__] if base else ["/bin/true"]
     args = [*bwrap.command(bubblewrap(), view, False, base), *tried]
     none = subprocess.DEVNULL

@@ -57,8 +57,13 @@ def programs(folder: str, repositories: Iterable[str]) -> set[str]:
     files += [f"{home}/{file}" for home in homes() for file in (".gitconfig", ".config/git/config")]
     found: set[str] = set()
     for file in files:
+        try:
+            with open(file, encoding="utf-8", errors="replace") as opened:
+                settings = SETTING.findall(opened.read(SETTINGS))
+        except OSError:
+            continue
         bases = (folder, os.path.dirname(file), os.path.dirname(os.path.dirname(file)))
-        for key, value in SETTING.findall(_text(file)):
+        for key, value in settings:
             hooks = key.casefold() == "hookspath"
             for base in bases if key.casefold() not in NO_PATH else ():
                 for number, named in enumerate(_paths(value)):
@@ -78,11 +83,3 @@ def _paths(value: str) -> list[str]:
     words = re.findall(r"(?:'[^']*'|\"[^\"]*\"|[^\s;&|()'\"])+", value)
     found = [re.sub("[\"']", "", one) for one in (value, *words)]
     return [one for one in found if one.strip("./")]
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(SETTINGS)
-    except OSError:
-        return ""

@@ -61,17 +61,24 @@ def suite() -> tuple[str, ...]:
     """The suite's own programs, and the interpreter that runs them."""
     names = ("bin", "lib", "providers", "tools", "plugins", "formats", ".venv", "share")
     parts = [*(os.path.join(paths.TOP, name) for name in names), packages.folder()]
-    folders = sys.executable and os.path.abspath(sys.executable)
-    parts += [_prefix(one) for one in {folders, os.path.realpath(folders)} if one]
+    if python := sys.executable and os.path.abspath(sys.executable):
+        parts += [_prefix(python), _prefix(os.path.realpath(python))]
     parts += map(os.path.realpath, parts[:])  # install.sh links the .venv of a checkout
     return tuple({part for part in parts if os.path.isdir(part)})
 
 
 def program(argv: list[str], search: str) -> list[str]:
     """The folders (or files) that a program needs to be seen in order to start: its own and its interpreter's."""
-    file = argv[0]
-    found = [_itself(os.path.abspath(file)), _itself(os.path.realpath(file))]
-    if interpreter := _interpreter(file, search):
+    found = [_itself(os.path.abspath(argv[0])), _itself(os.path.realpath(argv[0]))]
+    try:
+        with open(argv[0], "rb") as opened:
+            line = opened.readline(256)
+    except OSError:
+        line = b""
+    words = line[2:].decode("utf-8", "replace").split() if line.startswith(b"#!") else []
+    if words and os.path.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    if words and (interpreter := which(words[0], search)):
         found += [_prefix(interpreter), _prefix(os.path.realpath(interpreter))]
     return [*found, *_installed(search)]
 
@@ -112,24 +119,8 @@ def _prefix(file: str) -> str:
     return _itself(file)
 
 
-def _interpreter(file: str, search: str) -> str:
-    """The program named by the file's #! line, looked up where it comes by way of env; '' for none."""
-    try:
-        with open(file, "rb") as opened:
-            line = opened.readline(256)
-    except OSError:
-        return ""
-    words = line[2:].decode("utf-8", "replace").split() if line.startswith(b"#!") else []
-    if words and os.path.basename(words[0]) == "env":
-        words = [w for w in words[1:] if not w.startswith("-") and "=" not in w]
-    return which(words[0], search) if words else ""
-
-
 def which(name: str, search: str) -> str:
-    """The executable of this name on a search path, whose relative folders do not count; '' for none.
-
-    A name with a slash is one already.
-    """
+    """The executable of this name (with a slash: path) on a search path, without its relative folders; '' for none."""
     folders = [one for one in search.split(os.pathsep) if one[:1] == "/"]
     tried = [name] if "/" in name else [f"{folder}/{name}" for folder in folders]
     return next((one for one in tried if os.path.isfile(one) and os.access(one, os.X_OK)), "")

@@ -53,10 +53,14 @@ def ruleset(readable: Iterable[str], writable: Iterable[str], network: bool) -> 
     version = abi()
     if version < 1:
         raise Fault("tool_denied", "sandbox unavailable: this kernel has no Landlock")
-    files = handled(version)
-    made = _ruleset(files, version, network)
+    tcp = 0 if network else 0b11
+    scope = 0b11  # no signals, no abstract sockets, out of here
+    words = 1 + (version >= 4) + (version >= 6)  # how many this version knows
+    made = _create(struct.pack("=QQQ", handled(version), tcp, scope)[: 8 * words])
+    if made < 0:
+        raise Fault("tool_denied", f"sandbox unavailable: {_error().strerror}")
     for path in readable:
-        allow(made, path, files & LOOK)
+        allow(made, path, handled(version) & LOOK)
     for path in writable:
         write(made, path)
     return made
@@ -85,7 +89,7 @@ def limit(ruleset: int) -> None:
 
 
 def behind(rulesets: Iterable[int], work: Callable[[], int]) -> int:
-    """What work() returns or raises, done by a new thread that these hold from the start; the thread has ended then."""
+    """What work() returns or raises, done by a new thread that these hold from the start, and that has ended then."""
     made: list[int | BaseException] = []
     done = _thread.allocate_lock()
     done.acquire()
@@ -107,16 +111,6 @@ def behind(rulesets: Iterable[int], work: Callable[[], int]) -> int:
     if isinstance(made[0], BaseException):
         raise made[0]
     return made[0]
-
-
-def _ruleset(files: int, version: int, network: bool) -> int:
-    tcp = 0 if network or version < 4 else 0b11
-    scope = 0b11 if version >= 6 else 0  # no signals, no abstract sockets, out of here
-    words = 1 + (version >= 4) + (version >= 6)  # how many this version knows
-    attributes = struct.pack("=QQQ", files, tcp, scope)[: 8 * words]
-    if (made := _create(attributes)) < 0:
-        raise Fault("tool_denied", f"sandbox unavailable: {_error().strerror}")
-    return made
 
 
 def _create(attributes: bytes) -> int:

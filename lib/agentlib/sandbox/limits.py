@@ -38,14 +38,9 @@ def running() -> int:
         return int(load.read().split()[3].split("/")[1])
 
 
-def available() -> bool:
-    """Whether root's tools can have a control group here."""
-    return bool(_base())
-
-
 def group(processes: int) -> str:
     """A new control group of at most so many processes, for root; '' where there is none to be had."""
-    base = _base() if os.geteuid() == 0 else ""
+    base = groups() if os.geteuid() == 0 else ""
     if not base:
         return ""
     made = f"{base}/{NAME}-{os.getpid()}-{os.urandom(4).hex()}"
@@ -61,15 +56,14 @@ def widen(group: str, processes: int) -> None:
 
 
 def within(group: str, argv: list[str]) -> list[str]:
-    """A command whose process moves itself into the group first; '' is none."""
-    return ["/bin/sh", "-c", 'echo 0 >"$0" && exec "$@"', door(group), *argv] if group else argv
+    """A command whose process, of one thread, moves itself into the group first; '' is none.
 
-
-def door(group: str) -> str:
-    """The file by which a process of one thread moves itself in. Of version 1 the one for threads, which costs nothing:
-    for a whole process the kernel stops all others from forking, and waits until they have (10 ms)."""
+    Of version 1 by the file for threads, which costs nothing: for a whole process the kernel stops all others from
+    forking, and waits until they have (10 ms).
+    """
     threads = f"{group}/tasks"
-    return threads if os.path.exists(threads) else f"{group}/cgroup.procs"
+    door = threads if os.path.exists(threads) else f"{group}/cgroup.procs"
+    return ["/bin/sh", "-c", 'echo 0 >"$0" && exec "$@"', door, *argv] if group else argv
 
 
 def leave(group: str) -> None:
@@ -83,15 +77,15 @@ def leave(group: str) -> None:
             time.sleep(0.001)
 
 
-def _base() -> str:
-    """The folder of a pids controller in which we may make groups; what ended processes left there is removed."""
+def groups() -> str:
+    """The folder of a pids controller in which we may make groups, or ''; what ended processes left is removed."""
     base = _controller()
-    if base and os.access(base, os.W_OK):
-        for name in os.listdir(base):
-            if name.startswith(f"{NAME}-") and not os.path.exists(f"/proc/{name.split('-')[1]}"):
-                leave(f"{base}/{name}")
-        return base
-    return ""
+    if not base or not os.access(base, os.W_OK):
+        return ""
+    for name in os.listdir(base):
+        if name.startswith(f"{NAME}-") and not os.path.exists(f"/proc/{name.split('-')[1]}"):
+            leave(f"{base}/{name}")
+    return base
 
 
 def _controller() -> str:

@@ -23,22 +23,20 @@ class View:
         argv: list[str],
         search: str,
         folder: str,
-        *,
-        writable: bool,
-        visible: bool,
-        read: Iterable[str],
-        write: Iterable[str],
+        profile: str,
+        read: Iterable[str] = (),
+        write: Iterable[str] = (),
     ) -> None:
-        """search: the tool's PATH. visible: whether it sees the folder at all. read, write: grants of the user."""
-        self.folder, self.visible, self.writable = os.path.realpath(folder), visible, writable
+        """search: the tool's PATH. profile: see cell.py. read, write: grants of the user."""
+        self.folder = os.path.realpath(folder)
+        self.visible, self.writable = profile != "probe", profile in ("work", "net")
         self.cannot = ""
         self.actions: dict[str, str] = {place: EMPTY for place in (*host.homes(), *host.scratch())}
         self.kept: list[str] = []
         self.write = [self._granted(one) for one in write]
-        if visible:
+        if self.visible:
             self._work()
-        for path in (*host.machine_secrets(), os.path.realpath(history.folder())):
-            self._mask(path)
+        self._mask([*host.machine_secrets(), os.path.realpath(history.folder())])
         itself = [os.path.realpath(argv[0]), argv[0]]
         self._show([*host.suite(), *host.program(argv, search), *itself, *map(self._granted, read)])
         for path in host.beside(argv[0]):
@@ -73,9 +71,7 @@ class View:
         self.actions[self.folder] = OVERLAY
         parent = os.path.dirname(self.folder)
         while parent != "/":  # the .env of a project, seen from a part of it
-            if not self.hidden(parent):
-                for path in _secrets(parent):
-                    self._mask(path)
+            self._mask([] if self.hidden(parent) else _secrets(parent))
             parent = os.path.dirname(parent)
 
     def _show(self, paths: list[str]) -> None:
@@ -85,9 +81,10 @@ class View:
             elif self.hidden(path):
                 self.actions[path] = READ
 
-    def _mask(self, real: str) -> None:
-        if real not in self.write and os.path.exists(real) and not self.hidden(real):
-            self.actions[real] = MASK
+    def _mask(self, paths: Iterable[str]) -> None:
+        for real in paths:
+            if real not in self.write and os.path.exists(real) and not self.hidden(real):
+                self.actions[real] = MASK
 
     @staticmethod
     def _granted(path: str) -> str:
@@ -98,12 +95,12 @@ class View:
 
 
 def _secrets(folder: str) -> list[str]:
-    def secret(entry: os.DirEntry[str]) -> bool:
-        doubtful = secrets.doubtful(entry.name)
-        return secrets.named(entry.name, entry.is_dir()) or doubtful and secrets.secret(entry.path)
-
+    found = []
     try:
-        with os.scandir(folder) as found:
-            return [os.path.realpath(entry.path) for entry in found if secret(entry)]
+        for entry in os.scandir(folder):
+            doubtful = secrets.doubtful(entry.name) and secrets.secret(entry.path)
+            if doubtful or secrets.named(entry.name, entry.is_dir()):
+                found.append(os.path.realpath(entry.path))
     except OSError:
         return []
+    return found

@@ -86,20 +86,17 @@ def of(view: View, space: "Workspace | None", network: bool = False) -> Trees:
     shut = [path for path, action in view.actions.items() if action not in (WRITE, OVERLAY)]
     holes = [path for path in shut if any(path.startswith(f"{tree}/") for tree in writable)]
     if space and view.writable:
-        holes += [*view.kept, *space.found.secrets, *space.found.guarded, *_unknown(space)]
+        found = space.found
+        holes += [*view.kept, *found.secrets, *found.guarded]
+        # what nobody has looked at may be what a tool must not read or change
+        holes += [f"what cannot be looked at ({path}: {why})" for path, why in found.unknown]
+        if found.unread:
+            holes.append(f"a secret in {found.unread} files that are too many to look at,")
     if holes:
         why = f"without bubblewrap {holes[0]} cannot be protected in a folder that may be written"
         cure = "install bubblewrap, or use --sandbox read"
         raise Fault("tool_denied", f"sandbox unavailable: {why} ({cure})")
     key = (*view.ordered(), *writable, network)
-    found = _known.get(key)
-    if found is None or not found.fresh():
-        found = _known[key] = Trees(view, writable, network)
-    return found
-
-
-def _unknown(space: "Workspace") -> list[str]:
-    """What nobody has looked at, and so may be what a tool must not read or change."""
-    found, many = space.found, space.found.unread
-    unread = [f"a secret in {many} files that are too many to look at,"] if many else []
-    return [f"what cannot be looked at ({path}: {why})" for path, why in found.unknown] + unread
+    if key not in _known or not _known[key].fresh():
+        _known[key] = Trees(view, writable, network)
+    return _known[key]

@@ -7,6 +7,7 @@ removed by the next.
 import fcntl
 import os
 import time
+from contextlib import suppress
 
 from agentlib import cli, paths
 from agentlib.faults import Fault
@@ -27,15 +28,14 @@ def base(folder: str) -> str:
     return _bases[device]
 
 
-def mode(folder: str) -> int:
-    """The mode of a folder, which a clean place for changes has too, so that it is seen."""
-    return os.stat(folder).st_mode & 0o777
-
-
 def clean(place: str, folder: str) -> bool:
-    """Whether nothing was changed."""
+    """Whether nothing was changed, the mode of the folder neither."""
     changes = f"{place}/{CHANGES}"
-    return mode(changes) == mode(folder) and not os.listdir(changes)
+    return _mode(changes) == _mode(folder) and not os.listdir(changes)
+
+
+def _mode(folder: str) -> int:
+    return os.stat(folder).st_mode & 0o777
 
 
 def take(folder: str) -> str:
@@ -50,7 +50,7 @@ def for_changes(folder: str) -> str:
     place = take(folder)
     for part in (CHANGES, WORK):
         os.mkdir(f"{place}/{part}", 0o700)
-    os.chmod(f"{place}/{CHANGES}", mode(folder))
+    os.chmod(f"{place}/{CHANGES}", _mode(folder))  # which a tool sees
     return place
 
 
@@ -58,35 +58,30 @@ def clear(path: str) -> None:
     """Remove a place or a base, whatever a tool made of the modes in it, and however deep it went."""
     found = [path]
     for folder in found:  # which grows meanwhile
-        for entry in _entries(folder):
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    higher = f"{path}/{os.urandom(8).hex()}"
-                    os.chmod(entry.path, 0o700)
-                    os.rename(entry.path, higher)
-                    found.append(higher)
-                else:
-                    os.unlink(entry.path)
-            except OSError:
-                pass
+        with suppress(OSError):
+            os.chmod(folder, 0o700)
+            for entry in list(os.scandir(folder)):
+                with suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        higher = f"{path}/{os.urandom(8).hex()}"
+                        os.chmod(entry.path, 0o700)
+                        os.rename(entry.path, higher)
+                        found.append(higher)
+                    else:
+                        os.unlink(entry.path)
     for folder in reversed(found):
-        try:
+        with suppress(OSError):
             os.rmdir(folder)
-        except OSError:
-            pass
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        os.chmod(folder, 0o700)
-        return list(os.scandir(folder))
-    except OSError:
-        return []
 
 
 def _made(folder: str, device: int) -> str:
-    tried = [paths.place("cache"), os.environ.get("TMPDIR", ""), "/var/tmp", "/tmp"]
-    usable = [one for one in map(_usable, tried) if one and not inside(one, folder)]
+    usable = []
+    for path in (paths.place("cache"), os.environ.get("TMPDIR", ""), "/var/tmp", "/tmp"):
+        with suppress(OSError):
+            os.makedirs(path, 0o700, exist_ok=True)
+            real = os.path.realpath(path)
+            if os.access(real, os.W_OK | os.X_OK) and not inside(real, folder):
+                usable.append(real)
     if not usable:
         raise Fault("tool_denied", "sandbox unavailable: no folder for changes can be written")
     place = next((one for one in usable if os.stat(one).st_dev == device), usable[0])
@@ -97,14 +92,6 @@ def _made(folder: str, device: int) -> str:
     os.mkdir(f"{made}/{NOTHING}", 0o700)
     cli.at_end(lambda: clear(made))
     return made
-
-
-def _usable(path: str) -> str:
-    try:
-        os.makedirs(path, 0o700, exist_ok=True)
-    except OSError:
-        return ""
-    return os.path.realpath(path) if os.access(path, os.W_OK | os.X_OK) else ""
 
 
 def _tidy(place: str) -> None:

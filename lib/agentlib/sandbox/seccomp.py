@@ -13,21 +13,21 @@ from agentlib.types import Callable
 
 KILL, ALLOW, EPERM, ENOSYS = 0x80000000, 0x7FFF0000, 0x00050001, 0x00050026
 LOAD, EQUAL, ANY_BIT, AT_LEAST, AND, RETURN = 0x20, 0x15, 0x45, 0x35, 0x54, 0x06
-NUMBER, ARCH = 0, 4  # offsets in struct seccomp_data; argument n: 16 + 8 n
+NUMBER, ARCH, FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 NAMESPACES = 0x7E020080  # every CLONE_NEW* flag
 CHARACTER_DEVICE, BLOCK_DEVICE, FILE_TYPE = 0x2000, 0x6000, 0xF000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # type into, paste into, somebody's terminal
 AF_INET, AF_INET6, SOCK_RAW, SOCKET_TYPE = 2, 10, 3, 0xF
 
-Numbers = dict[str, tuple[int | None, int | None]]
+Pair = tuple[int | None, int | None]
 
 
-def _numbers(text: str) -> Numbers:
+def _numbers(text: str) -> dict[str, Pair]:
     """NAME, its number on x86_64, its number on aarch64 (-: there is no such call), and so on."""
     words = text.split()
-    numbers = [None if word == "-" else int(word) for word in (*words[1::3], *words[2::3])]
-    count = len(numbers) // 2
-    return dict(zip(words[::3], zip(numbers[:count], numbers[count:], strict=True), strict=True))
+    numbers = [None if one == "-" else int(one) for one in words if not one[0].isalpha()]
+    names = [one for one in words if one[0].isalpha()]
+    return dict(zip(names, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
 
 
 REFUSED = _numbers("""
@@ -58,21 +58,20 @@ OUTLIVING = _numbers("""
 """)
 # ...and what may be done only to the caller itself, whose number is 0: by the position of the number, and what else has
 # to be 0 or 1 with it (setpriority(PRIO_PROCESS), ioprio_set(IOPRIO_WHO_PROCESS)).
-TO_ONESELF: dict[str, tuple[tuple[int | None, int | None], dict[int, int]]] = {
+TO_ONESELF: dict[str, tuple[Pair, dict[int, int]]] = {
     "prlimit64": ((302, 261), {0: 0}),
     "setpriority": ((141, 140), {0: 0, 1: 0}),
     "ioprio_set": ((251, 30), {0: 1, 1: 0}),
-    "sched_setaffinity": ((203, 122), {0: 0}),
-    "sched_setscheduler": ((144, 119), {0: 0}),
-    "sched_setparam": ((142, 118), {0: 0}),
-    "sched_setattr": ((314, 274), {0: 0}),
-    "migrate_pages": ((256, 238), {0: 0}),
-    "move_pages": ((279, 239), {0: 0}),
 }
-MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-CALLS = _numbers("""
-    socket 41 198  clone 56 220  clone3 435 435  ioctl 16 29  mknod 133 -  mknodat 259 33
+SCHEDULING = _numbers("""
+    sched_setaffinity 203 122  sched_setscheduler 144 119  sched_setparam 142 118
+    sched_setattr 314 274  migrate_pages 256 238  move_pages 279 239
 """)
+TO_ONESELF.update((name, (pair, {0: 0})) for name, pair in SCHEDULING.items())
+MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+CALLS = _numbers(
+    "socket 41 198  clone 56 220  clone3 435 435  ioctl 16 29  mknod 133 -  mknodat 259 33"
+)
 
 
 def program(
@@ -88,25 +87,33 @@ def program(
     if machine not in MACHINES:
         raise Fault("tool_denied", f"sandbox unavailable: no system call filter for {machine}")
     column, arch = MACHINES[machine]
-    code = [*_unless(EQUAL, arch, KILL, load=ARCH), _step(LOAD, NUMBER)]
+    refused = [_step(RETURN, EPERM)]
+    tables = ((True, REFUSED), (unseen, UNSEEN), (truncate, TRUNCATE), (among, OUTLIVING))
+    rules = [(pair, refused) for wanted, table in tables if wanted for pair in table.values()]
+    for pair, fixed in TO_ONESELF.values() if among else ():
+        checks = [_unless(_load(n), value, EPERM) for n, value in fixed.items()]
+        rules.append((pair, [step for check in checks for step in check]))
+    device = [_step(AND, FILE_TYPE), *_if(EQUAL, CHARACTER_DEVICE), *_if(EQUAL, BLOCK_DEVICE)]
+    family = [_step(EQUAL, AF_INET, 2, 0), _step(EQUAL, AF_INET6, 1, 0), *refused]
+    internet = [_load(0), *family, _load(1), _step(AND, SOCKET_TYPE), *_if(EQUAL, SOCK_RAW)]
+    rules += [
+        (CALLS["clone3"], [_step(RETURN, ENOSYS)]),  # its flags lie in memory: use clone
+        (CALLS["clone"], [_load(0), *_if(ANY_BIT, NAMESPACES)]),
+        (CALLS["ioctl"], [_load(1), *_if(EQUAL, TIOCSTI), *_if(EQUAL, TIOCLINUX)]),
+        (CALLS["mknod"], [_load(1), *device]),
+        (CALLS["mknodat"], [_load(2), *device]),
+        (CALLS["socket"], internet if network else refused),
+    ]
+    code = [*_unless(_step(LOAD, ARCH), arch, KILL), _step(LOAD, NUMBER)]
     if machine == "x86_64":
         code += [_step(AT_LEAST, 0x40000000, 0, 1), _step(RETURN, KILL)]  # x32 calls
-    more = ((unseen, UNSEEN), (truncate, TRUNCATE), (among, OUTLIVING))
-    refused = {**REFUSED, **{k: v for wanted, table in more if wanted for k, v in table.items()}}
-    for numbers in refused.values():
-        code += _when(numbers[column], [_step(RETURN, EPERM)])
-    # its flags lie in memory: use clone
-    code += _when(CALLS["clone3"][column], [_step(RETURN, ENOSYS)])
-    code += _when(CALLS["clone"][column], _argument(0, ANY_BIT, NAMESPACES, EPERM))
-    for pair, wanted in TO_ONESELF.values() if among else ():
-        checks = [_unless(EQUAL, value, EPERM, load=16 + 8 * n) for n, value in wanted.items()]
-        code += _when(pair[column], [step for check in checks for step in check])
-    terminal = [*_argument(1, EQUAL, TIOCSTI, EPERM), *_argument(1, EQUAL, TIOCLINUX, EPERM)]
-    code += _when(CALLS["ioctl"][column], terminal)
-    for name, position in (("mknod", 1), ("mknodat", 2)):
-        devices = [*_device(position, CHARACTER_DEVICE), *_device(position, BLOCK_DEVICE)]
-        code += _when(CALLS[name][column], devices)
-    code += _when(CALLS["socket"][column], _sockets(network))
+    for pair, body in rules:
+        number = pair[column]
+        if (
+            number is not None
+        ):  # the call's number is loaded before each rule, and so after a longer one
+            body = body if len(body) == 1 else [*body, _step(LOAD, NUMBER)]
+            code += [_step(EQUAL, number, 0, len(body)), *body]
     return b"".join([*code, _step(RETURN, ALLOW)])
 
 
@@ -115,45 +122,22 @@ def _step(operation: int, value: int, yes: int = 0, no: int = 0) -> bytes:
     return struct.pack("=HBBI", operation, yes, no, value)
 
 
-def _unless(test: int, value: int, verdict: int, load: int) -> list[bytes]:
-    return [_step(LOAD, load), _step(test, value, 1, 0), _step(RETURN, verdict)]
+def _load(argument: int) -> bytes:
+    return _step(LOAD, FIRST_ARGUMENT + 8 * argument)
 
 
-def _when(number: int | None, body: list[bytes]) -> list[bytes]:
-    """The body for the call of this number only; the accumulator holds a call's number, and does so again after."""
-    if number is None:
-        return []
-    if len(body) > 1:
-        body = [*body, _step(LOAD, NUMBER)]
-    return [_step(EQUAL, number, 0, len(body)), *body]
+def _unless(load: bytes, value: int, verdict: int) -> list[bytes]:
+    return [load, _step(EQUAL, value, 1, 0), _step(RETURN, verdict)]
 
 
-def _argument(position: int, test: int, value: int, verdict: int) -> list[bytes]:
-    return [_step(LOAD, 16 + 8 * position), _step(test, value, 0, 1), _step(RETURN, verdict)]
-
-
-def _device(position: int, kind: int) -> list[bytes]:
-    load = [_step(LOAD, 16 + 8 * position), _step(AND, FILE_TYPE)]
-    return [*load, _step(EQUAL, kind, 0, 1), _step(RETURN, EPERM)]
-
-
-def _sockets(network: bool) -> list[bytes]:
-    """No socket of any family; with network the two of the internet, and none to sockets of this machine."""
-    refused = _step(RETURN, EPERM)
-    if not network:
-        return [refused]
-    family = [_step(LOAD, 16), _step(EQUAL, AF_INET, 2, 0), _step(EQUAL, AF_INET6, 1, 0), refused]
-    kind = [_step(LOAD, 24), _step(AND, SOCKET_TYPE), _step(EQUAL, SOCK_RAW, 0, 1), refused]
-    return [*family, *kind]
-
-
-def install(code: bytes) -> None:
-    """Put the filter on the calling thread and what it starts; for good."""
-    installer(code)()
+def _if(test: int, value: int) -> list[bytes]:
+    """Refused where what is loaded passes this test."""
+    return [_step(test, value, 0, 1), _step(RETURN, EPERM)]
 
 
 def installer(code: bytes) -> Callable[[], None]:
-    """A function that does so; making it is the larger part of the work."""
+    """A function that puts the filter on the calling thread and what it starts, for good; making it is the larger part
+    of the work."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)

@@ -32,26 +32,19 @@ def lines(folder: str) -> list[str]:
     memory, file = used["memory"] >> 20, used["file"] >> 20
     each = f"{used['processes']} processes of {memory} MiB each, files of {file} MiB"
     found += [f"limits of a call: {each}, {used['files']} open files, no core dumps"]
-    found += [f"missing: {one}" for one in missing(way)]
+    if os.geteuid() == 0 and not limits.groups():
+        why = "no pids control group here"
+        found.append(f"missing: no limit on processes for root ({why}): run as a plain user")
+    if way == "landlock":
+        version, lacks = landlock.abi(), list(LANDLOCK)
+        lacks += ["signals to other processes of this user are not refused"] * (version < 6)
+        lacks += ["files cannot be linked or moved between folders"] * (version < 2)
+        found += [f"missing: {one}" for one in lacks]
     return found + [f"here: {one}" for one in _here(folder, way)]
 
 
-def missing(way: str) -> list[str]:
-    """What this way does not give here, each in a sentence."""
-    lacks = []
-    if os.geteuid() == 0 and not limits.available():
-        why = "no pids control group here"
-        lacks.append(f"no limit on processes for root ({why}): run as a plain user")
-    if way == "landlock":
-        version = landlock.abi()
-        lacks += LANDLOCK
-        lacks += ["signals to other processes of this user are not refused"] * (version < 6)
-        lacks += ["files cannot be linked or moved between folders"] * (version < 2)
-    return lacks
-
-
 def _here(folder: str, way: str) -> list[str]:
-    view = View(["/bin/true"], "", folder, writable=True, visible=True, read=(), write=())
+    view = View(["/bin/true"], "", folder, "work")
     if view.cannot:
         return [view.cannot]
     real = view.folder

@@ -8,12 +8,14 @@ import os
 import stat
 import threading
 import time
+from contextlib import suppress
 
 from agentlib import secrets, stderr
 from agentlib.faults import Fault
 from agentlib.sandbox import guard, landlock
 from agentlib.sandbox.host import homes, scratch
-from agentlib.types import Iterable, Iterator
+from agentlib.sandbox.landlock import Descriptor
+from agentlib.types import Any, Iterable, Iterator
 
 PACKAGES = frozenset((guard.GIT, "node_modules", ".venv", "venv", ".tox", "__pycache__"))
 LISTED = 50_000  # files: each costs the kernel an entry, and every call a moment
@@ -43,35 +45,26 @@ class Folder:
 class Found:
     """What a finished look found. The next look makes another, so that no thread ever sees half of one.
 
-    files, trees: the numbers of the files on the list, and of the folders that are on it with all they hold.
+    files, trees: the numbers of the files on the list, and of the folders that are on it with all they hold. unread:
+    how many files are not on it for there are too many. unknown: (path, why) of what could not be looked at.
     """
 
     def __init__(self, folders: Iterable[Folder], files: set[int], trees: set[int]) -> None:
         self._folders = list(folders)
         self.files, self.trees = files, trees
+        self.unread = sum(one.unread for one in self._folders)
 
-    @property
-    def secrets(self) -> list[str]:
-        return sorted(path for one in self._folders for path in one.secrets)
+    def _every(self, field: str) -> list[Any]:
+        return [value for one in self._folders for value in getattr(one, field)]
 
-    @property
-    def guarded(self) -> list[str]:
-        return sorted(path for one in self._folders for path in one.guarded)
+    secrets = property(lambda self: sorted(self._every("secrets")))
+    guarded = property(lambda self: sorted(self._every("guarded")))
+    unknown = property(lambda self: self._every("unknown"))
 
     @property
     def repositories(self) -> list[str]:
-        bare = [path for one in self._folders for path in one.repositories]
-        return bare + [path for path in self.guarded if os.path.basename(path) == guard.GIT]
-
-    @property
-    def unknown(self) -> list[tuple[str, str]]:
-        """(path, why) of what could not be looked at."""
-        return [pair for one in self._folders for pair in one.unknown]
-
-    @property
-    def unread(self) -> int:
-        """How many files are not on the list for there are too many."""
-        return sum(one.unread for one in self._folders)
+        own = [path for path in self.guarded if os.path.basename(path) == guard.GIT]
+        return self._every("repositories") + own
 
 
 class Workspace:
@@ -100,11 +93,9 @@ class Workspace:
         self._calls, self.version = 0, self.version + 1
 
     def look(self, exempt: Iterable[str] = ()) -> None:
-        """Look at what is new since the last time: at the folders whose time has changed.
-
-        exempt: what is to be seen although it lies in a hidden folder of a home. Fault tool_denied where the folder
-        changes faster than it can be looked at. Those who wait for a look share the next, which begins after they came.
-        """
+        """Look at what is new since the last time: at the folders whose time has changed. exempt: what is to be seen
+        although it lies in a hidden folder of a home. Those who wait for a look share the next, which begins after they
+        came. Fault tool_denied where the folder changes faster than it can be looked at."""
         before = self._begun
         with self._lock:
             new = set(exempt if self.home else ()) - self._exempt
@@ -113,10 +104,8 @@ class Workspace:
                 self._look()
 
     def listing(self, more: tuple[object, list[str]] = (None, [])) -> tuple[int, int]:
-        """(a descriptor of the list, its version), for a call, which may add to it what else it needs.
-
-        more: (their owner, paths) that can be read too, added once.
-        """
+        """(a descriptor of the list, its version), for a call. more: (their owner, paths) that can be read too: added
+        once."""
         with self._lock:
             self._calls += 1
             if self._calls > CALLS:
@@ -140,9 +129,9 @@ class Workspace:
             raise Fault("tool_denied", f"sandbox unavailable: {self.folder} changes all the time")
         self.found = Found(self._seen.values(), self._files, self._trees)
         self._ended = self._begun
-        unread = self.found.unread
-        if unread and not self._warned:
-            self._warned, many = True, f"{unread} files of {self.folder} are too many to look at"
+        if self.found.unread and not self._warned:
+            self._warned = True
+            many = f"{self.found.unread} files of {self.folder} are too many to look at"
             stderr.warn(f"sandbox: {many}: no tool can read them")
 
     def _walk(self) -> None:
@@ -195,7 +184,11 @@ class Workspace:
             elif entry.is_file(follow_symlinks=False):
                 self._file(entry, found, hidden or secrets.named(entry.name))
             elif entry.is_symlink() and secrets.named(entry.name):
-                self._link(entry, found)
+                found.secrets.append(entry.path)
+                with suppress(OSError):  # it leads nowhere
+                    number = os.stat(entry.path).st_ino
+                    self._again |= number not in self._linked
+                    self._linked.add(number)
         if guard.repository(names):
             found.repositories.append(path)
             found.guarded.append(path)
@@ -212,17 +205,8 @@ class Workspace:
         except OSError as bad:
             found.blind(path, bad.strerror)
 
-    def _link(self, entry: os.DirEntry[str], found: Folder) -> None:
-        found.secrets.append(entry.path)
-        try:
-            number = os.stat(entry.path).st_ino
-        except OSError:
-            return
-        if number not in self._linked:
-            self._linked.add(number)
-            self._again = True
-
     def _file(self, entry: os.DirEntry[str], found: Folder, secret: bool) -> None:
+        """Put a file on the list, where it holds no secret. One that cannot be read now may be made readable later."""
         number = entry.inode()
         if secret or number in self._linked:
             self._linked.add(number)
@@ -231,25 +215,16 @@ class Workspace:
         elif number not in self._files and len(self._files) >= LISTED:
             found.unread += 1
         elif number not in self._files:
-            self._list(entry, found)
-
-    def _list(self, entry: os.DirEntry[str], found: Folder) -> None:
-        """Put a file on the list, where it holds no secret. One that cannot be read now may be made readable later."""
-        try:
-            fd = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as bad:
-            return found.blind(entry.path, bad.strerror)
-        try:
-            if secrets.holds(entry.name, os.read(fd, secrets.HEAD)):
-                found.secrets.append(entry.path)
-            else:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                fd = Descriptor(os.open(entry.path, flags))
+                if secrets.holds(entry.name, os.read(fd, secrets.HEAD)):
+                    return found.secrets.append(entry.path)
                 landlock.add(self.ruleset, fd)
-                self._files.add(entry.inode())
-                self.version += 1
-        except OSError as bad:
-            found.blind(entry.path, bad.strerror)
-        finally:
-            os.close(fd)
+            except OSError as bad:
+                return found.blind(entry.path, bad.strerror)
+            self._files.add(number)
+            self.version += 1
 
     def _list_tree(self, path: str, found: Folder) -> bool:
         """Put a folder of packages, or git's, on the list as one, where it holds no secret by name; whether it is."""

@@ -48,7 +48,7 @@ class Ward:
     """One sandbox that is kept up, and its warden. OSError where it cannot be.
 
     Of root's processes, a control group counts those of all cells together: to move each cell into one of its own can
-    cost 10 ms (limits.door).
+    cost 10 ms (limits.within).
     """
 
     def __init__(self, cell: "Cell") -> None:
