@@ -122,7 +122,7 @@ def main() -> int:
         places, rooms = folders(Path(base)), wards.Wards()
         small = places[0][1]
         ways = ["landlock"]
-        if sandbox_cell.walled(str(small))[0] == "bubblewrap":
+        if sandbox_cell.walled()[0] == "bubblewrap":
             ways.insert(0, "bubblewrap")
         rows = [
             (f"{way}, {profile}, {title}", call(profile, folder, way, rooms))

@@ -35,7 +35,8 @@ def _status() -> type[Action]:
             from agentlib.sandbox import status
             from agentlib.sandbox.kept import wards
 
-            lines = [*status.lines(os.getcwd()), wards.status(os.getcwd())]
+            calls = wards.status(os.getcwd())  # which shows what wall there can be
+            lines = [*status.lines(os.getcwd()), calls]
             records.put("".join(f"{line}\n" for line in lines).encode())
             parser.exit()
 

@@ -75,7 +75,7 @@ class Server:
                 os._exit(1)
             program = self.start(order, files)
             keep(line)  # a pipe ends when the program closes it, not when we end
-            status = wait_for(program)
+            status = mind(program)
             left = sweep(status != -signal.SIGKILL)
             left.pop(program, None)
         except OSError as bad:
@@ -159,14 +159,10 @@ class Server:
 def start(order: Order, files: list[int]) -> int:
     """The number of the program's process. OSError where it cannot be started."""
     os.chdir(order["cwd"])
-    program, folders = order["argv"][0], os.get_exec_path(order["env"])
-    if "/" not in program:  # by the PATH that it will have, as execvpe(3) finds it
-        tried = [os.path.join(one, program) for one in folders]
-        program = next((one for one in tried if os.access(one, os.X_OK)), program)
     numbers = [0, 1, 2, *order["numbers"]]
     apart = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, max(numbers) + 1) for one in files]
     return os.posix_spawn(
-        program,
+        found(order["argv"][0], order["env"]),
         order["argv"],
         order["env"],
         file_actions=[(os.POSIX_SPAWN_DUP2, *pair) for pair in zip(apart, numbers, strict=True)],
@@ -176,44 +172,63 @@ def start(order: Order, files: list[int]) -> int:
     )
 
 
-def wait_for(program: int) -> int:
-    """Pass signals on until the program has ended, reaping all that ends meanwhile; its status."""
-    ended: dict[int, int] = {}
-    while program not in ended:
+def found(program: str, env: dict[str, str]) -> str:
+    """The file of a program, by the PATH that it will have, as execvpe(3) finds it."""
+    folders = [] if "/" in program else os.get_exec_path(env)
+    tried = [os.path.join(one, program) for one in folders]
+    return next((one for one in tried if os.access(one, os.X_OK)), program)
+
+
+def mind(program: int) -> int:
+    """Pass signals on until the program has ended; its status."""
+    while True:
         signum = signal.sigwaitinfo(HEARD).si_signo
         if signum == END:
             return -signal.SIGKILL
         if signum == signal.SIGTERM:
             os.killpg(program, signal.SIGTERM)
-        else:
-            reap_all(ended)
-    return os.waitstatus_to_exitcode(ended[program])
+        elif (status := reaped(program)) is not None:
+            return status
 
 
-def reap_all(ended: dict[int, int]) -> bool:
-    """Add the status of each child that has ended, by its number; whether there is none left."""
-    try:
-        while (one := os.waitpid(-1, os.WNOHANG))[0]:
-            ended.update([one])
-    except ChildProcessError:
-        return True
-    return False
+def reaped(program: int) -> int | None:
+    """Reap what has ended; the program's status where it is among that."""
+    status = None
+    while True:
+        try:
+            pid, code = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return status
+        if pid == 0:
+            return status
+        if pid == program:
+            status = os.waitstatus_to_exitcode(code)
 
 
 def sweep(patient: bool) -> dict[int, str]:
     """End all that is left below us: who did not go by themselves, by name."""
     left: dict[int, str] = {}
     until = time.monotonic() + (LINGER if patient else 0.0)
-    while not reap_all({}) and (rest := until - time.monotonic()) > 0:
+    while not childless() and (rest := until - time.monotonic()) > 0:
         got = signal.sigtimedwait({signal.SIGCHLD, END}, rest)
         until = 0.0 if got and got.si_signo == END else until
     until = time.monotonic() + STUBBORN
-    while not reap_all({}) and time.monotonic() < until:
+    while not childless() and time.monotonic() < until:
         for pid in children():
             left.setdefault(pid, read(pid, "comm").strip())
             os.kill(pid, signal.SIGKILL)
         signal.sigtimedwait({signal.SIGCHLD}, 0.01)
     return left
+
+
+def childless() -> bool:
+    """Reap what has ended; whether nothing else is left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return False
 
 
 def children() -> set[int]:

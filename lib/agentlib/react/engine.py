@@ -19,10 +19,8 @@ MODEL = -1  # in the key of an event: it is the model's, not that of a piece of 
 
 
 class Workers:
-    """Threads that do blocking work; made one by one as they are needed, never ended.
-
-    They live as long as the program: a tool ends with the thread that started it (PR_SET_PDEATHSIG).
-    """
+    """Threads that do blocking work; made one by one as they are needed, never ended: a tool ends with the thread that
+    started it (PR_SET_PDEATHSIG)."""
 
     def __init__(self, events: queue.SimpleQueue[Any]) -> None:
         self._events = events
@@ -61,14 +59,15 @@ class Workers:
 class Live:
     """A run on its way: where its generator stands, and what it waits for."""
 
+    step = 0  # number of the present step; an answer to another one is late
+    left = 0  # parts of its work without a result
+    request = ""  # id of the request that it waits for
+    since = 0.0  # when the model's last sign of life came
+
     def __init__(self, number: int, run: Run, done: Callable[[Record], None]) -> None:
         self.number, self.run, self.steps, self.done = number, run, run.steps(), done
-        self.step = 0  # number of the present step; an answer to another one is late
-        self.parts: Iterator[tuple[Any, Callable[[], Any]]] = iter(())  # of its work, not begun yet
+        self.parts: Iterator[tuple[Any, Callable[[], Any]]] = iter(())  # not begun yet
         self.results: list[Any] = []
-        self.left = 0  # parts without a result
-        self.request = ""  # id of the request that it waits for
-        self.since = 0.0  # when the model's last sign of life came
 
 
 class Engine:
@@ -105,18 +104,16 @@ class Engine:
             return None
         if not isinstance(key, tuple):
             return key, value
-        number, step, index = key
-        live = self._live.get(number)
-        if live and live.step == step:
-            self._take(live, index, value)
+        live = self._live.get(key[0])
+        if live and live.step == key[1]:
+            self._take(live, key[2], value)
         return None
 
     def stop(self, fault: Fault) -> None:
         """End every run with this fault; each still gives its result."""
-        grace = 0.1 if len(self._live) == 1 else 0.0
         runs = list(self._live.values())
         for live in runs:
-            live.run.leash.pull(grace)
+            live.run.leash.pull(0.1 if len(runs) == 1 else 0.0)
         for live in runs:
             self._throw(live, fault)
 
@@ -159,9 +156,9 @@ class Engine:
         if isinstance(step, Request):
             live.request, live.since = f"{live.number}.{live.step}", time.monotonic()
             self._model.send(live.request, step.record, (live.number, live.step, MODEL))
-            work, self.beside = self.beside, None
-            if work:
-                self._workers.submit((0, 0, 0), work)
+            if self.beside:
+                self._workers.submit((0, 0, 0), self.beside)
+            self.beside = None
         elif isinstance(step, Work):
             keys = [(live.number, live.step, index) for index in range(len(step.parts))]
             live.parts = zip(keys, step.parts, strict=True)
@@ -176,11 +173,12 @@ class Engine:
             self._workers.submit(key, part)
 
     def _take(self, live: Live, index: int, value: Any) -> None:
-        if index == MODEL and not isinstance(value, Fault) and value.get("type") == "delta":
-            live.since = time.monotonic()
-            return live.run.watcher.delta(value)
         if index == MODEL:
-            return self._go(live, _fault(value))
+            kind = None if isinstance(value, Fault) else value.get("type")
+            if kind == "delta":
+                live.since = time.monotonic()
+                return live.run.watcher.delta(value)
+            return self._go(live, _fault(value) if kind == "error" else value)
         live.results[index] = value
         live.left -= 1
         if live.left:
@@ -189,16 +187,16 @@ class Engine:
         self._go(live, _known(bad) if bad else live.results)
 
 
-def _fault(answer: Record | Fault) -> Record | Fault:
-    """An `error` record as the Fault it tells of; a response as it is."""
-    if isinstance(answer, Fault) or answer.get("type") != "error":
-        return answer
-    fields = {k: v for k, v in answer.items() if k not in ("type", "id", "kind", "message")}
-    kind, why = answer.get("kind") or "server", answer.get("message") or "the model failed"
+def _fault(error: Record) -> Fault:
+    """An `error` record as the Fault that it tells of."""
+    fields = {k: v for k, v in error.items() if k not in ("type", "id", "kind", "message")}
+    kind, why = error.get("kind") or "server", error.get("message") or "the model failed"
     return Fault(str(kind), str(why), **fields)
 
 
 def _known(bad: BaseException) -> Fault:
-    if isinstance(bad, Fault | MemoryError):
-        return bad if isinstance(bad, Fault) else Fault("limit_exceeded", "out of memory")
+    if isinstance(bad, Fault):
+        return bad
+    if isinstance(bad, MemoryError):
+        return Fault("limit_exceeded", "out of memory")
     return Fault("tool_error", f"internal error: {type(bad).__name__}: {bad}")

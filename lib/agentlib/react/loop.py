@@ -31,16 +31,12 @@ NO_SUMMARY = ("interrupted", "limit_exceeded", "timeout")
 
 
 class Request(NamedTuple):
-    """A request for the model; the generator is sent its `response` record."""
-
     record: Record
 
 
 class Work(NamedTuple):
-    """Work for threads, so many at once; the generator is sent the results, in order."""
-
     parts: list[Callable[[], Any]]
-    together: int = 1
+    together: int = 1  # how many at once
 
 
 class Watcher:
@@ -55,12 +51,12 @@ class Watcher:
 
 
 class Tally:
-    """What a run has used so far."""
+    """What a run has used so far. last: how many calls of tools, and which model answered last."""
 
     def __init__(self) -> None:
         self.iterations, self.began = 0, time.monotonic()
         self.usage: dict[str, int] = {}
-        self.last: Record = {"calls": 0}  # of tools; and who answered last
+        self.last: Record = {"calls": 0}
         self.cost: float | None = None
 
     def add(self, response: Record) -> None:
@@ -75,10 +71,10 @@ class Tally:
 
     def record(self) -> Record:
         """The fields of a `result` about it."""
-        spent = {} if self.cost is None else {"cost_usd": round(self.cost, 8)}
-        duration = round((time.monotonic() - self.began) * 1000)
-        counts = {"iterations": self.iterations, "usage": self.usage}
-        return {**counts, **spent, "duration_ms": duration}
+        fields: Record = {"iterations": self.iterations, "usage": self.usage}
+        if self.cost is not None:
+            fields["cost_usd"] = round(self.cost, 8)
+        return {**fields, "duration_ms": round((time.monotonic() - self.began) * 1000)}
 
 
 class Run:
@@ -149,15 +145,14 @@ class Run:
 
     def ended(self, result: Record) -> Record:
         """The result as it is kept and, with the ids of the run where that is wanted, as it is printed."""
-        ids: Record = {"run": self.ids["id"], "trace_id": self.ids["trace_id"]}
-        ids |= {"parent_id": self.ids["parent_id"]} if self.ids["parent_id"] else {}
-        ids["time"] = history.now()
-        if self.setting.history:
-            last = self.messages[-1] if self.messages else {}
-            fields = {"type": "result", "run": ids["run"], "time": ids["time"], **result}
-            fields |= self.tally.last
-            known = result["output"] == transcript.text(last)  # it is in the message before
-            self._keep({k: v for k, v in fields.items() if not known or k != "output"})
+        ids = {"run": self.ids["id"], "trace_id": self.ids["trace_id"], "time": history.now()}
+        if self.ids["parent_id"]:
+            ids["parent_id"] = self.ids["parent_id"]
+        fields = {"type": "result", "run": ids["run"], "time": ids["time"], **result}
+        fields |= self.tally.last
+        if self.messages and fields["output"] == transcript.text(self.messages[-1]):
+            del fields["output"]  # it is in the message before
+        self._keep(fields)
         return {**result, **ids} if self.watcher.traced else result
 
     def _begin(self) -> Steps:
@@ -182,16 +177,15 @@ class Run:
                 yield from self._make(calls)
             elif transcript.finished(self.messages):
                 if not self._repair():
-                    reason = self.response.get("stop_reason")
-                    if reason in ("max_tokens", "content_filter"):
-                        self.incomplete = f"the answer is not whole: {reason}"
-                    return
+                    break
             elif limit and self.tally.iterations >= limit:
                 what = f"stopped after {limit} iterations"
                 self.incomplete = f"{what} without an answer (--max-iterations)"
                 return
             else:
                 yield from self._call_model()
+        if (reason := self.response.get("stop_reason")) in ("max_tokens", "content_filter"):
+            self.incomplete = f"the answer is not whole: {reason}"
 
     def _call_model(self) -> Steps:
         if window := self.setting.window(self.response):
@@ -233,36 +227,34 @@ class Run:
         self.watcher.waits(", ".join(str(call.get("name")) for call in calls))
         for group in [parts] if tools.harmless(calls) else [[part] for part in parts]:
             for message in (yield Work(group, self.setting.together)):
-                count = self._repetition(next(waiting), message)
-                self.add(message)
-                if count >= ENDED_AFTER:
-                    why = f"the same call was made {count} times with the same result"
-                    raise Fault("limit_exceeded", why)
+                self._count_repeats(next(waiting), message)
 
-    def _repetition(self, call: dict[str, Any], message: Record) -> int:
-        """How often this very call gave this very result, one after another; the model gets to know."""
+    def _count_repeats(self, call: dict[str, Any], message: Record) -> None:
+        """Add a result. How often this very call gave it, one after another, the model gets to know."""
         content = message.get("content")
         what = (call.get("name"), repr(call.get("arguments")), content)
         count = self.repeats[1] + 1 if self.repeats[0] == what else 1
         self.repeats = (what, count)
         if count >= WARNED_AFTER and isinstance(content, str):
             message["content"] = content + AGAIN.format(n=count)
-        return count
+        self.add(message)
+        if count >= ENDED_AFTER:
+            why = f"the same call was made {count} times with the same result"
+            raise Fault("limit_exceeded", why)
 
     def _repair(self) -> bool:
         misfit = self.setting.misfit(transcript.text(self.messages[-1]))
-        if not misfit:
-            return False
-        if self.repaired:
+        if misfit and self.repaired:
             raise Fault("bad_response", f"the answer does not fit the schema: {misfit}")
-        self.repaired = True
-        text = MISFIT.format(problems=misfit, schema=records.dumps(self.setting.schema))
-        self.add({"type": "message", "role": "user", "content": text})
-        return True
+        if misfit:
+            self.repaired = True
+            text = MISFIT.format(problems=misfit, schema=records.dumps(self.setting.schema))
+            self.add({"type": "message", "role": "user", "content": text})
+        return bool(misfit)
 
     def _compact(self, window: int = 0) -> Steps:
-        """Put a summary by the model, or a mechanical one, in the place of the middle of the conversation; whether
-        there was anything to sum up. window: of the model, in tokens; 0: as large as the conversation."""
+        """Put a summary by the model, or a mechanical one, in the place of the conversation's middle; whether there was
+        anything to sum up. window: of the model, in tokens; 0: as large as the conversation."""
         from agentlib.react import context_window
 
         window = window or context_window.size(self.messages)
@@ -306,12 +298,10 @@ def result(id: Any, name: str | None, fields: Record, fault: Fault | None) -> Re
 
 
 def error_of(fault: Fault) -> Record:
-    """The `error` of a result."""
     return {name: value for name, value in fault.record().items() if name != "type"}
 
 
 def interrupted() -> Fault:
-    """The fault of a run that a signal ended."""
     return Fault("interrupted", "interrupted by a signal")
 
 

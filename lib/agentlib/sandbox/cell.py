@@ -12,10 +12,8 @@ Bubblewrap where it works, else Landlock and seccomp where they can keep the pro
 
 import functools
 import os
-import threading
 import time
 
-from agentlib import paths
 from agentlib.environment import RUN
 from agentlib.faults import Fault
 from agentlib.sandbox import bwrap, host, landlock, limits, overlay, scratch, workspace
@@ -28,8 +26,7 @@ if TYPE_CHECKING:
     from agentlib.sandbox.apply import Hand
 
 USUAL = "PATH HOME LANG LC_ALL LC_CTYPE TERM TMPDIR TZ USER LOGNAME TRACEPARENT".split()
-_trying = threading.Lock()
-_ways: dict[bool, tuple[str, str]] = {}  # by whether an overlay was tried too
+_ways: dict[bool, tuple[str, str]] = {}  # what was found out, by whether an overlay was tried too
 
 
 class Cell:
@@ -95,12 +92,12 @@ class Cell:
             self._trees.free.append(self._ruleset)
         self._space, self._scratch, self._ruleset = None, "", None
 
-    def fall_back(self) -> bool:
-        """Where no sandbox could be put up: whether bubblewrap does not work here at all, and Landlock holds it now.
-        Fault tool_denied where Landlock cannot keep the profile."""
-        folder = self._folder if self.view.listed else ""
-        if self.way != "bubblewrap" or walled(folder)[0] == "bubblewrap":
+    def fall_back(self, why: str) -> bool:
+        """Where no sandbox could be put up for this reason, and bubblewrap has not worked before: whether Landlock is
+        the wall now. Fault tool_denied where that cannot keep the profile."""
+        if self.way != "bubblewrap" or _known(self.view.listed):
             return False
+        _ways[self.view.listed] = _without(f"bubblewrap does not work here: {why}")
         self._enclose(*self._wanted)
         return True
 
@@ -118,7 +115,7 @@ class Cell:
     def _enclose(self, profile: str, read: Iterable[str], write: Iterable[str]) -> None:
         search = self.env.get("PATH", os.defpath)
         self.view = View(self.argv, search, self._folder, profile, read, write)
-        self.way, why = walled(self._folder if self.view.listed else "", sure=False)
+        self.way, why = walled(self.view.listed)
         if not self.way:
             raise Fault("tool_denied", f"sandbox unavailable: {why}")
         space = workspace.of(self._folder, self.view.kept) if self.view.listed else None
@@ -167,7 +164,11 @@ class Cell:
 
     def setup(self) -> dict[str, Any]:
         """What a warden needs to know of all its cells."""
-        made: dict[str, Any] = {"view": None, "user": (os.getuid(), os.getgid()), "network": self.network}
+        made: dict[str, Any] = {
+            "view": None,
+            "user": (os.getuid(), os.getgid()),
+            "network": self.network,
+        }
         if self.way == "bubblewrap":
             shown = {EMPTY: EMPTY, OVERLAY: OVERLAY}
             pairs = self.view.ordered()
@@ -195,46 +196,23 @@ class Cell:
 
 def works(listed: bool) -> None:
     """Bubblewrap does. listed: with an overlay of the working folder too."""
-    with _trying:
-        _ways[listed] = "bubblewrap", ""
+    _ways[listed] = "bubblewrap", ""
 
 
-def walled(folder: str = "", sure: bool = True) -> tuple[str, str]:
-    """(`bubblewrap`, `landlock` or '', why not bubblewrap), found out by one trial in each process.
-
-    folder: a working folder that is seen. What stands before it is an overlay, which is tried too.
-    sure: False where a sandbox is put up next, which shows it as well.
-    """
-    with _trying:
-        known = _ways.get(True) or _ways.get(bool(folder))
-        if known is None and not sure and bubblewrap():
-            return "bubblewrap", ""
-        if known is None:
-            why = _trial(scratch.base(folder) if folder else "")
-            kernel = "landlock" if landlock.abi() else ""
-            lack = why if kernel else f"{why}; this kernel has no Landlock"
-            _ways[bool(folder)] = known = (kernel, lack) if why else ("bubblewrap", "")
-        return known
-
-
-def _trial(base: str = "") -> str:
-    """Why bubblewrap does not work here, '' where it does. base: for changes; with one an overlay is tried too."""
-    import subprocess
-
+def walled(listed: bool = False) -> tuple[str, str]:
+    """(`bubblewrap`, `landlock` or '', why not bubblewrap), as far as is known: the first sandbox that is put up shows
+    it. listed: whether an overlay of the working folder has to work too."""
     if not bubblewrap():
-        return "bubblewrap (bwrap) is not installed"
-    view = View(["/bin/true"], "", "/", "probe")
-    tried = [paths.PYTHON, "-IS", overlay.__file__] if base else ["/bin/true"]
-    args = [*bwrap.command(bubblewrap(), view, False, base), *tried]
-    none = subprocess.DEVNULL
-    try:
-        ran = subprocess.run(args, env={}, stdin=none, capture_output=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired) as bad:
-        return f"bubblewrap does not work here: {bad}"
-    if ran.returncode == 0:
-        return ""
-    lines = ran.stderr.decode("utf-8", "replace").strip().splitlines()
-    return f"bubblewrap does not work here: {lines[-1] if lines else ran.returncode}"
+        return _known(listed) or _without("bubblewrap (bwrap) is not installed")
+    return _known(listed) or ("bubblewrap", "")
+
+
+def _known(listed: bool) -> tuple[str, str] | None:
+    return _ways.get(True) or _ways.get(listed)
+
+
+def _without(why: str) -> tuple[str, str]:
+    return ("landlock", why) if landlock.abi() else ("", f"{why}; this kernel has no Landlock")
 
 
 def bubblewrap() -> str:

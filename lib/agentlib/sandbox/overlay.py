@@ -4,17 +4,12 @@ The kernel opens the folder's files for an overlay with the rights of whoever ma
 of Landlock) binds the maker, a thread that does nothing else, and never the tool: it holds by the file itself, not by
 a name, and for as long as the overlay is there. What a tool makes lies in a folder of its own (scratch.py), from which
 apply.py takes it over when the tool has ended. Linux 5.13 or newer; no privileges but in one's own name spaces.
-
-    overlay.py     try it inside bubblewrap; prints why it does not work, status 1
 """
 
 import ctypes
 import os
-import sys
 
-sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
-
-from agentlib.sandbox import landlock  # noqa: E402
+from agentlib.sandbox import landlock
 
 FSOPEN, FSCONFIG, FSMOUNT, MOVE_MOUNT = 430, 431, 432, 429  # the same numbers on every machine
 SET_FLAG, SET_STRING, CREATE = 0, 1, 6  # linux/mount.h
@@ -93,11 +88,3 @@ def tried() -> str:
             return f"a file in an overlay, {name}, can or cannot be read"
     _libc.umount2(os.fsencode(lower), DETACH)
     return ""
-
-
-if __name__ == "__main__":
-    try:
-        why = tried()
-    except OSError as bad:
-        why = str(bad)
-    sys.exit(why or 0)

@@ -23,7 +23,7 @@ REFUSED = (
 
 def lines(folder: str) -> list[str]:
     """The way, the profiles, the limits, what is missing, what is special in this working folder."""
-    way, why = cell.walled(os.path.realpath(folder))
+    way, why = cell.walled(View(["/bin/true"], "", folder, "work").listed)
     found = [f"sandbox: {way or 'none'}" + (f" ({why})" if why else "")]
     if not way:
         return [*found, REFUSED]

@@ -1,6 +1,6 @@
 """The working folder, file by file: what was looked at and holds no secret is on a list of the kernel's.
 
-Whoever makes a sandbox's view of the folder (kept/overlay.py) can read what is on the list and nothing else: what came
+Whoever makes a sandbox's view of the folder (overlay.py) can read what is on the list and nothing else: what came
 later cannot be read, by whatever name. To look again, as each call does, lets more be seen; no wall depends on it.
 """
 

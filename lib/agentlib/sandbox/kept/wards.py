@@ -62,7 +62,7 @@ class Wards:
 
     def _ward(self, cell: "Cell") -> "Ward":
         found = self._found(cell)
-        if isinstance(found, str) and cell.fall_back():
+        if isinstance(found, str) and cell.fall_back(found):
             found = self._found(cell)
         if isinstance(found, str):
             raise Fault("tool_denied", f"sandbox unavailable: {found}")
@@ -103,13 +103,15 @@ def _end(ward: "Ward | str") -> None:
 def status(folder: str) -> str:
     """Whether a sandbox for the calls can be put up in this working folder, and why not, in a line."""
     from agentlib.sandbox.cell import Cell, environment
-    from agentlib.sandbox.kept.ward import Ward
 
+    wards = Wards()
     try:
         with Cell(["/bin/true"], "read", folder, env=environment()) as cell:
-            Ward(cell).close()
+            wards.put_up(cell)
     except (Fault, OSError) as bad:
         return f"calls: no tool runs: {bad}"
+    finally:
+        wards.close()
     return "calls: they share a sandbox, in cells of their own"
 
 
