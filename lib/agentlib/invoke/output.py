@@ -37,6 +37,7 @@ def _text(data: bytes, final: bool = True) -> str:
 
 
 def _keep(data: bytes) -> str:
+    """Keep all of it in a file, and remove old ones; a part of a sentence that says where."""
     import hashlib
 
     from agentlib.lock import replace
@@ -44,16 +45,10 @@ def _keep(data: bytes) -> str:
     name = os.path.join(folder(), hashlib.sha256(data).hexdigest()[:16] + ".txt")
     try:
         paths.private(folder())
-        _remove_old()
+        for entry in os.scandir(folder()):
+            if entry.stat(follow_symlinks=False).st_mtime < time.time() - DAYS * 86400:
+                os.unlink(entry)
         replace(name, data)
     except Exception as bad:
         return f"the whole could not be kept ({bad})"
     return f"the whole is in {name}"
-
-
-def _remove_old() -> None:
-    limit = time.time() - DAYS * 86400
-    with os.scandir(folder()) as entries:
-        for entry in entries:
-            if entry.stat(follow_symlinks=False).st_mtime < limit:
-                os.unlink(entry)

@@ -7,6 +7,7 @@ from functools import partial
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.invoke import output
+from agentlib.invoke.tool import Invocation, Tool
 from agentlib.launch import start
 from agentlib.process import run as process_run
 from agentlib.process import status
@@ -16,9 +17,8 @@ from agentlib.sandbox.kept.wards import Wards
 from agentlib.types import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
-    from agentlib.invoke.tool import Tool
     from agentlib.launch.start import Decision
-    from agentlib.process.run import Leash, Outcome
+    from agentlib.process.run import Outcome
     from agentlib.sandbox.cell import Cell
 
 TIMEOUT = {"agent": 600.0}  # seconds by kind, where neither the tool nor the user says
@@ -38,26 +38,17 @@ class Runner:
         self._wards, self._closed, self._count = Wards(), False, 0
         self._preparing, self._lock = threading.Lock(), threading.Lock()
 
-    def run(
-        self,
-        tool: "Tool",
-        arguments: Any,
-        decision: "Decision",
-        leash: "Leash",
-        render: Callable[..., str] = output.for_model,
-        trace: str = "",
-    ) -> str:
-        """The output of a call that went well, as `render` makes it; Fault, in words for the model, for any other.
-        trace: its TRACEPARENT."""
+    def run(self, call: Invocation) -> str:
+        """The output of a call that went well, as `render` makes it; Fault, in words for the model, for any other."""
+        tool, limit = call.tool, self.limit(call.tool)
         check_program(tool)
         try:
             if tool.invoke == "jsonl":
-                return self._converse(tool, arguments, decision)
-            words, stdin = _input(tool, arguments)
-            limit = self.limit(tool)
-            with self._cell(tool, words, decision, trace) as cell:
+                return self._converse(call)
+            words, stdin = _input(tool, call.arguments)
+            with self._cell(tool, call.decision, words, call.trace) as cell:
                 begin = partial(self._wards.begin, cell)
-                outcome = process_run.run(begin, stdin, limit, output.KEPT, leash)
+                outcome = process_run.run(begin, stdin, limit, output.KEPT, call.leash)
         except (OSError, ValueError) as bad:
             why = getattr(bad, "strerror", None) or bad
             raise Fault("tool_error", f"{tool.name} could not be started: {why}.") from None
@@ -65,13 +56,13 @@ class Runner:
         if outcome.left and cell.way == "off":  # where there is a sandbox that is its affair
             stderr.warn(f"{tool.name}: left running, and ended: {outcome.left}")
         _check_outcome(tool, outcome, limit)
-        return render(outcome.out) + notes
+        return call.render(outcome.out) + notes
 
-    def prepare(self, tool: "Tool", granted: "Decision") -> None:
+    def prepare(self, tool: Tool, granted: "Decision") -> None:
         """Put up the sandbox that a call of this tool would have. Faults: as of a call."""
         with self._preparing:
             if not self._closed:
-                with self._cell(tool, [], granted) as cell:
+                with self._cell(tool, granted) as cell:
                     self._wards.put_up(cell)
 
     def close(self, grace: float) -> None:
@@ -84,41 +75,45 @@ class Runner:
         self._wards.close()
 
     def _cell(
-        self, tool: "Tool", words: list[str], decision: "Decision", trace: str = ""
+        self, tool: Tool, decision: "Decision", words: list[str] | None = None, trace: str = ""
     ) -> "Cell":
         outputs = output.folder()
         read = [outputs] if os.path.isdir(outputs) else []
         homes = paths.homes() if paths.of_suite(tool.command[0]) else {}
         env = {**sandbox_cell.environment(decision.env), **homes, "AGENT_DEPTH": str(self._depth)}
-        env |= {"TRACEPARENT": trace} if trace else {}
         env.pop("AGENT_SPAN", None)  # of our script, not of theirs
-        env |= {} if decision.profile == "off" else {"AGENT_HISTORY": "off"}  # it cannot be written
-        return start.cell([*tool.command, *words], tool.origin, decision, env=env, read=read)
+        if trace:
+            env["TRACEPARENT"] = trace
+        if decision.profile != "off":
+            env["AGENT_HISTORY"] = "off"  # it cannot be written
+        return start.cell(
+            [*tool.command, *(words or [])], tool.origin, decision, env=env, read=read
+        )
 
-    def limit(self, tool: "Tool") -> float:
+    def limit(self, tool: Tool) -> float:
         """Seconds that a call may take."""
         wanted = tool.timeout or self._timeout or TIMEOUT.get(str(tool.record.get("kind")), OTHERS)
         return float(min(wanted, self._timeout or wanted))
 
-    def _converse(self, tool: "Tool", arguments: Any, decision: "Decision") -> str:
+    def _converse(self, call: Invocation) -> str:
         def made(begin: Callable[..., Any]) -> Coprocess:
-            return Coprocess(tool.name, {}, start=lambda _options, *pipes: begin(*pipes))
+            return Coprocess(call.tool.name, {}, start=lambda _options, *pipes: begin(*pipes))
 
-        coprocess, cell = self.kept(tool, decision, made)
+        coprocess, cell = self.kept(call.tool, call.decision, made)
         with self._lock:
             self._count += 1
             id = str(self._count)
-        call = {"id": id, "name": tool.name, "arguments": arguments}
-        answer = coprocess.call(id, call, self.limit(tool))
+        record = {"id": id, "name": call.tool.name, "arguments": call.arguments}
+        answer = coprocess.call(id, record, self.limit(call.tool))
         content = answer.get("content", "")
         text = content if isinstance(content, str) else records.dumps(content)
-        text = output.for_model(text.encode("utf-8", "replace")) + warn(tool, cell.settle())
+        text = output.for_model(text.encode("utf-8", "replace")) + warn(call.tool, cell.settle())
         if answer.get("is_error"):
             raise Fault("tool_error", text)
         return text
 
     def kept(
-        self, tool: "Tool", decision: "Decision", make: Callable[..., Any], most: float = 1e9
+        self, tool: Tool, decision: "Decision", make: Callable[..., Any], most: float = 1e9
     ) -> "tuple[Any, Cell]":
         """What speaks with the program behind the tool, which runs as long as we do; started again where it has ended,
         `most` times in all."""
@@ -131,22 +126,21 @@ class Runner:
             if key not in self._coprocesses:
                 self._starts[key] = self._starts.get(key, 0) + 1
                 if self._starts[key] > most:
-                    raise Fault(
-                        "tool_error", f"{tool.name}: its server has ended again; it stays down"
-                    )
-                cell = self._cell(tool, [], decision)
+                    why = f"{tool.name}: its server has ended again; it stays down"
+                    raise Fault("tool_error", why)
+                cell = self._cell(tool, decision)
                 self._coprocesses[key] = make(partial(self._wards.begin, cell)), cell
             return self._coprocesses[key]
 
 
-def warn(tool: "Tool", refused: list[str]) -> str:
+def warn(tool: Tool, refused: list[str]) -> str:
     """Warn the user of what the sandbox refused; the same for the model."""
     for note in refused:
         stderr.warn(f"{tool.name}: {note}")
     return "".join(f"\n[{note}]" for note in refused)
 
 
-def check_program(tool: "Tool") -> None:
+def check_program(tool: Tool) -> None:
     """Fault where the program is gone, or where its bytes are not those that the record names (`sha256`)."""
     path = tool.command[0]
     if not os.access(path, os.X_OK):
@@ -170,28 +164,30 @@ def fingerprint(path: str) -> str:
         return _fingerprints[key]
 
 
-def _input(tool: "Tool", arguments: Any) -> tuple[list[str], bytes]:
+def _input(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
+    """Words after the command, and standard input."""
     if tool.invoke == "text":
         return [], str(arguments.get("input", "")).encode("utf-8", "replace")
+    why = ""
     if tool.invoke == "argv":
         words = [str(word) for word in arguments.get("args") or ()]
-        if any("\0" in word for word in words):
-            why = f"{tool.name} was not run: an argument holds a NUL character."
-            raise Fault("invalid_arguments", why)
         sizes = [len(word.encode("utf-8", "replace")) for word in words]
-        if sum(sizes) > LINE or max(sizes, default=0) > WORD:
+        if any("\0" in word for word in words):
+            why = "an argument holds a NUL character."
+        elif sum(sizes) > LINE or max(sizes, default=0) > WORD:
             limits = f"{WORD:,} bytes an argument, {LINE:,} in all"
-            why = f"{tool.name} was not run: its arguments are over {limits}. Give long text as stdin."
-            raise Fault("invalid_arguments", why)
-        return words, str(arguments.get("stdin") or "").encode("utf-8", "replace")
-    try:
-        return [], records.line(arguments)
-    except RecursionError:
-        why = f"{tool.name} was not run: its arguments are nested too deeply."
-        raise Fault("invalid_arguments", why) from None
+            why = f"its arguments are over {limits}. Give long text as stdin."
+        else:
+            return words, str(arguments.get("stdin") or "").encode("utf-8", "replace")
+    else:
+        try:
+            return [], records.line(arguments)
+        except RecursionError:
+            why = "its arguments are nested too deeply."
+    raise Fault("invalid_arguments", f"{tool.name} was not run: {why}")
 
 
-def _check_outcome(tool: "Tool", outcome: "Outcome", limit: float) -> None:
+def _check_outcome(tool: Tool, outcome: "Outcome", limit: float) -> None:
     if outcome.late:
         kind, why = "tool_timeout", f"timed out after {limit:g} s."
     elif outcome.over:

@@ -3,20 +3,35 @@
 import re
 
 from agentlib.faults import Fault
+from agentlib.invoke import output
 from agentlib.messages import subschemas
 from agentlib.messages.validate import Validator
 from agentlib.policy import rules
 from agentlib.schema import origin
-from agentlib.types import Record
+from agentlib.types import TYPE_CHECKING, Any, Callable, NamedTuple, Record
+
+if TYPE_CHECKING:
+    from agentlib.launch.start import Decision
+    from agentlib.process.run import Leash
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class Tool:
-    """One tool record, checked. reads: whether it says that it changes nothing. timeout: the tool's, in seconds.
+class Invocation(NamedTuple):
+    """A call that may be made. leash: it ends with it. render: makes a text for the model of the output; trace: its
+    TRACEPARENT."""
 
-    offer: what a model gets to see of it. origin: whose program it is.
-    """
+    tool: "Tool"
+    arguments: Any
+    decision: "Decision"
+    leash: "Leash"
+    render: Callable[..., str] = output.for_model
+    trace: str = ""
+
+
+class Tool:
+    """One tool record, checked. reads: whether it says that it changes nothing. timeout: the tool's, in seconds. offer:
+    what a model gets to see of it. origin: whose program it is."""
 
     def __init__(self, record: Record) -> None:
         self.record = record

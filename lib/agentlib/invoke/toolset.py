@@ -1,11 +1,12 @@
 """The tools of a run: which there are, whether a call may be made, and its result as a message."""
 
 import time
+from contextlib import suppress
 
 from agentlib import history, paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.invoke import output
-from agentlib.invoke.tool import Tool
+from agentlib.invoke.tool import Invocation, Tool
 from agentlib.messages import transcript
 from agentlib.messages.validate import Validator
 from agentlib.schema import origin
@@ -13,7 +14,6 @@ from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
 if TYPE_CHECKING:
     from agentlib.invoke.runner import Runner
-    from agentlib.launch.start import Decision
     from agentlib.policy.rules import Policy
     from agentlib.process.run import Leash
 
@@ -108,16 +108,16 @@ class Tools:
         self._check(tool, arguments)
         decision = self._policy.allow(tool.record, arguments, tool.origin)
         if tool.name != "call_agent" or not paths.of_suite(tool.command[0]):
-            return self._call(tool, arguments, decision, leash, output.for_model, trace)
+            return self._invoke(Invocation(tool, arguments, decision, leash, trace=trace))
         agent = Tool(origin.agent(arguments["name"]))  # here, where the policy is
         return self.hand_over(agent, arguments["input"], leash, trace=trace)
 
-    def _call(self, tool: Tool, arguments: Any, decision: "Decision", *how: Any) -> "Content":
-        if tool.invoke != "mcp":
-            return self._runner.run(tool, arguments, decision, *how)
+    def _invoke(self, call: Invocation) -> "Content":
+        if call.tool.invoke != "mcp":
+            return self._runner.run(call)
         from agentlib.invoke import served
 
-        return served.call(self, self._runner, tool, arguments, decision, *how)
+        return served.call(self, self._runner, call)
 
     def hand_over(
         self,
@@ -131,10 +131,16 @@ class Tools:
 
         The suite's own and the user's run as the user's commands; anybody else's only as a tool, with consent.
         """
-        arguments = _agent_arguments(agent, text)
+        arguments: Any = {"input": text}
+        if agent.invoke == "argv":
+            arguments = {"stdin": text}
+        elif agent.invoke != "text":
+            with suppress(ValueError):
+                value = records.loads(text)
+                arguments = value if value and isinstance(value, dict) else arguments
         self._check(agent, arguments)
         decision = self._policy.allow(agent.record, arguments, agent.origin, called=True)
-        content = self._call(agent, arguments, decision, leash, render, trace)
+        content = self._invoke(Invocation(agent, arguments, decision, leash, render, trace))
         return transcript.text({"content": content})
 
     def _find(self, name: Any) -> Tool:
@@ -142,11 +148,12 @@ class Tools:
             return tool
         import difflib
 
-        near = difflib.get_close_matches(str(name), self.table, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        why = f"There is no tool {str(name)[:80]!r}.{hint} The tools are: {', '.join(self.table)}."
-        if not self.table:
-            why = f"There is no tool {name!r}; there are no tools at all. Answer without."
+        why = f"There is no tool {name!r}; there are no tools at all. Answer without."
+        if self.table:
+            near = difflib.get_close_matches(str(name), self.table, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            names = ", ".join(self.table)
+            why = f"There is no tool {str(name)[:80]!r}.{hint} The tools are: {names}."
         raise Fault("tool_not_found", why)
 
     def _check(self, tool: Tool, arguments: Any) -> None:
@@ -159,16 +166,6 @@ class Tools:
             hint = f" Its inputSchema is {schema}" if len(schema) <= SCHEMA_SHOWN else ""
             why = f"{tool.name} was not run, its arguments do not fit: {'; '.join(problems)}."
             raise Fault("invalid_arguments", why + hint)
-
-
-def _agent_arguments(agent: Tool, text: str) -> Any:
-    if agent.invoke == "argv":
-        return {"stdin": text}
-    try:
-        value = {} if agent.invoke == "text" else records.loads(text)
-    except ValueError:
-        value = {}
-    return value if isinstance(value, dict) and value else {"input": text}
 
 
 def _arguments(tool: Tool, call: dict[str, Any]) -> Any:
