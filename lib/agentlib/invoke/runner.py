@@ -9,17 +9,14 @@ from agentlib.faults import Fault
 from agentlib.invoke import output
 from agentlib.invoke.tool import Invocation, Tool
 from agentlib.launch import start
+from agentlib.launch.start import Decision
 from agentlib.process import run as process_run
 from agentlib.process import status
 from agentlib.process.coprocess import Coprocess
 from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox.cell import Cell
 from agentlib.sandbox.kept.wards import Wards
-from agentlib.types import TYPE_CHECKING, Any, Callable
-
-if TYPE_CHECKING:
-    from agentlib.launch.start import Decision
-    from agentlib.process.run import Outcome
-    from agentlib.sandbox.cell import Cell
+from agentlib.types import Any, Callable
 
 TIMEOUT = {"agent": 600.0}  # seconds by kind, where neither the tool nor the user says
 OTHERS = 120.0
@@ -58,7 +55,7 @@ class Runner:
         _check_outcome(tool, outcome, limit)
         return call.render(outcome.out) + notes
 
-    def prepare(self, tool: Tool, granted: "Decision") -> None:
+    def prepare(self, tool: Tool, granted: Decision) -> None:
         """Put up the sandbox that a call of this tool would have. Faults: as of a call."""
         with self._preparing:
             if not self._closed:
@@ -75,8 +72,8 @@ class Runner:
         self._wards.close()
 
     def _cell(
-        self, tool: Tool, decision: "Decision", words: list[str] | None = None, trace: str = ""
-    ) -> "Cell":
+        self, tool: Tool, decision: Decision, words: list[str] | None = None, trace: str = ""
+    ) -> Cell:
         outputs = output.folder()
         read = [outputs] if os.path.isdir(outputs) else []
         homes = paths.homes() if paths.of_suite(tool.command[0]) else {}
@@ -113,8 +110,8 @@ class Runner:
         return text
 
     def kept(
-        self, tool: Tool, decision: "Decision", make: Callable[..., Any], most: float = 1e9
-    ) -> "tuple[Any, Cell]":
+        self, tool: Tool, decision: Decision, make: Callable[..., Any], most: float = 1e9
+    ) -> tuple[Any, Cell]:
         """What speaks with the program behind the tool, which runs as long as we do; started again where it has ended,
         `most` times in all."""
         key = (decision.profile, *tool.command)
@@ -187,7 +184,7 @@ def _input(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
     raise Fault("invalid_arguments", f"{tool.name} was not run: {why}")
 
 
-def _check_outcome(tool: Tool, outcome: "Outcome", limit: float) -> None:
+def _check_outcome(tool: Tool, outcome: process_run.Outcome, limit: float) -> None:
     if outcome.late:
         kind, why = "tool_timeout", f"timed out after {limit:g} s."
     elif outcome.over:

@@ -2,20 +2,18 @@
 
 from agentlib.faults import Fault
 from agentlib.invoke import output, runner
+from agentlib.invoke.runner import Runner
 from agentlib.invoke.tool import Invocation, Tool
+from agentlib.launch.start import Decision
 from agentlib.mcp import content, form, offer
 from agentlib.mcp.session import Session
-from agentlib.types import TYPE_CHECKING, Any, Callable, Record
-
-if TYPE_CHECKING:
-    from agentlib.invoke.runner import Runner
-    from agentlib.launch.start import Decision
-    from agentlib.sandbox.cell import Cell
+from agentlib.sandbox.cell import Cell
+from agentlib.types import Any, Callable, Record
 
 STARTS = 2  # of a server in one run: again where it has ended, but not for ever
 
 
-def call(tools: Any, runs: "Runner", call: Invocation) -> str | list[Record]:
+def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
     """What the server returns: a text, or parts where there are pictures. Faults as of Runner.run().
 
     tools: the toolset, whose tools are made anew where the server says that they are others.
@@ -49,8 +47,8 @@ def call(tools: Any, runs: "Runner", call: Invocation) -> str | list[Record]:
 
 
 def connected(
-    runs: "Runner", tool: Tool, decision: "Decision", ask: bool = False
-) -> "tuple[Session, Cell]":
+    runs: Runner, tool: Tool, decision: Decision, ask: bool = False
+) -> tuple[Session, Cell]:
     """The connection to the server of a tool. ask: whether it may put questions to the person at the terminal."""
     name = str(tool.record.get("server", tool.name))
 

@@ -4,17 +4,16 @@ import re
 
 from agentlib.faults import Fault
 from agentlib.invoke import output
+from agentlib.launch.start import Decision
 from agentlib.messages import subschemas
 from agentlib.messages.validate import Validator
 from agentlib.policy import rules
+from agentlib.process.run import Leash
 from agentlib.schema import origin
-from agentlib.types import TYPE_CHECKING, Any, Callable, NamedTuple, Record
-
-if TYPE_CHECKING:
-    from agentlib.launch.start import Decision
-    from agentlib.process.run import Leash
+from agentlib.types import Any, Callable, NamedTuple, Record
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+Render = Callable[..., str]
 
 
 class Invocation(NamedTuple):
@@ -23,9 +22,9 @@ class Invocation(NamedTuple):
 
     tool: "Tool"
     arguments: Any
-    decision: "Decision"
-    leash: "Leash"
-    render: Callable[..., str] = output.for_model
+    decision: Decision
+    leash: Leash
+    render: Render = output.for_model
     trace: str = ""
 
 

@@ -6,20 +6,17 @@ from contextlib import suppress
 from agentlib import history, paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.invoke import output
-from agentlib.invoke.tool import Invocation, Tool
+from agentlib.invoke.runner import Runner
+from agentlib.invoke.tool import Invocation, Render, Tool
 from agentlib.messages import transcript
 from agentlib.messages.validate import Validator
+from agentlib.policy.rules import Policy
+from agentlib.process.run import Leash
 from agentlib.schema import origin
-from agentlib.types import TYPE_CHECKING, Any, Callable, Record
+from agentlib.types import Any, Callable, Record
 
-if TYPE_CHECKING:
-    from agentlib.invoke.runner import Runner
-    from agentlib.policy.rules import Policy
-    from agentlib.process.run import Leash
-
-    Hook = Callable[[str, Record], Record]
-    Content = str | list[Record]
-
+Hook = Callable[[str, Record], Record]
+Content = str | list[Record]
 SCHEMA_SHOWN = 2000  # characters; a longer schema is not part of an error
 
 
@@ -31,7 +28,7 @@ def unchanged(hook: str, record: Record) -> Record:
 class Tools:
     """Everything that the model can call. policy: says which calls may be made, and in which sandbox."""
 
-    def __init__(self, policy: "Policy", runner: "Runner") -> None:
+    def __init__(self, policy: Policy, runner: Runner) -> None:
         self.table: dict[str, Tool] = {}
         self._policy, self._runner, self.ask = policy, runner, policy.ask
 
@@ -55,7 +52,7 @@ class Tools:
         return all(tool is not None and tool.reads for tool in tools)
 
     def perform(
-        self, call: dict[str, Any], leash: "Leash", hook: "Hook" = unchanged, trace: str = ""
+        self, call: dict[str, Any], leash: Leash, hook: Hook = unchanged, trace: str = ""
     ) -> Record:
         """Make one call; the message of its result, or of what went wrong in words the model can act on.
 
@@ -95,7 +92,7 @@ class Tools:
             text = "There was not enough memory for this call."
             return transcript.result(call, text, "limit_exceeded")
 
-    def _run(self, call: dict[str, Any], leash: "Leash", hook: "Hook", trace: str) -> "Content":
+    def _run(self, call: dict[str, Any], leash: Leash, hook: Hook, trace: str) -> Content:
         tool = self._find(call.get("name"))
         proposed = {
             "type": "call",
@@ -112,7 +109,7 @@ class Tools:
         agent = Tool(origin.agent(arguments["name"]))  # here, where the policy is
         return self.hand_over(agent, arguments["input"], leash, trace=trace)
 
-    def _invoke(self, call: Invocation) -> "Content":
+    def _invoke(self, call: Invocation) -> Content:
         if call.tool.invoke != "mcp":
             return self._runner.run(call)
         from agentlib.invoke import served
@@ -123,14 +120,12 @@ class Tools:
         self,
         agent: Tool,
         text: str,
-        leash: "Leash",
-        render: Callable[..., str] = output.for_model,
+        leash: Leash,
+        render: Render = output.for_model,
         trace: str = "",
     ) -> str:
-        """The output of an agent, or of a tool that a plan names as an agent, for this text; as `render` makes it.
-
-        The suite's own and the user's run as the user's commands; anybody else's only as a tool, with consent.
-        """
+        """The output of an agent, or of a tool that a plan names as an agent, for this text. The suite's own and the
+        user's run as the user's commands; anybody else's only as a tool, with consent."""
         arguments: Any = {"input": text}
         if agent.invoke == "argv":
             arguments = {"stdin": text}

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from agentlib.sandbox.cell import Cell
 
 
+Env = dict[str, str]
+Paths = Iterable[str]
+
+
 class Decision(NamedTuple):
     """verdict: `allow` or `deny`. profile: of the sandbox. reason: in words. read, write, env: what is granted."""
 
@@ -29,13 +33,7 @@ TYPED = Decision("allow", "off", "the user typed the command")
 
 
 def cell(
-    argv: list[str],
-    origin: str,
-    decision: Decision,
-    *,
-    env: dict[str, str],
-    folder: str = "",
-    read: Iterable[str] = (),
+    argv: list[str], origin: str, decision: Decision, env: Env, folder: str = "", read: Paths = ()
 ) -> "Cell":
     """A cell that is ready to start `argv`. env: its whole environment. read: more paths that it may see. Fault
     tool_denied where the decision is not `allow`. A program of the suite is started by its real path, the one that
@@ -46,8 +44,8 @@ def cell(
         raise Fault("tool_denied", f"{argv[0]} was not started: {decision.reason}")
     program = os.path.realpath(argv[0]) if origin == SUITE else argv[0]
     words, visible = [program, *argv[1:]], [*decision.read, *read]
-    folder = folder or os.getcwd()
-    return Cell(words, decision.profile, folder, env=env, read=visible, write=decision.write)
+    place = folder or os.getcwd()
+    return Cell(words, decision.profile, place, env, visible, decision.write)
 
 
 def keyless(granted: Iterable[str] = ()) -> dict[str, str]:

@@ -13,6 +13,7 @@ from agentlib.process.child import Child, memory_file
 from agentlib.types import Any, Callable, Iterable, Iterator, NamedTuple
 
 Begin = Callable[[int, int, int], Child]
+Options = dict[str, Any]  # for start()
 
 GRACE = 1.5  # seconds between TERM and KILL
 LINGER = 0.3  # seconds that a grandchild may hold stdout open once the child itself has ended
@@ -109,30 +110,26 @@ def at_once(
             thread.join(LINGER)
 
 
-def start(options: dict[str, Any], stdin: int, stdout: int = 1, stderr: int = 2) -> Child:
+def start(options: Options, stdin: int, stdout: int = 1, stderr: int = 2) -> Child:
     """Somebody else's program, which ends with us however we end, and with it all that it starts (supervisor.py).
-
     options: args, env and cwd (None: ours), files (more descriptors, by the numbers that it knows). The three
-    descriptors stay open here.
-    """
+    descriptors stay open here."""
     from agentlib.process.supervised import Supervised
 
     return Supervised(options, stdin, stdout, stderr)
 
 
 def run(
-    begin: Begin | dict[str, Any],
+    begin: Begin | Options,
     stdin: bytes,
     timeout: float,
     cap: int,
     leash: Leash,
     grace: float = GRACE,
 ) -> Outcome:
-    """Run a child to its end with these bytes on standard input. OSError where it cannot be started.
-
-    begin: starts it with the three descriptors that it gets; or the options for start(). timeout: seconds, then TERM
-    and `grace` later KILL. cap: bytes of stdout kept; a child that writes more is ended. What it leaves is killed.
-    """
+    """Run a child to its end with these bytes on standard input. OSError where it cannot be started. begin: starts it
+    with the three descriptors that it gets; or the options for start(). timeout: seconds, then TERM and `grace` later
+    KILL. cap: bytes of stdout kept; a child that writes more is ended. What it leaves is killed."""
     begun = partial(start, begin) if isinstance(begin, dict) else begin
     with ExitStack() as ours, ExitStack() as theirs:
         given = memory_file(stdin)

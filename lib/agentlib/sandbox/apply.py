@@ -13,10 +13,8 @@ from contextlib import suppress
 
 from agentlib.sandbox import guard
 from agentlib.sandbox.landlock import Descriptor
-from agentlib.types import TYPE_CHECKING, Iterable, NamedTuple
-
-if TYPE_CHECKING:
-    from agentlib.sandbox.workspace import Workspace
+from agentlib.sandbox.workspace import Workspace
+from agentlib.types import Iterable, NamedTuple
 
 OPAQUE = "user.overlay.opaque"  # of a folder that stands in the place of one that was removed
 OF_AN_OVERLAY = "user.overlay."
@@ -55,7 +53,7 @@ class Conflict(Refused):
 class Hand:
     """Takes over one call's changes. begun: when it began, in nanoseconds. kept: paths that stay, absolute."""
 
-    def __init__(self, workspace: "Workspace", begun: int, kept: Iterable[str]) -> None:
+    def __init__(self, workspace: Workspace, begun: int, kept: Iterable[str]) -> None:
         self._workspace, self._begun = workspace, begun
         self._kept = {os.path.relpath(path, workspace.folder) for path in kept}
         self._refused: list[str] = []
@@ -283,7 +281,7 @@ def _copy(at: At, name: str, target: str, found: os.stat_result) -> None:
         raise
 
 
-def set_aside(space: "Workspace") -> list[str]:
+def set_aside(space: Workspace) -> list[str]:
     """Move aside the guarded paths of a folder that had none; one sentence for each. Where Landlock is the wall nothing
     can keep a tool from making them in a folder that it may write."""
     if not os.access(space.folder, os.W_OK | os.X_OK):

@@ -18,13 +18,14 @@ from agentlib.environment import RUN
 from agentlib.faults import Fault
 from agentlib.sandbox import bwrap, host, landlock, limits, overlay, scratch, workspace
 from agentlib.sandbox.landlock import Descriptor
-from agentlib.sandbox.mounts import View
+from agentlib.sandbox.mounts import Argv, Paths, View
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
-from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, Mapping
+from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable
 
 if TYPE_CHECKING:
     from agentlib.sandbox.apply import Hand
 
+Env = dict[str, str]
 USUAL = "PATH HOME LANG LC_ALL LC_CTYPE TERM TMPDIR TZ USER LOGNAME TRACEPARENT".split()
 _ways: dict[bool, tuple[str, str]] = {}  # what was found out, by whether an overlay was tried too
 
@@ -35,14 +36,7 @@ class Cell:
     and must not, in words."""
 
     def __init__(
-        self,
-        argv: list[str],
-        profile: str,
-        folder: str,
-        *,
-        env: Mapping[str, str],
-        read: Iterable[str] = (),
-        write: Iterable[str] = (),
+        self, argv: Argv, profile: str, folder: str, env: Env, read: Paths = (), write: Paths = ()
     ) -> None:
         """argv: the tool, whose program is found on env's PATH. env: all that it gets, but for HOME and TMPDIR. read,
         write: more paths to see, to write, as the user granted them. Fault
@@ -112,7 +106,7 @@ class Cell:
             self._hand = Hand(self._space, self._begun, self.view.kept)
         return self._hand.take(f"{self.changes}/{overlay.CHANGES}", going_on) if self._hand else []
 
-    def _enclose(self, profile: str, read: Iterable[str], write: Iterable[str]) -> None:
+    def _enclose(self, profile: str, read: Paths, write: Paths) -> None:
         search = self.env.get("PATH", os.defpath)
         self.view = View(self.argv, search, self._folder, profile, read, write)
         self.way, why = walled(self.view.listed)

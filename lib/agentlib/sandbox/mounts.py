@@ -8,6 +8,8 @@ from agentlib.sandbox import host
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
 from agentlib.types import Iterable
 
+Argv = list[str]
+Paths = Iterable[str]
 READ, WRITE, MASK = "read", "write", "mask"
 
 
@@ -19,15 +21,9 @@ class View:
     """
 
     def __init__(
-        self,
-        argv: list[str],
-        search: str,
-        folder: str,
-        profile: str,
-        read: Iterable[str] = (),
-        write: Iterable[str] = (),
+        self, argv: Argv, path: str, folder: str, profile: str, read: Paths = (), write: Paths = ()
     ) -> None:
-        """search: the tool's PATH. profile: see cell.py. read, write: grants of the user."""
+        """path: the tool's PATH. profile: see cell.py. read, write: grants of the user."""
         self.folder = os.path.realpath(folder)
         self.visible, self.writable = profile != "probe", profile in ("work", "net")
         self.cannot = ""
@@ -38,12 +34,9 @@ class View:
             self._work()
         self._mask([*host.machine_secrets(), os.path.realpath(history.folder())])
         itself = [os.path.realpath(argv[0]), argv[0]]
-        self._show([*host.suite(), *host.program(argv, search), *itself, *map(self._granted, read)])
-        for path in host.beside(argv[0]):
-            if self.hidden(path):
-                self.actions[path] = READ
-        for path in self.write:
-            self.actions[path] = WRITE
+        self._show([*host.suite(), *host.program(argv, path), *itself, *map(self._granted, read)])
+        beside = filter(self.hidden, host.beside(argv[0]))
+        self.actions |= {**dict.fromkeys(beside, READ), **dict.fromkeys(self.write, WRITE)}
 
     def ordered(self) -> list[tuple[str, str]]:
         """(path, action), each after the folders that it lies in."""

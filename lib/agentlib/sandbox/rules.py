@@ -8,10 +8,8 @@ from agentlib.sandbox import landlock
 from agentlib.sandbox.landlock import Descriptor
 from agentlib.sandbox.mounts import MASK, READ, WRITE, View
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
-from agentlib.types import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from agentlib.sandbox.workspace import Workspace
+from agentlib.sandbox.workspace import Workspace
+from agentlib.types import Any
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # no process of /proc, not even one's own: through them root could read everyone's environment
@@ -78,7 +76,7 @@ def _stamp(path: str) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, time.time_ns() if new else found.st_mtime_ns
 
 
-def of(view: View, space: "Workspace | None", network: bool = False) -> Trees:
+def of(view: View, space: Workspace | None, network: bool = False) -> Trees:
     """The trees of a view. Fault tool_denied for what Landlock cannot do."""
     writable = [path for path, action in view.actions.items() if action == WRITE]
     if space and view.writable:
