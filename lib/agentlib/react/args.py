@@ -75,14 +75,13 @@ def parser(doc: str) -> ArgumentParser:
     made = cli.parser(doc, USAGE)
     help = "the request; - for: standard input is plain text"
     made.add_argument("request", nargs="*", metavar="REQUEST", help=help)
-    counts = "max_tokens max_total_tokens context_window jobs".split()
     positive, limit = cli.number(1e-9), os.environ.get("AGENT_RUN_TIMEOUT") or None
-    types: dict[str, Any] = dict.fromkeys(counts, cli.count(1))
-    types |= dict.fromkeys(("tool_timeout", "budget"), positive)
-    types |= {"temperature": cli.number(0), "retry": cli.count(0), "rate_limit": rate}
-    types |= {"timeout": {"type": positive, "default": limit}, "schema": cli.json_schema}
+    types: dict[str, Any] = {"continue": {"dest": "earlier"}, "schema": cli.json_schema}
+    types |= dict.fromkeys("max_tokens max_total_tokens context_window jobs".split(), cli.count(1))
+    types |= {"tool_timeout": positive, "budget": positive, "rate_limit": rate}
+    types |= {"temperature": cli.number(0), "retry": cli.count(0)}
+    types |= {"timeout": {"type": positive, "default": limit}}
     types |= {"plugin_timeout": {"type": positive, "default": 30.0}}
-    types |= {"continue": {"dest": "earlier"}}
     types |= {"max_iterations": {"type": cli.count(0), "default": 5}}
     types |= {"max_parallel_tools": {"type": cli.count(1), "default": 8}}
     for block in OPTIONS.strip().split("\n\n"):
@@ -135,11 +134,11 @@ def parse(doc: str, args: list[str]) -> Namespace:
 
 def schema(doc: str, args: list[str]) -> cli.Schemas:
     """The answer to --agent-schema: of agent-react itself, or of the agent that --name names."""
-    known = _named(args)
     text = {"type": "string", "description": "The request, with its material"}
     shape = {"type": "object", "properties": {"input": text}, "required": ["input"]}
     more = {"kind": "agent", "invoke": "text", "inputSchema": shape}
     answer: cli.Schema = {**cli.schema(doc), **more, "args": ["-"]}
+    known = _named(args)
     if name := known.get("name"):
         answer = {"name": name, "description": known.get("description") or name, **more}
     records.put(records.line(answer))

@@ -14,13 +14,17 @@ PDEATHSIG = 1  # of prctl(2)
 
 def main(options: Namespace, folder: str) -> int:
     """Run agent-react; its exit status. folder: where agent-llm lies."""
-    depth = _depth()
+    text = os.environ.get("AGENT_DEPTH", "0")
+    depth = int(text) if text.isdecimal() else 0
+    if depth >= DEPTH:
+        why = f"agents call agents {depth} deep already: no further (AGENT_DEPTH)"
+        raise Fault("limit_exceeded", why)
     if depth:  # TERM, where what started us (a script's shell) is killed with the agent that called
         import ctypes
 
         ctypes.CDLL(None).prctl(PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     flags.inherit(options)
-    ledger = _ledger(options.budget)
+    ledger = "" if options.budget is None else _ledger(options.budget)
     try:
         session = Session(options, folder, depth)
         try:
@@ -38,19 +42,8 @@ def _many(session: Session, *tasks: Any) -> int:
     return Batch(session).run(*tasks)
 
 
-def _depth() -> int:
-    text = os.environ.get("AGENT_DEPTH", "0")
-    depth = int(text) if text.isdecimal() else 0
-    if depth >= DEPTH:
-        why = f"agents call agents {depth} deep already: no further (AGENT_DEPTH)"
-        raise Fault("limit_exceeded", why)
-    return depth
-
-
-def _ledger(usd: float | None) -> str:
-    """The path of a new ledger for --budget, '' for none: the agents that ours calls spend from it as well."""
-    if usd is None:
-        return ""
+def _ledger(usd: float) -> str:
+    """The path of a new ledger for --budget: the agents that ours calls spend from it as well."""
     from agentlib import budget
 
     if budget.VARIABLE in os.environ:

@@ -103,8 +103,11 @@ class Output(Watcher):
         error, text = result.get("error"), str(result.get("output") or "")
         if options.json or options.events:
             records.write(result)
-        elif not options.quiet and not (error and options.schema):
-            self._answer(text)
+        elif not options.quiet and not (error and options.schema) and text not in self._printed:
+            rest = text.removeprefix(self._text) if text.startswith(self._text) else ""
+            self._text += rest
+            rest += "\n" if self._text and not self._text.endswith("\n") else ""
+            records.put(rest.encode("utf-8", "replace"))
         if not error and not text and not result.get("incomplete"):
             stderr.warn("the model's answer is empty")
         if error and error["kind"] != "interrupted" and not options.quiet:
@@ -112,15 +115,6 @@ class Output(Watcher):
             stderr.warn(faults.in_words(error) + cut)
         if self._watched and result.get("iterations"):
             _show(_cost(result))
-
-    def _answer(self, text: str) -> None:
-        if text in self._printed:
-            return
-        rest = text.removeprefix(self._text) if text.startswith(self._text) else ""
-        self._text += rest
-        if self._text and not self._text.endswith("\n"):
-            rest += "\n"
-        records.put(rest.encode("utf-8", "replace"))
 
     def _quiet_down(self) -> None:
         if self._watched:

@@ -128,7 +128,6 @@ class Session:
         tools = bool(self.tools.table)
         stream = self.output.streaming = self.output.streams(self.plugins, tools, many)
         request = {field: values[field] for field in REQUEST if field in values}
-        system = values.get("system") or introduction
         kept = {"program": "agent-react", "name": name, "system": values.get("system"), **model}
         kept |= {**_set(options, ("provider", "model")), "continues": self.continues}
         kept["tools"] = [] if many else [tool.record for tool in self.tools.table.values()]
@@ -136,7 +135,7 @@ class Session:
             self.tools,
             plugins=self.plugins,
             name=name,
-            system=system,
+            system=values.get("system") or introduction,
             history=self.history,
             kept=kept,
             options={**request, "stream": stream},
@@ -162,13 +161,14 @@ class Session:
             self.tools.add(tool)
 
     def _install(self) -> None:
-        if self.plugins and self.plugins.wants("install"):
-            record = {"type": "install", "name": self.options.name, "tools": list(self.tools.table)}
-            for tool in self.plugins.apply("install", record).get("tools") or ():
-                if isinstance(tool, dict):
-                    self.tools.add(tool)
-            if self.options.memory and "remember" not in record["tools"]:
-                self.policy.rules.append(Rule(("remember",), verdict="allow", reason="--memory"))
+        if not self.plugins or not self.plugins.wants("install"):
+            return
+        record = {"type": "install", "name": self.options.name, "tools": list(self.tools.table)}
+        for tool in self.plugins.apply("install", record).get("tools") or ():
+            if isinstance(tool, dict):
+                self.tools.add(tool)
+        if self.options.memory and "remember" not in record["tools"]:
+            self.policy.rules.append(Rule(("remember",), verdict="allow", reason="--memory"))
 
     def kept(self, task: Record, result: Record) -> Record:
         """The result; with --memory, the run is remembered at the end, where it has an answer."""
@@ -197,21 +197,18 @@ class Session:
 
     def close(self) -> None:
         if self.runs:
-            self._remember()
+            from agentlib.launch import command
+
+            data = b"".join(map(records.line, self.runs))
+            words = ["agent-memory", "save", "--store", self.options.memory]
+            try:
+                command.text(words, data, KEEP, command.Leash())
+            except Fault as fault:
+                stderr.warn(f"the run is not remembered: {fault.message}")
         self.runner.close(self.grace)
         if self.plugins:
             self.plugins.close(self.grace)
         self.model.close(self.grace)
-
-    def _remember(self) -> None:
-        from agentlib.launch import command
-
-        data = b"".join(map(records.line, self.runs))
-        words = ["agent-memory", "save", "--store", self.options.memory]
-        try:
-            command.text(words, data, KEEP, command.Leash())
-        except Fault as fault:
-            stderr.warn(f"the run is not remembered: {fault.message}")
 
 
 def _set(options: Namespace, names: Sequence[str]) -> Record:

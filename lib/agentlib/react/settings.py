@@ -30,15 +30,13 @@ class Window:
 
     def __init__(self, tokens: int | None) -> None:
         self._tokens = tokens
-        self._known: dict[str, int | None] = {}
+        self._known: dict[Any, int | None] = {}
 
     def __call__(self, response: Record) -> int | None:
         """The window by the last response, which names the provider; None where it is not known (yet)."""
-        if self._tokens:
-            return self._tokens
         provider, used = response.get("provider"), (response.get("usage") or {}).get("input_tokens")
-        if not isinstance(provider, str) or not isinstance(used, int) or used < SMALL:
-            return None
+        if self._tokens or not provider or not isinstance(used, int) or used < SMALL:
+            return self._tokens
         if provider not in self._known:
             from agentlib.react import context_window
 
@@ -75,12 +73,11 @@ class Setting:
         """The `request` for the next answer in this conversation. repair: for the answer's shape alone, so without
         tools; vendors refuse calls in a conversation without tools, so they become text."""
         tools = [] if repair else self.tools.offered()
-        wire = transcript.wire(messages)
+        wire, request = transcript.wire(messages), dict[str, Any](type="request")
         present = any(message.get("role") == "system" for message in messages)
         text = system or ("" if present else SYSTEM)
         if self.schema is not None and tools:
             text = f"{text}\n\n{WANTED.format(schema=records.dumps(self.schema))}"
-        request: Record = {"type": "request"}
         as_text = bool(self.text_react and tools)
         if as_text or repair and any(map(transcript.calls, wire)):
             from agentlib.react import textreact
@@ -90,13 +87,11 @@ class Setting:
                 text, request["stop"] = f"{text}\n\n{textreact.instructions(tools)}", textreact.STOP
         elif tools:
             request["tools"] = tools
-        if (
-            self.schema is not None and not tools
-        ):  # with them some vendors refuse it, or never call one
-            request["schema"] = self.schema
-        text = text.strip()
-        request["messages"] = [{"role": "system", "content": text}, *wire] if text else wire
-        return {**request, **self.options, **({"model": model} if model else {})}
+        if self.schema is not None and not tools:
+            request["schema"] = self.schema  # with tools some vendors refuse it, or never call one
+        first = [{"role": "system", "content": text.strip()}] if text.strip() else []
+        request |= {"messages": [*first, *wire], **self.options}
+        return {**request, "model": model} if model else request
 
     def message(self, response: Record, number: int) -> Record:
         """The answer as a `message` record with what was measured. number: of the answer in its run."""
@@ -108,10 +103,9 @@ class Setting:
             from agentlib.react import textreact
 
             message = textreact.parse(message)
-        if calls := _named(transcript.calls(message), number):
-            message["tool_calls"] = calls
-        else:
-            message.pop("tool_calls", None)
+        calls = _named(transcript.calls(message), number)
+        message.pop("tool_calls", None)
+        message |= {"tool_calls": calls} if calls else {}
         return {**message, **{field: response[field] for field in MEASURED if field in response}}
 
     def misfit(self, answer: str) -> str:

@@ -39,7 +39,12 @@ class Input:
         elif kind == "step":
             self._step(record)
         elif kind == "message":
-            self._message(line)
+            try:
+                self.messages.append(transcript.check(record))
+            except Fault as fault:
+                raise Fault("invalid_input", f"line {line.number}: {fault.message}") from None
+            if "replaces" in record:
+                self.messages = transcript.replaced(self.messages)
         elif kind == "config":
             self.config |= {name: record[name] for name in CONFIG if record.get(name) is not None}
         elif kind != "delta":  # its message comes whole
@@ -57,17 +62,8 @@ class Input:
         source = f"step {step.get('id')}: {step.get('task')}"
         self.material.append({"type": "context", "source": source, "text": text})
 
-    def _message(self, line: Line) -> None:
-        try:
-            self.messages.append(transcript.check(line.record))
-        except Fault as fault:
-            raise Fault("invalid_input", f"line {line.number}: {fault.message}") from None
-        if "replaces" in line.record:
-            self.messages = transcript.replaced(self.messages)
-
     def request(self, words: list[str], standing: str | None = None) -> Record | None:
         """The task of a single run: the operands with the material, or the `input` records alone; None for neither.
-
         standing: the task where there are no operands, and all `input` is material (--task)."""
         pieces = self.material
         words = words if "".join(words).strip() else []
@@ -75,9 +71,9 @@ class Input:
         some = any(text.strip() for text in texts)  # else none, or an empty standard input
         if standing and not words and (some or any(one["type"] == "context" for one in pieces)):
             words = [standing]
+        if not words and not some:
+            return None
         if not words:
-            if not some:
-                return None
             words = ["\n\n".join(texts)]
             pieces = [piece for piece in pieces if piece["type"] != "input"]
         return {"type": "task", "input": " ".join(words), "material": pieces}
