@@ -20,12 +20,21 @@ setup() {
 }
 
 teardown() {
-    [[ -z ${SHIM-} ]] || kill "$SHIM"
+    local pid
+    for pid in ${PIDS-}; do kill "$pid"; done
     clean_up
 }
 
 # part PATH: the test needs this part.
 part() { [[ -e $1 ]] || skip "tests/mcp-parts has not had ${1##*/}"; }
+
+# listening WORD...: `agent-mcp serve` at $address, whose token is $token.
+listening() {
+    agent-mcp serve --http 0 "$@" >address 2>messages 3>&- &
+    PIDS+=" $!"
+    until [[ -s address ]]; do sleep 0.1; done
+    address=$(<address) token=$(<~/.local/state/agentutils/mcp-token)
+}
 
 # served SERVER REQUEST [OPTION]...: the results of the calls in the request.
 served() {
@@ -85,6 +94,33 @@ END
     equal $'2026-07-28 wordcount run_command 3 False True\n2025-11-25 wordcount run_command 3 False True' "$output"
 }
 
+@test "the SDK's client and agent-mcp serve --http, in both eras" {
+    part "$PARTS/python/bin/mcp"
+    cat >client.py <<'END'
+import asyncio, json, sys
+import httpx2 as httpx
+from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
+
+async def main():
+    address, token = sys.argv[1:]
+    for mode in ("auto", "legacy"):
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(headers=headers) as http:
+            async with Client(streamable_http_client(address, http_client=http), mode=mode) as client:
+                tools = [tool.name for tool in (await client.list_tools()).tools]
+                called = await client.call_tool("wordcount", {"text": "a b c"})
+                wrong = await client.call_tool("wordcount", {"text": 7})
+                words = json.loads(called.content[0].text)["words"]
+                print(client.protocol_version, *tools, words, called.is_error, wrong.is_error)
+
+asyncio.run(main())
+END
+    listening --allow all wordcount run_command
+    run -0 --separate-stderr "$PARTS/python/bin/python" client.py "$address" "$token"
+    equal $'2026-07-28 wordcount run_command 3 False True\n2025-11-25 wordcount run_command 3 False True' "$output"
+}
+
 @test "the SDK's server on standard input and output, and at an address" {
     part "$PARTS/python/bin/mcp"
     scripted
@@ -113,7 +149,7 @@ END
     equal '"3"' "$(results | head -n 1)"
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     "$PARTS/python/bin/python" server.py "$port" >log 2>&1 3>&- &
-    SHIM=$!
+    PIDS=$!
     until grep -q 'Uvicorn running' log; do sleep 0.1; done
     served "http://127.0.0.1:$port/mcp" 'add {"a":1,"b":2} & fail {}' --allow 's__*:net'
     equal '"3"' "$(results | head -n 1)"
@@ -127,15 +163,22 @@ END
     has "$output" '"name": "wordcount"'
     run -0 --separate-stderr node "$inspector" --cli agent-mcp serve wordcount --method tools/call --tool-name wordcount --tool-arg text=one
     has "$output" '\"words\":1'
+    listening wordcount
+    local http=("$address" --transport http --header "Authorization: Bearer $token")
+    run -0 --separate-stderr node "$inspector" --cli "${http[@]}" --method tools/list --strict
+    has "$output" '"name": "wordcount"'
+    run -0 --separate-stderr node "$inspector" --cli "${http[@]}" --method tools/call --tool-name wordcount --tool-arg text=one
+    has "$output" '\"words\":1'
 }
 
 # conformant REVISION: agent-mcp serve against what the revision requires of servers.
 conformant() {
     part "$MODULES/.bin/conformance"
-    python3 "$TESTS/mcp_http.py" agent-mcp serve --allow all "$TESTS/fixtures/mcp" >address 2>shim 3>&- &
-    SHIM=$!
-    until [[ -s address ]]; do sleep 0.1; done
-    local words=(server --url "$(cat address)" --requirements "$1" -o results)
+    listening --allow all "$TESTS/fixtures/mcp"
+    python3 "$TESTS/mcp_bearer.py" "$address" ~/.local/state/agentutils/mcp-token >open 2>&1 3>&- &
+    PIDS+=" $!"
+    until [[ -s open ]]; do sleep 0.1; done
+    local words=(server --url "$(cat open)" --requirements "$1" -o results)
     node "$MODULES/.bin/conformance" "${words[@]}" --expected-failures "$TESTS/fixtures/mcp/expected-$1.yml" >log 2>&1 ||
         { grep -iE '✗|unexpected|stale' log; return 1; }
 }
@@ -143,6 +186,18 @@ conformant() {
 @test "the conformance suite for servers at 2025-11-25: all in scope" { conformant 2025-11-25; }
 
 @test "the conformance suite for servers at 2026-07-28: all in scope" { conformant 2026-07-28; }
+
+@test "the conformance suite for servers: what is not yet required of it" {
+    part "$MODULES/.bin/conformance"
+    listening --allow all "$TESTS/fixtures/mcp"
+    python3 "$TESTS/mcp_bearer.py" "$address" ~/.local/state/agentutils/mcp-token >open 2>&1 3>&- &
+    PIDS+=" $!"
+    until [[ -s open ]]; do sleep 0.1; done
+    for scenario in server-session-lifecycle http-header-validation; do
+        run node "$MODULES/.bin/conformance" server --url "$(cat open)" --scenario "$scenario" -o results
+        has "$output" 'Passed: ' && has "$output" ' 0 failed'
+    done
+}
 
 @test "the conformance suite for clients: all in scope" {
     part "$MODULES/.bin/conformance"
