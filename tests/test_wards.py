@@ -66,6 +66,94 @@ def test_a_call_sees_what_the_one_before_it_made_and_what_the_user_made_since(
     assert len(rooms._kept) == 1
 
 
+NUMBER = "test $$ -lt 3 && exit 7; exit 8"  # of the first process but init in a new cell, or of a later one
+PYTHON = f"{sys.executable} -IS -c"
+
+
+@pytest.mark.parametrize("profile", ["read", "work"])
+def test_a_cell_that_a_call_left_as_it_was_serves_the_next_of_the_same_program(
+    rooms: wards.Wards, tmp_path: Path, profile: str
+) -> None:
+    script = "touch /tmp/one && rm /tmp/one"  # the folder's time tells
+    assert call(rooms, tmp_path, NUMBER, profile) == 7
+    assert [call(rooms, tmp_path, NUMBER, profile) for _ in range(3)] == [8, 8, 8]
+    assert call(rooms, tmp_path, script, profile) == 0
+    assert call(rooms, tmp_path, NUMBER, profile) == 7
+    with sandbox_cell.Cell(
+        ["/bin/bash", "-c", NUMBER], profile, str(tmp_path), env={"PATH": os.defpath}
+    ) as cell:
+        assert rooms.begin(cell, 0, 1, 2).reap() == 7
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "echo mine >/tmp/left",
+        "mkdir -p /dev/shm/a/b",
+        "ln -s /etc/passwd /var/tmp/left",
+        "mkfifo ~/left",
+        "mkdir /tmp/a && chmod 0 /tmp/a",
+        "chmod 0 /tmp",
+        "chmod 700 /tmp",
+        "touch -d @1 /tmp",
+        "touch -a -d @1 /run; touch -m -d @1 /run",
+        f'{PYTHON} \'import os; os.setxattr("/tmp", "user.left", b"")\'',
+        "chmod 600 /dev/pts/ptmx",
+        "sleep 60 >/dev/null 2>&1 &",
+        "setsid sleep 60 >/dev/null 2>&1 &",
+        f'{PYTHON} \'import os; os.fork() or os.execv("/bin/sleep", ["sleep", "60"])\'',
+        "ipcmk -M 4096",
+        "ipcmk -S 2",
+        "ipcmk -Q",
+        "renice -n 5 -p 1",
+        "prlimit --pid 1 --nofile=16:16",
+        "prlimit --pid 1 --core=0:0 --nproc=9:9",
+        "taskset -p 1 1",
+        "chrt --idle -p 0 1",
+        "chrt -b -p 0 1",
+        "ionice -c 3 -p 1",
+        "echo 500 >/proc/1/oom_score_adj",
+        "echo 9 >/proc/1/autogroup",
+    ],
+)
+def test_a_cell_in_which_a_call_left_a_trace_serves_no_other(
+    rooms: wards.Wards, tmp_path: Path, trace: str
+) -> None:
+    assert call(rooms, tmp_path, NUMBER, "read") == 7
+    status = call(rooms, tmp_path, f"test $$ -gt 2 || exit 9; {trace}", "read")
+    if status:
+        pytest.skip(f"{trace} does nothing here")
+    assert call(rooms, tmp_path, f"ps ax | grep -q [s]leep && exit 5; {NUMBER}", "read") == 7
+
+
+def test_a_mark_on_the_working_folder_is_gone_for_the_next(
+    rooms: wards.Wards, tmp_path: Path
+) -> None:
+    names = "user.left", "system.posix_acl_default"
+    acl = "0200000001000700ffffffff04000700ffffffff20000700ffffffff"
+    for name, value in zip(names, ("", acl), strict=True):
+        mark = f"import os; os.setxattr('.', '{name}', bytes.fromhex('{value}'))"
+        assert call(rooms, tmp_path, f'{PYTHON} "{mark}"') == 0
+        seen = f"import os, sys; sys.exit('{name}' in os.listxattr('.'))"
+        assert call(rooms, tmp_path, f'{PYTHON} "{seen}"') == 0
+
+
+def test_no_queue_of_posix_can_be_made(rooms: wards.Wards, tmp_path: Path) -> None:
+    script = "import ctypes; print(ctypes.CDLL(None).mq_open(b'/left', 0o102, 0o600, None))"
+    call(rooms, tmp_path, f'{PYTHON} "{script}" >made', "work")
+    assert (tmp_path / "made").read_text() == "-1\n"
+
+
+def test_what_a_call_left_in_the_working_folder_is_seen_by_the_next_in_another_cell(
+    rooms: wards.Wards, tmp_path: Path
+) -> None:
+    assert call(rooms, tmp_path, NUMBER) == 7
+    assert call(rooms, tmp_path, "echo one >one; test $$ -gt 2") == 0
+    assert call(rooms, tmp_path, f"test -e one && {{ {NUMBER}; }}") == 7
+    (tmp_path / "two").write_text("")
+    assert call(rooms, tmp_path, f"test -e two && {{ {NUMBER}; }}") == 7
+
+
 def test_a_warden_that_is_gone_ends_its_calls_and_the_next_have_another(
     rooms: wards.Wards, tmp_path: Path
 ) -> None:

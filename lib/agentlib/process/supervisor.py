@@ -3,7 +3,8 @@
 A process cannot promise that its children end with it: kill -9 gives it no time, and what asks the kernel for a signal
 at its parent's death (bubblewrap, setpriv) may ask too late, or be one of many. So the children are ours, who live one
 purpose: to see the end of FD. Every program has a supervisor, a fork of this process, which adopts what the program's
-own children leave behind (a subreaper), passes signals on, and when the program has ended, ends all of that.
+own children leave behind (a subreaper), passes signals on, and when the program has ended, ends all of that. Then it
+may have another program: a fork costs more than most of these.
 
 FD is a socket of packets. An order is a packet with descriptors: a file that holds an object in marshal's form (argv,
 env, cwd, numbers: those of the descriptors after the first three), the line, and the program's descriptors. A byte on
@@ -37,6 +38,7 @@ LINGER = 0.3  # seconds that its children may go on once a program has ended: `.
 STUBBORN = 2.0  # seconds that what was killed has to go
 DEATH_SIGNAL, SUBREAPER = 1, 36  # linux/prctl.h
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
+IDLE = 8  # processes at most that wait for another order
 UNSTARTED = 1000  # a status of -1000 - errno: the program could not be started
 # PyDLL keeps hold of the interpreter: clone(2) returns in two processes
 MOST_FILES = 64  # that come with an order
@@ -46,105 +48,162 @@ LIBC = ctypes.PyDLL(None, use_errno=True)
 Order = dict[str, Any]
 
 
+class Worker:
+    """A process that runs programs, one at a time. fits: which orders; line: of the present one, -1 for none."""
+
+    line = -1
+
+    def __init__(self, pid: int, way: socket.socket, fits: Any) -> None:
+        self.pid, self.way, self.fits, self.handle = pid, way, fits, os.pidfd_open(pid)
+
+
 class Server:
-    """Takes orders. start(order, files): starts an order's program, in its supervisor; its number."""
+    """Takes orders. start(order, files): starts an order's program; its number."""
 
     kill: int = END
 
     def __init__(self, start: Callable[[Order, list[int]], int]) -> None:
         self.start = start
-        self.begun: dict[int, tuple[int, int, int]] = {}  # by handle and line: pid, handle, line
+        self.known: dict[int, Worker] = {}  # by handle, way and line
+        self.idle: list[Worker] = []
         self.poll = select.poll()
 
-    def begin(self, order: Order, line: int, files: list[int]) -> int:
-        """The number of a new process, which ends with the order. OSError where there is none."""
-        starter = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self.supervise(order, line, files, starter)
-        return pid
+    def fits(self, _order: Order) -> Any:
+        """The same for orders that one process may run one after another; None: it runs no other."""
+        return True
 
-    def supervise(self, order: Order, line: int, files: list[int], starter: int) -> NoReturn:
-        """In a new process: start the program, pass signals on to it, end what it leaves, and report."""
+    def worker(self, order: Order, packet: list[int]) -> Worker:
+        """A process that has got the packet: an idle one, or a new one. OSError where there is none."""
+        fits = self.fits(order)
+        for one in [one for one in self.idle if fits is not None and one.fits == fits]:
+            self.idle.remove(one)
+            try:
+                pass_on(one.way, packet)
+                return one
+            except OSError:  # it has just been killed
+                pass
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pass_on(ours, packet)
+        starter, pid = os.getpid(), self.fork()
+        if pid == 0:
+            self.live(theirs, starter)
+        theirs.close()
+        made = Worker(pid, ours, fits)
+        self.watch(made, made.handle, ours.fileno())
+        return made
+
+    def fork(self) -> int:
+        return os.fork()
+
+    def live(self, way: socket.socket, starter: int) -> NoReturn:
+        """In a new process: run one program after another, until there are no more orders."""
+        try:
+            keep(way.fileno())
+            self.settle(starter)
+            while packet := received(way):
+                self.run(way, content(packet[0]), packet[1:])
+        finally:  # nothing of ours may go on as another server
+            os._exit(126)
+
+    def settle(self, starter: int) -> None:
+        LIBC.prctl(SUBREAPER, 1, 0, 0, 0)
+        LIBC.prctl(DEATH_SIGNAL, END, 0, 0, 0)
+        if os.getppid() != starter:
+            os._exit(1)
+
+    def run(self, way: socket.socket, order: Order, files: list[int]) -> None:
+        """Start the program, pass signals on to it, end what it leaves, and report."""
         left: dict[int, str] = {}
         try:
-            keep(line, *files)
-            LIBC.prctl(SUBREAPER, 1, 0, 0, 0)
-            LIBC.prctl(DEATH_SIGNAL, END, 0, 0, 0)
-            if os.getppid() != starter:
-                os._exit(1)
             program = self.start(order, files)
-            keep(line)  # a pipe ends when the program closes it, not when we end
+            keep(way.fileno())  # a pipe ends when the program closes it, not when we end
             status = mind(program)
             left = sweep(status != -signal.SIGKILL)
             left.pop(program, None)
         except OSError as bad:
-            status = -UNSTARTED - (bad.errno or 0)
-        except BaseException:  # nothing of ours may go on as another server
-            status = 126
-        report(line, status, left)
-        os._exit(0)
+            status = unstarted(bad)
+        way.send(number(status) + " ".join(sorted(set(left.values()))).encode()[:1000])
 
     def serve(self, orders: socket.socket) -> int:
         """Until the orders end, and with them everything here."""
         self.poll.register(orders, select.POLLIN)
         while True:
             for descriptor, _ in self.poll.poll():
-                if descriptor in self.begun:
-                    self.attend(descriptor)
+                if descriptor in self.known:
+                    self.attend(self.known[descriptor], descriptor)
                 elif descriptor == orders.fileno() and not self.take(orders):
-                    for pid, _, _ in self.begun.values():
-                        self.signal(pid, signal.SIGKILL)
+                    for worker in self.known.values():
+                        self.signal(worker, signal.SIGKILL)
                     return 0
 
     def take(self, orders: socket.socket) -> bool:
         """One order; whether there was one."""
-        room, close = socket.CMSG_SPACE(4 * MOST_FILES), socket.MSG_CMSG_CLOEXEC
-        passed = [memoryview(one[2]).cast("i") for one in orders.recvmsg(1, room, close)[1]]
-        if not passed:
+        if not (packet := received(orders)):
             return False
-        order, line, *files = passed[0]  # no program gets what belongs to another: they close
+        line = packet.pop(1)
         try:
-            with os.fdopen(order, "rb") as file:
-                pid = self.begin(marshal.load(file), line, files)
-            handle = os.pidfd_open(pid)
+            worker = self.worker(content(packet[0]), packet)
         except OSError as bad:
-            report(line, -UNSTARTED - (bad.errno or 0))
-            os.close(line)
+            report(line, number(unstarted(bad)))
         else:
-            for one in (handle, line):
-                self.begun[one] = (pid, handle, line)
-                self.poll.register(one, select.POLLIN)
-        for one in files:
+            worker.line = line
+            self.watch(worker, line)
+        for one in packet:  # no program gets what belongs to another: they close
             os.close(one)
         return True
 
-    def attend(self, descriptor: int) -> None:
-        """A process has ended, or is to get a signal."""
-        pid, handle, line = self.begun[descriptor]
-        if descriptor == line:
+    def watch(self, worker: Worker, *descriptors: int) -> None:
+        for one in descriptors:
+            self.known[one] = worker
+            self.poll.register(one, select.POLLIN)
+
+    def forget(self, descriptor: int) -> None:
+        if self.known.pop(descriptor, None):
+            self.poll.unregister(descriptor)
+
+    def attend(self, worker: Worker, descriptor: int) -> None:
+        """A program is to get a signal, or has ended, or its worker has."""
+        if descriptor == worker.line:
             try:
-                wanted = os.read(line, 1)
+                wanted = os.read(descriptor, 1)
             except ConnectionResetError:
                 wanted = b""
+            worker.fits = None  # the next program might get the signal
             if not wanted:  # whoever waited for it is gone
-                self.poll.unregister(line)
-            return self.signal(pid, wanted[0] if wanted else signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if status < 0:  # killed itself: what it had is ours now
-            self.adopted(pid)
-        report(line, status)
-        for one in (handle, line):
-            del self.begun[one]
-            try:
-                self.poll.unregister(one)
-            except KeyError:
-                pass
-            os.close(one)
+                self.poll.modify(descriptor, 0)
+            self.signal(worker, wanted[0] if wanted else signal.SIGKILL)
+        elif descriptor == worker.handle:
+            status = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
+            self.forget(descriptor)
+            os.close(descriptor)
+            if status < 0:  # killed itself: what it had is ours now
+                self.adopted()
+            worker.fits = None
+            self.done(worker, number(status))
+        elif data := worker.way.recv(4096):
+            self.done(worker, data)
+        else:  # it is about to end
+            self.forget(descriptor)
 
-    def adopted(self, gone: int) -> None:
+    def done(self, worker: Worker, data: bytes) -> None:
+        """Its program has ended: report that; it may have another, where it was not sent a signal."""
+        if worker.line >= 0:
+            self.forget(worker.line)
+            report(worker.line, data)
+            worker.line = -1
+        self.idle = [one for one in (*self.idle, worker) if one.fits is not None]
+        if worker.fits is None:
+            self.dismiss(worker)
+        elif len(self.idle) > IDLE:
+            self.dismiss(self.idle.pop(0))
+
+    def dismiss(self, worker: Worker) -> None:
+        self.forget(worker.way.fileno())
+        worker.way.close()
+
+    def adopted(self) -> None:
         """End what a supervisor had that has been killed, and what comes from there meanwhile."""
-        ours = {pid for pid, _, _ in self.begun.values()} - {gone}
+        ours = {worker.pid for worker in self.known.values() if worker.handle in self.known}
         until = time.monotonic() + STUBBORN
         while (left := children().difference(ours)) and time.monotonic() < until:
             for pid in left:
@@ -152,8 +211,9 @@ class Server:
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.001)
 
-    def signal(self, pid: int, signum: int) -> None:
-        os.kill(pid, self.kill if signum == signal.SIGKILL else signum)
+    def signal(self, worker: Worker, signum: int) -> None:
+        if worker.handle in self.known:  # else it has ended
+            os.kill(worker.pid, self.kill if signum == signal.SIGKILL else signum)
 
 
 def start(order: Order, files: list[int]) -> int:
@@ -215,7 +275,7 @@ def sweep(patient: bool) -> dict[int, str]:
     until = time.monotonic() + STUBBORN
     while not childless() and time.monotonic() < until:
         for pid in children():
-            left.setdefault(pid, read(pid, "comm").strip())
+            left.setdefault(pid, read(f"{pid}/comm").strip())
             os.kill(pid, signal.SIGKILL)
         signal.sigtimedwait({signal.SIGCHLD}, 0.01)
     return left
@@ -232,27 +292,50 @@ def childless() -> bool:
 
 
 def children() -> set[int]:
-    return set(map(int, read(os.getpid(), f"task/{os.getpid()}/children").split()))
+    return set(map(int, read(f"{os.getpid()}/task/{os.getpid()}/children").split()))
 
 
-def read(pid: int, file: str) -> str:
+def read(file: str) -> str:
     try:
-        with open(f"/proc/{pid}/{file}") as opened:
+        with open(f"/proc/{file}") as opened:
             return opened.read()
     except OSError:
         return ""
 
 
-def report(line: int, status: int, left: dict[int, str] | None = None) -> None:
-    """The exit status, to whoever still waits for it; what is reported after that is not heard."""
-    names = " ".join(sorted(set(left.values()))) if left else ""
-    heard = socket.socket(fileno=line)
+def pass_on(way: socket.socket, files: list[int]) -> None:
+    """A packet of descriptors."""
+    passed = b"".join(one.to_bytes(4, sys.byteorder) for one in files)
+    way.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
+
+
+def received(way: socket.socket) -> list[int]:
+    """The descriptors of a packet; none at the end."""
+    room, close = socket.CMSG_SPACE(4 * MOST_FILES), socket.MSG_CMSG_CLOEXEC
+    passed = [memoryview(one[2]).cast("i") for one in way.recvmsg(1, room, close)[1]]
+    return list(passed[0]) if passed else []
+
+
+def content(order: int) -> Order:
+    made: Order = marshal.loads(os.pread(order, os.fstat(order).st_size, 0))
+    return made
+
+
+def number(status: int) -> bytes:
+    return status.to_bytes(4, "little", signed=True)
+
+
+def unstarted(bad: OSError) -> int:
+    return -UNSTARTED - (bad.errno or 0)
+
+
+def report(line: int, data: bytes) -> None:
+    """To whoever still waits for it."""
     try:
-        heard.send(status.to_bytes(4, "little", signed=True) + names.encode()[:1000])
-        heard.shutdown(socket.SHUT_WR)
+        os.write(line, data)
     except OSError:
         pass
-    heard.detach()
+    os.close(line)
 
 
 def keep(*files: int) -> None:

@@ -13,11 +13,11 @@ from contextlib import suppress
 
 from agentlib.sandbox import guard
 from agentlib.sandbox.landlock import Descriptor
+from agentlib.sandbox.overlay import OF_AN_OVERLAY
 from agentlib.sandbox.workspace import Workspace
 from agentlib.types import Iterable, NamedTuple
 
-OPAQUE = "user.overlay.opaque"  # of a folder that stands in the place of one that was removed
-OF_AN_OVERLAY = "user.overlay."
+OPAQUE = f"{OF_AN_OVERLAY}opaque"  # of a folder that stands in the place of one that was removed
 DEEPEST = 200  # folders; each takes two descriptors and four of Python's 1,000 frames
 MOST = 10  # sentences
 CHUNK = 1 << 20

@@ -25,7 +25,7 @@ def impose(limits: Mapping[str, int], processes: int) -> None:
     import resource
 
     wanted = {"NPROC": processes, "AS": limits["memory"], "FSIZE": limits["file"], "CORE": 0}
-    for name, value in {**wanted, "NOFILE": limits["files"]}.items():
+    for name, value in {**wanted, "NOFILE": limits["files"], "MSGQUEUE": 0}.items():
         which = getattr(resource, f"RLIMIT_{name}")
         most = resource.getrlimit(which)[1]
         value = value if most == resource.RLIM_INFINITY else min(value, most)

@@ -20,6 +20,7 @@ FROM_DESCRIPTOR, HERE = 4, -100  # MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD
 CHANGES, WORK, NOTHING = "changes", "work", "nothing"
 # where the places for changes, and the overlays made with them, lie in a sandbox until a cell covers them
 DOOR, READY = "/tmp/.agent-changes", "/tmp/.agent-ready"
+OF_AN_OVERLAY = "user.overlay."  # how its marks begin
 EMPTY, OVERLAY = "empty", "overlay"  # what a cell makes anew of a path (mounts.py)
 
 _libc = ctypes.CDLL(None, use_errno=True)

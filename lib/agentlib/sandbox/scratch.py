@@ -13,7 +13,7 @@ from agentlib import cli, paths
 from agentlib.faults import Fault
 from agentlib.sandbox import landlock
 from agentlib.sandbox.host import inside
-from agentlib.sandbox.overlay import CHANGES, NOTHING, WORK
+from agentlib.sandbox.overlay import CHANGES, NOTHING, OF_AN_OVERLAY, WORK
 
 NAME = "agent-changes-"
 MOMENT = 60  # seconds
@@ -31,7 +31,8 @@ def base(folder: str) -> str:
 def clean(place: str, folder: str) -> bool:
     """Whether nothing was changed, the mode of the folder neither."""
     changes = f"{place}/{CHANGES}"
-    return _mode(changes) == _mode(folder) and not os.listdir(changes)
+    named = all(name.startswith(OF_AN_OVERLAY) for name in os.listxattr(changes))  # no ACL
+    return named and _mode(changes) == _mode(folder) and not os.listdir(changes)
 
 
 def _mode(folder: str) -> int:

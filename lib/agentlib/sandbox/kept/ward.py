@@ -65,7 +65,8 @@ class Ward:
         argv = bwrap.command(program, cell.view, cell.network, base) if walled else []
         self._processes, self._cells, self._most = cell.limits["processes"], 0, 1
         self._group = limits.group(self._processes)
-        argv = limits.within(self._group, [*argv, paths.PYTHON, "-IS", WARDEN, "3"])
+        seen = os.path.basename(cell.argv[0])  # by ps: whose sandbox it is
+        argv = limits.within(self._group, [*argv, paths.PYTHON, "-IS", WARDEN, "3", seen])
         complaints = os.memfd_create("complaints")
         with theirs, open(os.devnull, "r+b") as null:
             self._child = _started(argv, null.fileno(), null.fileno(), complaints, theirs.fileno())

@@ -1,9 +1,10 @@
-"""warden.py FD - start a cell for every order that comes on FD, until FD is closed
+"""warden.py FD TOOL - start a cell for every order that comes on FD, until FD is closed
 
 It runs inside a sandbox that is kept up (ward.py), so that a call costs no sandbox of its own. The walls are
 bubblewrap's; in them each cell has name spaces of its own (processes, mounts, IPC), its own /proc and its own empty
-places, no capabilities, the filter of system calls, the limits. Where there is no bubblewrap this runs outside, and
-puts Landlock on each cell.
+places, no capabilities, the filter of system calls, the limits. A cell in which a call left nothing serves the next
+one of the same program. TOOL is for ps: the sandbox was put up for it. Where there is no bubblewrap this runs
+outside, and puts Landlock on each cell.
 
 FD is a socket of packets: the setup, an object in marshal's form, which is answered, and then orders (supervisor.py):
 argv, env, cwd, limits. With Landlock: network, and unseen: whether nothing at all may be changed; with rulesets of it.
@@ -14,17 +15,20 @@ import ctypes
 import gc
 import marshal
 import os
-import resource  # noqa: F401  (limits.py needs it in each cell: here it is loaded once)
+import resource
+import stat
 import sys
+from itertools import zip_longest
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")))
 
 from agentlib.faults import Fault
 from agentlib.private import undumpable
-from agentlib.process.supervisor import HEARD, IGNORED_BY_PYTHON, LIBC, SUBREAPER, Server, start
+from agentlib.process import supervisor
+from agentlib.process.supervisor import HEARD, LIBC, Order, Worker, childless, keep, number, read
 from agentlib.sandbox import landlock, limits, overlay, seccomp
 from agentlib.sandbox.overlay import DETACH, DOOR, EMPTY, NOTHING, OVERLAY, READY
-from agentlib.types import TYPE_CHECKING, Any, Callable
+from agentlib.types import TYPE_CHECKING, Any, Callable, Iterator
 
 if TYPE_CHECKING:
     import signal
@@ -38,59 +42,103 @@ SETUP = 1 << 20  # bytes of it, at most
 READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT = 1, 2, 4, 8, 32  # sys/mount.h
 BIND, RECURSIVE = 4096, 16384
 CLONE = {"x86_64": 56, "aarch64": 220}  # the number of clone(2)
+LIMITS = 16  # RLIM_NLIMITS
+IOPRIO_GET = {"x86_64": 252, "aarch64": 31}
 OWN_SPACES = 0x00020000 | 0x08000000 | 0x20000000  # CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID
 NEW_USERS = 0x10000000  # CLONE_NEWUSER
 DUMPABLE, DROP_FROM_BOUND, AMBIENT, CLEAR_ALL = 4, 24, 47, 4  # linux/prctl.h
 CAPABILITY_VERSION_3 = 0x20080522
 
 
-class Warden(Server):
+class Warden(supervisor.Server):
     """setup: view (None: there are no walls), network, user (uid, gid)."""
 
     def __init__(self, setup: dict[str, Any]) -> None:
         super().__init__(alone)
+        self.new: list[Any] = []  # of a cell's first process: its traces before the first tool
         self.walled, self.user = setup["view"] is not None, setup["user"]
         if self.walled:
             self.kill = signal.SIGKILL
             self.refill = refiller(setup["view"])
+            self.places = [path for path, action, _ in setup["view"] if action == EMPTY]
+            self.places.append("/dev/pts")
             self.overlays: dict[str, int] = {}  # by the name of their changes: their list's version
             self.filter = seccomp.installer(seccomp.program(setup["network"]))
-            furnish(self.user)
+            seal(self.user)
             if any(action == OVERLAY for _, action, _ in setup["view"]) and (
                 why := overlay.tried()
             ):
                 raise OSError(why)
         else:
             undumpable()
-            LIBC.prctl(SUBREAPER, 1, 0, 0, 0)
+            LIBC.prctl(supervisor.SUBREAPER, 1, 0, 0, 0)
             renounce()  # of root a tool gets but the files
             signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
 
-    def begin(self, order: dict[str, Any], line: int, files: list[int]) -> int:
-        """The number of a new process, which becomes the cell."""
+    def fits(self, order: Order) -> Any:
+        """A cell as new serves the next call of the same tool with the same view of the folder."""
+        names = ("changes", "version", "cwd", "limits")
+        return [order["argv"][0], *(order[name] for name in names)] if self.walled else None
+
+    def worker(self, order: Order, packet: list[int]) -> Worker:
+        if self.walled:
+            self.ready(order, packet[4:])
+            return super().worker(order, packet[:4])
+        key = order["network"], order["unseen"]
+        if key not in FILTERS:
+            FILTERS[key] = barred(*key)
+        return super().worker(order, packet)
+
+    def fork(self) -> int:
         if not self.walled:
-            key = order["network"], order["unseen"]
-            if key not in FILTERS:
-                FILTERS[key] = barred(*key)
-            return super().begin(order, line, files)
-        self.ready(order, files[3:])
+            return super().fork()
         number = CLONE[os.uname().machine]
         pid: int = LIBC.syscall(number, OWN_SPACES | signal.SIGCHLD, 0, 0, 0, 0)
         check(pid, "clone")
-        if pid == 0:
-            try:
-                self.inhabit(order, files)
-            except BaseException as bad:
-                os.write(files[2], f"sandbox: {bad}\n".encode())
-            finally:
-                os._exit(126)
         return pid
 
-    def ready(self, order: dict[str, Any], listed: list[int]) -> None:
+    def settle(self, starter: int) -> None:
+        if not self.walled:
+            super().settle(starter)
+
+    def run(self, way: socket.socket, order: Order, files: list[int]) -> None:
+        """Be the first process of a cell: furnish it, start the tool; and end, where it leaves anything behind."""
+        if not self.walled:
+            return super().run(way, order, files)
+        try:
+            if not self.new:
+                self.furnish(order)
+                self.new = list(traces(self.places))
+            actions = [(os.POSIX_SPAWN_DUP2, one, n) for n, one in enumerate(files)]
+            argv, env, usual = order["argv"], order["env"], supervisor.IGNORED_BY_PYTHON
+            tool = os.posix_spawn(argv[0], argv, env, file_actions=actions, setsigdef=usual)
+        except BaseException as bad:
+            os.write(files[2], f"sandbox: {bad}\n".encode())
+            raise
+        keep(way.fileno())  # a pipe ends when the tool closes it, not when we end
+        while (found := os.waitpid(-1, 0))[0] != tool:
+            pass
+        code = os.waitstatus_to_exitcode(found[1])
+        code = code if code >= 0 else 128 - code
+        if not childless() or not self.as_new():
+            os._exit(code)
+        way.send(number(code))
+
+    def as_new(self) -> bool:
+        """Whether what ran in this cell, and runs no more, has left nothing in it; looked at until something is found."""
+        try:
+            return all(old == now for old, now in zip_longest(self.new, traces(self.places)))
+        except OSError:
+            return False
+
+    def ready(self, order: Order, listed: list[int]) -> None:
         """The order's overlay, made where there is none for its changes and its list (an open one, or none)."""
         for name in order["drop"]:
             if self.overlays.pop(name, None) is not None:
                 LIBC.umount2(os.fsencode(f"{READY}/{name}"), DETACH)
+            for worker in [one for one in self.idle if one.fits[1] == name]:
+                self.idle.remove(worker)
+                self.dismiss(worker)
         name, version = order["changes"], order["version"]
         if self.overlays.get(name) == version or not order["overlay"]:
             return
@@ -104,8 +152,7 @@ class Warden(Server):
         os.close(folder)
         os.close(place)
 
-    def inhabit(self, order: dict[str, Any], files: list[int]) -> None:
-        """Be the first process of a cell: furnish it, start the tool, and end with it."""
+    def furnish(self, order: Order) -> None:
         os.setsid()
         self.refill(order["changes"])
         os.makedirs(order["cwd"], exist_ok=True)
@@ -115,26 +162,51 @@ class Warden(Server):
         abandon()
         limits.impose(order["limits"], order["limits"]["processes"])
         self.filter()
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(-1, signal.SIGTERM))
-        actions = [(os.POSIX_SPAWN_DUP2, one, n) for n, one in enumerate(files[:3])]
-        argv, env, usual = order["argv"], order["env"], IGNORED_BY_PYTHON
-        tool = os.posix_spawn(argv[0], argv, env, file_actions=actions, setsigdef=usual)
-        os.closerange(0, 1 << 20)  # a pipe ends when the tool closes it, not when we end
-        while True:
-            pid, status = os.waitpid(-1, 0)
-            if pid == tool:
-                code = os.waitstatus_to_exitcode(status)
-                os._exit(code if code >= 0 else 128 - code)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, terminate)
 
 
-def alone(order: dict[str, Any], files: list[int]) -> int:
+def terminate(*_: object) -> None:
+    """SIGTERM for all that runs in this cell."""
+    try:
+        os.kill(-1, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+
+
+def traces(places: list[str]) -> Iterator[Any]:
+    """All in which a tool could leave something to the next one in its cell: files in the empty places, objects of
+    System V, how the kernel treats the cell's first process. (Queues of POSIX cannot be made: limits.py.)"""
+    for place in places:
+        yield from contents(place)
+    yield [read(f"sysvipc/{name}") for name in ("shm", "sem", "msg")]
+    yield [resource.getrlimit(n) for n in range(LIMITS)]
+    yield os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), os.sched_getaffinity(0)
+    yield LIBC.syscall(IOPRIO_GET[os.uname().machine], 1, 0)
+    yield read("self/oom_score_adj"), read("self/autogroup")
+
+
+def contents(place: str) -> Iterator[Any]:
+    """What lies in an empty place, itself too, but for what is mounted there, with all that can be changed of it."""
+    device, found = os.lstat(place).st_dev, [place]
+    for path in found:  # which grows meanwhile
+        now = os.lstat(path)
+        if now.st_dev != device:
+            continue
+        marks = os.listxattr(path, follow_symlinks=False)
+        yield path, now[:7], now.st_mtime_ns, now.st_ctime_ns, marks
+        if stat.S_ISDIR(now.st_mode):
+            found += [f"{path}/{name}" for name in sorted(os.listdir(path))]
+
+
+def alone(order: Order, files: list[int]) -> int:
     """The number of the tool's process, behind Landlock: a thread of which nothing else comes puts on the walls."""
     most = order["limits"]
     limits.impose(most, most["processes"] + limits.running())
 
     def spawn() -> int:
         FILTERS[order["network"], order["unseen"]]()
-        return start({**order, "numbers": ()}, files[:3])
+        return supervisor.start({**order, "numbers": ()}, files[:3])
 
     return landlock.behind(files[3:], spawn)
 
@@ -192,7 +264,7 @@ def proc() -> None:
             mount(None, path, None, REMOUNT | BIND | READ_ONLY | flags)
 
 
-def furnish(user: tuple[int, int]) -> None:
+def seal(user: tuple[int, int]) -> None:
     """Once, for all cells: nothing writable that they would share, no name spaces of users, nobody looks at us."""
     if user == (0, 0):  # else each cell needs one, and the filter refuses more
         mount("proc", "/proc", "proc", 0)
