@@ -125,7 +125,7 @@ class Warden(supervisor.Server):
         way.send(number(code))
 
     def as_new(self) -> bool:
-        """Whether what ran in this cell, and runs no more, has left nothing in it; looked at until something is found."""
+        """Whether what ran in this cell, and runs no more, has left nothing; looked at until something is found."""
         try:
             return all(old == now for old, now in zip_longest(self.new, traces(self.places)))
         except OSError:
