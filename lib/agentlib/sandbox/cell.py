@@ -164,9 +164,9 @@ class Cell:
             "network": self.network,
         }
         if self.way == "bubblewrap":
-            shown = {EMPTY: EMPTY, OVERLAY: OVERLAY}
+            kinds = {EMPTY: EMPTY, OVERLAY: OVERLAY}
             pairs = self.view.ordered()
-            made["view"] = [(path, shown.get(do, ""), bwrap.size(path)) for path, do in pairs]
+            made["view"] = [(path, kinds.get(do, ""), bwrap.size(path)) for path, do in pairs]
         return made
 
     def order(self) -> dict[str, Any]:

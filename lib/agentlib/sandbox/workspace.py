@@ -63,8 +63,8 @@ class Found:
 
     @property
     def repositories(self) -> list[str]:
-        own = [path for path in self.guarded if os.path.basename(path) == guard.GIT]
-        return self._every("repositories") + own
+        of_git = [path for path in self.guarded if os.path.basename(path) == guard.GIT]
+        return self._every("repositories") + of_git
 
 
 class Workspace:
