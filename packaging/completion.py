@@ -16,6 +16,7 @@ VALUES = {
     "tools": FIND.format("tools"),
     "providers": FIND.format("providers"),
     "plugins": FIND.format("plugins"),
+    "formats": FIND.format("formats"),
     "models": """agent-discover @providers </dev/null 2>/dev/null | awk -F'"models":\\\\[' '
 NF > 1 { split($1, word, "\\""); sub(/\\].*/, "", $2); gsub(/"/, "", $2)
 for (n = split($2, model, ","); n; n--) print word[8] "/" model[n] }'""",
@@ -30,6 +31,7 @@ OF_OPTION = {
     "--memory": "stores",
     "--store": "stores",
     "--plugin": "plugins",
+    "--to": "formats",
     "--allow": "tools",
     "--deny": "tools",
 }
@@ -37,7 +39,7 @@ OF_FILE = re.compile("FILE|FOLDER|RESULTS")
 WORDS = {"PROFILE": "read work net off".split()}
 # The first operand, beside the words under Commands.
 OPERANDS = {
-    "agent-discover": "@tools @providers @plugins find".split(),
+    "agent-discover": "@tools @providers @plugins @formats find".split(),
     "agent-llm": "keys local budget".split(),
 }
 BY_KIND = {"agent-discover": "tools"}

@@ -37,6 +37,7 @@ TYPED = [
     ("agent-react --allow wordc", "--allow wordcount"),
     ("agent-react --provider=anthr", "--provider=anthropic"),
     ("agent-react --plugin red", "--plugin redact"),
+    ("agent-trace --to html", "--to html-page"),
     ("agent-react --model fable/tell:lo", "--model fable/tell:long"),
     ("agent-memory --store notesf", "--store notesforme"),
     ("agent-memory reme", "remember"),
