@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("lib", "bin", "tools", "plugins", "providers", "formats")
+FOLDERS = ("lib", "bin", "tools", "plugins", "providers", "formats", "packaging/bundle")
 MODULES = {  # what of a module starts a process; None: all of it
     "subprocess": r"Popen|run|call|check_\w+|get\w*output",
     "os": r"exec\w+|posix_spawnp?|spawn\w+|fork(pty)?|system|popen",

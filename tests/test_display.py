@@ -63,6 +63,7 @@ def reply(body):
 # Each program at least once with a text that somebody else wrote, in its output, its messages, or both.
 EVIL = '"$(cat evil.txt)"'
 RUNS: dict[str, list[str]] = {
+    "agent-bundle": [f"agent-bundle ./{EVIL}", f"agent-bundle --all --tool {EVIL}"],
     "agent-context": [
         "agent-context .",
         "agent-context gone$(cat name.txt)",

@@ -82,7 +82,7 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
 }
 
 @test "the wheel has the tree that install.sh makes, and starters for its programs" {
-    local known='/(install\.sh|requirements\.txt|requirements)$|/\.agentutils$|/\.venv/|/share/|/packaging/'
+    local known='/(install\.sh|requirements)$|/\.agentutils$|/\.venv/|/share/'
     python3 -m zipfile -e "$WHEEL" wheel
     equal "" "$(find wheel -name '*.pyc')"
     equal "$(names "$ROOT/" | grep -vE "$known")" "$(names wheel/*.data/data/lib/agentutils)"
@@ -121,6 +121,15 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
     done
     ln -s "$ENVIRONMENT/bin/agent-llm" "$ENVIRONMENT/bin/text-processor" .
     for program in ./agent-llm ./text-processor; do PATH=$PWD/old:/usr/bin:/bin run -0 --separate-stderr "$program" --version; done
+}
+
+@test "pip: what agent-bundle writes has the same bytes as that of install.sh's" {
+    in_environment
+    local version
+    version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    "$ENVIRONMENT/bin/agent-bundle" --all --python "$version" -o pip
+    "$ROOT/bin/agent-bundle" --all --python "$version" -o script
+    cmp pip script
 }
 
 @test "pip: no program imports a site, so no code of other packages runs at a start" {

@@ -1,0 +1,120 @@
+"""What each bundle runs at each start, by whatever Python 3 is there: find its unpacked tree, become the program.
+
+agent-bundle puts it behind head.sh, with BUNDLE before it; `file` is the open bundle, which stands at unpack.py. All is
+checked here, and nothing is imported but os: a start takes 3 ms more than that of the program alone.
+"""
+
+import os
+import sys
+
+BUNDLE = globals().get("BUNDLE", {})
+file = globals().get("file")
+MADE = 315532800  # the time of all files in a tree, 1980
+
+
+def start(me, args):
+    """Run the program that is meant. me: the path of the bundle."""
+    if sys.version_info < (3, 11):  # noqa: UP036
+        newer(me, args)
+    folder, name, args = chosen(me, args)
+    top = cache()
+    tree = os.path.join(top, BUNDLE["hash"] + os.path.realpath(sys.executable).replace("/", "-"))
+    if not sound(top, tree):
+        more = {**globals(), "__doc__": ""}
+        exec(compile(file.read(BUNDLE["unpack"]), me, "exec"), more)
+        more["unpack"](me, top, tree)
+    file.close()
+    run(tree, os.path.join(tree, folder, name), args)
+
+
+def chosen(me, args):
+    """(folder, name, arguments) of the program: the agent, or what the bundle's name or the first operand says."""
+    name = BUNDLE["agent"] or os.path.basename(me)
+    if name not in BUNDLE["programs"]:
+        name, args = (args or [""])[0], args[1:]
+    if name not in BUNDLE["programs"]:
+        fail(f"{name or 'which program?'}: there is none of this name; --list names them", 2)
+    return BUNDLE["programs"][name], name, args
+
+
+def newer(me, args):
+    """Start again with a newer Python, where one is on PATH."""
+    import shutil
+
+    for name in ("python3.14", "python3.13", "python3.12", "python3.11"):
+        if shutil.which(name) and not os.environ.get("AGENT_BUNDLE_PYTHON"):
+            os.environ["AGENT_BUNDLE_PYTHON"] = name
+            os.execv("/bin/sh", ["sh", me, *args])
+    here = ".".join(map(str, sys.version_info[:2]))
+    fail(f"needs Python 3.11 or newer, and {sys.executable} is {here}")
+
+
+def fail(why, status=100):
+    """End with a line."""
+    name = BUNDLE["agent"] or os.path.basename(sys.argv[1])
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in f"{name}: {why}")
+    sys.stderr.write(line + "\n")
+    sys.exit(status)
+
+
+def cache():
+    """The folder of all bundles in the user's cache."""
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(folder):
+        folder = os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(folder, "agentutils", "bundles")
+
+
+def sound(top, tree):
+    """Whether the tree is there as it was unpacked: ours alone, each file with its size and time."""
+    try:
+        alone(top)
+        alone(tree)
+        with open(tree + "/files", encoding="utf-8") as listing:
+            files = listing.read().splitlines()
+        handle = os.open(tree, os.O_RDONLY)
+        for line in files:
+            size, _, name = line.partition(" ")
+            seen = os.stat(name, dir_fd=handle)
+            if seen.st_size != int(size) or seen.st_mtime != MADE:
+                return False
+        os.close(handle)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def alone(folder):
+    """Refuse a folder that others than this user may change or replace. OSError where there is none."""
+    seen = os.lstat(folder)
+    if seen.st_mode & 0o170077 != 0o40000 or seen.st_uid != os.getuid():
+        why = "not a folder of yours alone (your own, mode 0700): remove it, or set XDG_CACHE_HOME"
+        fail(f"{folder}: {why}")
+    above = os.path.realpath(os.path.dirname(folder))
+    while above != "/":
+        if os.stat(above).st_mode & 0o1002 == 0o2:
+            fail(
+                f"{above}: anyone may write to it, so nothing is kept below it: set XDG_CACHE_HOME"
+            )
+        above = os.path.dirname(above)
+
+
+def run(tree, program, args):
+    """Become the program. One of the suite in Python runs in this process; a site is never imported."""
+    os.environ["PATH"] = f"{tree}/agentutils/bin:{os.environ.get('PATH', os.defpath)}"
+    for kind in BUNDLE["own"]:
+        name = f"AGENT_{kind[:-1].upper()}_PATH"
+        data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+        usual = f"{data}/agentutils/{kind}:{tree}/agentutils/{kind}"
+        os.environ[name] = f"{tree}/own/{kind}:{os.environ.get(name) or usual}"
+    with open(program, "rb") as source:
+        text = source.read()
+    if b" -IS" in text[:300].split(b"\n")[0] and program.startswith(tree + "/agentutils/"):
+        sys.argv = [program, *args]
+        sys.modules["__main__"] = main = type(sys)("__main__")
+        main.__file__ = program
+        return exec(compile(text, program, "exec"), main.__dict__)
+    try:
+        os.execv(program, [program, *args])
+    except OSError as bad:
+        fail(f"{program}: {bad.strerror}", 126)

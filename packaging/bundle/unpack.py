@@ -1,0 +1,123 @@
+"""What a bundle runs where it is not unpacked yet: check the machine, write the tree, verified, and rename it.
+
+It is run with the names of start.py, and `file` stands at the zip.
+"""
+
+import os
+import sys
+
+BUNDLE, MADE = globals().get("BUNDLE", {}), globals().get("MADE", 0)
+file, alone, fail, sound = map(globals().get, ("file", "alone", "fail", "sound"))
+PATIENCE = 120  # seconds that another start may take to unpack
+
+
+def unpack(me, top, tree):
+    """Make the tree beside its place and rename it. What fails leaves nothing, and is one line."""
+    import errno
+    import shutil
+
+    platform = fits()
+    work, mask = f"{top}/.new-{os.getpid()}", os.umask(0o077)
+    try:
+        os.makedirs(top, 0o700, exist_ok=True)
+        alone(top)
+        with open(top + "/.lock", "w") as lock:
+            wait(lock)
+            if sound(top, tree):
+                return
+            for left in os.listdir(top):
+                if left.startswith(".new-"):
+                    shutil.rmtree(os.path.join(top, left), ignore_errors=True)
+            extract(me, work, platform)
+            if os.path.lexists(tree):
+                os.rename(tree, work + "-broken")
+            os.rename(work, tree)
+    except OSError as bad:
+        why = f"cannot unpack {BUNDLE['size'] / 1e6:.0f} MB into {top}: {bad.strerror or bad}"
+        full = bad.errno in (errno.ENOSPC, errno.EDQUOT)
+        fail(f"{why}; set XDG_CACHE_HOME to a folder that has room", 111 if full else 100)
+    finally:
+        os.umask(mask)
+        for left in (work, work + "-broken"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def fits():
+    """The platform, as the bundle calls it; a machine that the compiled packages are not for is refused."""
+    try:
+        libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError):
+        libc = ""
+    here = os.uname().machine + ("" if libc else "-musl")
+    least = BUNDLE["platforms"].get(here)
+    if sys.platform != "linux" or sys.implementation.name != "cpython" or least is None:
+        made = ", ".join(BUNDLE["platforms"])
+        this = f"{sys.implementation.name} on {sys.platform} {here}"
+        fail(
+            f"is made for CPython on Linux {made}, and this is {this}: see agent-bundle --platform"
+        )
+    if libc and tuple(map(int, libc.split()[1].split(".")[:2])) < tuple(least):
+        fail(f"needs glibc {least[0]}.{least[1]}, and this is {libc}")
+    return here
+
+
+def wait(lock):
+    """Take the lock: of starts at the same time, one unpacks. On a disk without locks each does."""
+    import fcntl
+    import time
+
+    for _ in range(PATIENCE * 20):
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        except OSError:
+            return None
+    fail(f"another start has been unpacking for {PATIENCE} s", 111)
+
+
+def extract(me, work, platform):
+    """Write the files for this platform and Python, verified; then the list of them."""
+    import compileall
+    import hashlib
+    import io
+    import zipfile
+
+    payload = file.read()
+    if hashlib.sha256(payload).hexdigest() != BUNDLE["sha256"]:
+        fail("this file is damaged (wrong SHA-256): copy it again")
+    if sys.stderr.isatty():
+        sys.stderr.write(f"{os.path.basename(me)}: unpacking, once\n")
+    listing = []
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        for one in archive.infolist():
+            if name := place(one.filename, platform):
+                size = write(f"{work}/{name}", archive.read(one), one.external_attr >> 16)
+                listing.append(f"{size} {name}\n")
+    # a tool in its sandbox cannot keep what it compiles
+    compileall.compile_dir(work, quiet=2, stripdir=work, maxlevels=20)
+    with open(f"{work}/files", "w", encoding="utf-8") as listed:
+        listed.writelines(listing)
+
+
+def place(name, platform):
+    """Where in the tree a file of the zip goes; "" for one of another platform or Python."""
+    major, minor = sys.version_info[:2]
+    for begin in ("any/", f"{platform}/abi3/", f"{platform}/cp{major}{minor}/"):
+        if name.startswith(begin):
+            return f"python{major}.{minor}/site-packages/{name.removeprefix(begin)}"
+    return name if name.startswith(("agentutils/", "own/")) else ""
+
+
+def write(path, data, mode):
+    """Write a file; a program of the suite in Python starts with this interpreter. Its size."""
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    here = f"#!{os.path.realpath(sys.executable)} -IS\n"
+    usual = b"#!/usr/bin/env -S python3 -IS\n"
+    if data.startswith(usual) and len(here) < 120 and len(here.split()) == 2:
+        data = here.encode() + data[len(usual) :]
+    with open(path, "wb") as made:
+        made.write(data)
+    os.chmod(path, mode & 0o700)
+    os.utime(path, (MADE, MADE))
+    return len(data)
