@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # agent-bundle: one file that runs where only Python is, unpacked once, safely; the same bytes each time
-# shellcheck disable=SC2016  # the rules of the model and the scripts of users stand in single quotes
+# shellcheck disable=SC2016,SC2030,SC2031  # rules and scripts of users stand in single quotes; PATH is that of a test
 load helper
 
 # All but the packages of other Pythons, which come from the package index.
@@ -207,6 +207,6 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
     refused 100 "and this is cpython on linux $(uname -m)-musl" ./tp x
     python 'import os; os.confstr = lambda name: \"glibc 2.17\"'
     refused 100 "needs glibc 2.26, and this is glibc 2.17" ./tp x
-    python 'import os; os.uname = lambda: type(sys)(\"x\"); os.uname.machine = \"x\"'
+    python 'import os, sys; x = type(sys)(\"x\"); x.machine = \"x\"; os.uname = lambda: x'
     refused 100 "is made for CPython on Linux" ./tp x
 }

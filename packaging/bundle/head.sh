@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# shellcheck disable=SC2195  # what stands between @ is filled in
 # @title@
 # One file, made by agent-bundle of agentutils @version@: it needs Linux with Python 3.11 or newer. It answers --agent-schema.
 if [ $# = 1 ]; then
