@@ -171,7 +171,7 @@ def test_compaction_is_done_once_and_then_leaves_alone_what_fits() -> None:
 def test_a_long_run_is_summed_up_by_the_model_and_goes_on() -> None:
     """The summary stands in the transcript, and a reader of it sees the same conversation."""
     emitted: list[Record] = []
-    setting = Setting(FakeTools(), max_iterations=0, window=lambda said: 1500)  # type: ignore[arg-type]
+    setting = Setting(FakeTools(), max_iterations=0, context_window=1500)  # type: ignore[arg-type]
     watcher = Watcher()
     watcher.message = emitted.append  # type: ignore[method-assign]
     run = Run(setting, conversation(10, 400), {"id": "1", "input": "and now?"}, watcher)
@@ -195,7 +195,7 @@ def test_a_long_run_is_summed_up_by_the_model_and_goes_on() -> None:
 
 def test_without_a_model_that_can_sum_up_it_is_done_mechanically() -> None:
     """The run goes on."""
-    setting = Setting(FakeTools(), max_iterations=0, window=lambda said: 1500)  # type: ignore[arg-type]
+    setting = Setting(FakeTools(), max_iterations=0, context_window=1500)  # type: ignore[arg-type]
     run = Run(setting, conversation(10, 400), {"id": "1", "input": "and now?"})
 
     def model(request: Record) -> Any:

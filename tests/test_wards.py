@@ -13,6 +13,7 @@ import pytest
 
 from agentlib import paths
 from agentlib.faults import Fault
+from agentlib.invoke import served
 from agentlib.invoke.runner import Runner
 from agentlib.invoke.tool import Invocation, Tool
 from agentlib.invoke.toolset import Tools
@@ -292,7 +293,9 @@ def test_a_tool_that_goes_on_is_started_at_a_terminal_too(
         runner = Runner(10.0, 1)
         made = Tool({**record, "inputSchema": {"type": "object"}})
         try:
-            told = runner.run(Invocation(made, {}, Decision("allow", profile, ""), Leash()))
+            told = served.converse(
+                runner, Invocation(made, {}, Decision("allow", profile, ""), Leash())
+            )
         finally:
             runner.close(1.0)
         assert told == "heard"

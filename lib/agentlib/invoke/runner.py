@@ -1,5 +1,6 @@
 """Run the program behind a tool, in its cell, the way its `invoke` says; its output, or what failed, in words."""
 
+import itertools
 import os
 import threading
 from functools import partial
@@ -12,7 +13,6 @@ from agentlib.launch import start
 from agentlib.launch.start import Decision
 from agentlib.process import run as process_run
 from agentlib.process import status
-from agentlib.process.coprocess import Coprocess
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox.cell import Cell
 from agentlib.sandbox.kept.wards import Wards
@@ -32,7 +32,7 @@ class Runner:
         self._timeout, self._depth = timeout, depth
         self._coprocesses: dict[tuple[str, ...], tuple[Any, Cell]] = {}
         self._starts: dict[tuple[str, ...], int] = {}
-        self._wards, self._closed, self._count = Wards(), False, 0
+        self._wards, self._closed, self.ids = Wards(), False, itertools.count(1)
         self._preparing, self._lock = threading.Lock(), threading.Lock()
 
     def run(self, call: Invocation) -> str:
@@ -40,8 +40,6 @@ class Runner:
         tool, limit = call.tool, self.limit(call.tool)
         check_program(tool)
         try:
-            if tool.invoke == "jsonl":
-                return self._converse(call)
             words, stdin = _input(tool, call.arguments)
             with self._cell(tool, call.decision, words, call.trace) as cell:
                 begin = partial(self._wards.begin, cell)
@@ -91,23 +89,6 @@ class Runner:
         """Seconds that a call may take."""
         wanted = tool.timeout or self._timeout or TIMEOUT.get(str(tool.record.get("kind")), OTHERS)
         return float(min(wanted, self._timeout or wanted))
-
-    def _converse(self, call: Invocation) -> str:
-        def made(begin: Callable[..., Any]) -> Coprocess:
-            return Coprocess(call.tool.name, {}, start=lambda _options, *pipes: begin(*pipes))
-
-        coprocess, cell = self.kept(call.tool, call.decision, made)
-        with self._lock:
-            self._count += 1
-            id = str(self._count)
-        record = {"id": id, "name": call.tool.name, "arguments": call.arguments}
-        answer = coprocess.call(id, record, self.limit(call.tool))
-        content = answer.get("content", "")
-        text = content if isinstance(content, str) else records.dumps(content)
-        text = output.for_model(text.encode("utf-8", "replace")) + warn(call.tool, cell.settle())
-        if answer.get("is_error"):
-            raise Fault("tool_error", text)
-        return text
 
     def kept(
         self, tool: Tool, decision: Decision, make: Callable[..., Any], most: float = 1e9

@@ -1,16 +1,39 @@
-"""Call a tool of an MCP server: one connection a server and run, in the server's cell."""
+"""Call a tool whose program stays up: a coprocess in JSON lines, or an MCP server; one of each a run, in its cell."""
 
+from agentlib import records
 from agentlib.faults import Fault
 from agentlib.invoke import output, runner
 from agentlib.invoke.runner import Runner
 from agentlib.invoke.tool import Invocation, Tool
 from agentlib.launch.start import Decision
-from agentlib.mcp import content, form, offer
+from agentlib.mcp import form, offer
+from agentlib.mcp.content import of_result
 from agentlib.mcp.session import Session
+from agentlib.process.coprocess import Coprocess
 from agentlib.sandbox.cell import Cell
 from agentlib.types import Any, Callable, Record
 
 STARTS = 2  # of a server in one run: again where it has ended, but not for ever
+
+
+def converse(runs: Runner, call: Invocation) -> str:
+    """The answer of a tool that speaks JSON lines and stays up. Faults as of Runner.run()."""
+    name = call.tool.name
+
+    def made(begin: Callable[..., Any]) -> Coprocess:
+        return Coprocess(name, {}, start=lambda _options, *pipes: begin(*pipes))
+
+    coprocess, cell = _started(runs, call.tool, call.decision, made, 1e9)
+    id = str(next(runs.ids))
+    record = {"id": id, "name": name, "arguments": call.arguments}
+    answer = coprocess.call(id, record, runs.limit(call.tool))
+    content = answer.get("content", "")
+    text = content if isinstance(content, str) else records.dumps(content)
+    data = text.encode("utf-8", "replace")
+    text = output.for_model(data) + runner.warn(call.tool, cell.settle())
+    if answer.get("is_error"):
+        raise Fault("tool_error", text)
+    return text
 
 
 def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
@@ -25,7 +48,7 @@ def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
     params |= {"_meta": {"traceparent": call.trace}} if call.trace else {}
     try:
         result = session.request("tools/call", params, runs.limit(tool), call.leash)
-        text, pictures = content.of_result(result)
+        text, pictures = of_result(result)
         if session.changed:
             session.changed = False
             found = session.every("tools/list", "tools")
@@ -55,8 +78,16 @@ def connected(
     def made(begin: Callable[..., Any]) -> Session:
         return Session(name, begin, form.ask if ask else None)
 
+    return _started(runs, tool, decision, made, STARTS)
+
+
+def _started(
+    runs: Runner, tool: Tool, decision: Decision, made: Callable[..., Any], most: float
+) -> tuple[Any, Cell]:
     runner.check_program(tool)
     try:
-        return runs.kept(tool, decision, made, STARTS)
+        return runs.kept(tool, decision, made, most)
     except (OSError, ValueError) as bad:
-        raise Fault("tool_error", f"{name} could not be started: {bad}.") from None
+        name = tool.record.get("server", tool.name)
+        why = getattr(bad, "strerror", None) or bad
+        raise Fault("tool_error", f"{name} could not be started: {why}.") from None

@@ -110,10 +110,12 @@ class Tools:
         return self.hand_over(agent, arguments["input"], leash, trace=trace)
 
     def _invoke(self, call: Invocation) -> Content:
-        if call.tool.invoke != "mcp":
+        if call.tool.invoke not in ("mcp", "jsonl"):
             return self._runner.run(call)
         from agentlib.invoke import served
 
+        if call.tool.invoke == "jsonl":
+            return served.converse(self._runner, call)
         return served.call(self, self._runner, call)
 
     def hand_over(

@@ -34,10 +34,8 @@ def found(name: str) -> str:
 
 
 def run(argv: list[str], stdin: bytes, timeout: float, leash: Leash, **cell: Any) -> Outcome:
-    """The outcome of the program. Fault `not_found` where neither PATH nor the suite has one of that name.
-
-    cell: another `folder` or `env` than ours.
-    """
+    """The outcome of the program. Fault `not_found` where neither PATH nor the suite has one of that name. cell:
+    another `folder` or `env` than ours."""
     try:
         words = [found(argv[0]), *argv[1:]]
         where = {"env": dict(os.environ), **cell}
@@ -67,16 +65,15 @@ def text(argv: list[str], stdin: bytes, timeout: float, leash: Leash) -> str:
 
 def failure(outcome: Outcome, timeout: float) -> Fault | None:
     """The Fault of a program that did not do its work, of the kind that its status says."""
-    out = outcome.out.decode("utf-8", "replace").strip()
     if outcome.late:
         return Fault("timeout", f"timed out after {timeout:g} s")
     if outcome.over:
         return Fault("limit_exceeded", f"ended for an output of more than {CAP >> 20} MiB")
-    if code := outcome.status:
-        errors = outcome.err.decode("utf-8", "replace").strip().splitlines()
-        kind = next((name for name, number in KINDS.items() if number == code), "tool_error")
-        why = errors[-1] if errors else out[-200:]
-        if budget.REFUSAL in why:
-            kind = "limit_exceeded"
-        return Fault(status.kind(code, kind), f"{status.words(code)}: {why}".rstrip(": "))
-    return None
+    if not (code := outcome.status):
+        return None
+    kind = next((name for name, number in KINDS.items() if number == code), "tool_error")
+    errors = outcome.err.decode("utf-8", "replace").strip().splitlines()
+    why = errors[-1] if errors else outcome.out.decode("utf-8", "replace").strip()[-200:]
+    if budget.REFUSAL in why:
+        kind = "limit_exceeded"
+    return Fault(status.kind(code, kind), f"{status.words(code)}: {why}".rstrip(": "))

@@ -132,15 +132,15 @@ def run(
     KILL. cap: bytes of stdout kept; a child that writes more is ended. What it leaves is killed."""
     begun = partial(start, begin) if isinstance(begin, dict) else begin
     with ExitStack() as ours, ExitStack() as theirs:
-        source = memory_file(stdin)
-        theirs.callback(os.close, source)
+        its_stdin = memory_file(stdin)
+        theirs.callback(os.close, its_stdin)
         pipes = []
         for _ in range(2):
             pipes.append(os.pipe())
             ours.callback(os.close, pipes[-1][0])
             theirs.callback(os.close, pipes[-1][1])
         (stdout, its_stdout), (stderr, its_stderr) = pipes
-        child = leash.start(lambda: begun(source, its_stdout, its_stderr))
+        child = leash.start(lambda: begun(its_stdin, its_stdout, its_stderr))
         try:
             theirs.close()
             printed = _Printed(cap)

@@ -17,15 +17,13 @@ class Splitter:
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """The lines that end in this piece. Fault `limit_exceeded` for one longer than LINE_CAP."""
-        pieces = data.split(b"\n")
-        last = pieces.pop()
-        if pieces:
-            self._parts.append(pieces[0])
-            pieces[0] = b"".join(self._parts)
+        *ended, last = data.split(b"\n")
+        if ended:
+            ended[0] = b"".join([*self._parts, ended[0]])
             self._parts, self._size = [], 0
-        out = self._numbered(pieces)
         self._parts.append(last)
         self._size += len(last)
+        out = self._numbered(ended)
         if self._size > LINE_CAP:
             why = f"line {self._number + 1}: longer than {LINE_CAP >> 20} MiB"
             raise Fault("limit_exceeded", why)

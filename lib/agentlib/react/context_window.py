@@ -2,13 +2,18 @@
 
 from agentlib import paths, records
 from agentlib.faults import Fault
-from agentlib.messages import transcript
-from agentlib.types import Record
+from agentlib.messages import material, transcript
+from agentlib.types import Any, Record
 
 FULL = 0.75  # of the window: sum up above that
 TAIL = 0.25  # of the window: as much of the end stays as it is
 EXCERPT = 400  # characters of a message in the mechanical summary
 SUMMARY = 0.1  # of the window: what the summary may be long
+NO_SUMMARY = (
+    "interrupted",
+    "limit_exceeded",
+    "timeout",
+)  # faults that end the run, not its summary
 LEAD = "[Summary of the conversation between the first request and here, made to save space]\n"
 PROMPT = (
     "Sum up the conversation below so that the work can go on from your summary alone: what was asked and decided, "
@@ -26,8 +31,8 @@ def of_provider(provider: str) -> int | None:
     except Fault:
         return None
     answer = schemas.ask([path])[path]
-    schemas_of_provider = [] if isinstance(answer, Fault) else answer
-    sizes = [(one.get("capabilities") or {}).get("max_tokens") for one in schemas_of_provider]
+    known = [] if isinstance(answer, Fault) else answer
+    sizes = [(one.get("capabilities") or {}).get("max_tokens") for one in known]
     return next((size for size in sizes if isinstance(size, int) and size > 0), None)
 
 
@@ -69,14 +74,33 @@ def middle(messages: list[Record], window: int) -> tuple[int, int]:
     return start, max(start, stop)
 
 
-def request(gone: list[Record], window: int) -> Record:
-    """The request for a summary of these messages."""
-    from agentlib.messages import material
-
-    text = "\n\n".join(_as_text(message, window) for message in gone)
-    fenced = material.fence("conversation", text[: window * 3])
-    messages = [{"role": "system", "content": PROMPT}, {"role": "user", "content": fenced}]
-    return {"messages": messages, "max_tokens": max(256, int(window * SUMMARY))}
+def compact(run: Any, window: int = 0) -> Any:
+    """Put a summary by the model, or a mechanical one, in the place of the conversation's middle; whether there was
+    anything to sum up. A generator, as the steps of a Run. window: of the model, in tokens; 0: as large as it is."""
+    window = window or size(run.messages)
+    start, stop = middle(run.messages, window)
+    if stop <= start:
+        return False
+    gone, summary = run.messages[start:stop], ""
+    text = "\n\n".join(_as_text(one, window) for one in gone)[: window * 3]
+    messages = [
+        {"role": "system", "content": PROMPT},
+        {"role": "user", "content": material.fence("conversation", text)},
+    ]
+    request = {"type": "request", **run.setting.options, "messages": messages, "stream": False}
+    request["max_tokens"] = max(256, int(window * SUMMARY))
+    try:
+        response = yield from run.answer(request)
+        summary = transcript.text(response.get("message") or {})
+    except Fault as fault:
+        if fault.kind in NO_SUMMARY or fault.fields.get("plugin"):
+            raise
+    made = message(summary or mechanical(gone), len(gone))
+    run.messages[start:stop] = [made]
+    run.response = {}
+    run.keep({"type": "message", "run": run.ids["id"], **made})
+    run.watcher.message(made)
+    return True
 
 
 def mechanical(gone: list[Record]) -> str:

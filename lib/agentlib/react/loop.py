@@ -26,8 +26,6 @@ AGAIN = (
     "\n\n[You have made this very call {n} times and got the same. "
     "Do something else, or answer with what you have.]"
 )
-# faults that end the run, not its summary
-NO_SUMMARY = ("interrupted", "limit_exceeded", "timeout")
 
 
 class Request(NamedTuple):
@@ -136,10 +134,11 @@ class Run:
         message = {"type": "message", "run": self.ids["id"], **message}
         self.tally.last["calls"] += message.get("role") == "tool"
         self.messages.append(message)
-        self._keep(message)
+        self.keep(message)
         self.watcher.message(message)
 
-    def _keep(self, record: Record) -> None:
+    def keep(self, record: Record) -> None:
+        """In the history."""
         if self.setting.history:
             self.setting.history.write(record, soon=self._of_many)
 
@@ -152,13 +151,13 @@ class Run:
         fields |= self.tally.last
         if self.messages and fields["output"] == transcript.text(self.messages[-1]):
             del fields["output"]  # it is in the message before
-        self._keep(fields)
+        self.keep(fields)
         return {**result, **ids} if self.watcher.traced else result
 
     def _begin(self) -> Steps:
         if self.setting.history:
             fields = {"task": (self.task or {})["id"], "session": ""} if self._of_many else {}
-            self._keep(history.begun(self.ids, {**self.setting.kept, **fields}))
+            self.keep(history.begun(self.ids, {**self.setting.kept, **fields}))
         self.messages = transcript.mend(self.messages)
         if self.task is None:
             return
@@ -192,22 +191,25 @@ class Run:
             from agentlib.react import context_window  # most conversations are short
 
             if context_window.due(self.messages, window, self.response):
-                yield from self._compact(window)
+                yield from context_window.compact(self, window)
         request = self.setting.request(self.messages, self.system, self.model, self.repaired)
         try:
-            response = yield from self._answer(request)
+            response = yield from self.answer(request)
         except Fault as fault:
             if fault.kind != "context_length" or self.squeezed:
                 raise
+            from agentlib.react import context_window
+
             self.squeezed = True
-            if not (yield from self._compact()):
+            if not (yield from context_window.compact(self)):
                 raise
             return
         self.tally.iterations += 1
         self.squeezed = False
         self.add(self.setting.message(response, self.tally.iterations))
 
-    def _answer(self, request: Record) -> Steps:
+    def answer(self, request: Record) -> Steps:
+        """The model's response to a request, counted."""
         request = yield from self._hook("before_model", request)
         self.watcher.waits(str(request.get("model") or self.response.get("model") or ""))
         fields = {name: value for name, value in request.items() if name not in ("type", "id")}
@@ -252,31 +254,6 @@ class Run:
             self.add({"type": "message", "role": "user", "content": text})
         return bool(misfit)
 
-    def _compact(self, window: int = 0) -> Steps:
-        """Put a summary by the model, or a mechanical one, in the place of the conversation's middle; whether there was
-        anything to sum up. window: of the model, in tokens; 0: as large as the conversation."""
-        from agentlib.react import context_window
-
-        window = window or context_window.size(self.messages)
-        start, stop = context_window.middle(self.messages, window)
-        if stop <= start:
-            return False
-        gone, summary = self.messages[start:stop], ""
-        request = context_window.request(gone, window)
-        request = {"type": "request", **self.setting.options, **request, "stream": False}
-        try:
-            response = yield from self._answer(request)
-            summary = transcript.text(response.get("message") or {})
-        except Fault as fault:
-            if fault.kind in NO_SUMMARY or fault.fields.get("plugin"):
-                raise
-        message = context_window.message(summary or context_window.mechanical(gone), len(gone))
-        self.messages[start:stop] = [message]
-        self.response = {}
-        self._keep({"type": "message", "run": self.ids["id"], **message})
-        self.watcher.message(message)
-        return True
-
     def _hook(self, hook: str, record: Record) -> Steps:
         plugins = self.setting.plugins
         if plugins is None or not plugins.wants(hook):
@@ -287,7 +264,7 @@ class Run:
     def _hooked(self, plugin: str, hook: str, seconds: float, fault: Fault | None) -> None:
         more = {"error": error_of(fault)} if fault else {"duration_ms": round(seconds * 1000)}
         head = {"type": "hook", "run": self.ids["id"], "time": history.now()}
-        self._keep({**head, "plugin": plugin, "hook": hook, **more})
+        self.keep({**head, "plugin": plugin, "hook": hook, **more})
 
 
 def result(id: Any, name: str | None, fields: Record, fault: Fault | None) -> Record:

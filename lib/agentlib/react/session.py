@@ -18,7 +18,7 @@ from agentlib.react.engine import Engine
 from agentlib.react.loop import Run, failed, interrupted
 from agentlib.react.model import Model
 from agentlib.react.output import Output
-from agentlib.react.settings import Setting, Window
+from agentlib.react.settings import Setting
 from agentlib.react.stdin import Input, continues, lines
 from agentlib.types import TYPE_CHECKING, Any, Callable, Namespace, Record, Sequence
 
@@ -142,7 +142,7 @@ class Session:
             max_iterations=options.max_iterations,
             together=options.max_parallel_tools,
             schema=options.schema,
-            window=Window(options.context_window),
+            context_window=options.context_window,
             text_react=options.text_react,
         )
 

@@ -6,7 +6,7 @@ from agentlib.history import MEASURED, History
 from agentlib.invoke.toolset import Tools
 from agentlib.messages import transcript
 from agentlib.messages.validate import Validator
-from agentlib.types import TYPE_CHECKING, Any, Callable, Record
+from agentlib.types import TYPE_CHECKING, Any, Record
 
 if TYPE_CHECKING:
     from agentlib.plugin.host import Plugins
@@ -20,28 +20,7 @@ MISFIT = (
     "Your answer does not fit the JSON Schema that it must fit: {problems}. Answer again, with nothing but the JSON. "
     "The schema is {schema}"
 )
-
-
 SMALL = 3000  # tokens; a shorter conversation fits everywhere, so no schema is read
-
-
-class Window:
-    """How many tokens the model can hold: `tokens`, from the user, else what its provider's schema says."""
-
-    def __init__(self, tokens: int | None) -> None:
-        self._tokens = tokens
-        self._known: dict[Any, int | None] = {}
-
-    def __call__(self, response: Record) -> int | None:
-        """The window by the last response, which names the provider; None where it is not known (yet)."""
-        provider, used = response.get("provider"), (response.get("usage") or {}).get("input_tokens")
-        if self._tokens or not provider or not isinstance(used, int) or used < SMALL:
-            return self._tokens
-        if provider not in self._known:
-            from agentlib.react import context_window
-
-            self._known[provider] = context_window.of_provider(provider)
-        return self._known[provider]
 
 
 class Setting:
@@ -55,17 +34,31 @@ class Setting:
     max_iterations = 5
     together = 8  # calls of one answer
     text_react = False
+    context_window: int | None = None  # tokens that the model can hold, from the user
 
     def __init__(self, tools: Tools, **fields: Any) -> None:
         """tools: what the model may call. fields: any of the fields above and below."""
         self.tools = tools
         self.kept: Record = {}  # what the history keeps of each run
         self.options: Record = {}  # temperature, max_tokens, reasoning, stream: fields of every request
-        # tokens, by the last response
-        self.window: Callable[[Record], int | None] = lambda response: None
+        self._windows: dict[str, int | None] = {}  # by provider
         self._validator: Validator | None = None
         for name, value in fields.items():
             setattr(self, name, value)
+
+    def window(self, response: Record) -> int | None:
+        """How many tokens the model can hold, from the user, else by the schema of the provider that the last response
+        names; None where it is not known (yet)."""
+        provider, used = response.get("provider"), (response.get("usage") or {}).get("input_tokens")
+        if self.context_window or not isinstance(used, int) or used < SMALL:
+            return self.context_window
+        if not isinstance(provider, str):
+            return None
+        if provider not in self._windows:
+            from agentlib.react import context_window
+
+            self._windows[provider] = context_window.of_provider(provider)
+        return self._windows[provider]
 
     def request(
         self, messages: list[Record], system: str | None, model: str | None, repair: bool = False

@@ -3,7 +3,7 @@
 import os
 
 from agentlib.faults import Fault
-from agentlib.sandbox import cell, guard, landlock, limits, rules, seccomp, workspace
+from agentlib.sandbox import apply, cell, guard, landlock, limits, rules, seccomp, workspace
 from agentlib.sandbox.mounts import View
 
 GIVES = """\
@@ -50,7 +50,7 @@ def _here(folder: str, way: str) -> list[str]:
     real = view.folder
     space = workspace.of(real)
     seen = space.found
-    guarded = {*guard.programs(real, seen.repositories), *guard.parts(seen.guarded)}
+    guarded = {*apply.programs(real, seen.repositories), *guard.parts(seen.guarded)}
     found = [f"masked: {os.path.relpath(path, real)}" for path in seen.secrets]
     found += [f"read-only: {os.path.relpath(path, real)}" for path in sorted(guarded)]
     if seen.unread:
