@@ -57,7 +57,7 @@ class Runner:
         """Put up the sandbox that a call of this tool would have. Faults: as of a call."""
         with self._preparing:
             if not self._closed:
-                with self._cell(tool, granted) as cell:
+                with self._cell(tool, granted, []) as cell:
                     self._wards.put_up(cell)
 
     def close(self, grace: float) -> None:
@@ -69,9 +69,7 @@ class Runner:
             cell.close()
         self._wards.close()
 
-    def _cell(
-        self, tool: Tool, decision: Decision, words: list[str] | None = None, trace: str = ""
-    ) -> Cell:
+    def _cell(self, tool: Tool, decision: Decision, words: list[str], trace: str = "") -> Cell:
         outputs = output.folder()
         read = [outputs] if os.path.isdir(outputs) else []
         homes = paths.homes() if paths.of_suite(tool.command[0]) else {}
@@ -81,9 +79,7 @@ class Runner:
             env["TRACEPARENT"] = trace
         if decision.profile != "off":
             env["AGENT_HISTORY"] = "off"  # it cannot be written
-        return start.cell(
-            [*tool.command, *(words or [])], tool.origin, decision, env=env, read=read
-        )
+        return start.cell([*tool.command, *words], tool.origin, decision, env=env, read=read)
 
     def limit(self, tool: Tool) -> float:
         """Seconds that a call may take."""
@@ -106,7 +102,7 @@ class Runner:
                 if self._starts[key] > most:
                     why = f"{tool.name}: its server has ended again; it stays down"
                     raise Fault("tool_error", why)
-                cell = self._cell(tool, decision)
+                cell = self._cell(tool, decision, [])
                 self._coprocesses[key] = make(partial(self._wards.begin, cell)), cell
             return self._coprocesses[key]
 

@@ -2,10 +2,11 @@
 
 import time
 from contextlib import suppress
+from functools import partial
 
 from agentlib import history, paths, records, stderr
 from agentlib.faults import Fault
-from agentlib.invoke import output
+from agentlib.invoke.output import for_model
 from agentlib.invoke.runner import Runner
 from agentlib.invoke.tool import Invocation, Render, Tool
 from agentlib.messages import transcript
@@ -54,15 +55,12 @@ class Tools:
     def perform(
         self, call: dict[str, Any], leash: Leash, hook: Hook = unchanged, trace: str = ""
     ) -> Record:
-        """Make one call; the message of its result, or of what went wrong in words the model can act on.
-
-        hook: gets (`before_tool`, the call) and (`after_tool`, the message), and returns what takes its place.
-        trace: TRACEPARENT for what the call starts.
-        """
+        """Make one call; the message of its result, or of what went wrong in words the model can act on. hook: gets
+        (`before_tool`, the call) and (`after_tool`, the message), and returns what takes its place. trace: its
+        TRACEPARENT."""
         began = time.monotonic()
-        message = self._guarded(
-            call, lambda: transcript.result(call, self._run(call, leash, hook, trace))
-        )
+        run = partial(self._run, call, leash, hook, trace)
+        message = self._guarded(call, lambda: transcript.result(call, run()))
         message["duration_ms"] = round((time.monotonic() - began) * 1000)
         message["time"] = history.now()
         return self._guarded(call, lambda: hook("after_tool", message))
@@ -84,8 +82,7 @@ class Tools:
         try:
             return work()
         except Fault as fault:
-            # A broken plugin is nothing that the model could mend: it stops the run.
-            if fault.fields.get("plugin"):
+            if fault.fields.get("plugin"):  # nothing that the model could mend: it stops the run
                 raise
             return transcript.result(call, fault.message, fault.kind)
         except MemoryError:
@@ -119,12 +116,7 @@ class Tools:
         return served.call(self, self._runner, call)
 
     def hand_over(
-        self,
-        agent: Tool,
-        text: str,
-        leash: Leash,
-        render: Render = output.for_model,
-        trace: str = "",
+        self, agent: Tool, text: str, leash: Leash, render: Render = for_model, trace: str = ""
     ) -> str:
         """The output of an agent, or of a tool that a plan names as an agent, for this text. The suite's own and the
         user's run as the user's commands; anybody else's only as a tool, with consent."""

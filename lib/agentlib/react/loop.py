@@ -228,7 +228,7 @@ class Run:
         waiting = iter(calls)
         self.watcher.waits(", ".join(str(call.get("name")) for call in calls))
         for group in [parts] if tools.harmless(calls) else [[part] for part in parts]:
-            for message in (yield Work(group, self.setting.together)):
+            for message in (yield Work(group, self.setting.max_parallel_tools)):
                 self._count_repeats(next(waiting), message)
 
     def _count_repeats(self, call: dict[str, Any], message: Record) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LEAVE = 2.0  # seconds that agent-llm gets to leave by itself at the end
 KEEP = 60.0  # seconds for agent-memory to remember the runs
+BY_ENV = ("AGENT_MODEL", "LLM_MODEL", "AGENT_PROVIDER", "LLM_PROVIDER")
+SHARED = "max_iterations max_parallel_tools schema context_window text_react".split()
 REQUEST = ("temperature", "max_tokens", "reasoning")  # options that are fields of each request
 
 
@@ -121,7 +123,10 @@ class Session:
         options, config = self.options, self.input.config
         model: Record = {name: config[name] for name in ("provider", "model") if name in config}
         self.model.configure(model)
-        self.output.model = _model_name({**model, **_set(options, ("provider", "model"))})
+        model |= _set(options, ("provider", "model"))
+        by_env = [os.environ.get(name) for name in BY_ENV]
+        names = (model.get("model"), *by_env[:2], model.get("provider"), *by_env[2:])
+        self.output.model = next(filter(None, names), "the model")
         values = {**config, **_set(options, (*REQUEST, "name", "description", "system"))}
         name, description = values.get("name"), values.get("description")
         introduction = f"You are {name}. {description}" if name and description else None
@@ -129,7 +134,7 @@ class Session:
         stream = self.output.streaming = self.output.streams(self.plugins, tools, many)
         request = {field: values[field] for field in REQUEST if field in values}
         kept = {"program": "agent-react", "name": name, "system": values.get("system"), **model}
-        kept |= {**_set(options, ("provider", "model")), "continues": self.continues}
+        kept["continues"] = self.continues
         kept["tools"] = [] if many else [tool.record for tool in self.tools.table.values()]
         return Setting(
             self.tools,
@@ -139,11 +144,7 @@ class Session:
             history=self.history,
             kept=kept,
             options={**request, "stream": stream},
-            max_iterations=options.max_iterations,
-            together=options.max_parallel_tools,
-            schema=options.schema,
-            context_window=options.context_window,
-            text_react=options.text_react,
+            **{name: getattr(options, name) for name in SHARED},
         )
 
     def _take_up(self, task: Record | None) -> None:
@@ -213,13 +214,6 @@ class Session:
 
 def _set(options: Namespace, names: Sequence[str]) -> Record:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
-
-
-def _model_name(values: Record) -> str:
-    env = os.environ.get
-    model = values.get("model") or env("AGENT_MODEL") or env("LLM_MODEL")
-    provider = values.get("provider") or env("AGENT_PROVIDER") or env("LLM_PROVIDER")
-    return str(model or provider or "the model")
 
 
 def _to_model(options: Namespace) -> list[str]:

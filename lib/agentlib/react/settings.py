@@ -32,7 +32,7 @@ class Setting:
     system: str | None = None
     schema: Any = None  # JSON Schema of the final answer
     max_iterations = 5
-    together = 8  # calls of one answer
+    max_parallel_tools = 8  # calls of one answer
     text_react = False
     context_window: int | None = None  # tokens that the model can hold, from the user
 
