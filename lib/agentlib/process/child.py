@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+from contextlib import suppress
 
 from agentlib.types import Any, Protocol
 
@@ -48,11 +49,9 @@ class Direct:
 
     def signal(self, signum: int) -> None:
         """To its group, whose number stays the child's as long as it is not reaped."""
-        try:
-            if self.handle >= 0:
+        if self.handle >= 0:
+            with suppress(ProcessLookupError, PermissionError):
                 (os.killpg if self._alone else os.kill)(self._pid, signum)
-        except (ProcessLookupError, PermissionError):
-            pass
 
     def ended(self, seconds: float) -> bool:
         return readable(self.handle, seconds)
@@ -87,9 +86,7 @@ def memory_file(data: bytes) -> int:
 
 def bound(argv: list[str]) -> list[str]:
     """The same command of the suite's own, which gets TERM when the thread that starts it is gone, where that can be.
-
-    One that is gone before TERM could be asked for is seen by the number of the parent.
-    """
+    One that is gone before TERM could be asked for is seen by the number of the parent."""
     from shutil import which  # costs 3 ms
 
     check = '[ "$PPID" = "$0" ] && exec "$@"'

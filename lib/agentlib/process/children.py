@@ -4,6 +4,7 @@ import fcntl
 import os
 import signal
 import time
+from contextlib import suppress
 
 from agentlib.faults import Fault
 from agentlib.process import events
@@ -24,10 +25,8 @@ PDEATHSIG = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class Child:
-    """One process, or (line) a connection to one that stays.
-
-    on_line(line) gets each line of its stdout, on_message(line) of its stderr; on_end(status) comes once.
-    """
+    """One process, or (line) a connection to one that stays. on_line(line) gets each line of its stdout,
+    on_message(line) of its stderr; on_end(status) comes once."""
 
     def __init__(
         self,
@@ -100,10 +99,8 @@ class Child:
 
     def _signal(self, signum: int) -> None:
         if self.alive and self.pid:
-            try:
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signum)
-            except (ProcessLookupError, PermissionError):
-                pass
 
     def _write(self) -> None:
         try:
@@ -140,13 +137,14 @@ class Child:
             data, lines = b"", []
         for _, raw in lines:
             self._on_line(raw)
-        if not data:
-            self._loop.forget(self._stdout)
-            if self.pid:  # it has a moment to end with a status of its own
-                self._loop.at(time.monotonic() + GRACE, lambda: self._signal(signal.SIGKILL))
-            else:
-                self._over(LOST)
-        return bool(data)
+        if data:
+            return True
+        self._loop.forget(self._stdout)
+        if self.pid:  # it has a moment to end with a status of its own
+            self._loop.at(time.monotonic() + GRACE, lambda: self._signal(signal.SIGKILL))
+        else:
+            self._over(LOST)
+        return False
 
     def _over(self, status: int) -> None:
         if self.alive:
@@ -168,11 +166,11 @@ class Child:
             self._room -= len(data)
             if not data or self._room < 0:
                 lines += self._err.rest()
-            for _, raw in lines:
-                self._on_message(raw)
             if self._room < 0:
                 more = f"{self._name}: writes more to standard error than is shown"
-                self._on_message(more.encode())
+                lines.append((0, more.encode()))
+            for _, raw in lines:
+                self._on_message(raw)
         if not data:
             self._loop.forget(self._stderr)
         return bool(data)
@@ -208,11 +206,9 @@ def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int, 
         for file in (end, stdin, stdout, stderr):
             os.close(file)
         raise _unusable(argv[0], int(why))
-    for pipe in (stdin, stdout):
-        try:
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)  # a larger pipe saves turns
-        except OSError:  # more than the user's limit
-            pass
+    for pipe in (stdin, stdout):  # a larger pipe saves turns
+        with suppress(OSError):  # more than the user's limit
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)
     return pid, end, stdin, stdout, stderr
 
 
@@ -242,12 +238,9 @@ def _become(
 def _unusable(path: str, number: int) -> Fault:
     if not os.path.exists(path):
         return Fault("not_found", f"{path}: no such program")
-    reason = os.strerror(number)
-    try:
-        with open(path, "rb") as file:
-            first = file.readline(256).rstrip(b"\n")
-    except OSError:
-        first = b""
+    reason, first = os.strerror(number), b""
+    with suppress(OSError), open(path, "rb") as file:
+        first = file.readline(256).rstrip(b"\n")
     if first.startswith(b"#!"):
         reason += f" (its first line is {first.decode('utf-8', 'replace')!r})"
     return Fault("invalid_request", f"{path}: cannot be run: {reason}")

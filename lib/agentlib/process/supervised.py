@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+from contextlib import suppress
 
 from agentlib import paths
 from agentlib.process.child import Direct, memory_file, readable
@@ -51,20 +52,17 @@ class Ordered:
 
     def signal(self, signum: int) -> None:
         """To its group, or to all that runs in its sandbox; KILL to everything that it started."""
-        try:
+        with suppress(OSError):  # it has ended
             self._line.send(bytes([signum]))
-        except OSError:  # it has ended
-            pass
 
     def ended(self, seconds: float) -> bool:
         return readable(self.handle, seconds)
 
     def reap(self) -> int:
         """Its status; OSError where it could not be started."""
-        try:
+        data = b""
+        with suppress(OSError):
             data = self._line.recv(4096)
-        except OSError:
-            data = b""
         self.handle = -1
         self._line.close()
         self._over()

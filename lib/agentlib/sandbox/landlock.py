@@ -9,6 +9,7 @@ import ctypes
 import os
 import stat
 import struct
+from contextlib import suppress
 
 from agentlib.faults import Fault
 from agentlib.types import Callable, Iterable
@@ -28,10 +29,8 @@ class Descriptor(int):
     """One that is closed when nothing refers to it any more."""
 
     def __del__(self) -> None:
-        try:
+        with suppress(OSError):
             os.close(self)
-        except OSError:
-            pass
 
 
 def abi() -> int:
@@ -121,15 +120,11 @@ def _create(attributes: bytes) -> int:
 def allow(ruleset: int, path: str, access: int = READ_FILE) -> None:
     """The same for a path; nothing where it is gone."""
     try:
-        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        fd = Descriptor(os.open(path, os.O_PATH | os.O_CLOEXEC))
     except OSError:
         return
-    try:
-        if not stat.S_ISDIR(os.fstat(fd).st_mode):
-            access &= OF_A_FILE
-        add(ruleset, fd, access)
-    finally:
-        os.close(fd)
+    folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+    add(ruleset, fd, access if folder else access & OF_A_FILE)
 
 
 def _error() -> OSError:

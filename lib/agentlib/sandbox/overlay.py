@@ -30,28 +30,22 @@ def lay(target: str, lower: int, place: str, writable: bool, ruleset: int = -1) 
     """Put the overlay of an open folder on a path. place: the folder for changes; ruleset: -1 for no list. OSError."""
     rulesets = [ruleset] if ruleset >= 0 else []
     made = landlock.behind(rulesets, lambda: _made(f"/proc/self/fd/{lower}", place, writable))
-    try:
-        _call(MOVE_MOUNT, made, b"", HERE, os.fsencode(target), FROM_DESCRIPTOR)
-    finally:
-        os.close(made)
+    overlay = landlock.Descriptor(made)
+    _call(MOVE_MOUNT, overlay, b"", HERE, os.fsencode(target), FROM_DESCRIPTOR)
 
 
 def _made(lower: str, place: str, writable: bool) -> int:
     """The descriptor of a new overlay that is mounted nowhere."""
-    file_system = _call(FSOPEN, b"overlay", 1)
-    try:
-        parts = {"lowerdir": f"{lower}:{place}"}
-        if writable:
-            upper, work = f"{place}/{CHANGES}", f"{place}/{WORK}"
-            parts = {"lowerdir": lower, "upperdir": upper, "workdir": work}
-        for name, value in parts.items():
-            _call(FSCONFIG, file_system, SET_STRING, name.encode(), os.fsencode(value), 0)
-        _call(FSCONFIG, file_system, SET_FLAG, b"userxattr", None, 0)
-        _call(FSCONFIG, file_system, CREATE, None, None, 0)
-        flags = NO_SUID | NO_DEVICES | (0 if writable else READ_ONLY)
-        return _call(FSMOUNT, file_system, 1, flags)
-    finally:
-        os.close(file_system)
+    file_system = landlock.Descriptor(_call(FSOPEN, b"overlay", 1))
+    parts = {"lowerdir": f"{lower}:{place}"}
+    if writable:
+        upper, work = f"{place}/{CHANGES}", f"{place}/{WORK}"
+        parts = {"lowerdir": lower, "upperdir": upper, "workdir": work}
+    for name, value in parts.items():
+        _call(FSCONFIG, file_system, SET_STRING, name.encode(), os.fsencode(value), 0)
+    _call(FSCONFIG, file_system, SET_FLAG, b"userxattr", None, 0)
+    _call(FSCONFIG, file_system, CREATE, None, None, 0)
+    return _call(FSMOUNT, file_system, 1, NO_SUID | NO_DEVICES | (0 if writable else READ_ONLY))
 
 
 def _call(number: int, *arguments: bytes | int | None) -> int:
