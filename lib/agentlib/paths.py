@@ -27,9 +27,12 @@ def of_suite(path: str) -> bool:
     return top == REAL and part in ("bin", "tools", "providers", "plugins", "formats")
 
 
-def _home() -> str:
-    if there := os.environ.get("HOME"):
-        return there
+def home() -> str:
+    """The user's home: HOME, else by the user's entry in passwd."""
+    return os.environ.get("HOME") or passwd_home()
+
+
+def passwd_home() -> str:
     import pwd
 
     try:
@@ -42,7 +45,7 @@ def place(kind: str) -> str:
     """The user's folder for `config`, `data`, `state` or `cache`, as a string (no pathlib)."""
     variable, default = _XDG[kind]
     folder = os.environ.get(variable, "")  # a relative XDG path is invalid: ignored
-    return os.path.join(folder if os.path.isabs(folder) else os.path.join(_home(), default), NAME)
+    return os.path.join(folder if os.path.isabs(folder) else os.path.join(home(), default), NAME)
 
 
 def homes() -> dict[str, str]:
@@ -55,7 +58,7 @@ def expand(path: str) -> str:
     start, slash, rest = path.partition("/")
     if not start.startswith("$"):
         return path
-    return {**homes(), "HOME": _home()}.get(start[1:], start) + slash + rest
+    return {**homes(), "HOME": home()}.get(start[1:], start) + slash + rest
 
 
 def runtime() -> str:

@@ -20,24 +20,13 @@ def inside(path: str, folder: str) -> bool:
 
 def home() -> str:
     """The user's home, real."""
-    import pwd
-
-    try:
-        return os.path.realpath(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:
-        return "/"
+    return os.path.realpath(paths.home())
 
 
 @functools.cache
 def homes() -> tuple[str, ...]:
     """The real folders that hold people's own things: HOME, the user's entry in passwd, /home, /root."""
-    import pwd
-
-    found = [home(), "/home", "/root"]
-    try:
-        found.append(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:
-        pass
+    found = (home(), paths.passwd_home(), "/home", "/root")
     return tuple(sorted({os.path.realpath(one) for one in found if os.path.isdir(one)} - {"/"}))
 
 
@@ -87,7 +76,7 @@ def beside(program: str) -> list[str]:
     """The folder `lib` beside a program's own, from which one in tools/ or bin/ loads its parts; not one in a home."""
     real = (os.path.abspath(program), os.path.realpath(program))
     above = sorted({os.path.dirname(os.path.dirname(one)) for one in real})
-    found = [os.path.join(one, "lib") for one in above if not _wide(one)]
+    found = [f"{one}/lib" for one in above if not _wide(one)]
     return [one for one in found if os.path.isdir(one) and not os.path.islink(one)]
 
 
@@ -99,8 +88,7 @@ def _installed(search: str) -> tuple[str, ...]:
 
 def _itself(file: str) -> str:
     """The file's folder, or the file alone where the folder holds more than programs (a home, /tmp)."""
-    folder = os.path.dirname(file)
-    return file if _wide(folder) else folder
+    return file if _wide(os.path.dirname(file)) else os.path.dirname(file)
 
 
 @functools.lru_cache(1024)
@@ -115,7 +103,7 @@ def _prefix(file: str) -> str:
     # .cargo has neither, but keys
     tree = os.path.isdir(f"{above}/lib") or os.path.isdir(f"{above}/libexec")
     if tree and name in ("bin", "sbin", "shims") and above != os.path.join(home(), ".local"):
-        return above if not _wide(above) else folder
+        return folder if _wide(above) else above
     return _itself(file)
 
 

@@ -51,7 +51,7 @@ def for_changes(folder: str) -> str:
     place = take(folder)
     for part in (CHANGES, WORK):
         os.mkdir(f"{place}/{part}", 0o700)
-    os.chmod(f"{place}/{CHANGES}", _mode(folder))  # which a tool sees
+    os.chmod(f"{place}/{CHANGES}", os.stat(folder).st_mode & 0o777)  # which a tool sees
     return place
 
 
@@ -98,12 +98,9 @@ def _made(folder: str, device: int) -> str:
 def _tidy(place: str) -> None:
     """Remove what killed processes left; not what lives, goes at this moment, is not ours, or may just be made."""
     for path in [os.path.join(place, name) for name in os.listdir(place) if name.startswith(NAME)]:
-        try:
+        with suppress(OSError):
             found = os.lstat(path)
-            if found.st_uid != os.geteuid() or time.time() - found.st_mtime <= MOMENT:
-                continue
-            fd = landlock.Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue
-        clear(path)
+            if found.st_uid == os.geteuid() and time.time() - found.st_mtime > MOMENT:
+                fd = landlock.Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                clear(path)
