@@ -116,20 +116,20 @@ def parse(doc: str, args: list[str]) -> Namespace:
             purpose = purpose[:1].lower() + purpose[1:]
         doc = f"{name} - {purpose or 'an agent'}\n\n{EPILOG}"
     wanted = {"--help", "-h", "--version"}.intersection(_before_dashes(args))
-    if not wanted:
-        options = parser(doc).parse_intermixed_args(args)
-        env = os.environ.get("AGENT_RECORD") or os.environ.get("AGENT_REPLAY")
-        # what is remembered changes, and a tape answers what it knows
-        if options.memory and (options.record or options.replay or env):
-            options.memory = None
-            if not options.quiet:
-                stderr.warn("--memory: not with a tape: nothing is recalled, nothing is kept")
-        return options
-    name = cli.headline(doc)[0]
-    text = f"{cli.version(name)}\n" if wanted == {"--version"} else parser(doc).format_help()
-    records.put(text.encode())
-    _drain()
-    cli.end(0)
+    if wanted:
+        version = cli.version(cli.headline(doc)[0])
+        text = f"{version}\n" if wanted == {"--version"} else parser(doc).format_help()
+        records.put(text.encode())
+        _drain()
+        cli.end(0)
+    options = parser(doc).parse_intermixed_args(args)
+    env = os.environ.get("AGENT_RECORD") or os.environ.get("AGENT_REPLAY")
+    # what is remembered changes, and a tape answers what it knows
+    if options.memory and (options.record or options.replay or env):
+        options.memory = None
+        if not options.quiet:
+            stderr.warn("--memory: not with a tape: nothing is recalled, nothing is kept")
+    return options
 
 
 def schema(doc: str, args: list[str]) -> cli.Schemas:

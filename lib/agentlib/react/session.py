@@ -14,9 +14,8 @@ from agentlib.messages.transcript import File, replaced
 from agentlib.policy import flags
 from agentlib.policy.rules import Rule
 from agentlib.react.args import TO_MODEL
-from agentlib.react.engine import Engine
+from agentlib.react.engine import Engine, Model
 from agentlib.react.loop import Run, failed, interrupted
-from agentlib.react.model import Model
 from agentlib.react.output import Output
 from agentlib.react.settings import Setting
 from agentlib.react.stdin import Input, continues, lines

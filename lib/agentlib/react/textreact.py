@@ -39,11 +39,13 @@ def without_calls(messages: list[Record]) -> list[Record]:
     out: list[Record] = []
     for message in messages:
         plain = _plain(message)
-        last = out[-1] if out else {"role": None, "content": None}
-        if last["role"] == plain["role"] == "user" and isinstance(last["content"], str):
-            out[-1] = {"role": "user", "content": f"{last['content']}\n{plain['content']}"}
-        else:
-            out.append(plain)
+        if (
+            out
+            and out[-1]["role"] == plain["role"] == "user"
+            and isinstance(out[-1]["content"], str)
+        ):
+            plain["content"] = f"{out.pop()['content']}\n{plain['content']}"
+        out.append(plain)
     return out
 
 
