@@ -39,11 +39,8 @@ def without_calls(messages: list[Record]) -> list[Record]:
     out: list[Record] = []
     for message in messages:
         plain = _plain(message)
-        if (
-            out
-            and out[-1]["role"] == plain["role"] == "user"
-            and isinstance(out[-1]["content"], str)
-        ):
+        last = out[-1] if out else {"role": "", "content": ""}
+        if last["role"] == plain["role"] == "user" and isinstance(last["content"], str):
             plain["content"] = f"{out.pop()['content']}\n{plain['content']}"
         out.append(plain)
     return out
