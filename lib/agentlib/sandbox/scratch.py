@@ -51,7 +51,7 @@ def for_changes(folder: str) -> str:
     place = take(folder)
     for part in (CHANGES, WORK):
         os.mkdir(f"{place}/{part}", 0o700)
-    os.chmod(f"{place}/{CHANGES}", os.stat(folder).st_mode & 0o777)  # which a tool sees
+    os.chmod(f"{place}/{CHANGES}", _mode(folder))  # which a tool sees
     return place
 
 
