@@ -125,7 +125,7 @@ def test_the_answer_sees_no_tool_and_no_example() -> None:
     messages += [call("wordcount", path="c"), result("9")]
     system, said = contents(prompt.answer({"messages": messages, "tools": [WORDCOUNT, REVERSE]}))
     assert system == "Be brief."
-    assert said == f"What is known:\nc: 9\n\nWords in c?\n{prompt.DONE}"
+    assert said == f"What is known:\nc: 9\n\nWords in c?\n{prompt.TEXTS['done']}"
 
 
 def test_the_answer_sees_of_the_system_text_nothing_about_tools() -> None:
@@ -156,12 +156,18 @@ def test_an_error_counts_only_where_nothing_else_is_known() -> None:
 
 def test_only_without_any_result_or_material_may_the_answer_be_that_no_tool_fits() -> None:
     request = {"messages": [user("hi")], "tools": [REVERSE]}
-    assert prompt.ALONE in contents(prompt.answer(request))[-1]
+    assert prompt.TEXTS["alone"] in contents(prompt.answer(request))[-1]
     with_result = [user("hi"), call("wordcount", path="c"), result("9")]
-    assert prompt.ALONE not in contents(prompt.answer({**request, "messages": with_result}))[-1]
+    assert (
+        prompt.TEXTS["alone"]
+        not in contents(prompt.answer({**request, "messages": with_result}))[-1]
+    )
     content = material.message("hi", [{"type": "input", "text": "x"}])["content"]
-    assert prompt.ALONE not in contents(prompt.answer({**request, "messages": [user(content)]}))[-1]
-    assert prompt.ALONE not in contents(prompt.answer({"messages": [user("hi")]}))[-1]
+    assert (
+        prompt.TEXTS["alone"]
+        not in contents(prompt.answer({**request, "messages": [user(content)]}))[-1]
+    )
+    assert prompt.TEXTS["alone"] not in contents(prompt.answer({"messages": [user("hi")]}))[-1]
 
 
 def test_material_comes_before_the_request() -> None:
@@ -179,7 +185,7 @@ def test_material_that_was_all_put_into_a_call_is_not_read_again() -> None:
     ]
     messages = [user(content), call("wordcount", text="salt and pepper"), result("3")]
     said = contents(prompt.answer({"messages": messages}))[-1]
-    assert said == f"What is known:\nsalt and pepper: 3\n\nCount it\n{prompt.DONE}"
+    assert said == f"What is known:\nsalt and pepper: 3\n\nCount it\n{prompt.TEXTS['done']}"
 
 
 def test_a_text_that_only_looks_like_material_stays_as_it_is() -> None:
@@ -223,14 +229,16 @@ def test_the_callers_system_text_comes_first() -> None:
 
 
 def test_long_results_are_cut_in_their_middle() -> None:
-    text = prompt.result_text("a" * 400 + "b" * 400 + "c" * 400, 500)
-    assert text.startswith("Result: aaa") and text.endswith("ccc")
+    text = prompt.shorter("a" * 400 + "b" * 400 + "c" * 400, 500)
+    assert text.startswith("aaa") and text.endswith("ccc")
     assert "700 characters left out" in text
     assert len(text) < 560
 
 
 def test_a_failed_tool_is_told_as_an_error() -> None:
-    assert prompt.result_text("no such file", 500, failed=True) == "Error: no such file"
+    messages = [user("x"), call("wordcount", path="c"), result("no file", is_error=True)]
+    last = contents(choice({"messages": messages, "tools": [WORDCOUNT]}))[-1]
+    assert last.startswith("Error: no file\n")
 
 
 @pytest.mark.parametrize(
@@ -312,11 +320,12 @@ def test_a_schema_that_agent_react_puts_into_the_system_text_is_enforced() -> No
 
 
 def test_the_same_call_once_more_is_noticed() -> None:
-    before = {"messages": [user("x"), call("reverse", text="x"), {"role": "tool", "content": "x"}]}
-    assert reply.repeats(call("reverse", text="x")["tool_calls"][0], before)
-    assert not reply.repeats(call("reverse", text="y")["tool_calls"][0], before)
-    again = {"messages": [*before["messages"], user("once more")]}
-    assert not reply.repeats(call("reverse", text="x")["tool_calls"][0], again)
+    messages = [user("x"), call("reverse", text="x"), {"role": "tool", "content": "x"}]
+    before = {"messages": messages, "tools": [REVERSE]}
+    assert reply.useless(call("reverse", text="x")["tool_calls"][0], before)
+    assert not reply.useless(call("reverse", text="y")["tool_calls"][0], before)
+    again = {**before, "messages": [*messages, user("once more")]}
+    assert not reply.useless(call("reverse", text="x")["tool_calls"][0], again)
 
 
 def test_a_call_that_is_copied_from_an_example_is_noticed() -> None:

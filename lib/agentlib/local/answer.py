@@ -7,6 +7,7 @@ from agentlib.faults import RETRYABLE, Fault
 from agentlib.local import prompt
 from agentlib.local import reply as local_reply
 from agentlib.local.engine import Cancelled, Completion, Engine, OnText, Waiting, unseen
+from agentlib.messages.requests import checked
 from agentlib.types import Callable, Iterable, Record
 
 Emit = Callable[[Record], None]
@@ -51,13 +52,17 @@ def request_filter() -> Callable[[Iterable[Record], Emit, Waiting], None]:
 
 
 def answer(request: Record, resident: Resident, emit: Emit, waiting: Waiting) -> Record:
+    """The final record of a request: `response` or `error`."""
     client = Client(request, emit, waiting)
     started = time.monotonic()
     try:
         message, stop_reason, usage = complete(request, resident, client)
     except Exception as bad:
-        return client.error(bad)
-    head = {"type": "response", "id": request.get("id"), "message": message}
+        problem = f"internal error: {type(bad).__name__}: {bad}"
+        fault = bad if isinstance(bad, Fault) else Fault("server", problem, retryable=False)
+        final = {"retryable": fault.kind in RETRYABLE, **fault.record(client.id)}
+        return {**final, "provider": "local", "partial": bool(client.sent)}
+    head = {"type": "response", "id": client.id, "message": message}
     origin = {"model": request.get("model"), "provider": "local", "cost_usd": 0.0}
     duration = round((time.monotonic() - started) * 1000)
     return {**head, "stop_reason": stop_reason, "usage": usage, **origin, "duration_ms": duration}
@@ -67,18 +72,18 @@ class Client:
     """Whoever waits for the answer to one request, and the text that was sent to them."""
 
     def __init__(self, request: Record, emit: Emit, waiting: Waiting) -> None:
-        self._id, self._stream = request.get("id"), bool(request.get("stream"))
+        self.id, self._stream = request.get("id"), bool(request.get("stream"))
         self.emit, self._waiting = emit, waiting
-        self._sent, self._last_delta = "", time.monotonic()
+        self.sent, self._last_delta = "", time.monotonic()
 
     def send(self, text: str) -> None:
         """Send as a `delta` what is new in `text`, which is all of the answer so far."""
-        if self._stream and len(text) > len(self._sent):
-            self._delta(text[len(self._sent) :])
-            self._sent = text
+        if self._stream and len(text) > len(self.sent):
+            self._delta(text[len(self.sent) :])
+            self.sent = text
 
     def _delta(self, text: str) -> None:
-        self.emit({"type": "delta", "id": self._id, "text": text})
+        self.emit({"type": "delta", "id": self.id, "text": text})
         self._last_delta = time.monotonic()
 
     def waiting(self) -> bool:
@@ -87,19 +92,10 @@ class Client:
             self._delta("")
         return self._waiting()
 
-    def error(self, bad: Exception) -> Record:
-        problem = f"internal error: {type(bad).__name__}: {bad}"
-        fault = bad if isinstance(bad, Fault) else Fault("server", problem, retryable=False)
-        if isinstance(bad, Cancelled):
-            fault = Fault("interrupted", "the process that answers is ending")
-        record = {**fault.record(self._id), "provider": "local", "partial": bool(self._sent)}
-        record.setdefault("retryable", fault.kind in RETRYABLE)
-        return record
-
 
 def complete(request: Record, resident: Resident, client: Client) -> tuple[Record, str, Record]:
     """(message, stop_reason, usage): a tool call, or where none is needed the answer."""
-    path = request["model_file"]
+    path = checked(request)["model_file"]
     usage: Record = {}
     if plan := prompt.choice(request):
         chosen = resident.chat(path, plan, unseen, client.waiting, client.emit)

@@ -37,8 +37,11 @@ class Completion(NamedTuple):
     usage: Record
 
 
-class Cancelled(Exception):
+class Cancelled(Fault):
     """The client no longer waits for the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("interrupted", "the process that answers is ending")
 
 
 @contextlib.contextmanager
@@ -115,7 +118,7 @@ class Engine:
             for part, keep in self._unread(body["messages"], ends):
                 read += self._read(part, keep, waiting)
         except Fault as fault:  # the template of another model may refuse half a conversation
-            if fault.kind == "context_length":
+            if fault.kind in ("context_length", "interrupted"):
                 raise
             self._in_memory = []
         fields = {"cache_prompt": False} if ends and not self._in_memory else {}
@@ -226,28 +229,26 @@ class _Pieces:
     def take(self, chunk: str) -> bool:
         """Add a piece, as llama.cpp gives it. True stops the model. No exception may pass through C++."""
         try:
-            self._add(records.loads(chunk))
+            piece = records.loads(chunk)
+            if error := piece.get("error"):
+                raise Fault(KINDS.get(error.get("type"), "server"), str(error.get("message")))
+            if usage := piece.get("usage"):
+                details = usage.get("prompt_tokens_details") or {}
+                self._usage = {
+                    "input_tokens": usage["prompt_tokens"],
+                    "output_tokens": usage["completion_tokens"],
+                    "cached_input_tokens": details.get("cached_tokens", 0),
+                }
+            for choice in piece.get("choices") or []:
+                if text := (choice.get("delta") or {}).get("content"):
+                    self._text += text
+                    self._on_text(self._text)
+                self._finish_reason = choice.get("finish_reason") or self._finish_reason
             if not self._waiting():
                 raise Cancelled
         except BaseException as bad:
             self._error = bad
         return self._error is not None
-
-    def _add(self, piece: Record) -> None:
-        if error := piece.get("error"):
-            raise Fault(KINDS.get(error.get("type"), "server"), str(error.get("message")))
-        if usage := piece.get("usage"):
-            details = usage.get("prompt_tokens_details") or {}
-            self._usage = {
-                "input_tokens": usage["prompt_tokens"],
-                "output_tokens": usage["completion_tokens"],
-                "cached_input_tokens": details.get("cached_tokens", 0),
-            }
-        for choice in piece.get("choices") or []:
-            if text := (choice.get("delta") or {}).get("content"):
-                self._text += text
-                self._on_text(self._text)
-            self._finish_reason = choice.get("finish_reason") or self._finish_reason
 
     def completion(self) -> Completion:
         if self._error:

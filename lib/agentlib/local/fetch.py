@@ -13,7 +13,7 @@ import tempfile
 import time
 import zipfile
 
-from agentlib import lock, packages, paths, stderr
+from agentlib import display, lock, packages, paths, stderr
 from agentlib.faults import Fault, Interrupted
 from agentlib.local import models
 from agentlib.local.models import Pin
@@ -170,31 +170,27 @@ def wheels(module: str, *requirements: str) -> None:
 
 
 class Progress:
-    """A bar with size and time left on a terminal, a plain line each tenth elsewhere."""
+    """A line with size and time left: redrawn on a terminal, printed each tenth elsewhere."""
 
     def __init__(self, total: int) -> None:
         self.total, self._begun, self._first = total, time.monotonic(), -1
-        self._terminal, self._last = os.isatty(2), -1
+        self._terminal, self._tenth, self._line = os.isatty(2), -1, ""
+        if self._terminal:
+            display.live.show(lambda: self._line)
 
     def at(self, done: int) -> None:
         if self._first < 0:
             self._first = done
         percent = done * 100 // self.total
-        if percent == self._last or not self._terminal and percent // 10 == self._last // 10:
-            return
-        self._last = percent
         rate = (done - self._first) / max(time.monotonic() - self._begun, 0.001)
         left = f"{(self.total - done) / rate:.0f} s left" if rate > 0 else ""
-        line = f"{done / 1e6:6.0f} of {self.total / 1e6:.0f} MB  {percent:3} %  {left}"
-        if self._terminal:
-            full = percent * 30 // 100
-            os.write(2, f"\r[{'#' * full}{' ' * (30 - full)}] {line:44}".encode())
-        else:
-            os.write(2, line.strip().encode() + b"\n")
+        self._line = f"{done / 1e6:6.0f} of {self.total / 1e6:.0f} MB  {percent:3} %  {left}"
+        if not self._terminal and percent // 10 != self._tenth:
+            self._tenth = percent // 10
+            os.write(2, self._line.strip().encode() + b"\n")
 
     def end(self) -> None:
-        if self._terminal and self._last >= 0:
-            os.write(2, b"\n")
+        display.live.hide()
 
 
 def _from_hub(pin: Pin, file: BinaryIO, progress: Progress) -> bool:

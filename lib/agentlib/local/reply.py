@@ -5,7 +5,15 @@ import re
 import secrets
 
 from agentlib.faults import Fault
-from agentlib.local.prompt import FENCES, FILE, examples, since_request, spaced, tokens
+from agentlib.local.prompt import (
+    FENCES,
+    FILE,
+    examples,
+    last_request,
+    since_request,
+    spaced,
+    tokens,
+)
 from agentlib.messages.transcript import text
 from agentlib.types import Any, Record
 
@@ -31,41 +39,29 @@ def call(raw: str, request: Record) -> Record | None:
 
 
 def useless(made: Record, request: Record) -> bool:
-    """Whether the call repeats another, copies an example, or opens a file that only a result names."""
-    return repeats(made, request) or copied(made, request) or curious(made, request)
-
-
-def repeats(made: Record, request: Record) -> bool:
-    """Whether the call was made before for the same request: small models tend to."""
-    run = since_request(request.get("messages") or [])
+    """Whether the call was made before for the same request, copies a file's name from an example, or is about a file
+    that only a result names, where the request wants one thing: small models tend to all three."""
+    messages = request["messages"]
+    run, wanted = since_request(messages), last_request(messages)
     earlier = [old for message in run for old in message.get("tool_calls") or []]
-    return any(all(made[f] == old.get(f) for f in ("name", "arguments")) for old in earlier)
-
-
-def copied(made: Record, request: Record) -> bool:
-    """Whether an argument names a file of an example that is nowhere in the conversation."""
-    tool = next(tool for tool in request["tools"] if tool.get("name") == made["name"])
-    taught = [leaf for e in examples(tool) for leaf in leaves(e["arguments"])]
-    there = json.dumps(request.get("messages"), ensure_ascii=False)
-    files = [leaf for leaf in leaves(made["arguments"]) if FILE.search(str(leaf))]
-    return any(leaf in taught and leaf not in there for leaf in files)
-
-
-def curious(made: Record, request: Record) -> bool:
-    """Whether the call is about a file of a result, where the request wants one thing and does not name that file."""
-    messages = request.get("messages") or []
-    wanted = next((text(m, joint="\n") for m in reversed(messages) if m.get("role") == "user"), "")
-    results = spaced([m.get("content") for m in since_request(messages) if m.get("role") == "tool"])
-    files = [str(leaf) for leaf in leaves(made["arguments"]) if FILE.fullmatch(str(leaf))]
+    if any(all(made[f] == old.get(f) for f in ("name", "arguments")) for old in earlier):
+        return True
+    tool = next(tool for tool in request["tools"] if tool["name"] == made["name"])
+    copies = [leaf for e in examples(tool) for leaf in leaves(e["arguments"])]
+    known, values = spaced(messages), leaves(made["arguments"])
+    if any(v in copies and v not in known for v in values if FILE.search(str(v))):
+        return True
+    results = spaced([m.get("content") for m in run if m["role"] == "tool"])
+    files = [str(value) for value in values if FILE.fullmatch(str(value))]
     return not PARTS.search(wanted) and any(f in results and f not in wanted for f in files)
 
 
 def due(request: Record) -> list[str]:
     """The results that belong into the answer: short ones, and not only steps to another call."""
     found: list[str] = []
-    for message in since_request(request.get("messages") or []):
+    for message in since_request(request["messages"]):
         for made in message.get("tool_calls") or []:
-            used = tokens(json.dumps(made.get("arguments"), ensure_ascii=False))
+            used = tokens(spaced(made.get("arguments")))
             found = [result for result in found if not tokens(result) <= used]
         result = text(message, joint="\n").strip()
         if message.get("role") == "tool" and not message.get("is_error"):
@@ -75,10 +71,10 @@ def due(request: Record) -> list[str]:
 
 def verbatim(request: Record) -> str:
     """The result that is the answer as it stands: the only one, of one line, and the request wants no yes or no."""
-    results, messages = due(request), request.get("messages") or []
+    results, messages = due(request), request["messages"]
     if len(results) != 1 or text(messages[-1], joint="\n").strip() != results[0]:
         return ""
-    wanted = next((text(m) for m in reversed(messages) if m.get("role") == "user"), "")
+    wanted = last_request(messages)
     plain = "\n" not in results[0] and pieces(results[0]) == results
     return results[0] if plain and not YES_OR_NO.match(wanted) else ""
 
@@ -87,17 +83,13 @@ def missing(answer: str, request: Record) -> list[str]:
     """The due results of which the answer holds nothing. Of several, not those in JSON: they were compared."""
     plain, results = bare(answer), due(request)
     lacking = [r for r in results if not any(bare(piece) in plain for piece in pieces(r))]
-    return [r for r in lacking if len(results) == 1 or r in pieces(r)] + steps(answer, request)
-
-
-def steps(answer: str, request: Record) -> list[str]:
-    """The short outputs of a plan's steps (agent-execute puts them into the material) that the answer leaves out."""
-    messages = request.get("messages") or []
-    found = FENCES.findall(text(messages[-1], joint="\n")) if messages else []
-    of_steps = [(name, piece.strip()) for name, _, piece in found if STEP.match(name)]
-    outputs = [(name.partition(": ")[2], output) for name, output in of_steps]
-    short = [(task, output) for task, output in outputs if 0 < len(output) <= STEP_CAP]
-    return [f"{task}: {output}" for task, output in short if not tokens(output) <= tokens(answer)]
+    lacking = [r for r in lacking if len(results) == 1 or r in pieces(r)]
+    # and the short outputs of a plan's steps, which agent-execute puts into the material
+    for name, _, output in FENCES.findall(text(request["messages"][-1], joint="\n")):
+        short = STEP.match(name) and 0 < len(output.strip()) <= STEP_CAP
+        if short and not tokens(output) <= tokens(answer):
+            lacking.append(f"{name.partition(': ')[2]}: {output.strip()}")
+    return lacking
 
 
 def pieces(result: str) -> list[str]:

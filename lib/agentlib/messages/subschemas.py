@@ -20,6 +20,12 @@ def input_schema(tool: Record, default: Any = None) -> Any:
     return next((tool[name] for name in NAMES if tool.get(name) is not None), default)
 
 
+def object_schema(fields: Record) -> Record:
+    """The JSON Schema of an object; every field is required, as strict vendors want it."""
+    schema: Record = {"type": "object", "properties": fields, "required": list(fields)}
+    return {**schema, "additionalProperties": False}
+
+
 def changed(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
     """A copy of the schema in which `change` was done to each schema, the innermost first, and to nothing that only
     looks like one (values, names of properties)."""
