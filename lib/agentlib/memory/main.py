@@ -4,6 +4,7 @@ import os
 import re
 import select
 import time
+from contextlib import ExitStack
 
 from agentlib import cli, paths, records, stderr
 from agentlib.faults import Fault
@@ -20,17 +21,15 @@ class Nothing(Exception):
 
 
 def run(command: str, args: Namespace) -> int:
-    """One command, its store closed at the end whatever happens. 1 where there is nothing to read from."""
-    try:
-        return COMMANDS[command](args)
-    except Nothing:
-        return 1
-    finally:
-        for store in _open:
-            store.db.close()
+    """The exit status of one command: 1 where there is nothing to read from."""
+    with _stores:
+        try:
+            return COMMANDS[command](args)
+        except Nothing:
+            return 1
 
 
-_open: list[Any] = []
+_stores = ExitStack()  # closes them
 
 
 def opened(args: Namespace, create: bool = False) -> Store:
@@ -42,15 +41,13 @@ def opened(args: Namespace, create: bool = False) -> Store:
         database: Any = Postgres(name, args.wait)
     else:
         path = located(name)
-        if not os.path.lexists(path):
-            if not create:
-                raise Nothing
-            if path.startswith(paths.place("data")):
-                paths.private(paths.place("data"))  # the folder of stores in it is private too
+        if not create and not os.path.lexists(path):
+            raise Nothing
+        if create and path.startswith(paths.place("data")):
+            paths.private(paths.place("data"))  # the folder of stores in it is private too
         database = Sqlite(path, args.wait, create)
-    store = Store(database)
-    _open.append(store)
-    return store
+    _stores.callback(database.db.close)  # which folds SQLite's log into the file
+    return Store(database)
 
 
 def located(name: str) -> str:
@@ -65,31 +62,24 @@ def located(name: str) -> str:
 def item(record: Record, tags: list[str], ttl: str | None) -> Record:
     """What the store keeps of a memory: checked key and tags (these and its own), the time to live as a moment."""
     key = record.get("key")
-    if more := record.get("tags"):
-        tags = [*tags, *(tag for tag in more if tag not in tags)]
+    tags = [*tags, *(tag for tag in record.get("tags") or () if tag not in tags)]
     if not isinstance(key, str) or not 1 <= len(key) <= 1024:
         raise Fault("invalid_input", "a key is a text of 1 to 1024 characters")
-    for tag in tags:
-        if not isinstance(tag, str) or not tag or re.search(r"\s", tag):
-            raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
-    expires = moment(record.get("expires"))
+    if not all(isinstance(tag, str) and re.fullmatch(r"\S+", tag) for tag in tags):
+        raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
+    expires = record.get("expires")
+    if expires is not None:
+        from datetime import datetime
+
+        try:
+            expires = datetime.fromisoformat(expires).timestamp()
+        except (TypeError, ValueError):
+            why = f"expires: {expires!r} is not a time like 2026-01-31T12:00:00Z"
+            raise Fault("invalid_input", why) from None
     if ttl:
         expires = time.time() + cli.duration(ttl, "--ttl ")
     moments = {"time": record.get("time"), "expires": expires}
     return {"key": key, "value": record.get("value"), "tags": tags, **moments}
-
-
-def moment(text: Any) -> float | None:
-    """Seconds since 1970 of an RFC 3339 time, None for none."""
-    if text is None:
-        return None
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (TypeError, ValueError):
-        why = f"expires: {text!r} is not a time like 2026-01-31T12:00:00Z"
-        raise Fault("invalid_input", why) from None
 
 
 def value_of(text: str) -> Any:
@@ -103,11 +93,10 @@ def value_of(text: str) -> Any:
 
 
 def _print(found: Iterable[Record]) -> int:
-    status = 1
-    for record in found:
+    count = 0
+    for count, record in enumerate(found, 1):
         records.write(record)
-        status = 0
-    return status
+    return 0 if count else 1
 
 
 def ranked(args: Namespace, words: str) -> list[Record]:
@@ -115,9 +104,9 @@ def ranked(args: Namespace, words: str) -> list[Record]:
     store, wanted = opened(args), (_namespace(args), words, args.tag, args.limit)
     if args.semantic is None:
         return store.search(*wanted)
-    from agentlib.memory import semantic
+    from agentlib.memory import vectors
 
-    return semantic.search(store, args.semantic, *wanted)
+    return vectors.search(store, args.semantic, *wanted)
 
 
 class Keeper:
@@ -132,29 +121,30 @@ class Keeper:
         self.line = self.done = 0  # the number of the last line read; of the last one that is kept
 
     def run(self) -> int:
-        ended = False
+        after = True
         try:
             for line in records.read():
                 self.take(line)
                 # a batch need not be full: what has arrived is kept before more is waited for
                 if len(self.batch) >= BATCH or not select.select([0], [], [], 0)[0]:
                     self.flush()
-            ended = True
+            after = False
         finally:
             try:
                 self.flush()
             finally:
                 if not self.passing:
                     refused = f", {self.failed} refused" if self.failed else ""
-                    after = f", to line {self.done}: go on with line {self.done + 1}"
-                    stderr.warn(f"{self.count} kept{refused}{'' if ended else after}")
+                    rest = (
+                        f", to line {self.done}: go on with line {self.done + 1}" if after else ""
+                    )
+                    stderr.warn(f"{self.count} kept{refused}{rest}")
         return 1 if self.failed else 0
 
     def take(self, line: Line) -> None:
-        self.line = line.number
+        self.line, record = line.number, line.record
         if self.passing:
             self.pending.append(line.raw + b"\n")
-        record = line.record
         if record["type"] != "memory" or record.get("forgotten"):
             return
         try:
@@ -163,7 +153,7 @@ class Keeper:
             if not isinstance(record.get("namespace"), str | None):
                 raise Fault("invalid_input", "a memory's `namespace` must be a string")
             kept = item(record, self.args.tag, self.args.ttl)
-            self.batch.append((str(record.get("namespace") or self.args.namespace), kept))
+            self.batch.append((record.get("namespace") or self.args.namespace, kept))
         except Fault as bad:
             self.failed += 1
             fault = Fault(bad.kind, f"line {line.number}: {bad.message}")
@@ -222,15 +212,11 @@ def tool(args: Namespace) -> int:
     args.words = [str(arguments.get("words", "")) if name == "search_memory" else key]
     args.limit = int(arguments.get("limit") or 10)
     status = 0
-    try:
-        if name == "remember":
-            memory = {name: arguments.get(name) for name in ("key", "value")}
-            kept = item(memory, arguments.get("tags") or [], None)
-            opened(args, create=True).remember(args.namespace, kept)
-        else:
-            status = COMMANDS[name.removesuffix("_memory")](args)
-    except Nothing:
-        status = 1
+    if name == "remember":
+        kept = item({**arguments, "time": None, "expires": None}, [], None)
+        opened(args, create=True).remember(args.namespace, kept)
+    else:
+        status = run(name.removesuffix("_memory"), args)
     if answer := ANSWERS[name][status].format(key=key):
         records.put(answer.encode() + b"\n")
     return 0
@@ -248,27 +234,23 @@ def plugin(args: Namespace) -> int:
     """As a plugin of agent-react: what fits the request before the run, the tools during it."""
     from agentlib.plugin.serve import serve
 
+    store = args.store if "://" in args.store else os.path.abspath(located(args.store))
+    options = ["--store", store, "--namespace", args.namespace]
+    program = os.path.join(paths.TOP, "bin", "agent-memory")
+
     def see(hook: str, record: Record) -> Record:
         if hook == "install":
-            before = [t for t in record.get("tools") or [] if isinstance(t, dict)]
-            return {**record, "tools": [*before, *_tool_records(args)]}
+            tools = [tool for tool in record.get("tools") or [] if isinstance(tool, dict)]
+            for tool in [one for one in args.schema if one.get("kind") != "plugin"]:
+                command = [program, *tool["args"], *options]
+                tools.append({"type": "tool", **tool, "command": command, "invoke": "json"})
+            return {**record, "tools": tools}
         request = record.get("input")
         words = request if isinstance(request, str) else records.dumps(request)
         material = [*(record.get("material") or []), *fitting(args, words)]
         return {**record, "material": material}
 
     return serve(see)
-
-
-def _tool_records(args: Namespace) -> list[Record]:
-    store = args.store if "://" in args.store else os.path.abspath(located(args.store))
-    options = ["--store", store, "--namespace", args.namespace]
-    program = os.path.join(paths.TOP, "bin", "agent-memory")
-    return [
-        {"type": "tool", **one, "command": [program, *one["args"], *options], "invoke": "json"}
-        for one in args.schema
-        if one.get("kind") != "plugin"
-    ]
 
 
 def _namespace(args: Namespace) -> str | None:
@@ -321,9 +303,9 @@ def _list(args: Namespace) -> int:
 
 
 def _embed(args: Namespace) -> int:
-    from agentlib.memory import semantic
+    from agentlib.memory import vectors
 
-    stderr.warn(f"{semantic.make(opened(args), args.semantic or '')} vectors made")
+    stderr.warn(f"{vectors.make(opened(args), args.semantic or '')} vectors made")
     return 0
 
 

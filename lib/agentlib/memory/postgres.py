@@ -10,22 +10,9 @@ from contextlib import contextmanager
 
 from agentlib import packages
 from agentlib.faults import Fault
-from agentlib.memory.store import ALIVE, indexed, select, spaced
+from agentlib.memory.store import ALIVE, indexed, select, spaced, statements
 from agentlib.types import Any, Iterable, Iterator
 
-SCHEMA = """
-CREATE SCHEMA IF NOT EXISTS agentutils;
-CREATE TABLE IF NOT EXISTS agentutils.versions(
-    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, namespace TEXT NOT NULL, key TEXT NOT NULL,
-    value TEXT, tags TEXT NOT NULL, time TEXT NOT NULL, expires DOUBLE PRECISION, latest BOOLEAN NOT NULL,
-    words TSVECTOR GENERATED ALWAYS AS (setweight(to_tsvector('simple', key), 'A') ||
-        setweight(to_tsvector('simple', tags), 'B') || to_tsvector('simple', coalesce(value, ''))) STORED);
-CREATE UNIQUE INDEX IF NOT EXISTS latest ON agentutils.versions(namespace, key) WHERE latest;
-CREATE INDEX IF NOT EXISTS history ON agentutils.versions(namespace, key, id);
-CREATE INDEX IF NOT EXISTS words ON agentutils.versions USING gin(words) WHERE latest;
-ALTER TABLE agentutils.versions ADD COLUMN IF NOT EXISTS spaced TSVECTOR; -- where `words` do not do (store.indexed)
-CREATE INDEX IF NOT EXISTS spaced ON agentutils.versions USING gin(spaced) WHERE latest;
-"""
 INSERT = (
     "INSERT INTO versions(namespace, key, value, tags, time, expires, latest, spaced) "
     "VALUES(?,?,?,?,?,?,true,to_tsvector('simple', ?::text)) RETURNING id"
@@ -65,12 +52,9 @@ class Postgres:
                 with self.writing():
                     self.sql("SELECT pg_advisory_xact_lock(?)", LOCK)
                     if not self.sql(ready):  # else another has made it, and may be at work in it
-                        self.db.execute(SCHEMA)
+                        self.db.execute(statements("postgres").encode())
                     for row in self.sql(select("spaced IS NULL AND value IS NOT NULL")):
                         self.sql(SPACED, _spaced(row), row[0])
-
-    def close(self) -> None:
-        self.db.close()
 
     def sql(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
         plain = [v.replace("\0", "\ufffd") if isinstance(v, str) else v for v in values]

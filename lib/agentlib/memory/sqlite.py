@@ -14,27 +14,12 @@ from contextlib import contextmanager, suppress
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.memory.store import ALIVE, indexed, select, spaced
+from agentlib.memory.store import ALIVE, indexed, select, spaced, statements
 from agentlib.types import Any, Iterable, Iterator
 
 APPLICATION = 0x6167656D  # "agem", in the header of each store (https://sqlite.org/pragma.html#pragma_application_id)
 LAYOUT = 2  # 1: the words were indexed as they stand, not as store.indexed() has them
 CANDIDATES = 2000  # matches of one query that are ranked
-SCHEMA = f"""
-PRAGMA application_id={APPLICATION};
-PRAGMA user_version={LAYOUT};
-CREATE TABLE versions(
-    id INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL, key TEXT NOT NULL,
-    value TEXT,                 -- JSON; NULL: forgotten
-    tags TEXT NOT NULL,         -- words between blanks
-    time TEXT NOT NULL,         -- RFC 3339, UTC
-    expires REAL,               -- seconds since 1970
-    latest INTEGER NOT NULL);
-CREATE UNIQUE INDEX latest ON versions(namespace, key) WHERE latest;
-CREATE INDEX history ON versions(namespace, key, id);
-CREATE VIRTUAL TABLE words USING fts5(key, value, tags, content='versions', content_rowid='id',
-    tokenize='porter unicode61');
-"""
 INSERT = "INSERT INTO versions(namespace, key, value, tags, time, expires, latest) VALUES(?,?,?,?,?,?,true)"
 INDEX = "INSERT INTO words(rowid, key, value, tags) VALUES(?,?,?,?)"
 UNINDEX = "INSERT INTO words(words, rowid, key, value, tags) VALUES('delete',?,?,?,?)"
@@ -82,11 +67,20 @@ class Sqlite:
             raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
 
     def _open(self, wait: float) -> sqlite3.Connection:
-        """A connection; one that has the file alone, where there is no room for what processes share.
+        """A connection; one that has the file alone, where there is no room for what processes share: the index of the
+        log, which is then kept in memory (https://sqlite.org/wal.html#noshm)."""
+        path = (
+            os.path.abspath(self.path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        )
 
-        That is the index of the log, which is then kept in memory (https://sqlite.org/wal.html#noshm).
-        """
-        db = self._connect(wait)
+        def connect() -> sqlite3.Connection:
+            # in a folder that cannot be written it is read without its log
+            alone = not self.writable and not os.path.exists(self.path + "-wal")
+            options = f"mode={'rw' if self.writable else 'ro'}" + ("&immutable=1" if alone else "")
+            uri = f"file:{path}?{options}"
+            return sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
+
+        db = connect()
         try:
             db.execute("PRAGMA schema_version")
         except sqlite3.OperationalError as bad:
@@ -94,22 +88,10 @@ class Sqlite:
             if self.writable and not _named(bad, FULL):
                 raise
             db.close()
-            db = self._connect(wait)
+            db = connect()
             if self.writable:
                 db.execute("PRAGMA locking_mode=EXCLUSIVE")
         return db
-
-    def _connect(self, wait: float) -> sqlite3.Connection:
-        path = os.path.abspath(self.path).replace("%", "%25").replace("?", "%3f")
-        # in a folder that cannot be written it is read without its log
-        alone = not self.writable and not os.path.exists(self.path + "-wal")
-        options = f"mode={'rw' if self.writable else 'ro'}" + ("&immutable=1" if alone else "")
-        uri = f"file:{path.replace('#', '%23')}?{options}"
-        return sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
-
-    def close(self) -> None:
-        """Fold the log into the file, where no one else has it open, and let go of it."""
-        self.db.close()
 
     def sql(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
         try:
@@ -163,8 +145,7 @@ class Sqlite:
     def matching(
         self, namespace: str | None, terms: list[str], every: bool, tags: Iterable[str]
     ) -> Iterator[tuple[Any, ...]]:
-        """The rows that are alive, carry the tags and hold every one of the terms, else any of them, the best first
-        (BM25)."""
+        """The rows that are alive, carry the tags and hold every or any of the terms, the best first (BM25)."""
         if self.writable and self._old():
             with suppress(Fault), self.writing():  # a full disk: it is searched as it is
                 pass
@@ -179,17 +160,16 @@ class Sqlite:
             yield from self.sql(select(f"{ALIVE} AND v.id=?"), clock.time(), id)
 
 
-def _fault(path: str, bad: sqlite3.Error) -> Fault:
-    for names, kind, why in FAULTS:
-        if _named(bad, names):
-            return Fault(kind, f"{path}: {why.replace('ERROR', str(bad))}")
-    return Fault("invalid_input", f"{path}: {bad}")
-
-
 def _named(bad: sqlite3.Error, names: str) -> bool:
     """Whether the name of the error begins with one of these."""
     name = getattr(bad, "sqlite_errorname", "") or ""
     return name.removeprefix("SQLITE_").startswith(tuple(names.split()))
+
+
+def _fault(path: str, bad: sqlite3.Error) -> Fault:
+    other = ("", "invalid_input", "ERROR")
+    _, kind, why = next((row for row in FAULTS if _named(bad, row[0])), other)
+    return Fault(kind, f"{path}: {why.replace('ERROR', str(bad))}")
 
 
 def _is_whole(path: str) -> bool:
@@ -230,7 +210,9 @@ def _make(path: str) -> None:
     os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
         db = sqlite3.connect(beside, isolation_level=None)
-        db.executescript(SCHEMA)
+        db.executescript(statements("sqlite"))
+        db.execute(f"PRAGMA application_id={APPLICATION}")
+        db.execute(f"PRAGMA user_version={LAYOUT}")
         db.execute("PRAGMA journal_mode=WAL")
         db.close()
         with suppress(FileExistsError):  # another process made it at the same moment

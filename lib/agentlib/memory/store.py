@@ -1,8 +1,8 @@
 """A store of memories: versions of values by namespace and key, in a database of sqlite.py or postgres.py.
 
 Both have: sql(text, *values) with ? for the values; writing(durable), a transaction; add(row), a new version in full
-text too, index(row) and unindex(row); matching(namespace, terms, every, tags), the rows found, the best first; close();
-and statements: lock (of a key, until the transaction ends; "": needs none), table (whether there is one of this name),
+text too, index(row) and unindex(row); matching(namespace, terms, every, tags), the rows found, the best first; db, the
+connection; and statements: lock (of a key, until the transaction ends; "": needs none), table (whether there is one of this name),
 size (in bytes), compact, check ("ok", or what is wrong with the files), vectors (make their table).
 
 What the full-text index gets is not the text but spaced(text), so that words are found inside of scripts that put no
@@ -12,6 +12,7 @@ two signs, no index but a look at each value 54 ms.
 """
 
 import functools
+import os
 import re
 import time as clock
 from itertools import islice
@@ -47,6 +48,12 @@ def indexed(key: str, value: str, tags: str) -> tuple[str, str, str]:
     if "\\" in value:
         value = re.sub(ESCAPE, " ", value)
     return spaced(key), spaced(value), spaced(tags)
+
+
+def statements(database: str) -> str:
+    """The SQL that makes the tables, of the file beside this one."""
+    with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), f"{database}.sql")) as file:
+        return file.read()
 
 
 def select(where: str) -> str:
