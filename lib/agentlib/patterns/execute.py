@@ -72,8 +72,20 @@ class Execution:
         for step in self.state.steps():
             if step.get("id") in self.steps and step.get("status") == "done":
                 self.steps[step["id"]] = step
+        running: set[str] = set()
         try:
-            self.loop()
+            while True:
+                for step in self.ready(running)[: max(1, self.args.jobs) - len(running)]:
+                    running.add(step["id"])
+                    threading.Thread(target=self.work, args=(dict(step),), daemon=True).start()
+                if not running:
+                    break
+                step = self.ended.get()
+                running.discard(step["id"])
+                self.finish(step)
+                failure = step.get("error", {}).get("kind")
+                if failure not in (None, "limit_exceeded") and not self.replanned and not running:
+                    self.replan(step)
         finally:
             self.leash.pull()
         missing = [id for id in self.steps if not self.done(id)]
@@ -81,38 +93,22 @@ class Execution:
             self.synthesize(missing)
         return int(bool(missing))
 
-    def loop(self) -> None:
-        running: set[str] = set()
-        while True:
-            for step in self.ready(running)[: max(1, self.args.jobs) - len(running)]:
-                running.add(step["id"])
-                threading.Thread(target=self.work, args=(dict(step),), daemon=True).start()
-            if not running:
-                break
-            step = self.ended.get()
-            running.discard(step["id"])
-            self.finish(step)
-            failure = step.get("error", {}).get("kind")
-            if failure not in (None, "limit_exceeded") and not self.replanned and not running:
-                self.replan(step)
-
     def ready(self, running: set[str]) -> list[Record]:
         """The open steps whose needs are all done; those whose needs failed are skipped, once no new plan can come."""
-        while self.replanned and (lost := [step for step in self.open(running) if self.lost(step)]):
+        while True:
+            steps = [s for s in self.steps.values() if s.get("status") not in ENDED]
+            steps = [step for step in steps if step["id"] not in running]
+            lost = [s for s in steps if any(map(self.failed, s.get("needs", [])))]
+            if not lost or not self.replanned:
+                return [step for step in steps if all(map(self.done, step.get("needs", [])))]
             for step in lost:
                 self.finish({**step, "status": "skipped"})
-        return [step for step in self.open(running) if all(map(self.done, step.get("needs", [])))]
-
-    def open(self, running: set[str]) -> list[Record]:
-        steps = self.steps.items()
-        return [s for id, s in steps if id not in running and s.get("status") not in ENDED]
 
     def done(self, id: str) -> bool:
         return self.steps[id].get("status") == "done"
 
-    def lost(self, step: Record) -> bool:
-        needed = [self.steps[id] for id in step.get("needs", [])]
-        return any(other.get("status") in ("failed", "skipped") for other in needed)
+    def failed(self, id: str) -> bool:
+        return self.steps[id].get("status") in ("failed", "skipped")
 
     def finish(self, step: Record) -> None:
         self.steps[step["id"]] = step
@@ -232,11 +228,9 @@ class Execution:
         message = material.message(request, [*self.pieces, *outputs])
         answer = model.call(self.planner(), SUM_UP, transcript.text(message, joint="\n"))
         self.say(f"Synthesis complete: {answer.splitlines()[0] if answer.strip() else 'no answer'}")
-        if not self.args.json:
-            return records.put(answer.rstrip("\n").encode("utf-8", "replace") + b"\n")
-        result = {"type": "result", "output": answer, "incomplete": bool(missing)}
-        duration = round((time.monotonic() - self.began) * 1000)
-        records.write({**result, "iterations": len(self.steps), "duration_ms": duration})
+        json = self.args.json
+        text = answer if json else answer.rstrip("\n") + "\n"
+        model.print_result(text, json, bool(missing), self.began, iterations=len(self.steps))
 
 
 def output(step: Record) -> str:

@@ -1,6 +1,7 @@
 """One request to a model, made by agent-llm: what the patterns (plan, execute, reflect, vote) need of one."""
 
 import os
+import time
 
 from agentlib import records, stderr
 from agentlib.faults import Fault, in_words
@@ -30,40 +31,32 @@ def words(args: Namespace) -> list[str]:
     return [word for name, value in values if value for word in (name, value)]
 
 
-def object_schema(fields: Record) -> Record:
-    """The JSON Schema of an object; every field is required, as strict vendors want it."""
-    schema: Record = {"type": "object", "properties": fields, "required": list(fields)}
-    return {**schema, "additionalProperties": False}
-
-
 def call(args: Namespace, system: str, text: str, schema: Record | None = None) -> Any:
     """The model's answer: a text, or with a schema the value; Fault where there is none."""
     messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
     request: Record = {"type": "request", "id": "1", "messages": messages}
     if schema is not None:
         request["schema"] = schema
-    reply = transcript.text(send(args, request)["message"])
+    reply = transcript.text(_send(args, request)["message"])
     return reply if schema is None else value(reply)
 
 
-def send(args: Namespace, request: Record) -> Record:
+def _send(args: Namespace, request: Record) -> Record:
     """The `response` to a request; the Fault that an `error` says."""
-    import io  # not loaded for --help
-    import subprocess
+    import subprocess  # not loaded for --help
 
     from agentlib.launch import command
 
     argv = bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
-    line = records.line(request)
     limit = getattr(args, "timeout", TIMEOUT)
+    line = records.line(request)
     try:
         done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=limit)
     except subprocess.TimeoutExpired:
         raise Fault("timeout", f"no answer of the model within {limit:g} s") from None
-    for number, raw in records.lines(io.BytesIO(done.stdout)):
-        record = records.parse(raw, number)
+    for record in map(records.loads, done.stdout.splitlines()):
         if record["type"] == "response":
-            return record
+            return dict(record)
         if record["type"] == "error":
             raise Fault(str(record.get("kind", "server")), in_words(record))
     raise Fault("server", f"agent-llm ended with status {done.returncode} and no answer")
@@ -79,3 +72,12 @@ def value(text: str) -> Any:
     except ValueError as bad:
         why = f"the model's answer is not JSON: {bad}: {text[:200]!r}"
         raise Fault("bad_response", why) from None
+
+
+def print_result(output: str, json: bool, incomplete: bool, began: float, **fields: Any) -> None:
+    """Print the output, or the `result` record of it with these fields. began: by time.monotonic()."""
+    if json:
+        head = {"type": "result", "output": output, "incomplete": incomplete, **fields}
+        records.write({**head, "duration_ms": round((time.monotonic() - began) * 1000)})
+    else:
+        records.put(output.encode("utf-8", "replace"))

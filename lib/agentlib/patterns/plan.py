@@ -9,6 +9,7 @@ import re
 from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.messages import material, transcript
+from agentlib.messages.subschemas import object_schema
 from agentlib.patterns import model
 from agentlib.patterns.steps import problems
 from agentlib.types import Any, NamedTuple, Namespace, Record
@@ -114,8 +115,8 @@ def _answer_schema(args: Namespace, tools: list[Record], ids: list[str]) -> Reco
         fields |= {"tool": {**text, "enum": others}, "arguments": text}
     elif agents:
         fields |= {"agent": {**text, "enum": [*agents, ""]}}
-    steps = {"type": "array", "items": model.object_schema(fields)}
-    return model.object_schema({"steps": steps})
+    steps = {"type": "array", "items": object_schema(fields)}
+    return object_schema({"steps": steps})
 
 
 def read(answer: Any, ids: Ids) -> list[Record]:

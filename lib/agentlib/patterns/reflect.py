@@ -7,6 +7,7 @@ import time
 from agentlib import cli, records, stderr
 from agentlib.faults import Fault
 from agentlib.launch import command
+from agentlib.messages.subschemas import object_schema
 from agentlib.patterns import model
 from agentlib.types import Any, Namespace, Record
 
@@ -15,7 +16,7 @@ SHOWN = 8000  # characters of an output or a check that a model sees
 LESSON = """A try at a task failed its check. Say in one to three sentences, addressed to whoever tries next, what went
 wrong and what to do differently. Be concrete. Do not do the task yourself."""
 JUDGE = """You judge an output by a given measure. Be strict: it passes only if the measure is fully met."""
-VERDICT = model.object_schema({"passed": {"type": "boolean"}, "why": {"type": "string"}})
+VERDICT = object_schema({"passed": {"type": "boolean"}, "why": {"type": "string"}})
 
 
 def main(args: Namespace) -> int:
@@ -40,15 +41,16 @@ def main(args: Namespace) -> int:
             if not why or status in LASTING:
                 break
             if number < args.tries:
-                lessons.append(_lesson(args, output, why))
+                text = f"The output:\n{output[:SHOWN]}\n\nThe check:\n{why[:SHOWN]}"
+                text = f"The task: {' '.join(args.command)}\n\n{text}"
+                lessons.append(str(model.call(args, LESSON, text)).strip())
                 tries[-1]["reflection"] = lessons[-1]
                 _remember(args, lessons[-1])
     finally:
         leash.pull()
-    _print_result(args, tries, began)
-    if status in LASTING:
-        return status
-    return 0 if tries[-1]["passed"] else 1
+    more: Record = {"iterations": len(tries), "tries": tries}
+    model.print_result(output, args.json, bool(why), began, **more)
+    return status if status in LASTING else int(bool(why))
 
 
 def _with_lessons(args: Namespace, stdin: bytes, lessons: list[str]) -> bytes:
@@ -68,29 +70,24 @@ def attempt(args: Namespace, stdin: bytes, leash: command.Leash) -> tuple[str, s
         return text, f"the command was ended after {args.timeout:g} s", 1
     if outcome.status:
         why = outcome.err.decode("utf-8", "replace")[-1000:].strip()
-        cause = (
-            f"{why.splitlines()[-1]}\n{why}" if "\n" in why else why
-        )  # the last line says it best
-        return text, f"the command ended with status {outcome.status}: {cause}", outcome.status
+        if "\n" in why:  # the last line says it best
+            why = f"{why.splitlines()[-1]}\n{why}"
+        return text, f"the command ended with status {outcome.status}: {why}", outcome.status
     return text, "", 0
 
 
 def judged(args: Namespace, output: str, leash: command.Leash) -> str:
     """Why the output does not pass; "" where it does. Every judge that was named must agree."""
-    why = args.check and _by_command(args, output, leash)
-    why = why or args.schema and by_schema(cli.json_schema(args.schema), output)
+    if args.check:
+        words = ["sh", "-c", f"exec 2>&1\n{args.check}"]
+        outcome = command.run(words, output.encode("utf-8", "replace"), args.timeout, leash)
+        if outcome.late:
+            return f"the check `{args.check}` was ended after {args.timeout:g} s"
+        if outcome.status:
+            printed = outcome.out.decode("utf-8", "replace").strip()[-SHOWN:]
+            return f"the check `{args.check}` ended with status {outcome.status}:\n{printed}"
+    why = args.schema and by_schema(cli.json_schema(args.schema), output)
     return why or args.critic and by_model(args, args.critic, output) or ""
-
-
-def _by_command(args: Namespace, output: str, leash: command.Leash) -> str:
-    words = ["sh", "-c", f"exec 2>&1\n{args.check}"]
-    outcome = command.run(words, output.encode("utf-8", "replace"), args.timeout, leash)
-    if outcome.late:
-        return f"the check `{args.check}` was ended after {args.timeout:g} s"
-    printed = outcome.out.decode("utf-8", "replace").strip()[-SHOWN:]
-    if outcome.status:
-        return f"the check `{args.check}` ended with status {outcome.status}:\n{printed}"
-    return ""
 
 
 def by_schema(schema: Any, output: str) -> str:
@@ -112,12 +109,6 @@ def by_model(args: Namespace, measure: str, output: str) -> str:
     return "" if verdict.get("passed") is True else str(verdict.get("why")) or "the critic said no"
 
 
-def _lesson(args: Namespace, output: str, why: str) -> str:
-    task = " ".join(args.command)
-    text = f"The task: {task}\n\nThe output:\n{output[:SHOWN]}\n\nThe check:\n{why[:SHOWN]}"
-    return str(model.call(args, LESSON, text)).strip()
-
-
 def _recalled_lessons(args: Namespace) -> list[str]:
     if not args.store:
         return []
@@ -133,12 +124,3 @@ def _remember(args: Namespace, text: str) -> None:
         words = ["remember", key, "-", "--store", args.store, "--tag", "lesson"]
         argv = [os.path.join(command.BIN, "agent-memory"), *words]
         subprocess.run(argv, input=text.encode(), check=False)
-
-
-def _print_result(args: Namespace, tries: list[Record], began: float) -> None:
-    last = tries[-1]
-    if not args.json:
-        return records.put(last["output"].encode("utf-8", "replace"))
-    result = {"type": "result", "output": last["output"], "incomplete": not last["passed"]}
-    duration = round((time.monotonic() - began) * 1000)
-    records.write({**result, "iterations": len(tries), "tries": tries, "duration_ms": duration})

@@ -5,14 +5,15 @@ import sys
 from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.launch import command
+from agentlib.messages.subschemas import object_schema
 from agentlib.patterns import model
 from agentlib.process.run import at_once
-from agentlib.types import Any, Namespace, Record
+from agentlib.types import Any, Namespace
 
 ALIKE = """Several answers to the same question follow, numbered. Put those together that mean the same, however they
 are worded. Answer with {"groups": [[numbers], ...]}, each number in exactly one group."""
 NUMBERS = {"type": "array", "items": {"type": "integer"}}
-GROUPS = model.object_schema({"groups": {"type": "array", "items": NUMBERS}})
+GROUPS = object_schema({"groups": {"type": "array", "items": NUMBERS}})
 
 
 def main(args: Namespace) -> int:
@@ -29,15 +30,21 @@ def main(args: Namespace) -> int:
     if not answers:
         raise Fault("tool_error", f"no run succeeded: {failures[0]}")
     groups = sorted(together(args, answers), key=len, reverse=True)
-    tie = len(groups) > 1 and len(groups[0]) == len(groups[1])
+    counts = [len(group) for group in groups]
     votes = [{"answer": answers[group[0]], "votes": len(group)} for group in groups]
-    _report(args, votes, failures, tie)
+    tie = counts.count(counts[0])
+    for why in failures:
+        stderr.warn(f"a run failed: {why}")
+    if tie > 1:
+        stderr.warn(f"a tie: {tie} answers have {counts[0]} each")
+    elif not args.quiet:
+        stderr.say(f"> {counts[0]} of {sum(counts)} votes")
     winner = str(votes[0]["answer"])
     if args.json:
-        records.write({"type": "result", "output": winner, "incomplete": tie, "votes": votes})
+        records.write({"type": "result", "output": winner, "incomplete": tie > 1, "votes": votes})
     else:
         records.put(winner.encode("utf-8", "replace") + b"\n")
-    return 1 if tie else 0
+    return int(tie > 1)
 
 
 def run(args: Namespace, stdin: bytes) -> tuple[list[str], list[str]]:
@@ -60,10 +67,10 @@ def together(args: Namespace, answers: list[str]) -> list[list[int]]:
     """The numbers of the answers that are alike, the earliest first in each group."""
     if args.judge:
         return judged(args, answers)
-    groups: dict[str, list[int]] = {}
+    groups: dict[str | None, list[int]] = {}
     for number, answer in enumerate(answers):
         key = field(answer, args.field) if args.field else answer.strip()
-        groups.setdefault(str(key), []).append(number)
+        groups.setdefault(key, []).append(number)
     return list(groups.values())
 
 
@@ -86,13 +93,3 @@ def judged(args: Namespace, answers: list[str]) -> list[list[int]]:
             left -= set(group)
             groups.append(group)
     return groups + [[number] for number in sorted(left)]
-
-
-def _report(args: Namespace, votes: list[Record], failures: list[str], tie: bool) -> None:
-    for why in failures:
-        stderr.warn(f"a run failed: {why}")
-    counts = [vote["votes"] for vote in votes]
-    if tie:
-        stderr.warn(f"a tie: {counts.count(counts[0])} answers have {counts[0]} each")
-    elif not args.quiet:
-        stderr.say(f"> {counts[0]} of {sum(counts)} votes")
