@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentlib.local.wordpiece import WordPiece, words
+from agentlib.local.minilm import WordPiece, words
 from installed import suite
 from weights import installed
 

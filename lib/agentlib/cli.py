@@ -41,6 +41,7 @@ def schema(doc: str, **fields: Any) -> Schema:
 def parser(doc: str, usage: str | None = None) -> ArgumentParser:
     """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
     import argparse
+    import functools
 
     argparse._ = str  # type: ignore[attr-defined]  # no translation: gettext would load locale, 1.3 ms
 
@@ -60,12 +61,12 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
                     setattr(found, name, plain)
             return found
 
-    def layout(prog: str) -> argparse.HelpFormatter:
-        return argparse.RawDescriptionHelpFormatter(prog, 2, 28, 100)
-
     name, purpose = headline(doc)
     texts: dict[str, Any] = {"prog": name, "usage": usage, "description": f"{name} - {purpose}"}
     texts["epilog"] = doc.strip().partition("\n")[2].strip("\n")
+    layout = functools.partial(
+        argparse.RawDescriptionHelpFormatter, max_help_position=28, width=100
+    )
     made = Parser(**texts, allow_abbrev=False, formatter_class=layout)
     made.add_argument("--version", action="version", version=version(name))
     help = "describe this program as JSON and exit"

@@ -37,9 +37,7 @@ class Run:
         self.earlier: list[Record] = []  # the conversation to go on with
         run: Record = {}
         if options.earlier:
-            from agentlib import conversation
-
-            run, found, words = conversation.earlier(words)
+            run, found, words = history.earlier(words)
             self.earlier = [m for m in found if not (options.system and m["role"] == "system")]
         tools = run.get("tools", ()) if run.get("program") == "agent-llm" else ()
         self.tools = [{"type": "tool", **tool} for tool in tools]

@@ -93,10 +93,11 @@ def value_of(text: str) -> Any:
 
 
 def _print(found: Iterable[Record]) -> int:
-    count = 0
-    for count, record in enumerate(found, 1):
+    status = 1
+    for record in found:
         records.write(record)
-    return 0 if count else 1
+        status = 0
+    return status
 
 
 def ranked(args: Namespace, words: str) -> list[Record]:

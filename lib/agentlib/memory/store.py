@@ -2,8 +2,8 @@
 
 Both have: sql(text, *values) with ? for the values; writing(durable), a transaction; add(row), a new version in full
 text too, index(row) and unindex(row); matching(namespace, terms, every, tags), the rows found, the best first; db, the
-connection; and statements: lock (of a key, until the transaction ends; "": needs none), table (whether there is one of this name),
-size (in bytes), compact, check ("ok", or what is wrong with the files), vectors (make their table).
+connection; and statements: lock (of a key, until the transaction ends; "": needs none), table (whether there is one of
+this name), size (in bytes), compact, check ("ok", or what is wrong with the files), vectors (make their table).
 
 What the full-text index gets is not the text but spaced(text), so that words are found inside of scripts that put no
 blanks between them. Of four ways, with 100,000 values of 60 signs (25 MB as the plain index has it): this one 26 MB

@@ -13,8 +13,7 @@ from agentlib.faults import Fault, os_errors
 from agentlib.launch import command
 from agentlib.lock import acquire_for_run, add, mend
 from agentlib.messages import material, transcript
-from agentlib.patterns import model
-from agentlib.patterns.steps import problems
+from agentlib.patterns import model, plan
 from agentlib.policy import flags
 from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
 
@@ -38,7 +37,7 @@ def main(args: Namespace) -> int:
     run = Execution(args)
     for line in records.read():
         run.take(line.record, line.raw)
-    if wrong := problems(list(run.steps.values())):
+    if wrong := plan.problems(list(run.steps.values())):
         raise Fault("invalid_input", f"the plan: {'; '.join(wrong)}")
     return run.run()
 
@@ -198,8 +197,6 @@ class Execution:
         return toolset
 
     def replan(self, failed: Record) -> None:
-        from agentlib.patterns import plan
-
         self.replanned = True
         self.say(f"Planning anew after {failed['id']}")
         done = {id: step for id, step in self.steps.items() if self.done(id)}

@@ -148,11 +148,9 @@ class Session:
 
     def _take_up(self, task: Record | None) -> None:
         """Go on with an earlier conversation: its messages, instructions and model, and its tools where none came."""
-        from agentlib import conversation
-
         if task or self.output.file:
             raise Fault("invalid_input", "--continue goes with neither tasks nor --transcript")
-        run, messages, self.words = conversation.earlier(self.words, self.options.name)
+        run, messages, self.words = history.earlier(self.words, self.options.name)
         self.continues = run["id"]
         self.input.messages[:0] = replaced(messages)
         known = {name: run[name] for name in ("provider", "model", "system") if run.get(name)}
