@@ -40,6 +40,7 @@ def _read(fd: int, path: str) -> bytes:
     """At most CAP + 1 bytes of a file. A pipe is read until its writer ends, for SILENCE and WHOLE seconds at most."""
     poll, data, begin = select.poll(), bytearray(), time.monotonic()
     poll.register(fd, select.POLLIN)
+    is_named = stat.S_ISFIFO(os.fstat(fd).st_mode) and "pipe:" not in os.path.realpath(path)
     while len(data) <= CAP:
         took = time.monotonic() - begin
         try:
@@ -49,18 +50,15 @@ def _read(fd: int, path: str) -> bytes:
                 problem = f"{path}: its writer keeps silent, and has not ended"
                 raise Fault("timeout", problem) from None
             continue
-        if not piece and (data or not _waits(fd, path, poll)):
-            break
-        if not piece and took > WRITER:
-            raise Fault("timeout", f"{path}: nobody writes to this pipe")
         data += piece
+        if piece:
+            continue
+        # a named pipe that has no writer yet seems to be at its end
+        if data or not is_named or not all(event & select.POLLIN for _, event in poll.poll(50)):
+            break
+        if took > WRITER:
+            raise Fault("timeout", f"{path}: nobody writes to this pipe")
     return bytes(data[: CAP + 1])
-
-
-def _waits(fd: int, path: str, poll: select.poll) -> bool:
-    """Whether this is a named pipe that has no writer yet, so that it seems to be at its end. Waits a moment."""
-    named = stat.S_ISFIFO(os.fstat(fd).st_mode) and "pipe:" not in os.path.realpath(path)
-    return named and all(event & select.POLLIN for _, event in poll.poll(50))
 
 
 def record(data: bytes, source: str, path: str | None = None) -> Record:

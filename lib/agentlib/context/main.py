@@ -25,12 +25,9 @@ def main(args: Namespace) -> int:
     omitted: list[str] = []
     for record in produced(args, omitted):
         records.write(record)
-    if args.quiet:
-        return 0
-    for text in omitted[:SHOWN]:
+    more = [f"{len(omitted) - SHOWN} more"] if len(omitted) > SHOWN else []
+    for text in [] if args.quiet else [*omitted[:SHOWN], *more]:
         stderr.warn(f"left out: {text}")
-    if len(omitted) > SHOWN:
-        stderr.warn(f"left out: {len(omitted) - SHOWN} more")
     return 0
 
 
@@ -68,19 +65,16 @@ def collect(args: Namespace, omitted: list[str], secret_files: list[str]) -> Ite
             files = walk.expand(operand)
             if not args.include_secrets:
                 secret_files += [file for file in files if secrets.secret(file)]
-            yield from _readable([file for file in files if file not in secret_files], omitted)
+            for file in files:
+                try:
+                    if file not in secret_files:
+                        yield load.load(file)
+                except Fault as bad:
+                    omitted.append(bad.message)
         elif secrets.secret(operand) and not args.include_secrets:
             raise Fault("invalid_input", f"{operand} holds secrets: --include-secrets sends it")
         else:
             yield load.load(operand)
-
-
-def _readable(files: list[str], omitted: list[str]) -> Iterator[Record]:
-    for file in files:
-        try:
-            yield load.load(file)
-        except Fault as bad:
-            omitted.append(bad.message)
 
 
 def page(url: str) -> Record:

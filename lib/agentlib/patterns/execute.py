@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from agentlib.invoke.toolset import Tools
 
 OUTPUT_CAP = 100_000  # characters of an output that another step gets
-SUM_UP = (
-    "The steps of a request were carried out, and their outputs are known. Tell the user what came out of all of them, "
-    "with each number and text exactly as it stands there. Never explain how it could be done."
-)
 ENDED = ("done", "failed", "skipped")
 # Kinds of faults that another try would not help.
 LASTING = ("tool_denied", "not_found", "invalid_input", "invalid_arguments", "limit_exceeded")
@@ -223,7 +219,9 @@ class Execution:
             outputs.append({"type": "context", "source": "missing", "text": text})
         request = self.request or "Sum up the outputs of the steps."
         message = material.message(request, [*self.pieces, *outputs])
-        answer = model.call(self.planner(), SUM_UP, transcript.text(message, joint="\n"))
+        answer = model.call(
+            self.planner(), model.prompt("sum_up"), transcript.text(message, joint="\n")
+        )
         self.say(f"Synthesis complete: {answer.splitlines()[0] if answer.strip() else 'no answer'}")
         json = self.args.json
         text = answer if json else answer.rstrip("\n") + "\n"

@@ -12,6 +12,16 @@ from agentlib.types import Any, ArgumentParser, Namespace, Record
 TIMEOUT = 3600.0  # seconds; agent-llm has shorter limits
 
 
+def prompt(name: str) -> str:
+    """A text of prompts.toml."""
+    import tomllib
+
+    with open(
+        os.path.join(os.path.dirname(os.path.realpath(__file__)), "prompts.toml"), "rb"
+    ) as file:
+        return str(tomllib.load(file)[name])
+
+
 def options(parser: ArgumentParser, what: str = "") -> None:
     """The options that name the model; `what` says for which work, where a program calls two."""
     help = "the agent that messages speak for"

@@ -13,26 +13,8 @@ from agentlib.messages.subschemas import object_schema
 from agentlib.patterns import model
 from agentlib.types import Any, NamedTuple, Namespace, Record
 
-PLAN = """You plan work that others carry out. Answer with a JSON object {"steps": [...]}.
-A step is {"task": the part of the request that it does, in the words of the request, understandable on its own, with
-the names and texts that it is about, "needs": the ids of earlier steps whose output this one must have}. The first step
-has the id "%s", the next the number after it, and so on. Steps that do not need each other run at the same time.
-Use as few steps as do the work well, at most %d: none that the request does not ask for. Each step reads the files that
-it is about, and its output is shown to the user, so reading and showing are no steps."""
-AGENTS = """
-These agents can be given a step by naming one in its field "agent" (leave it empty where none fits):
-%s"""
-TOOLS = """
-Whoever carries out a step has these tools:
-%s"""
 MOST_NEEDED = 20  # ids that a schema lists
 FIELDS = ("id", "task", "needs", "agent", "tool", "arguments")  # of a step
-REWOO = """You plan tool calls that are then made without you. Answer with a JSON object {"steps": [...]}.
-A step is {"task": what it is for, "tool": the name of a tool, "arguments": its arguments as a JSON text, "needs": the
-ids of the earlier steps whose results it uses}. The first step has the id E1, the next E2, and so on. In the arguments
-#E1 stands for the result of E1.
-Use as few steps as answer the request, at most %d. The tools:
-%s"""
 
 
 def main(args: Namespace) -> int:
@@ -98,10 +80,10 @@ def _instructions(args: Namespace, tools: list[Record], ids: Ids) -> str:
         if not others:
             why = "--rewoo: there are no tools on the stream; begin with agent-discover"
             raise Fault("invalid_input", why)
-        return REWOO % (args.max_steps, others)
-    text: str = PLAN % (ids.of(0), args.max_steps)
-    text += AGENTS % agents if agents else ""
-    return text + (TOOLS % others if others else "")
+        return model.prompt("rewoo") % (args.max_steps, others)
+    text: str = model.prompt("plan") % (ids.of(0), args.max_steps)
+    text += model.prompt("agents") % agents if agents else ""
+    return text + (model.prompt("tools") % others if others else "")
 
 
 def _answer_schema(args: Namespace, tools: list[Record], ids: list[str]) -> Record:

@@ -13,9 +13,6 @@ from agentlib.types import Any, Namespace, Record
 
 LASTING = (2, 100, 126, 127)  # statuses that no other try changes
 SHOWN = 8000  # characters of an output or a check that a model sees
-LESSON = """A try at a task failed its check. Say in one to three sentences, addressed to whoever tries next, what went
-wrong and what to do differently. Be concrete. Do not do the task yourself."""
-JUDGE = """You judge an output by a given measure. Be strict: it passes only if the measure is fully met."""
 VERDICT = object_schema({"passed": {"type": "boolean"}, "why": {"type": "string"}})
 
 
@@ -43,7 +40,7 @@ def main(args: Namespace) -> int:
             if number < args.tries:
                 text = f"The output:\n{output[:SHOWN]}\n\nThe check:\n{why[:SHOWN]}"
                 text = f"The task: {' '.join(args.command)}\n\n{text}"
-                lessons.append(str(model.call(args, LESSON, text)).strip())
+                lessons.append(str(model.call(args, model.prompt("lesson"), text)).strip())
                 tries[-1]["reflection"] = lessons[-1]
                 _remember(args, lessons[-1])
     finally:
@@ -103,7 +100,7 @@ def by_schema(schema: Any, output: str) -> str:
 def by_model(args: Namespace, measure: str, output: str) -> str:
     """Why a model refuses the output, by the user's measure; "" where it does not."""
     text = f"The measure: {measure}\n\nThe output:\n{output[:SHOWN]}"
-    verdict = model.call(args, JUDGE, text, VERDICT)
+    verdict = model.call(args, model.prompt("judge"), text, VERDICT)
     if not isinstance(verdict, dict):
         verdict = {"why": verdict}
     return "" if verdict.get("passed") is True else str(verdict.get("why")) or "the critic said no"

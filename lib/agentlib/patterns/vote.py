@@ -10,8 +10,6 @@ from agentlib.patterns import model
 from agentlib.process.run import at_once
 from agentlib.types import Any, Namespace
 
-ALIKE = """Several answers to the same question follow, numbered. Put those together that mean the same, however they
-are worded. Answer with {"groups": [[numbers], ...]}, each number in exactly one group."""
 NUMBERS = {"type": "array", "items": {"type": "integer"}}
 GROUPS = object_schema({"groups": {"type": "array", "items": NUMBERS}})
 
@@ -86,7 +84,7 @@ def field(answer: str, name: str) -> str | None:
 def judged(args: Namespace, answers: list[str]) -> list[list[int]]:
     """The groups that a model makes; an answer that it left out or named twice is put right."""
     text = "\n\n".join(f"Answer {i}:\n{answer[:4000]}" for i, answer in enumerate(answers))
-    verdict: Any = model.call(args, ALIKE, text, GROUPS)
+    verdict: Any = model.call(args, model.prompt("alike"), text, GROUPS)
     left, groups = set(range(len(answers))), []
     for numbers in verdict.get("groups", []) if isinstance(verdict, dict) else []:
         if group := sorted(left.intersection(numbers)):

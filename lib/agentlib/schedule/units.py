@@ -15,36 +15,7 @@ from agentlib.lock import replace
 from agentlib.types import Namespace
 
 PREFIX = "agentutils-"
-SERVICE = """# made by agent-schedule; agent-schedule remove {name} takes it away
-[Unit]
-Description=agentutils: {name}
-
-[Service]
-Type=oneshot
-ExecStart={exec}
-WorkingDirectory={folder}
-{keys}TimeoutStartSec={timeout:g}
-KillMode=control-group
-UMask=0077
-NoNewPrivileges=yes
-LockPersonality=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-TasksMax=512
-"""
-TIMER = """# made by agent-schedule; agent-schedule remove {name} takes it away
-[Unit]
-Description=agentutils: {name}
-
-[Timer]
-{when}
-RandomizedDelaySec={jitter:g}
-Persistent=yes
-
-[Install]
-WantedBy=timers.target
-"""
+KINDS = ("service", "timer")  # of units; agent.KIND is the form of one
 
 
 def main(args: Namespace) -> int:
@@ -63,17 +34,13 @@ def _add(args: Namespace) -> int:
     if any("\n" in word or "\0" in word for word in [*argv, args.folder]):
         raise Fault("invalid_input", "add: a word of the command holds a line end")
     if args.keys:
-        _check_keys(args.keys)
+        with os_errors(f"--keys {args.keys}"):
+            mode = os.stat(args.keys).st_mode
+        if not stat.S_ISREG(mode) or mode & 0o077:
+            cure = f"must be a file of mode 0600: chmod 600 {args.keys}"
+            raise Fault("invalid_input", f"--keys {args.keys}: {cure}")
     manager = args.manager or ("cron" if systemctl("show-environment") else "systemd")
     return _write_units(args, argv) if manager == "systemd" else cron_line(args, argv)
-
-
-def _check_keys(file: str) -> None:
-    with os_errors(f"--keys {file}"):
-        mode = os.stat(file).st_mode
-    if not stat.S_ISREG(mode) or mode & 0o077:
-        cure = f"must be a file of mode 0600: chmod 600 {file}"
-        raise Fault("invalid_input", f"--keys {file}: {cure}")
 
 
 def systemctl(*words: str) -> str | None:
@@ -97,15 +64,18 @@ def _write_units(args: Namespace, argv: list[str]) -> int:
         when = f"OnActiveSec=1s\nOnUnitActiveSec={duration(args.every):g}"
     keys = f"EnvironmentFile={_path(args.keys)}\n" if args.keys else ""
     fields = {"exec": " ".join(map(quoted, argv)), "folder": _path(args.folder), "keys": keys}
-    service = SERVICE.format(name=args.name, timeout=duration(args.timeout), **fields)
-    timer = TIMER.format(name=args.name, when=when, jitter=duration(args.jitter))
+    times = {"timeout": duration(args.timeout), "when": when, "jitter": duration(args.jitter)}
+    forms = {kind: Path(__file__).resolve().with_name(f"agent.{kind}") for kind in KINDS}
+    texts = {
+        k: form.read_text().format(name=args.name, **times, **fields) for k, form in forms.items()
+    }
     if args.dry_run:
-        records.put(f"{service}\n{timer}".encode())
+        records.put("\n".join(texts.values()).encode())
         return 0
     unit = os.path.join(units(), f"{PREFIX}{args.name}")
     new = not os.path.exists(f"{unit}.service")
     try:
-        for kind, text in (("service", service), ("timer", timer)):
+        for kind, text in texts.items():
             replace(f"{unit}.{kind}", text.encode(), 0o644)
     except BaseException:
         if new:  # a service without its timer is half of the work
@@ -171,7 +141,7 @@ def _value(file: Path, names: str) -> str:
 
 
 def _remove(args: Namespace) -> int:
-    files = [Path(units(), f"{PREFIX}{args.name}.{kind}") for kind in ("timer", "service")]
+    files = [Path(units(), f"{PREFIX}{args.name}.{kind}") for kind in KINDS]
     if not any(file.exists() for file in files):
         stderr.warn(f"there is no {args.name}")
         return 1

@@ -13,10 +13,7 @@ from contextlib import closing
 import agentlib
 from agentlib.faults import Fault
 from agentlib.net.bounds import Bounds
-from agentlib.types import TYPE_CHECKING, Collection, NamedTuple
-
-if TYPE_CHECKING:
-    import httpx
+from agentlib.types import Collection, NamedTuple
 
 
 class Page(NamedTuple):
@@ -44,7 +41,7 @@ def fetch(url: str, private: Collection[str] = ()) -> Page:
 
     A Fault: tool_denied for an address that is refused, network or timeout, tool_error for a status of 400 or more.
     """
-    from agentlib.net.client import Client
+    from agentlib.net.client import Client, unpacked
 
     def allow(host: str, port: int, addresses: list[str]) -> None:
         if not {host.lower(), f"{host.lower()}:{port}", "1"} & set(private):
@@ -64,7 +61,15 @@ def fetch(url: str, private: Collection[str] = ()) -> Page:
                 if response.status_code >= 400:
                     words = f"HTTP {response.status_code} {response.reason_phrase}"
                     raise Fault("tool_error", f"{url}: {words}".rstrip())
-                return _page(url, response)
+                data = bytearray()
+                encoding = response.headers.get("content-encoding", "")
+                for piece in unpacked(response.iter_raw(), encoding):
+                    data += piece
+                    if len(data) > CAP:
+                        break
+                body, media = bytes(data[:CAP]), response.headers.get("content-type", "")
+                kind = media.partition(";")[0].strip().lower()
+                return Page(url, kind, charset(media, body), body, len(data) > CAP)
     raise Fault("tool_error", f"{url}: more than {REDIRECTS} redirects")
 
 
@@ -93,19 +98,6 @@ def public(text: str) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         address = inner or address
     return address.is_global and not address.is_multicast
-
-
-def _page(url: str, response: "httpx.Response") -> Page:
-    from agentlib.net.client import unpacked
-
-    data = bytearray()
-    for piece in unpacked(response.iter_raw(), response.headers.get("content-encoding", "")):
-        data += piece
-        if len(data) > CAP:
-            break
-    media = response.headers.get("content-type", "")
-    kind = media.partition(";")[0].strip().lower()
-    return Page(url, kind, charset(media, data[:CAP]), bytes(data[:CAP]), len(data) > CAP)
 
 
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}

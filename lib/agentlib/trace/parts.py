@@ -43,34 +43,33 @@ class Parts:
 
 
 def _fitted(line: Line) -> Record | None:
+    """The record in the form that the formats read; None, and a message, where a needed field is wrong."""
     record = line.record
     if record["type"] not in ("run", "span"):
         return None
     for name, kind in NEEDED.items():
-        if (
-            not isinstance(record.get(name), kind)
-            or kind is NUMBER
-            and not 0 <= record[name] < 1e11
-        ):
-            stderr.warn(
-                f"line {line.number}: left out: a {record['type']} record with a wrong {name!r}"
-            )
+        value = record.get(name)
+        if not isinstance(value, kind) or kind is NUMBER and not 0 <= value < 1e11:
+            why = f"left out: a {record['type']} record with a wrong {name!r}"
+            stderr.warn(f"line {line.number}: {why}")
             return None
     wrong = {name for name, kind in OPTIONAL.items() if not isinstance(record.get(name), kind)}
     made = {name: value for name, value in record.items() if name not in wrong}
-    if record["kind"] == "model":
-        new = record.get("input")
-        made["input"] = (
-            [one for one in new if isinstance(one, dict)] if isinstance(new, list) else []
-        )
+    is_model = record["kind"] == "model"
+    if is_model:
+        made["input"] = _objects(record.get("input"))
         made["output"] = record["output"] if isinstance(record.get("output"), dict) else {}
     for name in {"input", "output"} & made.keys():
-        made[name] = _messages(made[name], record["kind"] == "model")
+        made[name] = _messages(made[name], is_model)
     if usage := made.get("usage"):
         made["usage"] = {name: count for name, count in usage.items() if isinstance(count, int)}
     if "result" in record:
         made["result"] = _content(record["result"])
     return {"parent_id": None, "run": "", **made}
+
+
+def _objects(value: Any) -> list[Record]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _messages(found: Any, all: bool) -> Any:
@@ -79,19 +78,14 @@ def _messages(found: Any, all: bool) -> Any:
         return [_messages(one, all) for one in found]
     if not isinstance(found, dict) or not (all or "role" in found):
         return found
-    calls = found.get("tool_calls")
     fields = {"role": str(found.get("role")), "content": _content(found.get("content") or "")}
-    fields["tool_calls"] = (
-        [one for one in calls if isinstance(one, dict)] if isinstance(calls, list) else []
-    )
-    return {**found, **fields}
+    return {**found, **fields, "tool_calls": _objects(found.get("tool_calls"))}
 
 
 def _content(value: Any) -> Any:
     """Text, or parts; what is neither as JSON."""
-    parts = isinstance(value, list) and all(
-        isinstance(one, dict) and "type" in one for one in value
-    )
+    parts = isinstance(value, list) and all("type" in one for one in _objects(value))
+    parts = parts and len(_objects(value)) == len(value)
     return value if parts or isinstance(value, str) else records.dumps(value)
 
 
