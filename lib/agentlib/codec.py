@@ -10,7 +10,7 @@ takes half the time. Values, text and errors stay what they were: json decides w
 import _thread  # not threading, which costs 1 ms at every start
 import sys
 
-from agentlib.types import Any, Callable
+from agentlib.types import Any
 
 LONG = 2 << 20  # bytes; what orjson would have saved until here is what its import costs
 _UNSURE = object()
@@ -104,28 +104,28 @@ def take_over() -> None:
     global _size
     _size = float("-inf")  # once is enough
     done = _thread.allocate_lock()
+
+    def load() -> None:
+        global _orjson, _tiny
+        import re
+        from contextlib import suppress
+
+        from agentlib import packages
+        from agentlib.faults import Fault
+
+        with suppress(Fault, ImportError):
+            packages.need("orjson")
+            import orjson
+
+            _tiny, _orjson = re.compile(rb"e-[6-9]").search, orjson
+        done.release()
+
     done.acquire()
     try:
-        _thread.start_new_thread(_import, (done.release,))
+        _thread.start_new_thread(load, ())
     except RuntimeError:  # no more threads: slower is better than not at all
         return
     done.acquire()
-
-
-def _import(done: Callable[[], None]) -> None:
-    global _orjson, _tiny
-    import re
-    from contextlib import suppress
-
-    from agentlib import packages
-    from agentlib.faults import Fault
-
-    with suppress(Fault, ImportError):
-        packages.need("orjson")
-        import orjson
-
-        _tiny, _orjson = re.compile(rb"e-[6-9]").search, orjson
-    done()
 
 
 def _standard() -> Any:

@@ -40,17 +40,18 @@ class History:
 
     def write(self, *found: Record, soon: bool = False) -> None:
         """Append these records, at once or, of one run of many, SOON."""
+
+        def later() -> None:
+            time.sleep(SOON)
+            self._soon = False
+            self.flush()
+
         self._lines += map(_line, found)
         if not soon or len(self._lines) > MANY:
             self.flush()
         elif not self._soon:
             self._soon = True
-            _thread.start_new_thread(self._later, ())
-
-    def _later(self) -> None:
-        time.sleep(SOON)
-        self._soon = False
-        self.flush()
+            _thread.start_new_thread(later, ())
 
     def flush(self) -> None:
         """Write what is not written yet."""
@@ -87,14 +88,9 @@ class History:
         self._file = os.open(path, flags, 0o600)
         size = os.fstat(self._file).st_size
         self._until, self._room = (now // DAY + 1) * DAY, self._bytes / 4 - size
-        if not size:
-            self._prune()
-
-    def _prune(self) -> None:
-        """Take away the oldest files, until what is left is neither too old nor too much. The last one stays."""
-        oldest = time.strftime("%Y-%m-%d", time.gmtime(time.time() - self._days * DAY))
-        size = 0
-        for path in files()[-2::-1]:
+        # a new file: the oldest go, until what is left is neither too old nor too much
+        oldest = time.strftime("%Y-%m-%d", time.gmtime(now - self._days * DAY))
+        for path in [] if size else files()[-2::-1]:
             size += os.stat(path).st_size
             if os.path.basename(path) < oldest or size > self._bytes:
                 os.unlink(path)
@@ -214,9 +210,7 @@ def _of_environment() -> list[bytes]:
 
 def _line(record: Record) -> bytes:
     data = records.line(record)
-    if len(data) <= LONGEST:
-        return data
-    return records.line(_short(record))
+    return data if len(data) <= LONGEST else records.line(_short(record))
 
 
 def _short(value: Any) -> Any:

@@ -7,6 +7,7 @@ import select
 import stat
 import sys
 
+from agentlib import stderr
 from agentlib.codec import dumps, encode, foreign, loads
 from agentlib.faults import Fault
 from agentlib.types import Any, Iterator, NamedTuple, Record
@@ -93,7 +94,7 @@ def waiting(quiet: bool = False) -> bool:
     if sys.stdin is None or sys.stdin.isatty():
         return False
     if not quiet and not select.select([sys.stdin.buffer], [], [], SILENCE)[0]:
-        _say("waiting for records on standard input; use </dev/null if there are none")
+        stderr.warn("waiting for records on standard input; use </dev/null if there are none")
     return True
 
 
@@ -105,8 +106,7 @@ def plain(terminal: bool = True) -> Record:
         data = sys.stdin.buffer.read(LINE_CAP + 1)
     try:
         if len(data) > LINE_CAP:
-            why = f"standard input: more than {LINE_CAP >> 20} MiB of text"
-            raise Fault("limit_exceeded", why)
+            raise Fault("limit_exceeded", f"standard input: more than {LINE_CAP >> 20} MiB of text")
         return {"type": "input", "text": text_of(data), "source": "stdin"}
     except Fault as fault:
         if not terminal:
@@ -125,7 +125,7 @@ def text_of(data: bytes, source: str = "standard input") -> str:
         if codec == "utf-16" or b"\0" not in data:
             text = data.decode(codec)
             if codec == "utf-16":
-                _say(f"{source} is UTF-16: read as such")
+                stderr.warn(f"{source} is UTF-16: read as such")
             return text
     except UnicodeDecodeError:
         pass
@@ -135,21 +135,15 @@ def text_of(data: bytes, source: str = "standard input") -> str:
     read, text = data.decode(codec, "ignore"), data.decode(codec, "replace")
     wrong = len(text) - len(read)
     if b"\xff" not in data and wrong > len(read) - len(read.encode("ascii", "ignore")):
-        _say(f"{source} is not UTF-8: read as Latin-1")
+        stderr.warn(f"{source} is not UTF-8: read as Latin-1")
         return data.decode("cp1252", "replace")
-    _say(f"{source}: {wrong} places are not UTF-8: each stands as \N{REPLACEMENT CHARACTER}")
+    stderr.warn(f"{source}: {wrong} places are not UTF-8: each stands as \N{REPLACEMENT CHARACTER}")
     return text
 
 
 def binary(data: bytes) -> bool:
     """Whether bytes that are not UTF-8 are no text either: a NUL, or a control character in fifty."""
     return b"\0" in data or len(data.translate(None, OF_TEXT)) > len(data) // 50
-
-
-def _say(message: str) -> None:
-    from agentlib import stderr
-
-    stderr.warn(message)
 
 
 def line(record: Record) -> bytes:

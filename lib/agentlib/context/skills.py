@@ -86,21 +86,17 @@ def parse(file: str) -> Skill:
     marks = [number for number, line in enumerate(lines) if line.strip() == "---"]
     if marks[:1] != [0] or len(marks) < 2:
         raise Fault("invalid_input", f"{file}: line 1: front matter between lines --- is due")
-    head = _front_matter(lines[1 : marks[1]])
-    if not head.get("name") or not head.get("description"):
-        raise Fault("invalid_input", f"{file}: the front matter needs `name` and `description`")
-    folder, text = os.path.dirname(os.path.abspath(file)), "\n".join(lines[marks[1] + 1 :])
-    return Skill(head["name"], head["description"], folder, text)
-
-
-def _front_matter(lines: list[str]) -> dict[str, str]:
-    """`key: value` lines; an indented line continues the value before it (YAML's plain scalars)."""
     head: dict[str, str] = {}
     key = ""
-    for line in lines:
-        if line[:1].isspace() and key:
+    for line in lines[1 : marks[1]]:
+        if (
+            line[:1].isspace() and key
+        ):  # an indented line goes on with the value (YAML's plain scalars)
             head[key] = (head[key] + " " + line.strip()).strip()
         elif ":" in line and not line.startswith("#"):
             key, value = (side.strip() for side in line.split(":", 1))
             head[key] = "" if value in (">", "|", ">-", "|-") else value.strip("\"'")
-    return head
+    if not head.get("name") or not head.get("description"):
+        raise Fault("invalid_input", f"{file}: the front matter needs `name` and `description`")
+    folder, text = os.path.dirname(os.path.abspath(file)), "\n".join(lines[marks[1] + 1 :])
+    return Skill(head["name"], head["description"], folder, text)

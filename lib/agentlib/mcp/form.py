@@ -1,11 +1,14 @@
 """A server's question to the person at the terminal (elicitation): a form, field by field."""
 
+from contextlib import suppress
+
 from agentlib import records
 from agentlib.messages.validate import Validator
 from agentlib.policy import terminal
 from agentlib.types import Any, Record
 
 FIELDS, TRIES = 20, 3
+MEANING = {"y": "true", "yes": "true", "n": "false", "no": "false"}
 
 
 def ask(server: str, params: Record) -> Record:
@@ -35,17 +38,12 @@ def _field(name: str, rule: Record) -> Any:
         typed = terminal.question(lines, terminal.shortened(f"{name} ({words}): "))
         if not typed:
             return rule.get("default")
-        value = _value(typed, rule.get("type"))
+        value: Any = typed
+        if rule.get("type") == "array":
+            value = [word.strip() for word in typed.split(",")]
+        elif rule.get("type") != "string":
+            with suppress(ValueError):
+                value = records.loads(MEANING.get(typed, typed))
         if not (lines := Validator(rule).problems(value)):
             return value
     return None
-
-
-def _value(typed: str, kind: Any) -> Any:
-    if kind == "array":
-        return [word.strip() for word in typed.split(",")]
-    words = {"y": "true", "yes": "true", "n": "false", "no": "false"}
-    try:
-        return typed if kind == "string" else records.loads(words.get(typed, typed))
-    except ValueError:
-        return typed

@@ -85,7 +85,10 @@ class Link:
                 raise self.fault(answer)
             if isinstance(result := answer.get("result"), dict):
                 return self._begin(meta if method == "server/discover" else {}, result)
-            if method == "initialize" or _too_new(answer):
+            error = answer.get("error")
+            is_newer = isinstance(error, dict) and error.get("code") == UNSUPPORTED
+            too_new = is_newer and not any(version in str(error) for version in LEGACY)
+            if method == "initialize" or too_new:
                 raise self.refused(method, answer)
             if not both:
                 both = True
@@ -138,10 +141,3 @@ class Link:
         with open(messages, "rb", buffering=0) as stream:
             while data := stream.read(65536):
                 self._tail = (self._tail + data)[-TAIL:]
-
-
-def _too_new(answer: Record) -> bool:
-    """Whether a server knows the newer era, but no version of ours in either."""
-    error = answer.get("error")
-    newer = isinstance(error, dict) and error.get("code") == UNSUPPORTED
-    return newer and not any(version in str(error) for version in LEGACY)

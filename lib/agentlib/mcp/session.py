@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
     Elicit = Callable[[str, Record], Record]
 
-SECONDS = (
-    60.0  # for a request that is no call, and to start: `npx` may have to fetch the server first
-)
+SECONDS = 60.0  # for a request that is no call, and to start: `npx` may first fetch the server
 LONGEST = 10  # times its seconds, for a call whose server reports progress
 ASKING = 330.0  # seconds more for a call while a person is asked
 ROUNDS = 5  # questions to a person in one call

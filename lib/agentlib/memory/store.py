@@ -81,14 +81,6 @@ def memory(row: tuple[Any, ...]) -> Record:
     return out
 
 
-def _version(namespace: str, item: Record, gone: bool) -> tuple[Any, ...]:
-    """The columns of a new version, in the order of COLUMNS but for the id; `gone`: it is forgotten."""
-    value, words = None if gone else dumps(item["value"]), " ".join(item.get("tags") or ())
-    seconds, fraction = divmod(clock.time(), 1)
-    now = f"{_utc(int(seconds))}.{int(fraction * 1000):03d}Z"
-    return namespace, item["key"], value, words, item.get("time") or now, item.get("expires")
-
-
 class Store:
     """An open store. Never kept over a fork."""
 
@@ -183,7 +175,10 @@ class Store:
         """One new version of a key, inside a transaction; `again`: also where nothing changed."""
         if self.db.lock:
             self.db.sql(self.db.lock, f"{namespace}\x1f{item['key']}")
-        row = _version(namespace, item, gone)
+        seconds, fraction = divmod(clock.time(), 1)
+        moment = item.get("time") or f"{_utc(int(seconds))}.{int(fraction * 1000):03d}Z"
+        value, words = None if gone else dumps(item["value"]), " ".join(item.get("tags") or ())
+        row = (namespace, item["key"], value, words, moment, item.get("expires"))  # of COLUMNS
         for old in self.db.sql(LATEST, namespace, item["key"]):
             if not again and old[3:5] == row[2:4] and old[6] == row[5]:
                 return int(old[0])

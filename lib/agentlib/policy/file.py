@@ -19,10 +19,9 @@ def parse(text: str, path: str) -> Policy:
     except tomllib.TOMLDecodeError as bad:
         raise _fault(path, bad) from None
     _check_keys(path, table, {"rule", "sandbox", "ask", "env"})
-    sandbox, ask = table.get("sandbox", ""), table.get("ask", False)
+    sandbox, ask, rules = table.get("sandbox", ""), table.get("ask", False), table.get("rule", [])
     if sandbox and sandbox not in WIDTH or not isinstance(ask, bool):
         raise _fault(path, f"sandbox is one of {PROFILES}, ask is true or false")
-    rules = table.get("rule", [])
     if not isinstance(rules, list):
         raise _fault(path, "rules begin with [[rule]]")
     parsed = [_rule(path, number, rule) for number, rule in enumerate(rules, 1)]
@@ -39,14 +38,11 @@ def _rule(path: str, number: int, table: dict[str, Any]) -> Rule:
     arguments = table.get("arguments", {})
     if not isinstance(arguments, dict):
         raise _fault(where, "arguments is a table of globs")
-    lists = {key: _strings(where, table.get(key, [])) for key in ("tool", "read", "write", "env")}
-    return Rule(
-        arguments={name: _strings(where, globs) for name, globs in arguments.items()},
-        verdict=table.get("verdict", ""),
-        profile=table.get("profile", ""),
-        reason=str(table.get("reason") or f"rule {number} of {os.path.basename(path)}"),
-        **lists,
-    )
+    fields: dict[str, Any] = {name: table[name] for name in ("verdict", "profile") if name in table}
+    fields |= {key: _strings(where, table.get(key, [])) for key in ("tool", "read", "write", "env")}
+    globs = {name: _strings(where, value) for name, value in arguments.items()}
+    reason = str(table.get("reason") or f"rule {number} of {os.path.basename(path)}")
+    return Rule(**fields, arguments=globs, reason=reason)
 
 
 def _check_keys(where: str, table: dict[str, Any], known: set[str]) -> None:

@@ -5,7 +5,7 @@ import os
 from agentlib import cli, paths, records
 from agentlib.faults import Fault
 from agentlib.policy.rules import WIDTH, Policy, Rule
-from agentlib.types import Action, Any, ArgumentParser, Namespace
+from agentlib.types import Any, ArgumentParser, Namespace
 
 COMMAND = "command"  # --allow NAME:command
 OPTIONS = """
@@ -19,18 +19,9 @@ OPTIONS = """
 
 def options(parser: Any) -> None:
     """Add the flags of consent and sandbox to an argument parser or to a group of one."""
-    cli.options(parser, OPTIONS, sandbox={"choices": tuple(WIDTH)})
-    help = "say what the sandbox gives here, and exit"
-    parser.add_argument("--sandbox-status", action=_status(), nargs=0, help=help)
-    cli.options(parser, "--env NAME...  give tools this variable of the environment")
-
-
-def _status() -> type[Action]:
     import argparse
 
     class Status(argparse.Action):
-        """Print what the sandbox gives here, and exit."""
-
         def __call__(self, parser: ArgumentParser, *_: Any) -> None:
             from agentlib.sandbox import status
             from agentlib.sandbox.kept import wards
@@ -40,7 +31,10 @@ def _status() -> type[Action]:
             records.put("".join(f"{line}\n" for line in lines).encode())
             parser.exit()
 
-    return Status
+    cli.options(parser, OPTIONS, sandbox={"choices": tuple(WIDTH)})
+    help = "say what the sandbox gives here, and exit"
+    parser.add_argument("--sandbox-status", action=Status, nargs=0, help=help)
+    cli.options(parser, "--env NAME...  give tools this variable of the environment")
 
 
 def words(args: Namespace) -> list[str]:
@@ -76,13 +70,13 @@ def _users() -> Policy:
     """The policy of the user's policy.toml; an empty one where there is no file."""
     path = os.path.join(paths.place("config"), "policy.toml")
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = open(path, "rb")
     except (FileNotFoundError, NotADirectoryError):
         return Policy()
     except OSError as bad:
         raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
-    with os.fdopen(fd, "rb") as file:
-        info = os.fstat(fd)
+    with file:
+        info = os.fstat(file.fileno())
         if info.st_uid not in (os.getuid(), 0) or info.st_mode & 0o022:
             why = "others may write to it (it must be your own, chmod go-w)"
             raise Fault("invalid_input", f"{path}: {why}")

@@ -91,8 +91,14 @@ def replace(path: str, data: bytes) -> bool:
     Missing folders are made. A link is followed to the file it means, which must lie beneath as well.
     """
     folder, name = _folder(path)
+    old = None
     try:
-        old = _regular(path, name, folder)
+        with suppress(FileNotFoundError):
+            old = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if old and not stat.S_ISREG(old.st_mode):
+            raise Fault("tool_error", f"{path}: not a regular file")
+        if old and not old.st_mode & 0o222:
+            raise Fault("tool_error", f"{path}: the file is read-only")
         mine = f".agent-write-{os.urandom(4).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         fd = os.open(mine, flags, 0o666, dir_fd=folder)
@@ -122,18 +128,6 @@ def replace(path: str, data: bytes) -> bool:
         raise Fault("tool_error", f"{path}: {bad.strerror}") from None
     finally:
         os.close(folder)
-
-
-def _regular(path: str, name: str, folder: int) -> os.stat_result | None:
-    try:
-        seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(seen.st_mode):
-        raise Fault("tool_error", f"{path}: not a regular file")
-    if not seen.st_mode & 0o222:
-        raise Fault("tool_error", f"{path}: the file is read-only")
-    return seen
 
 
 def _folder(path: str) -> tuple[int, str]:

@@ -88,25 +88,20 @@ def folder(path: str, tell: Callable[[str], None] = stderr.warn) -> Iterator[str
     top = os.path.realpath(path) + os.sep
     for name in names:
         full = os.path.normpath(os.path.join(path, name))
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        if hidden or not _is_file(full, closed):
+        if any(part.startswith(".") for part in name.split("/")):
+            continue
+        try:
+            is_file = stat.S_ISREG(os.stat(full).st_mode)
+        except PermissionError:
+            closed.add(os.path.dirname(full))
+            continue
+        except OSError:  # git still knows of it
             continue
         # a link that points outside of the folder is left out
-        if not os.path.islink(full) or os.path.realpath(full).startswith(top):
+        if is_file and (not os.path.islink(full) or os.path.realpath(full).startswith(top)):
             yield full
     for name in sorted(closed):
         tell(f"{name}: Permission denied: left out")
-
-
-def _is_file(file: str, closed: set[str]) -> bool:
-    """Whether this is a regular file; the folder of one that may not be looked at becomes one of `closed`."""
-    try:
-        return stat.S_ISREG(os.stat(file).st_mode)
-    except PermissionError:
-        closed.add(os.path.dirname(file))
-    except OSError:
-        pass  # git still knows of it
-    return False
 
 
 def _walk(path: str, tell: Callable[[str], None]) -> Iterator[str]:
