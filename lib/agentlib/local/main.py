@@ -67,8 +67,14 @@ def status() -> int:
 
     installed = models.installed()
     for size, pin in models.pins().items():
+        path, state = models.path(pin), "not installed"
+        if os.path.isfile(path):
+            state = f"installed, {path}"
+        elif os.path.isfile(path + ".partial"):
+            percent = os.path.getsize(path + ".partial") * 100 // pin["bytes"]
+            state += f" ({percent} % fetched; install goes on from there)"
         gigabytes = models.gigabytes(pin["bytes"])
-        print(f"{size:8} {pin['title']:20} {gigabytes}  {pin['licence']}  {_state(pin)}")
+        print(f"{size:8} {pin['title']:20} {gigabytes}  {pin['licence']}  {state}")
     if file := os.environ.get("AGENT_LOCAL_MODEL"):
         print(f"own      AGENT_LOCAL_MODEL={file}" + ("" if installed else ": no such file"))
     state = "installed" if minilm.installed() else "not installed"
@@ -78,17 +84,6 @@ def status() -> int:
         return 1
     print(f"runtime  {models.RUNTIME} is installed")
     return 0 if installed else 1
-
-
-def _state(pin: models.Pin) -> str:
-    path = models.path(pin)
-    if os.path.isfile(path):
-        return f"installed, {path}"
-    try:
-        percent = os.path.getsize(path + ".partial") * 100 // pin["bytes"]
-    except OSError:
-        return "not installed"
-    return f"not installed ({percent} % fetched; install goes on from there)"
 
 
 def remove(size: str | None) -> int:

@@ -1,5 +1,7 @@
 """What a model, or a stream of records, gets of the content of MCP: texts, pictures, and words for all else."""
 
+from contextlib import suppress
+
 from agentlib import records
 from agentlib.types import Any, Record
 
@@ -31,26 +33,20 @@ def of_block(block: Record) -> Record:
 
 def of_resource(resource: Record) -> Record:
     """The same of one of the `contents` of a resource."""
-    if isinstance(resource.get("text"), str):
-        return {"type": "text", "text": resource["text"]}
-    kind, data = resource.get("mimeType"), resource.get("data", resource.get("blob"))
-    part = {"type": "image", "media_type": str(kind), "data": data}
-    size = len(data) if isinstance(data, str) else 0
-    if size <= PICTURE and (found := _picture(data)):
-        return {**part, "media_type": found}
-    what = resource.get("uri") or resource.get("type")
-    return {"type": "text", "text": f"[{what}: {kind}, {size * 3 // 4:,} bytes, cannot be shown]"}
-
-
-def _picture(data: Any) -> str:
-    """The media type of a picture, by its first bytes; "" for none."""
     import binascii
 
-    try:
+    if isinstance(resource.get("text"), str):
+        return {"type": "text", "text": resource["text"]}
+    kind = resource.get("mimeType")
+    data: Any = resource.get("data", resource.get("blob"))
+    size = len(data) if isinstance(data, str) else 0
+    with suppress(TypeError, ValueError):
         binascii.a2b_base64(data, strict_mode=True)
-    except (TypeError, ValueError):
-        return ""
-    return next((f"image/{kind}" for head, kind in PICTURES.items() if data.startswith(head)), "")
+        found = next((kind for head, kind in PICTURES.items() if data.startswith(head)), "")
+        if found and size <= PICTURE:
+            return {"type": "image", "media_type": f"image/{found}", "data": data}
+    what = resource.get("uri") or resource.get("type")
+    return {"type": "text", "text": f"[{what}: {kind}, {size * 3 // 4:,} bytes, cannot be shown]"}
 
 
 def _holds(text: str, value: Any) -> bool:

@@ -137,7 +137,6 @@ class Link:
         return {}
 
     def _listen(self, messages: int) -> None:
-        """Read its standard error, of which the end is kept."""
         with open(messages, "rb", buffering=0) as stream:
             while data := stream.read(65536):
                 self._tail = (self._tail + data)[-TAIL:]

@@ -135,7 +135,6 @@ class Session:
             until = min(time.monotonic() + max(seconds, answer), last + answer)
 
     def _hear(self, message: Record) -> None:
-        """What the server says by itself."""
         method, params = message.get("method"), message.get("params")
         if method == "notifications/progress" and isinstance(params, dict):
             if wait := self._open.get(str(params.get("progressToken"))):

@@ -88,7 +88,6 @@ class Postgres:
 
     @contextmanager
     def _message(self) -> Iterator[None]:
-        """The server's errors as ours."""
         try:
             yield
         except self.errors.errors.LockNotAvailable:

@@ -121,7 +121,6 @@ class Sqlite:
             raise
 
     def _old(self) -> bool:
-        """Whether the words are indexed as an older version of this program does it."""
         return bool(self.sql("PRAGMA user_version") != [(LAYOUT,)])
 
     def add(self, row: tuple[Any, ...]) -> int:
@@ -161,7 +160,6 @@ class Sqlite:
 
 
 def _named(bad: sqlite3.Error, names: str) -> bool:
-    """Whether the name of the error begins with one of these."""
     name = getattr(bad, "sqlite_errorname", "") or ""
     return name.removeprefix("SQLITE_").startswith(tuple(names.split()))
 

@@ -188,6 +188,5 @@ class Store:
 
 
 def _tagged(rows: Iterable[tuple[Any, ...]], tags: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    """The rows that carry every one of the tags."""
     wanted = set(tags)
     return (row for row in rows if wanted <= set(row[4].split()))

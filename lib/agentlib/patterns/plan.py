@@ -11,7 +11,7 @@ from agentlib.faults import Fault
 from agentlib.messages import material, transcript
 from agentlib.messages.subschemas import object_schema
 from agentlib.patterns import model
-from agentlib.types import Any, NamedTuple, Namespace, Record
+from agentlib.types import Any, Callable, Namespace, Record
 
 MOST_NEEDED = 20  # ids that a schema lists
 FIELDS = ("id", "task", "needs", "agent", "tool", "arguments")  # of a step
@@ -43,14 +43,21 @@ def plan(
     known: frozenset[str] = frozenset(),
 ) -> list[Record]:
     """The steps for a request; where they break the rules the model gets one more try, and what was wrong."""
-    ids = Ids("E" if args.rewoo else "", 1 + max([0, *map(int, filter(str.isdecimal, known))]))
-    needed = [*sorted(known), *map(ids.of, range(min(args.max_steps, MOST_NEEDED)))]
-    system, schema = _instructions(args, tools, ids), _answer_schema(args, tools, needed)
+    prefix = "E" if args.rewoo else ""
+    first = 1 + max(
+        [0, *map(int, filter(str.isdecimal, known))]
+    )  # after the ids of an earlier plan
+
+    def id_of(position: int) -> str:
+        return f"{prefix}{first + position}"
+
+    ids = [*sorted(known), *map(id_of, range(min(args.max_steps, MOST_NEEDED)))]
+    system, schema = _question(args, tools, ids, id_of(0))
     text = transcript.text(material.message(request, pieces), joint="\n")
     names = {tool["name"] for tool in tools} if args.rewoo else None
     hint = ""
     for _ in range(2):
-        steps = read(model.call(args, system, text + hint, schema), ids)
+        steps = read(model.call(args, system, text + hint, schema), id_of)
         wrong = "; ".join(problems(steps, args.max_steps, names, known))
         if not wrong:
             return steps
@@ -59,55 +66,44 @@ def plan(
     raise Fault("bad_response", f"no usable plan in two tries: {wrong}")
 
 
-class Ids(NamedTuple):
-    """The ids of a plan's steps, by their position: a plan cannot name one twice."""
-
-    prefix: str
-    first: int  # after those of an earlier plan
-
-    def of(self, position: int) -> str:
-        return f"{self.prefix}{self.first + position}"
-
-
-def _instructions(args: Namespace, tools: list[Record], ids: Ids) -> str:
+def _question(
+    args: Namespace, tools: list[Record], ids: list[str], first: str
+) -> tuple[str, Record]:
+    """(the system text, the JSON Schema of the answer)"""
     lines = ["", ""]  # of tools, of agents
+    names: tuple[list[str], list[str]] = ([], [])
     for tool in tools:
         schema = f" {records.dumps(tool.get('inputSchema', {}))}" if args.rewoo else ""
-        line = f"- {tool['name']}: {tool.get('description', '')}{schema}\n"
-        lines[tool.get("kind") == "agent"] += line
+        is_agent = tool.get("kind") == "agent"
+        lines[is_agent] += f"- {tool['name']}: {tool.get('description', '')}{schema}\n"
+        names[is_agent].append(tool["name"])
     others, agents = (text.removesuffix("\n") for text in lines)
+    text: Record = {"type": "string"}
+    needs = {"type": "array", "items": {**text, "enum": ids}}
+    fields: Record = {"task": text, "needs": needs}
     if args.rewoo:
         if not others:
             why = "--rewoo: there are no tools on the stream; begin with agent-discover"
             raise Fault("invalid_input", why)
-        return model.prompt("rewoo") % (args.max_steps, others)
-    text: str = model.prompt("plan") % (ids.of(0), args.max_steps)
-    text += model.prompt("agents") % agents if agents else ""
-    return text + (model.prompt("tools") % others if others else "")
-
-
-def _answer_schema(args: Namespace, tools: list[Record], ids: list[str]) -> Record:
-    text: Record = {"type": "string"}
-    needs = {"type": "array", "items": {**text, "enum": ids}}
-    fields: dict[str, Any] = {"task": text, "needs": needs}
-    agents = [tool["name"] for tool in tools if tool.get("kind") == "agent"]
-    others = [tool["name"] for tool in tools if tool.get("kind") != "agent"]
-    if args.rewoo:
-        fields |= {"tool": {**text, "enum": others}, "arguments": text}
-    elif agents:
-        fields |= {"agent": {**text, "enum": [*agents, ""]}}
+        system = model.prompt("rewoo") % (args.max_steps, others)
+        fields |= {"tool": {**text, "enum": names[0]}, "arguments": text}
+    else:
+        system = model.prompt("plan") % (first, args.max_steps)
+        system += model.prompt("agents") % agents if agents else ""
+        system += model.prompt("tools") % others if others else ""
+        fields |= {"agent": {**text, "enum": [*names[1], ""]}} if agents else {}
     steps = {"type": "array", "items": object_schema(fields)}
-    return object_schema({"steps": steps})
+    return system, object_schema({"steps": steps})
 
 
-def read(answer: Any, ids: Ids) -> list[Record]:
+def read(answer: Any, id_of: Callable[[int], str]) -> list[Record]:
     """The step records of an answer; problems() names what is malformed. A step without an id has that of its position,
     and needs none that comes after it."""
     listed = answer.get("steps") if isinstance(answer, dict) else None
     steps: list[Any] = listed if isinstance(listed, list) else []
     if not all(isinstance(step, dict) for step in steps):
         raise Fault("bad_response", "the model's plan has a step that is no object")
-    later = [step.setdefault("id", ids.of(place)) for place, step in enumerate(steps)]
+    later = [step.setdefault("id", id_of(place)) for place, step in enumerate(steps)]
     known = set(map(str, later))
     out = []
     for place, step in enumerate(steps):
@@ -116,7 +112,7 @@ def read(answer: Any, ids: Ids) -> list[Record]:
         fields = {name: value for name, value in fields.items() if name not in empty}
         if isinstance(fields.get("arguments"), str):
             fields["arguments"] = model.value(fields["arguments"])
-        by_place = fields["id"] == ids.of(place)
+        by_place = fields["id"] == id_of(place)
         needs = [id for id in fields.get("needs") or [] if not by_place or id not in later[place:]]
         used = re.findall(r"#([A-Za-z0-9_-]+)", records.dumps(fields.get("arguments", {})))
         needs += [id for id in dict.fromkeys(used) if id in known and id not in needs]

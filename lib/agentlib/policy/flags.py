@@ -67,7 +67,6 @@ def policy(args: Namespace) -> Policy:
 
 
 def _users() -> Policy:
-    """The policy of the user's policy.toml; an empty one where there is no file."""
     path = os.path.join(paths.place("config"), "policy.toml")
     try:
         file = open(path, "rb")

@@ -134,7 +134,6 @@ def _listing() -> int:
 
 
 def _value(file: Path, names: str) -> str:
-    """What stands behind one of these names in the file."""
     text = file.read_text("utf-8", "replace") if file.exists() else ""
     found = re.search(rf"^(?:{names})=(.*)$", text, re.M)
     return found[1].strip() if found else "?"
