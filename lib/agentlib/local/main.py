@@ -46,16 +46,13 @@ def _read_tools(model: str) -> None:
 
     from agentlib.local import prompt
 
-    print(
-        "the model reads the suite's tools, once: half a minute, Ctrl-C leaves it out", flush=True
-    )
-    discover, react = (
-        os.path.join(paths.REAL, "bin", f"agent-{name}") for name in ("discover", "react")
-    )
+    what = "the model reads the suite's tools, once: half a minute, Ctrl-C leaves it out"
+    print(what, flush=True)
+    discover, react = (f"{paths.REAL}/bin/agent-{name}" for name in ("discover", "react"))
     options = ["--provider", "local", "--model", model, "--quiet", "--no-history"]
     try:
         tools = subprocess.run([discover, "tools"], stdout=subprocess.PIPE, cwd="/").stdout
-        command, nothing = [react, *options, prompt.UNCALLED[0]], subprocess.DEVNULL
+        command, nothing = [react, *options, prompt.TEXTS["uncalled"][0]], subprocess.DEVNULL
         subprocess.run(command, input=tools, stdout=nothing, timeout=READ_SECONDS, cwd="/")
     except (KeyboardInterrupt, subprocess.TimeoutExpired):
         stderr.warn("left out: the first question with all tools takes half a minute longer")

@@ -19,9 +19,7 @@ from agentlib.types import Any, Collection, NamedTuple, Record
 
 CHAT_TOKENS, CALL_TOKENS = 1024, 512  # max_tokens where the request has none
 MOST = 24  # tools in one prompt, about 110 tokens each; with the same tools they are read once
-FITTING = (
-    10  # of more tools than that, which are other ones for each request and so are read each time
-)
+FITTING = 10  # of more tools than that: other ones for each request, so they are read each time
 SYSTEM_CAP = 600  # characters of the caller's system text that the choice of a tool sees
 RESULT_CAP = 500  # characters of a result that the choice of the next call sees
 QUOTE_CAP = 4000  # characters of a result that the answer is made from
