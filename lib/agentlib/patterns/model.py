@@ -47,11 +47,11 @@ def call(args: Namespace, system: str, text: str, schema: Record | None = None) 
     request: Record = {"type": "request", "id": "1", "messages": messages}
     if schema is not None:
         request["schema"] = schema
-    reply = transcript.text(_send(args, request)["message"])
+    reply = transcript.text(send(args, request)["message"])
     return reply if schema is None else value(reply)
 
 
-def _send(args: Namespace, request: Record) -> Record:
+def send(args: Namespace, request: Record) -> Record:
     """The `response` to a request; the Fault that an `error` says."""
     import subprocess  # not loaded for --help
 
