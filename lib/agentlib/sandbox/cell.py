@@ -89,7 +89,7 @@ class Cell:
     def fall_back(self, why: str) -> bool:
         """Where no sandbox could be put up for this reason, and bubblewrap has not worked before: whether Landlock is
         the wall now. Fault tool_denied where that cannot keep the profile."""
-        if self.way != "bubblewrap" or _known(self.view.listed):
+        if self.way != "bubblewrap" or not _ways.keys().isdisjoint((True, self.view.listed)):
             return False
         _ways[self.view.listed] = _without(f"bubblewrap does not work here: {why}")
         self._enclose(*self._wanted)
@@ -158,29 +158,20 @@ class Cell:
 
     def setup(self) -> dict[str, Any]:
         """What a warden needs to know of all its cells."""
-        made: dict[str, Any] = {
-            "view": None,
-            "user": (os.getuid(), os.getgid()),
-            "network": self.network,
-        }
+        view = None
         if self.way == "bubblewrap":
-            kinds = {EMPTY: EMPTY, OVERLAY: OVERLAY}
-            pairs = self.view.ordered()
-            made["view"] = [(path, kinds.get(do, ""), bwrap.size(path)) for path, do in pairs]
-        return made
+            kinds, pairs = {EMPTY: EMPTY, OVERLAY: OVERLAY}, self.view.ordered()
+            view = [(path, kinds.get(do, ""), bwrap.size(path)) for path, do in pairs]
+        return {"view": view, "user": (os.getuid(), os.getgid()), "network": self.network}
 
     def order(self) -> dict[str, Any]:
         """What a warden needs to know of this one."""
         made = {"argv": self.argv, "env": self.env, "cwd": self.inside, "limits": self.limits}
         if self.way == "landlock":
             return {**made, "network": self.network, "unseen": not self.view.writable}
-        return {
-            **made,
-            "overlay": self._folder if self.listed >= 0 else "",
-            "changes": os.path.basename(self.changes) or overlay.NOTHING,
-            "version": self.version,
-            "drop": [],
-        }
+        changes = os.path.basename(self.changes) or overlay.NOTHING
+        lower = self._folder if self.listed >= 0 else ""
+        return {**made, "overlay": lower, "changes": changes, "version": self.version, "drop": []}
 
     @property
     def inside(self) -> str:
@@ -196,13 +187,9 @@ def works(listed: bool) -> None:
 def walled(listed: bool = False) -> tuple[str, str]:
     """(`bubblewrap`, `landlock` or '', why not bubblewrap), as far as is known: the first sandbox that is put up shows
     it. listed: whether an overlay of the working folder has to work too."""
-    if not bubblewrap():
-        return _known(listed) or _without("bubblewrap (bwrap) is not installed")
-    return _known(listed) or ("bubblewrap", "")
-
-
-def _known(listed: bool) -> tuple[str, str] | None:
-    return _ways.get(True) or _ways.get(listed)
+    if known := _ways.get(True) or _ways.get(listed):
+        return known
+    return ("bubblewrap", "") if bubblewrap() else _without("bubblewrap (bwrap) is not installed")
 
 
 def _without(why: str) -> tuple[str, str]:

@@ -93,9 +93,9 @@ class Workspace:
         self._calls, self.version = 0, self.version + 1
 
     def look(self, exempt: Iterable[str] = ()) -> None:
-        """Look at what is new since the last time: at the folders whose time has changed. exempt: what is to be seen
-        although it lies in a hidden folder of a home. Those who wait for a look share the next, which begins after they
-        came. Fault tool_denied where the folder changes faster than it can be looked at."""
+        """Look at the folders that have changed since the last time. exempt: what is to be seen although it lies in a
+        hidden folder of a home. Those who wait for a look share the next, which begins after they came. Fault
+        tool_denied where the folder changes faster than it can be looked at."""
         before = self._begun
         with self._lock:
             new = set(exempt if self.home else ()) - self._exempt
