@@ -1,7 +1,7 @@
 """The one door: every program that is not the suite's own machinery is started in a cell made here (docs/safety.md).
 
-Where a model, a plan or a record names the program, agentlib.schema.origin says whose it is (`origin`) and the user's
-policy makes the Decision. What the user typed, as a command or a plugin, is TYPED.
+Where a model, a plan or a record names the program, agentlib.schema.origin says whose it is and the user's policy makes
+the Decision. What the user typed, as a command or a plugin, is TYPED.
 """
 
 import os

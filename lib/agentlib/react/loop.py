@@ -1,10 +1,8 @@
 """One run of an agent: call the model, make its calls, feed the results back, until an answer without calls.
 
 A run is a generator. It yields what it waits for, a Request (to the model; is sent the response) or Work (blocking; is
-sent the results in order), and returns its `result` record. Faults are thrown into it. So a thousand runs cost a
-thousand small objects and no thread; engine.py drives them.
-
-The messages alone say where a run stands, so one that was broken off anywhere can go on.
+sent the results in order), and returns its `result` record. Faults are thrown into it. So a thousand runs cost no
+thread; engine.py drives them. The messages alone say where a run stands: one that was broken off can go on.
 """
 
 import time
@@ -38,8 +36,8 @@ class Work(NamedTuple):
 
 
 class Watcher:
-    """Sees what happens in a run: each `message` that it adds, each delta of an answer, the model or tools that it
-    waits for ("": the model that agent-llm chooses). This one does nothing; output.py has one that prints."""
+    """Sees each `message` that a run adds, each delta of an answer, the model or tools that it waits for ("": the model
+    that agent-llm chooses). This one does nothing; output.py has one that prints."""
 
     traced = False  # whether the result is to have the ids of its run
 

@@ -113,10 +113,10 @@ class Hand:
         """Refused for what runs or is believed later. there, made: the names in the folder and in its changes."""
         path, home = (*at.path, name), self._workspace.home and not at.path
         if at.git >= 0:
-            inside = path[at.git :]
+            of_git = path[at.git :]
             # of a new work tree most is guarded
-            new_tree = inside[:-1] == ("worktrees",) and name not in there
-            guarded = new_tree or guard.of_git(inside)
+            new_tree = of_git[:-1] == ("worktrees",) and name not in there
+            guarded = new_tree or guard.of_git(of_git)
         elif name == guard.GIT and name in there:
             guarded = not _both_folders(at, name)
         else:

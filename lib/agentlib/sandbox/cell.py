@@ -1,12 +1,6 @@
-"""Run a tool where it can do no harm: a cell prepares the start, kept.wards.Wards makes it (docs/safety.md).
+"""Run a tool where it can do no harm: a cell prepares the start, kept.wards.Wards makes it (docs/sandbox.md).
 
-    with Cell(argv, "work", folder, env=environment()) as cell:
-        done = run(partial(wards.begin, cell), b"", timeout, cap, leash)
-    cell.removed        # what the tool left and must not, in words: it was moved aside
-
-Profiles: `read` (nothing outside scratch folders can be written; no network), `work` (the working folder can),
-`net` (the same, and the internet), `read+net` (the internet, but no writing), `off` (no sandbox at all), `probe` (as
-`read`, in an empty folder).
+Profiles, besides that page's: `read+net` (the internet, but no writing), `probe` (as `read`, in an empty folder).
 Bubblewrap where it works, else Landlock and seccomp where they can keep the profile's promise, else Fault tool_denied.
 """
 

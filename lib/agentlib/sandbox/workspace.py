@@ -79,14 +79,12 @@ class Workspace:
         self._begun = self._ended = 0  # looks
         self._linked: set[int] = set()  # the numbers of secrets, which may have other names
         self._empty = {*homes(), *scratch()} - {folder}
-        self.ruleset, self.version = -1, 0
+        self.version = 0
         self._forget()
 
     def _forget(self) -> None:
         """Begin another list: nothing can be taken off one."""
-        old, self.ruleset = self.ruleset, landlock.reading()
-        if old >= 0:
-            os.close(old)
+        self.ruleset = Descriptor(landlock.reading())
         self._files, self._trees = set[int](), set[int]()
         self._more = list[object]()
         self._seen: dict[str, Folder] = {}
