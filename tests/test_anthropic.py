@@ -46,7 +46,7 @@ def body(*messages: Record, model: str = NEW, **fields: Any) -> Record:
 
 
 def events(*said: Record) -> list[Any]:
-    return [anthropic.sse.Event(event["type"], json.dumps(event), "") for event in said]
+    return [anthropic.http_call.Event(event["type"], json.dumps(event), "") for event in said]
 
 
 def streamed(*said: Record) -> tuple[list[Record], Record]:

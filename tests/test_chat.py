@@ -10,7 +10,6 @@ import pytest
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider.openai import chat
-from agentlib.provider.openai import vendor as openai_vendor
 from agentlib.provider.refusal import explain
 from raw_server import Said, ask, completion, http, serving
 from vendors import failures, shared
@@ -32,8 +31,8 @@ TOOL = {
 }
 
 
-def vendor(**quirks: Any) -> openai_vendor.Vendor:
-    return openai_vendor.Vendor("x", "https://x.test/v1", "X_BASE_URL", ("X_API_KEY",), **quirks)
+def vendor(**quirks: Any) -> chat.Vendor:
+    return chat.Vendor("x", "https://x.test/v1", "X_BASE_URL", ("X_API_KEY",), **quirks)
 
 
 def body(quirks: dict[str, Any] | None = None, **request: Any) -> dict[str, Any]:

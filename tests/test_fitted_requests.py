@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.provider import answer
+from agentlib.provider import answer, http
 from agentlib.provider.openai import chat, responses
-from agentlib.provider.openai.vendor import Vendor
+from agentlib.provider.openai.chat import Vendor
 from vendors import HI, checked, provider
 
 Record = dict[str, Any]
@@ -124,7 +124,7 @@ def test_a_list_of_models_whose_pages_never_end_ends(
         more = {"has_more": True, "last_id": number, "nextPageToken": str(number)}
         return {"data": rows, "models": rows, **more}
 
-    monkeypatch.setattr(answer, "fetch", fetch)
+    monkeypatch.setattr(http.Connection, "send", fetch)
     monkeypatch.setattr(modules[name], "place", lambda: ("http://x", {}))
     assert len(list(modules[name].models())) == answer.PAGES
 

@@ -49,7 +49,7 @@ def said(*parts: Record, reason: str | None = "STOP", **more: Any) -> Record:
 
 
 def events(*pieces: Record) -> Any:
-    return iter([gemini.sse.Event("message", json.dumps(piece), "") for piece in pieces])
+    return iter([gemini.http_call.Event("message", json.dumps(piece), "") for piece in pieces])
 
 
 def test_every_recorded_answer_is_read_as_it_was_meant() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentlib.llm import ratelimit
+from agentlib.llm import inflight
 
 
 @pytest.fixture(autouse=True)
@@ -16,22 +16,22 @@ def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "agentutils" / "rate"
 
 
-def turns(count: int, *paces: ratelimit.Pace) -> list[float]:
+def turns(count: int, *paces: inflight.Pace) -> list[float]:
     return [paces[n % len(paces)].turn() for n in range(count)]
 
 
 def test_turns_of_two_processes_are_evenly_spaced() -> None:
-    waits = turns(6, ratelimit.Pace(2, 1), ratelimit.Pace(2, 1))
+    waits = turns(6, inflight.Pace(2, 1), inflight.Pace(2, 1))
     assert waits == pytest.approx([0, 0.5, 1, 1.5, 2, 2.5], abs=0.1)
 
 
 def test_a_fifth_of_a_larger_limit_may_go_at_once() -> None:
-    waits = turns(6, ratelimit.Pace(20, 60))
+    waits = turns(6, inflight.Pace(20, 60))
     assert waits == pytest.approx([0, 0, 0, 0, 3, 6], abs=0.1)
 
 
 def test_turns_that_nobody_took_are_not_saved_up() -> None:
-    pace = ratelimit.Pace(100, 1000)
+    pace = inflight.Pace(100, 1000)
     pace.slack = 0
     assert pace._next(1000.0, 10.0) == (1000.0, 1010.0)
 
@@ -42,7 +42,7 @@ def test_a_damaged_file_is_told_and_does_not_free_all(
 ) -> None:
     state.parent.mkdir(mode=0o700)
     state.write_bytes(content)
-    waits = turns(3, ratelimit.Pace(2, 1))
+    waits = turns(3, inflight.Pace(2, 1))
     assert waits == pytest.approx([0.5, 1, 1.5], abs=0.1)
     assert capfd.readouterr().err.count("damaged") == 1
 
@@ -52,7 +52,7 @@ def test_a_file_that_cannot_be_used_leaves_each_process_its_own_pace(
 ) -> None:
     state.mkdir(parents=True)
     os.chmod(state.parent, 0o700)
-    assert turns(3, ratelimit.Pace(2, 1)) == pytest.approx([0, 0.5, 1], abs=0.1)
+    assert turns(3, inflight.Pace(2, 1)) == pytest.approx([0, 0.5, 1], abs=0.1)
     assert capfd.readouterr().err.count("alone") == 1
 
 
@@ -60,10 +60,10 @@ def test_a_file_that_cannot_be_used_leaves_each_process_its_own_pace(
     "text, interval", [("5/s", 0.2), ("30", 2.0), ("30/m", 2.0), ("3600/h", 1.0), ("0.5/s", 2.0)]
 )
 def test_a_limit_is_a_number_and_a_unit(text: str, interval: float) -> None:
-    assert ratelimit.parse(text).interval == pytest.approx(interval)
+    assert inflight.pace(text).interval == pytest.approx(interval)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "x", "5/", "5/d", "nan", "inf", "5/s/s"])
 def test_anything_else_is_no_limit(text: str) -> None:
     with pytest.raises(ValueError):
-        ratelimit.parse(text)
+        inflight.pace(text)

@@ -9,13 +9,11 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.messages import requests
-from agentlib.provider.openai import chat, responses, vendor
+from agentlib.provider.openai import chat, responses
 from raw_server import STREAM, Said, ask, http, serving
 from vendors import failures, shared
 
-VENDOR = vendor.Vendor(
-    "openai", "https://api.openai.com/v1", "OPENAI_BASE_URL", ("OPENAI_API_KEY",)
-)
+VENDOR = chat.Vendor("openai", "https://api.openai.com/v1", "OPENAI_BASE_URL", ("OPENAI_API_KEY",))
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
 REASONING = {
     "id": "rs_1",

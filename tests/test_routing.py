@@ -9,8 +9,7 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.llm import routing
-from agentlib.llm.providers import Providers
-from agentlib.llm.routing import Wish
+from agentlib.llm.routing import Providers, Wish
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentlib.faults import Fault
-from agentlib.provider import sse
+from agentlib.provider import http_call
 from installed import suite
 from raw_server import DONE, STREAM, Said, Server, ask, completion, event, http, serving
 from vendors import shared
@@ -25,7 +25,7 @@ END = event({}, "stop") + event(usage={"prompt_tokens": 3, "completion_tokens": 
 
 
 def parsed(chunks: list[bytes]) -> list[tuple[str, str, str]]:
-    return [tuple(e) for e in sse.events(chunks)]
+    return [tuple(e) for e in http_call.events(chunks)]
 
 
 def test_the_vectors_hold_wherever_the_stream_is_cut() -> None:
@@ -251,9 +251,11 @@ def test_a_slow_reader_holds_the_socket_back() -> None:
     ],
 )
 def test_answers_do_not_lose_what_a_server_ends_otherwise(end: str) -> None:
-    found = list(sse.answers([b'data: {"b":2}\n\n', end.encode()]))
+    found = list(http_call.answers([b'data: {"b":2}\n\n', end.encode()]))
     assert [event.data for event in found] == ['{"b":2}', end.partition(": ")[2].strip() or end]
 
 
 def test_answers_do_not_make_an_event_of_half_of_one() -> None:
-    assert [event.data for event in sse.answers([b'data: {"b":2}\n\ndata: {"a":'])] == ['{"b":2}']
+    assert [event.data for event in http_call.answers([b'data: {"b":2}\n\ndata: {"a":'])] == [
+        '{"b":2}'
+    ]

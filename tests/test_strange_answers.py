@@ -9,8 +9,8 @@ import pytest
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider import refusal
+from agentlib.provider.http_call import Event
 from agentlib.provider.openai import chat, completion
-from agentlib.provider.sse import Event
 
 Record = dict[str, Any]
 

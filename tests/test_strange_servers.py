@@ -16,10 +16,10 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.net import client
-from agentlib.provider import exchange, refusal
+from agentlib.provider import answer, refusal
 from agentlib.provider.eventstream import Frame
+from agentlib.provider.http_call import Event
 from agentlib.provider.openai import completion, embeddings, responses
-from agentlib.provider.sse import Event
 from raw_server import STREAM, ask, http, serving
 from raw_server import completion as completed
 from raw_server import event as chunk
@@ -201,13 +201,13 @@ THOUGHTS = [
 def test_thinking_at_the_beginning_of_a_text_is_taken_apart(
     text: str, thinking: str, rest: str, size: int
 ) -> None:
-    split, pieces = exchange.Thoughts(), []
+    split, pieces = answer.Thoughts(), []
     for at in range(0, len(text), size):
         pieces += split.parted(text[at : at + size])
     pieces += split.parted("", last=True)
     for kind, want in (("thinking", thinking), ("text", rest)):
         assert "".join(piece for name, piece in pieces if name == kind).strip() == want.strip()
-    made = exchange.thoughts_apart({"role": "assistant", "content": text})["content"]
+    made = answer.thoughts_apart({"role": "assistant", "content": text})["content"]
     parts = [{"type": "text", "text": made}] if isinstance(made, str) else made
     for kind, want in (("thinking", thinking), ("text", rest)):
         assert "".join(part[kind] for part in parts if part["type"] == kind) == want

@@ -5,10 +5,7 @@ import os
 from agentlib import cli, records
 from agentlib.environment import seconds
 from agentlib.llm import inflight
-from agentlib.types import TYPE_CHECKING, Any, Namespace
-
-if TYPE_CHECKING:
-    from agentlib.llm.ratelimit import Pace
+from agentlib.types import Any, Namespace
 
 USAGE = "agent-llm [OPTION...] [-] [REQUEST...]\n       agent-llm [OPTION...] < requests > answers"
 
@@ -54,7 +51,10 @@ def parse(args: list[str], doc: str) -> Namespace:
     retries = os.environ.get("AGENT_RETRY") or inflight.RETRIES
     kinds["retries"] = {"type": cli.count(0), "default": retries}
     rate = os.environ.get("AGENT_RATE_LIMIT") or None
-    kinds |= {"continue": {"dest": "earlier"}, "rate_limit": {"type": pace, "default": rate}}
+    kinds |= {
+        "continue": {"dest": "earlier"},
+        "rate_limit": {"type": inflight.pace, "default": rate},
+    }
     cli.options(parser, OPTIONS, **kinds)
     options = parser.parse_intermixed_args(args)
     options.options = dict(options.options) if options.options else None
@@ -68,12 +68,6 @@ def parse(args: list[str], doc: str) -> Namespace:
 
 def names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
-
-
-def pace(text: str) -> "Pace":
-    from agentlib.llm import ratelimit
-
-    return ratelimit.parse(text)
 
 
 def option(text: str) -> tuple[str, Any]:

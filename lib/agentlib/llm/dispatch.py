@@ -6,6 +6,7 @@ import select
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 
 from agentlib import history, records, stderr
 from agentlib.faults import Fault
@@ -13,15 +14,13 @@ from agentlib.llm import inflight, keys, prompt
 from agentlib.llm.inflight import Limits, Pending
 from agentlib.llm.output import CUT, Lines, Out, Whole
 from agentlib.llm.pool import Pool
-from agentlib.llm.providers import Provider
-from agentlib.llm.routing import Router
+from agentlib.llm.routing import Provider, Router
 from agentlib.messages import requests
 from agentlib.process import events
 from agentlib.types import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
     from agentlib.history import History
-    from agentlib.llm.ratelimit import Pace
 
 IN_FLIGHT = 1000  # requests at once
 START = 2.0  # seconds that, at a pace, the second request waits at most for a sign of the provider
@@ -70,12 +69,18 @@ class Dispatch:
             return False
         from agentlib.llm import tape
 
+        request = tape.canonical(call.request)
         if limits.player:
-            found = limits.player.find(tape.canonical(call.request))
+            found = limits.player.find(request)
         if limits.recorder:
-            call.kept[limits.recorder] = tape.canonical(call.request)
-        if limits.cache:
-            call.kept[limits.cache] = request = tape.canonical(self._resolved(call))
+            call.kept[limits.recorder] = request
+        if limits.cache:  # as it goes out, and to whom: another model's answer is another answer
+            target = self.router.target(call.request)
+            places = [e["name"] for e in keys.entries(target.provider.schema) if not e.get("key")]
+            address = {name: os.environ[name] for name in places if name in os.environ}
+            about = {"address": address, "model": target.model, "provider": target.provider.name}
+            filled = {**prompt.filled(call.request, self.defaults), **about}
+            call.kept[limits.cache] = request = tape.canonical(filled)
             found = limits.cache.find(request)
         if not found:
             return False
@@ -84,14 +89,6 @@ class Dispatch:
             self.sink.delta(call, delta, None)
         self._close(call, last, None)
         return True
-
-    def _resolved(self, call: Pending) -> Record:
-        """The request as it goes out, and to whom: for the cache, another model's answer is another answer."""
-        target = self.router.target(call.request)
-        places = [e["name"] for e in keys.entries(target.provider.schema) if not e.get("key")]
-        address = {name: os.environ[name] for name in places if name in os.environ}
-        about = {"address": address, "model": target.model, "provider": target.provider.name}
-        return {**prompt.filled(call.request, self.defaults), **about}
 
     # -- out
 
@@ -105,13 +102,12 @@ class Dispatch:
         call.flying = True
         self._flying += 1
         if self.limits.pace is None:
-            self._send(call)
-        else:
-            self._paced.append(call)
-            if len(self._paced) == 1 and (self._warm or not self._begun):
-                self._take_turn(self.limits.pace)
+            return self._send(call)
+        self._paced.append(call)
+        if len(self._paced) == 1 and (self._warm or not self._begun):
+            self._take_turn(self.limits.pace)
 
-    def _take_turn(self, pace: "Pace") -> None:
+    def _take_turn(self, pace: inflight.Pace) -> None:
         def come() -> None:
             if not self._begun:
                 self._begun = time.monotonic()
@@ -195,30 +191,26 @@ class Dispatch:
         self._finish(call, record, raw)
 
     def failed(self, call: Pending, error: Record) -> None:
+        """The failed try is noted; where it pays, there is another after a pause, or at once with the next model."""
         self._started()
         self._land(call)
         if call.target:
             error.setdefault("provider", call.target.provider.name)
+        now = time.monotonic()
         found = {**error, "model": call.target.model if call.target else None}
-        duration = round((time.monotonic() - call.sent) * 1000)
-        found |= {"time": history.now(), "duration_ms": duration}
+        found |= {"time": history.now(), "duration_ms": round((now - call.sent) * 1000)}
         names = "provider model kind status message time duration_ms".split()
         call.failed.append({name: found[name] for name in names if found.get(name) is not None})
-        if call.spoken or error.get("kind") in LASTING or not self._again(call, error):
-            self._finish(call, error)
-
-    def _again(self, call: Pending, error: Record) -> bool:
-        """Whether it is tried again, here after a pause or at once with the next model."""
-        now = time.monotonic()
+        if call.spoken or error.get("kind") in LASTING:
+            return self._finish(call, error)
         pause = inflight.wait(error, call.tries, self.limits.retries, random.random())
         if pause is None or now + pause >= call.due:
             if call.at + 1 >= self.router.count or now >= call.due or call.embeds:
-                return False
+                return self._finish(call, error)
             pause, call.at, call.tries = 0.0, call.at + 1, 0
         call.deltas.clear()
         call.tails.clear()
         self.loop.at(now + pause, lambda: self._go(call))
-        return True
 
     # -- the end
 
@@ -230,8 +222,15 @@ class Dispatch:
             record["attempts"] = call.failed
         if record["type"] == "error" or call.failed:
             record, raw = {"type": record["type"], "id": call.id, **record}, None
-        if call.kept:
-            self._keep(call, [*call.deltas, record])
+        answer = [{k: v for k, v in one.items() if k != "id"} for one in [*call.deltas, record]]
+        for store, request in call.kept.items():
+            clean = keys.scrub(records.encode([request, answer]), self.out.secrets)
+            try:
+                store.keep(*records.loads(clean))
+            except OSError as bad:
+                self.unrecorded |= store is self.limits.recorder
+                why = f"{bad.filename or 'the file'}: {bad.strerror or bad}"
+                stderr.warn(f"this answer is not kept: {why}")
         self._close(call, record, raw)
 
     def _close(self, call: Pending, record: Record, raw: bytes | None) -> None:
@@ -239,6 +238,16 @@ class Dispatch:
         self.open.discard(call)
         self._keep_answer(call, record)
         self.sink.final(call, record, raw)
+
+    def _land(self, call: Pending) -> None:
+        """It is no longer in flight: those that wait for the budget may look again."""
+        if not call.flying:
+            return
+        call.flying = False
+        self._flying -= 1
+        waiting = [self._unpaid.popleft() for _ in range(len(self._unpaid))]
+        for other in waiting:
+            self.loop.at(0, partial(self._go, other))
 
     def _keep_question(self, kept: "History", call: Pending) -> None:
         """Keep what is asked: of a conversation, what is new in it."""
@@ -267,29 +276,6 @@ class Dispatch:
         message = {"type": "message", "run": run, **record["message"], **measured, "time": time}
         result |= {**measured, "iterations": 1, "incomplete": record.get("stop_reason") in CUT}
         self.history.write(message, result, soon=True)
-
-    def _land(self, call: Pending) -> None:
-        """It is no longer in flight: those that wait for the budget may look again."""
-        if call.flying:
-            call.flying = False
-            self._flying -= 1
-            if self._unpaid:
-                self.loop.at(0, self._release)
-
-    def _release(self) -> None:
-        for _ in range(len(self._unpaid)):
-            self._go(self._unpaid.popleft())
-
-    def _keep(self, call: Pending, answer: list[Record]) -> None:
-        kept = [{k: v for k, v in record.items() if k != "id"} for record in answer]
-        for store, request in call.kept.items():
-            clean = keys.scrub(records.encode([request, kept]), self.out.secrets)
-            try:
-                store.keep(*records.loads(clean))
-            except OSError as bad:
-                self.unrecorded |= store is self.limits.recorder
-                why = f"{bad.filename or 'the file'}: {bad.strerror or bad}"
-                stderr.warn(f"this answer is not kept: {why}")
 
     def interrupt(self) -> None:
         """Write `interrupted` errors for what is open, as far as standard output takes them without waiting."""

@@ -5,8 +5,8 @@ import os
 from agentlib import budget, records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import keys
-from agentlib.llm.providers import Provider, Providers, list_models
-from agentlib.types import Iterable, Namespace, Record
+from agentlib.llm.routing import Provider, Providers, list_models
+from agentlib.types import Namespace, Record
 
 
 def show(options: Namespace, found: Providers, only_keys: bool) -> int:
@@ -14,9 +14,13 @@ def show(options: Namespace, found: Providers, only_keys: bool) -> int:
         return key_states(found)
     if options.list_providers:
         providers(found, options.json)
-    else:
-        names = [options.provider] if options.provider else list(found.all())
-        models(found, names, options.json)
+        return 0
+    for provider in map(found.get, [options.provider] if options.provider else found.all()):
+        for model in models(provider, found):
+            if options.json:
+                records.write({"type": "model", "provider": provider.name, **model})
+            else:
+                _print(f"{provider.name}/{model['id']}")
     return 0
 
 
@@ -35,25 +39,16 @@ def providers(found: Providers, as_records: bool) -> None:
             _print(f"{provider.name:12} {state:28} {provider.schema.get('description', '')}")
 
 
-def models(found: Providers, names: Iterable[str], as_records: bool) -> None:
-    """Print the models of these providers; the vendor is asked where it can be, else its schema's are printed."""
-    for provider in map(found.get, names):
-        for model in _models(provider, found):
-            if as_records:
-                records.write({"type": "model", "provider": provider.name, **model})
-            else:
-                _print(f"{provider.name}/{model['id']}")
-
-
-def _models(provider: Provider, providers: Providers) -> list[Record]:
+def models(provider: Provider, found: Providers) -> list[Record]:
+    """The models that the vendor lists; where it cannot be asked, those of the provider's schema."""
     known = [{"id": model} for model in provider.models]
-    if not providers.ready(provider):
+    if not found.ready(provider):
         return known
-    found, why = list_models(provider, providers.config)
-    if found:
-        return found
-    stderr.warn(f"{provider.name} did not tell its models, so these are those of its schema: {why}")
-    return known
+    listed, why = list_models(provider, found.config)
+    if not listed:
+        schemas = "did not tell its models, so these are those of its schema"
+        stderr.warn(f"{provider.name} {schemas}: {why}")
+    return listed or known
 
 
 def key_states(found: Providers) -> int:

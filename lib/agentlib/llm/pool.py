@@ -9,7 +9,7 @@ from agentlib.faults import Fault
 from agentlib.llm import keys
 from agentlib.llm.inflight import Pending
 from agentlib.llm.output import Out
-from agentlib.llm.providers import Provider
+from agentlib.llm.routing import Provider
 from agentlib.paths import REAL
 from agentlib.process import children, events
 from agentlib.process import status as process_status

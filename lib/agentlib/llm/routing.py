@@ -1,16 +1,132 @@
-"""Which provider and model a request goes to, why, and the fallbacks (docs/agent-llm.md, "Choice of the provider")."""
+"""The providers that there are; which of them and which model a request goes to, and why (docs/agent-llm.md)."""
 
 import os
+from contextlib import suppress
 
-from agentlib import stderr
-from agentlib.faults import Fault
+from agentlib import paths, records, stderr
+from agentlib.faults import Fault, near
 from agentlib.llm import keys
-from agentlib.llm.providers import Provider, Providers, list_models
+from agentlib.schema import schemas
 from agentlib.types import Any, Iterator, Mapping, NamedTuple, Record, Sequence
 
 LOCAL, OLLAMA = "local", "ollama"
 MODELS = {"default_model", "embedding_model"}  # one that only makes embeddings has no default
 PROBE = 0.3  # seconds for the question whether Ollama is there
+PATIENCE = 30.0  # seconds for a provider's schema, and for a vendor's list of models
+LIST_CAP = 4 << 20  # bytes of such a list
+
+# why a schema could not be read, though nothing is wrong with it, or its start will tell better what is
+STARTED_ANYHOW = ("sandbox unavailable", "#! n")
+
+
+class Provider(NamedTuple):
+    """An executable of a providers folder. schema: what it answers to --agent-schema, {} where it does not."""
+
+    name: str
+    path: str
+    schema: Record
+
+    @property
+    def models(self) -> list[str]:
+        listed = self.schema.get("models")
+        every = listed if isinstance(listed, list) else []
+        return [str(model.get("id") if isinstance(model, dict) else model) for model in every]
+
+    @property
+    def slashes(self) -> bool:
+        """Whether its vendor's own names of models have a slash: then `a/b` says nothing about a provider."""
+        return any("/" in model for model in self.models)
+
+
+class Providers:
+    """The executables in the providers' folders, looked up by name when they are needed."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.folders = paths.folders("AGENT_PROVIDER_PATH", "providers")
+        self.config = config
+        self._known: dict[str, Provider] = {}
+        self._all: dict[str, Provider] | None = None
+
+    def get(self, name: str) -> Provider:
+        """The provider of this name, or at this path where the name has a slash; a Fault says why there is none."""
+        if name not in self._known:
+            path = self._path(name)
+            answer = schemas.ask([path], PATIENCE)[path]
+            if isinstance(answer, Fault) and answer.kind in ("tool_denied", "bad_response"):
+                # without its schema it would be started without its key
+                if not any(why in answer.message for why in STARTED_ANYHOW):
+                    raise Fault(answer.kind, f"{path}: {answer.message}", provider=name)
+            schema = answer[0] if isinstance(answer, list) and answer else {}
+            self._known[name] = Provider(os.path.basename(path), path, schema)
+        return self._known[name]
+
+    def _path(self, name: str) -> str:
+        folders = [""] if "/" in name else self.folders
+        for path in [os.path.abspath(os.path.join(folder, name)) for folder in folders]:
+            if executable(path):
+                return path
+            if os.path.isfile(path):
+                why = f"{path}: not executable (chmod +x)"
+                raise Fault("invalid_request", why, provider=name)
+        hint = near(name, self.folders) or "; agent-llm --list-providers lists them"
+        why = f"no provider {name!r} in {os.pathsep.join(self.folders)}{hint}"
+        raise Fault("not_found", why, provider=name)
+
+    def named(self, word: str) -> bool:
+        """Whether there is a provider of this name; nothing is run for that."""
+        return any(executable(os.path.join(folder, word)) for folder in self.folders)
+
+    def all(self) -> dict[str, Provider]:
+        """Every provider that answers, by name; the first folder that has a name wins."""
+        if self._all is None:
+            files: dict[str, str] = {}
+            for folder in filter(os.path.isdir, self.folders):
+                for name in sorted(os.listdir(folder)):
+                    if executable(path := os.path.abspath(os.path.join(folder, name))):
+                        files.setdefault(name, path)
+            answers = schemas.ask(files.values())
+            late = [path for path, answer in answers.items() if isinstance(answer, Fault)]
+            # the suite's own answer, if late: the machine is busy
+            if ours := [path for path in late if paths.of_suite(path)]:
+                answers |= schemas.ask(ours, PATIENCE)
+            self._all = {}
+            for name, path in files.items():
+                answer = answers[path]
+                if isinstance(answer, list) and answer and answer[0].get("kind") == "provider":
+                    self._all[name] = Provider(name, path, answer[0])
+        return self._all
+
+    def ready(self, provider: Provider) -> bool:
+        """Whether the key is there, if one is needed; where the key is optional, the provider sees for itself."""
+        if not keys.required(provider.schema):
+            return True
+        return bool(keys.source(provider.name, provider.schema, self.config))
+
+
+def executable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
+def list_models(provider: Provider, config: Mapping[str, Any]) -> tuple[list[Record], str]:
+    """(what `PROVIDER --list-models` prints, in a provider's own environment; why it prints nothing, in its words)."""
+    from agentlib.process import run
+
+    env = keys.environment(provider.name, provider.schema, config)
+    options = {"args": [provider.path, "--list-models"], "env": env}
+    try:
+        done = run.run(options, b"", PATIENCE, LIST_CAP, run.Leash())
+    except OSError as bad:
+        return [], str(bad)
+    if done.over or done.late:
+        return [], "it prints more than is read" if done.over else f"nothing in {PATIENCE:g} s"
+    found: list[Record] = []
+    for raw in done.out.splitlines() if done.status == 0 else ():
+        with suppress(ValueError):
+            record = records.loads(raw)
+            if isinstance(record, dict) and isinstance(record.get("id"), str):
+                found.append({field: record[field] for field in record if field != "type"})
+    clean = keys.scrub(done.err, keys.secrets(provider.schema, env))
+    return found, "".join(clean.decode("utf-8", "replace").strip().splitlines()[-1:])
 
 
 class Wish(NamedTuple):
@@ -48,24 +164,22 @@ class Router:
     def target(self, request: Record, number: int = 0) -> Target:
         """The target of this number for a request. Fault: `not_found`, or `auth` where its key is not there. An `embed`
         that names no model leaves it to the provider: environment and config name models that talk."""
-        key = (number, request.get("provider"), request.get("model"))
+        provider, model = request.get("provider"), request.get("model")
         embeds = request.get("type") == "embed"
-        if (embeds, *key) not in self._found:
-            found = target(self.providers, self._wishes(*key))
-            if embeds and not request.get("model"):
+        key = (embeds, number, provider, model)
+        if key not in self._found:
+            first = Wish(_str(provider), _str(model), firm=provider is not None)
+            wishes = [first, self.flags, *self.rest]
+            if number:
+                fallback = Wish(None, self.fallbacks[number - 1])
+                wishes = [fallback, *(Wish(wish.provider, None) for wish in wishes)]
+            found = target(self.providers, wishes)
+            if embeds and not model:
                 found = Target(found.provider, None, found.why)
             if not self.providers.ready(found.provider):
                 raise keys.absent(found.provider.name, found.provider.schema)
-            self._found[embeds, *key] = found
-        return self._found[embeds, *key]
-
-    def _wishes(self, number: int, provider: Any, model: Any) -> list[Wish]:
-        first = Wish(_str(provider), _str(model), firm=provider is not None)
-        wishes = [first, self.flags, *self.rest]
-        if not number:
-            return wishes
-        fallback = Wish(None, self.fallbacks[number - 1])
-        return [fallback, *(Wish(wish.provider, None) for wish in wishes)]
+            self._found[key] = found
+        return self._found[key]
 
     def explain(self, found: Target) -> None:
         """Once, which provider was taken where nobody named one."""
@@ -134,7 +248,10 @@ def _first(providers: Providers, wish: Wish | None) -> Target:
     for provider, why in usable or _keyless(providers, every):
         found = Target(provider, own_name(provider, model), why)
         return _there(found, model, providers.config)
-    raise Fault("not_found", nobody(every))
+    named = sorted({keys.variables(p.schema)[0] for p in every if keys.required(p.schema)})
+    key = f"set a key ({', '.join(named)}), " if named else ""
+    cure = "start Ollama, or put a model on this machine: agent-llm local install"
+    raise Fault("not_found", f"no provider to ask: {key}{cure}")
 
 
 def _keyless(providers: Providers, every: list[Provider]) -> Iterator[tuple[Provider, str]]:
@@ -154,12 +271,6 @@ def _usable(providers: Providers, every: list[Provider]) -> Iterator[tuple[Provi
         if found := keys.source(provider.name, provider.schema, providers.config):
             named = found == "config.toml"
             yield provider, "config.toml names its key" if named else f"{found} is set"
-
-
-def nobody(every: list[Provider]) -> str:
-    named = sorted({keys.variables(p.schema)[0] for p in every if keys.required(p.schema)})
-    key = f"set a key ({', '.join(named)}), " if named else ""
-    return f"no provider to ask: {key}start Ollama, or put a model on this machine: agent-llm local install"
 
 
 def listening() -> bool:

@@ -236,3 +236,16 @@ def only_text(message: Record, why: str) -> str:
         if part["type"] != "text":
             raise Fault("invalid_request", f"{part['type']}: {why}")
     return "\n".join(part["text"] for part in found)
+
+
+def vectors(found: Any, texts: list[str]) -> list[list[float]]:
+    """The vectors of an answer, if there is one of numbers for each text and all are of one length; else
+    `bad_response`."""
+    if not isinstance(found, list) or len(found) != len(texts):
+        count = len(found) if isinstance(found, list) else "no"
+        raise Fault("bad_response", f"{count} vectors came for {len(texts)} texts")
+    if not all(isinstance(v, list) and v and len(v) == len(found[0]) for v in found):
+        raise Fault("bad_response", "the answer's vectors are not lists of one length")
+    if not all(isinstance(x, (int, float)) for v in found for x in v):
+        raise Fault("bad_response", "the answer's vectors hold what is no number")
+    return found

@@ -16,6 +16,7 @@ Stream = Callable[[Record, Iterator[Any]], Generator[Record, None, Answer]]
 Embedding = tuple[Prepare, Parse]  # embed, vectors
 
 COUNTS = ("input", "output", "cached_input", "reasoning", "cache_write_input")  # of tokens
+OPEN, CLOSE = "<think>", "</think>"  # around thinking, as some servers write it
 PAGES = 100  # of a list of models; a server may say for ever that there is more
 
 
@@ -29,8 +30,11 @@ def key(*variables: str) -> str:
     raise Fault("auth", f"no key: set {' or '.join(variables)}")
 
 
-def fetch(url: str, headers: Headers, explain: Explain) -> Record:
-    """The JSON object that a GET gives, for lists of models."""
+def listed(
+    url: str, headers: Headers, explain: Explain, rows: str, following: Callable[[Record], str]
+) -> Iterator[Record]:
+    """The objects under `rows` on all pages of a list. following: of a page, what is added to the address for the next
+    one, "" where there is none."""
     from agentlib.provider.http import Connection, Reply, Watch
 
     def read(reply: Reply) -> Any:
@@ -38,18 +42,10 @@ def fetch(url: str, headers: Headers, explain: Explain) -> Record:
             raise reply.refusal(explain, url)
         return reply.document()
 
-    return Connection().send(Call(url, headers), Watch(False), read)  # type: ignore[no-any-return]
-
-
-def listed(
-    url: str, headers: Headers, explain: Explain, rows: str, following: Callable[[Record], str]
-) -> Iterator[Record]:
-    """The objects under `rows` on all pages of a list. following: of a page, what is added to the address for the next
-    one, "" where there is none."""
     more, seen = "", set[str]()
     while more not in seen and len(seen) < PAGES:
         seen.add(more)
-        page = fetch(url + more, headers, explain)
+        page = Connection().send(Call(url + more, headers), Watch(False), read)
         found = page[rows] if isinstance(page.get(rows), list) else []
         yield from (row for row in found if isinstance(row, dict))
         more = following(page)
@@ -118,13 +114,11 @@ def tool_call(id: Any, name: Any, arguments: Any) -> Record:
         except ValueError:
             value = ""
     value = {} if value is None else value  # Groq says "null" for none
-    if not isinstance(name, str) or not name:
-        name = (
-            "unnamed"  # no tool has this name: the model is told so, and the conversation can go on
-        )
-    if not isinstance(id, str) or not id:
-        id = f"call_{os.urandom(8).hex()}"
-    made = {"id": id, "name": name}
+    # no tool is called `unnamed`: the model hears so, and the conversation can go on
+    made: Record = {
+        "id": id if id and isinstance(id, str) else f"call_{os.urandom(8).hex()}",
+        "name": name if name and isinstance(name, str) else "unnamed",
+    }
     if isinstance(value, dict):
         return {**made, "arguments": value}
     return {**made, "arguments": None, "arguments_raw": arguments}
@@ -139,3 +133,50 @@ def call_id(id: Any, form: str) -> str:
     import hashlib
 
     return hashlib.sha256(str(id).encode("utf-8", "replace")).hexdigest()[:9]
+
+
+class Thoughts:
+    """Text in pieces that may begin with the model's thinking, between <think> and </think>."""
+
+    def __init__(self) -> None:
+        self._mark = OPEN  # which of the two may come next, "" for none
+        self._rest, self._after = "", False  # what is not yet known; whether thinking came
+
+    def parted(self, text: str, last: bool = False) -> Iterator[tuple[str, str]]:
+        """("thinking" or "text", piece) of each. last: no more text comes."""
+        self._rest += text
+        while self._rest and self._mark:
+            head, mark = self._rest.lstrip(), self._mark
+            if mark == CLOSE:
+                thought, closed, rest = self._rest.partition(mark)
+                begun = (n for n in range(len(mark) - 1, 0, -1) if thought.endswith(mark[:n]))
+                cut = len(thought) if closed or last else len(thought) - next(begun, 0)
+                yield "thinking", thought.rstrip() if closed else thought[:cut]
+                self._rest = rest if closed else thought[cut:]
+                if not closed:
+                    return
+                self._mark, self._after = OPEN, True
+            elif head.startswith(mark):
+                self._rest, self._mark = head[len(mark) :], CLOSE
+            elif mark.startswith(head) and (not last or self._after and not head):
+                return
+            else:
+                self._rest, self._mark = head if self._after else self._rest, ""
+        text, self._rest = self._rest, ""
+        yield "text", text
+
+
+def thoughts_apart(message: Record) -> Record:
+    """The message, its thinking taken out of its text into a part of its own."""
+    content = message["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    at = next((n for n, part in enumerate(parts) if part["type"] == "text"), None)
+    if at is None or not parts[at]["text"].lstrip().startswith(OPEN):
+        return message
+    pieces, made = list(Thoughts().parted(parts[at]["text"], last=True)), []
+    for kind in ("thinking", "text"):
+        if (text := "".join(piece for name, piece in pieces if name == kind)).strip():
+            made.append({"type": kind, kind: text.strip() if kind == "thinking" else text})
+    parts = [*parts[:at], *made, *parts[at + 1 :]]
+    plain = all(part["type"] == "text" for part in parts)
+    return {**message, "content": "".join(p["text"] for p in parts) if plain else parts}

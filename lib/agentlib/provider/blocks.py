@@ -1,14 +1,22 @@
-"""Turns of vendors whose answers are lists of blocks: read into a message, and put back in their own order.
+"""Turns of vendors whose answers are lists of blocks: read into a message, and put back in their own order; and what
+Claude models want wherever they run.
 
 Text and calls of tools go into `content` and `tool_calls`, where programs may change them; `provider_data` keeps where
 each stood, and blocks that only the vendor understands (signed thinking, say). Its entries: ["text", more],
 ["call", id, more] and ["own", block]; `more` is what the vendor wants back beside the text or the call.
 """
 
+import re
+
 from agentlib.faults import Fault
+from agentlib.messages import subschemas
 from agentlib.messages.requests import blob, parts
 from agentlib.provider.answer import image, kept
 from agentlib.types import Any, Callable, Iterable, Iterator, Record
+
+# tokens of thinking before 4.6; 1024 is the least
+BUDGET = {"low": 1024, "medium": 4096, "high": 12288}
+BEFORE_4_6 = r"claude-(v?2|3|instant|(opus|sonnet|haiku)-4-([0-5]\b|20\d{6}))"
 
 
 class Turn:
@@ -156,3 +164,38 @@ def refuse(request: Record, vendor: str, fields: Iterable[str] = ()) -> None:
             raise Fault("invalid_request", why)
     if not request.get("tools") and request.get("tool_choice", "auto") not in ("auto", "none"):
         raise Fault("invalid_request", "tool_choice: there are no tools to choose from")
+
+
+# Claude.
+
+
+def claude_thinking(model: str, effort: str, limit: int | None) -> Record:
+    """The fields that make a model think: by effort since 4.6, before by a budget inside max_tokens `limit`."""
+    if not re.search(BEFORE_4_6, model):
+        return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
+    budget, least = BUDGET[effort], BUDGET["low"]
+    if limit is not None and limit < 2 * least:
+        why = f"reasoning: {model} needs max_tokens of {2 * least} or more to think"
+        raise Fault("invalid_request", why)
+    tokens = budget if limit is None else min(budget, limit - least)
+    return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
+
+
+def claude_turns(
+    messages: list[Record], blocks_of: Callable[[Record, int], list[Record]], result: str
+) -> list[Record]:
+    """The turns (see alternating). No Claude takes a last one of the assistant's that ends with white space."""
+    made = alternating(messages, blocks_of, result)
+    if made and made[-1]["role"] == "assistant" and (block := made[-1]["content"][-1]).get("text"):
+        made[-1]["content"][-1] = {**block, "text": block["text"].rstrip()}
+    return made
+
+
+def claude_schema(schema: Record) -> Record:
+    """The schema with `additionalProperties` false where an object says nothing of it: the vendor insists on it."""
+
+    def close(part: Record) -> Record:
+        return {"additionalProperties": False, **part} if part.get("type") == "object" else part
+
+    made: Record = subschemas.changed(schema, close)
+    return made

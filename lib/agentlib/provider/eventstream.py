@@ -35,44 +35,37 @@ def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:
     for chunk in chunks:
         rest += chunk
         while len(rest) >= PRELUDE:
-            total, header_size = lengths(bytes(rest[:PRELUDE]))
+            total, header_size, checksum = struct.unpack(">III", rest[:PRELUDE])
+            payload_size = total - header_size - PRELUDE - TAIL
+            check(crc32(rest[:8]) == checksum, "prelude checksum")
+            check(header_size <= HEADER_CAP, "headers too long")
+            check(payload_size >= 0, "bad lengths")
+            check(payload_size <= PAYLOAD_CAP, "payload too long")
             if len(rest) < total:
                 break
             data = bytes(rest[:total])
             del rest[:total]
-            yield frame(data, header_size)
+            yield frame(data, PRELUDE + header_size)
     if rest:
         raise Fault("network", "event stream: eof inside a frame")
 
 
-def wrong(reason: str) -> Fault:
-    return Fault("bad_response", f"event stream: {reason}")
+def check(good: bool, wrong: str) -> None:
+    if not good:
+        raise Fault("bad_response", f"event stream: {wrong}")
 
 
-def lengths(prelude: bytes) -> tuple[int, int]:
-    """(length of the frame, length of its headers), from its first 12 bytes alone: no nonsense is waited for."""
-    total, header_size, checksum = struct.unpack(">III", prelude)
-    payload_size = total - header_size - PRELUDE - TAIL
-    if crc32(prelude[:8]) != checksum:
-        raise wrong("prelude checksum")
-    if header_size > HEADER_CAP:
-        raise wrong("headers too long")
-    if not 0 <= payload_size <= PAYLOAD_CAP:
-        raise wrong("payload too long" if payload_size > 0 else "bad lengths")
-    return total, header_size
-
-
-def frame(data: bytes, header_size: int) -> Frame:
+def frame(data: bytes, at: int) -> Frame:
+    """A whole frame, whose payload begins there."""
     body, (checksum,) = data[:-TAIL], struct.unpack(">I", data[-TAIL:])
-    if crc32(body) != checksum:
-        raise wrong("message checksum")
+    check(crc32(body) == checksum, "message checksum")
     try:
-        found = headers(BytesIO(body[PRELUDE : PRELUDE + header_size]))
+        return Frame(headers(BytesIO(body[PRELUDE:at])), body[at:])
     except UnicodeDecodeError:
-        raise wrong("a header that is not UTF-8") from None
+        raise Fault("bad_response", "event stream: a header that is not UTF-8") from None
     except struct.error:
-        raise wrong("header value overruns the header block") from None
-    return Frame(found, body[PRELUDE + header_size :])
+        why = "event stream: header value overruns the header block"
+        raise Fault("bad_response", why) from None
 
 
 def headers(block: BytesIO) -> dict[str, Value]:
@@ -80,17 +73,15 @@ def headers(block: BytesIO) -> dict[str, Value]:
     while size := block.read(1):
         name = unpacked(block, f"{size[0]}s").decode()
         kind = unpacked(block, "B")
-        if name in out:
-            raise wrong(f"duplicate header {name}")
+        check(name not in out, f"duplicate header {name}")
+        check(kind in (TRUE, FALSE, BYTES, STRING, *FIXED), f"unknown header type {kind}")
         if kind in (TRUE, FALSE):
             out[name] = kind == TRUE
-        elif kind in (BYTES, STRING):
-            raw = unpacked(block, f"{unpacked(block, '>H')}s")
-            out[name] = raw if kind == BYTES else raw.decode()
         elif kind in FIXED:
             out[name] = unpacked(block, FIXED[kind])
         else:
-            raise wrong(f"unknown header type {kind}")
+            raw = unpacked(block, f"{unpacked(block, '>H')}s")
+            out[name] = raw if kind == BYTES else raw.decode()
     return out
 
 

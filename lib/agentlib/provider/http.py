@@ -56,6 +56,8 @@ class Reply:
 
     def __init__(self, response: "httpx.Response", proxy: str = "") -> None:
         self.status, self.headers, self.proxy = response.status_code, dict(response.headers), proxy
+        # the media type without its parameters
+        self.media = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._raw = response.iter_raw()
 
     def chunks(self) -> Iterator[bytes]:
@@ -84,10 +86,6 @@ class Reply:
         watch.until = min(watch.until, time.monotonic() + LINGER)
         for _ in self._raw:
             pass
-
-    def media(self) -> str:
-        """The media type without its parameters, in lower case."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def begun(self) -> tuple[bytes, Iterator[bytes]]:
         """(the first byte of the body that is no blank, b"" for none; the body as it arrives)."""
@@ -121,7 +119,7 @@ class Reply:
         from agentlib.net.proxies import without_password
 
         fault = explain(self.status, self.headers, self.beginning())
-        gateway = self.status in (502, 503, 504) and self.media() != "application/json"
+        gateway = self.status in (502, 503, 504) and self.media != "application/json"
         if self.proxy and (gateway or self.status == 407):
             fault.message = f"the proxy {self.proxy} says: {fault.message}"
         words = r"((page|path|url|resource) )?(not found|method not allowed)\.?"

@@ -1,12 +1,7 @@
 """What a request cost, from a dated table (prices.json; tests/make_prices.py makes it) and the user's own prices.
 
-The user's go first, in config.toml, in US dollars per million tokens:
-
-    [prices."gpt-5-mini"]       # or "openai/gpt-5-mini", for one provider alone
-    input = 0.25
-    output = 2.0
-    cached = 0.025              # optional: input read from the vendor's cache; else as input
-    cache_write = 0.3125        # optional: input written to it; else as input
+The user's go first, in config.toml: [prices."MODEL"] or [prices."PROVIDER/MODEL"] with `input` and `output`, US dollars
+for a million tokens, and where they differ `cached` (read from the vendor's cache) and `cache_write`.
 """
 
 import os
@@ -45,7 +40,8 @@ def prices(provider: str, model: str) -> Prices | None:
     for name in spellings(model):
         if found := users.get(f"{provider}/{name}") or users.get(name):
             return found
-    rows = table().get(provider) or {}
+    with open(FILE, "rb") as file:
+        rows = records.loads(file.read())["prices"].get(provider) or {}
     row = next((rows[name] for name in spellings(model) if name in rows), None)
     return None if row is None else filled(row)
 
@@ -68,26 +64,16 @@ def spellings(model: str) -> Iterator[str]:
 
 
 @cache
-def table() -> dict[str, dict[str, list[float | None]]]:
-    """The prices that ship with the suite: {provider: {model: [input, output, cached, cache write]}}."""
-    with open(FILE, "rb") as file:
-        return records.loads(file.read())["prices"]  # type: ignore[no-any-return]
-
-
-@cache
 def owned() -> dict[str, Prices]:
     """The user's own prices by model; a fault that names the one that is not a price."""
     table = config.load().get("prices") or {}
-    return {model: own_price(model, entry) for model, entry in table.items()}
-
-
-def own_price(model: str, entry: Any) -> Prices:
-    where = f'config.toml: [prices."{model}"]'
-    if not isinstance(entry, dict) or not {"input", "output"} <= entry.keys() <= set(NAMES):
-        why = "needs input and output; cached and cache_write may be there, nothing else"
-        raise Fault("invalid_input", f"{where}: {why}")
-    for name, price in entry.items():
-        number = isinstance(price, int | float) and not isinstance(price, bool)
-        if not number or not 0 <= price < float("inf"):
-            raise Fault("invalid_input", f"{where}: {name} is not a price: {price!r}")
-    return filled([entry.get(name) for name in NAMES])
+    for model, entry in table.items():
+        where = f'config.toml: [prices."{model}"]'
+        if not isinstance(entry, dict) or not {"input", "output"} <= entry.keys() <= set(NAMES):
+            why = "needs input and output; cached and cache_write may be there, nothing else"
+            raise Fault("invalid_input", f"{where}: {why}")
+        for name, price in entry.items():
+            number = isinstance(price, int | float) and not isinstance(price, bool)
+            if not number or not 0 <= price < float("inf"):
+                raise Fault("invalid_input", f"{where}: {name} is not a price: {price!r}")
+    return {model: filled([entry.get(name) for name in NAMES]) for model, entry in table.items()}

@@ -53,14 +53,11 @@ def refused(
         return Fault("bad_response", why, status=status, retryable=False)
     unknown = "server" if status >= 500 or not status else "invalid_request"
     kind = kind or STATUSES.get(status) or unknown
-    fields: dict[str, Any] = {"status": status} if status else {}
     advice = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
-    fields["retryable"] = kind in RETRYABLE if advice is None else advice
-    seconds = retry_after(headers)
-    if seconds is None and fields["retryable"]:
-        seconds = wait(headers, message, document)
-    if seconds is not None:
-        fields["retry_after"] = seconds
+    again = kind in RETRYABLE if advice is None else advice
+    seconds = retry_after(headers) or (wait(headers, message, document) if again else None)
+    fields = {"status": status or None, "retryable": again, "retry_after": seconds}
+    fields = {name: value for name, value in fields.items() if value is not None}
     return Fault(kind, message or f"HTTP {status}", **fields)
 
 
@@ -168,7 +165,7 @@ def resets(headers: Headers) -> float | None:
 
 def moment(text: str, unit: float = 1.0) -> float | None:
     """Seconds from now, out of a number, a moment of the epoch (s or ms), `6m0s` or a date; None for nonsense."""
-    text = text.strip()
+    text, seconds = text.strip(), 0.0
     if re.fullmatch(r"\d{1,16}(\.\d+)?", text):
         seconds = float(text) * unit
         if seconds > 1e9:
@@ -179,19 +176,15 @@ def moment(text: str, unit: float = 1.0) -> float | None:
         total = sum(float(number) * unit for (number, _), unit in zip(pieces, units, strict=True))
         seconds = 0.0 if PIECES.sub("", text).strip() else total
     else:
-        seconds = _date(text)
+        from datetime import UTC, datetime
+        from email.utils import parsedate_to_datetime
+
+        for read in (parsedate_to_datetime, datetime.fromisoformat):
+            with suppress(ValueError, TypeError, OverflowError):
+                date = read(text)
+                date = date if date.tzinfo else date.replace(tzinfo=UTC)
+                seconds = date.timestamp() - time.time()
     return round(seconds, 3) if seconds > 0 else None
-
-
-def _date(text: str) -> float:
-    from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
-
-    for read in (datetime.fromisoformat, parsedate_to_datetime):
-        with suppress(ValueError, TypeError, OverflowError):
-            date = read(text)
-            return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
-    return 0.0
 
 
 def _advice(value: Any, depth: int = 6) -> Iterator[float | None]:

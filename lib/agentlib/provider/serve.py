@@ -1,16 +1,7 @@
 """The runtime of a provider in Python: `request` records in, `delta`, `response` and `error` records out, many at once.
 
-A vendor is a file that gives its schema and plain functions to `serve` (docs/write-a-provider.md):
-
-    prepare(request) -> Call            the vendor's request; Fault("invalid_request") names what it cannot carry
-    parse(request, body) -> Answer      reads the one JSON object of an answer that was not streamed
-    stream(request, items) -> Answer    a generator: fed the items of `Call.frames`, it yields {"text": …} or
-                                        {"thinking": …}, and *returns* the Answer; Fault where the stream ends early
-    explain(status, headers, body) -> Fault     reads the body (bytes) of a refusal, where refusal.py cannot
-    embed(record) -> Call, vectors(record, body) -> Answer      for `embed` records (openai/embeddings.py)
-
-An Answer is a dict: `message` (answer.message), `stop_reason`, `usage` (answer.usage), and `model` where the vendor
-names it; of embeddings `vectors`. The rest is worker.py's: one final record a request, bounds of time, ids, costs.
+A vendor is a file that gives its schema and plain functions to `serve` (docs/write-a-provider.md). The rest is
+worker.py's: one final record a request, bounds of time, ids, costs.
 """
 
 from agentlib import cli, private, records
@@ -31,8 +22,17 @@ def serve(
     models: Callable[[], Iterable[Record]] | None = None,
     embedding: Embedding | None = None,
 ) -> NoReturn:
-    """Be the provider of these functions. models: gives what `--list-models` prints, {"id": …} each. embedding:
-    (embed, vectors); its model, where a record names none, is the schema's `embedding_model`."""
+    """Be the provider of these functions.
+
+    prepare(request): the vendor's Call; Fault `invalid_request` names what it cannot carry. parse(request, body): the
+    Answer out of one JSON object. stream(request, items): a generator, fed the items of `Call.frames`, that yields
+    {"text": …} or {"thinking": …} and returns the Answer. explain(status, headers, body): the Fault of a refusal.
+    models: gives what `--list-models` prints, {"id": …} each. embedding: (embed, vectors), as prepare and parse; its
+    model, where a record names none, is the schema's `embedding_model`.
+
+    An Answer: `message` (answer.message), `stop_reason`, `usage` (answer.usage), `model` where the vendor names it; of
+    embeddings `vectors`.
+    """
 
     def main(args: list[str]) -> int:
         if args:

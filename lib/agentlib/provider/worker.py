@@ -7,15 +7,13 @@ import time
 from _thread import start_new_thread  # threading.Thread waits for it to begin: 0.05 ms each
 from collections import deque
 
-from agentlib import codec, environment, records
+from agentlib import cli, codec, environment, records, stderr
 from agentlib.faults import RETRYABLE, Fault, Interrupted
 from agentlib.messages import requests, transcript
-from agentlib.provider import sse
-from agentlib.provider.answer import Answer, Embedding, Stream, checked
-from agentlib.provider.exchange import Exchange, ending, streamed, thoughts_apart
-from agentlib.provider.http import Connection, Reply, Watch
-from agentlib.provider.http_call import Call, Explain, excerpt, ndjson
-from agentlib.types import Any, Iterator, Record
+from agentlib.provider.answer import Answer, Embedding, Stream, Thoughts, checked, thoughts_apart
+from agentlib.provider.http import LINGER, Connection, Reply, Watch
+from agentlib.provider.http_call import Call, Explain, answers, excerpt, ndjson
+from agentlib.types import Any, Generator, Iterator, Record
 
 Functions = dict[str, Embedding]  # by type of record: (prepare, parse), (embed, vectors)
 
@@ -25,6 +23,91 @@ SPARE_FILES = 16  # open files that are no connections
 # the requests that are answered, and which model of the schema is their default
 DEFAULTS = {"request": "default_model", "embed": "embedding_model"}
 PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
+
+
+class Exchange:
+    """One request in flight: its deltas and its one final record, written from whichever thread comes first."""
+
+    def __init__(self, request: Record, id: Any) -> None:
+        self.request, self.id = request, id
+        self.watch = Watch(bool(request.get("stream")))
+        self.partial = self.done = False
+        self._head = b'{"type":"delta","id":' + records.encode(id)
+        self._lock = threading.Lock()
+
+    def delta(self, kind: str, text: str) -> None:
+        """Write a delta at once, unless the final record has gone out already. kind: `text` or `thinking`."""
+        # the one record that comes by the thousand
+        line = b'%b,"%b":%b}\n' % (self._head, kind.encode(), records.encode(text))
+        with self._lock:
+            if not self.done:
+                self.partial = True
+                _put(line)
+            self.watch.active = time.monotonic()
+
+    def body(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The body as it arrives. Each of its lines breaks the silence, for a server that keeps a queue sends
+        comments; now and then such a line is an empty delta."""
+        for chunk in chunks:
+            if b"\n" in chunk or b"\0" in chunk:
+                now = time.monotonic()
+                if self.request.get("stream") and now - self.watch.active > self.watch.silence / 4:
+                    self.delta("text", "")
+                self.watch.active = now
+            yield chunk
+
+    def final(self, record: Record, overdue: bool = False) -> bool:
+        """Write the final record if none went out; with overdue, only if the bounds of time still say so."""
+        with self._lock:
+            if self.done or overdue and self.watch.due() > time.monotonic():
+                return False
+            if record["type"] == "error":
+                record["partial"] = self.partial
+            self.done = True
+            _put(records.line(record))
+            return True
+
+
+def _put(line: bytes) -> None:
+    """Where nobody reads, or nothing can be written, the whole program ends."""
+    try:
+        records.put(line)
+    except records.ClosedPipe:
+        os._exit(141)  # as cli.end does it, but for the signal: a thread cannot restore it
+    except OSError as bad:
+        stderr.warn(f"standard output: {bad.strerror}")
+        cli.end(111)
+
+
+def streamed(exchange: Exchange, deltas: Generator[Record, None, Answer]) -> Answer:
+    """The answer at the end of the deltas, which are written as they come; a character cut in two is joined."""
+    wanted, thoughts = exchange.request.get("stream"), Thoughts()
+    halves = {"text": "", "thinking": ""}  # of a character: the rest is in the next delta
+
+    def write(kind: str, text: str, last: bool = False) -> None:
+        text, halves[kind] = halves[kind] + text, ""
+        if not text.isascii():  # surrogate halves that met made one character
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            if "\ud800" <= text[-1] <= "\udbff" and not last:
+                text, halves[kind] = text[:-1], text[-1]
+        pieces = thoughts.parted(text, last) if kind == "text" else [(kind, text)]
+        for name, piece in pieces:
+            if piece and wanted:
+                exchange.delta(name, piece)
+
+    while True:
+        try:
+            delta = next(deltas)
+        except StopIteration as end:
+            for kind in halves:
+                write(kind, "", last=True)
+            answer: Answer = end.value
+            return answer
+        if delta.get("ended"):  # whole; what else is due (its usage) is waited for a moment
+            exchange.watch.read = LINGER
+            continue
+        for kind, text in delta.items():
+            write(kind, text)
 
 
 class Service:
@@ -57,7 +140,7 @@ class Service:
             self._wait(1)
         except (Interrupted, KeyboardInterrupt):
             # where nobody reads the records, the end does not wait for them
-            last = threading.Thread(target=ending, args=(self._interrupt,), daemon=True)
+            last = threading.Thread(target=self._interrupt, daemon=True)
             last.start()
             last.join(PATIENCE)
             raise
@@ -84,19 +167,17 @@ class Service:
 
     def _interrupt(self) -> None:
         for exchange in list(self.running):
-            fault = Fault("interrupted", "a signal ended the provider")
-            exchange.final(self._error(exchange, fault))
+            self._fail(exchange, Fault("interrupted", "a signal ended the provider"))
 
     def _begin(self, exchange: Exchange) -> None:
         self.running.add(exchange)
         try:
             if not self.watched:
-                start_new_thread(ending, (self._watch,))
+                start_new_thread(self._watch, ())
                 self.watched = True
-            start_new_thread(ending, (self._work, exchange))
+            start_new_thread(self._work, (exchange,))
         except RuntimeError:
-            fault = Fault("limit_exceeded", "the system gives no more threads")
-            exchange.final(self._error(exchange, fault))
+            self._fail(exchange, Fault("limit_exceeded", "the system gives no more threads"))
             self._leave(exchange)
 
     def _work(self, exchange: Exchange) -> None:
@@ -122,38 +203,40 @@ class Service:
             for exchange in list(self.running):
                 if exchange.watch.due() > time.monotonic():
                     continue
-                if exchange.final(self._error(exchange, exchange.watch.fault()), overdue=True):
+                if self._fail(exchange, exchange.watch.fault(), overdue=True):
                     exchange.watch.cut()
                     self._leave(exchange)
 
     def _answer(self, exchange: Exchange, connection: Connection) -> None:
+        kind = exchange.request["type"]
+        default = self.schema.get(DEFAULTS[kind])
+
         def read(reply: Reply) -> None:
             answer = self._read(exchange, request, call, reply)
-            exchange.final(self._response(exchange, answer))
+            model = answer.get("model") or exchange.request.get("model") or default
+            exchange.final(self._response(exchange, answer, model))
             if call.frames:
                 reply.rest(exchange.watch)
 
         try:
-            kind = exchange.request["type"]
             if kind not in self.functions:
                 raise Fault("invalid_request", f"{kind}: {self.name} makes no embeddings")
-            prepare, _ = self.functions[kind]
-            request = requests.checked(exchange.request, self._default(exchange))
-            call = prepare(request)
+            request = requests.checked(exchange.request, default)
+            call = self.functions[kind][0](request)
             connection.send(call, exchange.watch, read)
         except Exception as bad:
-            exchange.final(self._error(exchange, _fault(bad)))
+            self._fail(exchange, _fault(bad))
 
     def _read(self, exchange: Exchange, request: Record, call: Call, reply: Reply) -> Answer:
         if not 200 <= reply.status < 300:
             raise reply.refusal(self.explain, call.url)
         first, chunks = reply.begun()
-        if reply.media() == "text/html" and first not in (b"{", b"["):
+        if reply.media == "text/html" and first not in (b"{", b"["):
             page = excerpt(reply.beginning(chunks))
             raise Fault("bad_response", f"the answer is a web page: {page!r}", status=reply.status)
-        frames = _frames(call, reply.media(), first)
+        frames = _frames(call, reply.media, first)
         if frames:
-            answer = streamed(exchange, self.stream(request, frames(_alive(chunks, exchange))))
+            answer = streamed(exchange, self.stream(request, frames(exchange.body(chunks))))
         else:
             _, parse = self.functions[request["type"]]
             lists = request["type"] == "embed" or bool(call.frames)
@@ -168,12 +251,8 @@ class Service:
                     exchange.delta(kind, text)
         return answer
 
-    def _default(self, exchange: Exchange) -> Any:
-        return self.schema.get(DEFAULTS[exchange.request["type"]])
-
-    def _response(self, exchange: Exchange, answer: Answer) -> Record:
+    def _response(self, exchange: Exchange, answer: Answer, model: Any) -> Record:
         embeds = "vectors" in answer
-        model: Any = answer.get("model") or exchange.request.get("model") or self._default(exchange)
         usage, cost = answer.get("usage") or {}, answer.get("cost_usd")
         if not embeds and not {"input_tokens", "output_tokens"} & usage.keys():
             usage = {**usage, **requests.estimated(exchange.request, answer["message"])}
@@ -193,13 +272,14 @@ class Service:
             "duration_ms": round((time.monotonic() - exchange.watch.started) * 1000),
         }
 
-    def _error(self, exchange: Exchange, fault: Fault) -> Record:
+    def _fail(self, exchange: Exchange, fault: Fault, overdue: bool = False) -> bool:
+        """Answer with an error; whether it went out (see Exchange.final)."""
         record = {**fault.record(exchange.id), "provider": self.name}
         record.setdefault("retryable", fault.kind in RETRYABLE)
         for secret in self.secrets:
             record["message"] = record["message"].replace(secret, "***")
         record["message"] = record["message"][:4000]
-        return record
+        return exchange.final(record, overdue)
 
 
 def _fault(bad: Exception) -> Fault:
@@ -232,16 +312,8 @@ def _room() -> int:
 
 def _frames(call: Call, media: str, first: bytes) -> Any:
     """What makes items of the body, None where it is one JSON document: by its first byte, whatever it is called."""
-    if call.frames not in (None, sse.answers):
+    if call.frames not in (None, answers):
         return None if media == "application/json" and call.frames is not ndjson else call.frames
     if not first:
         return call.frames
-    return sse.answers if first in b":deir" else None  # a comment, data: event: id: retry:
-
-
-def _alive(chunks: Iterator[bytes], exchange: Exchange) -> Iterator[bytes]:
-    """The body as it arrives. Each of its lines breaks the silence: a server that keeps a queue sends comments."""
-    for chunk in chunks:
-        if b"\n" in chunk or b"\0" in chunk:
-            exchange.alive()
-        yield chunk
+    return answers if first in b":deir" else None  # a comment, data: event: id: retry:

@@ -8,7 +8,7 @@ from operator import mul
 
 from agentlib import packages, paths
 from agentlib.faults import Fault
-from agentlib.messages.vectors import checked
+from agentlib.messages import requests
 from agentlib.process.child import Direct, bound
 from agentlib.process.coprocess import Coprocess
 from agentlib.types import Any, Iterable, Record
@@ -46,7 +46,7 @@ class Embedder:
                 return self.vectors([text[: longest // 2] for text in texts])
             raise Fault(kind, f"--semantic={self._spec}: {answer.get('message')}")
         self.model = f"{answer.get('provider')}/{answer.get('model')}"
-        return [packed(numbers) for numbers in checked(answer.get("vectors"), texts)]
+        return [packed(numbers) for numbers in requests.vectors(answer.get("vectors"), texts)]
 
     def close(self) -> None:
         self._filter.close(2.0)

@@ -1,13 +1,80 @@
 """OpenAI's chat completions, which most vendors speak: a vendor is its address, its key and its quirks as data."""
 
+import os
+
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import requests
-from agentlib.provider import answer, http_call, sse
+from agentlib.provider import answer, http_call, refusal
 from agentlib.provider import serve as provider_serve
 from agentlib.provider.openai import completion, embeddings
-from agentlib.provider.openai.vendor import Vendor
-from agentlib.types import Any, Iterator, NoReturn, Record
+from agentlib.types import Any, Callable, Iterator, NoReturn, Record
+
+
+class Vendor:
+    """What sets one vendor of the dialect apart. base, base_variable, keys: the address, the variables that replace it
+    and that hold the key. quirks: other values of the attributes below."""
+
+    prefix = ""  # the path between the address and /chat/completions
+    # the field that bounds an answer, or what gives it for a model
+    limit: str | Callable[[str], str] = "max_tokens"
+    effort = "reasoning_effort"  # or "reasoning" for {"effort": …}
+    document: str | None = None  # "file", "document_url", or None for no documents
+    required = "required"  # the vendor's word for that tool_choice
+    names = schemas = True  # whether these can be sent
+    usage_asked = True  # whether usage in a stream must be requested
+    call_ids = r"[\s\S]+"  # the form of the ids of calls that it takes (answer.call_id)
+
+    def __init__(
+        self, name: str, base: str, base_variable: str, keys: tuple[str, ...], **quirks: Any
+    ) -> None:
+        self.name, self.base, self.base_variable, self.keys = name, base, base_variable, keys
+        for quirk, value in quirks.items():
+            getattr(self, quirk)  # AttributeError where there is no such quirk
+            setattr(self, quirk, value)
+
+    def limit_of(self, model: str) -> str:
+        return self.limit if isinstance(self.limit, str) else self.limit(model)
+
+    def fitted(self, request: Record) -> Record:
+        """The request as the vendor's address wants it."""
+        return request
+
+    def address(self) -> str:
+        """The address in force, up to (without) /chat/completions."""
+        base = http_call.base(os.environ.get(self.base_variable) or self.base, self.base_variable)
+        return base.removesuffix(self.prefix) + self.prefix
+
+    def url(self, verb: str, model: str) -> str:
+        """Where a request goes. verb: chat/completions, responses or embeddings."""
+        return f"{self.address()}/{verb}"
+
+    def is_vendors(self) -> bool:
+        return self.address() == self.base + self.prefix
+
+    def authorization(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {answer.key(*self.keys)}"}
+
+    def models(self) -> Iterator[Record]:
+        return listed(f"{self.address()}/models", self.authorization())
+
+    def embedding(self, schema: Record) -> answer.Embedding | None:
+        """(embed, vectors) by OpenAI's API; None without an `embedding_model`."""
+
+        def embed(record: Record) -> http_call.Call:
+            model, options = self.fitted(record)["model"], record.get("options")
+            body = requests.merged({"model": model, "input": record["texts"]}, options)
+            return http_call.Call(self.url("embeddings", model), self.authorization(), body)
+
+        return (embed, embeddings.read) if schema.get("embedding_model") else None
+
+
+def listed(url: str, headers: dict[str, str]) -> Iterator[Record]:
+    """The models of a list, whatever the vendor tells about each."""
+    for model in answer.listed(url, headers, refusal.explain, "data", lambda page: ""):
+        if isinstance(model.get("id"), str):
+            made = {"owned_by": model["owned_by"]} if model.get("owned_by") else {}
+            yield {"id": model["id"], **made}
 
 
 def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
@@ -22,7 +89,7 @@ def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
         models=vendor.models,
         parse=lambda request, body: completion.parse(vendor.name, body),
         stream=lambda request, items: completion.stream(vendor.name, items),
-        embedding=embeddings.functions(vendor, schema),
+        embedding=vendor.embedding(schema),
     )
 
 
@@ -31,7 +98,7 @@ def serve(doc: str, schema: Record, base: str, **quirks: Any) -> NoReturn:
 
 def call(vendor: Vendor, request: Record) -> http_call.Call:
     url = vendor.url("chat/completions", request["model"])
-    frames = sse.answers if request.get("stream") else None
+    frames = http_call.answers if request.get("stream") else None
     return http_call.Call(url, vendor.authorization(), body(vendor, request), frames)
 
 
@@ -80,21 +147,19 @@ def is_strict(schema: Any, root: bool = True) -> bool:
     """Whether OpenAI's strict mode takes a schema: its root an object, every object closed and all of it required."""
     if not isinstance(schema, dict) or not STRICT.issuperset(schema):
         return False
-    if root and (schema.get("type") != "object" or "anyOf" in schema):
-        return False
-    if not {"type", "enum", "const", "anyOf", "$ref"} & set(schema):
-        return False
-    if schema.get("format", "date") not in FORMATS:
-        return False
-    properties = schema.get("properties") or {}
-    if schema.get("type") == "object" or properties:
-        closed = schema.get("additionalProperties") is False
-        if not closed or set(schema.get("required") or []) != set(properties):
-            return False
+    kind, properties = schema.get("type"), schema.get("properties") or {}
+    closed = schema.get("additionalProperties") is False
+    complete = closed and set(schema.get("required") or []) == set(properties)
+    rules = (
+        not root or kind == "object" and "anyOf" not in schema,
+        {"type", "enum", "const", "anyOf", "$ref"} & schema.keys(),
+        schema.get("format", "date") in FORMATS,
+        complete or not (kind == "object" or properties),
+    )
     defined = [*(schema.get("$defs") or {}).values(), *(schema.get("definitions") or {}).values()]
     inner = [*properties.values(), *(schema.get("anyOf") or []), *defined]
     inner += [schema["items"]] if "items" in schema else []
-    return all(is_strict(part, root=False) for part in inner)
+    return all(rules) and all(is_strict(part, root=False) for part in inner)
 
 
 def function(tool: Record) -> Record:
@@ -134,21 +199,18 @@ def _message(vendor: Vendor, message: Record) -> Record:
     else:
         parts = [part for part in requests.parts(message) if part.get("text") != ""]
         out["content"] = [_part(vendor, part) for part in parts] or ""
-    if calls := message.get("tool_calls"):
-        out["tool_calls"] = [_call(vendor, call) for call in calls]
+    for call in message.get("tool_calls") or ():
+        made = {"name": call["name"], "arguments": arguments_text(call)}
+        id = answer.call_id(call.get("id"), vendor.call_ids)
+        calls = out.setdefault("tool_calls", [])
+        calls.append({"id": id, "type": "function", "function": made})
     data = answer.kept(message, vendor.name)
     if role == "assistant" and isinstance(data, dict):
         # reasoning is wanted back where calls hang on it, signed reasoning always
         back = ["reasoning_details", "content"]
-        back += ["reasoning_content", "reasoning"] if calls else []
+        back += ["reasoning_content", "reasoning"] if "tool_calls" in out else []
         out.update((k, v) for k, v in data.items() if k in back)
     return out
-
-
-def _call(vendor: Vendor, call: Record) -> Record:
-    function = {"name": call["name"], "arguments": arguments_text(call)}
-    id = answer.call_id(call.get("id"), vendor.call_ids)
-    return {"id": id, "type": "function", "function": function}
 
 
 def arguments_text(call: Record) -> str:

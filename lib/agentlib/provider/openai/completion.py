@@ -7,7 +7,7 @@ from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider import answer as provider_answer
-from agentlib.provider import http_call, refusal, sse
+from agentlib.provider import http_call, refusal
 from agentlib.types import Any, Generator, Iterator, Record
 
 _STOPS = {
@@ -29,7 +29,7 @@ class Gathered:
 
     def __init__(self, name: str) -> None:
         self.name = name  # the provider's
-        self.text, self.thinking, self.refusal = io.StringIO(), io.StringIO(), io.StringIO()
+        self.texts = {kind: io.StringIO() for kind in ("text", "thinking", "refusal")}
         self.calls: list[Record] = []  # index, id, name, arguments: pieces of text, or an object
         self.images: list[Record] = []  # of the model's own making
         self.details: list[Record] = []  # reasoning_details, to be brought back
@@ -43,27 +43,22 @@ class Gathered:
 
     def take(self, chunk: Record) -> Iterator[Record]:
         """Take in one body or one chunk; yields the deltas in it. The vendor's error is raised after them."""
-        if usage := chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage"):
-            self.usage = usage
+        self.usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage") or self.usage
         self.model = self.model or chunk.get("model") or None
         choices = chunk.get("choices") or ()
         for choice in choices:
-            yield from self._choice(choice)
-        inner = (choice["error"] for choice in choices if choice.get("error"))
-        error = chunk.get("error") or next(inner, None)
-        if error := error or (None if choices else refusal.error_of(chunk)):
+            if choice.get("index"):
+                why = "the answer has more than one choice: ask without the option n"
+                raise Fault("invalid_request", why)
+            self.chosen = True
+            yield from self._message(choice.get("delta") or choice.get("message") or {})
+            self.stop = choice.get("finish_reason") or self.stop
+            if choice.get("logprobs"):
+                self.logprobs.append(choice["logprobs"])
+        errors = [chunk.get("error"), *(choice.get("error") for choice in choices)]
+        errors += [] if choices else [refusal.error_of(chunk)]
+        for error in filter(None, errors):
             raise refusal.failed(error)
-
-    def _choice(self, choice: Record) -> Iterator[Record]:
-        if choice.get("index"):
-            why = "the answer has more than one choice: ask without the option n"
-            raise Fault("invalid_request", why)
-        self.chosen = True
-        if message := choice.get("delta") or choice.get("message"):
-            yield from self._message(message)
-        self.stop = choice.get("finish_reason") or self.stop
-        if choice.get("logprobs"):
-            self.logprobs.append(choice["logprobs"])
 
     def _message(self, message: Record) -> Iterator[Record]:
         if message.get("audio"):
@@ -76,11 +71,9 @@ class Gathered:
         elif content:
             if self.parts:
                 join(self.parts, {"type": "text", "text": content})
-            self.text.write(content)
-            yield {"text": content}
+            yield self._add("text", content)
         if refused := message.get("refusal"):
-            self.refusal.write(refused)
-            yield {"text": refused}
+            yield self._add("refusal", refused)
         self.images += message.get("images") or ()
         fragments = message.get("tool_calls") or ()
         if not fragments and message.get("function_call"):  # as before 2023-11
@@ -90,25 +83,26 @@ class Gathered:
             if "custom" not in fragment:  # a call of another kind than ours
                 taken.append(self._call(fragment, position, taken))
 
+    def _add(self, kind: str, text: str) -> Record:
+        """Keep a piece of a text; the delta that it makes."""
+        self.texts[kind].write(text)
+        return {"thinking" if kind == "thinking" else "text": text}
+
     def _reasoning(self, message: Record) -> Iterator[Record]:
         """Thinking by the fields that servers have for it; one that has two says the same in both."""
         details = message.get("reasoning_details") or ()
-        for name in ("reasoning_content", "reasoning"):
-            if isinstance(thought := message.get(name), str) and thought:
-                self.field = name
-                yield self._thought(thought)
-                break
+        names = ("reasoning_content", "reasoning")
+        fields = [name for name in names if message.get(name) and isinstance(message[name], str)]
+        if fields:
+            self.field = fields[0]
+            thoughts = [message[self.field]]
         else:
-            for detail in details:
-                text = detail.get("text") or detail.get("summary")
-                if isinstance(text, str) and text:
-                    yield self._thought(text)
+            thoughts = [detail.get("text") or detail.get("summary") for detail in details]
+        for text in thoughts:
+            if isinstance(text, str) and text:
+                yield self._add("thinking", text)
         for detail in details:  # OpenRouter streams one in pieces that share type and index
             join(self.details, detail, apart="index" not in detail)
-
-    def _thought(self, text: str) -> Record:
-        self.thinking.write(text)
-        return {"thinking": text}
 
     def _part(self, part: Record) -> Iterator[Record]:
         if part.get("type") == "image_url":
@@ -118,13 +112,15 @@ class Gathered:
         if part.get("type") == "thinking":
             inner = part.get("thinking") or ()
             for text in [inner] if isinstance(inner, str) else [p.get("text") or "" for p in inner]:
-                yield self._thought(text)
+                yield self._add("thinking", text)
         elif text := part.get("text"):
-            self.text.write(text)
-            yield {"text": text}
+            yield self._add("text", text)
 
     def _call(self, fragment: Record, position: int, taken: list[Record]) -> Record:
-        function, call = named(fragment), self._begun(fragment, position, taken)
+        # with some servers name and arguments stand beside `function`
+        function = fragment.get("function")
+        function = function if isinstance(function, dict) else fragment
+        call = self._begun(fragment, function.get("name"), position, taken)
         call["id"] = call["id"] or fragment.get("id")
         call["name"] = call["name"] or function.get("name") or ""
         piece = function.get("arguments")
@@ -134,9 +130,9 @@ class Gathered:
             call["arguments"] = piece
         return call
 
-    def _begun(self, fragment: Record, position: int, taken: list[Record]) -> Record:
+    def _begun(self, fragment: Record, name: Any, position: int, taken: list[Record]) -> Record:
         """The call that a fragment continues, by id, index, name and place together; else a new one."""
-        id, name, index = fragment.get("id"), named(fragment).get("name"), fragment.get("index")
+        id, index = fragment.get("id"), fragment.get("index")
         place = position if index is None else index
         call = next((c for c in reversed(self.calls) if c["index"] == place), None)
         if index is None:
@@ -156,15 +152,13 @@ class Gathered:
     def answer(self) -> Record:
         if not self.chosen:
             raise Fault("bad_response", "the answer has no choices")
-        self.calls.sort(key=lambda c: c["index"] if isinstance(c["index"], int) else 0)
-        calls = [_made(call) for call in self.calls]
-        ids = [call["id"] for call in calls]
-        for place, call in enumerate(calls):
-            if call["id"] in ids[:place]:  # two calls under one id
-                calls[place] = {**call, "id": provider_answer.tool_call(None, "", {})["id"]}
-        refused, text = self.refusal.getvalue(), self.text.getvalue()
-        text, thinking = text or refused, self.thinking.getvalue()
-        message = provider_answer.message(text, calls, thinking, self._kept(), self.name)
+        text, thinking, refused = (gathered.getvalue() for gathered in self.texts.values())
+        back: Record = {self.field: thinking} if self.field else {}
+        back |= {"reasoning_details": self.details} if self.details else {}
+        if any(part.get("type") == "thinking" for part in self.parts):
+            back["content"] = self.parts
+        calls, name = self._calls(), self.name
+        message = provider_answer.message(text or refused, calls, thinking, back, name)
         if self.images:
             message["content"] = [*requests.parts(message), *map(_image, self.images)]
         word = "refusal" if refused else (self.stop or "stop").lower()
@@ -177,21 +171,15 @@ class Gathered:
         made |= {"logprobs": self.logprobs} if self.logprobs else {}
         return {**made, "model": self.model}
 
-    def _kept(self) -> Record:
-        out: Record = {}
-        if self.field:
-            out[self.field] = self.thinking.getvalue()
-        if self.details:
-            out["reasoning_details"] = self.details
-        if any(part.get("type") == "thinking" for part in self.parts):
-            out["content"] = self.parts
-        return out
-
-
-def named(fragment: Record) -> Record:
-    """Where a call's name and arguments stand: in `function`, or, with some servers, beside it."""
-    function = fragment.get("function")
-    return function if isinstance(function, dict) else fragment
+    def _calls(self) -> list[Record]:
+        made: list[Record] = []
+        self.calls.sort(key=lambda c: c["index"] if isinstance(c["index"], int) else 0)
+        for call in self.calls:
+            arguments, id = call["arguments"], call["id"]
+            arguments = "".join(arguments) if isinstance(arguments, list) else arguments
+            id = None if id in [other["id"] for other in made] else id  # two calls under one id
+            made.append(provider_answer.tool_call(id, call["name"], arguments))
+        return made
 
 
 def _image(part: Record) -> Record:
@@ -210,12 +198,6 @@ def _is_whole(call: Record) -> bool:
         return isinstance(records.loads("".join(call["arguments"])), dict)
     except ValueError:
         return False
-
-
-def _made(call: Record) -> Record:
-    arguments = call["arguments"]
-    text = "".join(arguments) if isinstance(arguments, list) else arguments
-    return provider_answer.tool_call(call["id"], call["name"], text)
 
 
 def join(parts: list[Any], piece: Any, apart: bool = False) -> None:
@@ -240,7 +222,7 @@ def parse(name: str, body: Record) -> Record:
     return turn.answer()
 
 
-def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
+def stream(name: str, items: Iterator[http_call.Event]) -> Generator[Record, None, Record]:
     turn, seen = Gathered(name), False
     for item in _until_ended(turn, items):
         if item.data.strip() == "[DONE]" and seen:
@@ -255,7 +237,7 @@ def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Rec
     return turn.answer()  # it said why it ended, though not [DONE]
 
 
-def _until_ended(turn: Gathered, items: Iterator[sse.Event]) -> Iterator[sse.Event]:
+def _until_ended(turn: Gathered, items: Iterator[http_call.Event]) -> Iterator[http_call.Event]:
     """The events; once the turn has ended, a connection that breaks or stays silent is the end of them."""
     try:
         yield from items

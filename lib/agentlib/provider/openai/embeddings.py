@@ -1,22 +1,9 @@
-"""Embeddings: the `embed` record to a vendor's request, its answer to vectors; OpenAI's way, which most have."""
+"""Vectors out of an answer: OpenAI's form, and those of servers that speak nearly its dialect."""
 
 from agentlib.faults import Fault
-from agentlib.messages import requests
-from agentlib.messages.vectors import checked
-from agentlib.provider import answer, http_call, refusal
-from agentlib.provider.openai.vendor import Vendor
+from agentlib.messages.requests import vectors as checked
+from agentlib.provider import answer, refusal
 from agentlib.types import Any, Record
-
-
-def functions(vendor: Vendor, schema: Record) -> answer.Embedding | None:
-    """(embed, vectors) by OpenAI's API; None without an `embedding_model`."""
-
-    def embed(record: Record) -> http_call.Call:
-        model = vendor.fitted(record)["model"]
-        body = requests.merged({"model": model, "input": record["texts"]}, record.get("options"))
-        return http_call.Call(vendor.url("embeddings", model), vendor.authorization(), body)
-
-    return (embed, read) if schema.get("embedding_model") else None
 
 
 def read(record: Record, body: Any) -> Record:
@@ -39,11 +26,9 @@ def read(record: Record, body: Any) -> Record:
         raise Fault("bad_response", "the answer's vectors hold what is no number") from None
     counted = body.get("usage") or {}
     tokens = counted.get("prompt_tokens", counted.get("total_tokens"))
-    return {
-        "vectors": checked(vectors, record["texts"]),
-        "usage": answer.usage(body.get("prompt_eval_count") if tokens is None else tokens),
-        "model": body.get("model"),
-    }
+    usage = answer.usage(body.get("prompt_eval_count") if tokens is None else tokens)
+    made = checked(vectors, record["texts"])
+    return {"vectors": made, "usage": usage, "model": body.get("model")}
 
 
 def numbers(vector: Any) -> Any:

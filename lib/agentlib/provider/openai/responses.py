@@ -5,10 +5,10 @@ import re
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider import answer as provider_answer
-from agentlib.provider import http_call, refusal, sse
+from agentlib.provider import http_call, refusal
 from agentlib.provider import serve as provider_serve
-from agentlib.provider.openai import chat, completion, embeddings
-from agentlib.provider.openai.vendor import Vendor
+from agentlib.provider.openai import chat, completion
+from agentlib.provider.openai.chat import Vendor
 from agentlib.types import Generator, Iterator, NoReturn, Record
 
 # OpenAI's reasoning models, by their names; and those that take tools only here, or speak nothing else.
@@ -44,7 +44,9 @@ def serve(doc: str, schema: Record, vendor: Vendor) -> NoReturn:
         if not by_responses(request):
             return chat.call(vendor, fitted)
         url, frames = vendor.url("responses", fitted["model"]), request.get("stream")
-        return http_call.Call(url, headers, body(vendor, fitted), sse.answers if frames else None)
+        return http_call.Call(
+            url, headers, body(vendor, fitted), http_call.answers if frames else None
+        )
 
     readers = {True: (parse, stream), False: (completion.parse, completion.stream)}
     provider_serve.serve(
@@ -54,7 +56,7 @@ def serve(doc: str, schema: Record, vendor: Vendor) -> NoReturn:
         parse=lambda request, body: readers[by_responses(request)][0](vendor.name, body),
         stream=lambda request, items: readers[by_responses(request)][1](vendor.name, items),
         models=vendor.models,
-        embedding=embeddings.functions(vendor, schema),
+        embedding=vendor.embedding(schema),
     )
 
 
@@ -159,13 +161,14 @@ def parse(name: str, document: Record) -> Record:
     if pictures:
         message["content"] = [*requests.parts(message), *pictures]
     logprobs = [part["logprobs"] for part in texts if part.get("logprobs")]
-    stop = _stop(document, calls, refused)
+    stop = _stop(document) or (refused and "refusal") or (calls and "tool_use") or "end_turn"
     usage = completion.counted(document.get("usage") or {}, "input", "output")
     made = {"message": message, "stop_reason": stop, "usage": usage, "model": document.get("model")}
     return {**made, "logprobs": logprobs} if logprobs else made
 
 
-def _stop(document: Record, calls: list[Record], refused: str) -> str:
+def _stop(document: Record) -> str:
+    """Why an answer is incomplete, "" where it is whole; Fault `server` where the vendor broke it off."""
     reason = (document.get("incomplete_details") or {}).get("reason")
     status = document.get("status")
     if reason or status == "incomplete":
@@ -173,9 +176,7 @@ def _stop(document: Record, calls: list[Record], refused: str) -> str:
         return provider_answer.stop_reason(reason or "max_output_tokens", known)
     if status not in (None, "completed"):
         raise Fault("server", f"the vendor broke off the answer: its status is {status!r}")
-    if refused:
-        return "refusal"
-    return "tool_use" if calls else "end_turn"
+    return ""
 
 
 def _kept(output: list[Record]) -> Record:
@@ -202,7 +203,7 @@ DELTAS = {
 ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
-def stream(name: str, items: Iterator[sse.Event]) -> Generator[Record, None, Record]:
+def stream(name: str, items: Iterator[http_call.Event]) -> Generator[Record, None, Record]:
     output: dict[int, Record] = {}
     seen = False
     for event in items:
