@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.schema import cache, schemas, trust
+from agentlib.schema import schemas, trust
 from agentlib.schema.probe import Outcome
 
 
@@ -116,10 +116,10 @@ def test_each_file_gets_its_answer_and_a_fault_is_not_raised(tmp_path: Path) -> 
 def test_what_failed_is_asked_again_what_answered_is_not(tmp_path: Path) -> None:
     file = script(tmp_path / "t", "exit 1")
     assert isinstance(schemas.ask([file])[file], Fault)
-    assert file.encode() not in cache.load()
+    assert file.encode() not in schemas.cached()
     said(tmp_path / "t")
     assert isinstance(schemas.ask([file])[file], list)
-    assert cache.load()[file.encode()][0] == cache.stamp(os.stat(file))
+    assert schemas.cached()[file.encode()][0] == schemas.stamp_of(os.stat(file))
 
 
 def test_a_file_replaced_by_one_of_the_same_size_and_time_is_asked_again(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_files_that_are_gone_leave_the_cache(tmp_path: Path) -> None:
     schemas.ask([gone, there])
     os.unlink(gone)
     schemas.ask([said(tmp_path / "third")])
-    assert gone.encode() not in cache.load() and there.encode() in cache.load()
+    assert gone.encode() not in schemas.cached() and there.encode() in schemas.cached()
 
 
 @pytest.mark.parametrize("damage", [b"", b"\n", b"agentutils schemas", b"\0" * 99])
@@ -146,7 +146,7 @@ def test_a_damaged_cache_counts_as_none(damage: bytes, home: Path) -> None:
     schemas.ask([said(home / "t")])
     file = home / ".cache" / "agentutils" / "schemas"
     file.write_bytes(damage + file.read_bytes()[5:-1])
-    assert cache.load() == {}
+    assert schemas.cached() == {}
 
 
 def test_the_cache_is_the_users_alone(home: Path) -> None:

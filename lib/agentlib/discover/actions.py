@@ -1,13 +1,11 @@
 """What agent-discover does beside listing files: the registry, new tools, and the ways to the other modules."""
 
 import os
-from functools import partial
 
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault, os_errors
 from agentlib.schema import origin, registry, schemas
-from agentlib.schema.registry import Entry
-from agentlib.types import Any, Callable
+from agentlib.types import Any, Callable, Sequence
 
 TEMPLATES = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
 MISSING = {"find": "words", "unregister": "a name", "help-probe": "a name"}  # else a file
@@ -50,66 +48,51 @@ def _register(files: list[str], file: str) -> int:
     for path, answer in schemas.ask([os.path.abspath(one) for one in files]).items():
         if isinstance(answer, Fault):
             raise Fault(answer.kind, f"{path}: {answer.message}")
-        inside = os.path.relpath(path, os.path.dirname(os.path.abspath(file)))
+        inside = os.path.relpath(path, registry.folder_of(file))
         outside = inside.startswith(os.pardir)
         if outside and file != registry.users():
             why = f"{path}: not beneath the folder of {file}; --user enters it in your own"
             raise Fault("invalid_input", why)
         name, purpose = answer[0]["name"], " ".join(answer[0]["description"].split())
-        lines = [f"## {name}", "", purpose, "", f"- **Binary**: {path if outside else inside}"]
-        _change(file, partial(_added, name, lines))
+        binary = f"- **Binary**: {path if outside else inside}"
+        _change(file, name, [f"## {name}", "", purpose, "", binary])
         stderr.warn(f"{name}: entered in {file}")
     return 0
 
 
 def _unregister(names: list[str], file: str) -> int:
-    """Take each entry out of the registry; everything else in it stays as it is, byte for byte."""
     for name in names:
-        _change(file, partial(_removed, name))
+        _change(file, name)
         stderr.warn(f"{name}: taken out of {file}")
     return 0
 
 
-def _change(file: str, edit: Callable[[str, list[Entry]], str]) -> None:
-    """Read, change and write under a lock on the folder, so that two at once both count; a link stays one.
-
-    edit: gets the text and its entries, and gives the new text; a Fault where that cannot be.
-    """
+def _change(file: str, name: str, entry: Sequence[str] = ()) -> None:
+    """Add the lines of an entry to the registry, or take out the one of this name where there are none. All else stays
+    byte for byte; a lock on the folder makes two at once both count, and a link stays one."""
     from agentlib.lock import locked, replace
 
-    folder, real = os.path.dirname(os.path.abspath(file)), os.path.realpath(file)
+    folder, real = registry.folder_of(file), os.path.realpath(file)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     with locked(folder, os.O_RDONLY | os.O_DIRECTORY):
         text = registry.text_of(file) if os.path.lexists(file) else ""
-        try:
-            new = edit(text, list(registry.parsed(text, file)))
-        except Fault as fault:
-            raise Fault(fault.kind, f"{file}: {fault.message}") from None
+        ends = "\r\n" if "\r\n" in text else "\n"
+        last = ends if not text or text.endswith("\n") else ""  # the end of its last line
+        there = next((one for one in registry.parsed(text, file) if one.name == name), None)
+        if entry and there:
+            raise Fault("invalid_input", f"{file}: has an entry {name} already")
+        if entry:
+            gap = ends * bool(text) if last else ends * 2
+            text += gap + ends.join(entry) + last
+        elif there is None:
+            raise Fault("not_found", f"{file}: has no entry {name}")
+        elif text[there.end :]:
+            text = text[: there.start] + text[there.end :]
+        else:  # the last one: the gap before it goes too
+            text = text[: there.start].removesuffix(ends if last else ends * 2)
         with os_errors(file):
             mode = os.stat(real).st_mode & 0o7777 if os.path.exists(real) else 0o644
-            replace(real, new.encode("utf-8", "surrogateescape"), mode)
-
-
-def _added(name: str, lines: list[str], text: str, entries: list[Entry]) -> str:
-    if any(entry.name == name for entry in entries):
-        raise Fault("invalid_input", f"has an entry {name} already")
-    ends = "\r\n" if "\r\n" in text else "\n"
-    block = ends.join(lines)
-    if not text or text.endswith("\n"):
-        return text + ends * bool(text) + block + ends
-    # as the text: without a line end, so that _removed() gives it back
-    return text + ends * 2 + block
-
-
-def _removed(name: str, text: str, entries: list[Entry]) -> str:
-    entry = next((one for one in entries if one.name == name), None)
-    if entry is None:
-        raise Fault("not_found", f"has no entry {name}")
-    before, after = text[: entry.start], text[entry.end :]
-    if not after:  # the last one: what _added() put before it goes too
-        ends = "\r\n" if "\r\n" in text else "\n"
-        before = before.removesuffix(ends if text.endswith("\n") else ends * 2)
-    return before + after
+            replace(real, text.encode("utf-8", "surrogateescape"), mode)
 
 
 def _registry(user: bool) -> str:

@@ -8,7 +8,7 @@ from agentlib import records
 from agentlib.discover import search_path
 from agentlib.faults import Fault
 from agentlib.messages.subschemas import input_schema
-from agentlib.schema import probe, schemas, shebang, trust
+from agentlib.schema import probe, schemas, trust
 from agentlib.schema.probe import Outcome
 from agentlib.types import Iterator
 
@@ -22,14 +22,17 @@ _PASSED = re.compile(r'"?\$(?:@|\{@\})|"?\$\*')
 
 
 def report(operands: list[str], timeout: float | None) -> int:
-    """Print a line for each fault, `FILE:LINE: what; cure`, or that the file is well; the exit status.
-
-    Other than in a listing, a file of the working folder goes before a tool of that name.
-    """
+    """Print a line for each fault, `FILE:LINE: what; cure`, or that the file is well; the exit status. Other than in a
+    listing, a file of the working folder goes before a tool of that name."""
     files = [os.path.join(".", one) if os.path.isfile(one) else one for one in operands]
     found, status = search_path.of(files)
     for path, named in found:
-        if not named and not _candidate(path):
+        try:  # what could not be run for its schema is of interest where it was named
+            trust.checked(path, {})
+            skipped = not trust.marked(path)
+        except Fault as refused:
+            skipped = isinstance(refused, trust.Skipped)
+        if skipped and not named:
             continue
         short = os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path
         wrong = list(faults(path, timeout))
@@ -41,20 +44,11 @@ def report(operands: list[str], timeout: float | None) -> int:
     return status
 
 
-def _candidate(path: str) -> bool:
-    """Whether a file of a folder might be run for its schema."""
-    try:
-        trust.checked(path, {})
-    except Fault as fault:
-        return not isinstance(fault, trust.Skipped)
-    return trust.marked(path)
-
-
 def faults(path: str, timeout: float | None) -> Iterator[str]:
     """What falls short of the rules, each with its cure; nothing where all is well."""
     try:
         trust.checked(path, {})
-        if broken := shebang.fault(path):
+        if broken := trust.broken(path):
             raise Fault("invalid_input", broken)
         if not trust.marked(path):
             raise Fault("invalid_input", UNMARKED)
@@ -86,8 +80,8 @@ def _probe_twice(path: str, timeout: float | None) -> tuple[Outcome, Outcome, li
     name = {"prefix": "agent-check-", "ignore_cleanup_errors": True}
     with open(silent) as stdin, open(writer, "w"), tempfile.TemporaryDirectory(**name) as folder:  # type: ignore[call-overload]
         arguments = ([path], [f"--{trust.flag(path)}"], timeout, "work", folder)
-        patient = schemas.questions(*arguments, stdin.fileno())[path]
-        first = schemas.questions(*arguments)[path]
+        patient = probe.run(*arguments, stdin.fileno())[path]
+        first = probe.run(*arguments)[path]
         return patient, first, sorted(set(os.listdir(folder)) - {".cache"})
 
 

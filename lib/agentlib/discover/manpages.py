@@ -14,10 +14,7 @@ from contextlib import suppress
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.schema import schemas, trust
-from agentlib.types import TYPE_CHECKING, Iterator, Record, Sequence
-
-if TYPE_CHECKING:
-    from agentlib.schema.probe import Outcome
+from agentlib.types import Iterator, Record, Sequence
 
 SECTIONS = ("1", "8", "6")  # of the manual: commands, administration, games
 HELP = 4_000  # characters of a help that the model gets to read
@@ -43,19 +40,17 @@ def listing() -> bytes:
 
 
 def _read(file: str) -> bytes:
-    try:
-        with open(file, "rb") as stream:
-            return stream.read()
-    except OSError:
-        return b""
+    with suppress(OSError), open(file, "rb") as stream:
+        return stream.read()
+    return b""
 
 
 def search_path() -> list[str]:
     """The folders of PATH, each once. Relative ones and those anyone may write to are left out, with a message."""
     found: dict[str, str] = {}
-    for folder in paths.sound("PATH", os.environ.get("PATH", os.defpath)):
-        if os.path.isdir(folder):
-            found.setdefault(os.path.realpath(folder), folder)
+    sound = paths.sound("PATH", os.environ.get("PATH", os.defpath))
+    for folder in filter(os.path.isdir, sound):
+        found.setdefault(os.path.realpath(folder), folder)
     return list(found.values())
 
 
@@ -169,40 +164,33 @@ def help_probe(names: Sequence[str], timeout: float | None) -> int:
     Only for programs that the user names, in the strict sandbox, and with `--help` alone: `-h` and `help` make some
     programs work on standard input, power off, or create a file of that name.
     """
-    found = dict(_programs(names))
-    outcomes = schemas.questions(list(found.values()), ["--help"], timeout)
-    described = descriptions(list(found.values()))
-    status = int(len(found) < len(names))
-    for name, path in found.items():
-        if text := _text(outcomes[path]):
-            about = described[path][0] or text.splitlines()[0].strip()[:200]
-            records.put(schemas.line(_record(name, path, about, text)) + b"\n")
-        else:
-            why = outcomes[path].why or "no output"
-            stderr.warn(f"{name}: --help says nothing ({why}); it cannot be made a tool so")
-            status = 1
-    return status
+    from agentlib.schema import probe
 
-
-def _programs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    search = os.pathsep.join(search_path())
+    search, found = os.pathsep.join(search_path()), dict[str, str]()
     for name in names:
         path = shutil.which(name, path=search)
         try:
             if not path:
                 raise Fault("not_found", "not found on PATH")
             trust.checked(path, {})
-            yield name, path
+            found[name] = path
         except Fault as fault:
             stderr.warn(f"{name}: {fault.message}")
-
-
-def _text(outcome: "Outcome") -> str:
-    """The help, wherever it was printed; "" where the program was stopped or failed in silence."""
-    if outcome.why:
-        return ""
-    text = (outcome.out if outcome.out.strip() else outcome.err).decode("utf-8", "replace")
-    return re.sub(r"\x1b\[[0-9;]*m|.\x08", "", text).strip()
+    outcomes = probe.run(list(found.values()), ["--help"], timeout)
+    described = descriptions(list(found.values()))
+    status = int(len(found) < len(names))
+    for name, path in found.items():
+        out, why = outcomes[path], outcomes[path].why
+        text = (out.out if out.out.strip() else out.err).decode("utf-8", "replace")
+        text = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", text).strip()
+        if text and not why:
+            about = described[path][0] or text.splitlines()[0].strip()[:200]
+            records.put(schemas.line(_record(name, path, about, text)) + b"\n")
+        else:
+            why = why or "no output"
+            stderr.warn(f"{name}: --help says nothing ({why}); it cannot be made a tool so")
+            status = 1
+    return status
 
 
 def _record(name: str, path: str, about: str, text: str) -> dict[str, object]:
@@ -210,7 +198,11 @@ def _record(name: str, path: str, about: str, text: str) -> dict[str, object]:
     args = f"its arguments, one string each, without a shell. Its own help: {cut}"
     strings = {"type": "array", "items": {"type": "string"}, "description": args}
     stdin = {"type": "string", "description": "what it reads on standard input"}
-    shape: Record = {"type": "object", "properties": {"args": strings, "stdin": stdin}}
+    shape = {
+        "type": "object",
+        "properties": {"args": strings, "stdin": stdin},
+        "required": ["args"],
+    }
     name = re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(name))[:64]
-    schema = {"name": name, "description": about, "invoke": "argv"}
-    return schemas.tool({**schema, "inputSchema": {**shape, "required": ["args"]}}, path)
+    schema = {"name": name, "description": about, "invoke": "argv", "inputSchema": shape}
+    return schemas.tool(schema, path)

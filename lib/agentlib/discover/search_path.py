@@ -1,6 +1,7 @@
 """Which files the operands of agent-discover mean: files, folders, and names looked up on the tool path."""
 
 import os
+from contextlib import suppress
 
 from agentlib import paths, stderr
 from agentlib.faults import Fault, near, os_errors
@@ -65,18 +66,17 @@ def expand(operand: str) -> Iterator[Candidate]:
         yield from everything(dict.fromkeys([*homes(SUITE[operand]), suites]))
         return
     if os.sep not in operand:
-        try:
+        with suppress(Fault):
             yield Candidate(schemas.find(operand, _homes_of_all()), True)
             return
-        except Fault:
-            if not os.path.lexists(operand):
-                known = [path for path in _homes_of_all() if path.endswith(f"/{operand}")]
-                if not known:
-                    hint = near(operand, [*homes("tool"), *_homes_of_all()])
-                    why = f"{operand}: no file here, nor a tool in {os.pathsep.join(homes('tool'))}"
-                    raise Fault("not_found", why + hint) from None
-                yield from everything(known)
-                return
+        if not os.path.lexists(operand):
+            known = [path for path in _homes_of_all() if path.endswith(f"/{operand}")]
+            if not known:
+                hint = near(operand, [*homes("tool"), *_homes_of_all()])
+                why = f"{operand}: no file here, nor a tool in {os.pathsep.join(homes('tool'))}"
+                raise Fault("not_found", why + hint)
+            yield from everything(known)
+            return
     if os.path.isdir(operand):
         yield from folder(operand)
     else:

@@ -61,7 +61,7 @@ def _users() -> list[tuple[str, str]]:
     from agentlib.schema import registry
 
     try:
-        return [(one.name, registry.path(one)) for one in registry.entries(registry.users())]
+        return [(one.name, one.path) for one in registry.entries(registry.users())]
     except Fault:  # it may not be read
         return []
 
@@ -69,17 +69,15 @@ def _users() -> list[tuple[str, str]]:
 def agent(name: str) -> Record:
     """The record of the agent with this name; Fault tool_not_found where there is none."""
     known = {one["name"]: one for one in agents()}
-    if name in known:
-        return known[name]
-    why = f"there is no agent {name!r}; there are: {', '.join(known) or 'none'}"
-    raise Fault("tool_not_found", why)
+    if name not in known:
+        why = f"there is no agent {name!r}; there are: {', '.join(known) or 'none'}"
+        raise Fault("tool_not_found", why)
+    return known[name]
 
 
 def agents(warn: bool = False) -> list[Record]:
-    """The agents of all registries, each name once; the suite's and the user's names are not a project's to take.
-
-    warn: say what is left out, and why.
-    """
+    """The agents of all registries, each name once; the suite's and the user's names are not a project's to take. warn:
+    say what is left out, and why."""
     from agentlib.schema import registry
 
     found: dict[str, Record] = {}

@@ -2,25 +2,19 @@
 
 import os
 import time
-from functools import partial
 
+from agentlib import paths
 from agentlib.faults import Fault
+from agentlib.launch import start
 from agentlib.process import run as process_run
 from agentlib.process.child import Child
-from agentlib.process.run import Begin, Leash
 from agentlib.sandbox.kept.wards import Wards
-from agentlib.types import TYPE_CHECKING, Callable, NamedTuple, Sequence
-
-if TYPE_CHECKING:
-    from agentlib.sandbox.cell import Cell
+from agentlib.types import NamedTuple, Sequence
 
 
 class Outcome(NamedTuple):
-    """How a program ended.
-
-    status: its exit status, -N after signal N, None where `why` says what stopped it. out, err: what it
-    wrote, up to the cap. seconds: wall time. why: "", or one phrase ("no answer within 3 s").
-    """
+    """How a program ended. status: its exit status, -N after signal N, None where `why` says what stopped it. out, err:
+    what it wrote, up to the cap. seconds: wall time. why: "", or one phrase ("no answer within 3 s")."""
 
     status: int | None
     out: bytes
@@ -49,41 +43,55 @@ def busy() -> float:
 
 
 def run(
-    keys: Sequence[str],
-    prepare: "Callable[[str], Cell]",
+    files: Sequence[str],
+    args: Sequence[str],
     timeout: float | None,
+    profile: str = "probe",
+    folder: str = "",
     stdin: int | None = None,
 ) -> dict[str, Outcome]:
-    """Run a program for each key, AT_ONCE at a time; how each ended, by its key.
+    """Run each file with these arguments, AT_ONCE at a time, in an empty home and folder (or this one); how each ended.
 
-    prepare: makes the start of a key's program ready, when its turn comes; a Fault of it is an Outcome too.
+    profile: the sandbox of all but our own. They see no key and no configuration, the suite's own programs first.
     timeout: seconds for each; None: LIMIT, and longer on a busy machine. stdin: what each reads; None: nothing.
     """
+    if not folder:
+        import tempfile
+
+        try:
+            made = tempfile.TemporaryDirectory(prefix="agent-probe-", ignore_cleanup_errors=True)
+        except OSError:  # nothing can be written anywhere, so they cannot either
+            return run(files, args, timeout, profile, "/", stdin)
+        with made as folder:
+            return run(files, args, timeout, profile, folder, stdin)
+    search = os.pathsep.join([os.path.join(paths.TOP, "bin"), os.environ.get("PATH") or os.defpath])
+    env = {"PATH": search, "HOME": folder, "TMPDIR": folder}
+    env["LANG"] = os.environ.get("LANG", "C.UTF-8")
     leash, wards, outcomes = process_run.Leash(), Wards(), dict[str, Outcome]()
 
-    def begin(cell: "Cell", passed: int, *files: int) -> Child:
-        return wards.begin(cell, passed if stdin is None else stdin, *files)
-
-    def work(key: str) -> None:
+    def work(path: str) -> None:
+        origin = start.SUITE if paths.of_suite(path) else start.OTHER
+        how = start.Decision("allow", "off" if origin == start.SUITE else profile, "its mark")
+        argv, patience, begun = [os.path.abspath(path), *args], timeout or LIMIT * busy(), 0.0
         try:
-            with prepare(key) as cell:
-                outcomes[key] = _one(partial(begin, cell), timeout or LIMIT * busy(), leash)
+            with start.cell(argv, origin, how, folder=folder, env=env) as cell:
+
+                def begin(passed: int, *others: int) -> Child:
+                    return wards.begin(cell, passed if stdin is None else stdin, *others)
+
+                begun = time.monotonic()
+                done = process_run.run(begin, b"", patience, OUTPUT, leash, grace=0.0)
         except (Fault, OSError) as bad:
             why = bad.message if isinstance(bad, Fault) else f"cannot be run: {bad.strerror}"
-            outcomes[key] = Outcome(None, b"", b"", 0.0, why)
+            outcomes[path] = Outcome(None, b"", b"", 0.0, why)
+            return
+        why = f"no answer within {patience:.3g} s" if done.late else ""
+        why = f"more than {OUTPUT >> 10} KiB of output" if done.over else why
+        status, seconds = None if why else done.status, time.monotonic() - begun
+        outcomes[path] = Outcome(status, done.out, done.err, seconds, why)
 
     try:
-        list(process_run.at_once(AT_ONCE, keys, work, leash))
+        list(process_run.at_once(AT_ONCE, files, work, leash))
     finally:
         wards.close()
-    return {key: outcomes[key] for key in keys}
-
-
-def _one(begin: Begin, timeout: float, leash: Leash) -> Outcome:
-    start = time.monotonic()
-    done = process_run.run(begin, b"", timeout, OUTPUT, leash, grace=0.0)
-    why = f"no answer within {timeout:.3g} s" if done.late else ""
-    if done.over:
-        why = f"more than {OUTPUT >> 10} KiB of output"
-    status = None if why else done.status
-    return Outcome(status, done.out, done.err, time.monotonic() - start, why)
+    return {path: outcomes[path] for path in files}

@@ -1,15 +1,8 @@
-"""The registry of agents, AGENTS.md: a second-level heading with a bullet `- **Binary**: PATH` below it is an entry.
+"""The registry of agents, AGENTS.md: a second-level heading with a bullet `- **Binary**: PATH` below it is an entry
+(docs/agent-discover.md). The nearest one upward comes first, then the user's in the data folder, then the suite's.
 
-    ## code-reviewer
-
-    Review code for security, performance and style
-
-    - **Binary**: bin/code-reviewer
-    - **Tags**: review, quality
-
-The nearest AGENTS.md upward, then the user's in the data folder, then the suite's. Such a file comes with any
-clone: reading it runs nothing, nothing in it is expanded, and a program outside of the file's folder is left out
-unless the user's configuration allows it (`[discover] allow = ["/path"]`).
+Such a file comes with any clone: reading it runs nothing, nothing in it is expanded, and a program outside of the
+file's folder is left out unless the user's configuration allows it (`[discover] allow = ["/path"]`).
 """
 
 import os
@@ -32,6 +25,11 @@ class Entry(NamedTuple):
     file: str
     start: int
     end: int
+
+    @property
+    def path(self) -> str:
+        """Where its program should be."""
+        return os.path.normpath(os.path.join(folder_of(self.file), self.binary))
 
 
 FILE = "AGENTS.md"
@@ -66,7 +64,7 @@ def record(entry: Entry) -> dict[str, Any]:
     """The `tool` record of an agent; a Fault where its program is missing, or lies outside without permission."""
     from agentlib.schema import schemas
 
-    found, folder = path(entry), os.path.dirname(os.path.abspath(entry.file))
+    found, folder = entry.path, folder_of(entry.file)
     outside = not _beneath(found, folder) and entry.file != users() and found not in allowed()
     if "\0" in found or outside:
         why = "left out (the configuration can allow it: [discover] allow)"
@@ -79,16 +77,13 @@ def record(entry: Entry) -> dict[str, Any]:
     return schemas.tool({**schema, **({"tags": entry.tags} if entry.tags else {})}, found)
 
 
-def path(entry: Entry) -> str:
-    """Where the program of an entry should be."""
-    folder = os.path.dirname(os.path.abspath(entry.file))
-    return os.path.normpath(os.path.join(folder, entry.binary))
+def folder_of(file: str) -> str:
+    return os.path.dirname(os.path.abspath(file))
 
 
 def text_of(file: str) -> str:
     """The text of a registry, with its own line ends; a Fault unless it is a plain file of a user to be trusted."""
-    folder = os.path.dirname(os.path.abspath(file))
-    if not _beneath(file, folder):
+    if not _beneath(file, folder_of(file)):
         raise Fault("tool_denied", f"{file}: a link that leads outside of its folder; not read")
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     with os_errors(file), open(os.open(file, flags), "rb") as stream:
@@ -106,13 +101,20 @@ def text_of(file: str) -> str:
 def parsed(text: str, file: str) -> Iterator[Entry]:
     """The agents of the text of a registry, in its order."""
     title, start, lines = "", 0, list[str]()
-    for at, line in _visible(text):
-        if heading := _HEADING.match(line):
-            yield from _entry(title, lines, file, start, at)
-            title, start, lines = (heading[2] if heading[1] == "##" else ""), at, []
-        else:
+    for at, line in [*_visible(text), (len(text), "# the end")]:
+        if not (heading := _HEADING.match(line)):
             lines.append(line)
-    yield from _entry(title, lines, file, start, len(text))
+            continue
+        bullets = [found for bullet in lines if (found := _BULLET.match(bullet))]
+        fields = {one[1].strip().lower(): one[2].strip().strip("`") for one in bullets}
+        if title and fields.get("binary"):
+            prose = ["" if _BULLET.match(other) else other.strip() for other in lines]
+            first = " ".join("\n".join(prose).strip().partition("\n\n")[0].splitlines())
+            name = title.strip("` ")
+            purpose = fields.get("description") or fields.get("purpose") or first or name
+            tags = [tag.strip() for tag in re.split(r"[,;]", fields.get("tags", ""))]
+            yield Entry(name, purpose, fields["binary"], [*filter(None, tags)], file, start, at)
+        title, start, lines = (heading[2] if heading[1] == "##" else ""), at, []
 
 
 def _visible(text: str) -> Iterator[tuple[int, str]]:
@@ -139,23 +141,6 @@ def _closes(line: str, mark: str) -> bool:
         return "-->" in line
     bare = line.strip(" \t")
     return bare.startswith(mark) and not bare.strip(mark[0]) and line[:4] != "    "
-
-
-def _entry(title: str, lines: list[str], file: str, start: int, end: int) -> Iterator[Entry]:
-    bullets = [found for line in lines if (found := _BULLET.match(line))]
-    fields = {one[1].strip().lower(): one[2].strip().strip("`") for one in bullets}
-    name = title.strip("` ")
-    if not title or not fields.get("binary"):
-        return
-    first: list[str] = []  # the first paragraph
-    for line in lines:
-        if line.strip() and not _BULLET.match(line):
-            first.append(line.strip())
-        elif first:
-            break
-    purpose = fields.get("description") or fields.get("purpose") or " ".join(first) or name
-    tags = [tag.strip() for tag in re.split(r"[,;]", fields.get("tags", "")) if tag.strip()]
-    yield Entry(name, purpose, fields["binary"], tags, file, start, end)
 
 
 def _beneath(path: str, folder: str) -> bool:

@@ -6,20 +6,23 @@ The head of a record is always `{"type":…,"name":…,"kind":…,`, so that a l
 
 import os
 import stat
+from binascii import crc32
+from contextlib import suppress
 
-from agentlib import paths, records
+from agentlib import __version__, paths, records
 from agentlib.faults import Fault
 from agentlib.messages.subschemas import INVOKES, input_schema
 from agentlib.process import status
-from agentlib.schema import cache as schema_cache
-from agentlib.schema import shebang, trust
+from agentlib.schema import trust
 from agentlib.types import TYPE_CHECKING, Any, Iterable, Record, Sequence
 
 if TYPE_CHECKING:
-    from agentlib.sandbox.cell import Cell
     from agentlib.schema.probe import Outcome
 
 Answer = list[bytes] | Fault
+Cache = dict[bytes, list[bytes]]  # path to [stamp, record…]
+
+PROGRAMS = 20_000  # remembered at most
 
 KINDS = ("tool", "agent", "provider", "plugin", "format")
 _OURS = ("type", "command", "args", "parameters", "input_schema")  # not passed on from a schema
@@ -45,19 +48,18 @@ def ask_raw(
     files: Iterable[str], timeout: float | None = None, fresh: bool = False, profile: str = "probe"
 ) -> dict[str, Answer]:
     """As ask(), with each record as the bytes of its line. profile: the sandbox for all programs but our own."""
-    cache = schema_cache.load()
+    cache, folders = cached(), dict[str, str]()
     answers: dict[str, Answer] = {}
     stamps: dict[str, bytes] = {}
-    folders: dict[str, str] = {}
     for path in files:
         try:
-            stamp = schema_cache.stamp(trust.checked(path, folders))
+            seen = trust.checked(path, folders)
         except Fault as fault:
             answers[path] = fault
             continue
-        known = cache.get(schema_cache.key(path))
+        stamp, known = stamp_of(seen), cache.get(key(path))
         if known and known[0] == stamp and not fresh:
-            answers[path] = known[1:] if len(known) > 1 else trust.unmarked(path)
+            answers[path] = known[1:] if len(known) > 1 else trust.unmarked()
         else:
             stamps[path] = stamp
             answers[path] = []  # keeps the order of the files
@@ -66,7 +68,7 @@ def ask_raw(
         answers.update(found)
         kept = {path: [] if isinstance(a, trust.Skipped) else a for path, a in found.items()}
         lists = {path: a for path, a in kept.items() if isinstance(a, list)}
-        schema_cache.save(cache, {path: [stamps[path], *lines] for path, lines in lists.items()})
+        save(cache, {path: [stamps[path], *lines] for path, lines in lists.items()})
     return answers
 
 
@@ -176,59 +178,27 @@ def head(raw: bytes) -> tuple[str, str]:
 
 def _probe(files: Sequence[str], timeout: float | None, profile: str) -> dict[str, Answer]:
     """Ask the marked ones of the files; what came of each."""
-    unmarked = [path for path in files if not trust.marked(path)]
-    answers: dict[str, Answer] = {path: trust.unmarked(path) for path in unmarked}
-    flags = {path: trust.flag(path) for path in files if path not in answers}
+    from agentlib.schema import probe
+
+    answers: dict[str, Answer] = {}
+    flags: dict[str, list[str]] = {}
+    for path in files:
+        answers[path] = trust.unmarked()
+        if trust.marked(path):
+            flags.setdefault(trust.flag(path), []).append(path)
     outcomes: dict[str, Outcome] = {}
-    for word in set(flags.values()):
-        same = [path for path in flags if flags[path] == word]
-        outcomes |= questions(same, [f"--{word}"], timeout, profile)
+    for word, same in flags.items():
+        outcomes |= probe.run(same, [f"--{word}"], timeout, profile)
     for path, outcome in outcomes.items():
         try:
             answers[path] = [line(tool(each, path)) for each in answer(outcome)]
         except RecursionError:
             answers[path] = Fault("bad_response", "--agent-schema: the answer is nested too deeply")
         except Fault as fault:
-            wrong = shebang.fault(path)
+            wrong = trust.broken(path)
             kind = trust.NoInterpreter if paths.of_suite(path) else Fault
             answers[path] = kind(fault.kind, wrong) if wrong else fault
     return answers
-
-
-def questions(
-    files: Sequence[str],
-    args: Sequence[str],
-    timeout: float | None,
-    profile: str = "probe",
-    folder: str = "",
-    stdin: int | None = None,
-) -> "dict[str, Outcome]":
-    """Run each file with these arguments, all at once, in an empty home and folder (or this one); how each ended.
-
-    profile: the sandbox of all but our own. They see no key and no configuration, the suite's own programs first.
-    """
-    if not folder:
-        import tempfile
-
-        try:
-            made = tempfile.TemporaryDirectory(prefix="agent-probe-", ignore_cleanup_errors=True)
-        except OSError:  # nothing can be written anywhere, so they cannot either
-            return questions(files, args, timeout, profile, "/", stdin)
-        with made as folder:
-            return questions(files, args, timeout, profile, folder, stdin)
-    from agentlib.launch import start
-    from agentlib.schema import probe
-
-    search = os.pathsep.join([os.path.join(paths.TOP, "bin"), os.environ.get("PATH") or os.defpath])
-    env = {"PATH": search, "HOME": folder, "TMPDIR": folder}
-    env["LANG"] = os.environ.get("LANG", "C.UTF-8")
-
-    def prepare(path: str) -> "Cell":
-        origin = start.SUITE if paths.of_suite(path) else start.OTHER
-        how = start.Decision("allow", "off" if origin == start.SUITE else profile, "its mark")
-        return start.cell([os.path.abspath(path), *args], origin, how, folder=folder, env=env)
-
-    return probe.run(files, prepare, timeout, stdin)
 
 
 def line(record: Record) -> bytes:
@@ -244,3 +214,51 @@ def line(record: Record) -> bytes:
 
 def _excerpt(value: object) -> str:
     return "missing" if value is None else records.dumps(value)[:60]
+
+
+# What executables answered, in one file of the user's cache folder; a line a program, ready to print and read without
+# a JSON parser (500 in 1 ms): PATH, DEVICE:INODE:SIZE:MTIME_NS, and the records, none where there is no mark; by tabs.
+
+
+def stamp_of(seen: os.stat_result) -> bytes:
+    """What changes when the file does."""
+    return b"%d:%d:%d:%d" % (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)
+
+
+def key(path: str) -> bytes:
+    """How the cache calls a file: its absolute path as bytes."""
+    return os.fsencode(path if path[:1] == "/" else os.path.abspath(path))
+
+
+def cached() -> Cache:
+    """The cache; {} where there is none, or one of another version, or one whose checksum does not fit."""
+    try:
+        with open(_file(), "rb") as file:
+            first, _, body = file.read().partition(b"\n")
+    except OSError:
+        first = body = b""
+    if first != _title(body):
+        return {}
+    return {path: rest for path, *rest in (line.split(b"\t") for line in body.split(b"\n") if line)}
+
+
+def save(cache: Cache, new: dict[str, list[bytes]]) -> None:
+    """Write the cache anew: the new entries, and the old ones whose files are still there. It never fails."""
+    for path, answer in new.items():
+        cache.pop(key(path), None)
+        if not {9, 10} & set(key(path)):  # a tab or newline in the name: asked again each time
+            cache[key(path)] = answer
+    kept = [(path, answer) for path, answer in cache.items() if os.path.exists(path)][-PROGRAMS:]
+    body = b"".join(b"\t".join([path, *answer]) + b"\n" for path, answer in kept)
+    from agentlib.lock import replace  # a warm listing saves nothing
+
+    with suppress(OSError):
+        replace(_file(), _title(body) + b"\n" + body)
+
+
+def _title(body: bytes) -> bytes:
+    return b"agentutils schemas 2 %b %d" % (__version__.encode(), crc32(body))
+
+
+def _file() -> str:
+    return os.path.join(paths.place("cache"), "schemas")

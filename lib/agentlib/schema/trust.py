@@ -24,10 +24,8 @@ SILENT = (Skipped, NoInterpreter)
 
 
 def checked(path: str, folders: dict[str, str]) -> os.stat_result:
-    """The stat of an executable that may be asked; a Fault for one that must not be.
-
-    folders: what was found out about folders already (one dict for many calls).
-    """
+    """The stat of an executable that may be asked; a Fault for one that must not be. folders: what was found out about
+    folders already (one dict for many calls)."""
     places = {os.path.dirname(path)}
     if os.path.islink(path):
         places.add(os.path.dirname(os.path.realpath(path)))
@@ -46,23 +44,24 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
         raise Skipped("invalid_input", f"is {what}, not an executable file")
     if not seen.st_mode & 0o111:
         raise Skipped("invalid_input", "not executable (chmod +x)")
-    refused = ""
-    if found := [folders[folder] for folder in places if folders[folder]]:
-        refused = f"anyone may write to the folder {found[0]}: not asked (chmod o-w)"
-    if seen.st_mode & stat.S_IWOTH:
-        refused = "anyone may write to this file: not asked (chmod o-w)"
-    if seen.st_mode & (stat.S_ISUID | stat.S_ISGID):
-        refused = "runs with rights of another user (setuid or setgid): not asked"
-    if refused:
-        raise (Fault if marked(path) else Skipped)("tool_denied", refused)
+    exposed = "".join([folders[folder] for folder in places if folders[folder]][:1])
+    risks = (
+        (
+            stat.S_ISUID | stat.S_ISGID,
+            "runs with rights of another user (setuid or setgid): not asked",
+        ),
+        (stat.S_IWOTH, "anyone may write to this file: not asked (chmod o-w)"),
+        (exposed and 0o111, f"anyone may write to the folder {exposed}: not asked (chmod o-w)"),
+    )
+    for bits, why in risks:
+        if bits and seen.st_mode & bits:
+            raise (Fault if marked(path) else Skipped)("tool_denied", why)
     return seen
 
 
 def marked(path: str) -> bool:
-    """Whether a file may be run to read its schema: it holds a mark (in its first SCAN bytes), or is the suite's own.
-
-    The mark is `agent-schema`, or in a script `agent-react` and `--name`.
-    """
+    """Whether a file may be run to read its schema: it is the suite's own, or holds in its first SCAN bytes the mark
+    `agent-schema`, or in a script `agent-react` and `--name`."""
     if paths.of_suite(path):
         return True
     mark = flag(path).encode()
@@ -85,7 +84,31 @@ def flag(path: str) -> str:
     return "schema" if os.path.basename(path).startswith("llm-tool-") else MARK.decode()
 
 
-def unmarked(path: str) -> Skipped:
+def unmarked() -> Skipped:
     """The fault of a file without its mark."""
     cure = "a comment that names --agent-schema is enough, where the program answers it"
     return Skipped("invalid_input", f"does not hold the mark agent-schema: not run ({cure})")
+
+
+def broken(path: str) -> str:
+    """What keeps a script from starting, by its first line, with the cure; "" where all is well, or it is no script."""
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(256)
+    except OSError as bad:
+        return bad.strerror or str(bad)
+    if first[:2] != b"#!":
+        return "" if first[:4] == b"\x7fELF" else "no program: line 1 is not #! and an interpreter"
+    if first.endswith(b"\r\n"):
+        return "#! ends in CR LF, so its program is not found; sed -i 's/\\r$//' mends all lines"
+    words = first[2:].decode("utf-8", "replace").split()
+    if not words or not os.path.exists(words[0]):
+        return f"#! names {words[0] if words else 'nothing'}, which is not there"
+    if os.path.basename(words[0]) == "env":
+        import shutil
+
+        names = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+        wanted = names[0] if names else ""
+        if not shutil.which(wanted):
+            return f"#! needs {wanted or 'a name'}, which is not on PATH"
+    return ""
