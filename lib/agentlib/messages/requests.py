@@ -5,7 +5,7 @@ import os
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages.subschemas import input_schema
-from agentlib.types import Any, Record
+from agentlib.types import Any, Callable, Record
 
 FILE_CAP = 32 * 1024 * 1024  # bytes of one image or document
 ROLES = ("system", "user", "assistant", "tool")
@@ -17,11 +17,13 @@ def checked(request: Record, default_model: str | None = None) -> Record:
     """The request (or `embed` record) with its model; `invalid_input` names the field that no vendor could be sent."""
     out = {name: value for name, value in request.items() if value is not None}
     out.setdefault("model", default_model)
-    for name, good, what in _RULES:
-        if name in out and not good(out[name]):
-            raise Fault("invalid_input", f"{name}: must be {what}, not {out[name]!r:.60}")
+    for name, kinds, fits, what in _RULES:
+        value = out.get(name)
+        good = isinstance(value, kinds) and (kinds is bool or not isinstance(value, bool))
+        if name in out and not (good and fits(value)):
+            raise Fault("invalid_input", f"{name}: must be {what}, not {value!r:.60}")
     if out.get("type") == "embed":
-        if not _words(out.get("texts")) or not out["texts"]:
+        if not out.get("texts") or not _words(out["texts"]):
             why = "texts: must be a list of at least one text, none of them empty"
             raise Fault("invalid_input", why)
         return out
@@ -30,7 +32,7 @@ def checked(request: Record, default_model: str | None = None) -> Record:
     for number, message in enumerate(out["messages"]):
         _message(message, f"messages[{number}]")
     for number, tool in enumerate(out.get("tools") or []):
-        if not isinstance(tool, dict) or not _word(tool.get("name")):
+        if not isinstance(tool, dict) or not _words([tool.get("name")]):
             raise Fault("invalid_input", f"tools[{number}]: must be a tool with a name")
     return out
 
@@ -50,48 +52,40 @@ def _message(message: Any, at: str) -> None:
         if part["type"] == "text" and not isinstance(part.get("text"), str):
             raise Fault("invalid_input", f"{at}.content[{number}].text: must be a string")
     for call in message.get("tool_calls") or []:
-        if not isinstance(call, dict) or not _word(call.get("name")):
+        if not isinstance(call, dict) or not _words([call.get("name")]):
             why = f"{at}.tool_calls: must be calls with id, name and arguments"
             raise Fault("invalid_input", why)
-    if message["role"] == "tool" and not _word(message.get("tool_call_id")):
+    if message["role"] == "tool" and not _words([message.get("tool_call_id")]):
         raise Fault("invalid_input", f"{at}.tool_call_id: must say which call this answers")
 
 
-def _word(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**53
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e6
+def _words(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(word, str) and word for word in values)
 
 
 def _choice(value: Any) -> bool:
     if isinstance(value, str):
         return value in ("auto", "none", "required")
-    return isinstance(value, dict) and _word(value.get("name"))
+    return _words([value.get("name")])
 
 
-def _words(value: Any) -> bool:
-    return isinstance(value, list) and all(_word(v) for v in value)
+def _any(value: Any) -> bool:
+    return True
 
 
-_RULES = (
-    ("model", _word, "the name of a model"),
-    ("messages", lambda v: isinstance(v, list), "a list of messages"),
-    ("tools", lambda v: isinstance(v, list), "a list of tools"),
-    ("tool_choice", _choice, '"auto", "none", "required" or {"name": …}'),
-    ("temperature", _number, "a number"),
-    ("max_tokens", _count, "a whole number above 0"),
-    ("stop", _words, "a list of strings"),
-    ("schema", lambda v: isinstance(v, dict), "a JSON Schema object"),
-    ("stream", lambda v: isinstance(v, bool), "true or false"),
-    ("reasoning", lambda v: v in ("low", "medium", "high"), '"low", "medium" or "high"'),
-    ("api", lambda v: v in ("chat", "responses"), '"chat" or "responses"'),
-    ("options", lambda v: isinstance(v, dict), "an object"),
+_RULES: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
+    ("model", str, bool, "the name of a model"),
+    ("messages", list, _any, "a list of messages"),
+    ("tools", list, _any, "a list of tools"),
+    ("tool_choice", (str, dict), _choice, '"auto", "none", "required" or {"name": …}'),
+    ("temperature", (int, float), lambda v: abs(v) < 1e6, "a number"),
+    ("max_tokens", int, lambda v: 0 < v < 2**53, "a whole number above 0"),
+    ("stop", list, _words, "a list of strings"),
+    ("schema", dict, _any, "a JSON Schema object"),
+    ("stream", bool, _any, "true or false"),
+    ("reasoning", str, ("low", "medium", "high").__contains__, '"low", "medium" or "high"'),
+    ("api", str, ("chat", "responses").__contains__, '"chat" or "responses"'),
+    ("options", dict, _any, "an object"),
 )
 
 
@@ -120,26 +114,21 @@ def blob(part: Record) -> tuple[str, str]:
         except ValueError:
             raise Fault("invalid_request", f"{part['type']}: its data is not base64") from None
     elif isinstance(part.get("path"), str):
-        data = _file(part)
+        where = f"{part['type']} {part['path']}"
+        try:
+            with open(part["path"], "rb") as file:
+                data = file.read(FILE_CAP + 1)
+        except (OSError, ValueError) as bad:
+            why = getattr(bad, "strerror", None) or bad
+            raise Fault("invalid_request", f"{where}: {why}") from None
+        if len(data) > FILE_CAP:
+            raise Fault("invalid_request", f"{where}: larger than {FILE_CAP >> 20} MiB")
         text = base64.b64encode(data).decode()
     else:
         raise Fault("invalid_input", f"{part['type']}: needs data, path or url")
     if not data:
         raise Fault("invalid_request", f"{part['type']}: it is empty")
     return _media(part, data), text
-
-
-def _file(part: Record) -> bytes:
-    where = f"{part['type']} {part['path']}"
-    try:
-        with open(part["path"], "rb") as file:
-            data = file.read(FILE_CAP + 1)
-    except (OSError, ValueError) as bad:
-        why = getattr(bad, "strerror", None) or bad
-        raise Fault("invalid_request", f"{where}: {why}") from None
-    if len(data) > FILE_CAP:
-        raise Fault("invalid_request", f"{where}: larger than {FILE_CAP >> 20} MiB")
-    return data
 
 
 def address(part: Record) -> str:

@@ -101,10 +101,9 @@ class File:
             with open(self._handle, "rb", closefd=False) as stream:
                 found = [line.record for line in records.read(stream)]
             return replaced([check(one) for one in found if one["type"] == "message"])
-        except OSError as bad:
-            raise Fault("invalid_input", f"{self.path}: {bad.strerror}") from None
-        except Fault as bad:
-            raise Fault("invalid_input", f"{self.path}: {bad.message}") from None
+        except (OSError, Fault) as bad:
+            why = bad.message if isinstance(bad, Fault) else bad.strerror
+            raise Fault("invalid_input", f"{self.path}: {why}") from None
 
     def append(self, record: Record) -> None:
         """Write one record; where that fails the run goes on, and `failed` is set."""

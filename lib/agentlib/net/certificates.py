@@ -12,11 +12,19 @@ FOLDERS = ("SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 def context() -> ssl.SSLContext:
     """A TLS context; a host's name must stand in the certificate's subjectAltName, its common name is not enough.
     `invalid_request` where a variable names what cannot be read."""
-    named = [(name, path) for name in dict.fromkeys(FILES + FOLDERS) for path in _paths(name)]
+    values = {name: os.environ.get(name, "") for name in dict.fromkeys(FILES + FOLDERS)}
+    named = [(name, value) for name, value in values.items() if value and name != "SSL_CERT_DIR"]
+    folders = values["SSL_CERT_DIR"].split(os.pathsep)
+    named += [("SSL_CERT_DIR", folder) for folder in folders if folder]
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if named else ssl.create_default_context()
     for name, path in named:
         try:
-            made.load_verify_locations(**_readable(name, path))
+            if name not in FILES or name in FOLDERS and os.path.isdir(path):
+                os.listdir(path)  # load_verify_locations takes also a folder that is not there
+                made.load_verify_locations(capath=path)
+            else:
+                open(path, "rb").close()
+                made.load_verify_locations(cafile=path)
         except OSError as bad:
             reason = "no certificates" if isinstance(bad, ssl.SSLError) else bad.strerror
             raise Fault("invalid_request", f"{name}: {path}: {reason}") from None
@@ -27,18 +35,3 @@ def context() -> ssl.SSLContext:
         made.load_verify_locations(certifi.where())
     made.hostname_checks_common_name = False
     return made
-
-
-def _paths(name: str) -> list[str]:
-    value = os.environ.get(name, "")
-    paths = value.split(os.pathsep) if name == "SSL_CERT_DIR" else [value]
-    return [path for path in paths if path]
-
-
-def _readable(name: str, path: str) -> dict[str, str]:
-    """The argument of load_verify_locations, which itself takes any folder, also one that is not there; OSError."""
-    if name not in FILES or name in FOLDERS and os.path.isdir(path):
-        os.listdir(path)
-        return {"capath": path}
-    open(path, "rb").close()
-    return {"cafile": path}

@@ -1,8 +1,7 @@
 """A client of one connection on httpx: every wait bounded, the address of a name checked, the proxies curl's.
 
 httpx's own timeouts are for one read each; here every wait is cut to what the exchange has left, also while a name is
-looked up. One connection, for its pool looks at all for each request: 1,000 posts took 21 s of CPU in one client, 2 s
-in as many.
+looked up. One connection a client: 1,000 posts took 21 s of CPU in the pool of one, 2 s in as many.
 """
 
 import re
@@ -71,9 +70,14 @@ class Client:
         if proxy and ":" in address.host:  # httpcore writes it without brackets
             why = "no IPv6 address by a proxy: give its name, or put it into NO_PROXY"
             raise Fault("invalid_request", f"{place}: {why}")
-        _check(headers, place)
+        for header, value in headers.items():  # httpx would show the value, which may be a key
+            if not NAME.fullmatch(header) or not VALUE.fullmatch(value):
+                why = f"the header {header[:60]!r} holds characters that none can hold"
+                raise Fault("invalid_request", f"this cannot be sent to {place}: {why}")
         try:
-            client = self._open(address.scheme == "https", proxy, bounds)
+            secure = address.scheme == "https"
+            client = self._open(secure, proxy)
+            self._dialer.begin(bounds, secure + bool(proxy and proxy.scheme == "https"))
             request = client.build_request(method, address, headers=headers, content=content)
             response = client.send(request, stream=True, follow_redirects=follow_redirects)
             with closing(response):
@@ -89,14 +93,30 @@ class Client:
         finally:
             bounds.socket = None
 
-    def _open(self, secure: bool, proxy: httpx.URL | None, bounds: Bounds) -> httpx.Client:
-        """The client for this way, whose connection keeps these bounds from now on."""
-        if self._client is None or self._route != (secure, proxy):
-            self.close()
-            self._client = _client(secure, proxy, self._dialer, self._keep)
-            self._route = (secure, proxy)
-        self._dialer.begin(bounds, secure + bool(proxy and proxy.scheme == "https"))
-        return self._client
+    def _open(self, secure: bool, proxy: httpx.URL | None) -> httpx.Client:
+        """The client for this way, whose one connection the dialer opens."""
+        if self._client and self._route == (secure, proxy):
+            return self._client
+        self.close()
+        tls = _context(True) if proxy and proxy.scheme == "https" else None
+        by = proxy and httpx.Proxy(proxy, ssl_context=tls)
+        one = httpx.Limits(
+            max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._keep
+        )
+        try:
+            transport = httpx.HTTPTransport(verify=_context(secure), proxy=by, limits=one)
+        except ImportError:
+            from agentlib.packages import cure
+
+            why = f"a socks proxy needs the package socksio: {cure('socks')}"
+            raise Fault("invalid_request", why) from None
+        transport._pool._network_backend = (
+            self._dialer
+        )  # no argument for it; httpx's tests do so too
+        none = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        made = httpx.Client(transport=transport, trust_env=False, timeout=None, cookies=none)
+        self._client, self._route = made, (secure, proxy)
+        return made
 
     def _fault(self, bad: Exception, place: str) -> Fault:
         reason = proxies.without_password(re.sub(r"^\[[^]]*\] ", "", str(bad)))[:300]
@@ -159,31 +179,6 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise Fault("bad_response", "the packed answer ends early", retryable=True)
 
 
-def _check(headers: Headers, place: str) -> None:
-    """`invalid_request` where a header cannot be sent; without its value, which may be a key (httpx would show it)."""
-    for name, value in headers.items():
-        if not NAME.fullmatch(name) or not VALUE.fullmatch(value):
-            why = f"the header {name[:60]!r} holds characters that none can hold"
-            raise Fault("invalid_request", f"this cannot be sent to {place}: {why}")
-
-
-def _client(secure: bool, proxy: httpx.URL | None, dialer: "_Dialer", keep: float) -> httpx.Client:
-    """An httpx client whose one connection the dialer opens. All share one TLS context, made where TLS is spoken."""
-    tls = _context(True) if proxy and proxy.scheme == "https" else None
-    by = proxy and httpx.Proxy(proxy, ssl_context=tls)
-    one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=keep)
-    try:
-        transport = httpx.HTTPTransport(verify=_context(secure), proxy=by, limits=one)
-    except ImportError:
-        from agentlib.packages import cure
-
-        why = f"a socks proxy needs the package socksio: {cure('socks')}"
-        raise Fault("invalid_request", why) from None
-    transport._pool._network_backend = dialer  # httpx has no argument for it; its tests do so too
-    none = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-    return httpx.Client(transport=transport, trust_env=False, timeout=None, cookies=none)
-
-
 _making = threading.Lock()
 _contexts: dict[bool, ssl.SSLContext] = {}
 
@@ -217,10 +212,7 @@ class _Dialer(httpcore.NetworkBackend):
         """A connection to the first address of a host that takes one; each has its share of the time."""
         self.bounds.connecting = time.monotonic() + self.bounds.connect
         self._missing = self._layers
-        try:
-            addresses = _addresses(host, port, self.bounds.left())
-        except socket.gaierror as bad:
-            raise httpcore.ConnectError(bad.strerror) from None
+        addresses = _addresses(host, port, self.bounds.left())
         if self._allow:
             self._allow(host, port, addresses)
         last: Exception = httpcore.ConnectError("the name has no address")
@@ -278,7 +270,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 def _addresses(host: str, port: int, seconds: float | None) -> list[str]:
-    """The IP addresses of a host; gaierror, TimeoutError. The look-up knows no bound, so it waits in a thread."""
+    """The IP addresses of a host; ConnectError, TimeoutError. The look-up knows no bound, so it waits in a thread."""
     found: list[Any] = []
 
     def look_up(flags: int = 0) -> None:
@@ -295,6 +287,6 @@ def _addresses(host: str, port: int, seconds: float | None) -> list[str]:
     if not found:
         raise TimeoutError
     if isinstance(found[0], OSError):
-        raise found[0]
+        raise httpcore.ConnectError(found[0].strerror)
     numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
     return [socket.getnameinfo(address, numeric)[0] for *_, address in found]

@@ -1,13 +1,14 @@
 """The proxy on the way to a host, by curl's variables.
 
-HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name one: [http|https|socks5|socks5h://][user:password@]host[:port]. NO_PROXY
-lists, by commas or blanks, who needs none: hosts with all that is below them, addresses, networks (10.0.0.0/8), each
-with or without :port; * is all. Lower case wins. HTTP_PROXY counts for nothing in a CGI script, where it is a header.
+HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name one; NO_PROXY lists who needs none: hosts with all that is below them,
+addresses, networks, each with or without :port; * is all. HTTP_PROXY is a header in a CGI script, so it counts for
+nothing there.
 """
 
 import ipaddress
 import os
 import re
+from contextlib import suppress
 from functools import lru_cache
 
 import httpx
@@ -25,15 +26,6 @@ def proxy_for(url: httpx.URL) -> httpx.URL | None:
     value = value or _variable("all")
     if not value or any(_spares(entry, url) for entry in re.split(r"[,\s]+", _variable("no"))):
         return None
-    return _parsed(value)
-
-
-def _variable(name: str) -> str:
-    name = f"{name}_proxy"
-    return os.environ.get(name, os.environ.get(name.upper(), "")).strip()
-
-
-def _parsed(value: str) -> httpx.URL:
     try:
         proxy = httpx.URL(value if "://" in value else f"http://{value}")
         if proxy.host and proxy.scheme in SCHEMES:
@@ -46,7 +38,13 @@ def _parsed(value: str) -> httpx.URL:
     raise Fault("invalid_request", why)
 
 
+def _variable(name: str) -> str:
+    name = f"{name}_proxy"
+    return os.environ.get(name, os.environ.get(name.upper(), "")).strip()
+
+
 def _spares(entry: str, url: httpx.URL) -> bool:
+    """Whether an entry of NO_PROXY covers an address: it names the host, a domain above it, or its network."""
     scheme, _, place = entry.lower().rpartition("://")
     if scheme not in ("", "all", url.scheme):
         return False
@@ -56,19 +54,14 @@ def _spares(entry: str, url: httpx.URL) -> bool:
     name, port = with_port.groups() if with_port else (place, "")
     if port and int(port) != (url.port or {"http": 80, "https": 443}[url.scheme]):
         return False
-    return _covers(name.strip("[]").removeprefix("*").strip("."), url.host.strip("."))
-
-
-def _covers(name: str, host: str) -> bool:
-    """Whether a domain covers a host, or an address or a network an address."""
+    name, host = name.strip("[]").removeprefix("*").strip("."), url.host.strip(".")
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return bool(name) and (host == name or host.endswith(f".{name}"))
-    try:
+    with suppress(ValueError):
         return address in ipaddress.ip_network(name, strict=False)
-    except ValueError:
-        return False
+    return False
 
 
 def without_password(text: str) -> str:

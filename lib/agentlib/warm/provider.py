@@ -14,9 +14,8 @@ from agentlib.faults import Fault
 from agentlib.process.coprocess import Coprocess
 from agentlib.types import Any, Callable, Iterator, Record
 from agentlib.warm import server, socket
+from agentlib.warm.client import FINAL
 
-Emit = Callable[[Record], None]
-FINAL = ("response", "embedding", "error")
 MOMENT = 0.2  # seconds between two looks at whether a client still waits
 
 
@@ -28,24 +27,24 @@ def main(name: str, path: str, seconds: str) -> None:
         os.unlink(log)
 
 
-def _final(record: Record) -> bool:
-    return record.get("type") in FINAL
-
-
 class Shared:
     """The provider's process, and who waits for what of it."""
 
     def __init__(self, path: str) -> None:
         self._waiting: dict[str, Callable[[Any], None]] = {}  # by the id on the wire
         self._ids = map(str, itertools.count())
+
+        def passing(record: Record) -> None:
+            if emit := self._waiting.get(str(record.get("id"))):
+                emit(record)
+
+        def final(record: Record) -> bool:
+            return record.get("type") in FINAL
+
         name, command = os.path.basename(path), {"args": [path]}
-        self._provider = Coprocess(name, command, _final, self._pass, kind="server")
+        self._provider = Coprocess(name, command, final, passing, kind="server")
 
-    def _pass(self, record: Record) -> None:
-        if emit := self._waiting.get(str(record.get("id"))):
-            emit(record)
-
-    def work(self, lines: Iterator[Record], emit: Emit, wanted: Callable[[], bool]) -> None:
+    def work(self, lines: Iterator[Record], emit: server.Emit, wanted: Callable[[], bool]) -> None:
         """Give a client's requests to the provider, and what comes back to the client, under its own ids."""
         pending: dict[str, str] = {}  # the client's ids, by those on the wire
         done = threading.Condition()
@@ -53,7 +52,7 @@ class Shared:
         def answer(wire: str, got: Record | Fault) -> None:
             record = got.record() if isinstance(got, Fault) else got
             emit({**record, "id": pending.get(wire)})
-            if _final(record):
+            if record.get("type") in FINAL:
                 self._waiting.pop(wire, None)
                 with done:
                     pending.pop(wire, None)

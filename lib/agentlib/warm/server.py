@@ -20,7 +20,8 @@ from agentlib.faults import Fault
 from agentlib.types import Any, Callable, Iterator, Record
 from agentlib.warm import socket as warm_socket
 
-Work = Callable[[Iterator[Record], Callable[[Record], None], Callable[[], bool]], None]
+Emit = Callable[[Record], None]
+Work = Callable[[Iterator[Record], Emit, Callable[[], bool]], None]
 
 MOST = 128  # clients at once; more wait in the socket's queue
 OWN_FILES = 16  # descriptors for the filter itself
@@ -45,7 +46,13 @@ def serve(name: str, prepare: Callable[[], Work], idle: float | None = None) -> 
         server.run()
     except BaseException as bad:
         if isinstance(bad, Fault):
-            _refuse(listener, bad)
+            line = records.line({"warm": "fault", "kind": bad.kind, "message": bad.message})
+            listener.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sock, _ = listener.accept()
+                    with sock, contextlib.suppress(OSError):
+                        sock.sendall(line)
         _remove(name, listener)
         raise
 
@@ -75,16 +82,6 @@ def _remove(name: str, listener: socket.socket, idle: bool = False) -> bool:
             os.unlink(warm_socket.socket_file(name))
         listener.close()
     return True
-
-
-def _refuse(listener: socket.socket, fault: Fault) -> None:
-    line = records.line({"warm": "fault", "kind": fault.kind, "message": fault.message})
-    listener.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            sock, _ = listener.accept()
-            with sock, contextlib.suppress(OSError):
-                sock.sendall(line)
 
 
 class _Client(socketserver.BaseRequestHandler):

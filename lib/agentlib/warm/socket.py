@@ -4,9 +4,8 @@ It runs apart, behind a Unix socket in the user's runtime folder (folder 0700, s
 user). The first client starts it, under a lock, so there is one however many begin at once; it ends itself after some
 idle minutes. Here is how it is started and connected to; server.py is its side, client.py a program's.
 
-On the socket: the server says {"warm":"ready"}, or {"warm":"fault","kind":…,"message":…}; after that each line of the
-client is a `request`, each that comes back a record for it, or {"warm":"note","message":…} for the person who waits. A
-client that closes has cancelled.
+On the socket the server says {"warm":"ready"} or {"warm":"fault",…} first; then requests and records go both ways, and
+{"warm":"note","message":…} for the person who waits. A client that closes has cancelled.
 """
 
 import contextlib
@@ -66,21 +65,22 @@ def peer(sock: socket.socket) -> int:
 
 def dial(path: str) -> socket.socket | None:
     """A connection to the filter that listens there; None where none does (no socket, or a dead one's)."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock, wrong = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), None
     try:
         sock.settimeout(PATIENCE)
         with _address(path) as address:
             sock.connect(address)
+        if peer(sock) == os.getuid():
+            return sock
+        wrong = Fault("auth", f"{path}: another user listens here")
     except (FileNotFoundError, ConnectionRefusedError):
-        sock.close()
-        return None
+        pass
     except OSError as bad:
-        sock.close()
-        raise Fault("network", f"{path}: cannot connect: {bad.strerror or bad}") from None
-    if peer(sock) != os.getuid():
-        sock.close()
-        raise Fault("auth", f"{path}: another user listens here")
-    return sock
+        wrong = Fault("network", f"{path}: cannot connect: {bad.strerror or bad}")
+    sock.close()
+    if wrong:
+        raise wrong
+    return None
 
 
 def listen(path: str) -> socket.socket:
@@ -124,18 +124,16 @@ def _start(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
 
 def _greeting(sock: socket.socket) -> bool:
     """Wait until the filter is ready. False where it went away first. Its own Fault where it could not start."""
-    line = b""
-    while not line.endswith(b"\n"):
-        try:
-            piece = sock.recv(1)  # not a byte more than the greeting; it is short
-        except TimeoutError:
-            why = f"no answer within {PATIENCE:g} s from the process that is to answer"
-            raise Fault("timeout", why) from None
-        except ConnectionError:
-            return False
-        if not piece:
-            return False
-        line += piece
+    try:
+        with sock.makefile("rb", buffering=0) as stream:  # reads not a byte more than the greeting
+            line = stream.readline()
+    except TimeoutError:
+        why = f"no answer within {PATIENCE:g} s from the process that is to answer"
+        raise Fault("timeout", why) from None
+    except ConnectionError:
+        return False
+    if not line.endswith(b"\n"):
+        return False
     record = records.loads(line)
     if record.get("warm") == "fault":
         raise Fault(record["kind"], record["message"])
@@ -153,11 +151,7 @@ def connect(name: str, command: Sequence[str], env: Mapping[str, str]) -> socket
         if sock and _greeting(sock):
             sock.setblocking(False)
             return sock
-    why = f"{name} does not stay up; {log_file(name)} ends: {_last_line(log_file(name))}"
-    raise Fault("server", why)
-
-
-def _last_line(path: str) -> str:
-    with contextlib.suppress(OSError), open(path, errors="replace") as file:
-        return "".join(file.read(1 << 16).splitlines()[-1:])[-300:] or "(empty)"
-    return "(not there)"
+    log, last = log_file(name), "(not there)"
+    with contextlib.suppress(OSError), open(log, errors="replace") as file:
+        last = "".join(file.read(1 << 16).splitlines()[-1:])[-300:] or "(empty)"
+    raise Fault("server", f"{name} does not stay up; {log} ends: {last}")
