@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentlib.provider import aws
-
 
 @pytest.fixture
-def no_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No credentials and no region of AWS, whoever runs the tests."""
+def no_aws(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """No credentials and no region of AWS for the module's `bedrock`, whoever runs the tests."""
+    bedrock = request.module.bedrock
     for name in (
-        *aws.VARIABLES,
+        *bedrock.VARIABLES,
         "AWS_REGION",
         "AWS_DEFAULT_REGION",
         "AWS_BEARER_TOKEN_BEDROCK",
@@ -21,6 +20,6 @@ def no_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/nonexistent")
-    monkeypatch.setattr(aws, "VENDOR", "/nonexistent")
+    monkeypatch.setattr(bedrock, "MAKER", "/nonexistent")
     yield
-    aws.session.cache_clear()
+    bedrock.session.cache_clear()

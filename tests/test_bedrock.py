@@ -1,4 +1,4 @@
-"""providers/bedrock and lib/agentlib/provider/aws.py: what Bedrock is told, signed how, and how it is understood."""
+"""providers/bedrock: what Bedrock is told, signed how, and how it is understood."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ import pytest
 
 import installed
 from agentlib.faults import Fault
-from agentlib.provider import aws
 from vendors import asked, checked, provider, shared, vendor
 
 CLAUDE = "us.anthropic.claude-sonnet-4-6"
@@ -37,7 +36,7 @@ def test_aws_signs_every_case_of_its_own_suite(monkeypatch: pytest.MonkeyPatch) 
 
 
 def signed(case: Path) -> str:
-    """The authorization that aws.signature gives the request of a case."""
+    """The authorization that bedrock.signature gives the request of a case."""
     head, _, data = case.read_text().replace("\r", "").partition("\n\n")
     first, *rest = head.split("\n")
     method, target = first.removesuffix(" HTTP/1.1").split(" ", 1)
@@ -61,9 +60,9 @@ def signed(case: Path) -> str:
     )
     path, mark, query = target.partition("?")
     url = f"https://example.amazonaws.com{path}{mark}{quote(query, safe='=&%')}"  # the signer itself encodes the path
-    made: str = aws.signature(keys, "service", "us-east-1", method, url, headers, data.encode())[
-        "Authorization"
-    ]
+    made: str = bedrock.signature(
+        keys, "service", "us-east-1", method, url, headers, data.encode()
+    )["Authorization"]
     return made
 
 
@@ -102,7 +101,7 @@ def test_a_request_is_signed_with_the_users_own_credentials(
     when = datetime.datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ")
     monkeypatch.setattr(auth, "get_current_datetime", lambda: when)
     keys = SimpleNamespace(access_key="AKIDWORK", secret_key="s3cr3t", token="t")
-    own = aws.signature(
+    own = bedrock.signature(
         keys,
         "bedrock",
         "eu-west-1",
