@@ -30,10 +30,10 @@ def test_a_fifth_of_a_larger_limit_may_go_at_once() -> None:
     assert waits == pytest.approx([0, 0, 0, 0, 3, 6], abs=0.1)
 
 
-def test_turns_that_nobody_took_are_not_saved_up() -> None:
-    pace = inflight.Pace(100, 1000)
-    pace.slack = 0
-    assert pace._next(1000.0, 10.0) == (1000.0, 1010.0)
+def test_turns_that_nobody_took_are_not_saved_up(state: Path) -> None:
+    state.parent.mkdir(mode=0o700)
+    state.write_bytes(b"0.000001\n")  # the next free turn was long ago
+    assert turns(3, inflight.Pace(2, 1)) == pytest.approx([0, 0.5, 1], abs=0.1)
 
 
 @pytest.mark.parametrize("content", [b"garbage", b"nan", b"-5", b"1e300", b"\xff\x00"])

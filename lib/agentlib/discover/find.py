@@ -24,20 +24,19 @@ def everything() -> list[Record]:
 
 
 def best(records_: list[Record], wanted: str) -> list[Record]:
-    """The records that have something of the request, the best first."""
+    """The records that have something of the request, the best first. A word that begins as one of the request does
+    counts as that one (review, reviewer)."""
     query = [word for word in rank.words(wanted) if word not in ASKING]
-    texts = [_words(one, query) for one in records_]
+    stems = [word for word in query if len(word) >= STEM]
+    texts = []
+    for one in records_:
+        tags = " ".join(one.get("tags", []) if isinstance(one.get("tags"), list) else [])
+        text = f"{rank.describe(one)} {tags} {tags}".replace("_", " ").replace("-", " ")
+        words = rank.words(text)
+        texts.append([next((q for q in stems if word.startswith(q)), word) for word in words])
     scores = rank.ranks(texts, query) if texts else []
     order = sorted((i for i in range(len(texts)) if scores[i] > 0), key=lambda i: (-scores[i], i))
     return [records_[i] for i in order]
-
-
-def _words(one: Record, query: list[str]) -> list[str]:
-    """The words of a record; one that begins as a word of the request does counts as that word (review, reviewer)."""
-    tags = " ".join(one.get("tags", []) if isinstance(one.get("tags"), list) else [])
-    text = f"{rank.describe(one)} {tags} {tags}".replace("_", " ").replace("-", " ")
-    stems = [word for word in query if len(word) >= STEM]
-    return [next((q for q in stems if word.startswith(q)), word) for word in rank.words(text)]
 
 
 def near(records_: list[Record], wanted: str, spec: str) -> list[Record]:

@@ -27,8 +27,15 @@ _PROGRAM = re.compile(rb"^/(?:usr/)?(?:local/)?(?:s?bin|games)/[^/\n]+$", re.M)
 def listing() -> bytes:
     """A `program` record a line for each program on PATH, sorted as PATH is; what comes again is marked so."""
     folders = search_path()
-    stamp = _stamp(folders)
-    file = os.path.join(paths.place("cache"), "programs")
+    seen = [b"agentutils programs 1"]
+    for path in [*folders, STATUS, *_man_folders()]:
+        with suppress(
+            OSError
+        ):  # what changes when a program or a page comes or goes, or a package is installed
+            about = os.stat(path)
+            name = os.fsencode(path).replace(b"\n", b"?")
+            seen.append(b"%s %d %d" % (name, about.st_ino, about.st_mtime_ns))
+    stamp, file = b"\t".join(seen), os.path.join(paths.place("cache"), "programs")
     first, _, body = _read(file).partition(b"\n")
     if first != stamp:
         from agentlib.lock import replace
@@ -88,7 +95,7 @@ def descriptions(files: list[str]) -> dict[str, tuple[str, str]]:
     texts = name_lines([page for found in pages_of.values() for page in found])
     from_man = {path: [texts[page] for page in pages_of[path] if page in texts] for path in files}
     known = all(from_man.values())
-    owners, packages = ({}, {}) if known else (_owners(), _packages())
+    owners, packages = ({}, {}) if known else _dpkg()
     found = {}
     for path in files:
         owner = [owners.get(p) for p in (path, real[path], real[path].removeprefix("/usr"))]
@@ -127,35 +134,18 @@ def name_lines(pages: list[str]) -> dict[str, str]:
     return found
 
 
-def _owners() -> dict[str, str]:
-    """The package of each file in a folder of programs, from dpkg's lists."""
+def _dpkg() -> tuple[dict[str, str], dict[str, str]]:
+    """(the package of each file in a folder of programs, the short description of each package), by dpkg's lists."""
     import glob
 
-    return {
+    owners = {
         os.fsdecode(path): os.path.basename(name).removesuffix(".list").partition(":")[0]
         for name in glob.glob(f"{INFO}/*.list")
         for path in _PROGRAM.findall(_read(name))
     }
-
-
-def _packages() -> dict[str, str]:
-    """The short description of each package that is installed."""
     blocks = _read(STATUS).decode("utf-8", "replace").split("\n\n")
     fields = [dict(re.findall("^(Package|Description): (.*)$", one, re.M)) for one in blocks]
-    return {one["Package"]: one["Description"] for one in fields if len(one) == 2}
-
-
-def _stamp(folders: list[str]) -> bytes:
-    """Changes when a program or a page comes or goes, or a package is installed."""
-    seen = [b"agentutils programs 1"]
-    for path in [*folders, STATUS, *_man_folders()]:
-        try:
-            about = os.stat(path)
-        except OSError:
-            continue
-        name = os.fsencode(path).replace(b"\n", b"?")
-        seen.append(b"%s %d %d" % (name, about.st_ino, about.st_mtime_ns))
-    return b"\t".join(seen)
+    return owners, {one["Package"]: one["Description"] for one in fields if len(one) == 2}
 
 
 def help_probe(names: Sequence[str], timeout: float | None) -> int:

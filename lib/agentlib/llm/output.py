@@ -115,10 +115,13 @@ class Text(Whole):
         tools = (
             f"the model asks for a tool ({names}): agent-react runs tools, --json shows the call"
         )
-        picture = "the answer holds a picture: --json shows it" if has_picture(message) else ""
-        empty = "the model's answer is empty" if is_empty(self.record) else ""
-        cut = CUT.get(str(self.record.get("stop_reason")))
-        for why in filter(None, (tools if names else "", cut, picture, empty)):
+        reasons = (
+            tools if names else "",
+            CUT.get(str(self.record.get("stop_reason"))),
+            "the answer holds a picture: --json shows it" if has_picture(message) else "",
+            "the model's answer is empty" if is_empty(self.record) else "",
+        )
+        for why in filter(None, reasons):
             stderr.warn(why)
         return super().status()
 

@@ -27,13 +27,16 @@ def message(request: str, pieces: list[Record]) -> Record:
     for piece in pieces:
         if piece["type"] == "input" and not str(piece.get("text", "")).strip():
             continue  # an agent's `-` read an empty standard input
-        part = _part(piece)
-        if part is None:
-            source = str(piece.get("source") or piece.get("key") or "")[:200]
-            label = "".join(c for c in source if c.isprintable() and c not in "<>")
-            texts.append(fence(f"{piece['type']} {label}".rstrip(), _text(piece)))
-        else:
+        if part := _part(piece):
             parts.append(part)
+            continue
+        source = str(piece.get("source") or piece.get("key") or "")[:200]
+        label = "".join(c for c in source if c.isprintable() and c not in "<>")
+        inner = piece.get("part")
+        text = piece.get("text", inner.get("text") if isinstance(inner, dict) else None)
+        text = piece.get("value", text)
+        text = text if isinstance(text, str) else records.dumps(text)
+        texts.append(fence(f"{piece['type']} {label}".rstrip(), text))
     text = "\n\n".join([request, RULE, *texts] if texts else [request])
     content: str | list[Record] = [{"type": "text", "text": text}, *parts] if parts else text
     return {"type": "message", "role": "user", "content": content}
@@ -50,10 +53,3 @@ def _part(piece: Record) -> dict[str, Any] | None:
         kind = part.get("type")
     fields = {name: part[name] for name in ("data", "path", "url", "name") if name in part}
     return {"type": kind, "media_type": media, **fields}
-
-
-def _text(piece: Record) -> str:
-    part = piece.get("part")
-    in_part = part.get("text") if isinstance(part, dict) else None
-    content = piece["value"] if "value" in piece else piece.get("text", in_part)
-    return content if isinstance(content, str) else records.dumps(content)

@@ -20,8 +20,20 @@ class Validator:
     def __init__(self, schema: Any) -> None:
         if not isinstance(schema, dict | bool):
             raise Fault("tool_error", "the schema cannot be used: it is not an object")
+        from agentlib.packages import need
+
+        need("jsonschema_rs")
+        import jsonschema_rs
+
+        patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS)
+        options: dict[str, Any] = {"offline": True, "pattern_options": patterns}
         try:
-            self._made = _made(schema)
+            try:
+                self._made: Any = jsonschema_rs.validator_for(schema, **options)
+            except ValueError as bad:
+                if "Unknown meta-schema" not in str(bad):
+                    raise
+                self._made = jsonschema_rs.Draft202012Validator(schema, **options)
         except (ValueError, RecursionError) as bad:
             why = _line(bad) if isinstance(bad, ValueError) else "it is nested too deeply"
             raise Fault("tool_error", f"the schema cannot be used: {why}") from None
@@ -38,21 +50,6 @@ class Validator:
         except (ValueError, RecursionError) as bad:
             found.append(_line(bad))
         return found
-
-
-def _made(schema: Any) -> Any:
-    from agentlib.packages import need
-
-    need("jsonschema_rs")
-    import jsonschema_rs
-
-    patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS)
-    try:
-        return jsonschema_rs.validator_for(schema, offline=True, pattern_options=patterns)
-    except ValueError as bad:
-        if "Unknown meta-schema" not in str(bad):
-            raise
-    return jsonschema_rs.Draft202012Validator(schema, offline=True, pattern_options=patterns)
 
 
 def _line(problem: Exception) -> str:

@@ -6,6 +6,7 @@ import threading
 import time
 from _thread import start_new_thread  # threading.Thread waits for it to begin: 0.05 ms each
 from collections import deque
+from contextlib import suppress
 
 from agentlib import cli, codec, environment, records, stderr
 from agentlib.faults import RETRYABLE, Fault, Interrupted
@@ -175,19 +176,10 @@ class Service:
             if not self.watched:
                 start_new_thread(self._watch, ())
                 self.watched = True
-            start_new_thread(self._work, (exchange,))
+            start_new_thread(self._answer, (exchange,))
         except RuntimeError:
             self._fail(exchange, Fault("limit_exceeded", "the system gives no more threads"))
             self._leave(exchange)
-
-    def _work(self, exchange: Exchange) -> None:
-        try:
-            connection = self.connections.pop()
-        except IndexError:
-            connection = Connection()
-        self._answer(exchange, connection)
-        self.connections.append(connection)
-        self._leave(exchange)
 
     def _leave(self, exchange: Exchange) -> None:
         with self.changed:
@@ -207,9 +199,12 @@ class Service:
                     exchange.watch.cut()
                     self._leave(exchange)
 
-    def _answer(self, exchange: Exchange, connection: Connection) -> None:
+    def _answer(self, exchange: Exchange) -> None:
         kind = exchange.request["type"]
         default = self.schema.get(DEFAULTS[kind])
+        connection = Connection()
+        with suppress(IndexError):
+            connection = self.connections.pop()
 
         def read(reply: Reply) -> None:
             answer = self._read(exchange, request, call, reply)
@@ -226,6 +221,8 @@ class Service:
             connection.send(call, exchange.watch, read)
         except Exception as bad:
             self._fail(exchange, _fault(bad))
+        self.connections.append(connection)
+        self._leave(exchange)
 
     def _read(self, exchange: Exchange, request: Record, call: Call, reply: Reply) -> Answer:
         if not 200 <= reply.status < 300:

@@ -34,19 +34,16 @@ def of(record: Record) -> str:
 
 
 def shadows(name: str, path: str) -> str:
-    """Whose name it is that this program takes without being it, '' where the name is free, or the program's own."""
-    there = [*registered(name), *filter(os.path.isfile, holders(name))]
-    if not there or os.path.realpath(path) in map(os.path.realpath, there):
-        return ""
-    return f"{name} is the name of {there[0]}, and {path} is another program"
-
-
-def holders(name: str) -> list[str]:
-    """Where the suite's programs of this name would be, and those in the folders of the user's tools."""
+    """Whose name it is that this program takes without being it, '' where the name is free, or the program's own: of
+    the suite's programs and what is in the folders of the user's tools."""
     folders = [os.path.join(top, "tools") for top in (paths.TOP, paths.place("data"))]
     folders += paths.folders("AGENT_TOOL_PATH", "tools")
     program = os.path.join(paths.TOP, "bin", MORE.get(name, name))
-    return [program, *(os.path.join(folder, name) for folder in folders)]
+    others = [program, *(os.path.join(folder, name) for folder in folders)]
+    there = [*registered(name), *filter(os.path.isfile, others)]
+    if not there or os.path.realpath(path) in map(os.path.realpath, there):
+        return ""
+    return f"{name} is the name of {there[0]}, and {path} is another program"
 
 
 def registered(name: str) -> list[str]:
