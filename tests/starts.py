@@ -29,7 +29,7 @@ MODULES = {  # what of a module starts a process; None: all of it
 ASYNC = {"create_subprocess_exec", "create_subprocess_shell", "subprocess_exec", "subprocess_shell"}
 # classes that start a process when they are made, and functions that do
 OURS = {"Direct", "Supervised", "Coprocess", "ProcessPoolExecutor"}
-RUNS = {"agentlib.process.run": ("run", "start"), "agentlib.schema.probe": ("run",)}
+RUNS = {"agentlib.process.run": ("run", "start")}
 HOW = {
     "door": "`launch.start.cell`: origin, policy, environment, sandbox",
     "part": "the part that starts what another place made ready",

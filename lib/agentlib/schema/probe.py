@@ -9,7 +9,10 @@ from agentlib.launch import start
 from agentlib.process import run as process_run
 from agentlib.process.child import Child
 from agentlib.sandbox.kept.wards import Wards
-from agentlib.types import NamedTuple, Sequence
+from agentlib.types import TYPE_CHECKING, NamedTuple, Sequence
+
+if TYPE_CHECKING:
+    from agentlib.sandbox.cell import Cell
 
 
 class Outcome(NamedTuple):
@@ -64,17 +67,12 @@ def run(
             return run(files, args, timeout, profile, "/", stdin)
         with made as folder:
             return run(files, args, timeout, profile, folder, stdin)
-    search = os.pathsep.join([os.path.join(paths.TOP, "bin"), os.environ.get("PATH") or os.defpath])
-    env = {"PATH": search, "HOME": folder, "TMPDIR": folder}
-    env["LANG"] = os.environ.get("LANG", "C.UTF-8")
     leash, wards, outcomes = process_run.Leash(), Wards(), dict[str, Outcome]()
 
     def work(path: str) -> None:
-        origin = start.SUITE if paths.of_suite(path) else start.OTHER
-        how = start.Decision("allow", "off" if origin == start.SUITE else profile, "its mark")
-        argv, patience, begun = [os.path.abspath(path), *args], timeout or LIMIT * busy(), 0.0
+        patience, begun = timeout or LIMIT * busy(), time.monotonic()
         try:
-            with start.cell(argv, origin, how, folder=folder, env=env) as cell:
+            with _cell([os.path.abspath(path), *args], profile, folder) as cell:
 
                 def begin(passed: int, *others: int) -> Child:
                     return wards.begin(cell, passed if stdin is None else stdin, *others)
@@ -95,3 +93,12 @@ def run(
     finally:
         wards.close()
     return {path: outcomes[path] for path in files}
+
+
+def _cell(argv: list[str], profile: str, folder: str) -> "Cell":
+    origin = start.SUITE if paths.of_suite(argv[0]) else start.OTHER
+    how = start.Decision("allow", "off" if origin == start.SUITE else profile, "its mark")
+    search = os.pathsep.join([os.path.join(paths.TOP, "bin"), os.environ.get("PATH") or os.defpath])
+    env = {"PATH": search, "HOME": folder, "TMPDIR": folder}
+    env["LANG"] = os.environ.get("LANG", "C.UTF-8")
+    return start.cell(argv, origin, how, folder=folder, env=env)
