@@ -18,7 +18,7 @@ import pytest
 
 import installed
 from agentlib.faults import Fault
-from agentlib.net import certificates, client, proxies
+from agentlib.net import client, proxies
 from raw_server import Server, ask, completion, http, serving
 from test_provider import request, started
 
@@ -129,7 +129,7 @@ def test_where_the_system_trusts_nobody_certifi_is_asked(
     nothing = real._replace(cafile=None, capath=str(tmp_path))
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda *_: None)
-    assert certificates.context().cert_store_stats()["x509_ca"] > 50
+    assert client.trusted().cert_store_stats()["x509_ca"] > 50
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
@@ -142,8 +142,8 @@ def test_each_variable_of_curl_and_its_kin_names_a_certificate(
 @pytest.mark.parametrize(
     ("name", "path"),
     [
-        *((name, "nothing.pem") for name in (*certificates.FILES, *certificates.FOLDERS)),
-        *((name, "key.pem") for name in certificates.FILES),
+        *((name, "nothing.pem") for name in (*client.CERTIFICATES, *client.CERTIFICATE_FOLDERS)),
+        *((name, "key.pem") for name in client.CERTIFICATES),
         ("SSL_CERT_FILE", "."),
         ("SSL_CERT_DIR", "certificate.pem"),
         ("SSL_CERT_DIR", ".:nothing"),
@@ -153,7 +153,7 @@ def test_certificates_that_cannot_be_read_are_told_and_never_passed_over(
     name: str, path: str, secure: Server, certificate: Path, tmp_path: Path
 ) -> None:
     paths = ":".join(str(certificate.parent / one) for one in path.split(":"))
-    others = {other: str(certificate) for other in certificates.FILES if other != name}
+    others = {other: str(certificate) for other in client.CERTIFICATES if other != name}
     for env in ({name: paths}, {**others, name: paths}):
         said = ask(secure.address, env=env).final
         assert (said["kind"], said["retryable"]) == ("invalid_request", False)

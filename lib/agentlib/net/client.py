@@ -4,6 +4,7 @@ httpx's own timeouts are for one read each; here every wait is cut to what the e
 looked up. One connection a client: 1,000 posts took 21 s of CPU in the pool of one, 2 s in as many.
 """
 
+import os
 import re
 import socket
 import ssl
@@ -21,11 +22,14 @@ need("httpx")
 import httpcore  # noqa: E402
 import httpx  # noqa: E402
 
-from agentlib.net import certificates, proxies  # noqa: E402
+from agentlib.net import proxies  # noqa: E402
 
 Allow = Callable[[str, int, list[str]], None]
 Headers = Mapping[str, str]
 
+# variables that name whom TLS trusts
+CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+CERTIFICATE_FOLDERS = ("SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HOST = re.compile(rb"[\w.:-]+")
 VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -188,8 +192,38 @@ def _context(secure: bool) -> ssl.SSLContext:
     with _making:
         if secure not in _contexts:
             nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            _contexts[secure] = certificates.context() if secure else nobody
+            _contexts[secure] = trusted() if secure else nobody
         return _contexts[secure]
+
+
+def trusted() -> ssl.SSLContext:
+    """A TLS context by the environment's certificates, else the system's, else certifi's; a host's name must stand in
+    subjectAltName, a common name is not enough. `invalid_request` where a variable names what cannot be read."""
+    values = {
+        name: os.environ.get(name, "") for name in dict.fromkeys(CERTIFICATES + CERTIFICATE_FOLDERS)
+    }
+    named = [(name, value) for name, value in values.items() if value and name != "SSL_CERT_DIR"]
+    folders = values["SSL_CERT_DIR"].split(os.pathsep)
+    named += [("SSL_CERT_DIR", folder) for folder in folders if folder]
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if named else ssl.create_default_context()
+    for name, path in named:
+        try:
+            if name not in CERTIFICATES or name in CERTIFICATE_FOLDERS and os.path.isdir(path):
+                os.listdir(path)  # load_verify_locations takes also a folder that is not there
+                made.load_verify_locations(capath=path)
+            else:
+                open(path, "rb").close()
+                made.load_verify_locations(cafile=path)
+        except OSError as bad:
+            reason = "no certificates" if isinstance(bad, ssl.SSLError) else bad.strerror
+            raise Fault("invalid_request", f"{name}: {path}: {reason}") from None
+    system = ssl.get_default_verify_paths()
+    if not (named or system.cafile or system.capath and os.listdir(system.capath)):
+        import certifi
+
+        made.load_verify_locations(certifi.where())
+    made.hostname_checks_common_name = False
+    return made
 
 
 class _Dialer(httpcore.NetworkBackend):

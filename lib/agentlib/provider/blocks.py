@@ -144,15 +144,6 @@ def media(part: Record) -> tuple[str, str] | None:
     return head.partition(";")[0], data
 
 
-def decoded(data: str, what: str) -> str:
-    import base64
-
-    try:
-        return base64.b64decode(data, validate=True).decode()
-    except ValueError:
-        raise Fault("invalid_request", f"{what}: data is not UTF-8 text in base64") from None
-
-
 def refuse(request: Record, vendor: str, fields: Iterable[str] = ()) -> None:
     """`invalid_request` for what the vendor cannot carry: `api`, names of speakers, a choice of no tools, `fields`."""
     for field in ("api", *fields):
