@@ -1,7 +1,6 @@
 """Which files the operands of agent-discover mean: files, folders, and names looked up on the tool path."""
 
 import os
-from contextlib import suppress
 
 from agentlib import paths, stderr
 from agentlib.faults import Fault, near, os_errors
@@ -66,9 +65,11 @@ def expand(operand: str) -> Iterator[Candidate]:
         yield from everything(dict.fromkeys([*homes(SUITE[operand]), suites]))
         return
     if os.sep not in operand:
-        with suppress(Fault):
+        try:
             yield Candidate(schemas.find(operand, _homes_of_all()), True)
             return
+        except Fault:
+            pass
         if not os.path.lexists(operand):
             known = [path for path in _homes_of_all() if path.endswith(f"/{operand}")]
             if not known:

@@ -7,7 +7,6 @@ The head of a record is always `{"type":…,"name":…,"kind":…,`, so that a l
 import os
 import stat
 from binascii import crc32
-from contextlib import suppress
 
 from agentlib import __version__, paths, records
 from agentlib.faults import Fault
@@ -252,8 +251,10 @@ def save(cache: Cache, new: dict[str, list[bytes]]) -> None:
     body = b"".join(b"\t".join([path, *answer]) + b"\n" for path, answer in kept)
     from agentlib.lock import replace  # a warm listing saves nothing
 
-    with suppress(OSError):
+    try:
         replace(_file(), _title(body) + b"\n" + body)
+    except OSError:
+        pass
 
 
 def _title(body: bytes) -> bytes:
