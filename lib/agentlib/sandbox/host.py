@@ -18,6 +18,7 @@ def inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
+@functools.cache
 def home() -> str:
     """The user's home, real."""
     return os.path.realpath(paths.home())

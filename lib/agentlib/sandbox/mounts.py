@@ -44,10 +44,9 @@ class View:
 
     def hidden(self, path: str) -> bool:
         """Whether the path lies in a place that is empty inside."""
-        above = path
-        while above not in self.actions and above != "/":
-            above = os.path.dirname(above)
-        return self.actions.get(above) in (EMPTY, MASK)
+        while path not in self.actions and path != "/":
+            path = path.rpartition("/")[0] or "/"
+        return self.actions.get(path) in (EMPTY, MASK)
 
     @property
     def listed(self) -> bool:
