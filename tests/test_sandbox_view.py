@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agentlib.sandbox import guard
 from test_sandbox import (  # noqa: F401
     CELL,
     HAS_BWRAP,
@@ -249,3 +250,9 @@ def test_no_descriptor_of_a_call_stays_open(tmp_path):
         assert len(os.listdir("/proc/self/fd")) == count
     finally:
         rooms.close()
+
+
+def test_the_page_lists_all_that_is_guarded() -> None:
+    page = (Path(__file__).parent.parent / "docs/sandbox.md").read_text().casefold()
+    listed = {*guard.NAMES, *guard.OF_GIT, guard.WORKSPACE}
+    assert [name for name in sorted(listed) if f"`{name}`" not in page] == []

@@ -124,6 +124,32 @@ def test_pipes_are_made_and_devices_are_not(machine):
         assert verdict(code, mknodat, 3, 0, kind | 0o644, arch=arch) == told
 
 
+@pytest.mark.parametrize("name", seccomp.MODES)
+def test_no_file_gets_a_mode_that_makes_it_run_as_its_owner(machine, name):
+    column, arch = machine
+    number, at = seccomp.CALLS[name][column], seccomp.MODES[name]
+    if number is None:
+        pytest.skip("there is no such call")
+    for mode, told in ((0o755, seccomp.ALLOW), (0o4755, seccomp.EPERM), (0o2755, seccomp.EPERM)):
+        assert verdict(seccomp.program(), number, *[0] * at, mode, arch=arch) == told
+
+
+@pytest.mark.parametrize(("name", "before"), [("open", 1), ("openat", 2)])
+def test_no_file_is_made_that_runs_as_its_owner(machine, name, before):
+    column, arch = machine
+    number = seccomp.CALLS[name][column]
+    if number is None:
+        pytest.skip("there is no such call")
+    made = os.O_CREAT | os.O_WRONLY, os.O_TMPFILE | os.O_RDWR
+    for flags, mode, told in (
+        *((flags, 0o4755, seccomp.EPERM) for flags in made),
+        *((flags, 0o644, seccomp.ALLOW) for flags in made),
+        (os.O_RDONLY | os.O_DIRECTORY, 0o7777, seccomp.ALLOW),  # what no mode is may be anything
+    ):
+        assert verdict(seccomp.program(), number, *[0] * before, flags, mode, arch=arch) == told
+    assert verdict(seccomp.program(), seccomp.CALLS["openat2"][column], arch=arch) == seccomp.ENOSYS
+
+
 def test_nothing_is_typed_into_a_terminal(machine):
     column, arch = machine
     code, ioctl = seccomp.program(), seccomp.CALLS["ioctl"][column]
@@ -183,3 +209,24 @@ def test_the_kernel_takes_it():
         check=True,
     )
     assert ran.stdout.split() == [str(errno.EPERM)] * 3 + ["b'pair'", "768"]
+
+
+def test_a_file_that_runs_as_its_owner_can_be_made_in_no_way(tmp_path):
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from agentlib.sandbox import seccomp\n"
+        "seccomp.installer(seccomp.program())(); os.chdir(sys.argv[2]); os.umask(0)\n"
+        "file = os.open('f', os.O_CREAT | os.O_RDWR, 0o644); made = os.O_CREAT | os.O_WRONLY\n"
+        "for act in (lambda: os.chmod('f', 0o4755), lambda: os.fchmod(file, 0o2755),\n"
+        "            lambda: os.open('g', made, 0o6755),\n"
+        "            lambda: os.mknod('h', 0o104755), lambda: os.open('.', os.O_TMPFILE | os.O_RDWR, 0o4755)):\n"
+        "    try: act(); print('done')\n"
+        "    except PermissionError: pass\n"
+        "os.chmod('f', 0o755); os.close(os.open('i', made, 0o1755))\n"
+    )
+    argv = [sys.executable, "-IS", "-c", script, paths.TOP + "/lib", str(tmp_path)]
+    ran = subprocess.run(argv, capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("", "")
+    assert {one.name: one.stat().st_mode & 0o7777 for one in tmp_path.iterdir()} == {
+        "f": 0o755,
+        "i": 0o1755,
+    }

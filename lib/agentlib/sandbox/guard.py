@@ -9,9 +9,17 @@ from agentlib.types import Collection, Sequence
 
 GIT = ".git"
 NAMES = frozenset(
-    "agents.md agents.override.md claude.md gemini.md .gitmodules .mcp.json .vscode .idea .envrc .claude .codex .cursor"
-    " .gemini .githooks .husky".split()
+    # what agents believe, or start
+    "agent.md agents.md agents.override.md claude.md claude.local.md gemini.md qwen.md warp.md copilot-instructions.md"
+    " .agents .aider.conf.yml .amazonq .claude .clinerules .codex .continue .cursor .cursorrules .gemini .goosehints"
+    " .junie .kiro .mcp.json .opencode .qwen .roo .roomodes .windsurf .windsurfrules opencode.json opencode.jsonc"
+    # what git and other versions' keepers start
+    " .githooks .gitmodules .hg .husky .jj .lefthook.yml .pre-commit-config.yaml lefthook.yml"
+    # what editors, debuggers and shells start
+    " .autoenv .devcontainer .devcontainer.json .dir-locals.el .envrc .exrc .fleet .gdbinit .idea .lldbinit .mise"
+    " .mise.toml .nvim.lua .nvimrc .vscode .zed mise.toml".split()
 )
+WORKSPACE = ".code-workspace"
 REPOSITORY = frozenset(("HEAD", "objects", "refs", "commondir"))
 OF_GIT = frozenset("hooks config config.worktree commondir gitdir modules".split())
 SHELL = frozenset(
@@ -24,7 +32,7 @@ SHELL = frozenset(
 def name(one: str, home: bool) -> bool:
     """Whether a file or folder of this name is guarded. home: it lies in a home."""
     lower = one.casefold()
-    return lower in NAMES or lower == GIT or (home and lower in SHELL)
+    return lower in NAMES or lower.endswith(WORKSPACE) or lower == GIT or (home and lower in SHELL)
 
 
 def of_git(parts: Sequence[str]) -> bool:

@@ -69,9 +69,22 @@ SCHEDULING = _numbers("""
 """)
 TO_ONESELF.update((name, (pair, {0: 0})) for name, pair in SCHEDULING.items())
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-CALLS = _numbers(
-    "socket 41 198  clone 56 220  clone3 435 435  ioctl 16 29  mknod 133 -  mknodat 259 33"
-)
+CALLS = _numbers("""
+    socket 41 198  clone 56 220  clone3 435 435  ioctl 16 29  mknod 133 -  mknodat 259 33
+    chmod 90 -  fchmod 91 52  fchmodat 268 53  fchmodat2 452 452  creat 85 -  open 2 -
+    openat 257 56  openat2 437 437
+""")
+# where the mode stands with which a file is made or left, and the bits that make programs of it run as its owner
+MODES = {
+    "mknod": 1,
+    "chmod": 1,
+    "fchmod": 1,
+    "creat": 1,
+    "mknodat": 2,
+    "fchmodat": 2,
+    "fchmodat2": 2,
+}
+SET_ID, MAKES = 0o6000, 0o20000100  # O_CREAT, O_TMPFILE without O_DIRECTORY
 
 
 def program(
@@ -97,7 +110,11 @@ def program(
     family = [_step(EQUAL, AF_INET, 2, 0), _step(EQUAL, AF_INET6, 1, 0), *refused]
     internet = [_load(0), *family, _load(1), _step(AND, SOCKET_TYPE), *_if(EQUAL, SOCK_RAW)]
     rules += [
-        (CALLS["clone3"], [_step(RETURN, ENOSYS)]),  # its flags lie in memory: use clone
+        *((CALLS[name], [_load(at), *_if(ANY_BIT, SET_ID)]) for name, at in MODES.items()),
+        *((CALLS[name], _made(at)) for name, at in (("open", 1), ("openat", 2))),
+        *(
+            (CALLS[name], [_step(RETURN, ENOSYS)]) for name in ("clone3", "openat2")
+        ),  # all in memory
         (CALLS["clone"], [_load(0), *_if(ANY_BIT, NAMESPACES)]),
         (CALLS["ioctl"], [_load(1), *_if(EQUAL, TIOCSTI), *_if(EQUAL, TIOCLINUX)]),
         (CALLS["mknod"], [_load(1), *device]),
@@ -124,6 +141,11 @@ def _step(operation: int, value: int, yes: int = 0, no: int = 0) -> bytes:
 
 def _load(argument: int) -> bytes:
     return _step(LOAD, FIRST_ARGUMENT + 8 * argument)
+
+
+def _made(flags: int) -> list[bytes]:
+    """Refused where a file is made that runs as its owner; the mode stands after the flags, and counts only then."""
+    return [_load(flags), _step(ANY_BIT, MAKES, 0, 3), _load(flags + 1), *_if(ANY_BIT, SET_ID)]
 
 
 def _unless(load: bytes, value: int, verdict: int) -> list[bytes]:
