@@ -1,0 +1,463 @@
+"""agent-acp, told from the side of an editor: a process on pipes that speaks the Agent Client Protocol."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import installed
+
+TESTS = Path(__file__).parent
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABh6FO1AAAAABJRU5ErkJggg=="
+SLOW = """#!/bin/sh
+# slow - a tool of the tests
+[ "$1" = --agent-schema ] && {
+    echo '{"name":"slow","description":"Take long","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}'
+    exit
+}
+setsid sleep SECONDS &
+exec sleep SECONDS
+"""
+
+
+class Editor:
+    """An editor that has started `agent-acp WORD...`. choice: the option that its user takes; "": none, "late": never.
+
+    updates: what came since the last request. asked: the requests for permission.
+    """
+
+    def __init__(self, folder: Path, env: dict[str, str], *words: str) -> None:
+        pipe = subprocess.PIPE
+        argv = ["agent-acp", *words]
+        self.process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, cwd="/", env=env, text=True)
+        self.folder, self.choice, self.count = folder, "allow", 0
+        self.updates: list[dict[str, Any]] = []
+        self.asked: list[dict[str, Any]] = []
+
+    def send(self, **message: Any) -> None:
+        """One message."""
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        self.process.stdin.flush()
+
+    def raw(self, line: str) -> dict[str, Any]:
+        """A line as it is; what comes back."""
+        assert self.process.stdin
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.hear()
+
+    def hear(self) -> dict[str, Any]:
+        """The next message; an update is kept, a request for permission answered."""
+        assert self.process.stdout
+        message: dict[str, Any] = json.loads(self.process.stdout.readline())
+        assert message.pop("jsonrpc") == "2.0"
+        if message.get("method") == "session/update":
+            self.updates.append(
+                {"session": message["params"]["sessionId"], **message["params"]["update"]}
+            )
+        elif message.get("method") == "session/request_permission":
+            self.asked.append(message["params"])
+            chosen = {"outcome": "selected", "optionId": self.choice}
+            if self.choice != "late":
+                outcome = chosen if self.choice else {"outcome": "cancelled"}
+                self.send(id=message["id"], result={"outcome": outcome})
+        return message
+
+    def ask(self, method: str, **params: Any) -> int:
+        """A request; its number."""
+        self.count += 1
+        self.send(id=self.count, method=method, params=params)
+        return self.count
+
+    def wait(self, id: int) -> dict[str, Any]:
+        """The answer to a request."""
+        while True:
+            message = self.hear()
+            if "method" not in message:
+                assert message.pop("id") == id
+                return message
+
+    def call(self, method: str, **params: Any) -> Any:
+        """The result of a request."""
+        self.updates, self.asked = [], []
+        answer = self.wait(self.ask(method, **params))
+        assert list(answer) == ["result"], answer
+        return answer["result"]
+
+    def wrong(self, method: str, **params: Any) -> tuple[int, str]:
+        """The code and the message of the error that a request gets."""
+        answer = self.wait(self.ask(method, **params))
+        assert list(answer) == ["error"], answer
+        return answer["error"]["code"], answer["error"]["message"]
+
+    def begin(self, **params: Any) -> str:
+        """Shake hands; the id of a new session."""
+        self.call("initialize", protocolVersion=1, clientCapabilities={})
+        return self.new(**params)
+
+    def new(self, **params: Any) -> str:
+        """The id of a new session."""
+        about = {"cwd": str(self.folder), "mcpServers": [], **params}
+        return str(self.call("session/new", **about)["sessionId"])
+
+    def prompt(self, session: str, *blocks: Any) -> str:
+        """Why the agent stopped after a prompt of these texts and blocks."""
+        result = self.call("session/prompt", sessionId=session, prompt=content(*blocks))
+        return str(result["stopReason"])
+
+    def kinds(self) -> list[str]:
+        """The kinds of the updates, each run of the same as one."""
+        kinds = [one["sessionUpdate"] for one in self.updates]
+        return [kind for n, kind in enumerate(kinds) if n == 0 or kinds[n - 1] != kind]
+
+    def text(self, kind: str = "agent_message_chunk") -> str:
+        """What was said in the updates of this kind."""
+        chunks = [one for one in self.updates if one["sessionUpdate"] == kind]
+        return "".join(one["content"].get("text", "") for one in chunks)
+
+    def end(self) -> int:
+        """Close its input, as an editor does that ends; its status."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        status = self.process.wait(20)
+        self.process.stdout.close()
+        return status
+
+
+def content(*blocks: Any) -> list[Any]:
+    """The content of a prompt, of texts and blocks."""
+    return [{"type": "text", "text": one} if isinstance(one, str) else one for one in blocks]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The address of the scripted model."""
+    argv = [sys.executable, TESTS / "model_server.py", TESTS / "script_model.py"]
+    server = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert server.stdout
+    yield server.stdout.readline().strip()
+    server.kill()
+    server.wait()
+    server.stdout.close()
+
+
+class Place:
+    """A folder, a home, and the editors that work there."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder, self.editors = folder / "here", list[Editor]()
+        self.folder.mkdir()
+        self.seconds = f"300.{os.getpid()}{id(self) % 100_000}"  # no other test's sleep is so long
+        slow = self.folder / "slow"
+        slow.write_text(SLOW.replace("SECONDS", self.seconds))
+        slow.chmod(0o755)
+        self.env = {"PATH": installed.path(), "HOME": str(folder), "OPENAI_BASE_URL": address}
+        self.env |= {"OPENAI_API_KEY": "test-key", "AGENT_MODEL": "openai/test-model"}
+
+    def editor(self, *words: str, **env: str) -> Editor:
+        """One more editor."""
+        editor = Editor(self.folder, {**self.env, **env}, *words)
+        self.editors.append(editor)
+        return editor
+
+    def history(self) -> str:
+        """All that the history has kept."""
+        folder = self.folder.parent / ".local/state/agentutils/history"
+        return "".join(path.read_text() for path in folder.iterdir())
+
+    def sleeping(self) -> bool:
+        """Whether the tool `slow` is at work."""
+        return any(self.seconds in one for one in _commands())
+
+    def until(self, sleeping: bool) -> None:
+        """Wait until `slow` is at work, or is no more."""
+        until = time.monotonic() + 20
+        while self.sleeping() != sleeping:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+def _commands() -> Iterator[str]:
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            yield Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+        except OSError:
+            continue
+
+
+@pytest.fixture
+def place(tmp_path: Path, address: str) -> Iterator[Place]:
+    """A place, whose editors end with it."""
+    made = Place(tmp_path, address)
+    yield made
+    for editor in made.editors:
+        editor.process.kill()
+        editor.process.wait()
+        assert editor.process.stdin and editor.process.stdout
+        editor.process.stdout.close()
+        try:
+            editor.process.stdin.close()
+        except BrokenPipeError:
+            pass
+
+
+def test_an_answer_streams_and_the_conversation_goes_on_also_in_a_later_editor(
+    place: Place,
+) -> None:
+    first = place.editor("wordcount")
+    session = first.begin()
+    assert first.prompt(session, "= Hello to {messages} of you") == "end_turn"
+    assert len(first.updates) > 2 and first.kinds() == ["agent_message_chunk"]
+    assert first.text() == "Hello to 1 of you"
+    assert first.prompt(session, 'wordcount {"text":"a b"}\n= {messages}') == "end_turn"
+    assert first.text() == "5" and first.end() == 0
+    later = place.editor("wordcount")
+    later.call("initialize", protocolVersion=1)
+    later.call("session/load", sessionId=session, cwd=str(place.folder), mcpServers=[])
+    said = ["user_message_chunk", "agent_message_chunk"]
+    assert later.kinds() == [*said, "user_message_chunk", "tool_call", "tool_call_update", said[1]]
+    assert later.text("user_message_chunk").startswith("= Hello to {messages} of you")
+    assert later.prompt(session, "= {messages}") == "end_turn" and later.text() == "7"
+    resumed = place.editor("wordcount")
+    resumed.call("initialize", protocolVersion=1)
+    resumed.call("session/resume", sessionId=session, cwd=str(place.folder), mcpServers=[])
+    assert not resumed.updates
+    assert resumed.prompt(session, "= {messages}") == "end_turn" and resumed.text() == "9"
+
+
+def test_a_change_is_shown_as_a_diff_and_made_with_the_users_consent_alone(place: Place) -> None:
+    editor = place.editor("edit_file", "write_file", "wordcount")
+    session = editor.begin()
+    file = place.folder / "a.txt"
+    file.write_text("one\ntwo\n")
+    edit = 'edit_file {"path":"a.txt","old":"two","new":"three"}\n= done'
+    for editor.choice in ("reject", ""):
+        assert editor.prompt(session, edit) == "end_turn" and len(editor.asked) == 1
+        assert [one.get("status") for one in editor.updates[:2]] == ["pending", "failed"]
+        assert file.read_text() == "one\ntwo\n"
+    editor.choice = "allow"
+    assert editor.prompt(session, edit) == "end_turn" and file.read_text() == "one\nthree\n"
+    call, *more = editor.updates
+    path = str(file)
+    diff = {"type": "diff", "path": path, "oldText": "two", "newText": "three"}
+    assert call["content"] == [diff] and call["locations"] == [{"path": path, "line": 2}]
+    assert (call["title"], call["kind"], call["status"]) == ("edit_file a.txt", "edit", "pending")
+    assert [one.get("status") for one in more[:2]] == ["in_progress", "completed"]
+    asked = editor.asked[0]["toolCall"]
+    assert asked["toolCallId"] == call["toolCallId"] and asked["content"][0] == diff
+    assert "sandbox: work" in asked["content"][1]["content"]["text"]
+    write = 'write_file {"path":"b.txt","content":"B"}\nwrite_file {"path":"c.txt","content":"C"}\n= done'
+    assert editor.prompt(session, write) == "end_turn" and len(editor.asked) == 2
+    assert editor.updates[0]["content"][0]["oldText"] is None
+    editor.choice = "always"
+    assert editor.prompt(session, write) == "end_turn" and len(editor.asked) == 1
+    assert editor.prompt(session, write) == "end_turn" and not editor.asked
+    assert editor.prompt(editor.new(), write) == "end_turn" and len(editor.asked) == 1
+
+
+def test_modes_say_what_needs_consent(place: Place) -> None:
+    editor = place.editor("write_file", "wordcount", "--mode", "work")
+    session = editor.begin()
+    write = 'write_file {"path":"b.txt","content":"B"}\nwordcount {"path":"b.txt"}\n= done'
+    assert editor.prompt(session, write) == "end_turn" and not editor.asked
+    statuses = [
+        one["status"] for one in editor.updates if one["sessionUpdate"] == "tool_call_update"
+    ]
+    assert statuses == ["completed", "completed"]
+    assert editor.call("session/set_mode", sessionId=session, modeId="read") == {}
+    assert editor.prompt(session, write.replace("B", "C")) == "end_turn" and not editor.asked
+    statuses = [
+        one["status"] for one in editor.updates if one["sessionUpdate"] == "tool_call_update"
+    ]
+    assert statuses == ["failed", "completed"] and (place.folder / "b.txt").read_text() == "B"
+    assert editor.wrong("session/set_mode", sessionId=session, modeId="yolo")[0] == -32602
+
+
+def test_a_cancelled_prompt_ends_with_all_that_it_started(place: Place) -> None:
+    editor = place.editor(str(place.folder / "slow"))
+    session = editor.begin()
+    for notice in (("session/cancel", {"sessionId": session}), ("$/cancel_request", {})):
+        id = editor.ask("session/prompt", sessionId=session, prompt=content("slow {}\n= done"))
+        place.until(sleeping=True)
+        began = time.monotonic()
+        editor.send(method=notice[0], params=notice[1] or {"requestId": id})
+        assert editor.wait(id) == {"result": {"stopReason": "cancelled"}}
+        assert time.monotonic() - began < 10
+        place.until(sleeping=False)
+    editor.send(method="session/cancel", params={"sessionId": session})  # nothing is going on
+    assert editor.prompt(session, "= still {messages}") == "end_turn"
+
+
+def test_a_prompt_is_cancelled_while_its_user_is_asked(place: Place) -> None:
+    editor = place.editor("write_file")
+    session, editor.choice = editor.begin(), "late"
+    write = 'write_file {"path":"b.txt","content":"B"}\n= done'
+    id = editor.ask("session/prompt", sessionId=session, prompt=content(write))
+    while not editor.asked:
+        editor.hear()
+    editor.send(method="session/cancel", params={"sessionId": session})
+    while "result" not in (answer := editor.hear()):
+        pass
+    assert (answer["id"], answer["result"]["stopReason"]) == (id, "cancelled")
+    assert not (place.folder / "b.txt").exists()
+
+
+def test_two_sessions_work_at_once_and_each_has_one_prompt_at_a_time(place: Place) -> None:
+    editor = place.editor("wordcount", str(place.folder / "slow"))
+    one, other = editor.begin(), editor.new()
+    id = editor.ask("session/prompt", sessionId=one, prompt=content("slow {}\n= done"))
+    place.until(sleeping=True)
+    code, why = editor.wrong("session/prompt", sessionId=one, prompt=content("= me too"))
+    assert code == -32600 and "a prompt is being worked on" in why
+    assert editor.prompt(other, "= meanwhile") == "end_turn" and editor.text() == "meanwhile"
+    assert {update["session"] for update in editor.updates} == {other}
+    closing = editor.ask("session/close", sessionId=one)
+    answers = [editor.hear(), editor.hear()]
+    assert {"id": id, "result": {"stopReason": "cancelled"}} in answers
+    assert {"id": closing, "result": {}} in answers
+    assert editor.wrong("session/prompt", sessionId=one, prompt=content("= hi"))[0] == -32002
+
+
+@pytest.mark.parametrize("death", ["close", "kill", "deaf"])
+def test_nothing_is_left_when_the_editor_or_agent_acp_dies(place: Place, death: str) -> None:
+    editor = place.editor(str(place.folder / "slow"))
+    editor.ask("session/prompt", sessionId=editor.begin(), prompt=content("slow {}\n= done"))
+    place.until(sleeping=True)
+    assert editor.process.stdin and editor.process.stdout
+    if death == "close":
+        editor.process.stdin.close()
+    elif death == "kill":
+        editor.process.kill()
+    else:
+        editor.process.stdout.close()
+    place.until(sleeping=False)
+    editor.process.wait(20)
+
+
+def test_files_and_pictures_go_to_the_model(place: Place) -> None:
+    editor = place.editor("wordcount")
+    session = editor.begin()
+    (place.folder / "a b.txt").write_text("in the file\n")
+    link = {"type": "resource_link", "name": "a b.txt", "uri": f"file://{place.folder}/a%20b.txt"}
+    resource = {"uri": f"file://{place.folder}/unsaved.py", "text": "in the buffer"}
+    blob = {
+        "uri": "file:///x.pdf",
+        "mimeType": "application/pdf",
+        "blob": base64.b64encode(b"%PDF-1").decode(),
+    }
+    blocks = [
+        link,
+        {"type": "resource", "resource": resource},
+        {"type": "image", "mimeType": "image/png", "data": PNG},
+    ]
+    assert editor.prompt(session, "= {messages} ", *blocks) == "end_turn"
+    assert editor.text() == "1 a b.txt unsaved.py"
+    sent = place.history()
+    assert "in the file" in sent and "in the buffer" in sent and PNG in sent
+    later = place.editor("wordcount")
+    later.call("initialize", protocolVersion=1)
+    later.call("session/load", sessionId=session, cwd=str(place.folder), mcpServers=[])
+    image = {"type": "image", "mimeType": "image/png", "data": PNG}
+    assert [one["content"] for one in later.updates][:2] == [
+        {"type": "text", "text": "= {messages} a b.txt unsaved.py"},
+        image,
+    ]
+    assert editor.prompt(session, "= ok", {"type": "resource", "resource": blob}) == "end_turn"
+    assert '"type":"document","media_type":"application/pdf","data":"JVBERi0x"' in place.history()
+
+
+def test_any_agent_of_the_suite_and_a_script_of_ones_own(place: Place) -> None:
+    editor = place.editor("--", "text-processor")
+    session = editor.begin()
+    assert editor.prompt(session, 'uppercase {"text":"loud"}') == "end_turn"
+    assert editor.text() == "LOUD" and "tool_call" in editor.kinds()
+    assert editor.prompt(session, "= {messages}") == "end_turn" and editor.text() == "5"
+    script = place.folder / "mine"
+    script.write_text(
+        '#!/bin/sh\nread -r line; echo "heard $line"; echo \'{"type":"step","id":"1","task":"Hear","status":"done"}\'\n'
+    )
+    script.chmod(0o755)
+    plain = place.editor("--", "./mine")
+    session = plain.begin()
+    assert plain.prompt(session, "a word") == "end_turn" and plain.text() == "heard a word\n"
+    entry = {"content": "Hear", "priority": "medium", "status": "completed"}
+    assert plain.updates[-1]["entries"] == [entry]
+    script.write_text("#!/bin/sh\necho 'mine: no luck' >&2; exit 100\n")
+    assert plain.wrong("session/prompt", sessionId=session, prompt=content("hi")) == (
+        -32603,
+        "mine: no luck",
+    )
+
+
+def test_why_the_agent_stopped(place: Place) -> None:
+    editor = place.editor("wordcount", "--", "agent-react", "--max-iterations", "1")
+    session = editor.begin()
+    assert editor.prompt(session, 'wordcount {"text":"a"}\n= never') == "max_turn_requests"
+    code, why = editor.wrong("session/prompt", sessionId=session, prompt=content("! 400 not so"))
+    assert code == -32603 and "not so" in why
+
+
+def test_what_is_wrong_gets_one_clear_error_each(place: Place) -> None:
+    editor = place.editor("wordcount")
+    here = str(place.folder)
+    assert editor.raw("not json")["error"]["code"] == -32700
+    assert editor.raw("[1,2]")["error"]["code"] == -32600
+    assert editor.raw('{"jsonrpc":"2.0","id":[1],"method":"initialize"}')["error"]["code"] == -32600
+    assert editor.wrong("session/new", cwd=here, mcpServers=[]) == (
+        -32600,
+        "session/new: `initialize` comes first",
+    )
+    assert editor.wrong("initialize")[0] == -32602
+    assert editor.wrong("initialize", protocolVersion="1")[0] == -32602
+    newer = editor.call(
+        "initialize", protocolVersion=2, capabilities={}, info={"name": "new", "version": "1"}
+    )
+    assert newer["protocolVersion"] == 1
+    assert editor.wrong("session/fly") == (-32601, "Method not found: session/fly")
+    assert editor.wrong("session/new", cwd="here", mcpServers=[])[0] == -32602
+    assert editor.wrong("session/new", cwd=f"{here}/none", mcpServers=[])[1].endswith(
+        "no such folder"
+    )
+    assert editor.wrong("session/new", cwd=7, mcpServers=[])[0] == -32602
+    assert editor.wrong("session/new", cwd=here, mcpServers={})[0] == -32602
+    assert editor.wrong("session/load", sessionId="0" * 32, cwd=here, mcpServers=[])[0] == -32002
+    assert editor.wrong("session/prompt", sessionId="none", prompt=[])[0] == -32002
+    session = editor.new()
+    for blocks in (
+        "hi",
+        [],
+        [7],
+        [{"type": "text"}],
+        [{"type": "audio", "data": "", "mimeType": "audio/wav"}],
+        content("  "),
+    ):
+        assert editor.wrong("session/prompt", sessionId=session, prompt=blocks)[0] == -32602, blocks
+    image = {"type": "image", "mimeType": "image/png", "data": "no base64!"}
+    assert editor.wrong("session/prompt", sessionId=session, prompt=[image])[0] == -32602
+    editor.send(method="session/fly", params={})  # a notification gets no answer
+    editor.send(id=99, result={})  # nor does an answer to nothing
+    large = "x" * (1 << 22)
+    assert (
+        editor.prompt(session, "= {messages}", f"\n\n{large}") == "end_turn"
+        and editor.text() == "1"
+    )
+    assert editor.raw("x" * (64 << 20 | 1))["error"]["code"] == -32700
+    assert editor.prompt(session, "= {messages}") == "end_turn" and editor.text() == "3"
+    assert editor.end() == 0
+
+
+def test_an_agent_that_cannot_be_started(place: Place) -> None:
+    editor = place.editor("--", "no-such-agent")
+    editor.call("initialize", protocolVersion=1)
+    code, why = editor.wrong("session/new", cwd=str(place.folder), mcpServers=[])
+    assert code == -32603 and why == "no-such-agent: no such program"
