@@ -78,8 +78,8 @@ RUNS: dict[str, list[str]] = {
         "agent-discover --agents",
         f"agent-discover --register {EVIL}",
     ],
-    "agent-acp": [f"agent-acp -{EVIL}"],
-    "agent-acp-prompt": [f"agent-acp-prompt -{EVIL}"],
+    "agent-acp": ['agent-acp --allow "x:$(cat evil.txt)"'],
+    "agent-acp-prompt": [f"agent-acp-prompt --session {EVIL}"],
     "agent-eval": [
         "agent-eval cases.jsonl -- agent-llm hi",
         "agent-eval cases.jsonl --json -- agent-llm FAIL",
