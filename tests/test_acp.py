@@ -175,6 +175,18 @@ class Place:
         folder = self.folder.parent / ".local/state/agentutils/history"
         return "".join(path.read_text() for path in folder.iterdir())
 
+    def running(self, name: str) -> list[str]:
+        """The commands that hold this word and run in our folder."""
+        found = []
+        for pid in filter(str.isdecimal, os.listdir("/proc")):
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if name.encode() in command and str(self.folder) in os.readlink(f"/proc/{pid}/cwd"):
+                    found.append(command.decode())
+            except OSError:
+                continue
+        return found
+
     def sleeping(self) -> bool:
         """Whether the tool `slow` is at work."""
         return any(self.seconds in one for one in _commands())
@@ -461,3 +473,51 @@ def test_an_agent_that_cannot_be_started(place: Place) -> None:
     editor.call("initialize", protocolVersion=1)
     code, why = editor.wrong("session/new", cwd=str(place.folder), mcpServers=[])
     assert code == -32603 and why == "no-such-agent: no such program"
+
+
+def _server(*words: str, name: str = "mine", **env: str) -> dict[str, Any]:
+    pairs = [{"name": key, "value": value} for key, value in env.items()]
+    return {"name": name, "command": str(TESTS / "mcp_server.py"), "args": [*words], "env": pairs}
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_the_editors_servers_have_one_connection_for_a_session(place: Place, era: str) -> None:
+    editor = place.editor("wordcount")
+    servers = [_server(era, A_KEY="hidden"), _server("legacy", "dead", name="dead")]
+    session = editor.begin(mcpServers=servers)
+    for text in ("one", "two"):
+        assert editor.prompt(session, f'echo {{"text":"{text}"}}\n= done') == "end_turn"
+        result = editor.updates[2]
+        assert (result["status"], result["content"][0]["content"]["text"]) == (
+            "completed",
+            f"echo: {text}",
+        )
+        assert len(editor.asked) == 1
+    assert len(place.running("mcp_server.py")) == 1
+    assert "hidden" not in place.history() + "".join(_commands())
+    editor.call("session/set_mode", sessionId=session, modeId="read")
+    assert editor.prompt(session, 'echo {"text":"three"}\n= done') == "end_turn"
+    assert editor.updates[1]["status"] == "failed" and not editor.asked
+    assert editor.end() == 0
+    assert not place.running("mcp_server.py")
+
+
+def test_a_server_of_the_editor_that_ends_is_an_error_of_its_calls(place: Place) -> None:
+    editor = place.editor("wordcount", "--mode", "work")
+    session = editor.begin(mcpServers=[_server("legacy")])
+    assert editor.prompt(session, 'ends {}\necho {"text":"x"}\n= done') == "end_turn"
+    statuses = [
+        one.get("status") for one in editor.updates if one["sessionUpdate"] == "tool_call_update"
+    ]
+    assert statuses == ["failed", "failed"]
+
+
+def test_servers_that_are_not_of_the_form_are_refused(place: Place) -> None:
+    editor = place.editor("wordcount")
+    editor.call("initialize", protocolVersion=1)
+    sse = {"type": "sse", "name": "a", "url": "http://x", "headers": []}
+    odd = {"name": "a", "command": "x", "args": [7], "env": []}
+    pair = {"name": "a", "command": "x", "args": [], "env": [{"name": "A"}]}
+    for one in (sse, odd, pair, {"name": "a"}, 7):
+        code, why = editor.wrong("session/new", cwd=str(place.folder), mcpServers=[one])
+        assert code == -32602 and why, one

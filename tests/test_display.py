@@ -102,6 +102,7 @@ RUNS: dict[str, list[str]] = {
     ],
     "agent-mcp": ['agent-mcp list "./$(cat name.txt)"', f"agent-mcp list --config {EVIL} x"],
     "agent-mcp-connect": [f"agent-mcp-connect -- {EVIL}"],
+    "agent-mcp-hold": ['agent-mcp-hold --allow "x:$(cat evil.txt)" </dev/null'],
     "agent-mcp-serve": [f"agent-mcp-serve -- {EVIL}"],
     "agent-memory": [
         "agent-memory recall evil",
