@@ -25,8 +25,8 @@ needs_kernel = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no
 def confined(readable, writable, script):
     """Run a piece of Python that may use only these trees; what it printed."""
     head = (
-        "import json, os, sys; sys.path.insert(0, sys.argv[1]); from agentlib.sandbox import landlock\n"
-        "landlock.limit(landlock.ruleset(json.loads(sys.argv[2]), json.loads(sys.argv[3]), False))\n"
+        "import json, os, sys; sys.path.insert(0, sys.argv[1]); from agentlib.sandbox import landlock, rules\n"
+        "landlock.limit(rules.ruleset(json.loads(sys.argv[2]), json.loads(sys.argv[3]), False))\n"
         "def tried(act):\n    try: act(); print('done')\n    except OSError as bad: print(bad.strerror)\n"
     )
     lib = paths.TOP + "/lib"
@@ -91,13 +91,13 @@ def test_what_is_gone_is_left_out(tmp_path):
     ("version", "bits"), [(1, 13), (2, 14), (3, 15), (4, 15), (5, 16), (6, 16), (9, 16)]
 )
 def test_no_version_is_asked_for_more_than_it_knows(version, bits, monkeypatch):
-    assert landlock.handled(version) == (1 << bits) - 1
+    assert rules.handled(version) == (1 << bits) - 1
     asked = []
     monkeypatch.setattr(
         landlock._libc, "syscall", lambda number, attributes, *_: asked.append(attributes) or 3
     )
     monkeypatch.setattr(landlock, "abi", lambda: version)
-    landlock.ruleset([], [], False)
+    rules.ruleset([], [], False)
     words = struct.unpack(f"={len(asked[0]) // 8}Q", asked[0])
     assert words == ((1 << bits) - 1, 3, 3)[: 1 + (version >= 4) + (version >= 6)]
 
@@ -105,7 +105,7 @@ def test_no_version_is_asked_for_more_than_it_knows(version, bits, monkeypatch):
 def test_a_kernel_without_it_is_refused(monkeypatch):
     monkeypatch.setattr(landlock, "abi", lambda: 0)
     with pytest.raises(Fault, match="no Landlock"):
-        landlock.ruleset([], [], False)
+        rules.ruleset([], [], False)
 
 
 def view(folder, writable):

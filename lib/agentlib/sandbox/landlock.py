@@ -11,14 +11,11 @@ import stat
 import struct
 from contextlib import suppress
 
-from agentlib.faults import Fault
 from agentlib.types import Callable, Iterable
 
 CREATE, ADD, RESTRICT = 444, 445, 446  # the same numbers on every machine
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 TRUNCATE, IOCTL_DEVICE = 1 << 14, 1 << 15
-LOOK = EXECUTE | READ_FILE | READ_DIR
-FILES = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEVICE
 NO_NEW_PRIVILEGES = 38
 
@@ -38,53 +35,21 @@ def abi() -> int:
     return max(int(_libc.syscall(CREATE, None, ctypes.c_size_t(0), ctypes.c_uint(1))), 0)
 
 
-def handled(version: int) -> int:
-    """The bits of file access that this version can refuse."""
-    return FILES[max(v for v in FILES if v <= version)]
-
-
-def ruleset(readable: Iterable[str], writable: Iterable[str], network: bool) -> int:
-    """A new ruleset: what lies under `readable` can be read and run, under `writable` written too; the rest neither.
-
-    network False refuses TCP too where the kernel can (seccomp refuses all sockets anyway). Paths that are gone are
-    left out. Fault tool_denied where the kernel refuses.
-    """
-    version = abi()
-    if version < 1:
-        raise Fault("tool_denied", "sandbox unavailable: this kernel has no Landlock")
-    tcp = 0 if network else 0b11
-    scope = 0b11  # no signals, no abstract sockets, out of here
-    words = 1 + (version >= 4) + (version >= 6)  # how many this version knows
-    made = _create(struct.pack("=QQQ", handled(version), tcp, scope)[: 8 * words])
-    if made < 0:
-        raise Fault("tool_denied", f"sandbox unavailable: {_error().strerror}")
-    for path in readable:
-        allow(made, path, handled(version) & LOOK)
-    for path in writable:
-        write(made, path)
-    return made
-
-
-def write(ruleset: int, path: str) -> None:
-    """Let what lies under this path be written too."""
-    allow(ruleset, path, handled(abi()) & ~IOCTL_DEVICE)
-
-
 def reading() -> int:
     """A new ruleset in which nothing can be read; -1 without Landlock. It grows by add(), until limit() takes it."""
-    return _create(struct.pack("=Q", READ_FILE))
+    return create(struct.pack("=Q", READ_FILE))
 
 
 def add(ruleset: int, fd: int, access: int = READ_FILE) -> None:
     """Allow this for an open file, or for an open folder and all below it. OSError where the kernel refuses."""
     if _libc.syscall(ADD, ruleset, 1, struct.pack("=Qi", access, fd), 0):
-        raise _error()
+        raise error()
 
 
 def limit(ruleset: int) -> None:
     """From now on this thread may do what the ruleset allows; what is added to it later is of no use to it. OSError."""
     if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or _libc.syscall(RESTRICT, ruleset, 0):
-        raise _error()
+        raise error()
 
 
 def behind(rulesets: Iterable[int], work: Callable[[], int]) -> int:
@@ -112,7 +77,8 @@ def behind(rulesets: Iterable[int], work: Callable[[], int]) -> int:
     return made[0]
 
 
-def _create(attributes: bytes) -> int:
+def create(attributes: bytes) -> int:
+    """A new ruleset by its struct landlock_ruleset_attr; -1 where the kernel refuses."""
     size, none = ctypes.c_size_t(len(attributes)), ctypes.c_uint(0)
     return int(_libc.syscall(CREATE, attributes, size, none))
 
@@ -127,5 +93,6 @@ def allow(ruleset: int, path: str, access: int = READ_FILE) -> None:
     add(ruleset, fd, access if folder else access & OF_A_FILE)
 
 
-def _error() -> OSError:
+def error() -> OSError:
+    """Of the last call."""
     return OSError(ctypes.get_errno(), f"landlock: {os.strerror(ctypes.get_errno())}")

@@ -1,19 +1,22 @@
 """A view in the words of Landlock, which knows only trees to allow: everything but what is hidden, listed."""
 
 import os
+import struct
 import time
 
 from agentlib.faults import Fault
 from agentlib.sandbox import landlock
-from agentlib.sandbox.landlock import Descriptor
+from agentlib.sandbox.landlock import EXECUTE, IOCTL_DEVICE, READ_DIR, READ_FILE, Descriptor
 from agentlib.sandbox.mounts import MASK, READ, WRITE, View
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
 from agentlib.sandbox.workspace import Workspace
-from agentlib.types import Any
+from agentlib.types import Any, Iterable
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # no process of /proc, not even one's own: through them root could read everyone's environment
 OF_PROC = [f"/proc/{name}" for name in "cpuinfo meminfo stat uptime loadavg version".split()]
+LOOK = EXECUTE | READ_FILE | READ_DIR
+FILES = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 CALLS = 1000  # that may add to a ruleset before it is made anew
 MOMENT = 50_000_000  # nanoseconds in which a folder may change and keep its time
 
@@ -47,8 +50,8 @@ class Trees:
             made = self.free.pop()
         except IndexError:
             readable = [*self.readable, *self._folder]
-            made = Descriptor(landlock.ruleset(readable, self.writable, self._network))
-        landlock.write(made, scratch)
+            made = Descriptor(ruleset(readable, self.writable, self._network))
+        allow_writing(made, scratch)
         return made
 
     def _around(self, tree: str, closed: set[str]) -> list[str]:
@@ -98,3 +101,35 @@ def of(view: View, space: Workspace | None, network: bool = False) -> Trees:
     if key not in _known or not _known[key].fresh():
         _known[key] = Trees(view, writable, network)
     return _known[key]
+
+
+def handled(version: int) -> int:
+    """The bits of file access that this version can refuse."""
+    return FILES[max(v for v in FILES if v <= version)]
+
+
+def ruleset(readable: Iterable[str], writable: Iterable[str], network: bool) -> int:
+    """A new ruleset: what lies under `readable` can be read and run, under `writable` written too; the rest neither.
+
+    network False refuses TCP too where the kernel can (seccomp refuses all sockets anyway). Paths that are gone are
+    left out. Fault tool_denied where the kernel refuses.
+    """
+    version = landlock.abi()
+    if version < 1:
+        raise Fault("tool_denied", "sandbox unavailable: this kernel has no Landlock")
+    tcp = 0 if network else 0b11
+    scope = 0b11  # no signals, no abstract sockets, out of here
+    words = 1 + (version >= 4) + (version >= 6)  # how many this version knows
+    made = landlock.create(struct.pack("=QQQ", handled(version), tcp, scope)[: 8 * words])
+    if made < 0:
+        raise Fault("tool_denied", f"sandbox unavailable: {landlock.error().strerror}")
+    for path in readable:
+        landlock.allow(made, path, handled(version) & LOOK)
+    for path in writable:
+        allow_writing(made, path)
+    return made
+
+
+def allow_writing(ruleset: int, path: str) -> None:
+    """Let what lies under this path be written too."""
+    landlock.allow(ruleset, path, handled(landlock.abi()) & ~IOCTL_DEVICE)
