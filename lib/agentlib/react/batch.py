@@ -60,7 +60,7 @@ class Batch:
         if watched:
             from agentlib import display
 
-            display.live.show(lambda: output.progress(self))
+            display.live.show(self.progress)
         self._take(first)
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
         try:
@@ -80,7 +80,7 @@ class Batch:
         finally:
             if watched:
                 display.live.hide()
-                display.live.write(2, f"{output.progress(self)}\n".encode(), apart=True)
+                display.live.write(2, f"{self.progress()}\n".encode(), apart=True)
         self.session.pass_on()
         if isinstance(self.ended, Fault):
             stderr.warn(self.ended.message)
@@ -156,6 +156,21 @@ class Batch:
             if (ready := self.early.pop(self.next)) and not self.options.quiet:
                 records.write(ready)
             self.next += 1
+
+    def progress(self) -> str:
+        """In a line: how many are done, how fast, what it cost, how long it will take."""
+        total = self.count - self.skipped
+        rate = self.finished / max(time.monotonic() - self.began, 1e-3)
+        left = round((total - self.finished) / rate) if rate else 0
+        parts = {
+            f"{self.finished}/{total}{'' if self.ended else '+'} done": True,
+            f"{self.failed} failed": self.failed,
+            f"{self.skipped} skipped": self.skipped,
+            f"{rate:.1f}/s": True,
+            f"${self.cost:.6f}": self.cost,
+            f"{left // 60}m{left % 60:02}s left": left,
+        }
+        return ", ".join(part for part, some in parts.items() if some)
 
 
 def _wrong(task: Record, empty: bool) -> str:

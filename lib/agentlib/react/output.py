@@ -8,7 +8,7 @@ from agentlib.faults import Fault
 from agentlib.lock import replace
 from agentlib.messages import transcript
 from agentlib.react.loop import Watcher, error_of
-from agentlib.types import TYPE_CHECKING, Any, Namespace, Record
+from agentlib.types import TYPE_CHECKING, Namespace, Record
 
 if TYPE_CHECKING:
     from agentlib.plugin.host import Plugins
@@ -142,22 +142,6 @@ def _cost(result: Record) -> str:
     money = "" if cost is None else f", ${cost:.6f}"
     estimated = " (estimated)" if usage.get("estimated") else ""
     return f"{tokens}{money}{estimated}, {result['duration_ms'] / 1000:.1f} s"
-
-
-def progress(batch: Any) -> str:
-    """The line of a Batch: how many are done, how fast, what it cost, how long it will take."""
-    total = batch.count - batch.skipped
-    rate = batch.finished / max(time.monotonic() - batch.began, 1e-3)
-    left = round((total - batch.finished) / rate) if rate else 0
-    parts = {
-        f"{batch.finished}/{total}{'' if batch.ended else '+'} done": True,
-        f"{batch.failed} failed": batch.failed,
-        f"{batch.skipped} skipped": batch.skipped,
-        f"{rate:.1f}/s": True,
-        f"${batch.cost:.6f}": batch.cost,
-        f"{left // 60}m{left % 60:02}s left": left,
-    }
-    return ", ".join(part for part, some in parts.items() if some)
 
 
 def _pick(result: Record, fields: list[str]) -> None:
