@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# agent-mcp against parts that nobody here wrote: servers from npm and PyPI, the SDK, the Inspector, the conformance suite
+# agent-mcp and agent-acp against parts that nobody here wrote: servers from npm and PyPI, SDKs, the Inspector, the conformance suite
 #
 # tests/mcp-parts fetches them into build/mcp; a test that lacks one says so and is skipped.
 
@@ -222,4 +222,37 @@ END
 2026-07-28 http-standard-headers
 2026-07-28 sep-2322-client-request-state
 END
+}
+
+# in_an_editor COMMAND...: what an editor prints that speaks with agent-acp by an SDK.
+in_an_editor() {
+    scripted
+    cat >slow <<'END'
+#!/bin/sh
+[ "$1" = --agent-schema ] || exec sleep 300
+echo '{"name":"slow","description":"Take long","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}'
+END
+    chmod +x slow
+    run -0 --separate-stderr timeout 100 "$@"
+}
+
+SESSION='1 end_turn 1 tool_call tool_call_update tool_call_update agent_message_chunk
+user_message_chunk tool_call tool_call_update agent_message_chunk
+cancelled
+-32002'
+
+@test "agent-acp and the Python SDK of the Agent Client Protocol" {
+    part "$PARTS/python/lib/"python3*/site-packages/acp
+    in_an_editor "$PARTS/python/bin/python" "$TESTS/fixtures/acp/editor.py" agent-acp write_file "$PWD/slow"
+    equal "$SESSION" "$output"
+    equal A "$(cat a.txt)"
+}
+
+@test "agent-acp and the TypeScript SDK, and what an editor of version 2 hears" {
+    part "$MODULES/@agentclientprotocol/sdk"
+    export ACP_SDK=$MODULES/@agentclientprotocol/sdk
+    in_an_editor node "$TESTS/fixtures/acp/editor.mjs" 1 agent-acp write_file "$PWD/slow"
+    equal "$SESSION" "$output"
+    run -0 --separate-stderr timeout 60 node "$TESTS/fixtures/acp/editor.mjs" 2 agent-acp
+    equal 'Invalid request: The v2 API only supports protocol version 2' "$output" # it has read ours
 }

@@ -254,7 +254,7 @@ def test_what_is_wrong_gets_one_clear_error_each(place: Place) -> None:
     newer = editor.call(
         "initialize", protocolVersion=2, capabilities={}, info={"name": "new", "version": "1"}
     )
-    assert newer["protocolVersion"] == 1
+    assert newer["protocolVersion"] == 1 and newer["info"]["name"] == "agentutils"
     assert editor.wrong("session/fly") == (-32601, "Method not found: session/fly")
     assert editor.wrong("session/new", cwd="here", mcpServers=[])[0] == -32602
     assert editor.wrong("session/new", cwd=f"{here}/none", mcpServers=[])[1].endswith(
