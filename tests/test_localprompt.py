@@ -390,10 +390,10 @@ def test_a_short_output_of_a_step_that_the_answer_leaves_out_is_noticed() -> Non
 def test_a_result_that_was_only_a_step_to_another_call_need_not_be_in_the_answer() -> None:
     messages = [user("x"), call("uppercase", text="abc"), result("ABC")]
     messages += [call("reverse", text="ABC"), result("CBA")]
-    assert reply.due({"messages": messages}) == ["CBA"]
+    assert reply.expected({"messages": messages}) == ["CBA"]
     messages += [call("wordcount", path="c"), result("9")]
-    assert reply.due({"messages": messages}) == ["CBA", "9"]
-    assert reply.due({"messages": [*messages, user("and now?")]}) == []
+    assert reply.expected({"messages": messages}) == ["CBA", "9"]
+    assert reply.expected({"messages": [*messages, user("and now?")]}) == []
 
 
 @pytest.mark.parametrize(

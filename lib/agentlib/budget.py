@@ -96,7 +96,7 @@ def _checked(book: Any) -> dict[str, Any]:
 
 
 def ledger(path: str, response: Record | None = None) -> dict[str, Any]:
-    """The book of a ledger, with the response entered if there is one; refused, never taken for none, if damaged."""
+    """The book of a ledger, with the response entered if there is one. Fault `invalid_input` where it is damaged."""
     try:
         with locked(path, os.O_RDWR) as file:
             book = _checked(records.loads(os.pread(file, 65536, 0).partition(b"\n")[0]))

@@ -71,7 +71,7 @@ def dim(text: str) -> str:
 
 class Live:
     """The one line at the bottom of the terminal that is redrawn in place, on standard error. All that goes to a
-    terminal goes by way of write(), which takes the line away first. It is not drawn behind text that has no line end
+    terminal goes through write(), which takes the line away first. It is not drawn behind text that has no line end
     yet."""
 
     def __init__(self) -> None:
@@ -164,7 +164,7 @@ class Terminal(io.RawIOBase):
 
 
 def main(argv: list[str]) -> int:
-    """Run a command; what it writes to a terminal goes by way of us. Its status, 127 where it cannot be run."""
+    """Run a command; what it writes to a terminal goes through this process. Its status, 127 where it cannot be run."""
     import select
     import signal
     import subprocess

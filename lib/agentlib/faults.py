@@ -14,7 +14,7 @@ RETRYABLE = set("rate_limit overloaded timeout network server".split())
 
 
 class Fault(Exception):
-    """A failure that the caller should hear of.
+    """A failure, as the caller gets it.
 
     kind: a key of KINDS. message: one line for a person. fields: more of the `error` record
     (`provider`, `status`, `retry_after` in seconds, `retryable`, `partial`).

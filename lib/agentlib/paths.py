@@ -12,7 +12,7 @@ _LINK = os.path.join(os.path.dirname(REAL), NAME)
 # the checkout, or the installed tree by its link, which stays true when an upgrade removes the folder behind it
 TOP = _LINK if os.path.realpath(_LINK) == REAL else REAL
 PYTHON = os.path.abspath(sys.executable or "/usr/bin/python3")  # for what we start ourselves
-_LEFT_OUT: set[tuple[str, str]] = set()  # of search paths, as it was told
+_LEFT_OUT: set[tuple[str, str]] = set()  # of search paths: what was warned of
 _XDG = {
     "config": ("XDG_CONFIG_HOME", ".config"),
     "data": ("XDG_DATA_HOME", ".local/share"),
@@ -90,7 +90,7 @@ def folders(variable: str, kind: str) -> list[str]:
 
 
 def sound(name: str, search: str) -> list[str]:
-    """The folders of a search path. Relative ones and those that anyone may change are left out, each with a word."""
+    """The folders of a search path. Relative ones and those that anyone may change are left out, with a warning."""
     kept = []
     for folder in search.split(os.pathsep):
         if not os.path.isabs(folder):

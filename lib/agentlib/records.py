@@ -12,7 +12,7 @@ from agentlib.codec import dumps, encode, foreign, loads
 from agentlib.faults import Fault
 from agentlib.types import Any, Iterator, NamedTuple, Record
 
-__all__ = ["dumps", "encode", "foreign", "loads"]  # of codec, for whoever has to do with records
+__all__ = ["dumps", "encode", "foreign", "loads"]  # of codec, for all that reads or writes records
 
 
 class Line(NamedTuple):

@@ -1,4 +1,4 @@
-"""Which files hold secrets, by name and by content: one list for the sandbox, agent-context and whoever keeps texts."""
+"""Which files hold secrets, by name and by content: one list for the sandbox, agent-context and the history."""
 
 import fnmatch
 import os

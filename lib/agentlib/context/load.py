@@ -9,15 +9,10 @@ import time
 
 from agentlib import packages, records
 from agentlib.faults import Fault, os_errors
+from agentlib.messages.requests import sniffed
 from agentlib.types import Record
 
-# How an image of each media type that models accept begins.
-IMAGES = {
-    rb"\x89PNG\r\n\x1a\n": "image/png",
-    rb"\xff\xd8\xff": "image/jpeg",
-    rb"GIF8[79]a": "image/gif",
-    rb"(?s)RIFF....WEBP": "image/webp",
-}
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")  # that models accept
 HTML = re.compile(
     rb"(?is)(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*(?:<(?:\?xml|!--)[^>]*>\s*)*<(?:!doctype html|html\b)"
 )
@@ -64,8 +59,8 @@ def _read(fd: int, path: str) -> bytes:
 def record(data: bytes, source: str, path: str | None = None) -> Record:
     """The `context` record of some bytes; their beginning shows what kind they are."""
     head: Record = {"type": "context", "source": source}
-    image = next((kind for magic, kind in IMAGES.items() if re.match(magic, data)), None)
-    if image:
+    image = sniffed(data)
+    if image in IMAGES:
         encoded = binascii.b2a_base64(data, newline=False).decode()
         place = {"path": path} if path else {"data": encoded}
         part = {"type": "image", "media_type": image, **place}

@@ -3,11 +3,11 @@
 import os
 import subprocess
 
-from agentlib import cli, packages, paths, records, secrets, stderr
+from agentlib import cli, paths, records, secrets, stderr
 from agentlib.context import load, skills
 from agentlib.faults import Fault
 from agentlib.tool import walk
-from agentlib.types import Callable, Iterator, Namespace, Record
+from agentlib.types import Iterator, Namespace, Record
 
 IMAGE_TOKENS = 1500  # the cost of an image, about what vendors charge for a large one
 FETCH_SECONDS = 60
@@ -110,46 +110,37 @@ def ranked(found: list[Record], query: str) -> list[Record]:
 
 def fitted(found: list[Record], args: Namespace, omitted: list[str]) -> Iterator[Record]:
     """As many records as fit the whole budget, each cut to the budget of one file."""
-    (count, method), left = counter(), args.max_tokens
+    left = args.max_tokens
     for record in found:
         if "text" in record:
-            record = cut(record, args.max_file_tokens, count, omitted)
+            record = cut(record, args.max_file_tokens, omitted)
             if args.numbers:  # as by nl -ba
                 lines = record["text"].splitlines(keepends=True)
                 record["text"] = "".join(f"{i:6}\t{line}" for i, line in enumerate(lines, 1))
-        cost = count(record["text"]) if "text" in record else IMAGE_TOKENS
+        cost = tokens(record["text"]) if "text" in record else IMAGE_TOKENS
         if cost <= left:
             left -= cost
             yield record
         else:
-            why = f"no room left in {args.max_tokens} tokens ({method})"
+            why = f"no room left in {args.max_tokens} tokens (estimated at 4 bytes each)"
             omitted.append(f"{record['source']}: {why}")
 
 
-def cut(record: Record, most: int, count: Callable[[str], int], omitted: list[str]) -> Record:
+def cut(record: Record, most: int, omitted: list[str]) -> Record:
     """The record with its text cut at a line end, to about `most` tokens."""
-    text = record["text"]
-    tokens = count(text)
-    if tokens <= most:
+    text, count = record["text"], tokens(record["text"])
+    if count <= most:
         return record
-    head = text[: len(text) * most // tokens]
+    head = text[: len(text) * most // count]
     head = head[: head.rfind("\n") + 1] or head
     lines = text.count("\n") - head.count("\n")
     omitted.append(f"{record['source']}: the last {lines} lines (over {most} tokens)")
     return {**record, "text": head + f"[cut: {lines} more lines]\n"}
 
 
-def counter() -> tuple[Callable[[str], int], str]:
-    """(a function that counts tokens, its method): tiktoken if it is installed with its data, else an estimate."""
-    try:
-        packages.need("tiktoken")
-        import tiktoken
-
-        encoding = tiktoken.get_encoding("o200k_base")
-    except Exception:  # not installed, or its data cannot be fetched here
-        method = "estimated at 4 bytes each"
-        return (lambda text: (len(text.encode("utf-8", "replace")) + 3) // 4), method
-    return (lambda text: len(encoding.encode_ordinary(text))), "counted by tiktoken"
+def tokens(text: str) -> int:
+    """About how many tokens a text has: one for each four bytes."""
+    return (len(text.encode("utf-8", "replace")) + 3) // 4
 
 
 def instructions() -> Iterator[Record]:

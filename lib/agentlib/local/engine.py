@@ -168,7 +168,7 @@ class Engine:
 
 
 def unseen(text: str) -> None:
-    """What is done with text that nobody waits for."""
+    """Ignores text that nobody waits for."""
 
 
 class States:

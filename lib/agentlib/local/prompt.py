@@ -60,8 +60,8 @@ def choice(request: Record) -> Plan | None:
     while any(tool["name"] == name for tool in tools):
         name = f"final_{name}"
     forms = [call_form(t["name"], form) for t in tools for form in arguments_forms(t, last)]
-    if due := wanted == "auto" and files_due(messages, tools, last):
-        forms = due
+    if remaining := wanted == "auto" and files_left(messages, tools, last):
+        forms = remaining
     elif wanted == "auto":
         forms.append(object_schema({"tool": {"const": name}}))
     lines = "\n".join([tool_line(tool) for tool in tools])
@@ -158,7 +158,7 @@ def arguments_forms(tool: Record, request: str) -> list[Record]:
     return forms or [schema]
 
 
-def files_due(messages: list[Record], tools: list[Record], request: str) -> list[Record]:
+def files_left(messages: list[Record], tools: list[Record], request: str) -> list[Record]:
     """The forms of the next call where the last one only read a file, and the request has others in the same list that
     no call had yet: a small model forgets them."""
     calls = [c for m in since_request(messages) for c in m.get("tool_calls") or []]
@@ -174,8 +174,11 @@ def files_due(messages: list[Record], tools: list[Record], request: str) -> list
     found = [tool for tool in tools if tool.get("name") == calls[-1].get("name")]
     found = [tool for tool in found if (tool.get("annotations") or {}).get("readOnlyHint")]
     forms = [form for tool in found for form in arguments_forms(tool, request)]
-    due, needing = {keys[0]: {"enum": left}}, [f for f in forms if keys[0] in f.get("required", [])]
-    fitted = [{**form, "properties": {**form["properties"], **due}} for form in needing]
+    file, needing = (
+        {keys[0]: {"enum": left}},
+        [f for f in forms if keys[0] in f.get("required", [])],
+    )
+    fitted = [{**form, "properties": {**form["properties"], **file}} for form in needing]
     return [call_form(found[0]["name"], form) for form in fitted]
 
 

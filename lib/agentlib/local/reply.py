@@ -56,7 +56,7 @@ def useless(made: Record, request: Record) -> bool:
     return not PARTS.search(wanted) and any(f in results and f not in wanted for f in files)
 
 
-def due(request: Record) -> list[str]:
+def expected(request: Record) -> list[str]:
     """The results that belong into the answer: short ones, and not only steps to another call."""
     found: list[str] = []
     for message in since_request(request["messages"]):
@@ -71,7 +71,7 @@ def due(request: Record) -> list[str]:
 
 def verbatim(request: Record) -> str:
     """The result that is the answer as it stands: the only one, of one line, and the request wants no yes or no."""
-    results, messages = due(request), request["messages"]
+    results, messages = expected(request), request["messages"]
     if len(results) != 1 or text(messages[-1], joint="\n").strip() != results[0]:
         return ""
     wanted = last_request(messages)
@@ -80,8 +80,8 @@ def verbatim(request: Record) -> str:
 
 
 def missing(answer: str, request: Record) -> list[str]:
-    """The due results of which the answer holds nothing. Of several, not those in JSON: they were compared."""
-    plain, results = bare(answer), due(request)
+    """The expected results of which the answer holds nothing. Of several, not those in JSON: they were compared."""
+    plain, results = bare(answer), expected(request)
     lacking = [r for r in results if not any(bare(piece) in plain for piece in pieces(r))]
     lacking = [r for r in lacking if len(results) == 1 or r in pieces(r)]
     # and the short outputs of a plan's steps, which agent-execute puts into the material

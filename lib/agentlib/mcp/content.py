@@ -3,10 +3,10 @@
 from contextlib import suppress
 
 from agentlib import records
+from agentlib.messages.requests import sniffed
 from agentlib.types import Any, Record
 
-# how a picture of each media type that models take begins, in base64
-PICTURES = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "R0lGOD": "gif", "UklGR": "webp"}
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")  # that models take
 PICTURE = 5 << 20  # characters of one in base64; models take no larger ones
 
 
@@ -41,10 +41,9 @@ def of_resource(resource: Record) -> Record:
     data: Any = resource.get("data", resource.get("blob"))
     size = len(data) if isinstance(data, str) else 0
     with suppress(TypeError, ValueError):
-        binascii.a2b_base64(data, strict_mode=True)
-        found = next((kind for head, kind in PICTURES.items() if data.startswith(head)), "")
-        if found and size <= PICTURE:
-            return {"type": "image", "media_type": f"image/{found}", "data": data}
+        found = sniffed(binascii.a2b_base64(data, strict_mode=True))
+        if found in PICTURES and size <= PICTURE:
+            return {"type": "image", "media_type": found, "data": data}
     what = resource.get("uri") or resource.get("type")
     return {"type": "text", "text": f"[{what}: {kind}, {size * 3 // 4:,} bytes, cannot be shown]"}
 

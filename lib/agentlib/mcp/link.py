@@ -27,9 +27,9 @@ TAIL = 2000  # bytes of its standard error that an error shows
 
 
 class Link:
-    """begin: starts the server, with its three descriptors. hear: gets each message that is no answer."""
+    """begin: starts the server, with its three descriptors. on_message: gets each message that is no answer."""
 
-    def __init__(self, name: str, begin: "Begin", hear: Callable[[Record], None]) -> None:
+    def __init__(self, name: str, begin: "Begin", on_message: Callable[[Record], None]) -> None:
         self.name, self._ids, self.unasked = name, itertools.count(1), 0
         self._junk, self._tail = False, b""
         messages, theirs = os.pipe()
@@ -40,7 +40,7 @@ class Link:
                 name,
                 {},
                 final=lambda message: "method" not in message,
-                passing=hear,
+                passing=on_message,
                 parse=self._parse,
                 start=lambda _, stdin, stdout, *__: begin(stdin, stdout, theirs),
             )
@@ -95,7 +95,7 @@ class Link:
                 ask("initialize", older)
 
     def _begin(self, meta: Record, result: Record) -> Record:
-        """What follows the answer: in the older era word that we are ready, in this one a wish to hear of changes."""
+        """What follows the answer: a notification that we are ready in the older era, else a subscription."""
         if not meta:
             if (version := result.get("protocolVersion")) not in LEGACY:
                 raise Fault("tool_error", f"{self.name}: speaks MCP {str(version)[:40]} alone")

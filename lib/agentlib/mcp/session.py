@@ -39,7 +39,7 @@ class Wait(queue.SimpleQueue[Any]):
 
 
 class Session:
-    """name: of the server, in messages. begin: starts it. elicit(name, params): asks the person; None: nobody is.
+    """name: of the server, in messages. begin: starts it. elicit(name, params): asks the person; None: nobody is asked.
 
     changed: whether the server said that its tools are others now. seconds: for a request, where it does not say.
     """
@@ -51,7 +51,7 @@ class Session:
         self._open: dict[str, Wait] = {}
         self._meta: Record | None = None  # of each request; None until the era is known
         self._agreeing, self._questions = threading.Lock(), 0
-        self._link = Link(name, begin, self._hear)
+        self._link = Link(name, begin, self._on_message)
         self.close = self._link.process.close
 
     @property
@@ -134,7 +134,7 @@ class Session:
                 return dict(answer)
             until = min(time.monotonic() + max(seconds, answer), last + answer)
 
-    def _hear(self, message: Record) -> None:
+    def _on_message(self, message: Record) -> None:
         method, params = message.get("method"), message.get("params")
         if method == "notifications/progress" and isinstance(params, dict):
             if wait := self._open.get(str(params.get("progressToken"))):
@@ -143,7 +143,7 @@ class Session:
             self.changed = True
         elif method and "id" in message:
             if method == "elicitation/create" and self._elicit and self._questions < ROUNDS:
-                # a person takes time, and this thread is the one that hears the answers
+                # a person takes time, and this thread is the one that reads the answers
                 threading.Thread(target=self._reply, args=(message,), daemon=True).start()
             else:
                 self._reply(message)

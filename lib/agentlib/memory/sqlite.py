@@ -23,7 +23,7 @@ CANDIDATES = 2000  # matches of one query that are ranked
 INSERT = "INSERT INTO versions(namespace, key, value, tags, time, expires, latest) VALUES(?,?,?,?,?,?,true)"
 INDEX = "INSERT INTO words(rowid, key, value, tags) VALUES(?,?,?,?)"
 UNINDEX = "INSERT INTO words(words, rowid, key, value, tags) VALUES('delete',?,?,?,?)"
-# The lowest score is the best. Only the newest are ranked: a word that all hold must not cost a look at every memory.
+# The lowest score is the best. Only the newest are ranked: a word that every memory has must not make a search slow.
 MATCH = (
     "SELECT words.rowid, bm25(words, 4, 1, 2) FROM words JOIN versions v ON v.id=words.rowid "
     f"WHERE words MATCH ? AND {ALIVE} AND (? IS NULL OR v.namespace=?) "
@@ -101,7 +101,7 @@ class Sqlite:
 
     @contextmanager
     def writing(self, durable: bool = True) -> Iterator[None]:
-        """One write transaction, begun with the lock in hand: it cannot fail half-way for want of it."""
+        """One write transaction. It takes the lock at its beginning, so that it cannot fail for it in the middle."""
         if not self.writable:
             raise Fault("tool_denied", f"{self.path}: read only")
         self.sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")

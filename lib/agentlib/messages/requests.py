@@ -145,23 +145,30 @@ def file_name(part: Record) -> str | None:
     return part.get("name") or (os.path.basename(path) if isinstance(path, str) else None)
 
 
-_MAGIC = (
-    (b"\x89PNG", 0, "image/png"),
-    (b"\xff\xd8\xff", 0, "image/jpeg"),
-    (b"GIF8", 0, "image/gif"),
-    (b"WEBP", 8, "image/webp"),
-    (b"ftyphei", 4, "image/heic"),
-    (b"ftypmif1", 4, "image/heif"),
-    (b"ftypavif", 4, "image/avif"),
-    (b"BM", 0, "image/bmp"),
-    (b"%PDF", 0, "application/pdf"),
-)
+_MAGIC = {  # how a file of each media type begins
+    rb"\x89PNG": "image/png",
+    rb"\xff\xd8\xff": "image/jpeg",
+    rb"GIF8[79]a": "image/gif",
+    rb"(?s)RIFF....WEBP": "image/webp",
+    rb"(?s)....ftyphei": "image/heic",
+    rb"(?s)....ftypmif1": "image/heif",
+    rb"(?s)....ftypavif": "image/avif",
+    rb"BM": "image/bmp",
+    rb"%PDF": "application/pdf",
+}
+
+
+def sniffed(data: bytes) -> str:
+    """The media type that the first bytes show; "" for none that is known."""
+    import re
+
+    return next((media for magic, media in _MAGIC.items() if re.match(magic, data)), "")
 
 
 def _media(part: Record, data: bytes) -> str:
     """The media type: by the first bytes, as it is called, by the name."""
-    if found := [media for magic, at, media in _MAGIC if data.startswith(magic, at)]:
-        return found[0]
+    if found := sniffed(data):
+        return found
     import mimetypes
 
     other = "application/octet-stream" if b"\0" in data else "text/plain"

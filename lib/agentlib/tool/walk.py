@@ -124,7 +124,7 @@ def _walk(path: str, tell: Callable[[str], None]) -> Iterator[str]:
                 rules[inside] = pathspec.GitIgnoreSpec.from_lines(file)
 
         def kept(name: str, inside: str = inside) -> bool:
-            """By the nearest .gitignore that speaks of it, as git decides."""
+            """By the nearest .gitignore with a rule for it, as git decides."""
             full = os.path.normpath(os.path.join(inside, name))
             for top in sorted(rules, key=len, reverse=True):
                 if top == "." or full.startswith(top + "/"):
