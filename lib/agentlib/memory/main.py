@@ -62,11 +62,13 @@ def located(name: str) -> str:
 def item(record: Record, tags: list[str], ttl: str | None) -> Record:
     """What the store keeps of a memory: checked key and tags (these and its own), the time to live as a moment."""
     key = record.get("key")
-    tags = [*tags, *(tag for tag in record.get("tags") or () if tag not in tags)]
+    if more := record.get("tags"):
+        tags = [*tags, *(tag for tag in more if tag not in tags)]
     if not isinstance(key, str) or not 1 <= len(key) <= 1024:
         raise Fault("invalid_input", "a key is a text of 1 to 1024 characters")
-    if not all(isinstance(tag, str) and re.fullmatch(r"\S+", tag) for tag in tags):
-        raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
+    for tag in tags:
+        if not isinstance(tag, str) or not re.fullmatch(r"\S+", tag):
+            raise Fault("invalid_input", f"{key}: a tag is a word without blanks")
     expires = record.get("expires")
     if expires is not None:
         from datetime import datetime
