@@ -256,3 +256,11 @@ cancelled
     run -0 --separate-stderr timeout 60 node "$TESTS/fixtures/acp/editor.mjs" 2 agent-acp
     equal 'Invalid request: The v2 API only supports protocol version 2' "$output" # it has read ours
 }
+
+@test "agent-acp and acpx, a client at the command line" {
+    part "$MODULES/.bin/acpx"
+    in_an_editor "$MODULES/.bin/acpx" --agent "agent-acp write_file" --approve-all --timeout 60 \
+        exec $'write_file {"path":"a.txt","content":"A"}\n= well done'
+    has "$output" '[tool] write_file a.txt (completed)' && has "$output" 'well done' && has "$output" '[done] end_turn'
+    equal A "$(cat a.txt)"
+}
