@@ -38,7 +38,7 @@ LINGER = 0.3  # seconds that its children may go on once a program has ended: `.
 STUBBORN = 2.0  # seconds that what was killed has to go
 DEATH_SIGNAL, SUBREAPER = 1, 36  # linux/prctl.h
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
-IDLE = 8  # processes at most that wait for another order
+IDLE = 64  # processes at most that wait for another order: so many calls agent-react makes at once
 UNSTARTED = 1000  # a status of -1000 - errno: the program could not be started
 # PyDLL keeps hold of the interpreter: clone(2) returns in two processes
 MOST_FILES = 64  # that come with an order
