@@ -2,11 +2,10 @@
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.messages import transcript
+from agentlib.messages import material, transcript
 from agentlib.types import Any, Iterable, Mapping, Record
 
 FIELDS = ("temperature", "max_tokens", "stop", "schema", "reasoning")
-MATERIAL = ("input", "context", "memory")
 # no material: settings, pieces of what comes whole, orders for agent-react
 SILENT = ("config", "delta", "task")
 OF_A_TOOL = ("name", "description", "inputSchema")
@@ -23,7 +22,7 @@ def request(stream: Iterable[Record], operands: str) -> Record:
             messages.append(transcript.check(record))
         elif kind == "tool":
             tools.append({field: record[field] for field in OF_A_TOOL if field in record})
-        elif kind in MATERIAL:
+        elif kind in material.KINDS:
             pieces.append(record)
         elif kind not in SILENT:  # the words of an answer, else all of it
             message = record.get("message")
@@ -33,8 +32,6 @@ def request(stream: Iterable[Record], operands: str) -> Record:
     if not operands:
         operands, pieces = _wanted(messages, pieces)
     if operands and pieces:
-        from agentlib.messages import material
-
         messages += transcript.wire([material.message(operands, pieces)])
     elif operands:
         messages.append({"role": "user", "content": operands})

@@ -157,7 +157,7 @@ def refuse(request: Record, vendor: str, fields: Iterable[str] = ()) -> None:
         raise Fault("invalid_request", "tool_choice: there are no tools to choose from")
 
 
-# Claude.
+# What Claude models want wherever they run.
 
 
 def claude_thinking(model: str, effort: str, limit: int | None) -> Record:
