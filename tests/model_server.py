@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """model_server - play a model on loopback, by rules of your own
 
-    tests/model_server.py RULES.py [--log FILE] [--latency SECONDS] [--port N]
+    tests/model_server.py RULES.py [--log FILE] [--latency SECONDS] [--host ADDRESS] [--port N]
 
 Prints its base address (http://127.0.0.1:PORT/v1) as the first line and serves until it is ended by a signal:
 POST .../chat/completions in the shape of OpenAI's chat completions, whole or streamed, GET .../models, and
@@ -305,8 +305,8 @@ async def serve(args: argparse.Namespace) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = max(soft, 65536) if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    listener = await asyncio.start_server(server.connection, "127.0.0.1", args.port, backlog=4096)
-    print(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1", flush=True)
+    listener = await asyncio.start_server(server.connection, args.host, args.port, backlog=4096)
+    print(f"http://{args.host}:{listener.sockets[0].getsockname()[1]}/v1", flush=True)
     await (orphaned() if args.with_parent else asyncio.Event().wait())
 
 
@@ -321,6 +321,7 @@ def main() -> None:
     parser.add_argument("rules")
     parser.add_argument("--log", help="append each request to this file, one JSON object a line")
     parser.add_argument("--latency", type=float, default=0, help="seconds before each answer")
+    parser.add_argument("--host", default="127.0.0.1", help="the address where it listens")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--with-parent", action="store_true", help="end when its starter ends")
     for signum in (signal.SIGTERM, signal.SIGINT):

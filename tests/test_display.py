@@ -113,6 +113,10 @@ RUNS: dict[str, list[str]] = {
         'agent-memory --store "./$(cat name.txt).md" recall evil',
     ],
     "agent-new": [f"agent-new {EVIL}", f"agent-new -{EVIL}"],
+    "agent-parallel": [f"agent-parallel --hosts {EVIL}", "agent-parallel --local 1 <plan.jsonl"],
+    "agent-parallel-ray": [f"agent-parallel-ray --connect {EVIL} --ray auto"],
+    "agent-parallel-ssh": [f"agent-parallel-ssh --connect {EVIL} --become ssh x"],
+    "agent-parallel-worker": [f"agent-parallel-worker {EVIL}"],
     "agent-plan": ["agent-plan hi", "agent-plan FAIL"],
     "agent-react": [
         "agent-react hi",

@@ -112,8 +112,33 @@ class Pace:
             stderr.warn(message)
 
 
+class Turns(Pace):
+    """Turns of a server (agent-parallel's): a byte asks for the next one, a line is the seconds until it comes."""
+
+    interval = float("inf")
+    _line: Any = None
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def turn(self) -> float:
+        import socket
+
+        try:
+            if self._line is None:
+                self._line = socket.socket(socket.AF_UNIX)
+                self._line.settimeout(PATIENCE)
+                self._line.connect(self._path)
+            self._line.sendall(b"\n")
+            return float(self._line.recv(64))
+        except (OSError, ValueError) as bad:
+            raise Fault("network", f"no turns of the rate limit from {self._path}: {bad}") from None
+
+
 def pace(text: str) -> Pace:
-    """A Pace out of N, N/s, N/m or N/h (N alone: a minute). ValueError for anything else."""
+    """A Pace out of N, N/s, N/m or N/h (N alone: a minute), Turns out of unix:PATH. ValueError for anything else."""
+    if text.startswith("unix:/"):
+        return Turns(text[5:])
     number, slash, unit = text.partition("/")
     count = float(number)
     if not 0 < count < 1e9 or slash and unit not in UNITS:

@@ -129,6 +129,8 @@ class Child:
             data = os.read(self._stdout, CHUNK)
         except BlockingIOError:
             return False
+        except ConnectionResetError:  # the other side of a connection left without reading all
+            data = b""
         try:
             lines = self._out.feed(data) if data else self._out.rest()
         except Fault as fault:  # a line without end

@@ -1,0 +1,134 @@
+#!/usr/bin/env bats
+# agent-parallel over ssh: four machines (network namespaces with an sshd each), one lost, the controller killed
+load helper
+load react
+load hosts
+
+setup() {
+    prepare
+    hosts_up 4
+}
+
+teardown() {
+    hosts_down
+    no_survivors 10
+}
+
+tasks() { jq -cn --argjson n "$1" --arg input "$2" 'range(1; $n + 1) | {type:"task", id:"t\(.)", input:$input}'; }
+
+all_of() { equal "$(eval "printf 't%s\n' {1..$1}" | sort)" "$(jq -r .id "$2" | sort)"; }
+
+# remote OPTION...: the command line that runs the tasks on all machines, in ${words[@]}.
+remote() {
+    words=(timeout 100 nsenter --net="/proc/$NET/ns/net" -- agent-parallel --hosts hosts --env OPENAI_API_KEY
+        --env OPENAI_BASE_URL --env AGENT_PROVIDER --env AGENT_MODEL "$@")
+}
+
+# asked: how many requests the model has had.
+asked() { wc -l <"$SCRATCH/requests.jsonl"; }
+
+finished() { wc -l <journal; }
+
+# at_least COUNT COMMAND...: wait until the command prints that number or a larger one.
+at_least() {
+    for ((try = 0; try < 600; try++)); do
+        (($("${@:2}") < $1)) || return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+@test "four machines: every task has one result, and all machines have worked" {
+    scripted --latency 0.1
+    tasks 80 '= fine' >todo
+    remote --jobs 5
+    run --separate-stderr "${words[@]}" <todo
+    equal "0 " "$status $stderr"
+    all_of 80 - <<<"$output"
+    for n in 1 2 3 4; do [[ -n $(ls -A "$SCRATCH/host$n/.local/state/agentutils/history") ]]; done
+}
+
+@test "a key goes over standard input alone, and only what was named goes" {
+    scripted --latency 1
+    export OPENAI_API_KEY=sk-very-secret-key-0815 OTHER_SECRET=sk-other-0815
+    tasks 8 '= fine' >todo
+    remote --jobs 1
+    "${words[@]}" <todo >out 2>err 3>&- &
+    at_least 4 asked
+    run ! grep -slaE 'sk-(very-secret|other)' /proc/[0-9]*/cmdline
+    run ! grep -rslE 'sk-(very-secret|other)' "$SCRATCH"/host? "$HOME" "$TMPDIR" "/tmp/agentutils-$EUID"
+    # of the environments, those on the machines, which have a home there
+    grep -slaE 'HOME=[^=]*/host[1-4]' /proc/[0-9]*/environ >there || true
+    (($(wc -l <there) >= 4))
+    run ! xargs grep -sla 'sk-other-0815' <there
+    wait $!
+    all_of 8 out
+    grep -q sk-very-secret-key-0815 "$SCRATCH/requests.jsonl" || has "$(head -n 1 out)" fine
+}
+
+@test "a machine is lost: its tasks are asked again elsewhere, nothing is missing and nothing twice" {
+    scripted --latency 0.3
+    tasks 120 '= fine' >todo
+    remote --jobs 4 --lost-after 3
+    "${words[@]}" <todo >out 2>err 3>&- &
+    local pid=$!
+    at_least 30 asked
+    host_lost 2
+    wait "$pid"
+    all_of 120 out
+    equal "" "$(jq -r .error.message//empty out)"
+    has "$(cat err)" '10.77.0.12: lost; '
+    lacks "$(cat err)" '10.77.0.11: lost'
+}
+
+@test "the controller is killed and started again: the same results as a set, no finished task is asked again" {
+    scripted --latency 0.3
+    tasks 120 '= fine' >todo
+    remote --jobs 4 --journal journal
+    : >journal
+    "${words[@]}" <todo >first 2>err 3>&- &
+    at_least 20 finished
+    kill -9 "$(pgrep -f 'bin/agent-parallel --hosts' -P $!)"
+    wait $! || true
+    (($(finished) < 120))
+    run --separate-stderr "${words[@]}" <todo
+    equal 0 "$status"
+    all_of 120 - <<<"$output"
+    equal "" "$(comm -13 <(sort journal) <(sort first))"
+    (($(asked) <= 120 + 4 * 7)) # what the workers held is asked again
+}
+
+@test "machines that cannot be reached: the others do all; where there is none, each task says so, status 111" {
+    scripted
+    tasks 20 '= fine' >todo
+    sed -i 's/10.77.0.13$/10.77.0.99/' hosts
+    remote --jobs 2 --lost-after 3
+    run --separate-stderr "${words[@]}" <todo
+    equal 0 "$status"
+    all_of 20 - <<<"$output"
+    sed -i 's/10.77.0.1.$/10.77.0.99/; 3,$d' hosts
+    run --separate-stderr "${words[@]}" <todo
+    equal 111 "$status"
+    all_of 20 - <<<"$output"
+    equal network "$(jq -r .error.kind <<<"$output" | sort -u)"
+    has "$stderr" "No route to host"
+}
+
+@test "one rate limit and one budget for all machines" {
+    scripted
+    tasks 16 '= x' >todo
+    remote --rate-limit 4/s
+    local began=$EPOCHREALTIME
+    run --separate-stderr "${words[@]}" <todo
+    equal 0 "$status"
+    ((${EPOCHREALTIME/./} - ${began/./} > 3700000)) # 15 intervals of a quarter second after the first
+    model 'def reply(body): return {"text": "x", "delay": 0.3, "usage": {"prompt_tokens": 1000, "completion_tokens": 0, "total_tokens": 1000}}'
+    tasks 60 x >todo
+    remote --jobs 2 --max-total-tokens 20000
+    run --separate-stderr "${words[@]}" <todo
+    equal 1 "$status"
+    equal 60 "$(wc -l <<<"$output")"
+    local good
+    good=$(jq -r 'select(.error | not).id' <<<"$output" | wc -l)
+    ((good >= 20 && good <= 20 + 8))
+}

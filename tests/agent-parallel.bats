@@ -1,0 +1,267 @@
+#!/usr/bin/env bats
+# agent-parallel on one machine: each task one result, whatever is lost; one rate limit, one budget, one journal
+load helper
+load react
+
+setup() {
+    prepare
+    uses parallel
+}
+
+# tasks COUNT INPUT: COUNT task records, ids t1, t2, …
+tasks() { jq -cn --argjson n "$1" --arg input "$2" 'range(1; $n + 1) | {type:"task", id:"t\(.)", input:$input}'; }
+
+# all_of COUNT FILE: the file has each of t1 … once, and nothing else.
+all_of() { equal "$(eval "printf 't%s\n' {1..$1}" | sort)" "$(jq -r .id "$2" | sort)"; }
+
+# agent BODY: ./agent answers each task by a line of its own process; BODY is Python that may do something before, with
+# `task`, and change `out`.
+agent() {
+    cat >agent <<P
+#!/usr/bin/env python3
+import json, os, sys, time
+for line in sys.stdin:
+    task = json.loads(line)
+    if task["type"] != "task":
+        continue
+    open("asked", "a").write(f"{task['id']} {os.getpid()}\n")
+    out = {"type": "result", "id": task["id"], "output": str(os.getpid()), "incomplete": False}
+    $1
+    print(json.dumps(out), flush=True)
+P
+    chmod +x agent
+}
+
+parallel_tasks() { run --separate-stderr timeout 60 agent-parallel "$@" <todo; }
+
+@test "many tasks, two workers: one result each, by agent-react, status 0 and not a word" {
+    scripted
+    tasks 30 '= fine' >todo
+    parallel_tasks --local 2 --jobs 4
+    equal 0 "$status"
+    equal "" "$stderr"
+    all_of 30 - <<<"$output"
+    equal fine "$(jq -r .output <<<"$output" | sort -u)"
+}
+
+@test "each worker is one process that has many tasks" {
+    agent 'time.sleep(0.02)'
+    tasks 60 x >todo
+    parallel_tasks --local 3 --jobs 1 -- ./agent
+    equal 0 "$status"
+    equal 3 "$(jq -r .output <<<"$output" | sort -u | wc -l)"
+}
+
+@test "--ordered prints results in the order of the tasks" {
+    agent 'time.sleep(0.2 if task["id"] in ("t1", "t7") else 0.01)'
+    tasks 20 x >todo
+    parallel_tasks --local 2 --jobs 1 --ordered -- ./agent
+    equal "$(printf 't%s\n' {1..20})" "$(jq -r .id <<<"$output")"
+}
+
+@test "ids are made where there are none, the same ones each time; an id that stands twice is asked once" {
+    agent pass
+    printf '{"type":"task","input":"%s"}\n' a b b >todo
+    printf '{"type":"task","id":7,"input":"%s"}\n' first second >>todo
+    parallel_tasks --local 2 -- ./agent
+    equal 4 "$(jq -c .id <<<"$output" | sort -u | wc -l)"
+    equal 'agent-parallel: 1 tasks have the id of one before: asked once' "$stderr"
+    before=$(jq -c .id <<<"$output" | sort)
+    parallel_tasks --local 1 -- ./agent
+    equal "$before" "$(jq -c .id <<<"$output" | sort)"
+}
+
+@test "an agent that is killed: its tasks are asked again elsewhere, each has one result" {
+    agent 'time.sleep(0.05)
+    if task["id"] == "t5" and not os.path.exists("dead"):
+        open("dead", "w")
+        os.kill(os.getpid(), 9)'
+    tasks 30 x >todo
+    parallel_tasks --local 3 --jobs 2 -- ./agent
+    equal 0 "$status"
+    all_of 30 - <<<"$output"
+    has "$stderr" "this-machine: lost; "
+}
+
+@test "a task that kills every agent: a result that says so, the others have theirs" {
+    agent 'if task["input"] == "kill":
+        os.kill(os.getpid(), 9)'
+    tasks 5 x >todo
+    echo '{"type":"task","id":"bad","input":"kill"}' >>todo
+    parallel_tasks --local 2 --jobs 1 --retry 1 -- ./agent
+    equal 1 "$status"
+    equal 6 "$(wc -l <<<"$output")"
+    equal '["network","this-machine: 2 workers were lost with this task"]' \
+        "$(jq -c 'select(.id == "bad").error | [.kind, .message]' <<<"$output")"
+    equal bad "$(jq -r 'select(.error).id' <<<"$output")"
+}
+
+@test "killed with kill -9 and started again it goes on: all results, no finished task asked again, nothing is left" {
+    agent 'time.sleep(0.05)'
+    tasks 80 x >todo
+    agent-parallel --local 2 --jobs 1 --journal journal -- ./agent <todo >first 2>err 3>&- &
+    local pid=$!
+    for _ in {1..500}; do [[ -s journal ]] && (($(wc -l <journal) > 15)) && break; sleep 0.02; done
+    kill -9 "$pid"
+    wait "$pid" || true
+    no_survivors
+    (($(wc -l <journal) < 80))
+    parallel_tasks --local 2 --jobs 1 --journal journal -- ./agent
+    equal 0 "$status"
+    all_of 80 - <<<"$output"
+    (($(wc -l <asked) <= 80 + 4)) # those in flight once more
+    equal "" "$(comm -13 <(sort journal) <(sort first))"
+    rm asked
+    parallel_tasks --local 2 --journal journal -- ./agent
+    all_of 80 - <<<"$output"
+    [[ ! -e asked ]]
+}
+
+@test "a failed task is asked again by the next run with the journal" {
+    scripted
+    { tasks 2 '= fine'; echo '{"type":"task","id":"bad","input":"! 401 no"}'; } >todo
+    parallel_tasks --local 1 --journal journal
+    equal 1 "$status"
+    equal 2 "$(wc -l <journal)"
+    : >"$SCRATCH/requests.jsonl"
+    parallel_tasks --local 1 --journal journal
+    equal 3 "$(wc -l <<<"$output")"
+    equal 1 "$(wc -l <"$SCRATCH/requests.jsonl")"
+}
+
+@test "one rate limit for all workers" {
+    scripted
+    tasks 12 '= x' >todo
+    local began=$EPOCHREALTIME
+    parallel_tasks --local 3 --rate-limit 4/s
+    equal 12 "$(jq -r .output <<<"$output" | grep -c x)"
+    ((${EPOCHREALTIME/./} - ${began/./} > 2700000)) # 11 intervals of a quarter second after the first
+}
+
+@test "one budget for all workers: passed by no more than what is in flight, the rest says so" {
+    model 'def reply(body): return {"text": "x", "model": "gpt-4o", "delay": 0.2, "usage": {"prompt_tokens": 1000, "completion_tokens": 0, "total_tokens": 1000}}'
+    tasks 60 x >todo
+    parallel_tasks --local 3 --jobs 2 --max-total-tokens 20000
+    equal 1 "$status"
+    equal 60 "$(wc -l <<<"$output")"
+    local good
+    good=$(jq -r 'select(.error | not).id' <<<"$output" | wc -l)
+    ((good >= 20 && good <= 20 + 6))
+    equal limit_exceeded "$(jq -r '.error.kind // empty' <<<"$output" | sort -u)"
+    export AGENT_BUDGET
+    AGENT_BUDGET=$(agent-llm budget 0.05)
+    parallel_tasks --local 2 --jobs 1 --budget 3
+    has "$stderr" "AGENT_BUDGET is set already"
+    parallel_tasks --local 2 --jobs 1
+    has "$(cat "$AGENT_BUDGET")" '"spent_usd":0.0'
+    equal limit_exceeded "$(jq -r '.error.kind // empty' <<<"$output" | sort -u)"
+}
+
+@test "what stands before the tasks is for all of them; behind the first it is refused; what is unknown passes" {
+    model 'def reply(body): return "|".join(m["content"] for m in body["messages"])'
+    { echo '{"type":"message","role":"system","content":"be brief"}'; echo '{"type":"mark",  "n":1}'; tasks 4 hi; } >todo
+    parallel_tasks --local 2
+    equal 'be brief|hi' "$(jq -r 'select(.output).output' <<<"$output" | sort -u)"
+    equal 1 "$(grep -c '{"type":"mark",  "n":1}' <<<"$output")"
+    echo '{"type":"config","model":"other"}' >>todo
+    parallel_tasks --local 2
+    equal 2 "$status"
+    has "$stderr" "line 7: \`config\` stands behind the first task"
+    equal 4 "$(grep -c '"result"' <<<"$output")"
+}
+
+@test "tools of the suite and of the user run in the workers" {
+    scripted
+    tool t 'echo 7'
+    { agent-discover uppercase; cat tools.jsonl; tasks 6 't {}'; } >todo
+    parallel_tasks --local 2
+    equal 7 "$(jq -r .output <<<"$output" | sort -u)"
+}
+
+@test "options behind -- are agent-react's; one that it does not know ends all, once" {
+    scripted
+    tasks 3 '= x' >todo
+    parallel_tasks --local 2 -- --events
+    equal 3 "$(jq -r 'select(.role == "assistant").task' <<<"$output" | sort -u | wc -l)"
+    parallel_tasks --local 2 --quiet
+    equal "3 " "$(wc -l <<<"$output") $stderr"
+    parallel_tasks --local 1 -- --bogus
+    equal 2 "$status"
+    has "$stderr" 'unrecognized arguments: --bogus'
+    equal "" "$output"
+}
+
+@test "Ctrl-C: every task that was read has its result, status 130, at once" {
+    agent 'time.sleep(30)'
+    tasks 9 x >todo
+    python3 - <<'P'
+import json, os, signal, subprocess, time
+words = ["agent-parallel", "--local", "2", "--jobs", "1", "--", "./agent"]
+child = subprocess.Popen(words, stdin=open("todo"), stdout=subprocess.PIPE)
+while not os.path.exists("asked"):
+    time.sleep(0.05)
+began = time.monotonic()
+child.send_signal(signal.SIGINT)
+out = child.stdout.read()
+assert child.wait(5) == 130, child.returncode
+assert time.monotonic() - began < 2.5
+results = [json.loads(line) for line in out.splitlines()]
+assert sorted(r["id"] for r in results) == [f"t{n}" for n in range(1, 10)], results
+assert {r["error"]["kind"] for r in results} == {"interrupted"}
+P
+}
+
+@test "a reader that goes away ends all in silence" {
+    agent 'time.sleep(0.05)'
+    tasks 200 x >todo
+    run bash -c 'agent-parallel --local 2 --jobs 1 -- ./agent <todo 2>err | head -n 1 | wc -l; echo "${PIPESTATUS[0]}"'
+    equal $'1\n141' "$output"
+    equal "" "$(cat err)"
+}
+
+@test "a malformed line: what was read is finished, status 2, the line is named" {
+    agent pass
+    { tasks 3 x; echo 'not a record'; tasks 1 never; } >todo
+    parallel_tasks --local 2 -- ./agent
+    equal 2 "$status"
+    equal 3 "$(wc -l <<<"$output")"
+    has "$stderr" "line 4"
+}
+
+@test "what cannot be: one clear line, by its own name" {
+    tasks 1 x >todo
+    while IFS='|' read -r expected words; do
+        # shellcheck disable=SC2086  # one word an argument
+        parallel_tasks $words
+        equal "agent-parallel: $expected" "$stderr"
+        ((status == 2 || status == 100))
+    done <<'END'
+one of --local, --hosts and --ray says where; see --help|
+one of --local, --hosts and --ray says where; see --help|--local 1 --hosts x
+gone: No such file or directory|--hosts gone
+--quiet goes before --: agent-react prints no results with it|--local 1 -- --quiet
+--env NO_SUCH: it is not in the environment|--local 1 --env NO_SUCH
+END
+    printf '# mine\n\n2/host\nhost two three\n' >bad
+    parallel_tasks --hosts bad
+    equal "agent-parallel: bad: line 4: 'host two three' is no host; write [WORKERS/][USER@]HOST[:PORT]" "$stderr"
+    for line in -oProxyCommand=touch 0/host '2/ssh -oX' 'a;b'; do
+        printf '%s\n' "$line" >bad
+        parallel_tasks --hosts bad
+        equal 2 "$status"
+        has "$stderr" "is no host"
+    done
+    PATH=$SUITE_PREFIX/bin:$SYSTEM
+    parallel_tasks --local 1
+    equal 'agent-parallel: parallel: no such program; Debian has it in the package parallel' "$stderr"
+}
+
+@test "a line on a terminal counts, and nowhere else" {
+    agent pass
+    tasks 5 x >todo
+    run script -qec "agent-parallel --local 1 -- ./agent <todo >out" /dev/null
+    has "$output" "5/5 done"
+    has "$output" "1 workers"
+    run script -qec "agent-parallel --quiet --local 1 -- ./agent <todo >out" /dev/null
+    equal "" "$output"
+}
