@@ -3,6 +3,7 @@
 #
 # tests/mcp-parts fetches them into build/mcp; a test that lacks one says so and is skipped.
 
+# shellcheck disable=SC2030,SC2031  # PIDS: each test has its own
 load helper
 load react
 

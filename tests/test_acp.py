@@ -231,6 +231,13 @@ def test_any_agent_of_the_suite_and_a_script_of_ones_own(place: Place) -> None:
     )
 
 
+def test_without_a_history_each_prompt_stands_alone(place: Place) -> None:
+    editor = place.editor("wordcount", AGENT_HISTORY="off")
+    session = editor.begin()
+    for _ in range(2):
+        assert editor.prompt(session, "= {messages}") == "end_turn" and editor.text() == "1"
+
+
 def test_why_the_agent_stopped(place: Place) -> None:
     editor = place.editor("wordcount", "--", "agent-react", "--max-iterations", "1")
     session = editor.begin()
