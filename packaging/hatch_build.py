@@ -30,7 +30,9 @@ FIND = b"""p=${0%/*}/../../../bin/python3; [ -x "$p" ] || p=python3; exec "$p" -
 LINE = b"#!/usr/bin/env -S sh -c '" + FIND + b"'\n"
 STARTER = """#!/bin/sh
 # {name} - starts the program of this name in ../lib/agentutils/bin
-here=$(readlink -f "$0") && here=${{here%/*}} || exit
+case $0 in */*) here=$0 ;; *) here=./$0 ;; esac
+[ ! -L "$here" ] || here=$(readlink -f "$here") || exit
+here=${{here%/*}}
 program=$here/../lib/agentutils/bin/{name}
 """
 DIRECTLY = """[ ! -x "$here/python3" ] || exec "$here/python3" -IS "$program" "$@"\n"""

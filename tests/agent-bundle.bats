@@ -210,3 +210,43 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
     python 'import os, sys; x = type(sys)(\"x\"); x.machine = \"x\"; os.uname = lambda: x'
     refused 100 "is made for CPython on Linux" ./tp x
 }
+
+@test "in a bare root with Python alone, an agent runs with its tools" {
+    uses bwrap
+    local root=${BARE_ROOT:-$TESTS/../build/bare-root}
+    [[ -x $root/usr/bin/python3 ]] || skip "no bare root: debootstrap --variant=minbase --include=python3 stable build/bare-root"
+    model 'def reply(body):
+    last = body["messages"][-1]
+    if last["role"] == "tool": return "It says " + last["content"]
+    return {"tool_calls": [{"name": "uppercase", "arguments": {"text": "abc"}}]}'
+    [[ -z ${BARE_ROOT-} ]] || HOME=$MADE/home "$SUITE_PREFIX/bin/agent-bundle" text-processor -o tp # for its Python too
+    run -0 --separate-stderr bwrap --ro-bind "$root" / --proc /proc --dev /dev --tmpfs /tmp --tmpfs /root --ro-bind "$PWD/tp" /tmp/tp \
+        --chdir /tmp --setenv HOME /root --setenv PATH /usr/bin:/bin sh -c './tp "Capitals: abc" </dev/null && ./tp "Again" </dev/null'
+    equal $'It says ABC\nIt says ABC' "$output"
+}
+
+@test "--with-model takes the installed model along" {
+    local program=$TESTS/../bin/agent-bundle here=.local/share/agentutils/models
+    "$TESTS/../.venv/bin/python3" -c 'import xllamacpp' 2>/dev/null || skip "xllamacpp is not installed"
+    run -100 --separate-stderr "$program" agent-llm --with-model tiny -o llm
+    has "$stderr" "agent-llm local install"
+    mkdir -p "$HOME/$here"
+    head -c 1000000 /dev/urandom >"$HOME/$here/smollm2-135m-instruct-q4_1.gguf"
+    "$program" agent-llm --with-model tiny -o llm >said
+    (($(stat -c %s llm) < 60000000))
+    HOME=$SCRATCH/new run ! --separate-stderr ./llm --provider local hi </dev/null
+    cmp "$HOME/$here/smollm2-135m-instruct-q4_1.gguf" "$SCRATCH"/new/.cache/agentutils/bundles/*/model/*
+    has "$stderr" smollm2-135m
+}
+
+@test "words that are no Python, platform or extra are wrong usage" {
+    local words
+    for words in "--python 3.10" "--python 3.11,x" "--platform ../x" "--with nothing" "--with-model huge" "text-processor --all"; do
+        # shellcheck disable=SC2086
+        run -2 --separate-stderr "$SUITE_PREFIX/bin/agent-bundle" tp $words -o x
+        equal 1 "${#stderr_lines[@]}"
+    done
+    run -2 "$SUITE_PREFIX/bin/agent-bundle"
+    run -100 --separate-stderr "$SUITE_PREFIX/bin/agent-bundle" gone-agent
+    [[ ! -e x ]]
+}

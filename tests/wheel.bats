@@ -81,6 +81,16 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
     [[ -x source/tests/run && -x source/bin/agent-llm ]]
 }
 
+@test "the tests run from the sdist, in a folder without git" {
+    mkdir -p source
+    tar -xzf "$SDIST" -C source --strip-components 1
+    cd source
+    ln -s "$TESTS/../.venv" .venv
+    python3 -m pytest -q tests/test_{records,cli,starts,house,packages}.py tests/test_style.py >"$SCRATCH/log" 2>&1 || { tail -n 30 "$SCRATCH/log" >&2 && return 1; }
+    bats --tap --filter "schema is|version is" tests/contract.bats >"$SCRATCH/tap" 3>&- || { grep -v ^ok "$SCRATCH/tap" >&2 && return 1; }
+    (($(grep -c ^ok "$SCRATCH/tap") > 90))
+}
+
 @test "the wheel has the tree that install.sh makes, and starters for its programs" {
     local known='/(install\.sh|requirements)$|/\.agentutils$|/\.venv/|/share/'
     python3 -m zipfile -e "$WHEEL" wheel
@@ -119,6 +129,7 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
     for program in "$ENVIRONMENT/bin/agent-llm" "$ENVIRONMENT"/lib/agentutils/{tools/wordcount,providers/openai,bin/agent-llm}; do
         PATH=$PWD/old:/usr/bin:/bin run -0 --separate-stderr "$program" --version
     done
+    PATH=/nowhere run -0 "$ENVIRONMENT/bin/agent-llm" --version # no other process on the way
     ln -s "$ENVIRONMENT/bin/agent-llm" "$ENVIRONMENT/bin/text-processor" .
     for program in ./agent-llm ./text-processor; do PATH=$PWD/old:/usr/bin:/bin run -0 --separate-stderr "$program" --version; done
 }

@@ -107,6 +107,8 @@ def run(tree, program, args):
         data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
         usual = f"{data}/agentutils/{kind}:{tree}/agentutils/{kind}"
         os.environ[name] = f"{tree}/own/{kind}:{os.environ.get(name) or usual}"
+    if BUNDLE["model"]:
+        os.environ.setdefault("AGENT_LOCAL_MODEL", f"{tree}/model/{BUNDLE['model']}")
     with open(program, "rb") as source:
         text = source.read()
     if b" -IS" in text[:300].split(b"\n")[0] and program.startswith(tree + "/agentutils/"):

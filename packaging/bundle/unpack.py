@@ -80,20 +80,28 @@ def extract(me, work, platform):
     """Write the files for this platform and Python, verified; then the list of them."""
     import compileall
     import hashlib
-    import io
+    import shutil
     import zipfile
 
-    payload = file.read()
-    if hashlib.sha256(payload).hexdigest() != BUNDLE["sha256"]:
+    seen = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        seen.update(piece)
+    if seen.hexdigest() != BUNDLE["sha256"]:
         fail("this file is damaged (wrong SHA-256): copy it again")
     if sys.stderr.isatty():
         sys.stderr.write(f"{os.path.basename(me)}: unpacking, once\n")
     listing = []
-    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+    with zipfile.ZipFile(me) as archive:
         for one in archive.infolist():
             if name := place(one.filename, platform):
-                size = write(f"{work}/{name}", archive.read(one), one.external_attr >> 16)
-                listing.append(f"{size} {name}\n")
+                path = f"{work}/{name}"
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with archive.open(one) as source, open(path, "wb") as target:
+                    target.write(begun(source))
+                    shutil.copyfileobj(source, target, 1 << 20)
+                os.chmod(path, (one.external_attr >> 16) & 0o700)
+                os.utime(path, (MADE, MADE))
+                listing.append(f"{os.path.getsize(path)} {name}\n")
     # a tool in its sandbox cannot keep what it compiles
     compileall.compile_dir(work, quiet=2, stripdir=work, maxlevels=20)
     with open(f"{work}/files", "w", encoding="utf-8") as listed:
@@ -106,18 +114,13 @@ def place(name, platform):
     for begin in ("any/", f"{platform}/abi3/", f"{platform}/cp{major}{minor}/"):
         if name.startswith(begin):
             return f"python{major}.{minor}/site-packages/{name.removeprefix(begin)}"
-    return name if name.startswith(("agentutils/", "own/")) else ""
+    return name if name.startswith(("agentutils/", "own/", "model/")) else ""
 
 
-def write(path, data, mode):
-    """Write a file; a program of the suite in Python starts with this interpreter. Its size."""
-    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+def begun(source):
+    """The first line of a file; that of a program of the suite in Python leads to this interpreter."""
     here = f"#!{os.path.realpath(sys.executable)} -IS\n"
-    usual = b"#!/usr/bin/env -S python3 -IS\n"
-    if data.startswith(usual) and len(here) < 120 and len(here.split()) == 2:
-        data = here.encode() + data[len(usual) :]
-    with open(path, "wb") as made:
-        made.write(data)
-    os.chmod(path, mode & 0o700)
-    os.utime(path, (MADE, MADE))
-    return len(data)
+    first = source.readline(200)
+    if first == b"#!/usr/bin/env -S python3 -IS\n" and len(here) < 120 and len(here.split()) == 2:
+        return here.encode()
+    return first
