@@ -27,7 +27,8 @@ def listed() -> list[Path]:
     if ran.returncode == 0:
         found = [ROOT / os.fsdecode(name) for name in ran.stdout.split(b"\0") if name]
     else:
-        found = [p for p in ROOT.rglob("*") if ".venv" not in p.parts and ".git" not in p.parts]
+        left_out = {".venv", ".git", "build", "dist", "__pycache__"}  # as .gitignore has it
+        found = [p for p in ROOT.rglob("*") if not left_out & set(p.relative_to(ROOT).parts)]
     return sorted(p for p in found if p.is_file() and not p.is_symlink())
 
 
