@@ -234,6 +234,7 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
     head -c 1000000 /dev/urandom >"$HOME/$here/smollm2-135m-instruct-q4_1.gguf"
     "$program" agent-llm --with-model tiny -o llm >said
     (($(stat -c %s llm) < 60000000))
+    export AGENT_WARM_MINUTES=0.01
     HOME=$SCRATCH/new run ! --separate-stderr ./llm --provider local hi </dev/null
     cmp "$HOME/$here/smollm2-135m-instruct-q4_1.gguf" "$SCRATCH"/new/.cache/agentutils/bundles/*/model/*
     has "$stderr" smollm2-135m

