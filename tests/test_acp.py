@@ -213,7 +213,12 @@ def test_any_agent_of_the_suite_and_a_script_of_ones_own(place: Place) -> None:
     session = editor.begin()
     assert editor.prompt(session, 'uppercase {"text":"loud"}') == "end_turn"
     assert editor.text() == "LOUD" and "tool_call" in editor.kinds()
-    assert editor.prompt(session, "= {messages}") == "end_turn" and editor.text() == "5"
+    (place.folder / "note.txt").write_text("in the note")
+    link = {"type": "resource_link", "name": "n", "uri": f"file://{place.folder}/note.txt"}
+    image = {"type": "image", "mimeType": "image/png", "data": PNG}
+    assert editor.prompt(session, "= {messages}", link, image) == "end_turn"
+    assert editor.text() == "5 note.txt" and "in the note" in place.history()
+    assert editor.prompt(session, "= {messages}") == "end_turn" and editor.text() == "7"
     script = place.folder / "mine"
     script.write_text(
         '#!/bin/sh\nread -r line; echo "heard $line"; echo \'{"type":"step","id":"1","task":"Hear","status":"done"}\'\n'
