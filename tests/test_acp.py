@@ -217,7 +217,7 @@ def test_any_agent_of_the_suite_and_a_script_of_ones_own(place: Place) -> None:
     link = {"type": "resource_link", "name": "n", "uri": f"file://{place.folder}/note.txt"}
     image = {"type": "image", "mimeType": "image/png", "data": PNG}
     assert editor.prompt(session, "= {messages}", link, image) == "end_turn"
-    assert editor.text() == "5 note.txt" and "in the note" in place.history()
+    assert editor.text().startswith("5 note.txt") and "in the note" in place.history()
     assert editor.prompt(session, "= {messages}") == "end_turn" and editor.text() == "7"
     script = place.folder / "mine"
     script.write_text(
