@@ -15,7 +15,8 @@ usage: ./install.sh [--prefix DIR] [--with NAME,...] [--with-local-model [defaul
 
   --prefix DIR                where to install (default: ~/.local)
   --with NAME,...             also the packages for: postgres (agent-memory), pdf and html (agent-context),
-                              aws (bedrock, by AWS credentials), socks (proxies); an upgrade keeps them
+                              aws (bedrock, by AWS credentials), socks (proxies), mcp (servers that want a
+                              login); an upgrade keeps them
   --with-local-model [SIZE]   also fetch a language model for this machine (default: 1.1 GB, small: 0.5 GB)
   --check                     say what is here, what is missing and how to get it, with versions; status 1 where
                               something is missing that every program needs
@@ -82,7 +83,7 @@ read_options() {
     prefix=$(realpath -m -- "$prefix")
     local name
     for name in ${extras//,/ }; do
-        [[ $name == @(postgres|pdf|html|aws|socks) ]] || status=2 fail "--with $name: take some of postgres,pdf,html,aws,socks"
+        [[ $name == @(postgres|pdf|html|aws|socks|mcp) ]] || status=2 fail "--with $name: take some of postgres,pdf,html,aws,socks,mcp"
     done
 }
 
@@ -366,7 +367,7 @@ check_packages() {
     done < <(requirements "$lib" "$(sed -n 's/^with //p' "$lib/.agentutils")")
     here "packages: $(printf '%s, ' "${found[@]}" | sed 's/, $//')"
     [[ -z ${wrong[*]} ]] || lacks "packages: ${wrong[*]}: run ./install.sh again"
-    for extra in postgres pdf html aws socks; do
+    for extra in postgres pdf html aws socks mcp; do
         [[ ,$(sed -n 's/^with //p' "$lib/.agentutils"), == *",$extra,"* ]] || optional "packages for $extra: ./install.sh --with $extra"
     done
 }

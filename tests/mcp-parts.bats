@@ -20,6 +20,13 @@ setup() {
     printf '[[rule]]\ntool = "*"\nread = ["%s"]\n' "$PARTS" >~/.config/agentutils/policy.toml
 }
 
+# The scenarios of OAuth. Not among them: scope-step-up, scope-retry-limit and authorization-server-migration, which want a login
+# in the middle of a run; here a wider login, or one elsewhere, is the person's.
+OAUTH="metadata-default metadata-var1 metadata-var2 metadata-var3 basic-cimd pre-registration scope-from-www-authenticate
+    scope-from-scopes-supported scope-omitted-when-undefined token-endpoint-auth-basic token-endpoint-auth-post
+    token-endpoint-auth-none resource-mismatch offline-access-scope offline-access-not-supported iss-supported
+    iss-not-advertised iss-supported-missing iss-wrong-issuer iss-unexpected iss-normalized metadata-issuer-mismatch"
+
 teardown() {
     local pid
     for pid in ${PIDS-}; do kill "$pid"; done
@@ -196,6 +203,36 @@ conformant() {
     until [[ -s open ]]; do sleep 0.1; done
     for scenario in server-session-lifecycle http-header-validation; do
         run node "$MODULES/.bin/conformance" server --url "$(cat open)" --scenario "$scenario" -o results
+        has "$output" 'Passed: ' && has "$output" ' 0 failed'
+    done
+}
+
+@test "the conformance suite for clients: all of OAuth that is in scope" {
+    part "$MODULES/.bin/conformance"
+    part "$PARTS/python/bin/mcp"
+    uses jq curl
+    cat >client <<END
+#!/bin/bash
+# Logs in as a person with a browser would, lists the tools and calls each.
+url=\${!#} words=()
+case \$MCP_CONFORMANCE_SCENARIO in
+auth/basic-cimd) words=(--client-id https://conformance-test.local/client-metadata.json) ;;
+auth/pre-registration)
+    words=(--client-id "\$(jq -r .client_id <<<"\$MCP_CONFORMANCE_CONTEXT")" --secret-env CLIENT_SECRET)
+    export CLIENT_SECRET=\$(jq -r .client_secret <<<"\$MCP_CONFORMANCE_CONTEXT") ;;
+esac
+"$PARTS/python/bin/python" "$ROOT/bin/agent-mcp-login" --timeout 20 "\${words[@]}" "\$url" 2>messages &
+until page=\$(grep 'open this address' messages | grep -o 'http[^ ]*\$') || ! kill -0 \$!; do sleep 0.1; done
+[[ -z \$page ]] || curl -sL -o page "\$page"
+wait \$! || { cat messages >&2; exit 1; }
+agent-mcp list "s=\$url" </dev/null >tools || exit
+jq -c '{type:"step",id:"s\(input_line_number)",task:"call",needs:[],status:"open",tool:.name,arguments:{}}' tools |
+    cat tools - | agent-execute --allow 's__*:net' --json
+END
+    chmod +x client
+    for scenario in $OAUTH; do
+        run node "$MODULES/.bin/conformance" client --command "$PWD/client" --scenario "auth/$scenario" --spec-version 2026-07-28 -o results
+        echo "$scenario"
         has "$output" 'Passed: ' && has "$output" ' 0 failed'
     done
 }

@@ -40,7 +40,8 @@ class Request(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Keep it, and let the test answer."""
         size = int(self.headers.get("Content-Length") or 0)
-        self.message = json.loads(self.rfile.read(size)) if size else {}
+        self.body = self.rfile.read(size)
+        self.message = json.loads(self.body) if self.body[:1] == b"{" else {}
         self.id, self.method = self.message.get("id"), self.message.get("method", self.command)
         self.server.seen.append(copy.copy(self))
         try:

@@ -28,6 +28,7 @@ MEANING = {
 # Programs of the suite that may see and write data of the user where their schemas ask for it.
 DATA = {
     "agent-memory": ["$XDG_DATA_HOME/agentutils/memory"],
+    "agent-mcp-connect": ["$XDG_STATE_HOME/agentutils/mcp-login"],
     "find_agent": ["$XDG_DATA_HOME/agentutils/AGENTS.md"],
     # where pip, pipx, uv and rustup put linters
     "run_linter": ["$HOME/.local/bin", "$HOME/.local/share/pipx", "$HOME/.local/pipx/venvs"]
@@ -181,9 +182,11 @@ def _suite_data(tool: Record, wanted: Any) -> list[str]:
     """Those of the paths that are this program's own data; they may begin with a variable, `$XDG_DATA_HOME/…`."""
     from agentlib.sandbox.host import inside
 
-    program = os.path.realpath((tool.get("command") or [""])[0])
+    command = tool.get("command") or [""]
+    program = os.path.realpath(command[0])
     name = os.path.basename(program)
-    if name not in DATA or not paths.of_suite(program):
+    runs_another = name == "agent-mcp-connect" and "--" in command
+    if name not in DATA or runs_another or not paths.of_suite(program):
         return []
     folders = [os.path.realpath(paths.expand(path)) for path in DATA[name]]
     expanded = [paths.expand(str(path)) for path in wanted or ()]
