@@ -163,6 +163,7 @@ END
     until grep -q 'early  begins' follow; do sleep 0.05; done
     agent-llm one </dev/null >/dev/null
     until grep -q 'agent-llm  done, 1+0 calls' follow; do sleep 0.05; done
+    lacks "$(<follow)" '$' # the price of this model is not known
     agent-llm wait </dev/null >/dev/null 2>&1 3>&- &
     until [[ $(grep -c 'agent-llm  asks the model' follow) == 2 ]]; do sleep 0.05; done
     kill -9 $!
@@ -238,4 +239,17 @@ PY
     ((status))
     equal 1 "${#stderr_lines[@]}"
     has "$stderr" "127.0.0.1:9"
+    for address in ftp://x localhost:4318; do
+        trace --otlp-endpoint $address
+        equal 2 "$status"
+    done
+}
+
+@test "--follow refuses what it would not do: a run of the past, a choice of runs, another form that waits for the end" {
+    for words in --html --otlp --atif --failed "--since 1d" "--search fine" 12345678; do
+        # shellcheck disable=SC2086  # an option and its value
+        run --separate-stderr timeout 20 agent-trace --follow $words </dev/null
+        equal 2 "$status"
+        has "$stderr" "agent-trace: --follow: "
+    done
 }

@@ -325,6 +325,10 @@ def reply(body):
     equal refactor\ auth "$(requests | jq -r 'select(.messages[0].content | test("You plan")).messages[-1].content' | tail -1)"
     run -2 coordinator --quiet </dev/null
     equal 'coordinator: no request: give it as operands, or - and standard input' "$output"
+    for amount in -1 0 much; do
+        run -2 coordinator --budget=$amount refactor </dev/null
+        equal "coordinator: argument --budget: '$amount' is not an amount above 0; see 'coordinator --help'" "$output"
+    done
 }
 
 @test "coordinator hands model, provider, time, tries, pace and budget on to the agents that it calls" {
