@@ -103,6 +103,8 @@ RUNS: dict[str, list[str]] = {
     "agent-mcp": ['agent-mcp list "./$(cat name.txt)"', f"agent-mcp list --config {EVIL} x"],
     "agent-mcp-connect": [f"agent-mcp-connect -- {EVIL}"],
     "agent-mcp-hold": ['agent-mcp-hold --allow "x:$(cat evil.txt)" </dev/null'],
+    "agent-mcp-http": [f"agent-mcp-http {EVIL}"],
+    "agent-mcp-login": [f"agent-mcp-login {EVIL}"],
     "agent-mcp-serve": [f"agent-mcp-serve -- {EVIL}"],
     "agent-memory": [
         "agent-memory recall evil",
@@ -113,7 +115,10 @@ RUNS: dict[str, list[str]] = {
         'agent-memory --store "./$(cat name.txt).md" recall evil',
     ],
     "agent-new": [f"agent-new {EVIL}", f"agent-new -{EVIL}"],
-    "agent-parallel": [f"agent-parallel --hosts {EVIL}", "agent-parallel --local 1 <plan.jsonl"],
+    "agent-parallel": [
+        f"""echo '{{"type":"task","id":"1","input":"hi"}}' | agent-parallel --hosts {EVIL}""",
+        """echo '{"type":"task","id":"1","input":"FAIL"}' | agent-parallel --local 1""",
+    ],
     "agent-parallel-ray": [f"agent-parallel-ray --connect {EVIL} --ray auto"],
     "agent-parallel-ssh": [f"agent-parallel-ssh --connect {EVIL} --become ssh x"],
     "agent-parallel-worker": [f"agent-parallel-worker {EVIL}"],
