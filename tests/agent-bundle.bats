@@ -123,7 +123,7 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
     printf '#!/usr/bin/env bash\nset -euo pipefail\nagent-discover shout - | agent-react --name mine --description "Be loud" "$@"\n' >mine
     chmod +x mine
     run ! bundled mine
-    has "$output" "mine: is there already, and no bundle; -o FILE names another"
+    has "$output" "mine: is there already, and is no bundle; -o FILE names another"
     bundled ./mine -o mine.1 >/dev/null
     rm -r "$HOME/.local/share/agentutils/tools" mine
     model 'def reply(body):
