@@ -83,7 +83,7 @@ read_options() {
     prefix=$(realpath -m -- "$prefix")
     local name
     for name in ${extras//,/ }; do
-        [[ $name == @(postgres|pdf|html|aws|socks|mcp) ]] || status=2 fail "--with $name: take some of postgres,pdf,html,aws,socks,mcp"
+        [[ $name == @(postgres|pdf|html|aws|socks|mcp|ray) ]] || status=2 fail "--with $name: take some of postgres,pdf,html,aws,socks,mcp,ray"
     done
 }
 
@@ -367,7 +367,7 @@ check_packages() {
     done < <(requirements "$lib" "$(sed -n 's/^with //p' "$lib/.agentutils")")
     here "packages: $(printf '%s, ' "${found[@]}" | sed 's/, $//')"
     [[ -z ${wrong[*]} ]] || lacks "packages: ${wrong[*]}: run ./install.sh again"
-    for extra in postgres pdf html aws socks mcp; do
+    for extra in postgres pdf html aws socks mcp ray; do
         [[ ,$(sed -n 's/^with //p' "$lib/.agentutils"), == *",$extra,"* ]] || optional "packages for $extra: ./install.sh --with $extra"
     done
 }

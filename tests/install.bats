@@ -126,7 +126,7 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
 @test "--with brings the packages that it names, an upgrade keeps them, and messages say which it takes" {
     printf '%%PDF-1.4\n' >x.pdf
     run -2 --separate-stderr "$SOURCE/install.sh" --with pdf,nonsense --prefix "$SCRATCH/p"
-    equal "install.sh: --with nonsense: take some of postgres,pdf,html,aws,socks,mcp" "$stderr"
+    equal "install.sh: --with nonsense: take some of postgres,pdf,html,aws,socks,mcp,ray" "$stderr"
     run --separate-stderr agent-context x.pdf </dev/null
     has "$stderr" "pypdf for python3"
     has "$stderr" "run $PLACE/lib/agentutils/install.sh --with pdf"

@@ -105,7 +105,7 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
     metadata=$(cat wheel/*.dist-info/METADATA)
     equal "$(grep -v '^#' "$TESTS/../requirements.txt" | tr A-Z_ a-z- | sort)" \
         "$(sed -n 's/^Requires-Dist: \([^;]*\)$/\1/p' <<<"$metadata" | tr A-Z_ a-z- | sort)"
-    equal "aws embeddings html local mcp pdf postgres socks" "$(sed -n 's/^Provides-Extra: //p' <<<"$metadata" | sort | xargs)"
+    equal "aws embeddings html local mcp pdf postgres ray socks" "$(sed -n 's/^Provides-Extra: //p' <<<"$metadata" | sort | xargs)"
     has "$metadata" "Requires-Dist: pypdf==$(sed -n 's/^pypdf==\([0-9.]*\) .*/\1/p' "$TESTS/../requirements-extra.txt"); extra == 'pdf'"
     has "$metadata" "Version: $(version)"
 }
