@@ -117,7 +117,7 @@ RUNS: dict[str, list[str]] = {
     "agent-new": [f"agent-new {EVIL}", f"agent-new -{EVIL}"],
     "agent-parallel": [
         f"""echo '{{"type":"task","id":"1","input":"hi"}}' | agent-parallel --hosts {EVIL}""",
-        """echo '{"type":"task","id":"1","input":"FAIL"}' | agent-parallel --local 1""",
+        f"agent-parallel --local 1 --journal {EVIL}/x",
     ],
     "agent-parallel-ray": [f"agent-parallel-ray --connect {EVIL} --ray auto"],
     "agent-parallel-ssh": [f"agent-parallel-ssh --connect {EVIL} --become ssh x"],
