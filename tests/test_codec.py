@@ -210,3 +210,19 @@ def test_without_orjson_a_long_stream_is_read_all_the_same() -> None:
         "print('orjson' in sys.modules)"
     )
     assert python(code) == "False\n"
+
+
+def test_what_is_too_deep_is_refused_in_a_thread_with_a_small_stack() -> None:
+    code = "import sys, threading; sys.path.insert(0, sys.argv[1]); from agentlib import codec\n"
+    code += "def read():\n  for text in '[' * 10**5, '{\"a\":' * 10**5, b'[' * 10**5:\n"
+    code += "    for way in codec.loads, codec.foreign:\n"
+    code += "      try: way(text)\n      except ValueError as bad: print(bad)\n"
+    code += "threading.stack_size(2**18); threading.Thread(target=read).start()"
+    words = [sys.executable, "-c", code, str(ROOT / "lib")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == "nested too deeply\n" * 6
+
+
+@pytest.mark.parametrize("text", ['["' + "[{" * 3000 + '"]', "[" + "[]," * 3000 + '"\\"]]"]'])
+def test_brackets_side_by_side_and_in_strings_are_not_deep(text: str) -> None:
+    assert codec.loads(text) == codec.loads(text.encode()) == json.loads(text)

@@ -12,6 +12,7 @@ import sys
 
 from agentlib.types import Any
 
+DEEPEST = 1000  # arrays and objects in one another; Python 3.12 and 3.13 read on until a thread's stack is full
 LONG = 2 << 20  # bytes; what orjson would have saved until here is what its import costs
 _UNSURE = object()
 _size = 0.0  # bytes that went through json
@@ -57,12 +58,27 @@ def _load(text: str | bytes, strict: bool) -> Any:
         if value is not _UNSURE:
             return value
     decoder = _standard()[0 if strict else 1]
+    if _too_deep(text):
+        raise ValueError("nested too deeply")
     try:
         return decoder.decode(text.decode() if isinstance(text, bytes) else text)
     except UnicodeDecodeError as bad:
         raise ValueError(f"byte {bad.start + 1} is not UTF-8") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _too_deep(text: str | bytes) -> bool:
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if data.count(b"[") + data.count(b"{") <= DEEPEST:
+        return False
+    import re
+
+    level = deepest = 0
+    for mark in re.finditer(rb'"(?:[^"\\]++|\\.)*+"?|[][{}]', data, re.S):
+        level += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
+        deepest = max(deepest, level)
+    return deepest > DEEPEST
 
 
 def _quick(text: str | bytes, strict: bool) -> Any:
