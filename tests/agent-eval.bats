@@ -123,11 +123,12 @@ not JSON
 {"input":"x","checks":[{"schema":{"type":"thing"}}]}
 {"input":"x","checks":[{"regex":"a"}],"files":{"../a":"x"}}
 {"input":"x","checks":[{"regex":"a"}],"files":{"/a":"x"}}
+{"input":"x","checks":[{"regex":"a"}],"files":{"a":"x","a/b":"x"}}
 END
     evaluate -- sh
     equal 2 "$status"
-    equal '2 3 4 5 6 7 8 9 10' "$(sed -n 's/agent-eval: cases.jsonl: line \([0-9]*\): ..*/\1/p' <<<"$stderr" | paste -sd' ')"
-    has "$stderr" 'cases.jsonl: lines that are no cases: 9; nothing was run'
+    equal '2 3 4 5 6 7 8 9 10 11' "$(sed -n 's/agent-eval: cases.jsonl: line \([0-9]*\): ..*/\1/p' <<<"$stderr" | paste -sd' ')"
+    has "$stderr" 'cases.jsonl: lines that are no cases: 10; nothing was run'
     [[ ! -e ran ]]
     : >cases.jsonl
     evaluate -- sh

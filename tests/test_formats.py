@@ -297,7 +297,10 @@ def test_streams_of_other_agents_with_anything_in_any_place_are_no_python_error(
             ]
     got = subprocess.run(argv, input="\n".join(lines), capture_output=True, text=True, timeout=60)
     assert got.returncode == 0 and "Error" not in got.stderr, got.stderr
-    assert all(one["type"] in ("message", "result") for one in records(got.stdout))
+    found = records(got.stdout)
+    assert all(one["type"] in ("message", "result") for one in found)
+    calls = [call for one in found for call in one.get("tool_calls") or []]
+    assert all(isinstance(call[key], str) for call in calls for key in ("id", "name"))
 
 
 ODD = (None, 5, "x", [], {}, [None], [5], [{}], [{"type": "text"}], 1e300, True)
