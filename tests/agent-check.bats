@@ -20,7 +20,7 @@ discover() { run --separate-stderr timeout 200 agent-discover "$@" </dev/null; }
 }
 
 # examples: writes each program that the documents show (a block that begins with #!, or what a console block puts
-# into a file) to examples/NUMBER/NAME. What a page shows to be mended is left out.
+# into a file) to examples/NUMBER/NAME. What a page shows to be mended is left out, and the editor of acp.md.
 examples() {
     python3 - <<'PYTHON'
 import os, pathlib, re
@@ -28,7 +28,7 @@ root = pathlib.Path(os.environ["ROOT"])
 found = []
 for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
     for block in re.findall(r"^```[^\n`]*\n(.*?)^```$", page.read_text(), re.M | re.S):
-        if block.startswith("#!"):
+        if block.startswith("#!") and page.name != "acp.md":
             found.append(block)
         elif "--check" not in block:
             found += [re.sub("^> ", "", text, flags=re.M) for text in re.findall(r"^((?:> .*\n)*)> END$", block, re.M)]
