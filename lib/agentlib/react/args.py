@@ -14,8 +14,8 @@ TO_MODEL = "provider model rate_limit max_total_tokens fallback record replay".s
 EPILOG = """The request is the operands, or the text on standard input. The exit status is 0 for an answer, 1
 for one that is not whole, 2 for wrong usage, 100 for refused, 111 for: may work later.
 """
-# seconds that the stages before us in a pipe get to end, once help or schema is printed
-DRAIN = 3.0
+# seconds that the stages before us in a pipe get to end, once help or schema is printed: less than discovery waits
+DRAIN = 2.0
 
 OPTIONS = """
 the agent:
