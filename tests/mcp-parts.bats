@@ -78,10 +78,26 @@ served() {
     has "$(results)" 'new'
 }
 
+# calls_of_a_client: called.py, which lists the tools with a client of the SDK and calls one rightly and wrongly.
+calls_of_a_client() {
+    cat >called.py <<'END'
+import json
+
+async def called(client):
+    tools = [tool.name for tool in (await client.list_tools()).tools]
+    right = await client.call_tool("wordcount", {"text": "a b c"})
+    wrong = await client.call_tool("wordcount", {"text": 7})
+    words = json.loads(right.content[0].text)["words"]
+    print(client.protocol_version, *tools, words, right.is_error, wrong.is_error)
+END
+}
+
 @test "the SDK's client and agent-mcp serve, in both eras" {
     part "$PARTS/python/bin/mcp"
+    calls_of_a_client
     cat >client.py <<'END'
-import asyncio, json, os
+import asyncio, os
+import called
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
@@ -90,11 +106,7 @@ async def main():
     server = StdioServerParameters(command="agent-mcp", args=words, env=dict(os.environ))
     for mode in ("auto", "legacy"):
         async with Client(stdio_client(server), mode=mode) as client:
-            tools = [tool.name for tool in (await client.list_tools()).tools]
-            called = await client.call_tool("wordcount", {"text": "a b c"})
-            wrong = await client.call_tool("wordcount", {"text": 7})
-            words = json.loads(called.content[0].text)["words"]
-            print(client.protocol_version, *tools, words, called.is_error, wrong.is_error)
+            await called.called(client)
 
 asyncio.run(main())
 END
@@ -104,8 +116,10 @@ END
 
 @test "the SDK's client and agent-mcp serve --http, in both eras" {
     part "$PARTS/python/bin/mcp"
+    calls_of_a_client
     cat >client.py <<'END'
-import asyncio, json, sys
+import asyncio, sys
+import called
 import httpx2 as httpx
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -116,11 +130,7 @@ async def main():
         headers = {"Authorization": f"Bearer {token}"}
         async with httpx.AsyncClient(headers=headers) as http:
             async with Client(streamable_http_client(address, http_client=http), mode=mode) as client:
-                tools = [tool.name for tool in (await client.list_tools()).tools]
-                called = await client.call_tool("wordcount", {"text": "a b c"})
-                wrong = await client.call_tool("wordcount", {"text": 7})
-                words = json.loads(called.content[0].text)["words"]
-                print(client.protocol_version, *tools, words, called.is_error, wrong.is_error)
+                await called.called(client)
 
 asyncio.run(main())
 END
