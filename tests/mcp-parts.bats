@@ -231,6 +231,7 @@ auth/pre-registration)
     words=(--client-id "\$(jq -r .client_id <<<"\$MCP_CONFORMANCE_CONTEXT")" --secret-env CLIENT_SECRET)
     export CLIENT_SECRET=\$(jq -r .client_secret <<<"\$MCP_CONFORMANCE_CONTEXT") ;;
 esac
+: >messages # those of the scenario before
 "$PARTS/python/bin/python" "$ROOT/bin/agent-mcp-login" --timeout 20 "\${words[@]}" "\$url" 2>messages &
 until page=\$(grep 'open this address' messages | grep -o 'http[^ ]*\$') || ! kill -0 \$!; do sleep 0.1; done
 [[ -z \$page ]] || curl -sL -o page "\$page"
