@@ -14,8 +14,9 @@ TO_MODEL = "provider model rate_limit max_total_tokens fallback record replay".s
 EPILOG = """The request is the operands, or the text on standard input. The exit status is 0 for an answer, 1
 for one that is not whole, 2 for wrong usage, 100 for refused, 111 for: may work later.
 """
-# seconds that the stages before us in a pipe get to end, once help or schema is printed: less than discovery waits
-DRAIN = 2.0
+# seconds that the stages before us in a pipe get to end, once help or schema is printed: less than discovery waits. One
+# that has written and is silent now waits for its own input.
+DRAIN, QUIET = 2.0, 0.5
 
 OPTIONS = """
 the agent:
@@ -162,7 +163,8 @@ def _named(args: list[str]) -> dict[str, str]:
 
 def _drain() -> None:
     """Let the stages before us end in peace: with `pipefail`, a stage that meets a closed pipe fails the agent."""
-    until = time.monotonic() + DRAIN
-    while stat.S_ISFIFO(os.fstat(0).st_mode) and (left := until - time.monotonic()) > 0:
-        if not select.select([0], [], [], left)[0] or not os.read(0, 65536):
+    until, wait = time.monotonic() + DRAIN, DRAIN
+    while stat.S_ISFIFO(os.fstat(0).st_mode) and time.monotonic() < until:
+        if not select.select([0], [], [], wait)[0] or not os.read(0, 65536):
             return
+        wait = QUIET
