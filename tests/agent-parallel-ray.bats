@@ -1,0 +1,81 @@
+#!/usr/bin/env bats
+# agent-parallel with Ray: two nodes on this machine, one is killed. The suite comes as its wheel with the extra `ray`, whose packages (80 MB)
+# are taken from the package index; where it is out of reach, that is said and the test is skipped.
+load helper
+load react
+
+setup_file() {
+    cd "$TESTS/.." || return
+    PLACE=$BATS_FILE_TMPDIR/place
+    PATH=$PWD/.venv/bin:/usr/local/bin:/usr/bin:/bin
+    uv venv -q --python "$(type -P python3)" "$PLACE"
+    export MISSING=''
+    uv pip install -q --python "$PLACE" -r requirements.txt -r <(grep -E '# .*\<ray\>' requirements-extra.txt) 2>"$BATS_FILE_TMPDIR/log" ||
+        MISSING=$(grep -m 1 . "$BATS_FILE_TMPDIR/log")
+    python3 -m hatchling build -t wheel -d "$BATS_FILE_TMPDIR/dist" >"$BATS_FILE_TMPDIR/log" 2>&1
+    uv pip install -q --python "$PLACE" --no-deps "$BATS_FILE_TMPDIR"/dist/*.whl
+}
+
+setup() {
+    prepare
+    [[ -z $MISSING ]] || skip "Ray cannot be had from the package index: $MISSING"
+    NODES=() SESSION=$(mktemp -d "/tmp/ray-XXXXXX") # its sockets want a short path
+    PATH=$BATS_FILE_TMPDIR/place/bin:$SYSTEM
+    export RAY_USAGE_STATS_ENABLED=0
+}
+
+teardown() {
+    local node
+    for node in "${NODES[@]}"; do kill -9 -- "-$node" 2>/dev/null || true; done
+    rm -rf "$SESSION"
+    end_model
+    no_survivors 20
+}
+
+# node NAME OPTION...: a node of the cluster, in a process group of its own.
+node() {
+    setsid ray start --block --node-ip-address 127.0.0.1 --num-cpus 4 --object-store-memory 80000000 --temp-dir "$SESSION" \
+        --disable-usage-stats "${@:2}" >"$1.log" 2>&1 3>&- &
+    NODES+=("$!")
+}
+
+# until_true SECONDS COMMAND...
+until_true() {
+    local end=$((SECONDS + $1))
+    until "${@:2}" 2>/dev/null; do
+        ((SECONDS < end)) || { tail -n 20 ./*.log err >&2; return 1; }
+        sleep 0.05
+    done
+}
+
+listens() { (: >/dev/tcp/127.0.0.1/"$1"); }
+started() { grep -q "Ray runtime started" head.log && grep -q "Ray runtime started" other.log; }
+printed() { (($(wc -l <out) >= $1)); }
+
+@test "a cluster of two nodes, one is killed: every task has one good result, and what was lost is asked again" {
+    local port
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    node head --head --port "$port" --include-dashboard=false
+    until_true 60 listens "$port"
+    node other --address "127.0.0.1:$port"
+    until_true 90 started
+    scripted --latency 0.2
+    jq -cn 'range(1; 161) | {type:"task", id:"t\(.)", input:"= fine"}' >todo
+    agent-parallel --ray "127.0.0.1:$port" --jobs 4 --env OPENAI_API_KEY --env OPENAI_BASE_URL --env AGENT_PROVIDER --env AGENT_MODEL \
+        <todo >out 2>err 3>&- &
+    local pid=$!
+    until_true 60 printed 40
+    kill -9 -- "-${NODES[1]}"
+    wait "$pid"
+    equal "$(printf 't%s\n' {1..160} | sort)" "$(jq -r .id out | sort)"
+    equal fine "$(jq -r .output out | sort -u)"
+    equal 1 "$(grep -c "Ray's node .*: lost; [1-9][0-9]* tasks of it are asked again" err)"
+}
+
+@test "a cluster that is not there is one line, and each task says so" {
+    echo '{"type":"task","id":"t1","input":"x"}' >todo
+    run --separate-stderr timeout 30 agent-parallel --ray 127.0.0.1:9 <todo
+    equal 111 "$status"
+    equal "" "$output"
+    equal "agent-parallel: --ray 127.0.0.1:9: Connection refused" "$stderr"
+}
