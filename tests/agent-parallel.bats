@@ -225,7 +225,7 @@ P
     parallel_tasks --local 2 -- ./agent
     equal 2 "$status"
     equal 3 "$(wc -l <<<"$output")"
-    has "$stderr" "line 4"
+    equal "agent-parallel: line 4: not JSON: Expecting value: line 1 column 1 (char 0)" "$stderr" # it has no operand -
 }
 
 @test "what cannot be: one clear line, by its own name" {

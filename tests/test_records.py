@@ -135,7 +135,10 @@ def test_bom_crlf_blank_lines_and_a_missing_line_end_are_accepted_and_counted() 
     ],
 )
 def test_a_line_that_is_no_record_is_named_with_its_number_and_the_cure(wrong: bytes) -> None:
-    stream = records.read(io.BytesIO(b'{"type":"first"}\n\n' + wrong + b"\n"))
+    bad = b'{"type":"first"}\n\n' + wrong + b"\n"
+    with pytest.raises(Fault, match=r"^line 3: (?!.*operand -)"):
+        list(records.read(io.BytesIO(bad)))
+    stream = records.read(io.BytesIO(bad), cure=records.CURE)
     assert next(stream).record == {"type": "first"}
     with pytest.raises(Fault, match=r"^line 3: .*operand -") as caught:
         next(stream)

@@ -25,6 +25,7 @@ class Line(NamedTuple):
 
 LINE_CAP = 64 * 1024 * 1024  # bytes; a longer line is refused, so that memory stays bounded
 OF_TEXT = bytes({7, 8, 9, 10, 11, 12, 13, 27, *range(32, 256)})  # no control character
+CURE = "; for plain text give the operand -"  # of a program that has that operand
 SILENCE = 3.0  # seconds of a silent pipe before the user is told
 _writing = _thread.allocate_lock()
 
@@ -46,37 +47,36 @@ def lines(stream: io.BufferedIOBase | Any) -> Iterator[tuple[int, bytes]]:
             yield number, raw
 
 
-def parse(raw: bytes, number: int) -> Record:
+def parse(raw: bytes, number: int, cure: str = "") -> Record:
     """The record of one line; `invalid_input` with the line's number and the cure where there is none."""
+    record, why = None, "not a record (an object with a string `type`)"
     try:
         record = loads(raw)
     except ValueError as bad:
-        why = f"line {number}: not JSON: {bad}; for plain text give the operand -"
-        raise Fault("invalid_input", why) from None
+        why = f"not JSON: {bad}"
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
-        why = "not a record (an object with a string `type`); for plain text give the operand -"
-        raise Fault("invalid_input", f"line {number}: {why}")
+        raise Fault("invalid_input", f"line {number}: {why}{cure}")
     return record
 
 
-def read(stream: Any = None, quiet: bool = False) -> Iterator[Line]:
+def read(stream: Any = None, quiet: bool = False, cure: str = "") -> Iterator[Line]:
     """The records of standard input (or of a binary stream), as they arrive. A terminal is never read."""
     if stream is None:
         if not waiting(quiet):
             return
         stream = sys.stdin.buffer
     for number, raw in lines(stream):
-        yield Line(parse(raw, number), raw, number)
+        yield Line(parse(raw, number, cure), raw, number)
 
 
-def passed_on(text: bool = False, terminal: bool = False) -> Iterator[Record]:
-    """The records of standard input, each printed first. text: the `input` record of its text (see plain())."""
+def passed_on(text: bool | None = None, terminal: bool = False) -> Iterator[Record]:
+    """The records of standard input, each printed first. text: as one `input` record (None: no operand `-`)."""
     if text:
         record = plain(terminal)
         write(record)
         yield record
     else:
-        for one in read():
+        for one in read(cure="" if text is None else CURE):
             put(one.raw + b"\n")
             yield one.record
 

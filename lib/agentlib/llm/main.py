@@ -203,7 +203,7 @@ class Intake:
         while self._lines and self._room():
             number, raw = self._lines.popleft()
             try:
-                self._take(records.Line(records.parse(raw, number), raw, number))
+                self._take(records.Line(records.parse(raw, number, records.CURE), raw, number))
             except Fault as fault:
                 self._stop(fault)
         self._watch(not self._lines and not self._ended and self._room())

@@ -23,7 +23,7 @@ def main(args: Namespace) -> int:
     if args.plain:
         stdin = str(records.plain()["text"]).encode()
     else:
-        stdin = b"".join(line.raw + b"\n" for line in records.read())
+        stdin = b"".join(line.raw + b"\n" for line in records.read(cure=records.CURE))
     lessons = _recalled_lessons(args)
     tries: list[Record] = []
     began, leash = time.monotonic(), command.Leash()

@@ -82,12 +82,9 @@ class Input:
 def lines(operands: list[str], quiet: bool) -> Iterator[Line]:
     """The records of standard input; the operand - makes one `input` record of it. With a request as operand, the rest
     of a list that a shell's loop is reading is left alone."""
-    if "-" not in operands:
-        if not (operands and records.of_a_loop()):
-            yield from records.read(quiet=quiet)
-        return
-    record = records.plain()
-    if record["text"]:
+    if "-" not in operands and not (operands and records.of_a_loop()):
+        yield from records.read(quiet=quiet, cure=records.CURE)
+    elif "-" in operands and (record := records.plain())["text"]:
         yield records.Line(record, b"", 1)
 
 
