@@ -31,7 +31,12 @@ line_two() {
     printf '%s\n' "$line"
 }
 
-python() { [[ $(head -n 1 "$1") == *python3* ]]; }
+# Whether it is written in Python. (No process for it: this file is read anew for each of its tests.)
+python() {
+    local first
+    IFS= read -r first <"$1"
+    [[ $first == *python3* ]]
+}
 
 help_begins_with_line_two() {
     ask "$1" --help
