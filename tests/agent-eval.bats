@@ -106,7 +106,7 @@ def reply(body):
     case_ regex aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab '[{"regex":"^(a+)+$"}]'
     evaluate --json --timeout 1 -- cat
     equal '["command",false,"no end within 1 s"]
-["judge",false,"no answer of the model within 1 s"]
+["judge",false,"agent-llm: no answer within 1 s"]
 ["not",false,"no end within 1 s"]
 ["regex",false,"no end within 1 s"]' "$(results '[.id,.passed,.failed.got // .error.message]')"
 }

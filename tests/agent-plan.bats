@@ -44,6 +44,19 @@ def reply(body):
     equal '["architect",""]' "$(jq -c .agent.enum <<<"$fields")"
 }
 
+@test "steps that are done can be needed by new ones, whose ids follow" {
+    model 'import json
+def reply(body):
+    return json.dumps({"steps": [{"task": "write", "needs": ["1"]}]})'
+    run -0 agent-plan "go on" <<<'{"type":"step","id":"1","task":"read","needs":[],"status":"done"}'
+    equal '{"type":"step","task":"write","needs":["1"],"status":"open","id":"2"}' "$(jq -c '{type,task,needs,status,id}' <<<"${lines[2]}")"
+    model 'import json
+def reply(body):
+    return json.dumps({"steps": [{"id": "1", "task": "write", "needs": []}]})'
+    run -111 --separate-stderr agent-plan "go on" <<<'{"type":"step","id":"1","task":"read","needs":[],"status":"done"}'
+    has "$stderr" 'the id 1 is taken by a step that is done'
+}
+
 @test "the plan is asked for with a schema, and knows tools and agents of the stream" {
     model "$planner"
     {

@@ -96,6 +96,16 @@ def options(group: Any, table: str, **details: Any) -> None:
         group.add_argument(*names, help=help.strip(), **fields)
 
 
+def with_command(parser: Any, argv: list[str], lack: str = "no command: put it after --") -> Any:
+    """The arguments before `--`; as `command` the words behind it. lack: the fault of there being none, "" for none."""
+    cut = argv.index("--") if "--" in argv else len(argv)
+    args = parser.parse_args(argv[:cut])
+    args.command = argv[cut + 1 :]
+    if lack and not args.command:
+        raise Fault("invalid_input", lack)
+    return args
+
+
 def number(least: float, most: float = 1e9, kind: Callable[[str], float] = float) -> Any:
     def convert(text: str) -> float:
         import argparse
@@ -250,10 +260,8 @@ def _open_standard_files() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull)
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")
+    sys.stdin = sys.stdin or open(os.devnull)
+    sys.stdout = sys.stdout or open(os.devnull, "w")
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         if os.isatty(descriptor):
             from agentlib import display

@@ -1,17 +1,14 @@
 """The user's configuration, $XDG_CONFIG_HOME/agentutils/config.toml: the only file that can loosen anything."""
 
 import os
+from contextlib import suppress
 
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.paths import place
 from agentlib.types import Any
 
-TABLES = {
-    "keys": None,
-    "prices": None,
-    "discover": {"allow"},
-    "history": {"days", "megabytes"},
-}  # and their names; None: any
+# And their names; None: any.
+TABLES = {"keys": None, "prices": None, "discover": {"allow"}, "history": {"days", "megabytes"}}
 SETTINGS = set("name description provider model temperature max_tokens system stop".split())
 SETTINGS |= {"schema", "reasoning", "options", "warm"}
 
@@ -19,13 +16,15 @@ SETTINGS |= {"schema", "reasoning", "options", "warm"}
 def load() -> dict[str, Any]:
     """The tables of the file, {} where there is none; a fault with line and column where it is not TOML."""
     file = os.path.join(place("config"), "config.toml")
-    try:
-        with open(file, "rb") as opened:
-            text = opened.read()
-    except (FileNotFoundError, NotADirectoryError):
+    text = b""
+    with (
+        os_errors(file),
+        suppress(FileNotFoundError, NotADirectoryError),
+        open(file, "rb") as opened,
+    ):
+        text = opened.read()
+    if not text:
         return {}
-    except OSError as bad:
-        raise Fault("invalid_input", f"{file}: {bad.strerror}") from None
     import tomllib
 
     try:

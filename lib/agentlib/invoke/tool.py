@@ -43,9 +43,9 @@ class Tool:
         self.timeout: float | None = record.get("timeout")
         self.validator: Validator | None = None
         optional = ("title", "annotations", "examples")
-        more: Record = {field: record[field] for field in optional if field in record}
-        offer = {"name": self.name, "description": record.get("description", "")}
-        self.offer: Record = {**offer, "inputSchema": self.schema, **more}
+        self.offer: Record = {"name": self.name, "description": record.get("description", "")}
+        self.offer["inputSchema"] = self.schema
+        self.offer |= {field: record[field] for field in optional if field in record}
         if fault := self._fault():
             raise Fault("invalid_input", f"the tool {str(self.name)[:80]!r} is left out: {fault}")
         self.origin = origin.of(record)

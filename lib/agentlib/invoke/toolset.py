@@ -91,13 +91,9 @@ class Tools:
 
     def _run(self, call: dict[str, Any], leash: Leash, hook: Hook, trace: str) -> Content:
         tool = self._find(call.get("name"))
-        proposed = {
-            "type": "call",
-            "id": call.get("id"),
-            "name": tool.name,
-            "arguments": _arguments(tool, call),
-            "annotations": tool.record.get("annotations", {}),
-        }
+        proposed = {"type": "call", "id": call.get("id"), "name": tool.name}
+        proposed["arguments"] = _arguments(tool, call)
+        proposed["annotations"] = tool.record.get("annotations", {})
         arguments: Any = hook("before_tool", proposed).get("arguments")
         self._check(tool, arguments)
         decision = self._policy.allow(tool.record, arguments, tool.origin)

@@ -1,4 +1,4 @@
-"""The programs agent-plan, agent-execute, agent-reflect and agent-vote.
+"""What the programs agent-plan, agent-execute, agent-reflect, agent-vote and agent-eval share.
 
-May import: the flat modules, invoke, launch, messages, policy, process.
+May import: the flat modules, messages, process.
 """

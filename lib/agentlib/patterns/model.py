@@ -1,24 +1,25 @@
-"""One request to a model, made by agent-llm: what the patterns (plan, execute, reflect, vote) need of one."""
+"""One request to a model, made by agent-llm: what the patterns (plan, execute, reflect, vote) and agent-eval need."""
 
 import os
 import time
 
-from agentlib import records, stderr
+from agentlib import paths, records, stderr
 from agentlib.faults import Fault, in_words
 from agentlib.messages import transcript
-from agentlib.process.child import bound
+from agentlib.messages.subschemas import object_schema
 from agentlib.types import Any, ArgumentParser, Namespace, Record
 
 TIMEOUT = 3600.0  # seconds; agent-llm has shorter limits
+SHOWN = 8000  # characters of an output or a check that a model sees
+VERDICT = object_schema({"passed": {"type": "boolean"}, "why": {"type": "string"}})
 
 
 def prompt(name: str) -> str:
     """A text of prompts.toml."""
     import tomllib
 
-    with open(
-        os.path.join(os.path.dirname(os.path.realpath(__file__)), "prompts.toml"), "rb"
-    ) as file:
+    folder = os.path.dirname(os.path.realpath(__file__))
+    with open(os.path.join(folder, "prompts.toml"), "rb") as file:
         return str(tomllib.load(file)[name])
 
 
@@ -53,23 +54,30 @@ def call(args: Namespace, system: str, text: str, schema: Record | None = None) 
 
 def send(args: Namespace, request: Record) -> Record:
     """The `response` to a request; the Fault that an `error` says."""
-    import subprocess  # not loaded for --help
-
-    from agentlib.launch import command
-
-    argv = bound([os.path.join(command.BIN, "agent-llm"), *words(args)])
     limit = getattr(args, "timeout", TIMEOUT)
-    line = records.line(request)
-    try:
-        done = subprocess.run(argv, input=line, stdout=subprocess.PIPE, timeout=limit)
-    except subprocess.TimeoutExpired:
-        raise Fault("timeout", f"no answer of the model within {limit:g} s") from None
-    for record in map(records.loads, done.stdout.splitlines()):
+    status, out = run_program("agent-llm", words(args), records.line(request), limit)
+    for record in map(records.loads, out.splitlines()):
         if record["type"] == "response":
             return dict(record)
         if record["type"] == "error":
             raise Fault(str(record.get("kind", "server")), in_words(record))
-    raise Fault("server", f"agent-llm ended with status {done.returncode} and no answer")
+    raise Fault("server", f"agent-llm ended with status {status} and no answer")
+
+
+def run_program(
+    name: str, words: list[str], stdin: bytes, limit: float = TIMEOUT
+) -> tuple[int, bytes]:
+    """(exit status, output) of a program of the suite, which ends with us; Fault `timeout` after limit seconds."""
+    import subprocess  # not loaded for --help
+
+    from agentlib.process.child import bound
+
+    argv = bound([os.path.join(paths.TOP, "bin", name), *words])
+    try:
+        done = subprocess.run(argv, input=stdin, stdout=subprocess.PIPE, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise Fault("timeout", f"{name}: no answer within {limit:g} s") from None
+    return done.returncode, done.stdout
 
 
 def value(text: str) -> Any:
@@ -82,6 +90,25 @@ def value(text: str) -> Any:
     except ValueError as bad:
         why = f"the model's answer is not JSON: {bad}: {text[:200]!r}"
         raise Fault("bad_response", why) from None
+
+
+def misfit(schema: Any, output: str) -> str:
+    """Why an output is not JSON that fits the JSON Schema; "" where it is."""
+    from agentlib.messages.validate import Validator
+
+    try:
+        return "; ".join(Validator(schema).problems(value(output)))
+    except Fault as bad:
+        return bad.message
+
+
+def refusal(args: Namespace, measure: str, output: str) -> str:
+    """Why a model refuses an output, by the user's measure; "" where it does not."""
+    text = f"The measure: {measure}\n\nThe output:\n{output[:SHOWN]}"
+    verdict = call(args, prompt("judge"), text, VERDICT)
+    if not isinstance(verdict, dict):
+        verdict = {"why": verdict}
+    return "" if verdict.get("passed") is True else str(verdict.get("why")) or "the critic said no"
 
 
 def print_result(output: str, json: bool, incomplete: bool, began: float, **fields: Any) -> None:

@@ -1,9 +1,10 @@
 """The flags of consent and sandbox, and the policy that they and the user's file make."""
 
 import os
+from contextlib import suppress
 
 from agentlib import cli, paths, records
-from agentlib.faults import Fault
+from agentlib.faults import Fault, os_errors
 from agentlib.policy.rules import WIDTH, Policy, Rule
 from agentlib.types import Any, ArgumentParser, Namespace
 
@@ -58,23 +59,15 @@ def policy(args: Namespace) -> Policy:
     user = _users()
     # --sandbox beats the profiles in the file
     rules = [rule._replace(profile="") for rule in user.rules] if args.sandbox else user.rules
-    return Policy(
-        [*map(_allowed, args.allow), *denials, *rules],
-        args.sandbox or user.sandbox,
-        args.ask or user.ask,
-        [*args.env, *user.env],
-    )
+    rules = [*map(_allowed, args.allow), *denials, *rules]
+    env = [*args.env, *user.env]
+    return Policy(rules, args.sandbox or user.sandbox, args.ask or user.ask, env)
 
 
 def _users() -> Policy:
     path = os.path.join(paths.place("config"), "policy.toml")
-    try:
-        file = open(path, "rb")
-    except (FileNotFoundError, NotADirectoryError):
-        return Policy()
-    except OSError as bad:
-        raise Fault("invalid_input", f"{path}: {bad.strerror}") from None
-    with file:
+    absent = suppress(FileNotFoundError, NotADirectoryError)
+    with os_errors(path), absent, open(path, "rb") as file:
         info = os.fstat(file.fileno())
         if info.st_uid not in (os.getuid(), 0) or info.st_mode & 0o022:
             why = "others may write to it (it must be your own, chmod go-w)"
@@ -82,6 +75,7 @@ def _users() -> Policy:
         from agentlib.policy.file import parse
 
         return parse(file.read().decode("utf-8", "replace"), path)
+    return Policy()
 
 
 def _allowed(text: str) -> Rule:

@@ -1,4 +1,0 @@
-"""The programs agent-every and agent-schedule.
-
-May import: the flat modules, launch, process.
-"""
