@@ -170,6 +170,8 @@ def start(
     status: int | None = 100
     try:
         _catch_signals()
+        if (parent := os.environ.pop("AGENT_PARENT", "")).isdecimal():  # process/child.py
+            private.end_with_starter(int(parent))
         options = args[: args.index("--")] if "--" in args else args
         if "--agent-schema" in options and describe is not None:
             answer = describe(options) if callable(describe) else describe

@@ -1,4 +1,6 @@
-"""A process that holds keys in its memory keeps them there."""
+"""What a process asks of the kernel: that nobody reads the keys in its memory, and that it ends with its starter."""
+
+import os
 
 
 def no_core() -> None:
@@ -13,3 +15,12 @@ def undumpable() -> None:
     import ctypes
 
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+
+
+def end_with_starter(parent: int = 0) -> None:
+    """SIGTERM for us when the thread that started us is gone; the end, where the process `parent` is gone already."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGTERM
+    if parent and os.getppid() != parent:
+        os._exit(128 + 15)

@@ -72,9 +72,9 @@ def run_program(
 
     from agentlib.process.child import bound
 
-    argv = bound([os.path.join(paths.TOP, "bin", name), *words])
+    argv, out = [os.path.join(paths.TOP, "bin", name), *words], subprocess.PIPE
     try:
-        done = subprocess.run(argv, input=stdin, stdout=subprocess.PIPE, timeout=limit)
+        done = subprocess.run(argv, input=stdin, stdout=out, env=bound(), timeout=limit)
     except subprocess.TimeoutExpired:
         raise Fault("timeout", f"{name}: no answer within {limit:g} s") from None
     return done.returncode, done.stdout

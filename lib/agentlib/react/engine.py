@@ -30,7 +30,7 @@ class Model:
             return record.get("type") in ("response", "error")
 
         command = [os.path.join(folder, "agent-llm"), *words]
-        options = {"args": bound(command), "env": dict(os.environ), "session": False}
+        options = {"args": command, "env": bound(), "session": False}
         self._events, self._keys, self._used = events, dict[str, Any](), False
         with os_errors(command[0], "not_found"):
             self._filter = Coprocess("agent-llm", options, final, self._delta, "server", Direct)

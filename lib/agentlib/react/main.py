@@ -1,15 +1,14 @@
 """agent-react's work after its options are parsed: start the model, read the stream, drive one run or many."""
 
 import os
-import signal
 
+from agentlib import private
 from agentlib.faults import Fault
 from agentlib.policy import flags
 from agentlib.react.session import Session
 from agentlib.types import Any, Namespace
 
 DEPTH = 5  # agents that may call agents, one inside the other
-PDEATHSIG = 1  # of prctl(2)
 
 
 def main(options: Namespace, folder: str) -> int:
@@ -19,10 +18,8 @@ def main(options: Namespace, folder: str) -> int:
     if depth >= DEPTH:
         why = f"agents call agents {depth} deep already: no further (AGENT_DEPTH)"
         raise Fault("limit_exceeded", why)
-    if depth:  # TERM, where what started us (a script's shell) is killed with the agent that called
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if depth:  # what started us is a script's shell, which is killed with the agent that called
+        private.end_with_starter()
     flags.inherit(options)
     ledger = "" if options.budget is None else _ledger(options.budget)
     try:

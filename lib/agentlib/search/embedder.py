@@ -30,7 +30,7 @@ class Embedder:
         command = [os.path.join(paths.TOP, "bin", "agent-llm"), "--provider", provider]
         if slash:
             command += ["--model", model]
-        options = {"args": bound(command)}
+        options = {"args": command, "env": bound()}
         self._filter = Coprocess("agent-llm", options, _is_final, kind="server", start=Direct)
         self._spec, self._count = spec, 0
         self.model = ""  # PROVIDER/MODEL of the last answer
