@@ -13,7 +13,6 @@ from agentlib.invoke.toolset import Tools
 from agentlib.messages.transcript import File, replaced
 from agentlib.policy import flags
 from agentlib.policy.rules import Rule
-from agentlib.react.args import TO_MODEL
 from agentlib.react.engine import Engine, Model
 from agentlib.react.loop import Run, failed, interrupted
 from agentlib.react.output import Output
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 LEAVE = 2.0  # seconds that agent-llm gets to leave by itself at the end
 KEEP = 60.0  # seconds for agent-memory to remember the runs
 BY_ENV = ("AGENT_MODEL", "LLM_MODEL", "AGENT_PROVIDER", "LLM_PROVIDER")
+# options that agent-llm takes, but for --retry
+TO_MODEL = "provider model rate_limit max_total_tokens fallback record replay".split()
 SHARED = "max_iterations max_parallel_tools schema context_window text_react".split()
 REQUEST = ("temperature", "max_tokens", "reasoning")  # options that are fields of each request
 
