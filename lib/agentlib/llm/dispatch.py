@@ -1,7 +1,6 @@
 """Requests in flight: each goes to its provider, is tried again or elsewhere, and ends in one final record."""
 
 import os
-import random
 import select
 import time
 from collections import deque
@@ -203,7 +202,7 @@ class Dispatch:
         call.failed.append({name: found[name] for name in names if found.get(name) is not None})
         if call.spoken or error.get("kind") in LASTING:
             return self._finish(call, error)
-        pause = inflight.wait(error, call.tries, self.limits.retries, random.random())
+        pause = inflight.wait(error, call.tries, self.limits.retries, os.urandom(1)[0] / 256)
         if pause is None or now + pause >= call.due:
             if call.at + 1 >= self.router.count or now >= call.due or call.embeds:
                 return self._finish(call, error)

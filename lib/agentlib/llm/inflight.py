@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from agentlib.llm.routing import Target
     from agentlib.llm.tape import Cache, Player, Recorder
 
-RETRIES = 2  # after the first try
 FIRST = 0.5  # seconds before the first retry, doubled each time
 MOST = 8.0  # seconds, of the doubled
 PATIENCE = 60.0  # seconds: a service that asks for more gets its error passed on
