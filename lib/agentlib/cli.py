@@ -170,8 +170,6 @@ def start(
     status: int | None = 100
     try:
         _catch_signals()
-        if (parent := os.environ.pop("AGENT_PARENT", "")).isdecimal():  # process/child.py
-            private.end_with_starter(int(parent))
         options = args[: args.index("--")] if "--" in args else args
         if "--agent-schema" in options and describe is not None:
             answer = describe(options) if callable(describe) else describe
@@ -275,7 +273,8 @@ def _open_standard_files() -> None:
 
 
 def _catch_signals() -> None:
-    """TERM and HUP end the program by way of its clean-up; SIGCHLD is ours again where the caller ignored it."""
+    """TERM and HUP end the program by way of its clean-up, and so does the end of who asked for it (process/child.py);
+    SIGCHLD is ours again where the caller ignored it."""
 
     def stop(signum: int, _frame: Any) -> None:
         raise Interrupted(signum)
@@ -284,3 +283,5 @@ def _catch_signals() -> None:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, stop)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if (parent := os.environ.pop("AGENT_PARENT", "")).isdecimal():
+        private.end_with_starter(int(parent))
