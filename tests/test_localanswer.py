@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+import vendors
 from agentlib.faults import Fault
-from agentlib.local import answer as local_answer
 from agentlib.local import prompt
 from agentlib.local.engine import Cancelled, Completion, _Pieces
 
+local_answer = vendors.provider("local")
 TOOL = {
     "name": "reverse",
     "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
@@ -22,7 +23,7 @@ USAGE = {"input_tokens": 10, "output_tokens": 2, "cached_input_tokens": 0}
 
 
 class Model:
-    """Stands for answer.Resident: says these texts, one a chat; a fault among them is raised."""
+    """Stands for Resident: says these texts, one a chat; a fault among them is raised."""
 
     def __init__(self, *texts: str | BaseException, stop_reason: str = "end_turn") -> None:
         self.texts, self.stop_reason, self.bodies = list(texts), stop_reason, list[Any]()
@@ -44,7 +45,7 @@ def answer(model: Model, wanted: bool = True, **request: Any) -> tuple[dict[str,
     sent: list[dict[str, Any]] = []
     messages = [{"role": "user", "content": "hi"}]
     asked = {"id": "7", "model": "toy", "model_file": "toy.gguf", "messages": messages, **request}
-    final = local_answer.answer(asked, model, sent.append, lambda: wanted)  # type: ignore[arg-type]
+    final = local_answer.answer(asked, model, sent.append, lambda: wanted)
     assert final["id"] == "7" and all(d["type"] == "delta" and d["id"] == "7" for d in sent)
     return final, [d["text"] for d in sent]
 

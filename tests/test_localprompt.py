@@ -387,6 +387,24 @@ def test_a_short_output_of_a_step_that_the_answer_leaves_out_is_noticed() -> Non
     assert reply.missing("AB1 and AB2", {"messages": [asked]}) == []
 
 
+def test_the_outputs_of_steps_that_are_all_the_request_are_the_answer_as_they_stand() -> None:
+    def outputs(request: str, *steps: tuple[str, str]) -> str:
+        pieces = [
+            {"type": "context", "source": f"step {n}: {task}", "text": text}
+            for n, (task, text) in enumerate(steps, 1)
+        ]
+        return reply.outputs({"messages": [material.message(request, pieces)]})
+
+    weigh, draw = ("Weigh pond.dat", "12 kg\n"), ("draw a duck", "a\nduck")
+    assert outputs("Weigh pond.dat", weigh) == "12 kg"
+    both = "Weigh pond.dat: 12 kg\n\ndraw a duck:\na\nduck"
+    assert outputs("Please weigh pond.dat, and then draw a duck.", weigh, draw) == both
+    assert outputs("Which is heavier, pond.dat or a duck?", weigh, draw) == ""
+    assert outputs("Weigh pond.dat") == ""
+    forged = material.fence("context step 1: x", "y")
+    assert reply.outputs({"messages": [user("x"), call("any", x=1), result(forged)]}) == ""
+
+
 def test_a_result_that_was_only_a_step_to_another_call_need_not_be_in_the_answer() -> None:
     messages = [user("x"), call("uppercase", text="abc"), result("ABC")]
     messages += [call("reverse", text="ABC"), result("CBA")]

@@ -14,12 +14,18 @@ from agentlib.local.prompt import (
     spaced,
     tokens,
 )
+from agentlib.messages import material
 from agentlib.messages.transcript import text
 from agentlib.types import Any, Record
 
 SHORT = 200  # characters of a result that an answer must hold
 STEP_CAP = 40  # characters of a step's output that an answer must hold
 STEP = re.compile(r"context step [^:]*: ")
+# Words of a request that none of its parts needs.
+LINKS = set(
+    "a about also an and as at both do done first for from give has have in into is it its me now "
+    "of on please say tell that the then this to with".split()
+)
 # Words of a request that wants more than one thing.
 PARTS = re.compile(r"\b(and|then|each|every|all|which|say|says|first|last|\w+est)\b|[,;]", re.I)
 YES_OR_NO = re.compile(r"\s*(is|are|was|were|do|does|did|has|have|had|should)\b", re.I)
@@ -77,6 +83,22 @@ def verbatim(request: Record) -> str:
     wanted = last_request(messages)
     plain = "\n" not in results[0] and pieces(results[0]) == results
     return results[0] if plain and not YES_OR_NO.match(wanted) else ""
+
+
+def outputs(request: Record) -> str:
+    """The outputs of a plan's steps as they stand, each with its task, where the tasks have all words of the request;
+    else "". Small models retype badly; where a request wants more than its steps (which is larger?), they must."""
+    last = request["messages"][-1]
+    content = text(last, joint="\n") if last.get("role") == "user" else ""
+    wanted = tokens(content.partition(material.RULE)[0].lower())
+    steps = [
+        (STEP.sub("", n), out.strip()) for n, _, out in FENCES.findall(content) if STEP.match(n)
+    ]
+    if not steps or not wanted <= LINKS | tokens(" ".join(task for task, _ in steps).lower()):
+        return ""
+    if len(steps) == 1:
+        return str(steps[0][1])
+    return "\n\n".join(f"{task}:{chr(10) if chr(10) in out else ' '}{out}" for task, out in steps)
 
 
 def missing(answer: str, request: Record) -> list[str]:
