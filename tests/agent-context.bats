@@ -192,16 +192,16 @@ packages() {
     cat >soon.py <<'END'
 import sys
 sys.path.insert(0, sys.argv[1])
-from agentlib.context import load
-from agentlib.faults import Fault
-load.SILENCE = 0.3
+from programs import loaded
+program = loaded(sys.argv[2])
+program.SILENCE = 0.3
 try:
-    load.load("pipe")
-except Fault as fault:
+    program.load("pipe")
+except program.Fault as fault:
     print(fault.kind, fault.message)
 END
     { printf x; sleep 2; } >pipe &
-    equal "timeout pipe: its writer keeps silent, and has not ended" "$(python3 soon.py "$ROOT/lib")"
+    equal "timeout pipe: its writer keeps silent, and has not ended" "$(timeout 20 python3 soon.py "$BATS_TEST_DIRNAME" "$ROOT/bin/agent-context")"
     wait
     run -1 --separate-stderr agent-context /dev/zero </dev/null
     has "$stderr" "/dev/zero: over 20 MiB"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib" / "agentlib"
-PROGRAMS = {"llm", "react", "memory", "discover", "context", "patterns", "local"}
+PROGRAMS = {"llm", "react", "memory", "discover", "patterns", "local"}
 
 
 def module(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""agentlib.tool.arithmetic: against Python's own arithmetic, and bounded on any input."""
+"""tools/calculator: against Python's own arithmetic, and bounded on any input."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentlib.faults import Fault
-from agentlib.tool.arithmetic import text as shown
-from agentlib.tool.arithmetic import value
+from programs import loaded
+
+calculator = loaded("tools/calculator")
+shown, value = calculator.text, calculator.value
 
 whole = st.integers(-999, 999).map(lambda n: f"({n})" if n < 0 else str(n))
 expressions = st.recursive(

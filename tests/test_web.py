@@ -1,4 +1,4 @@
-"""agentlib.tool.web: which addresses are of the public internet, and the text of a page."""
+"""tools/fetch_url: which addresses are of the public internet, and the text of a page."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis.strategies import text
 
 from agentlib.faults import Fault
-from agentlib.tool import web
-from agentlib.tool.web import fetch, plain, public
+from agentlib.tool.html import plain
+from programs import loaded
 from raw_server import Server, http, serving
+
+web = loaded("tools/fetch_url")
+fetch, public = web.fetch, web.public
 
 
 @pytest.mark.parametrize(

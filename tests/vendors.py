@@ -11,8 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +19,7 @@ import pytest
 
 import installed
 from agentlib.messages import requests
+from programs import loaded
 
 ROOT = Path(__file__).resolve().parent.parent
 HI = {"role": "user", "content": "hi"}
@@ -39,12 +38,12 @@ def shared(path: str) -> Path:
 
 def provider(name: str) -> ModuleType:
     """The file providers/NAME as a module, so that its functions can be called."""
-    return loaded(f"provider_{name}", ROOT / "providers" / name)
+    return loaded(f"providers/{name}")
 
 
 def recorded(name: str) -> Iterator[tuple[str, Record]]:
     """(case, request) for the recorded requests that the vendor accepted, as our records say them."""
-    reader = loaded("wire_requests", shared("check/wire-requests"))
+    reader = loaded(shared("check/wire-requests"))
     for path in sorted(shared(f"wire/{name}").glob("*.json")):
         case = json.loads(path.read_text())
         record, _ = reader.plan(case) if case["response"]["status"] == 200 else (None, "")
@@ -54,15 +53,6 @@ def recorded(name: str) -> Iterator[tuple[str, Record]]:
                 for m in record["messages"]
             ]
             yield path.stem, requests.checked({**record, "messages": said})
-
-
-def loaded(name: str, path: Path) -> ModuleType:
-    """A Python program without suffix as a module."""
-    loader = SourceFileLoader(name, str(path))
-    module = module_from_spec(spec_from_loader(loader.name, loader))  # type: ignore[arg-type]
-    sys.modules[loader.name] = module
-    loader.exec_module(module)
-    return module
 
 
 def failures(check: str, name: str) -> dict[str, str]:

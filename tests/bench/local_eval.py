@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "lib"))
+sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 from agentlib.faults import Fault  # noqa: E402
-from agentlib.tool import arithmetic  # noqa: E402
+from programs import loaded  # noqa: E402
 
+arithmetic = loaded("tools/calculator")
 SIX = ["wordcount", "uppercase", "reverse", "calculator", "read_file", "list_files"]
 Case = dict[str, Any]
 

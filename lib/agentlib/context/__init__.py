@@ -1,4 +1,0 @@
-"""The program agent-context: files, folders, diffs and skills as records.
-
-May import: the flat modules, messages, tool.
-"""
