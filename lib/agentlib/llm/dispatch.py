@@ -94,16 +94,19 @@ class Dispatch:
     def _go(self, call: Pending) -> None:
         """The next try, as soon as the budget and the pace let it go."""
         try:
-            if not all([budget.room(self._flying) for budget in self.limits.budgets]):
+            others = (
+                0 if call.flying else self._flying
+            )  # 0: its turn has come, meanwhile all may be spent
+            if not all([budget.room(others) for budget in self.limits.budgets]):
                 return self._unpaid.append(call)
         except Fault as fault:
             return self._finish(call, fault.record())
-        call.flying = True
-        self._flying += 1
-        if self.limits.pace is None:
+        turn, call.flying = call.flying, True
+        self._flying += not turn
+        if turn or self.limits.pace is None:
             return self._send(call)
         self._paced.append(call)
-        if len(self._paced) == 1 and (self._warm or not self._begun):
+        if len(self._paced) <= (self.limits.pace.ahead if self._warm else not self._begun):
             self._take_turn(self.limits.pace)
 
     def _take_turn(self, pace: inflight.Pace) -> None:
@@ -112,11 +115,11 @@ class Dispatch:
                 self._begun = time.monotonic()
                 self.loop.at(self._begun + START, self._started)
             warm = self._warm
-            self._send(self._paced.popleft())
-            if self._paced and warm:
+            self._go(self._paced.popleft())
+            if self._paced and warm and pace.ahead == 1:
                 self._take_turn(pace)
 
-        self.loop.at(time.monotonic() + pace.turn(), come)
+        pace.come(self.loop, come)
 
     def _started(self) -> None:
         """A provider runs. Requests sent before that would have reached the service all at once when it was up. If the
@@ -127,7 +130,7 @@ class Dispatch:
         self._warm = True
         if time.monotonic() - self._begun > pace.interval:
             pace.turn()
-        if self._paced:
+        for _ in list(self._paced)[: pace.ahead]:
             self._take_turn(pace)
 
     def _send(self, call: Pending) -> None:

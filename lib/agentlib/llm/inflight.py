@@ -6,14 +6,15 @@ import time
 from contextlib import suppress
 
 from agentlib import paths, stderr
-from agentlib.faults import RETRYABLE, Fault
+from agentlib.faults import RETRYABLE, Fault, os_errors
 from agentlib.lock import locked, rewrite
-from agentlib.types import TYPE_CHECKING, Any, NamedTuple, Record, Sequence
+from agentlib.types import TYPE_CHECKING, Any, Callable, NamedTuple, Record, Sequence
 
 if TYPE_CHECKING:
     from agentlib.budget import Budget
     from agentlib.llm.routing import Target
     from agentlib.llm.tape import Cache, Player, Recorder
+    from agentlib.process.events import Loop
 
 FIRST = 0.5  # seconds before the first retry, doubled each time
 MOST = 8.0  # seconds, of the doubled
@@ -35,8 +36,7 @@ class Pending:
         self.run: Record = {}  # in the history: more for its `run` record, then its ids
         self.size = 0  # bytes of its deltas
         self.spoken = self.flying = False  # a delta went out; it counts as in flight
-        # where its answer is to be kept, and as what request
-        self.kept: dict[Recorder | Cache, Record] = {}
+        self.kept: dict[Recorder | Cache, Record] = {}  # where its answer is kept, and as what
         self.deltas: list[Record] = []  # for that
         self.tails: dict[str, str] = {}  # ends of its text and thinking that may begin a secret
         self.target: Target | None = None  # where it was sent last
@@ -73,6 +73,8 @@ class Pace:
     processes share). A turn moves it on by one interval, so turns are handed out in the order of asking.
     """
 
+    ahead = 1  # how many turns a process may wait for
+
     def __init__(self, count: float, seconds: float, name: str = "rate") -> None:
         self.interval = seconds / count
         self.slack = max(0, int(count) // BURST - 1) * self.interval
@@ -94,6 +96,10 @@ class Pace:
             self._alone = at + self.interval
         return max(0.0, at - now)
 
+    def come(self, loop: "Loop", act: Callable[[], None]) -> None:
+        """Call act() when the next turn has come."""
+        loop.at(time.monotonic() + self.turn(), act)
+
     def _free(self, text: bytes, now: float) -> float:
         """The number in the file. What is none, or lies absurdly far off, is as if all turns were taken for now."""
         if not text:
@@ -112,26 +118,27 @@ class Pace:
 
 
 class Turns(Pace):
-    """Turns of a server (agent-parallel's): a byte asks for the next one, a line is the seconds until it comes."""
+    """Turns of a server (agent-parallel's): a connection asks for one, and a byte says that it has come."""
 
-    interval = float("inf")
-    _line: Any = None
+    ahead, interval = 1000, float("inf")
 
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def turn(self) -> float:
+    def come(self, loop: "Loop", act: Callable[[], None]) -> None:
         import socket
 
-        try:
-            if self._line is None:
-                self._line = socket.socket(socket.AF_UNIX)
-                self._line.settimeout(PATIENCE)
-                self._line.connect(self._path)
-            self._line.sendall(b"\n")
-            return float(self._line.recv(64))
-        except (OSError, ValueError) as bad:
-            raise Fault("network", f"no turns of the rate limit from {self._path}: {bad}") from None
+        def came() -> None:
+            loop.forget(line.fileno())
+            with line:
+                if not line.recv(1):
+                    raise Fault("network", f"no turns from {self._path}")
+            act()
+
+        line = socket.socket(socket.AF_UNIX)
+        with os_errors(f"no turns from {self._path}", "network"):
+            line.connect(self._path)
+        loop.watch(line.fileno(), 1, came)  # POLLIN
 
 
 def pace(text: str) -> Pace:
