@@ -94,9 +94,7 @@ class Dispatch:
     def _go(self, call: Pending) -> None:
         """The next try, as soon as the budget and the pace let it go."""
         try:
-            others = (
-                0 if call.flying else self._flying
-            )  # 0: its turn has come, meanwhile all may be spent
+            others = 0 if call.flying else self._flying  # 0: at its turn, when all may be spent
             if not all([budget.room(others) for budget in self.limits.budgets]):
                 return self._unpaid.append(call)
         except Fault as fault:

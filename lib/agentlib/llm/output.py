@@ -112,9 +112,7 @@ class Text(Whole):
             raise Fault(str(self.record.get("kind")), in_words(self.record))
         message = self.record["message"]
         names = ", ".join(str(call.get("name")) for call in transcript.calls(message))
-        tools = (
-            f"the model asks for a tool ({names}): agent-react runs tools, --json shows the call"
-        )
+        tools = f"the model asks for a tool ({names}): --json shows the call, agent-react runs it"
         reasons = (
             tools if names else "",
             CUT.get(str(self.record.get("stop_reason"))),

@@ -49,8 +49,7 @@ class Batch:
         self.count = self.finished = self.failed = self.skipped = 0
         self.cost, self.began = 0.0, time.monotonic()
         self.ended: Fault | bool = False
-        # results that wait for one before them (--ordered)
-        self.early: dict[int, Record | None] = {}
+        self.early: dict[int, Record | None] = {}  # results that wait for one before (--ordered)
         self.next = 1
         self.setting = session.setting(many=True)
 
@@ -69,9 +68,7 @@ class Batch:
                 if other := self.session.engine.turn():
                     self._receive(*other)
                 self._begin()
-        except (
-            BaseException
-        ):  # the runs under way end by the engine; the others get their results too
+        except BaseException:  # what is under way ends by the engine; the others get results too
             self.session.engine.stop(interrupted())
             self.session.result = {}
             for number, task in self.waiting:

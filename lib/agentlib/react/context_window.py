@@ -9,11 +9,7 @@ FULL = 0.75  # of the window: sum up above that
 TAIL = 0.25  # of the window: as much of the end stays as it is
 EXCERPT = 400  # characters of a message in the mechanical summary
 SUMMARY = 0.1  # of the window: what the summary may be long
-NO_SUMMARY = (
-    "interrupted",
-    "limit_exceeded",
-    "timeout",
-)  # faults that end the run, not its summary
+NO_SUMMARY = ("interrupted", "limit_exceeded", "timeout")  # faults that end the run
 LEAD = "[Summary of the conversation between the first request and here, made to save space]\n"
 PROMPT = (
     "Sum up the conversation below so that the work can go on from your summary alone: what was asked and decided, "
