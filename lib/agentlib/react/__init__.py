@@ -1,4 +1,4 @@
 """The program agent-react: the loop of reasoning, acting and observing.
 
-May import: the flat modules, invoke, launch, messages, plugin, policy, process, schema.
+May import: the flat modules, invoke, messages, plugin, process, schema.
 """

@@ -10,7 +10,6 @@ from agentlib import codec, records, stderr
 from agentlib.faults import Fault, os_errors
 from agentlib.react import output
 from agentlib.react.loop import Run, Watcher, failed, interrupted
-from agentlib.react.session import Session
 from agentlib.records import Line
 from agentlib.types import Any, Iterator, Record
 
@@ -35,9 +34,9 @@ class TaskOutput(Watcher):
 
 
 class Batch:
-    """The tasks under way. Reading is a thread's; everything else happens in the engine's."""
+    """The tasks under way. Reading is a thread's; everything else happens in the engine's. session: of agent-react."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Any) -> None:
         if session.output.file:
             why = "--transcript keeps one conversation: it does not go with `task` records"
             raise Fault("invalid_input", why)

@@ -1,5 +1,4 @@
-"""Drives runs (loop.py): one thread waits on one queue for answers of the model, an agent-llm beside it, and for work
-done by a few other threads."""
+"""Drives runs (loop.py): one thread waits on one queue for answers of the model and for work done by other threads."""
 
 import heapq
 import os
@@ -8,9 +7,7 @@ import threading
 import time
 from itertools import islice
 
-from agentlib.faults import Fault, os_errors
-from agentlib.process.child import Direct, bound
-from agentlib.process.coprocess import Coprocess
+from agentlib.faults import Fault
 from agentlib.react.loop import Request, Run, Work
 from agentlib.types import Any, Callable, Iterator, Record
 
@@ -20,51 +17,6 @@ THREADS = 64  # at most; tools that run at once in all runs together
 LOOK = 10.0  # seconds between two looks at who waits too long
 STACK = 512 * 1024  # bytes of a thread's stack: the default, 8 MiB each, breaks under `ulimit -v`
 MODEL = -1  # in the key of an event: it is the model's, not that of a piece of work
-
-
-class Model:
-    """The agent-llm beside us. events: gets (key, delta) and at last (key, record or Fault) for each request."""
-
-    def __init__(self, folder: str, words: list[str], events: queue.SimpleQueue[Any]) -> None:
-        def final(record: Record) -> bool:
-            return record.get("type") in ("response", "error")
-
-        command = [os.path.join(folder, "agent-llm"), *words]
-        options = {"args": command, "env": bound(), "session": False}
-        self._events, self._keys, self._used = events, dict[str, Any](), False
-        with os_errors(command[0], "not_found"):
-            self._filter = Coprocess("agent-llm", options, final, self._delta, "server", Direct)
-        self.configure({})  # its standard input is not silent: ours may be for a while
-
-    def configure(self, config: Record) -> None:
-        """Fields of `config` records, for all requests after it."""
-        self._filter.post({"type": "config", **config})
-
-    def send(self, id: str, request: Record, key: Any) -> None:
-        self._used = True
-        self._keys[id] = key
-
-        def end(answer: Record | Fault) -> None:
-            self._keys.pop(id, None)
-            self._events.put((key, answer))
-
-        self._filter.send(id, {"type": "request", "id": id, **request}, end)
-
-    def forget(self, id: str) -> None:
-        """Nobody waits for this answer any more."""
-        self._keys.pop(id, None)
-        self._filter.forget(id)
-
-    def close(self, grace: float) -> None:
-        if self._used:
-            self._filter.close(grace)
-        else:
-            self._filter.end()  # at the end of its input it would say that nothing was asked
-
-    def _delta(self, record: Record) -> None:
-        key = self._keys.get(str(record.get("id")))
-        if key and record.get("type") == "delta":
-            self._events.put((key, record))
 
 
 class Workers:
@@ -120,9 +72,9 @@ class Live:
 
 
 class Engine:
-    """All runs of this process. timeout: seconds for a whole run, or None."""
+    """All runs of this process. model: bin/agent-react's. timeout: seconds for a whole run, or None."""
 
-    def __init__(self, model: Model, events: queue.SimpleQueue[Any], timeout: float | None) -> None:
+    def __init__(self, model: Any, events: queue.SimpleQueue[Any], timeout: float | None) -> None:
         self._model, self._events, self._timeout = model, events, timeout
         self._workers = Workers(events)
         self.beside: Callable[[], None] | None = None  # done once, with the first request under way
