@@ -6,6 +6,8 @@ load hosts
 
 setup() {
     prepare
+    # shellcheck disable=SC2034  # of hosts.bash
+    [[ $BATS_TEST_DESCRIPTION != *"without the suite"* ]] || HIDDEN=$SUITE_PREFIX
     hosts_up 4
 }
 
@@ -38,14 +40,24 @@ at_least() {
     return 1
 }
 
-@test "four machines: every task has one result, and all machines have worked" {
+@test "four machines without the suite: a bundle is copied once to each, and its tools run there" {
     scripted --latency 0.1
-    tasks 80 '= fine' >todo
-    remote --jobs 5
+    agent-bundle --all --python "$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')" -o agents >/dev/null
+    { agent-discover uppercase; tasks 80 'uppercase {"text":"abc"}'; } >todo
+    remote --jobs 5 --bundle agents
     run --separate-stderr "${words[@]}" <todo
     equal "0 " "$status $stderr"
     all_of 80 - <<<"$output"
-    for n in 1 2 3 4; do [[ -n $(ls -A "$SCRATCH/host$n/.local/state/agentutils/history") ]]; done
+    equal ABC "$(jq -r .output <<<"$output" | sort -u)"
+    for n in 1 2 3 4; do
+        [[ -n $(ls -A "$SCRATCH/host$n/.local/state/agentutils/history") ]]
+        cmp agents "$SCRATCH/host$n"/.cache/agentutils/bundle-*/agent-parallel-worker
+    done
+    sed -i '10,$d' todo
+    touch -d @1 "$SCRATCH"/host?/.cache/agentutils/bundle-*/*
+    run --separate-stderr "${words[@]}" <todo
+    equal "0 " "$status $stderr"
+    equal 4 "$(find "$SCRATCH"/host?/.cache/agentutils/bundle-* -name agent-parallel-worker ! -newermt @2 | wc -l)"
 }
 
 @test "a key goes over standard input alone, and only what was named goes" {

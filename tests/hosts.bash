@@ -2,8 +2,8 @@
 # hosts - machines of a test's own: network namespaces on a bridge, each with an sshd; all end with the test
 #
 # hosts_up COUNT: this test's network (`net COMMAND...` runs in it) with the machines 10.77.0.11, 10.77.0.12, … and a file
-# `hosts` for agent-parallel. The model of `model` answers at 10.77.0.1. A machine has the files of this one, but a home
-# of its own, $SCRATCH/hostN.
+# `hosts` for agent-parallel. The model of `model` answers at 10.77.0.1. A machine has the files of this one (without the
+# folder HIDDEN, if that is set, and then with the system's programs alone), but a home of its own, $SCRATCH/hostN.
 
 NET=1 HOSTS=()
 
@@ -23,6 +23,7 @@ hosts_up() {
     net ip link add bridge type bridge
     net ip addr add 10.77.0.1/24 dev bridge
     net ip link set bridge up
+    net sh -c 'echo 100 >/proc/sys/net/ipv4/neigh/bridge/retrans_time_ms' # that nobody is there is soon clear
     mkdir -p /run/sshd keys
     ssh-keygen -q -t ed25519 -N '' -f keys/host
     ssh-keygen -q -t ed25519 -N '' -f keys/user
@@ -41,7 +42,7 @@ namespace() {
 }
 
 host_up() {
-    local n=$1 inside options
+    local n=$1 inside options path=$PATH
     namespace
     inside=(nsenter --net="/proc/$HOLDER/ns/net" --)
     net ip link add "host$n" type veth peer name eth0 netns "$HOLDER"
@@ -49,10 +50,14 @@ host_up() {
     "${inside[@]}" ip addr add "10.77.0.1$n/24" dev eth0
     "${inside[@]}" ip link set eth0 up
     "${inside[@]}" ip link set lo up
+    if [[ -n ${HIDDEN-} ]]; then
+        path=/usr/bin:/bin
+        inside+=(unshare --mount -- sh -c 'mount -t tmpfs none "$1" && shift && exec "$@"' hidden "$HIDDEN")
+    fi
     mkdir -p "$SCRATCH/host$n/.local/state/agentutils/history"
     options=("AuthorizedKeysFile=$PWD/keys/user.pub" StrictModes=no PidFile=none UsePAM=no PermitRootLogin=yes
-        MaxStartups=100 "SetEnv=HOME=$SCRATCH/host$n PATH=$PATH")
-    "${inside[@]}" "$(type -P sshd)" -D -e -f /dev/null -h "$PWD/keys/host" "${options[@]/#/-o}" 2>"sshd$n.log" 3>&- &
+        MaxStartups=100 "SetEnv=HOME=$SCRATCH/host$n PATH=$path")
+    "${inside[@]}" "$(readlink -f "$(type -P sshd)")" -D -e -f /dev/null -h "$PWD/keys/host" "${options[@]/#/-o}" 2>"sshd$n.log" 3>&- &
     HOSTS+=("$!")
     for ((try = 0; try < 200; try++)); do grep -qs listening "sshd$n.log" && return; sleep 0.02; done
     cat "sshd$n.log" >&2
