@@ -1,4 +1,4 @@
-"""The program agent-memory: its commands, and the store in SQLite or PostgreSQL.
+"""The store of agent-memory, in SQLite or PostgreSQL, and its vectors.
 
-May import: the flat modules, plugin, search.
+May import: the flat modules, search.
 """
