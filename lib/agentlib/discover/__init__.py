@@ -1,4 +1,4 @@
-"""The program agent-discover: candidates, finding, checking.
+"""What the programs agent-discover and find_agent share, and how programs on PATH are described.
 
-May import: the flat modules, messages, schema, search.
+May import: the flat modules, schema, search.
 """
