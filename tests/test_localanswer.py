@@ -11,9 +11,9 @@ import pytest
 import vendors
 from agentlib.faults import Fault
 from agentlib.local import prompt
-from agentlib.local.engine import Cancelled, Completion, _Pieces
 
 local_answer = vendors.provider("local")
+Cancelled, Completion, Pieces = local_answer.Cancelled, local_answer.Completion, local_answer.Pieces
 TOOL = {
     "name": "reverse",
     "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
@@ -28,7 +28,7 @@ class Model:
     def __init__(self, *texts: str | BaseException, stop_reason: str = "end_turn") -> None:
         self.texts, self.stop_reason, self.bodies = list(texts), stop_reason, list[Any]()
 
-    def chat(self, path: str, plan: Any, see: Any, wanted: Any, emit: Any) -> Completion:
+    def chat(self, path: str, plan: Any, see: Any, wanted: Any, emit: Any) -> Any:
         self.bodies.append(plan.body)
         text = self.texts.pop(0)
         if isinstance(text, BaseException):
@@ -148,7 +148,7 @@ def test_whatever_goes_wrong_is_one_error_record(bad: Any, kind: str, retryable:
 
 def test_an_error_after_deltas_is_partial() -> None:
     class Breaks(Model):
-        def chat(self, path: str, plan: Any, see: Any, wanted: Any, emit: Any) -> Completion:
+        def chat(self, path: str, plan: Any, see: Any, wanted: Any, emit: Any) -> Any:
             see("Hel")
             raise Fault("server", "gone")
 
@@ -174,7 +174,7 @@ def test_a_request_that_waits_for_its_turn_can_be_cancelled() -> None:
 
 def test_llama_cpps_pieces_become_text_usage_and_kind() -> None:
     seen: list[str] = []
-    gathered = _Pieces(seen.append, lambda: True)
+    gathered = Pieces(seen.append, lambda: True)
     for piece in (
         {"choices": [{"delta": {"role": "assistant", "content": None}}], "prompt_progress": {}},
         {"choices": [{"delta": {"content": "a"}}]},
@@ -194,7 +194,7 @@ def test_llama_cpps_pieces_become_text_usage_and_kind() -> None:
     assert gathered.completion() == Completion(
         "ab", "max_tokens", {"input_tokens": 9, "output_tokens": 2, "cached_input_tokens": 4}
     )
-    failed = _Pieces(seen.append, lambda: True)
+    failed = Pieces(seen.append, lambda: True)
     assert (
         failed.take('{"error":{"type":"exceed_context_size_error","message":"too long"}}') is True
     )
@@ -204,4 +204,4 @@ def test_llama_cpps_pieces_become_text_usage_and_kind() -> None:
 
 def test_an_answer_without_an_end_is_a_fault() -> None:
     with pytest.raises(Fault, match="stopped"):
-        _Pieces(print, lambda: True).completion()
+        Pieces(print, lambda: True).completion()

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from agentlib.local import engine
-from agentlib.local.engine import Cancelled, Engine, States
+from vendors import provider
+
+engine = provider("local")
+Cancelled, Engine, States = engine.Cancelled, engine.Engine, engine.States
 
 SYSTEM = {"role": "system", "content": "You are a careful clerk. " * 60}
 FIRST = {"role": "user", "content": "How many words are in a.txt?"}

@@ -1,4 +1,4 @@
-"""Models on this machine: their files, the engine, the prompt and the answer.
+"""Models on this machine: their files, the prompt and what an answer means.
 
 May import: the flat modules, messages, net, search.
 """

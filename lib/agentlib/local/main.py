@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 
 def _read_tools(model: str) -> None:
-    """Ask once with all tools of the suite: what the model makes of them is kept (engine.py), so that no question of
+    """Ask once with all tools of the suite: providers/local keeps what the model makes of them, so that no question of
     the user waits for it."""
     import subprocess
 

@@ -35,7 +35,7 @@ def folder() -> str:
 
 
 def states() -> str:
-    """The folder with what models made of the first parts of prompts (engine.py)."""
+    """The folder with what models made of the first parts of prompts (providers/local)."""
     return f"{paths.place('cache')}/local"
 
 
