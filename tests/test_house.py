@@ -27,7 +27,7 @@ from house import (
 MOST = 15  # files in a package, its __init__.py among them
 
 
-SIZE = 18148  # lines of lib/ at most: 18,500 is the bound, and until then a feature pays with a cut
+SIZE = 18146  # lines of lib/ at most: 18,500 is the bound, and until then a feature pays with a cut
 SOURCES = {".py", ".pyi", ".bash", ".awk"}
 
 
