@@ -212,6 +212,60 @@ END
     has "$(results)" 'give --env API_KEY'
 }
 
+# fetching: a package runner of a registry that has @x/server and no other package.
+fetching() {
+    mkdir runner && cp mcp_server.py runner && export PATH=$PWD/runner:$PATH
+    cat >runner/npm <<'END'
+#!/bin/sh
+for package; do :; done
+[ "$package" = @x/server ] || { echo 'npm error code E404' >&2; echo 'npm error A log is elsewhere' >&2; exit 1; }
+touch "${0%/*}/changed" ../../escaped 2>/dev/null
+mkdir -p node_modules/.bin node_modules/@x/server
+echo '{"bin":{"the-server":"server.py"}}' >node_modules/@x/server/package.json
+cp "${0%/*}/mcp_server.py" node_modules/@x/server/server.py
+ln -s ../@x/server/server.py node_modules/.bin/the-server
+END
+    echo 'exit 1' >runner/npx
+    chmod +x runner/*
+}
+
+@test "the package that npx would fetch for each run is fetched once, where nothing else is written, and runs in the profile work" {
+    fetching
+    scripted
+    run -0 --separate-stderr agent-mcp list 't=npx -y @x/server modern' </dev/null
+    has "$stderr" '@x/server: fetching it, once, into ' && has "$stderr" '(with the network, and may write nowhere else)'
+    equal '["the-server","modern",null]' \
+        "$(head -n 1 <<<"$output" | jq -c '[(.command[0] | sub(".*/servers/npx-@x_server/bin/"; "")), .command[1], .sandbox]')"
+    [[ ! -e runner/changed && ! -e ~/.cache/agentutils/escaped ]]
+    run -0 --separate-stderr agent-mcp list 't=npx -y -p @x/server the-server modern' </dev/null
+    equal '' "$stderr"
+    cat >tools.jsonl <<<"$output"
+    called 'echo {"text":"a"}'
+    equal '"echo: a"' "$(results)"
+    echo '{"mcpServers":{"t":{"command":"npx","args":["-y","@x/server","modern"],"env":{"PLACE":"here"}}}}' >mcp.json
+    agent-mcp list --config mcp.json t </dev/null >tools.jsonl
+    called 'look {"name":"PLACE"}'
+    equal '"here"' "$(results)"
+}
+
+@test "a package that cannot be fetched, or has no such program, is an error in its words" {
+    fetching
+    run -1 agent-mcp list 'npx -y @x/none' </dev/null
+    has "$output" '@x/none: cannot be fetched: npm error code E404'
+    run -100 agent-mcp list 'npx -y -p @x/server other' </dev/null
+    has "$output" '@x/server has no program other, but the-server: npx --package @x/server PROGRAM'
+    run -1 agent-mcp list 'npx --silent @x/server' </dev/null # with what we do not know, npx itself is the server
+    lacks "$output" fetching
+}
+
+@test "a server that ends at what is newer than it is started anew in its own era" {
+    scripted
+    sed 's/^def put(message):/FIRST = json.loads(sys.stdin.buffer.peek(1000).splitlines()[0])\nif FIRST["method"] != "initialize":\n    sys.exit("expected initialize")\n&/' mcp_server.py >strict.py
+    agent-mcp list 't=python3 strict.py legacy' </dev/null >tools.jsonl
+    called 'echo {"text":"a"}'
+    equal '"echo: a"' "$(results)"
+}
+
 @test "a project's own .mcp.json is not read unless it is named; a key that is written out is refused" {
     echo '{"mcpServers":{"evil":{"command":"sh","args":["-c","touch ran"]},"keyed":{"command":"sh","env":{"API_KEY":"k"}}}}' >.mcp.json
     run ! agent-mcp list evil </dev/null

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import installed
 from acp_editor import PNG, TESTS, Place, commands, content
 
 
@@ -236,6 +238,22 @@ def test_any_agent_of_the_suite_and_a_script_of_ones_own(place: Place) -> None:
     )
 
 
+def test_the_steps_of_a_coordinator_are_a_plan(place: Place) -> None:
+    editor = place.editor("--", "coordinator")
+    steps = [
+        {"id": "a", "task": "= one", "agent": "text-processor", "needs": []},
+        {"id": "b", "task": "= two", "agent": "text-processor", "needs": ["a"]},
+    ]
+    assert editor.prompt(editor.begin(), f"= {json.dumps({'steps': steps})}") == "end_turn"
+    plans = [one["entries"] for one in editor.updates if one["sessionUpdate"] == "plan"]
+    assert [[entry["content"] for entry in one] for one in plans[1:]] == [["= one", "= two"]] * 3
+    assert [[entry["status"] for entry in one] for one in plans[1:]] == [
+        ["in_progress", "pending"],
+        ["completed", "in_progress"],
+        ["completed", "completed"],
+    ]
+
+
 def test_without_a_history_each_prompt_stands_alone(place: Place) -> None:
     editor = place.editor("wordcount", AGENT_HISTORY="off")
     session = editor.begin()
@@ -332,6 +350,27 @@ def test_the_editors_servers_have_one_connection_for_a_session(place: Place, era
     assert editor.updates[1]["status"] == "failed" and not editor.asked
     assert editor.end() == 0
     assert not place.running("mcp_server.py")
+
+
+def test_a_server_at_an_address_that_the_editor_hands_over_gets_its_headers(place: Place) -> None:
+    argv = [installed.prefix() / "bin/agent-mcp-http", "0", "--", "wordcount"]
+    with subprocess.Popen(argv, cwd=place.folder, env=place.env, stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        url = server.stdout.readline().decode().strip()
+        token = (place.folder.parent / ".local/state/agentutils/mcp-token").read_text().strip()
+        for value, kinds in (token, ["completed"]), ("wrong-token-of-16", []):
+            headers = [{"name": "Authorization", "value": f"Bearer {value}"}]
+            mine = {"type": "http", "name": "mine", "url": url, "headers": headers}
+            editor = place.editor("wordcount")
+            session = editor.begin(mcpServers=[mine])
+            script = 'mine__wordcount {"text":"a b"}\n= {results}'
+            assert editor.prompt(session, script) == "end_turn"
+            statuses = [one.get("status") for one in editor.updates]
+            assert [one for one in statuses if one == "completed"] == kinds
+            assert len(editor.asked) == len(kinds) and ('"words":2' in editor.text()) == bool(kinds)
+            assert value not in place.history() + "".join(commands())
+            assert editor.end() == 0
+        server.terminate()
 
 
 def test_a_server_of_the_editor_that_ends_is_an_error_of_its_calls(place: Place) -> None:

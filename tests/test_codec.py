@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib import codec, quick_codec
+from agentlib import codec
 from vendors import ROOT, shared
 
 NUMBERS = (
@@ -79,8 +81,9 @@ def outcomes(work: Callable[[Any], Any], on: Any) -> list[Any]:
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codec, "_size", float("-inf"))
-        for module in (None, quick_codec):
-            patch.setattr(codec, "_quick", module)
+        patch.setattr(codec, "_tiny", re.compile(rb"e-[6-9]").search)
+        for module in (None, orjson):
+            patch.setattr(codec, "_orjson", module)
             try:
                 found.append(exact(work(on)))
             except (ValueError, TypeError) as bad:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.process import events
+from agentlib.process import splitter
 
 
 def split(pieces: list[bytes]) -> list[tuple[int, bytes]]:
-    one = events.Splitter()
+    one = splitter.Splitter()
     return [line for piece in pieces for line in one.feed(piece)] + one.rest()
 
 
@@ -26,8 +26,8 @@ def test_the_pieces_do_not_matter(pieces: list[bytes]) -> None:
 def test_a_line_that_never_ends_is_refused_before_memory_is_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(events, "LINE_CAP", 1000)
-    one = events.Splitter()
+    monkeypatch.setattr(splitter, "LINE_CAP", 1000)
+    one = splitter.Splitter()
     with pytest.raises(Fault) as told:
         for _ in range(1000):
             one.feed(b"x" * 100)

@@ -1,12 +1,13 @@
 """Call a tool whose program stays up: a coprocess in JSON lines, or an MCP server; one of each a run, in its cell."""
 
+from functools import partial
+
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.invoke import output, runner
 from agentlib.invoke.runner import Runner
 from agentlib.invoke.tool import Invocation, Tool
 from agentlib.launch.start import Decision
-from agentlib.mcp import form, offer
 from agentlib.mcp.content import of_result
 from agentlib.mcp.session import Session
 from agentlib.process.coprocess import Coprocess
@@ -37,10 +38,8 @@ def converse(runs: Runner, call: Invocation) -> str:
 
 
 def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
-    """What the server returns: a text, or parts where there are pictures. Faults as of Runner.run().
-
-    tools: the toolset, whose tools are made anew where the server says that they are others.
-    """
+    """What the server returns: a text, or parts with pictures. Faults as of Runner.run(). tools: the toolset,
+    whose tools are made anew where the server says that they are others."""
     tool, text, pictures = call.tool, "", list[Record]()
     name = str(tool.record.get("server", tool.name))
     session, cell = connected(runs, tool, call.decision, tools.ask)
@@ -50,6 +49,8 @@ def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
         result = session.request("tools/call", params, runs.limit(tool), call.leash)
         text, pictures = of_result(result)
         if session.changed:
+            from agentlib.mcp import offer
+
             session.changed = False
             found = session.every("tools/list", "tools")
             for old in [old for old, one in tools.table.items() if one.command == tool.command]:
@@ -74,11 +75,7 @@ def connected(
 ) -> tuple[Session, Cell]:
     """The connection to the server of a tool. ask: whether it may put questions to the person at the terminal."""
     name = str(tool.record.get("server", tool.name))
-
-    def made(begin: Callable[..., Any]) -> Session:
-        return Session(name, begin, form.ask if ask else None)
-
-    return _started(runs, tool, decision, made, STARTS)
+    return _started(runs, tool, decision, partial(Session, name, ask), STARTS)
 
 
 def _started(

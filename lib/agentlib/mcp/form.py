@@ -30,7 +30,6 @@ def ask(server: str, params: Record) -> Record:
 
 
 def _field(name: str, rule: Record) -> Any:
-    """A value that fits; None where the person gives none."""
     about = ["title", "description", "type", "enum", "oneOf", "default"]
     words = "; ".join(f"{key}: {rule[key]}" for key in about if key in rule)
     lines: list[str] = []

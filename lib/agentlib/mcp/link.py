@@ -60,8 +60,8 @@ class Link:
         """Send a notification."""
         self.process.post({"jsonrpc": "2.0", "method": method, "params": params})
 
-    def agree(self, capabilities: Record, seconds: float) -> Record:
-        """The `_meta` of each request, {} in the older era. Faults: no answer, no version in common, its end."""
+    def agree(self, capabilities: Record, seconds: float, newer: bool = True) -> Record:
+        """The `_meta` of each request, {} in the older era, if not newer. Faults: no answer, no version, its end."""
         answers: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
 
         def ask(method: str, params: Record) -> None:
@@ -70,8 +70,8 @@ class Link:
         fields = {"protocolVersion": MODERN, "clientCapabilities": capabilities, "clientInfo": INFO}
         meta = {f"io.modelcontextprotocol/{name}": value for name, value in fields.items()}
         older = {"protocolVersion": LEGACY[0], "capabilities": capabilities, "clientInfo": INFO}
-        ask("server/discover", {"_meta": meta})
-        until, both = time.monotonic() + seconds, False
+        until, both = time.monotonic() + seconds, not newer
+        ask("server/discover", {"_meta": meta}) if newer else ask("initialize", older)
         while True:
             left = until - time.monotonic()
             try:
@@ -95,7 +95,6 @@ class Link:
                 ask("initialize", older)
 
     def _begin(self, meta: Record, result: Record) -> Record:
-        """What follows the answer: a notification that we are ready in the older era, else a subscription."""
         if not meta:
             if (version := result.get("protocolVersion")) not in LEGACY:
                 raise Fault("tool_error", f"{self.name}: speaks MCP {str(version)[:40]} alone")

@@ -3,15 +3,14 @@
 import queue
 import threading
 import time
+from functools import partial
 
 from agentlib.faults import Fault
 from agentlib.mcp.link import Link
-from agentlib.types import TYPE_CHECKING, Any, Callable, Record
+from agentlib.types import TYPE_CHECKING, Any, Record
 
 if TYPE_CHECKING:
     from agentlib.process.run import Begin, Leash
-
-    Elicit = Callable[[str, Record], Record]
 
 SECONDS = 60.0  # for a request that is no call, and to start: `npx` may first fetch the server
 LONGEST = 10  # times its seconds, for a call whose server reports progress
@@ -26,33 +25,29 @@ class Wait(queue.SimpleQueue[Any]):
     handle, left = -1, ""
 
     def signal(self, signum: int) -> None:
-        """The request is given up."""
         self.put(Fault("interrupted", "the call was given up"))
 
     def ended(self, seconds: float) -> bool:
-        """There is no process to wait for."""
         return True
 
     def reap(self) -> int:
-        """Nothing is left of it."""
         return 0
 
 
 class Session:
-    """name: of the server, in messages. begin: starts it. elicit(name, params): asks the person; None: nobody is asked.
-
-    changed: whether the server said that its tools are others now. seconds: for a request, where it does not say.
-    """
+    """name: of the server, in messages. ask: whether its questions go to the person. begin: starts it. changed: whether
+    it said that its tools are others now. seconds: for a request, where it does not say."""
 
     seconds = SECONDS
 
-    def __init__(self, name: str, begin: "Begin", elicit: "Elicit | None" = None) -> None:
-        self.changed, self._elicit = False, elicit
+    def __init__(self, name: str, ask: bool, begin: "Begin") -> None:
+        self.changed, self._ask = False, ask
         self._open: dict[str, Wait] = {}
         self._meta: Record | None = None  # of each request; None until the era is known
         self._agreeing, self._questions = threading.Lock(), 0
-        self._link = Link(name, begin, self._on_message)
-        self.close = self._link.process.close
+        self._start: Any = partial(Link, name, begin, self._on_message)
+        self._link: Link = self._start()
+        self.close: Any = lambda grace: self._link.process.close(grace)
 
     @property
     def running(self) -> bool:
@@ -79,8 +74,7 @@ class Session:
         and as the server ended. A question of the server goes to the person."""
         with self._agreeing:
             if self._meta is None:
-                able: Record = {"elicitation": {"form": {}}} if self._elicit else {}
-                self._meta = self._link.agree(able, self.seconds)
+                self._meta = self._agreed({"elicitation": {"form": {}}} if self._ask else {})
         self._questions = 0
         for _ in range(ROUNDS + 1):
             result = self._exchange(method, params, seconds or self.seconds, leash)
@@ -92,6 +86,16 @@ class Session:
             params |= {"requestState": result["requestState"]} if "requestState" in result else {}
         why = f"{self._link.name}: asks for input again and again; the call was ended"
         raise Fault("tool_error", why)
+
+    def _agreed(self, able: Record) -> Record:
+        try:
+            return self._link.agree(able, self.seconds)
+        except Fault:
+            if self.running:
+                raise
+        self.close(0.0)  # one of the older era alone may end where another message comes first
+        self._link = self._start()
+        return self._link.agree(able, self.seconds, newer=False)
 
     def _exchange(
         self, method: str, params: Record, seconds: float, leash: "Leash | None"
@@ -142,7 +146,7 @@ class Session:
         elif method == "notifications/tools/list_changed":
             self.changed = True
         elif method and "id" in message:
-            if method == "elicitation/create" and self._elicit and self._questions < ROUNDS:
+            if method == "elicitation/create" and self._ask and self._questions < ROUNDS:
                 # a person takes time, and this thread is the one that reads the answers
                 threading.Thread(target=self._reply, args=(message,), daemon=True).start()
             else:
@@ -158,13 +162,14 @@ class Session:
             self._link.process.post({**head, "error": error})
 
     def _answer(self, message: Record) -> Record:
-        """The answer to a question of the server; Fault where it is none that we answer."""
         if message.get("method") != "elicitation/create":
             why = f"asks for {str(message.get('method'))[:80]}, which is not done"
             raise Fault("tool_error", f"{self._link.name}: {why}")
         self._questions += 1
-        if self._elicit is None or self._questions > ROUNDS:
+        if not self._ask or self._questions > ROUNDS:
             return {"action": "decline"}
+        from agentlib.mcp import form
+
         for wait in list(self._open.values()):
             wait.put(ASKING)
-        return self._elicit(self._link.name, message.get("params") or {})
+        return form.ask(self._link.name, message.get("params") or {})

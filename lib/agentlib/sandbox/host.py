@@ -3,14 +3,13 @@
 import functools
 import os
 import sys
+from contextlib import suppress
 
 from agentlib import packages, paths
 
 SCRATCH = ("/tmp", "/run", "/dev/shm", "/var/tmp")  # an empty one of each for every call
-OF_THE_MACHINE = (
-    "/etc/shadow /etc/shadow- /etc/gshadow /etc/gshadow- /etc/sudoers /etc/sudoers.d /etc/ssl/private /etc/krb5.keytab"
-    " /etc/wireguard"
-).split()
+OF_THE_MACHINE = """/etc/shadow /etc/shadow- /etc/gshadow /etc/gshadow- /etc/sudoers /etc/sudoers.d
+    /etc/ssl/private /etc/krb5.keytab /etc/wireguard""".split()
 
 
 def inside(path: str, folder: str) -> bool:
@@ -57,14 +56,19 @@ def suite() -> tuple[str, ...]:
     return tuple({part for part in parts if os.path.isdir(part)})
 
 
-def program(argv: list[str], search: str) -> list[str]:
-    """The folders (or files) that a program needs to be seen in order to start: its own and its interpreter's."""
-    found = [_itself(os.path.abspath(argv[0])), _itself(os.path.realpath(argv[0]))]
-    try:
-        with open(argv[0], "rb") as opened:
-            line = opened.readline(256)
-    except OSError:
-        line = b""
+def programs(argv: list[str]) -> list[str]:
+    """The program of a command; with agent-mcp-connect also the one behind `--`, which it becomes."""
+    becomes = os.path.basename(argv[0]) == "agent-mcp-connect" and paths.of_suite(argv[0])
+    behind = argv[argv.index("--") + 1 :][:1] if becomes and "--" in argv else []
+    return [argv[0], *filter(None, (which(one, "") for one in behind))]
+
+
+def program(path: str, search: str) -> list[str]:
+    """What a program needs to be seen in order to start: itself, its folder, and its interpreter's."""
+    line, found = b"", [path, os.path.realpath(path)]
+    found += [_itself(os.path.abspath(one)) for one in found]
+    with suppress(OSError), open(path, "rb") as opened:
+        line = opened.readline(256)
     words = line[2:].decode("utf-8", "replace").split() if line.startswith(b"#!") else []
     if words and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
@@ -88,7 +92,6 @@ def _installed(search: str) -> tuple[str, ...]:
 
 
 def _itself(file: str) -> str:
-    """The file's folder, or the file alone where the folder holds more than programs (a home, /tmp)."""
     return file if _wide(os.path.dirname(file)) else os.path.dirname(file)
 
 

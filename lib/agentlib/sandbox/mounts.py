@@ -1,6 +1,7 @@
 """The view a sandboxed tool has of the files: one action for each path, parents first (docs/safety.md)."""
 
 import os
+from contextlib import suppress
 
 from agentlib import history, secrets
 from agentlib.faults import Fault
@@ -14,11 +15,9 @@ READ, WRITE, MASK = "read", "write", "mask"
 
 
 class View:
-    """actions: what becomes of each path, by path. Everything else is seen as it is, and cannot be changed.
-
-    folder: where the tool works; visible: whether it sees it; writable: whether it may write there; cannot: why it may
-    not, where that was asked for; kept: what of it stays as it is whatever is written there (the tool, the suite).
-    """
+    """actions: what becomes of each path; all else is seen as it is, and cannot change. folder: where the tool works;
+    visible: whether it sees it; writable: whether it may write there; cannot: why it may not, where that was asked for;
+    kept: what of it stays as it is whatever is written there (the tool, the suite)."""
 
     def __init__(
         self, argv: Argv, path: str, folder: str, profile: str, read: Paths = (), write: Paths = ()
@@ -26,16 +25,16 @@ class View:
         """path: the tool's PATH. profile: see cell.py. read, write: grants of the user."""
         self.folder = os.path.realpath(folder)
         self.visible, self.writable = profile != "probe", profile in ("work", "net")
-        self.cannot = ""
+        self.cannot, self.kept = "", list[str]()
         self.actions: dict[str, str] = {place: EMPTY for place in (*host.homes(), *host.scratch())}
-        self.kept: list[str] = []
         self.write = [self._granted(one) for one in write]
         if self.visible:
             self._work()
         self._mask([*host.machine_secrets(), os.path.realpath(history.folder())])
-        itself = [os.path.realpath(argv[0]), argv[0]]
-        self._show([*host.suite(), *host.program(argv, path), *itself, *map(self._granted, read)])
-        beside = filter(self.hidden, host.beside(argv[0]))
+        programs = host.programs(argv)
+        seen = [part for one in programs for part in host.program(one, path)]
+        self._show([*host.suite(), *seen, *map(self._granted, read)])
+        beside = [part for one in programs for part in host.beside(one) if self.hidden(part)]
         self.actions |= {**dict.fromkeys(beside, READ), **dict.fromkeys(self.write, WRITE)}
 
     def ordered(self) -> list[tuple[str, str]]:
@@ -88,11 +87,9 @@ class View:
 
 def _secrets(folder: str) -> list[str]:
     found = []
-    try:
+    with suppress(OSError):
         for entry in os.scandir(folder):
             doubtful = secrets.doubtful(entry.name) and secrets.secret(entry.path)
             if doubtful or secrets.named(entry.name, entry.is_dir()):
                 found.append(os.path.realpath(entry.path))
-    except OSError:
-        return []
     return found
