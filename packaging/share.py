@@ -3,6 +3,7 @@
 usage: share.py TREE SHARE
 
 TREE has bin/ and lib/, SHARE gets man/man1, bash-completion/completions, zsh/site-functions, fish/vendor_completions.d.
+A program that another one starts (agent-mcp-hold) gets a page, and no completions.
 The date of the pages is SOURCE_DATE_EPOCH's, else that of lib/agentlib/__init__.py.
 """
 
@@ -40,19 +41,29 @@ def described(program: Path) -> usage.Usage:
     return usage.parse(done.stdout)
 
 
+def helper(name: str, names: list[str]) -> bool:
+    """Whether another program starts this one: NAME-PART, of the program NAME."""
+    return any(name.startswith(f"{other}-") for other in names)
+
+
 def write(tree: Path, share: Path, date: str) -> None:
     """All files of `share`, of the programs in `tree`/bin."""
     version = re.search(r'__version__ = "(.+)"', (tree / "lib/agentlib/__init__.py").read_text())
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         programs = list(threads.map(described, sorted((tree / "bin").iterdir())))
-    names = [one.name for one in programs if one.name.startswith("agent-")]
+    typed = [
+        one.name for one in programs if not helper(one.name, [other.name for other in programs])
+    ]
+    others = [name for name in typed if name.startswith("agent-")]
     for one in programs:
-        texts = {
-            f"man/man1/{one.name}.1": manual.page(one, version[1] if version else "", date, names),
-            f"bash-completion/completions/{one.name}": completion.bash(one),
-            f"zsh/site-functions/_{one.name}": completion.zsh(one),
-            f"fish/vendor_completions.d/{one.name}.fish": completion.fish(one),
-        }
+        page = manual.page(one, version[1] if version else "", date, others)
+        texts = {f"man/man1/{one.name}.1": page}
+        if one.name in typed:
+            texts |= {
+                f"bash-completion/completions/{one.name}": completion.bash(one),
+                f"zsh/site-functions/_{one.name}": completion.zsh(one),
+                f"fish/vendor_completions.d/{one.name}.fish": completion.fish(one),
+            }
         for name, text in texts.items():
             file = share / name
             file.parent.mkdir(parents=True, exist_ok=True)

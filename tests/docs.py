@@ -48,6 +48,7 @@ FILE = re.compile(r"(<!-- file: (\S+/\S+) -->\n)(.*?)(<!-- /file -->)", re.S)
 HOUSE = re.compile(r"(<!-- house -->\n)(.*?)(<!-- /house -->)", re.S)
 STARTS = re.compile(r"(<!-- starts -->\n)(.*?)(<!-- /starts -->)", re.S)
 MODEL = re.compile(r"^<!-- model\n(.*?)^-->$", re.M | re.S)
+STARTED = re.compile(r'started_by="([^"]+)"')
 AGENT_HELP = ROOT / "lib" / "agent.help"
 DEADLINE = 120  # seconds for all commands of a page
 
@@ -251,17 +252,26 @@ def manual(name: str, page: Path) -> str:
 
 
 def table(folder: str, page: Path) -> str:
-    """The programs of a folder: name linked to its page, purpose, lines with its parts in lib; the sum below."""
+    """The programs of a folder: name linked to its page, purpose, lines with its parts in lib; the sum below, and the
+    programs that another one starts (`started_by` in their schemas)."""
     rows = ["| program | what it does | lines |", "|---|---|---:|"]
+    inner: list[str] = []
     every: set[Path] = set()
     for program in executables(folder):
         name, purpose = line_two(program)
         parts = house.parts(program)
         every |= parts
         lines = sum(map(house.lines, parts))
-        rows.append(f"| {manual(name, page)} | {purpose} | {lines} |")
+        if by := first(STARTED, program.read_text()):
+            inner.append(f"{manual(name, page)} (by `{by}`, {lines} lines)")
+        else:
+            rows.append(f"| {manual(name, page)} | {purpose} | {lines} |")
     total = sum(map(house.lines, every))
-    return "\n".join([*rows, f"| {len(rows) - 2} programs | | {total} |", ""])
+    rows.append(f"| {len(rows) - 2 + len(inner)} programs | | {total} |")
+    below = (
+        ["", f"Among them are some that another one starts: {', '.join(inner)}."] if inner else []
+    )
+    return "\n".join([*rows, *below, ""])
 
 
 def written(page: Path) -> str:

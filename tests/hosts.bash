@@ -52,6 +52,7 @@ host_up() {
     "${inside[@]}" ip link set lo up
     if [[ -n ${HIDDEN-} ]]; then
         path=/usr/bin:/bin
+        # shellcheck disable=SC2016  # of the inner shell
         inside+=(unshare --mount -- sh -c 'mount -t tmpfs none "$1" && shift && exec "$@"' hidden "$HIDDEN")
     fi
     mkdir -p "$SCRATCH/host$n/.local/state/agentutils/history"

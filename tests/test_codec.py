@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib import codec
+from agentlib import codec, quick_codec
 from vendors import ROOT, shared
 
 NUMBERS = (
@@ -81,9 +79,8 @@ def outcomes(work: Callable[[Any], Any], on: Any) -> list[Any]:
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codec, "_size", float("-inf"))
-        patch.setattr(codec, "_tiny", re.compile(rb"e-[6-9]").search)
-        for module in (None, orjson):
-            patch.setattr(codec, "_orjson", module)
+        for module in (None, quick_codec):
+            patch.setattr(codec, "_quick", module)
             try:
                 found.append(exact(work(on)))
             except (ValueError, TypeError) as bad:

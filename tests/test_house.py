@@ -27,7 +27,7 @@ from house import (
 MOST = 15  # files in a package, its __init__.py among them
 
 
-SIZE = 18148  # lines of lib/ at most: 18,500 is the bound, and until then a feature pays with a cut
+SIZE = 18146  # lines of lib/ at most: 18,500 is the bound, and until then a feature pays with a cut
 SOURCES = {".py", ".pyi", ".bash", ".awk"}
 
 
@@ -105,7 +105,7 @@ def test_the_lib_only_shrinks() -> None:
 
 # Lines of the library that agent-react loads for a run with one tool: what a reader of its path reads. The goal is
 # 5,000; may only shrink.
-READ = 5_770
+READ = 5_744
 
 
 def test_the_path_of_agent_react_can_be_read(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ def test_secrets_are_keys_passwords_of_proxies_and_what_is_named_so() -> None:
         b"p@ssw0rd",
         b"crumbs",
     }
-    assert keys.scrub(b'a "key\\"quoted" password', keys.secrets(schema, env)) == b'a "***" ***'
+    hidden = keys.secrets(schema, env)
+    assert environment.scrub(b'a "key\\"quoted" password', hidden) == b'a "***" ***'
 
 
 def test_a_short_value_is_no_secret() -> None:

@@ -22,10 +22,12 @@ import installed
 sys.path.insert(0, str(installed.CHECKOUT / "packaging"))
 import completion
 import manual
+import share
 import usage
 
 SHARE = installed.prefix() / "share"
 PROGRAMS = sorted(file.name for file in (installed.suite() / "bin").iterdir())
+HELPERS = {name for name in PROGRAMS if share.helper(name, PROGRAMS)}
 DEADLINE = 60  # seconds for one answer of a shell, on a busy machine
 # What a user types before Tab, and the words that are then there. A model's name has a colon.
 TYPED = [
@@ -199,8 +201,15 @@ def help_of(name: str) -> str:
     return subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
 
 
+def test_what_another_program_starts_has_a_page_alone_and_is_named_on_no_other() -> None:
+    assert {"agent-mcp-hold", "agent-parallel-worker"} <= HELPERS < set(PROGRAMS)
+    completed = {file.stem.lstrip("_") for file in SHARE.glob("*/*/*") if file.suffix != ".1"}
+    assert completed == set(PROGRAMS) - HELPERS
+    assert "agent\\-mcp\\-hold" not in (SHARE / "man/man1/agent-mcp.1").read_text().split(".SH")[-1]
+
+
 def test_all_options_of_all_programs_are_in_page_and_completions() -> None:
-    for name in PROGRAMS:
+    for name in sorted(set(PROGRAMS) - HELPERS):
         flags = [flag for one in usage.parse(help_of(name)).options() for flag in one.flags]
         assert {"--help", "--version", "--agent-schema"} <= set(flags)
         page = (SHARE / f"man/man1/{name}.1").read_text().replace("\\-", "-")

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.process import splitter
+from agentlib.process import events
 
 
 def split(pieces: list[bytes]) -> list[tuple[int, bytes]]:
-    one = splitter.Splitter()
+    one = events.Splitter()
     return [line for piece in pieces for line in one.feed(piece)] + one.rest()
 
 
@@ -26,8 +26,8 @@ def test_the_pieces_do_not_matter(pieces: list[bytes]) -> None:
 def test_a_line_that_never_ends_is_refused_before_memory_is_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(splitter, "LINE_CAP", 1000)
-    one = splitter.Splitter()
+    monkeypatch.setattr(events, "LINE_CAP", 1000)
+    one = events.Splitter()
     with pytest.raises(Fault) as told:
         for _ in range(1000):
             one.feed(b"x" * 100)

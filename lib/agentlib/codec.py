@@ -1,10 +1,10 @@
-"""JSON text and the values it stands for. The only module that names a JSON codec; others use agentlib.records.
+"""JSON text and the values it stands for. Others use it by agentlib.records.
 
 The reading is strict where two programs could differ (RFC 8259; docs/protocol.md): no NaN or Infinity, no key
 twice in one object, no number that overflows. Lone surrogates become U+FFFD on the way out.
 
-Once LONG bytes have gone through the standard library's json, orjson takes over: its import costs 14 ms, and then it
-takes half the time. Values, text and errors stay what they were: json decides wherever the two could differ.
+Once LONG bytes have gone through the standard library's json, orjson takes over (quick_codec.py): its import costs
+14 ms, and then it takes half the time. Values, text and errors stay what they were.
 """
 
 import _thread  # not threading, which costs 1 ms at every start
@@ -14,11 +14,9 @@ from agentlib.types import Any
 
 DEEPEST = 1000  # arrays and objects in one another; Python 3.12 and 3.13 read on until a thread's stack is full
 LONG = 2 << 20  # bytes; what orjson would have saved until here is what its import costs
-_UNSURE = object()
 _size = 0.0  # bytes that went through json
 _json: Any = None  # its strict decoder, its decoder for vendors, its encoder
-_orjson: Any = None
-_tiny: Any = None  # finds the exponent of a tiny number
+_quick: Any = None  # the module quick_codec, once it has taken over
 
 sys.set_int_max_str_digits(0)  # integers keep their digits; records.LINE_CAP bounds them
 
@@ -41,21 +39,17 @@ def dumps(value: Any) -> str:
 
 def encode(value: Any) -> bytes:
     """The bytes of one line of JSON, without its line end. ValueError for NaN and Infinity."""
-    if not _orjson:
-        data = _json_encode(value)
-        _count(len(data))
-        return data
-    try:
-        data = _orjson.dumps(value)
-    except TypeError:  # a lone surrogate, an integer beyond 64 bits, more than 254 levels
-        return _json_encode(value)
-    return data if isinstance(value, str) or _as_json(value, data) else _json_encode(value)
+    if _quick and (quick := _quick.encode(value)):
+        return quick  # type: ignore[no-any-return]
+    data = _json_encode(value)
+    _count(len(data))
+    return data
 
 
 def _load(text: str | bytes, strict: bool) -> Any:
-    if _orjson or _count(len(text)):
-        value = _quick(text, strict)
-        if value is not _UNSURE:
+    if _quick or _count(len(text)):
+        value = _quick.loads(text, strict)
+        if value is not _quick.UNSURE:
             return value
     decoder = _standard()[0 if strict else 1]
     if _too_deep(text):
@@ -81,37 +75,13 @@ def _too_deep(text: str | bytes) -> bool:
     return deepest > DEEPEST
 
 
-def _quick(text: str | bytes, strict: bool) -> Any:
-    """What orjson reads, where json would read the same; else _UNSURE. orjson takes a key twice (and keeps the last),
-    and makes a float of an integer beyond 64 bits. So the value is written again: a float of that size has a + in it,
-    and a key that was lost is a colon less, but where a string that spells a colon as an escape makes up for it."""
-    try:
-        value = _orjson.loads(text)
-        again = _orjson.dumps(value)  # TypeError at a depth that json may refuse
-        raw = text if isinstance(text, bytes) else text.encode()
-    except (ValueError, TypeError):
-        return _UNSURE
-    if again == raw:
-        return value
-    if b"+" in again or (strict and again.count(b":") != raw.count(b":")):
-        return _UNSURE
-    return _UNSURE if strict and b"\\" in raw and b"\\u003" in raw else value
-
-
-def _as_json(value: Any, data: bytes) -> bool:
-    """Whether json would write the same: orjson writes null for NaN, and numbers under 0.0001 in another form."""
-    if b"0.0000" in data or (b"e-" in data and _tiny(data)):
-        return False
-    return b"null" not in data or _orjson.loads(data) == value
-
-
 def _count(size: int) -> bool:
     """Count the bytes that json has to do with; whether orjson has taken over, as it does when they are LONG."""
     global _size
     _size += size
     if _size >= LONG:
         take_over()
-    return _orjson is not None
+    return _quick is not None
 
 
 def take_over() -> None:
@@ -122,18 +92,15 @@ def take_over() -> None:
     done = _thread.allocate_lock()
 
     def load() -> None:
-        global _orjson, _tiny
-        import re
+        global _quick
         from contextlib import suppress
 
-        from agentlib import packages
         from agentlib.faults import Fault
 
         with suppress(Fault, ImportError):
-            packages.need("orjson")
-            import orjson
+            from agentlib import quick_codec
 
-            _tiny, _orjson = re.compile(rb"e-[6-9]").search, orjson
+            _quick = quick_codec
         done.release()
 
     done.acquire()

@@ -3,6 +3,8 @@
 import os
 import re
 
+from agentlib.types import Iterable
+
 _RUN = """BUDGET CONNECT_TIMEOUT COUNT DEBUG DENY DEPTH EMBEDDINGS FETCH_PRIVATE FORMAT_PATH HISTORY LOCAL_MODEL
 MODEL MONITOR_INTERVAL NAMESPACE PROVIDER PROVIDER_PATH RATE_LIMIT RECORD REPLAY RETRY RUN_TIMEOUT SILENCE_TIMEOUT SPAN
 TIMEOUT TOOL_PATH WARM WARM_MINUTES"""
@@ -30,6 +32,14 @@ def looks_secret(key: str) -> bool:
         return False
     plain = all(_WORD.fullmatch(word) for word in re.split("[-_.]", key) if word)
     return not plain or len(key) >= 16 or key.startswith("sk-")
+
+
+def scrub(data: bytes, hidden: Iterable[bytes]) -> bytes:
+    """The bytes without these secrets."""
+    for word in hidden:
+        if word in data:
+            data = data.replace(word, b"***")
+    return data
 
 
 def seconds(variable: str, default: float) -> float:

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 
 from agentlib import cli, lock, paths, records, stderr
-from agentlib.environment import PASSWORD, looks_secret, secret
+from agentlib.environment import PASSWORD, looks_secret, scrub, secret
 from agentlib.faults import Fault
 from agentlib.types import Any, Iterable, Record
 
@@ -184,9 +184,7 @@ def begun(ids: Record, fields: Record) -> Record:
 
 def scrubbed(data: bytes, hidden: Iterable[bytes]) -> bytes:
     """The bytes without secrets: these, and what has the form of a well-known key."""
-    for word in hidden:
-        if word in data:
-            data = data.replace(word, b"***")
+    data = scrub(data, hidden)
     if not any(map(data.__contains__, MARKS)):
         return data
     import re

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from agentlib import history, records, stderr
+from agentlib.environment import scrub
 from agentlib.faults import Fault
 from agentlib.llm import inflight, keys, prompt
 from agentlib.llm.inflight import Limits, Pending
@@ -224,7 +225,7 @@ class Dispatch:
             record, raw = {"type": record["type"], "id": call.id, **record}, None
         answer = [{k: v for k, v in one.items() if k != "id"} for one in [*call.deltas, record]]
         for store, request in call.kept.items():
-            clean = keys.scrub(records.encode([request, answer]), self.out.secrets)
+            clean = scrub(records.encode([request, answer]), self.out.secrets)
             try:
                 store.keep(*records.loads(clean))
             except OSError as bad:

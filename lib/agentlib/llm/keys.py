@@ -17,7 +17,6 @@ FAMILIES = ("LC_", "XDG_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SHORTEST = 6  # characters: a shorter value is no secret, and removing it would garble all text
 PATIENCE = 60.0  # seconds that a key's command has, for it may ask a person for a passphrase
-WORDLESS = b"***"
 
 
 def variables(schema: Record) -> list[str]:
@@ -139,10 +138,3 @@ def parted(text: str, hidden: Iterable[bytes]) -> tuple[str, str]:
         lengths = range(min(len(word) - 1, len(text)), most, -1)
         most = next((length for length in lengths if text.endswith(word[:length])), most)
     return text[: len(text) - most], text[len(text) - most :]
-
-
-def scrub(data: bytes, hidden: Iterable[bytes]) -> bytes:
-    for word in hidden:
-        if word in data:
-            data = data.replace(word, WORDLESS)
-    return data

@@ -1,8 +1,8 @@
 """Where answers go: as records for a filter, as text for a person, as one record; nothing secret on the way out."""
 
 from agentlib import records, stderr
+from agentlib.environment import scrub
 from agentlib.faults import KINDS, Fault, in_words
-from agentlib.llm import keys
 from agentlib.llm.inflight import Pending
 from agentlib.messages import transcript
 from agentlib.types import Record
@@ -42,7 +42,7 @@ class Out:
         for word in [word for word in self.plain if word in data]:
             name = self.plain.pop(word)
             stderr.warn(f"{name} is a plain word: it is not taken out of what is written")
-        return keys.scrub(data, self.secrets)
+        return scrub(data, self.secrets)
 
 
 class Lines:

@@ -15,21 +15,12 @@ from agentlib.process import children, events
 from agentlib.process import status as process_status
 from agentlib.process.children import Child
 from agentlib.records import LINE_CAP
-from agentlib.types import TYPE_CHECKING, Any, Mapping, Protocol, Record
+from agentlib.types import TYPE_CHECKING, Any, Mapping, Record
 
 if TYPE_CHECKING:
     import socket
 
 Config = Mapping[str, Any]  # the user's config.toml
-
-
-class Owner(Protocol):
-    """Who is told what becomes of calls. raw: the line of the record, where it can be passed on as it is."""
-
-    def delta(self, call: Pending, record: Record, raw: bytes | None) -> None: ...
-    def answered(self, call: Pending, record: Record, raw: bytes | None) -> None: ...
-    def failed(self, call: Pending, error: Record) -> None: ...
-    def other(self, raw: bytes) -> None: ...
 
 
 SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from agentlib.warm.provider import main; main(*sys.argv[2:])"
@@ -73,10 +64,11 @@ class Process(Child):
 
 
 class Pool:
-    """One process for each provider. silence: seconds without a word in a stream, after which a call is given up."""
+    """One process for each provider. owner: the Dispatch, which hears what becomes of calls. silence: seconds without a
+    word in a stream, after which a call is given up."""
 
     def __init__(
-        self, loop: events.Loop, owner: Owner, out: Out, config: Config, silence: float, quiet: bool
+        self, loop: events.Loop, owner: Any, out: Out, config: Config, silence: float, quiet: bool
     ) -> None:
         self.loop, self.owner, self.out, self.config, self.quiet = loop, owner, out, config, quiet
         self.silence = silence + MARGIN

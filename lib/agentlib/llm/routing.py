@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 
 from agentlib import paths, records, stderr
+from agentlib.environment import scrub
 from agentlib.faults import Fault, near
 from agentlib.llm import keys
 from agentlib.schema import schemas
@@ -125,7 +126,7 @@ def list_models(provider: Provider, config: Mapping[str, Any]) -> tuple[list[Rec
             record = records.loads(raw)
             if isinstance(record, dict) and isinstance(record.get("id"), str):
                 found.append({field: record[field] for field in record if field != "type"})
-    clean = keys.scrub(done.err, keys.secrets(provider.schema, env))
+    clean = scrub(done.err, keys.secrets(provider.schema, env))
     return found, "".join(clean.decode("utf-8", "replace").strip().splitlines()[-1:])
 
 

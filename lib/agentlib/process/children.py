@@ -9,7 +9,6 @@ from contextlib import suppress
 from agentlib.faults import Fault
 from agentlib.process import events
 from agentlib.process.child import readable
-from agentlib.process.splitter import Splitter
 from agentlib.types import TYPE_CHECKING, Callable, Mapping, NoReturn, Sequence
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Child:
     ) -> None:
         self._loop, self._on_end = loop, on_end
         self._on_line, self._on_message = on_line, on_message
-        self._out, self._err = Splitter(), Splitter()
+        self._out, self._err = events.Splitter(), events.Splitter()
         self._name, self._room = os.path.basename(argv[0]), MESSAGES
         self._outbox = bytearray()
         self._finishing = False  # its input ends where the outbox does

@@ -31,8 +31,8 @@ class Watch(Bounds):
 
     def __init__(self, streams: bool) -> None:
         self.silence = seconds("AGENT_SILENCE_TIMEOUT", 120) if streams else NEVER
-        self.whole = seconds("AGENT_TIMEOUT", 600)
-        super().__init__(seconds("AGENT_CONNECT_TIMEOUT", 5), NEVER, self.whole)
+        self.total = seconds("AGENT_TIMEOUT", 600)
+        super().__init__(seconds("AGENT_CONNECT_TIMEOUT", 5), NEVER, self.total)
         self.active = self.started
 
     def due(self) -> float:
@@ -41,7 +41,7 @@ class Watch(Bounds):
 
     def fault(self, place: str = "") -> Fault:
         if self.until <= time.monotonic():
-            what, variable = f"no whole answer in {self.whole:g} s", "AGENT_TIMEOUT"
+            what, variable = f"no whole answer in {self.total:g} s", "AGENT_TIMEOUT"
         elif self.connecting < NEVER:
             what = f"no connection to {place} in {self.connect:g} s"
             variable = "AGENT_CONNECT_TIMEOUT"

@@ -20,10 +20,9 @@ Steps = Generator["Request | Work", Any, Any]
 
 WARNED_AFTER = 3  # the very same call, one after another, with the same result
 ENDED_AFTER = 10
-AGAIN = (
-    "\n\n[You have made this very call {n} times and got the same. "
-    "Do something else, or answer with what you have.]"
-)
+AGAIN = """
+
+[You have made this very call {n} times and got the same. Do something else, or answer with what you have.]"""
 
 
 class Request(NamedTuple):

@@ -43,10 +43,9 @@ def serve(doc: str, schema: Record, vendor: Vendor) -> NoReturn:
         headers, fitted = vendor.authorization(), vendor.fitted(request)
         if not by_responses(request):
             return chat.call(vendor, fitted)
-        url, frames = vendor.url("responses", fitted["model"]), request.get("stream")
-        return http_call.Call(
-            url, headers, body(vendor, fitted), http_call.answers if frames else None
-        )
+        frames = http_call.answers if request.get("stream") else None
+        url = vendor.url("responses", fitted["model"])
+        return http_call.Call(url, headers, body(vendor, fitted), frames)
 
     readers = {True: (parse, stream), False: (completion.parse, completion.stream)}
     provider_serve.serve(
