@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from agentlib.faults import Fault
-from agentlib.process.run import Leash
+from agentlib.process.run import Scope
 from agentlib.react import engine
 from agentlib.react.engine import Engine, Workers
 from agentlib.react.loop import Request, Work
@@ -33,7 +33,7 @@ class FakeRun:
     """A run that does what the function says."""
 
     def __init__(self, steps: Any) -> None:
-        self.steps, self.leash = steps, Leash()
+        self.steps, self.scope = steps, Scope()
 
     def result(self, fault: Fault) -> Record:
         return {"error": fault.kind, "message": fault.message}

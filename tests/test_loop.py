@@ -29,7 +29,7 @@ class FakeTools:
     def harmless(self, calls: list[dict[str, Any]]) -> bool:
         return self.reads
 
-    def perform(self, call: dict[str, Any], leash: object, hook: object, trace: str) -> Record:
+    def perform(self, call: dict[str, Any], scope: object, hook: object, trace: str) -> Record:
         self.ran.append(call["id"])
         return transcript.result(call, f"result of {call['arguments']['n']}")
 

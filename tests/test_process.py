@@ -14,7 +14,7 @@ import pytest
 
 from agentlib.process import run as process_run
 from agentlib.process.child import Direct
-from agentlib.process.run import Leash, Outcome
+from agentlib.process.run import Outcome, Scope
 from agentlib.process.supervised import KILLED, Supervised
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox import landlock
@@ -35,9 +35,9 @@ def run(
     def make(script: str, given: bytes = b"", timeout: float = 10, cap: int = 1 << 20) -> Outcome:
         argv = ["/bin/sh", "-c", script]
         if request.param == "a process of ours":
-            return process_run.run({"args": argv}, given, timeout, cap, Leash())
+            return process_run.run({"args": argv}, given, timeout, cap, Scope())
         with sandbox_cell.Cell(argv, "read", str(tmp_path), env={"PATH": os.defpath}) as cell:
-            return process_run.run(partial(started, kept, cell), given, timeout, cap, Leash())
+            return process_run.run(partial(started, kept, cell), given, timeout, cap, Scope())
 
     if request.param == "Landlock alone":
         monkeypatch.setitem(sandbox_cell._ways, True, ("landlock", ""))
@@ -112,21 +112,21 @@ def running(word: str) -> bool:
     return bool(processes(word))
 
 
-def test_a_pulled_leash_ends_what_runs_and_starts_nothing_more() -> None:
-    leash = Leash()
+def test_a_cancelled_scope_ends_what_runs_and_starts_nothing_more() -> None:
+    scope = Scope()
     outcomes: list[Outcome] = []
     sleep = {"args": ["sleep", "60"]}
     thread = threading.Thread(
-        target=lambda: outcomes.append(process_run.run(sleep, b"", 60, 10, leash))
+        target=lambda: outcomes.append(process_run.run(sleep, b"", 60, 10, scope))
     )
     thread.start()
-    while not leash._children:
+    while not scope._children:
         time.sleep(0.01)
-    leash.pull()
+    scope.cancel()
     thread.join(3)
     assert not thread.is_alive() and outcomes[0].status == -15
     with pytest.raises(InterruptedError):
-        process_run.run({"args": ["true"]}, b"", 1, 1, leash)
+        process_run.run({"args": ["true"]}, b"", 1, 1, scope)
 
 
 def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left(
@@ -135,7 +135,7 @@ def test_a_program_that_is_not_there_is_an_oserror_and_no_descriptor_is_left(
     run("true")
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
-        process_run.run({"args": [str(tmp_path / "none")]}, b"", 1, 1, Leash())
+        process_run.run({"args": [str(tmp_path / "none")]}, b"", 1, 1, Scope())
     run("true")
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -160,7 +160,7 @@ def test_what_a_program_leaves_in_a_session_of_its_own_is_ended_and_named() -> N
         b"",
         5,
         100,
-        Leash(),
+        Scope(),
     )
     assert (done.status, done.out, done.left) == (0, b"hi\n", "sleep")
     assert not running("60.7531")
@@ -168,16 +168,16 @@ def test_what_a_program_leaves_in_a_session_of_its_own_is_ended_and_named() -> N
 
 def test_what_its_children_write_a_moment_later_is_heard() -> None:
     script = {"args": ["/bin/sh", "-c", "(sleep 0.1; echo late) & echo soon"]}
-    assert process_run.run(script, b"", 5, 100, Leash()).out == b"soon\nlate\n"
+    assert process_run.run(script, b"", 5, 100, Scope()).out == b"soon\nlate\n"
 
 
 def test_a_supervisor_that_is_gone_is_replaced() -> None:
-    assert process_run.run({"args": ["true"]}, b"", 5, 1, Leash()).status == 0
+    assert process_run.run({"args": ["true"]}, b"", 5, 1, Scope()).status == 0
     server = Supervised._server
     assert server
     server[1].signal(9)
     assert server[1].ended(5)
-    assert process_run.run({"args": ["true"]}, b"", 5, 1, Leash()).status == 0
+    assert process_run.run({"args": ["true"]}, b"", 5, 1, Scope()).status == 0
 
 
 def test_a_supervisor_that_is_killed_takes_all_with_it(run: Run) -> None:

@@ -19,7 +19,7 @@ from agentlib.invoke.tool import Invocation, Tool
 from agentlib.invoke.toolset import Tools
 from agentlib.launch.start import Decision
 from agentlib.policy.rules import Policy, Rule
-from agentlib.process.run import Leash
+from agentlib.process.run import Scope
 from agentlib.process.supervised import KILLED
 from agentlib.sandbox import cell as sandbox_cell
 from agentlib.sandbox import scratch
@@ -248,7 +248,7 @@ def test_a_sandbox_that_is_prepared_is_the_first_calls(
         prepared = list(runner._wards._kept.values())
         assert len(prepared) == 1 and prepared[0]
         call = {"name": "reads", "id": "1", "arguments": {}}
-        assert made.perform(call, Leash())["content"] == "done\n"
+        assert made.perform(call, Scope())["content"] == "done\n"
         assert list(runner._wards._kept.values()) == prepared
     finally:
         runner.close(0.0)
@@ -294,7 +294,7 @@ def test_a_tool_that_goes_on_is_started_at_a_terminal_too(
         made = Tool({**record, "inputSchema": {"type": "object"}})
         try:
             told = served.converse(
-                runner, Invocation(made, {}, Decision("allow", profile, ""), Leash())
+                runner, Invocation(made, {}, Decision("allow", profile, ""), Scope())
             )
         finally:
             runner.close(1.0)

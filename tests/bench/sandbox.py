@@ -48,7 +48,7 @@ def call(
         argv_ = list(argv or ["/bin/true"])
         with sandbox_cell.Cell(argv_, profile, str(folder), env=ENV) as cell:
             begin = partial(rooms.begin, cell)
-            assert process_run.run(begin, b"", 10, 10, process_run.Leash()).status == 0
+            assert process_run.run(begin, b"", 10, 10, process_run.Scope()).status == 0
 
     return make
 

@@ -43,7 +43,7 @@ class Runner:
             words, stdin = _input(tool, call.arguments)
             with self._cell(tool, call.decision, words, call.trace) as cell:
                 begin = partial(self._wards.begin, cell)
-                outcome = process_run.run(begin, stdin, limit, output.KEPT, call.leash)
+                outcome = process_run.run(begin, stdin, limit, output.KEPT, call.scope)
         except (OSError, ValueError) as bad:
             why = getattr(bad, "strerror", None) or bad
             raise Fault("tool_error", f"{tool.name} could not be started: {why}.") from None

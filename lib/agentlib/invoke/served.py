@@ -46,7 +46,7 @@ def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
     params = {"name": str(tool.record.get("tool", tool.name)), "arguments": call.arguments}
     params |= {"_meta": {"traceparent": call.trace}} if call.trace else {}
     try:
-        result = session.request("tools/call", params, runs.limit(tool), call.leash)
+        result = session.request("tools/call", params, runs.limit(tool), call.scope)
         text, pictures = of_result(result)
         if session.changed:
             from agentlib.mcp import offer

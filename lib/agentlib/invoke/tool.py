@@ -8,7 +8,7 @@ from agentlib.launch.start import Decision
 from agentlib.messages import subschemas
 from agentlib.messages.validate import Validator
 from agentlib.policy import rules
-from agentlib.process.run import Leash
+from agentlib.process.run import Scope
 from agentlib.schema import origin
 from agentlib.types import Any, Callable, NamedTuple, Record
 
@@ -17,13 +17,13 @@ Render = Callable[..., str]
 
 
 class Invocation(NamedTuple):
-    """A call that may be made. leash: it ends with it. render: makes a text for the model of the output; trace: its
+    """A call that may be made. scope: it ends with it. render: makes a text for the model of the output; trace: its
     TRACEPARENT."""
 
     tool: "Tool"
     arguments: Any
     decision: Decision
-    leash: Leash
+    scope: Scope
     render: Render = output.for_model
     trace: str = ""
 

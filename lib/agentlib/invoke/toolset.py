@@ -12,7 +12,7 @@ from agentlib.invoke.tool import Invocation, Render, Tool
 from agentlib.messages import transcript
 from agentlib.messages.validate import Validator
 from agentlib.policy.rules import Policy
-from agentlib.process.run import Leash
+from agentlib.process.run import Scope
 from agentlib.schema import origin
 from agentlib.types import Any, Callable, Record
 
@@ -53,13 +53,13 @@ class Tools:
         return all(tool is not None and tool.reads for tool in tools)
 
     def perform(
-        self, call: dict[str, Any], leash: Leash, hook: Hook = unchanged, trace: str = ""
+        self, call: dict[str, Any], scope: Scope, hook: Hook = unchanged, trace: str = ""
     ) -> Record:
         """Make one call; the message of its result, or of what went wrong in words the model can act on. hook: gets
         (`before_tool`, the call) and (`after_tool`, the message), and returns what takes its place. trace: its
         TRACEPARENT."""
         began = time.monotonic()
-        run = partial(self._run, call, leash, hook, trace)
+        run = partial(self._run, call, scope, hook, trace)
         message = self._guarded(call, lambda: transcript.result(call, run()))
         message["duration_ms"] = round((time.monotonic() - began) * 1000)
         message["time"] = history.now()
@@ -89,7 +89,7 @@ class Tools:
             text = "There was not enough memory for this call."
             return transcript.result(call, text, "limit_exceeded")
 
-    def _run(self, call: dict[str, Any], leash: Leash, hook: Hook, trace: str) -> Content:
+    def _run(self, call: dict[str, Any], scope: Scope, hook: Hook, trace: str) -> Content:
         tool = self._find(call.get("name"))
         proposed = {"type": "call", "id": call.get("id"), "name": tool.name}
         proposed["arguments"] = _arguments(tool, call)
@@ -98,9 +98,9 @@ class Tools:
         self._check(tool, arguments)
         decision = self._policy.allow(tool.record, arguments, tool.origin)
         if tool.name != "call_agent" or not paths.of_suite(tool.command[0]):
-            return self._invoke(Invocation(tool, arguments, decision, leash, trace=trace))
+            return self._invoke(Invocation(tool, arguments, decision, scope, trace=trace))
         agent = Tool(origin.agent(arguments["name"]))  # here, where the policy is
-        return self.hand_over(agent, arguments["input"], leash, trace=trace)
+        return self.hand_over(agent, arguments["input"], scope, trace=trace)
 
     def _invoke(self, call: Invocation) -> Content:
         if call.tool.invoke not in ("mcp", "jsonl"):
@@ -112,7 +112,7 @@ class Tools:
         return served.call(self, self._runner, call)
 
     def hand_over(
-        self, agent: Tool, text: str, leash: Leash, render: Render = for_model, trace: str = ""
+        self, agent: Tool, text: str, scope: Scope, render: Render = for_model, trace: str = ""
     ) -> str:
         """The output of an agent, or of a tool that a plan names as an agent, for this text. The suite's own and the
         user's run as the user's commands; anybody else's only as a tool, with consent."""
@@ -125,7 +125,7 @@ class Tools:
                 arguments = value if value and isinstance(value, dict) else arguments
         self._check(agent, arguments)
         decision = self._policy.allow(agent.record, arguments, agent.origin, called=True)
-        content = self._invoke(Invocation(agent, arguments, decision, leash, render, trace))
+        content = self._invoke(Invocation(agent, arguments, decision, scope, render, trace))
         return transcript.text({"content": content})
 
     def _find(self, name: Any) -> Tool:

@@ -14,7 +14,7 @@ from agentlib.types import Any
 
 BIN = os.path.join(paths.TOP, "bin")
 CAP = 4 * 1024 * 1024  # bytes of its output
-Leash = process_run.Leash
+Scope = process_run.Scope
 
 
 def found(name: str) -> str:
@@ -33,14 +33,14 @@ def found(name: str) -> str:
     return path
 
 
-def run(argv: list[str], stdin: bytes, timeout: float, leash: Leash, **cell: Any) -> Outcome:
+def run(argv: list[str], stdin: bytes, timeout: float, scope: Scope, **cell: Any) -> Outcome:
     """The outcome of the program. Fault `not_found` where neither PATH nor the suite has one of that name. cell:
     another `folder` or `env` than ours."""
     try:
         words = [found(argv[0]), *argv[1:]]
         where = {"env": dict(os.environ), **cell}
         with start.cell(words, start.USER, start.TYPED, **where) as made:
-            return process_run.run(made.options, stdin, timeout, CAP, leash)
+            return process_run.run(made.options, stdin, timeout, CAP, scope)
     except OSError as bad:
         raise Fault("not_found", f"{argv[0]}: {bad.strerror}") from None
 
@@ -51,13 +51,13 @@ def described(words: list[str]) -> bool:
     options = words[: words.index("--")] if "--" in words else words
     if not {"--agent-schema", "--help", "--version"}.intersection(options):
         return False
-    records.put(f"{text(words, b'', 10, Leash())}\n".encode())
+    records.put(f"{text(words, b'', 10, Scope())}\n".encode())
     return True
 
 
-def text(argv: list[str], stdin: bytes, timeout: float, leash: Leash) -> str:
+def text(argv: list[str], stdin: bytes, timeout: float, scope: Scope) -> str:
     """The program's output; a Fault of the kind that its status says."""
-    outcome = run(argv, stdin, timeout, leash)
+    outcome = run(argv, stdin, timeout, scope)
     if fault := failure(outcome, timeout):
         raise fault
     return outcome.out.decode("utf-8", "replace").strip()

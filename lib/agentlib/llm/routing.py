@@ -115,7 +115,7 @@ def list_models(provider: Provider, config: Mapping[str, Any]) -> tuple[list[Rec
     env = keys.environment(provider.name, provider.schema, config)
     options = {"args": [provider.path, "--list-models"], "env": env}
     try:
-        done = run.run(options, b"", PATIENCE, LIST_CAP, run.Leash())
+        done = run.run(options, b"", PATIENCE, LIST_CAP, run.Scope())
     except OSError as bad:
         return [], str(bad)
     if done.over or done.late:

@@ -10,7 +10,7 @@ from agentlib.mcp.link import Link
 from agentlib.types import TYPE_CHECKING, Any, Record
 
 if TYPE_CHECKING:
-    from agentlib.process.run import Begin, Leash
+    from agentlib.process.run import Begin, Scope
 
 SECONDS = 60.0  # for a request that is no call, and to start: `npx` may first fetch the server
 LONGEST = 10  # times its seconds, for a call whose server reports progress
@@ -20,7 +20,7 @@ ITEMS = 10_000  # tools, resources or prompts of one server
 
 
 class Wait(queue.SimpleQueue[Any]):
-    """Where the answer to a request comes in. In the place of a process, it ends with the leash of a run."""
+    """Where the answer to a request comes in. In the place of a process, it ends with the scope of a run."""
 
     handle, left = -1, ""
 
@@ -68,16 +68,16 @@ class Session:
             seen.add(cursor)
 
     def request(
-        self, method: str, params: Record, seconds: float = 0.0, leash: "Leash | None" = None
+        self, method: str, params: Record, seconds: float = 0.0, scope: "Scope | None" = None
     ) -> Record:
-        """The result. Faults: `tool_timeout`, `interrupted` (the leash was pulled), `tool_error` in the server's words,
+        """The result. Faults: `tool_timeout`, `interrupted` (the scope ended), `tool_error` in the server's words,
         and as the server ended. A question of the server goes to the person."""
         with self._agreeing:
             if self._meta is None:
                 self._meta = self._agreed({"elicitation": {"form": {}}} if self._ask else {})
         self._questions = 0
         for _ in range(ROUNDS + 1):
-            result = self._exchange(method, params, seconds or self.seconds, leash)
+            result = self._exchange(method, params, seconds or self.seconds, scope)
             if result.get("resultType") != "input_required":
                 return result
             questions = result.get("inputRequests") or {}
@@ -98,11 +98,11 @@ class Session:
         return self._link.agree(able, self.seconds, newer=False)
 
     def _exchange(
-        self, method: str, params: Record, seconds: float, leash: "Leash | None"
+        self, method: str, params: Record, seconds: float, scope: "Scope | None"
     ) -> Record:
         wait, meta = Wait(), {**(self._meta or {}), **params.get("_meta", {})}
-        if leash:
-            leash.start(lambda: wait)
+        if scope:
+            scope.start(lambda: wait)
             meta["progressToken"] = ""
         id = self._link.ask(method, {**params, **({"_meta": meta} if meta else {})}, wait.put)
         self._open[id] = wait
@@ -115,8 +115,8 @@ class Session:
             raise self._link.fault(fault) from None
         finally:
             del self._open[id]
-            if leash:
-                leash.drop(wait)
+            if scope:
+                scope.drop(wait)
         self._link.unasked = 0
         if isinstance(result := answer.get("result"), dict):
             return result

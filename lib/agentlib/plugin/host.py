@@ -120,7 +120,7 @@ def _read_schema(line: str, command: list[str], env: dict[str, str]) -> Record:
         cut = command.index("--") if "--" in command else len(command)
         question = [*command[:cut], "--agent-schema", *command[cut:]]
         cell = start.cell(question, start.USER, start.TYPED, env=env)
-        outcome = run.run(cell.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Leash())
+        outcome = run.run(cell.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Scope())
         if outcome.status:
             errors = outcome.err.decode("utf-8", "replace").strip()
             raise ValueError(errors or status.words(outcome.status))

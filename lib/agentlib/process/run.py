@@ -34,18 +34,18 @@ class Outcome(NamedTuple):
     left: str
 
 
-class Leash:
+class Scope:
     """The processes that one run has going, so that all of them end when the run does."""
 
     def __init__(self) -> None:
         self._children: set[Child] = set()
         self._lock = threading.Lock()
-        self.pulled = False
+        self.cancelled = False
 
     def start(self, begin: Callable[[], Child]) -> Child:
-        """The child that begin() starts; InterruptedError where the leash was pulled before."""
+        """The child that begin() starts; InterruptedError where the scope was cancelled before."""
         with self._lock:
-            if self.pulled:
+            if self.cancelled:
                 raise InterruptedError("the run has ended")
             child = begin()
             self._children.add(child)
@@ -60,10 +60,10 @@ class Leash:
             with self._lock:
                 self._children.discard(child)
 
-    def pull(self, grace: float = 0.1) -> None:
+    def cancel(self, grace: float = 0.1) -> None:
         """End every process: TERM, `grace` seconds, KILL. Nothing is started after that."""
         with self._lock:
-            self.pulled = True
+            self.cancelled = True
             children = list(self._children)
         for child in children:
             child.signal(signal.SIGTERM)
@@ -74,24 +74,24 @@ class Leash:
 
     def kill(self) -> None:
         """KILL every process, without the lock: for a signal handler, which may have interrupted its holder."""
-        self.pulled = True
+        self.cancelled = True
         for child in list(self._children):
             child.signal(signal.SIGKILL)
 
 
 def at_once(
-    most: int, todo: Iterable[Any], do: Callable[[Any], Any], leash: Leash
+    most: int, todo: Iterable[Any], do: Callable[[Any], Any], scope: Scope
 ) -> Iterator[Any]:
     """What do(one) returns for each, as they end: in threads, `most` at a time.
 
-    Nothing that they start on the leash outlives this, however it is left.
+    Nothing that they start in the scope outlives this, however it is left.
     """
     jobs = list(todo)
     left, ended = iter(jobs), queue.SimpleQueue[Any]()
 
     def work() -> None:
         try:
-            with suppress(InterruptedError):  # the leash was pulled
+            with suppress(InterruptedError):  # the scope was cancelled
                 for job in left:
                     ended.put((do(job),))
         finally:
@@ -105,7 +105,7 @@ def at_once(
             yield from (one[0] for one in iter(ended.get, None))
     finally:
         jobs.clear()
-        leash.pull()
+        scope.cancel()
         for thread in filter(threading.Thread.is_alive, threads):
             thread.join(LINGER)
 
@@ -124,7 +124,7 @@ def run(
     stdin: bytes,
     timeout: float,
     cap: int,
-    leash: Leash,
+    scope: Scope,
     grace: float = GRACE,
 ) -> Outcome:
     """Run a child to its end with these bytes on standard input. OSError where it cannot be started. begin: starts it
@@ -140,7 +140,7 @@ def run(
             ours.callback(os.close, pipes[-1][0])
             theirs.callback(os.close, pipes[-1][1])
         (stdout, its_stdout), (stderr, its_stderr) = pipes
-        child = leash.start(lambda: begun(its_stdin, its_stdout, its_stderr))
+        child = scope.start(lambda: begun(its_stdin, its_stdout, its_stderr))
         try:
             theirs.close()
             printed = _Printed(cap)
@@ -149,7 +149,7 @@ def run(
                 child.signal(signal.SIGTERM)
                 printed.read(child.handle, stdout, stderr, grace)
         finally:
-            status = leash.drop(child)
+            status = scope.drop(child)
     out, err = bytes(printed.out[:cap]), bytes(printed.err)
     return Outcome(status, out, printed.over, err, late, child.left)
 

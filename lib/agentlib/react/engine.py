@@ -114,14 +114,14 @@ class Engine:
         """End every run with this fault; each still gives its result."""
         runs = list(self._live.values())
         for live in runs:
-            live.run.leash.pull(0.1 if len(runs) == 1 else 0.0)
+            live.run.scope.cancel(0.1 if len(runs) == 1 else 0.0)
         for live in runs:
             self._throw(live, fault)
 
     def kill(self) -> None:
         """Kill every tool, at once; no results. For a signal handler."""
         for live in list(self._live.values()):
-            live.run.leash.kill()
+            live.run.scope.kill()
 
     def _end_late_runs(self) -> None:
         now = time.monotonic()
@@ -137,7 +137,7 @@ class Engine:
     def _throw(self, live: Live, fault: Fault) -> None:
         if live.request:
             self._model.forget(live.request)
-        live.run.leash.pull(0.05)
+        live.run.scope.cancel(0.05)
         self._go(live, fault)
 
     def _go(self, live: Live, value: Any) -> None:

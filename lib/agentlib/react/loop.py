@@ -12,7 +12,7 @@ from agentlib import history, records
 from agentlib.faults import Fault
 from agentlib.invoke.toolset import unchanged
 from agentlib.messages import transcript
-from agentlib.process.run import Leash
+from agentlib.process.run import Scope
 from agentlib.react.settings import MISFIT, Setting
 from agentlib.types import Any, Callable, Generator, NamedTuple, Record
 
@@ -85,7 +85,7 @@ class Run:
     ) -> None:
         self.setting, self.messages, self.task = setting, messages, task
         self.watcher = watcher or Watcher()
-        self.leash, self.tally = Leash(), Tally()
+        self.scope, self.tally = Scope(), Tally()
         self.ids = history.identity(bool(setting.name))
         self._of_many = task is not None and "id" in task
         self.system: str | None = setting.system
@@ -221,7 +221,7 @@ class Run:
         number, parts = self.tally.iterations, list[Any]()
         for place, call in enumerate(calls, 1):
             below = f"00-{self.ids['trace_id']}-{history.span(self.ids['id'], number, place)}-01"
-            parts.append(partial(tools.perform, call, self.leash, hook, below))
+            parts.append(partial(tools.perform, call, self.scope, hook, below))
         waiting = iter(calls)
         self.watcher.waits(", ".join(str(call.get("name")) for call in calls))
         for group in [parts] if tools.harmless(calls) else [[part] for part in parts]:

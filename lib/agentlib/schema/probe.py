@@ -67,7 +67,7 @@ def run(
             return run(files, args, timeout, profile, "/", stdin)
         with made as folder:
             return run(files, args, timeout, profile, folder, stdin)
-    leash, wards, outcomes = process_run.Leash(), Wards(), dict[str, Outcome]()
+    scope, wards, outcomes = process_run.Scope(), Wards(), dict[str, Outcome]()
 
     def work(path: str) -> None:
         patience, begun = timeout or LIMIT * busy(), time.monotonic()
@@ -78,7 +78,7 @@ def run(
                     return wards.begin(cell, passed if stdin is None else stdin, *others)
 
                 begun = time.monotonic()
-                done = process_run.run(begin, b"", patience, OUTPUT, leash, grace=0.0)
+                done = process_run.run(begin, b"", patience, OUTPUT, scope, grace=0.0)
         except (Fault, OSError) as bad:
             why = bad.message if isinstance(bad, Fault) else f"cannot be run: {bad.strerror}"
             outcomes[path] = Outcome(None, b"", b"", 0.0, why)
@@ -89,7 +89,7 @@ def run(
         outcomes[path] = Outcome(status, done.out, done.err, seconds, why)
 
     try:
-        list(process_run.at_once(AT_ONCE, files, work, leash))
+        list(process_run.at_once(AT_ONCE, files, work, scope))
     finally:
         wards.close()
     return {path: outcomes[path] for path in files}
