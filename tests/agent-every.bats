@@ -26,7 +26,7 @@ load helper
     agent-every 30s --name x --count 1 -- true
 }
 
-@test "TERM lets the run in hand end, then leaves with 0" {
+@test "TERM lets the current run end, then the status is 0" {
     agent-every 30s --grace 5s -- sh -c 'touch begun; sleep 0.5; touch ended' &
     pid=$!
     until [ -e begun ]; do sleep 0.02; done

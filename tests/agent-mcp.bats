@@ -135,7 +135,7 @@ kinds() { jq -c 'select(.role == "tool") | .error.kind' <<<"$output" | xargs; }
     scripted
     faulty modern flood
     called 'echo {"text":"a"}'
-    has "$(results)" 'wrote 128 MiB that nobody asked for'
+    has "$(results)" 'wrote 128 MiB that no request asked for'
     for fault in junk noisy stubborn; do
         faulty legacy "$fault"
         called 'echo {"text":"a"}'

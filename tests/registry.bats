@@ -221,7 +221,7 @@ END
     equal wordcount "$(head -n 1 <<<"$output" | jq -r .name)"
     discover find xylophone
     equal 1 "$status"
-    equal "agent-discover: nobody found for: xylophone" "$stderr"
+    equal "agent-discover: no agent or tool fits: xylophone" "$stderr"
 }
 
 @test "--path describes every program and runs none" {

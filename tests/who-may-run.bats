@@ -129,7 +129,7 @@ kind() { jq -r 'select(.type == "step").error.kind' <<<"$output"; }
     equal tool_denied "$(kind)"
 }
 
-@test "what the model plans is steps and nothing else, when it plans anew too" {
+@test "what the model plans is steps and nothing else, also in a new plan after a failure" {
     model "import json
 HELPER = '$PWD/bin/helper'
 "'

@@ -55,5 +55,5 @@ def report(wanted: str, spec: str | None = None) -> int:
     for one in found:
         records.put(schemas.line(one) + b"\n")
     if not found:
-        stderr.warn(f"nobody found for: {wanted}")
+        stderr.warn(f"no agent or tool fits: {wanted}")
     return 0 if found else 1

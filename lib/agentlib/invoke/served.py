@@ -39,7 +39,7 @@ def converse(runs: Runner, call: Invocation) -> str:
 
 def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
     """What the server returns: a text, or parts with pictures. Faults as of Runner.run(). tools: the toolset,
-    whose tools are made anew where the server says that they are others."""
+    whose tools are read again where the server says that they have changed."""
     tool, text, pictures = call.tool, "", list[Record]()
     name = str(tool.record.get("server", tool.name))
     session, cell = connected(runs, tool, call.decision, tools.ask)

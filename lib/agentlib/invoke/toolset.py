@@ -82,7 +82,7 @@ class Tools:
         try:
             return work()
         except Fault as fault:
-            if fault.fields.get("plugin"):  # nothing that the model could mend: it stops the run
+            if fault.fields.get("plugin"):  # nothing that the model could correct: it stops the run
                 raise
             return transcript.result(call, fault.message, fault.kind)
         except MemoryError:
@@ -115,7 +115,7 @@ class Tools:
         self, agent: Tool, text: str, scope: Scope, render: Render = for_model, trace: str = ""
     ) -> str:
         """The output of an agent, or of a tool that a plan names as an agent, for this text. The suite's own and the
-        user's run as the user's commands; anybody else's only as a tool, with consent."""
+        user's run as the user's commands; others only as a tool, with consent."""
         arguments: Any = {"input": text}
         if agent.invoke == "argv":
             arguments = {"stdin": text}

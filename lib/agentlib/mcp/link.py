@@ -1,4 +1,4 @@
-"""The process of an MCP server, spoken to in lines of JSON-RPC, and the era of the protocol that it is of.
+"""The process of an MCP server, which speaks JSON-RPC in lines, and which era of the protocol it has.
 
 Since 2026-07-28 there is no handshake: each request says its version and what we can do. Before that `initialize` came
 first. A server is asked `server/discover`; any answer but that era's own, or none, means the older one.
@@ -123,7 +123,7 @@ class Link:
         """A message; an empty one for a line that is none, of which the first is shown."""
         self.unasked += len(raw)
         if self.unasked > FLOOD:
-            raise Fault("limit_exceeded", f"wrote {FLOOD >> 20} MiB that nobody asked for")
+            raise Fault("limit_exceeded", f"wrote {FLOOD >> 20} MiB that no request asked for")
         try:
             message = records.foreign(raw)
         except ValueError:

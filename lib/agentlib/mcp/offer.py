@@ -17,7 +17,7 @@ LONGEST = 64  # characters of a name
 def records_of(tools: list[Record], shared: Record, taken: set[str]) -> Iterator[Record]:
     """A record of each tool. shared: fields of all of them. taken: names that are not free; these are added.
 
-    That a tool only reads is kept as a hint (`hints`), which nobody acts on.
+    That a tool only reads is kept as a hint (`hints`), which changes nothing.
     """
     program, *words = shared["command"]
     seen: set[str] = set()

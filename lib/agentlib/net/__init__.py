@@ -1,4 +1,4 @@
-"""HTTP for whoever speaks it (providers, fetch_url, the download of models): httpx, with every wait bounded.
+"""HTTP for all that needs it (providers, fetch_url, the download of models): httpx, with every wait bounded.
 
 May import: the flat modules.
 """

@@ -34,7 +34,7 @@ class Bounds:
         return Fault("timeout", f"{place}: no answer in time")
 
     def cut(self) -> None:
-        """End the exchange from another thread: whoever reads from its socket wakes up."""
+        """End the exchange from another thread: a read of its socket then returns."""
         with suppress(OSError):
             if self.socket:
                 self.socket.shutdown(socket.SHUT_RDWR)

@@ -27,7 +27,7 @@ from agentlib.net import proxies  # noqa: E402
 Allow = Callable[[str, int, list[str]], None]
 Headers = Mapping[str, str]
 
-# variables that name whom TLS trusts
+# variables that name the certificates that TLS trusts
 CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 CERTIFICATE_FOLDERS = ("SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -188,11 +188,11 @@ _contexts: dict[bool, ssl.SSLContext] = {}
 
 
 def _context(secure: bool) -> ssl.SSLContext:
-    """The TLS context of all clients; where TLS is not spoken one that trusts nobody, for httpx wants one anyhow."""
+    """The TLS context of all clients; for plain HTTP an empty one, since httpx requires one."""
     with _making:
         if secure not in _contexts:
-            nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            _contexts[secure] = trusted() if secure else nobody
+            empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            _contexts[secure] = trusted() if secure else empty
         return _contexts[secure]
 
 

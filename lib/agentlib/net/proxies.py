@@ -30,7 +30,7 @@ def proxy_for(url: httpx.URL) -> httpx.URL | None:
         proxy = httpx.URL(value if "://" in value else f"http://{value}")
         if proxy.host and proxy.scheme in SCHEMES:
             return proxy
-        only = f"only proxies of {', '.join(SCHEMES)} are spoken to"
+        only = f"only proxies of {', '.join(SCHEMES)} can be used"
         reason = only if proxy.host else "no host"
     except (httpx.InvalidURL, UnicodeError) as bad:
         reason = str(bad)

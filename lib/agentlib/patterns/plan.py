@@ -11,7 +11,7 @@ def problems(
     tools: set[str] | None = None,
     done: frozenset[str] = frozenset(),
 ) -> list[str]:
-    """What is wrong with a plan, in words for whoever made it; [] where nothing is.
+    """What is wrong with a plan, in words for the author, who may be a model; [] where nothing is.
 
     tools: where each step must name one of them. done: ids of steps that are done already and may be needed.
     """

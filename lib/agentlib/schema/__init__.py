@@ -1,4 +1,4 @@
-"""The one question, --agent-schema: whom to ask, in which sandbox, the cache of answers; the registry; whose a name is.
+"""--agent-schema: which programs are asked, in which sandbox, the cache of answers; the registry; who owns a name.
 
 May import: the flat modules, launch, messages, process, sandbox, sandbox.kept.
 """

@@ -1,7 +1,7 @@
-"""Whose program is it: the suite's, the user's, or anybody else's? And which agents are there, by name?
+"""Who owns a program: the suite, the user, or somebody else. And which agents there are, by name.
 
-Decided by real paths inside the suite's installation and by the user's own registry and configuration. A record says
-of itself what it likes, and an AGENTS.md comes with any clone: neither makes a program anybody's.
+Real paths inside the suite's installation, the user's own registry and the configuration decide it. What a record says
+of itself does not count, nor does an AGENTS.md, which comes with any clone.
 """
 
 import functools

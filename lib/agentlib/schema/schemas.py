@@ -242,7 +242,7 @@ def cached() -> Cache:
 
 
 def save(cache: Cache, new: dict[str, list[bytes]]) -> None:
-    """Write the cache anew: the new entries, and the old ones whose files are still there. It never fails."""
+    """Write the cache again: the new entries, and the old ones whose files are still there. It never fails."""
     for path, answer in new.items():
         cache.pop(key(path), None)
         if not {9, 10} & set(key(path)):  # a tab or newline in the name: asked again each time

@@ -1,4 +1,4 @@
-"""Which files may be run to be asked what they are: marked ones, that nobody but their owner may change."""
+"""Which files may be run for their schema: those with the mark in them that only their owner can change."""
 
 import os
 import stat

@@ -23,7 +23,7 @@ def through(
     the request as the filter is to get it; Fault."""
     if sys.stdin is None or sys.stdin.isatty():
         return stderr.warn("expects records on standard input")
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who writes for nobody ends
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a program without a reader ends
     cli.when_unread(lambda: kill(getpid(), signal.SIGPIPE))
     client, malformed = Client(lambda: warm_socket.connect(name, command, env)), None
     try:

@@ -73,8 +73,8 @@ def _inherited() -> socket.socket | None:
 
 
 def _remove(name: str, listener: socket.socket, idle: bool = False) -> bool:
-    """Stop listening; the socket's file goes first, so that nobody finds it dead. idle: not where a client comes at
-    this very moment. Whether it was done."""
+    """Stop listening; the socket's file goes first, so that no client finds it dead. idle: not where a client connects
+    at this moment. Whether it was done."""
     with warm_socket.lock(name):
         if idle and select.select([listener], [], [], 0)[0]:
             return False
@@ -86,7 +86,7 @@ def _remove(name: str, listener: socket.socket, idle: bool = False) -> bool:
 
 class _Client(socketserver.BaseRequestHandler):
     server: "_Server"
-    gone = False  # it went, or does not read: its request ends, nobody else's
+    gone = False  # it went, or does not read: only its own request ends
 
     def handle(self) -> None:
         limit = struct.pack("ll", SEND_PATIENCE, 0)

@@ -38,7 +38,7 @@ def socket_file(name: str) -> str:
 
 @contextlib.contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Held by whoever starts the filter, or removes its socket. Fault `timeout` where another holds it too long."""
+    """Taken to start the filter or to remove its socket. Fault `timeout` where another process has it too long."""
     try:
         with locked(os.path.join(paths.runtime(), f"{name}.lock"), patience=LOCK_PATIENCE):
             yield
@@ -102,7 +102,7 @@ def listen(path: str) -> socket.socket:
 
 
 def log_file(name: str) -> str:
-    """Where a warm filter's standard error goes; mode 0600, begun anew at each start."""
+    """Where a warm filter's standard error goes; mode 0600, emptied at each start."""
     return os.path.join(paths.private(paths.place("state")), f"{name}.log")
 
 
