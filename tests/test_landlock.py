@@ -162,6 +162,7 @@ def test_nobody_sees_half_of_another_thread_s_look(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", slow)
+    (tmp_path / "new").touch()
     other = threading.Thread(target=workspace.of, args=(str(tmp_path),))
     other.start()
     try:
@@ -234,6 +235,19 @@ def test_links_with_names_of_secrets_hide_nothing_however_many(tmp_path):
     assert found.guarded == [str(tmp_path / "z" / "AGENTS.md")] and len(found.secrets) == 80
 
 
+def test_what_has_not_changed_is_not_looked_at_again(tmp_path, monkeypatch):
+    (tmp_path / "below").mkdir()
+    space, walk, walks = workspace.of(str(tmp_path)), workspace.Workspace._walk, []
+    monkeypatch.setattr(workspace.Workspace, "_walk", lambda self: walks.append(walk(self)))
+    for _ in range(9):
+        space.look()
+    assert not walks
+    (tmp_path / "below" / "new").touch()
+    space.look()
+    space.look()
+    assert len(walks) == 1 and os.stat(tmp_path / "below" / "new").st_ino in space.found.files
+
+
 def test_calls_that_wait_for_a_look_share_the_next_one(tmp_path, monkeypatch):
     space, walk, walks = workspace.of(str(tmp_path)), workspace.Workspace._walk, []
 
@@ -247,6 +261,7 @@ def test_calls_that_wait_for_a_look_share_the_next_one(tmp_path, monkeypatch):
         assert inode in space.found.files
 
     monkeypatch.setattr(workspace.Workspace, "_walk", slow)
+    (tmp_path / "old").touch()
     first = threading.Thread(target=space.look)
     first.start()
     while not walks:

@@ -229,9 +229,8 @@ def earlier(words: list[str], name: str | None = None) -> tuple[Record, list[Rec
     taken from them, else of the last one in this terminal. name: of the agent whose last one it is to be."""
     import re
 
-    id, rest = (
-        (words[0], words[1:]) if words and re.fullmatch("[0-9a-f]{8,32}", words[0]) else ("", words)
-    )
+    named = words and re.fullmatch("[0-9a-f]{8,32}", words[0])
+    id, rest = (words[0], words[1:]) if named else ("", words)
     run = _found(id, name)
     if not run:
         where = f"no run has the id {id}" if id else "no conversation in this terminal yet"

@@ -12,7 +12,6 @@ from agentlib.types import TYPE_CHECKING, Iterable, NamedTuple
 if TYPE_CHECKING:
     from agentlib.sandbox.cell import Cell
 
-
 Env = dict[str, str]
 Paths = Iterable[str]
 

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from functools import lru_cache
 
 from agentlib.faults import Fault
 from agentlib.net.bounds import NEVER, Bounds
@@ -43,15 +43,15 @@ class Client:
 
     def __init__(self, allow: Allow | None = None, keep: float = NEVER) -> None:
         self._allow, self._keep = allow, keep
-        self._client: httpx.Client | None = None
+        self._transport: httpx.HTTPTransport | None = None
         self._route: Any = None  # TLS or not, the proxy: what the client was made for
         self.proxy = ""  # that may answer itself, in the last request
         self._dialer = _Dialer(allow)
 
     def close(self) -> None:
-        if self._client:
-            self._client.close()
-            self._client = None
+        if self._transport:
+            self._transport.close()
+            self._transport = None
 
     @contextmanager
     def stream(
@@ -80,10 +80,16 @@ class Client:
                 raise Fault("invalid_request", f"this cannot be sent to {place}: {why}")
         try:
             secure = address.scheme == "https"
-            client = self._open(secure, proxy)
+            transport = self._open(secure, proxy)
             self._dialer.begin(bounds, secure + bool(proxy and proxy.scheme == "https"))
-            request = client.build_request(method, address, headers=headers, content=content)
-            response = client.send(request, stream=True, follow_redirects=follow_redirects)
+            sent = {"accept": "*/*", **headers}
+            request = httpx.Request(method, address, headers=sent, content=content)
+            if follow_redirects or address.userinfo:
+                client = httpx.Client(transport=transport, trust_env=False, timeout=None)
+                response = client.send(request, stream=True, follow_redirects=follow_redirects)
+            else:  # an httpx.Client for each connection costs as much again as all the rest
+                response = transport.handle_request(request)
+                response.request = request
             with closing(response):
                 self._dialer.in_head = False
                 if not self._dialer.received:
@@ -97,29 +103,24 @@ class Client:
         finally:
             bounds.socket = None
 
-    def _open(self, secure: bool, proxy: httpx.URL | None) -> httpx.Client:
-        """The client for this way, whose one connection the dialer opens."""
-        if self._client and self._route == (secure, proxy):
-            return self._client
+    def _open(self, secure: bool, proxy: httpx.URL | None) -> httpx.HTTPTransport:
+        """The transport for this way, whose one connection the dialer opens."""
+        if self._transport and self._route == (secure, proxy):
+            return self._transport
         self.close()
         tls = _context(True) if proxy and proxy.scheme == "https" else None
         by = proxy and httpx.Proxy(proxy, ssl_context=tls)
-        one = httpx.Limits(
-            max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._keep
-        )
+        one = httpx.Limits(max_connections=1, keepalive_expiry=self._keep)
         try:
-            transport = httpx.HTTPTransport(verify=_context(secure), proxy=by, limits=one)
+            made = httpx.HTTPTransport(verify=_context(secure), proxy=by, limits=one)
         except ImportError:
             from agentlib.packages import cure
 
             why = f"a socks proxy needs the package socksio: {cure('socks')}"
             raise Fault("invalid_request", why) from None
-        transport._pool._network_backend = (
-            self._dialer
-        )  # no argument for it; httpx's tests do so too
-        none = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-        made = httpx.Client(transport=transport, trust_env=False, timeout=None, cookies=none)
-        self._client, self._route = made, (secure, proxy)
+        # no argument for it; httpx's tests do so too
+        made._pool._network_backend = self._dialer
+        self._transport, self._route = made, (secure, proxy)
         return made
 
     def _fault(self, bad: Exception, place: str) -> Fault:
@@ -134,6 +135,7 @@ class Client:
         return Fault("network", f"{place} {what}: {reason}")
 
 
+@lru_cache(64)
 def parsed(url: str) -> httpx.URL:
     """An address of http or https that can be sent to; else `invalid_request`."""
     try:

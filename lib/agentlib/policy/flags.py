@@ -24,12 +24,9 @@ def options(parser: Any) -> None:
 
     class Status(argparse.Action):
         def __call__(self, parser: ArgumentParser, *_: Any) -> None:
-            from agentlib.sandbox import status
-            from agentlib.sandbox.kept import wards
+            from agentlib.sandbox.kept import status
 
-            calls = wards.status(os.getcwd())  # which shows what wall there can be
-            lines = [*status.lines(os.getcwd()), calls]
-            records.put("".join(f"{line}\n" for line in lines).encode())
+            records.put("".join(f"{line}\n" for line in status.lines(os.getcwd())).encode())
             parser.exit()
 
     cli.options(parser, OPTIONS, sandbox={"choices": tuple(WIDTH)})

@@ -55,7 +55,8 @@ class Reply:
     answered itself."""
 
     def __init__(self, response: "httpx.Response", proxy: str = "") -> None:
-        self.status, self.headers, self.proxy = response.status_code, dict(response.headers), proxy
+        self.status, self.proxy = response.status_code, proxy
+        self.headers = dict(response.headers.items())
         # the media type without its parameters
         self.media = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._raw = response.iter_raw()

@@ -10,9 +10,9 @@ import time
 
 from agentlib.environment import RUN
 from agentlib.faults import Fault
-from agentlib.sandbox import bwrap, host, landlock, limits, overlay, scratch, workspace
+from agentlib.sandbox import bwrap, host, landlock, limits, mounts, overlay, scratch, workspace
 from agentlib.sandbox.landlock import Descriptor
-from agentlib.sandbox.mounts import Argv, Paths, View
+from agentlib.sandbox.mounts import Argv, Paths
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
 from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable
 
@@ -102,7 +102,7 @@ class Cell:
 
     def _enclose(self, profile: str, read: Paths, write: Paths) -> None:
         search = self.env.get("PATH", os.defpath)
-        self.view = View(self.argv, search, self._folder, profile, read, write)
+        self.view = mounts.view(self.argv, search, self._folder, profile, read, write)
         self.way, why = walled(self.view.listed)
         if not self.way:
             raise Fault("tool_denied", f"sandbox unavailable: {why}")
@@ -125,10 +125,11 @@ class Cell:
         if self._space is None or (self.way == "landlock" and self.view.writable):
             return -1
         if self.way != "landlock":
-            listed, self.version = self._space.listing()
+            listed, self.version = self._space.listing(self.view.writable)
         else:
             trees = self._trees
-            listed, self.version = self._space.listing((trees, [*trees.readable, *trees.writable]))
+            paths = [*trees.readable, *trees.writable]
+            listed, self.version = self._space.listing(True, (trees, paths))
             landlock.allow(listed, self._scratch)
         return Descriptor(listed)
 
@@ -200,5 +201,6 @@ def bubblewrap() -> str:
 
 def environment(names: Iterable[str] = ()) -> dict[str, str]:
     """What a tool gets of our environment: the usual few, the suite's own, and `names`, which the user granted."""
-    wanted = sorted({*USUAL, *RUN, *names} & os.environ.keys())
-    return {"PATH": os.defpath, **{name: os.environ[name] for name in wanted}}
+    wanted = {*USUAL, *RUN, *names}
+    found = {name: value for name, value in os.environ.items() if name in wanted}
+    return {"PATH": os.defpath, **found}

@@ -1,17 +1,20 @@
 """The view a sandboxed tool has of the files: one action for each path, parents first (docs/safety.md)."""
 
+import functools
 import os
+import time
 from contextlib import suppress
 
 from agentlib import history, secrets
 from agentlib.faults import Fault
 from agentlib.sandbox import host
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
-from agentlib.types import Iterable
+from agentlib.types import Any, Iterable
 
 Argv = list[str]
 Paths = Iterable[str]
 READ, WRITE, MASK = "read", "write", "mask"
+MOMENT = 50_000_000  # nanoseconds in which a folder may change and keep its time
 
 
 class View:
@@ -20,9 +23,9 @@ class View:
     kept: what of it stays as it is whatever is written there (the tool, the suite)."""
 
     def __init__(
-        self, argv: Argv, path: str, folder: str, profile: str, read: Paths = (), write: Paths = ()
+        self, argv: Paths, path: str, folder: str, profile: str, read: Paths = (), write: Paths = ()
     ) -> None:
-        """path: the tool's PATH. profile: see cell.py. read, write: grants of the user."""
+        """argv: the programs of the tool. path: its PATH. profile: see cell.py. read, write: grants of the user."""
         self.folder = os.path.realpath(folder)
         self.visible, self.writable = profile != "probe", profile in ("work", "net")
         self.cannot, self.kept = "", list[str]()
@@ -31,10 +34,9 @@ class View:
         if self.visible:
             self._work()
         self._mask([*host.machine_secrets(), os.path.realpath(history.folder())])
-        programs = host.programs(argv)
-        seen = [part for one in programs for part in host.program(one, path)]
+        seen = [part for one in argv for part in host.program(one, path)]
         self._show([*host.suite(), *seen, *map(self._granted, read)])
-        beside = [part for one in programs for part in host.beside(one) if self.hidden(part)]
+        beside = [part for one in argv for part in host.beside(one) if self.hidden(part)]
         self.actions |= {**dict.fromkeys(beside, READ), **dict.fromkeys(self.write, WRITE)}
 
     def ordered(self) -> list[tuple[str, str]]:
@@ -83,6 +85,29 @@ class View:
         if not os.path.exists(real):
             raise Fault("tool_denied", f"{path}: granted to the tool, but not there")
         return real
+
+
+def view(argv: Argv, path: str, folder: str, *more: Any) -> View:
+    """A View, made anew each second, and where a file came or went beside the folder's parents."""
+    parents = [folder[:n] for n, letter in enumerate(folder) if n and letter == "/"]
+    programs = tuple(host.programs(argv))
+    stamps = tuple(map(stamp, (*programs, *parents)))
+    return _view(int(time.monotonic()), stamps, programs, path, folder, *more)
+
+
+@functools.lru_cache(64)
+def _view(_second: int, _stamps: object, *how: Any) -> View:
+    return View(*how)
+
+
+def stamp(path: str) -> tuple[int, ...]:
+    """Which file it is, and when an entry of it came or went; what is too new for its time is never the same again."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    new = time.time_ns() - found.st_mtime_ns < MOMENT
+    return found.st_dev, found.st_ino, time.time_ns() if new else found.st_mtime_ns
 
 
 def _secrets(folder: str) -> list[str]:

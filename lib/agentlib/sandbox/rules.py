@@ -2,12 +2,11 @@
 
 import os
 import struct
-import time
 
 from agentlib.faults import Fault
 from agentlib.sandbox import landlock
 from agentlib.sandbox.landlock import EXECUTE, IOCTL_DEVICE, READ_DIR, READ_FILE, Descriptor
-from agentlib.sandbox.mounts import MASK, READ, WRITE, View
+from agentlib.sandbox.mounts import MASK, READ, WRITE, View, stamp
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
 from agentlib.sandbox.workspace import Workspace
 from agentlib.types import Any, Iterable
@@ -18,7 +17,6 @@ OF_PROC = [f"/proc/{name}" for name in "cpuinfo meminfo stat uptime loadavg vers
 LOOK = EXECUTE | READ_FILE | READ_DIR
 FILES = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 CALLS = 1000  # that may add to a ruleset before it is made anew
-MOMENT = 50_000_000  # nanoseconds in which a folder may change and keep its time
 
 _known: "dict[Any, Trees]" = {}  # by the view and the network
 
@@ -30,7 +28,7 @@ class Trees:
     def __init__(self, view: View, writable: list[str], network: bool) -> None:
         closed = {path for path, do in view.actions.items() if do in (EMPTY, MASK, OVERLAY)}
         visible = [path for path, action in view.actions.items() if action in (READ, WRITE)]
-        self._seen = {path: _stamp(path)[:2] for path in (*visible, *writable)}
+        self._seen = {path: stamp(path)[:2] for path in (*visible, *writable)}
         around = [self._around(path, closed | {"/proc", "/dev"}) for path in ("/", *visible)]
         self.readable = [*(path for paths in around for path in paths), *OF_PROC]
         self.writable = [*writable, *DEVICES]
@@ -41,7 +39,7 @@ class Trees:
     def fresh(self) -> bool:
         """Whether they are still what a look would find."""
         seen = self._seen.items()
-        return self._calls < CALLS and all(_stamp(path)[: len(at)] == at for path, at in seen)
+        return self._calls < CALLS and all(stamp(path)[: len(at)] == at for path, at in seen)
 
     def take(self, scratch: str) -> Descriptor:
         """A ruleset for one call with this scratch folder, to be given back when that folder is no more."""
@@ -60,23 +58,13 @@ class Trees:
             return []
         if not any(path.startswith(f"{tree.rstrip('/')}/") for path in closed):
             return [tree]
-        self._seen[tree] = _stamp(tree)
+        self._seen[tree] = stamp(tree)
         try:
             with os.scandir(tree) as found:
                 below = [entry.path for entry in found if not entry.is_symlink()]
         except OSError:
             return []
         return [one for path in below for one in self._around(path, closed)]
-
-
-def _stamp(path: str) -> tuple[int, ...]:
-    """Which file it is, and when an entry of it came or went; what is too new for its time is never the same again."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return ()
-    new = time.time_ns() - found.st_mtime_ns < MOMENT
-    return found.st_dev, found.st_ino, time.time_ns() if new else found.st_mtime_ns
 
 
 def of(view: View, space: Workspace | None, network: bool = False) -> Trees:

@@ -75,15 +75,8 @@ CALLS = _numbers("""
     openat 257 56  openat2 437 437
 """)
 # where the mode stands with which a file is made or left, and the bits that make programs of it run as its owner
-MODES = {
-    "mknod": 1,
-    "chmod": 1,
-    "fchmod": 1,
-    "creat": 1,
-    "mknodat": 2,
-    "fchmodat": 2,
-    "fchmodat2": 2,
-}
+MODES = {"mknod": 1, "chmod": 1, "fchmod": 1, "creat": 1}
+MODES |= {"mknodat": 2, "fchmodat": 2, "fchmodat2": 2}
 SET_ID, MAKES = 0o6000, 0o20000100  # O_CREAT, O_TMPFILE without O_DIRECTORY
 
 
@@ -112,9 +105,8 @@ def program(
     rules += [
         *((CALLS[name], [_load(at), *_if(ANY_BIT, SET_ID)]) for name, at in MODES.items()),
         *((CALLS[name], _made(at)) for name, at in (("open", 1), ("openat", 2))),
-        *(
-            (CALLS[name], [_step(RETURN, ENOSYS)]) for name in ("clone3", "openat2")
-        ),  # all in memory
+        # what they are to do stands in memory
+        *((CALLS[name], [_step(RETURN, ENOSYS)]) for name in ("clone3", "openat2")),
         (CALLS["clone"], [_load(0), *_if(ANY_BIT, NAMESPACES)]),
         (CALLS["ioctl"], [_load(1), *_if(EQUAL, TIOCSTI), *_if(EQUAL, TIOCLINUX)]),
         (CALLS["mknod"], [_load(1), *device]),
@@ -125,10 +117,8 @@ def program(
     if machine == "x86_64":
         code += [_step(AT_LEAST, 0x40000000, 0, 1), _step(RETURN, KILL)]  # x32 calls
     for pair, body in rules:
-        number = pair[column]
-        if (
-            number is not None
-        ):  # the call's number is loaded before each rule, and so after a longer one
+        # the call's number is loaded before each rule, and so after a longer one
+        if (number := pair[column]) is not None:
             body = body if len(body) == 1 else [*body, _step(LOAD, NUMBER)]
             code += [_step(EQUAL, number, 0, len(body)), *body]
     return b"".join([*code, _step(RETURN, ALLOW)])

@@ -4,6 +4,8 @@ Whoever makes a sandbox's view of the folder (overlay.py) can read what is on th
 later cannot be read, by whatever name. To look again, as each call does, lets more be seen; no wall depends on it.
 """
 
+import ctypes
+import errno
 import os
 import stat
 import threading
@@ -15,6 +17,7 @@ from agentlib.faults import Fault
 from agentlib.sandbox import guard, landlock
 from agentlib.sandbox.host import homes, scratch
 from agentlib.sandbox.landlock import Descriptor
+from agentlib.sandbox.mounts import MOMENT
 from agentlib.types import Any, Iterable, Iterator
 
 PACKAGES = frozenset((guard.GIT, "node_modules", ".venv", "venv", ".tox", "__pycache__"))
@@ -22,7 +25,11 @@ LISTED = 50_000  # files: each costs the kernel an entry, and every call a momen
 ENTRIES = 1_000_000  # names: a look takes about 2 s then
 CALLS = 1000  # that may add to a list before it is made anew
 AGAIN = 10  # times that a look begins anew
-MOMENT = 50_000_000  # nanoseconds in which a folder may change and keep its time
+SURE = 1.0  # seconds for which the kernel's silence counts: it does not see what another machine changes
+# inotify(7): an entry was made, removed, moved or got another mode, or the folder did; of a folder alone, no link
+EVENTS = 0x4 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800 | 0x01000000 | 0x02000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Folder:
@@ -76,10 +83,12 @@ class Workspace:
         self.folder, self.home = folder, folder in homes()
         self._lock, self._warned = threading.Lock(), False
         self._exempt: set[str] = set()
-        self._begun = self._ended = 0  # looks
         self._linked: set[int] = set()  # the numbers of secrets, which may have other names
         self._empty = {*homes(), *scratch()} - {folder}
         self.version = 0
+        # tells of changes, -1 where it cannot; until when its silence means that there was none
+        self._events = Descriptor(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._sure = 0.0
         self._forget()
 
     def _forget(self) -> None:
@@ -92,20 +101,24 @@ class Workspace:
 
     def look(self, exempt: Iterable[str] = ()) -> None:
         """Look at the folders that have changed since the last time. exempt: what is to be seen although it lies in a
-        hidden folder of a home. Those who wait for a look share the next, which begins after they came. Fault
-        tool_denied where the folder changes faster than it can be looked at."""
-        before = self._begun
+        hidden folder of a home. Fault tool_denied where the folder changes faster than it can be looked at."""
         with self._lock:
             new = set(exempt if self.home else ()) - self._exempt
-            if new or self._ended <= before:
+            if new or not self._unchanged():
                 self._exempt |= new
                 self._look()
 
-    def listing(self, more: tuple[object, list[str]] = (None, [])) -> tuple[int, int]:
-        """(a descriptor of the list, its version), for a call. more: (their owner, paths) that can be read too: added
-        once."""
+    def _unchanged(self) -> bool:
+        try:
+            return time.monotonic() < self._sure and not os.read(self._events, 1 << 16)
+        except BlockingIOError:
+            return True
+
+    def listing(self, grows: bool, more: tuple[object, list[str]] = (None, [])) -> tuple[int, int]:
+        """(a descriptor of the list, its version), for a call. grows: the call adds to it. more: (their owner, paths)
+        that can be read too: added once."""
         with self._lock:
-            self._calls += 1
+            self._calls += grows
             if self._calls > CALLS:
                 self._forget()
                 self._look()
@@ -116,7 +129,7 @@ class Workspace:
             return os.dup(self.ruleset), self.version
 
     def _look(self) -> None:
-        self._begun += 1
+        self._sure = 0.0
         for _ in range(AGAIN):
             self._again = False  # whether a file on the list is a secret now
             self._walk()
@@ -126,7 +139,7 @@ class Workspace:
         else:
             raise Fault("tool_denied", f"sandbox unavailable: {self.folder} changes all the time")
         self.found = Found(self._seen.values(), self._files, self._trees)
-        self._ended = self._begun
+        self._sure = time.monotonic() + SURE if self._events >= 0 else 0.0
         if self.found.unread and not self._warned:
             self._warned = True
             many = f"{self.found.unread} files of {self.folder} are too many to look at"
@@ -144,6 +157,10 @@ class Workspace:
 
     def _folder(self, path: str, known: Folder | None, package: bool) -> Folder | None:
         """What is in a folder, looked at where it has changed since it was known; None where there is none."""
+        watch = _libc.inotify_add_watch(self._events, os.fsencode(path), EVENTS)
+        if watch < 0 <= self._events:
+            if ctypes.get_errno() not in (errno.ENOENT, errno.ENOTDIR):
+                self._events = Descriptor(-1)  # no more for us: other programs want some too
         try:
             now = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:

@@ -46,10 +46,7 @@ def checked(path: str, folders: dict[str, str]) -> os.stat_result:
         raise Skipped("invalid_input", "not executable (chmod +x)")
     exposed = "".join([folders[folder] for folder in places if folders[folder]][:1])
     risks = (
-        (
-            stat.S_ISUID | stat.S_ISGID,
-            "runs with rights of another user (setuid or setgid): not asked",
-        ),
+        (0o6000, "runs with rights of another user (setuid or setgid): not asked"),
         (stat.S_IWOTH, "anyone may write to this file: not asked (chmod o-w)"),
         (exposed and 0o111, f"anyone may write to the folder {exposed}: not asked (chmod o-w)"),
     )

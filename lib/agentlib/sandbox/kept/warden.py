@@ -26,8 +26,8 @@ from agentlib.faults import Fault
 from agentlib.private import undumpable
 from agentlib.process import supervisor
 from agentlib.process.supervisor import HEARD, LIBC, Order, Worker, childless, keep, number, read
-from agentlib.sandbox import landlock, limits, overlay, seccomp
-from agentlib.sandbox.overlay import DETACH, DOOR, EMPTY, NOTHING, OVERLAY, READY
+from agentlib.sandbox import landlock, limits, seccomp
+from agentlib.sandbox.overlay import CHANGES, DOOR, EMPTY, NOTHING, OVERLAY, READY, WORK
 from agentlib.types import TYPE_CHECKING, Any, Callable, Iterator
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ SETUP = 1 << 20  # bytes of it, at most
 READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT = 1, 2, 4, 8, 32  # sys/mount.h
 BIND, RECURSIVE = 4096, 16384
 CLONE = {"x86_64": 56, "aarch64": 220}  # the number of clone(2)
+# Linux 5.13 or newer; the same numbers on every machine
+FSOPEN, FSCONFIG, FSMOUNT, MOVE_MOUNT = 430, 431, 432, 429
+SET_FLAG, SET_STRING, CREATE = 0, 1, 6  # linux/mount.h
+DETACH = 2  # MNT_DETACH
+FROM_DESCRIPTOR, HERE = 4, -100  # MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD
 LIMITS = 16  # RLIM_NLIMITS
 IOPRIO_GET = {"x86_64": 252, "aarch64": 31}
 OWN_SPACES = 0x00020000 | 0x08000000 | 0x20000000  # CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID
@@ -65,10 +70,8 @@ class Warden(supervisor.Server):
             self.overlays: dict[str, int] = {}  # by the name of their changes: their list's version
             self.filter = seccomp.installer(seccomp.program(setup["network"]))
             seal(self.user)
-            if any(action == OVERLAY for _, action, _ in setup["view"]) and (
-                why := overlay.tried()
-            ):
-                raise OSError(why)
+            if any(action == OVERLAY for _, action, _ in setup["view"]):
+                try_overlay()
         else:
             undumpable()
             LIBC.prctl(supervisor.SUBREAPER, 1, 0, 0, 0)
@@ -93,9 +96,7 @@ class Warden(supervisor.Server):
         if not self.walled:
             return super().fork()
         number = CLONE[os.uname().machine]
-        pid: int = LIBC.syscall(number, OWN_SPACES | signal.SIGCHLD, 0, 0, 0, 0)
-        check(pid, "clone")
-        return pid
+        return check(LIBC.syscall(number, OWN_SPACES | signal.SIGCHLD, 0, 0, 0, 0), "clone")
 
     def settle(self, starter: int) -> None:
         if not self.walled:
@@ -147,7 +148,7 @@ class Warden(supervisor.Server):
         if name in self.overlays:
             LIBC.umount2(os.fsencode(path), DETACH)
         os.makedirs(path, exist_ok=True)
-        overlay.lay(path, folder, f"/proc/self/fd/{place}", name != NOTHING, *listed)
+        lay(path, folder, f"/proc/self/fd/{place}", name != NOTHING, *listed)
         self.overlays[name] = version
         os.close(folder)
         os.close(place)
@@ -264,6 +265,58 @@ def proc() -> None:
             mount(None, path, None, REMOUNT | BIND | READ_ONLY | flags)
 
 
+def lay(target: str, lower: int, place: str, writable: bool, ruleset: int = -1) -> None:
+    """Put the overlay of an open folder on a path. place: the folder for changes; ruleset: -1 for no list. OSError."""
+    rulesets = [ruleset] if ruleset >= 0 else []
+    made = landlock.behind(rulesets, lambda: _overlay(f"/proc/self/fd/{lower}", place, writable))
+    overlay = landlock.Descriptor(made)
+    call(MOVE_MOUNT, overlay, b"", HERE, os.fsencode(target), FROM_DESCRIPTOR)
+
+
+def _overlay(lower: str, place: str, writable: bool) -> int:
+    """The descriptor of a new overlay that is mounted nowhere."""
+    file_system = landlock.Descriptor(call(FSOPEN, b"overlay", 1))
+    parts = {"lowerdir": f"{lower}:{place}"}
+    if writable:
+        upper, work = f"{place}/{CHANGES}", f"{place}/{WORK}"
+        parts = {"lowerdir": lower, "upperdir": upper, "workdir": work}
+    for name, value in parts.items():
+        call(FSCONFIG, file_system, SET_STRING, name.encode(), os.fsencode(value), 0)
+    call(FSCONFIG, file_system, SET_FLAG, b"userxattr", None, 0)
+    call(FSCONFIG, file_system, CREATE, None, None, 0)
+    return call(FSMOUNT, file_system, 1, NO_SUID | NO_DEVICES | (0 if writable else READ_ONLY))
+
+
+def try_overlay() -> None:
+    """OSError where an overlay does not do in this sandbox what it must."""
+    place = f"{DOOR}/trial-{os.urandom(8).hex()}"
+    lower, changes, work = (f"{place}/{name}" for name in ("lower", CHANGES, WORK))
+    for path in (lower, changes, work):
+        os.makedirs(path, 0o700)
+    for name in ("listed", "later"):
+        os.close(os.open(f"{lower}/{name}", os.O_CREAT, 0o600))
+    ruleset = landlock.Descriptor(landlock.reading())
+    if ruleset < 0:
+        raise OSError("this kernel has no Landlock")
+    for path in (f"{lower}/listed", changes, work):
+        landlock.allow(ruleset, path)
+    lay(lower, landlock.Descriptor(os.open(lower, os.O_PATH)), place, True, ruleset)
+    for name, wanted in (("listed", True), ("later", False), ("new", True)):
+        flags = os.O_CREAT if name == "new" else os.O_RDONLY
+        try:
+            seen = os.open(f"{lower}/{name}", flags, 0o600)
+            os.close(seen)
+        except PermissionError:
+            seen = -1
+        if (seen >= 0) is not wanted:
+            raise OSError(f"a file in an overlay, {name}, can or cannot be read")
+    LIBC.umount2(os.fsencode(lower), DETACH)
+
+
+def call(number: int, *arguments: bytes | int | None) -> int:
+    return check(int(LIBC.syscall(number, *arguments)), "overlay")
+
+
 def seal(user: tuple[int, int]) -> None:
     """Once, for all cells: nothing writable that they would share, no name spaces of users, nobody looks at us."""
     if user == (0, 0):  # else each cell needs one, and the filter refuses more
@@ -313,9 +366,10 @@ def mount(
     check(LIBC.mount(*words[:3], ctypes.c_ulong(flags), words[3]), f"mount {target}")
 
 
-def check(result: int, what: str) -> None:
+def check(result: int, what: str) -> int:
     if result < 0:
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+    return result
 
 
 def main(argv: list[str]) -> int:

@@ -100,21 +100,6 @@ def _end(ward: "Ward | str") -> None:
         ward.close()
 
 
-def status(folder: str) -> str:
-    """Whether a sandbox for the calls can be put up in this working folder, and why not, in a line."""
-    from agentlib.sandbox.cell import Cell, environment
-
-    wards = Wards()
-    try:
-        with Cell(["/bin/true"], "read", folder, env=environment()) as cell:
-            wards.put_up(cell)
-    except (Fault, OSError) as bad:
-        return f"calls: no tool runs: {bad}"
-    finally:
-        wards.close()
-    return "calls: they share a sandbox, in cells of their own"
-
-
 def _key(cell: "Cell") -> Any:
     """What tells one sandbox from another: what it shows of which files, and whether it has a network."""
     if cell.way == "landlock":

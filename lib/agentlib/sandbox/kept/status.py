@@ -4,6 +4,7 @@ import os
 
 from agentlib.faults import Fault
 from agentlib.sandbox import apply, cell, guard, landlock, limits, rules, seccomp, workspace
+from agentlib.sandbox.kept.wards import Wards
 from agentlib.sandbox.mounts import View
 
 GIVES = """\
@@ -15,18 +16,19 @@ LANDLOCK = """\
 a folder with .git, AGENTS.md or secrets cannot be written (work and net are refused there)
 in work and net, a secret that you make in the working folder during a call can be read by it
 in work and net, guarded files that a tool makes are there until its end, and then moved aside
+other processes can be seen, not touched: that they are there, whose, and when they end (pidfd_open)
 in work and net, mode, owner, times and attributes of one's own files elsewhere can be changed""".splitlines()
-REFUSED = (
-    "every tool that needs the sandbox is refused (tool_denied); --sandbox off runs them without"
-)
+REFUSED = "every tool that needs the sandbox is refused (tool_denied); --sandbox off runs without"
 
 
 def lines(folder: str) -> list[str]:
-    """The way, the profiles, the limits, what is missing, what is special in this working folder."""
+    """The way, the profiles, the limits, what is missing, what is special in this working folder, whether calls share a
+    sandbox."""
+    calls = _calls(folder)  # which shows what wall there can be
     way, why = cell.walled(View(["/bin/true"], "", folder, "work").listed)
     found = [f"sandbox: {way or 'none'}" + (f" ({why})" if why else "")]
     if not way:
-        return [*found, REFUSED]
+        return [*found, REFUSED, calls]
     found += [f"profile {text}" for text in GIVES]
     used = limits.defaults()
     memory, file = used["memory"] >> 20, used["file"] >> 20
@@ -40,7 +42,19 @@ def lines(folder: str) -> list[str]:
         lacks += ["signals to other processes of this user are not refused"] * (version < 6)
         lacks += ["files cannot be linked or moved between folders"] * (version < 2)
         found += [f"missing: {one}" for one in lacks]
-    return found + [f"here: {one}" for one in _here(folder, way)]
+    return [*found, *(f"here: {one}" for one in _here(folder, way)), calls]
+
+
+def _calls(folder: str) -> str:
+    wards = Wards()
+    try:
+        with cell.Cell(["/bin/true"], "read", folder, env=cell.environment()) as trial:
+            wards.put_up(trial)
+    except (Fault, OSError) as bad:
+        return f"calls: no tool runs: {bad}"
+    finally:
+        wards.close()
+    return "calls: they share a sandbox, in cells of their own"
 
 
 def _here(folder: str, way: str) -> list[str]:
