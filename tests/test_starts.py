@@ -40,7 +40,7 @@ def test_only_the_door_opens_a_sandbox() -> None:
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Cell"
     ]
-    trial = "lib/agentlib/sandbox/kept/wards.py"  # of --sandbox-status, with `true`
+    trial = "lib/agentlib/sandbox/kept/status.py"  # of --sandbox-status, with `true`
     assert cells == ["lib/agentlib/launch/start.py", trial]
 
 
