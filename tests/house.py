@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib" / "agentlib"
+FOLDERS = ("bin", "providers", "tools", "plugins", "formats")
 PROGRAMS = {"llm", "react", "memory", "discover", "patterns", "local"}
 
 
@@ -84,6 +85,15 @@ def parts(program: Path) -> set[Path]:
     first = imported(program)
     every = first | reached(imports(), first)
     return {program, *(FILES[name] for name in every if room(name) in PROGRAMS)}
+
+
+@functools.cache
+def users() -> dict[str, list[Path]]:
+    """The programs that reach each module."""
+    files = [p for folder in FOLDERS for p in sorted((ROOT / folder).iterdir()) if p.is_file()]
+    firsts = {p: imported(p) for p in files if "python3" in p.read_text().partition("\n")[0]}
+    every = {p: first | reached(imports(), first) for p, first in firsts.items()}
+    return {name: [p for p, names in every.items() if name in names] for name in FILES}
 
 
 def floors() -> list[list[str]]:

@@ -22,9 +22,11 @@ from house import (
     package,
     reached,
     room,
+    users,
 )
 
 MOST = 15  # files in a package, its __init__.py among them
+LONGEST = 500  # lines of a file
 
 
 SIZE = 18146  # lines of lib/ at most: 18,500 is the bound, and until then a feature pays with a cut
@@ -95,6 +97,13 @@ def test_every_folder_is_a_package() -> None:
 def test_the_drawing_shows_every_package() -> None:
     print(drawing())
     assert all(f" {name.replace('.', '/')} " in drawing() for name in PACKAGES)
+
+
+def test_what_one_program_alone_uses_stands_in_its_own_file() -> None:
+    """A module of the library has two users, or would make the file of its only one too long."""
+    alone = {at: users()[at][0] for at in FILES if at not in PACKAGES and len(users()[at]) == 1}
+    assert "memory.sqlite" in alone
+    assert [at for at, user in alone.items() if lines(user) + lines(FILES[at]) <= LONGEST] == []
 
 
 def test_the_lib_only_shrinks() -> None:
