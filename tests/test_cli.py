@@ -167,6 +167,29 @@ def test_a_signal_ends_by_way_of_the_clean_up(tmp_path: Path, signum: signal.Sig
     assert mark.exists()
 
 
+def test_a_program_ends_with_the_one_of_the_suite_that_started_it(tmp_path: Path) -> None:
+    """Also by kill -9, and while its standard input stays open."""
+    (tmp_path / "probe").write_text(PROGRAM % "print('ready', flush=True); time.sleep(20)")
+    starter = (
+        f"import os, subprocess, sys; sys.path.insert(0, {str(ROOT / 'lib')!r})\n"
+        "from agentlib.process.child import bound\n"
+        "subprocess.run([sys.executable, sys.argv[1]], env=bound())"
+    )
+    argv = [sys.executable, "-c", starter, str(tmp_path / "probe")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.kill()
+        begun = time.monotonic()
+        assert process.stdout.read() == b""  # its end: nobody has the pipe any more
+        assert time.monotonic() - begun < 10
+
+
+def test_a_program_whose_starter_is_gone_already_does_not_begin(tmp_path: Path) -> None:
+    gone = run(tmp_path, "print('begun')", env={**os.environ, "AGENT_PARENT": "1"})
+    assert (gone.returncode, gone.stdout) == (128 + signal.SIGTERM, "")
+
+
 def test_a_signal_that_the_caller_ignores_stays_ignored(tmp_path: Path) -> None:
     body = "os.kill(os.getpid(), 1); print('still here')"
     ran = run(tmp_path, body, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
