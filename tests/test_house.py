@@ -29,7 +29,7 @@ MOST = 15  # files in a package, its __init__.py among them
 LONGEST = 500  # lines of a file
 
 
-SIZE = 18144  # lines of lib/ at most: 18,500 is the bound, and until then a feature pays with a cut
+SIZE = 18143  # lines of lib/ at most: 18,500 is the bound, and until then a feature pays with a cut
 SOURCES = {".py", ".pyi", ".bash", ".awk"}
 
 

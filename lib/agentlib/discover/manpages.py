@@ -29,9 +29,8 @@ def listing() -> bytes:
     folders = search_path()
     seen = [b"agentutils programs 1"]
     for path in [*folders, STATUS, *_man_folders()]:
-        with suppress(
-            OSError
-        ):  # what changes when a program or a page comes or goes, or a package is installed
+        # what changes when a program or a page comes or goes, or a package is installed
+        with suppress(OSError):
             about = os.stat(path)
             name = os.fsencode(path).replace(b"\n", b"?")
             seen.append(b"%s %d %d" % (name, about.st_ino, about.st_mtime_ns))

@@ -20,7 +20,7 @@ NOT_FOUND, UNUSABLE = 127, 126  # exit status
 SUITE = {f"@{kind}s": kind for kind in ("tool", "provider", "plugin", "format")}
 
 
-def homes(kind: str) -> list[str]:
+def folders_of(kind: str) -> list[str]:
     """The folders where executables of this kind are looked for."""
     more = [os.path.join(paths.TOP, "bin")] if kind == "agent" else []
     name = "tool" if kind == "agent" else kind
@@ -28,18 +28,20 @@ def homes(kind: str) -> list[str]:
     return [*paths.folders(variable, f"{name}s"), *more]
 
 
-def _homes_of_all() -> list[str]:
+def _all_folders() -> list[str]:
     kinds = ("agent", "provider", "plugin", "format")
-    return list(dict.fromkeys(path for kind in kinds for path in homes(kind)))
+    return list(dict.fromkeys(path for kind in kinds for path in folders_of(kind)))
 
 
-def of(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate], int]:
+def candidates(operands: list[str], kinds: Iterable[str] = ()) -> tuple[list[Candidate], int]:
     """The files of all operands, each once; and 0, or the exit status of an operand that has none (said on stderr).
 
     No operand: everything on the tool path, or where these kinds are. `-` is no file.
     """
     if not operands:
-        folders = dict.fromkeys(folder for kind in kinds or ("tool",) for folder in homes(kind))
+        folders = dict.fromkeys(
+            folder for kind in kinds or ("tool",) for folder in folders_of(kind)
+        )
         return list(everything(folders)), 0
     found: dict[str, Candidate] = {}
     status = 0
@@ -62,19 +64,21 @@ def expand(operand: str) -> Iterator[Candidate]:
     """
     if operand in SUITE:
         suites = os.path.join(paths.TOP, operand[1:])
-        yield from everything(dict.fromkeys([*homes(SUITE[operand]), suites]))
+        yield from everything(dict.fromkeys([*folders_of(SUITE[operand]), suites]))
         return
     if os.sep not in operand:
         try:
-            yield Candidate(schemas.find(operand, _homes_of_all()), True)
+            yield Candidate(schemas.find(operand, _all_folders()), True)
             return
         except Fault:
             pass
         if not os.path.lexists(operand):
-            known = [path for path in _homes_of_all() if path.endswith(f"/{operand}")]
+            known = [path for path in _all_folders() if path.endswith(f"/{operand}")]
             if not known:
-                hint = near(operand, [*homes("tool"), *_homes_of_all()])
-                why = f"{operand}: no file here, nor a tool in {os.pathsep.join(homes('tool'))}"
+                hint = near(operand, [*folders_of("tool"), *_all_folders()])
+                why = (
+                    f"{operand}: no file here, nor a tool in {os.pathsep.join(folders_of('tool'))}"
+                )
                 raise Fault("not_found", why + hint)
             yield from everything(known)
             return

@@ -174,10 +174,8 @@ def files_left(messages: list[Record], tools: list[Record], request: str) -> lis
     found = [tool for tool in tools if tool.get("name") == calls[-1].get("name")]
     found = [tool for tool in found if (tool.get("annotations") or {}).get("readOnlyHint")]
     forms = [form for tool in found for form in arguments_forms(tool, request)]
-    file, needing = (
-        {keys[0]: {"enum": left}},
-        [f for f in forms if keys[0] in f.get("required", [])],
-    )
+    file = {keys[0]: {"enum": left}}
+    needing = [form for form in forms if keys[0] in form.get("required", [])]
     fitted = [{**form, "properties": {**form["properties"], **file}} for form in needing]
     return [call_form(found[0]["name"], form) for form in fitted]
 

@@ -69,9 +69,8 @@ class Sqlite:
     def _open(self, wait: float) -> sqlite3.Connection:
         """A connection; one that has the file alone, where there is no room for what processes share: the index of the
         log, which is then kept in memory (https://sqlite.org/wal.html#noshm)."""
-        path = (
-            os.path.abspath(self.path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        )
+        path = os.path.abspath(self.path)
+        path = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
         def connect() -> sqlite3.Connection:
             # in a folder that cannot be written it is read without its log

@@ -201,9 +201,8 @@ def _context(secure: bool) -> ssl.SSLContext:
 def trusted() -> ssl.SSLContext:
     """A TLS context by the environment's certificates, else the system's, else certifi's; a host's name must stand in
     subjectAltName, a common name is not enough. `invalid_request` where a variable names what cannot be read."""
-    values = {
-        name: os.environ.get(name, "") for name in dict.fromkeys(CERTIFICATES + CERTIFICATE_FOLDERS)
-    }
+    variables = dict.fromkeys(CERTIFICATES + CERTIFICATE_FOLDERS)
+    values = {name: os.environ.get(name, "") for name in variables}
     named = [(name, value) for name, value in values.items() if value and name != "SSL_CERT_DIR"]
     folders = values["SSL_CERT_DIR"].split(os.pathsep)
     named += [("SSL_CERT_DIR", folder) for folder in folders if folder]
