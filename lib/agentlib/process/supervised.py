@@ -15,8 +15,7 @@ from agentlib.types import Any, Callable, Sequence
 SUPERVISOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "supervisor.py")
 KILLED = -int(signal.SIGKILL)
 UNSTARTED = 1000  # a status of -1000 - errno: it could not be started (supervisor.py)
-# a server has ended, or was closed by another thread
-GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
+GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)  # a server has ended, or a thread closed it
 
 
 class Ordered:

@@ -82,8 +82,13 @@ class Server:
                 return one
             except OSError:  # it has just been killed
                 pass
+        made = self.made(fits)
+        pass_on(made.way, packet)
+        return made
+
+    def made(self, fits: Any) -> Worker:
+        """A new process that waits for its first order."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pass_on(ours, packet)
         starter, pid = os.getpid(), self.fork()
         if pid == 0:
             self.live(theirs, starter)

@@ -202,5 +202,4 @@ def bubblewrap() -> str:
 def environment(names: Iterable[str] = ()) -> dict[str, str]:
     """What a tool gets of our environment: the usual few, the suite's own, and `names`, which the user granted."""
     wanted = {*USUAL, *RUN, *names}
-    found = {name: value for name, value in os.environ.items() if name in wanted}
-    return {"PATH": os.defpath, **found}
+    return {"PATH": os.defpath} | {n: value for n, value in os.environ.items() if n in wanted}

@@ -56,11 +56,8 @@ def widen(group: str, processes: int) -> None:
 
 
 def within(group: str, argv: list[str]) -> list[str]:
-    """A command whose process, of one thread, moves itself into the group first; '' is none.
-
-    Of version 1 by the file for threads, which costs nothing: for a whole process the kernel stops all others from
-    forking, and waits until they have (10 ms).
-    """
+    """A command whose process, of one thread, moves itself into the group first; '' is none. Of version 1 by the file
+    for threads, which costs nothing: for a whole process the kernel stops all others from forking (10 ms)."""
     threads = f"{group}/tasks"
     door = threads if os.path.exists(threads) else f"{group}/cgroup.procs"
     return ["/bin/sh", "-c", 'echo 0 >"$0" && exec "$@"', door, *argv] if group else argv

@@ -115,8 +115,7 @@ class Workspace:
             return True
 
     def listing(self, grows: bool, more: tuple[object, list[str]] = (None, [])) -> tuple[int, int]:
-        """(a descriptor of the list, its version), for a call. grows: the call adds to it. more: (their owner, paths)
-        that can be read too: added once."""
+        """(its descriptor, its version). grows: the call adds to it. more: (owner, paths) that are added once."""
         with self._lock:
             self._calls += grows
             if self._calls > CALLS:

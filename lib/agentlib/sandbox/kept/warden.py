@@ -12,12 +12,14 @@ argv, env, cwd, limits. With Landlock: network, and unseen: whether nothing at a
 
 import _socket as socket  # see supervisor.py
 import ctypes
+import functools
 import gc
 import marshal
 import os
 import resource
 import stat
 import sys
+from contextlib import suppress
 from itertools import zip_longest
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")))
@@ -37,16 +39,13 @@ else:
 
 View = list[tuple[str, str, int]]  # path, EMPTY or OVERLAY or '', bytes of an empty place
 
-FILTERS: dict[tuple[bool, bool], Callable[[], None]] = {}  # with Landlock: network, unseen
 SETUP = 1 << 20  # bytes of it, at most
 READ_ONLY, NO_SUID, NO_DEVICES, NO_PROGRAMS, REMOUNT = 1, 2, 4, 8, 32  # sys/mount.h
 BIND, RECURSIVE = 4096, 16384
 CLONE = {"x86_64": 56, "aarch64": 220}  # the number of clone(2)
-# Linux 5.13 or newer; the same numbers on every machine
-FSOPEN, FSCONFIG, FSMOUNT, MOVE_MOUNT = 430, 431, 432, 429
+FSOPEN, FSCONFIG, FSMOUNT, MOVE_MOUNT = 430, 431, 432, 429  # the same on every machine
 SET_FLAG, SET_STRING, CREATE = 0, 1, 6  # linux/mount.h
-DETACH = 2  # MNT_DETACH
-FROM_DESCRIPTOR, HERE = 4, -100  # MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD
+DETACH, FROM_DESCRIPTOR, HERE = 2, 4, -100  # MNT_DETACH, MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD
 LIMITS = 16  # RLIM_NLIMITS
 IOPRIO_GET = {"x86_64": 252, "aarch64": 31}
 OWN_SPACES = 0x00020000 | 0x08000000 | 0x20000000  # CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID
@@ -79,18 +78,20 @@ class Warden(supervisor.Server):
             signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
 
     def fits(self, order: Order) -> Any:
-        """A cell as new serves the next call of the same tool with the same view of the folder."""
+        """A cell as new serves the next call of the same tool with the same view of the folder. Without walls a process
+        serves one call, and waits for it."""
         names = ("changes", "version", "cwd", "limits")
-        return [order["argv"][0], *(order[name] for name in names)] if self.walled else None
+        return [order["argv"][0], *(order[name] for name in names)] if self.walled else "unused"
 
     def worker(self, order: Order, packet: list[int]) -> Worker:
         if self.walled:
             self.ready(order, packet[4:])
             return super().worker(order, packet[:4])
-        key = order["network"], order["unseen"]
-        if key not in FILTERS:
-            FILTERS[key] = barred(*key)
-        return super().worker(order, packet)
+        barred(order["network"], order["unseen"])
+        worker, worker.fits = super().worker(order, packet), None
+        with suppress(OSError):  # the next call makes it
+            self.idle += [] if self.idle else [self.made("unused")]
+        return worker
 
     def fork(self) -> int:
         if not self.walled:
@@ -169,10 +170,8 @@ class Warden(supervisor.Server):
 
 def terminate(*_: object) -> None:
     """SIGTERM for all that runs in this cell."""
-    try:
+    with suppress(ProcessLookupError):
         os.kill(-1, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
 
 
 def traces(places: list[str]) -> Iterator[Any]:
@@ -206,12 +205,13 @@ def alone(order: Order, files: list[int]) -> int:
     limits.impose(most, most["processes"] + limits.running())
 
     def spawn() -> int:
-        FILTERS[order["network"], order["unseen"]]()
+        barred(order["network"], order["unseen"])()
         return supervisor.start({**order, "numbers": ()}, files[:3])
 
     return landlock.behind(files[3:], spawn)
 
 
+@functools.cache
 def barred(network: bool, unseen: bool) -> Callable[[], None]:
     """A function that puts on the filter of system calls for a tool that Landlock alone holds."""
     old = landlock.abi() < 3

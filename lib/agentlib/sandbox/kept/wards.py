@@ -109,8 +109,7 @@ def _key(cell: "Cell") -> Any:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    """A mount stays with its file where that is moved away and another takes its name. (If it is taken away, and the
-    other gets its number too, the ward is stale.)"""
+    """A mount stays with its file, where another takes its name. (Where that gets its number too: Ward.stale.)"""
     try:
         found = os.stat(path)
     except OSError:
