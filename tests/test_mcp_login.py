@@ -90,6 +90,14 @@ def test_the_token_goes_to_its_server_and_into_no_record(home: Home) -> None:
     assert "fine" in ran.stdout and "first" not in ran.stdout
 
 
+def test_a_request_that_wants_a_wider_login_says_which(home: Home, place: Place) -> None:
+    home.save(tokens={"access_token": "first", "token_type": "Bearer", "scope": "read list"})
+    challenge = 'Bearer error="insufficient_scope", scope="write list", error_description="no"'
+    place.play(lambda request: request.answer({}, 403, WWW_Authenticate=challenge))
+    message = home.run("agent-mcp", "list", home.url).stderr
+    assert f"agent-mcp login --scope 'read list write' {home.url}" in message
+
+
 def test_a_login_for_another_address_is_no_login(home: Home, place: Place) -> None:
     home.save(url="https://other.example/mcp")
     seen = place.play(answered)
