@@ -5,22 +5,21 @@ behind whole lines, under a lock that the kernel drops where its holder dies.
 """
 
 import _thread  # without the module threading, which costs 1 ms at every start
-import errno
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from agentlib import cli, lock, paths, records, stderr
 from agentlib.environment import PASSWORD, looks_secret, scrub, secret
 from agentlib.faults import Fault
-from agentlib.types import Any, Iterable, Record
+from agentlib.types import Any, Iterable, Iterator, Record
 
 LONGEST = 1 << 20  # bytes of a record; a longer one is kept without pictures, its texts cut
 KEPT = 20_000  # characters of each text in such a one
 WAIT = 0.5  # seconds for the lock
 SOON, MANY = 0.05, 500  # seconds that a record of many runs waits for others, how many at most
 DAY = 86400
-HOMELESS = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST)  # not worth a word each time
+SWITCH = {"off": "off 0 false no".split(), "on": "on 1 true yes".split()}  # AGENT_HISTORY
 MARKS = b"ghp_ gho_ ghs_ ghr_ ghu_ _pat_ glpat- AKIA ASIA xox AIza sk- sk_ npm_ hf_ PRIV".split()
 _around: list[Any] = []  # what the environment says of where runs of this process belong
 _process: Record = {}  # what a `run` record says of this process
@@ -35,7 +34,7 @@ class History:
     ) -> None:
         self._quiet, self._hidden, self._lock = quiet, hidden, _thread.allocate_lock()
         self._bytes, self._days, self._file = megabytes * 1e6, days, -1
-        self._until, self._room, self._broken = 0.0, 0.0, False  # the end of the day, of the file
+        self._until, self._broken = 0.0, False  # the end of the day
         self._secrets, self._lines, self._soon = _of_environment(), list[bytes](), False
 
     def write(self, *found: Record, soon: bool = False) -> None:
@@ -61,54 +60,63 @@ class History:
                 return
             data = scrubbed(b"".join(lines), (*self._secrets, *self._hidden))
             try:
-                if time.time() >= self._until or self._room < 0:
-                    self._open()
-                self._room -= len(data)
+                seen = os.fstat(self._file) if time.time() < self._until else None
+                if not seen or not seen.st_nlink or seen.st_size >= self._bytes / 4:
+                    self._open()  # a new day; it was taken away, or is full
                 lock.share(self._file, data, WAIT)
             except OSError as bad:
                 self._broken = True
-                if not self._quiet and bad.errno not in HOMELESS:
-                    stderr.warn(f"the history is not kept: {bad.strerror or bad}")
+                if not self._quiet:
+                    where = bad.filename or folder()
+                    stderr.warn(f"the history is not kept: {where}: {bad.strerror or bad}")
 
     def _open(self) -> None:
         """Today's file; where it is a quarter of all that is kept, another one beside it."""
         now, where = time.time(), folder()
-        day = time.strftime("%Y-%m-%d", time.gmtime(now))
+        day, oldest = [time.strftime("%F", time.gmtime(now - n * DAY)) for n in (0, self._days)]
         if not os.path.isdir(where):
-            os.makedirs(where, 0o700, exist_ok=True)
+            with suppress(FileExistsError):  # open() says what is wrong with it
+                os.makedirs(where, 0o700)
             if os.isatty(2) and not self._quiet:
                 text = f"what is asked and answered is kept in {where} (docs/agent-trace.md)"
                 cli.at_end(lambda: stderr.warn(text))
-        part, path = 1, os.path.join(where, f"{day}.jsonl")
-        while os.path.exists(path) and os.stat(path).st_size >= self._bytes / 4:
-            part, path = part + 1, os.path.join(where, f"{day}.{part + 1}.jsonl")
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        stem = os.path.join(where, f"{day}.")
+        words = [path[len(stem) :].partition(".")[0] for path in files(day) if stem in path]
+        part = max([1, *(int(word) for word in words if word.isdecimal())])
+        path = stem + (f"{part}.jsonl" if part > 1 else "jsonl")
+        if os.path.exists(path) and os.stat(path).st_size >= self._bytes / 4:
+            path = f"{stem}{part + 1}.jsonl"
         if self._file >= 0:
             os.close(self._file)
-        self._file = os.open(path, flags, 0o600)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._file, self._until = os.open(path, flags, 0o600), (now // DAY + 1) * DAY
+        # a new file: the oldest go, until what is left is neither too old nor, with it, too much
         size = os.fstat(self._file).st_size
-        self._until, self._room = (now // DAY + 1) * DAY, self._bytes / 4 - size
-        # a new file: the oldest go, until what is left is neither too old nor too much
-        oldest = time.strftime("%Y-%m-%d", time.gmtime(now - self._days * DAY))
-        for path in [] if size else files()[-2::-1]:
-            size += os.stat(path).st_size
-            if os.path.basename(path) < oldest or size > self._bytes:
-                os.unlink(path)
+        for other in [] if size else files()[::-1]:
+            with suppress(OSError):  # another process took it away, or nobody may
+                size += os.stat(other).st_size
+                too_much = size > self._bytes * 3 / 4 or os.path.basename(other) < oldest
+                if too_much and other != path:
+                    os.unlink(other)
 
 
 def opened(quiet: bool, hidden: set[bytes]) -> History | None:
     """The history as the user wants it; None where nothing is to be kept (AGENT_HISTORY, config.toml)."""
-    if os.environ.get("AGENT_HISTORY", "").lower() in ("off", "0", "false", "no"):
+    switch = os.environ.get("AGENT_HISTORY", "").lower()
+    if switch in SWITCH["off"]:
         return None
+    if switch and switch not in SWITCH["on"]:
+        words = " or ".join(f"{first} ({', '.join(rest)})" for first, *rest in SWITCH.values())
+        raise Fault("invalid_input", f"AGENT_HISTORY={os.environ['AGENT_HISTORY']}: it is {words}")
     wanted: Any = True
     with suppress(OSError), open(os.path.join(paths.place("config"), "config.toml"), "rb") as file:
         if b"history" in file.read():
             from agentlib import config
 
             wanted = config.load().get("history", True)
-    if wanted is False:
+    if wanted is False and not switch:
         return None
-    made = History(quiet, hidden, **({} if wanted is True else wanted))
+    made = History(quiet, hidden, **({} if isinstance(wanted, bool) else wanted))
     cli.at_end(made.flush)
     return made
 
@@ -120,8 +128,8 @@ def folder() -> str:
 
 def files(since: str = "") -> list[str]:
     """The files, the oldest first. since: a day, YYYY-MM-DD; files of days before it are left out."""
-    every = os.listdir(folder()) if os.path.isdir(folder()) else []
-    names = [name for name in every if name.endswith(".jsonl")]
+    every = os.scandir(folder()) if os.path.isdir(folder()) else ()
+    names = [one.name for one in every if one.name.endswith(".jsonl") and one.is_file()]
     ordered = sorted(names, key=lambda name: (name[:10], len(name), name))
     return [os.path.join(folder(), name) for name in ordered if name >= since]
 
@@ -163,7 +171,7 @@ def ticks(pid: int) -> str:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
         return "" if fields[0] == b"Z" else fields[19].decode()
-    except (OSError, IndexError):
+    except (OSError, ValueError, IndexError):
         return ""
 
 
@@ -180,6 +188,29 @@ def begun(ids: Record, fields: Record) -> Record:
         _process.update(pid=os.getpid(), ticks=ticks(os.getpid()), host=os.uname().nodename)
     known = {name: value for name, value in {**ids, **fields}.items() if value}
     return {"type": "run", "id": ids["id"], "time": now(), **known, **_process}
+
+
+@contextmanager
+def outer_run(program: str, text: str, quiet: bool) -> Iterator[Record]:
+    """One run of a program that starts others, which hang below it; a script's stage has none. Yields its result."""
+    ids, kept = identity(False), opened(quiet, set())
+    head = {"run": ids["id"], "time": now()}
+    end = {"type": "result", **head, "calls": 0, "iterations": 0, "incomplete": True}
+    if ids["parent_id"] and os.environ.get("AGENT_SPAN", "").startswith(ids["parent_id"]):
+        kept = None
+    else:
+        os.environ["TRACEPARENT"] = f"00-{ids['trace_id']}-{ids['id']}-01"
+    if kept:
+        asked = {"type": "message", **head, "role": "user", "content": text}
+        kept.write(begun({**ids, "session": ""}, {"program": program}), asked)
+    try:
+        yield end
+    except Fault as fault:
+        end["error"] = {"kind": fault.kind, "message": fault.message}
+        raise
+    finally:
+        if kept:
+            kept.write({**end, "time": now()})
 
 
 def scrubbed(data: bytes, hidden: Iterable[bytes]) -> bytes:

@@ -11,8 +11,9 @@ NUMBER = (int, float)
 NEEDED: dict[str, Any] = dict.fromkeys(("id", "trace_id", "kind", "name", "status"), str)
 NEEDED |= {"start": NUMBER, "end": NUMBER}
 OPTIONAL: dict[str, Any] = {"parent_id": str, "run": str, "usage": dict, "error": dict}
-OPTIONAL |= {"cost_usd": NUMBER, "model": str, "provider": str, "call_id": str}
-OPTIONAL |= dict.fromkeys(("model_calls", "tool_calls", "attempt"), int)
+OPTIONAL |= {"cost_usd": NUMBER}
+OPTIONAL |= dict.fromkeys("model provider call_id hook".split(), str)
+OPTIONAL |= dict.fromkeys("model_calls tool_calls attempt".split(), int)
 
 
 class Parts:
@@ -57,18 +58,19 @@ def _fitted(line: Line) -> Record | None:
     made = {name: value for name, value in record.items() if name not in wrong}
     is_model = record["kind"] == "model"
     if is_model:
-        made["input"] = _objects(record.get("input"))
+        made["input"] = objects(record.get("input"))
         made["output"] = record["output"] if isinstance(record.get("output"), dict) else {}
     for name in {"input", "output"} & made.keys():
         made[name] = _messages(made[name], is_model)
     if usage := made.get("usage"):
         made["usage"] = {name: count for name, count in usage.items() if isinstance(count, int)}
     if "result" in record:
-        made["result"] = _content(record["result"])
+        made["result"] = content(record["result"])
     return {"parent_id": None, "run": "", **made}
 
 
-def _objects(value: Any) -> list[Record]:
+def objects(value: Any) -> list[Record]:
+    """What of a foreign value is a list of objects."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
@@ -78,14 +80,14 @@ def _messages(found: Any, all: bool) -> Any:
         return [_messages(one, all) for one in found]
     if not isinstance(found, dict) or not (all or "role" in found):
         return found
-    fields = {"role": str(found.get("role")), "content": _content(found.get("content") or "")}
-    return {**found, **fields, "tool_calls": _objects(found.get("tool_calls"))}
+    fields = {"role": str(found.get("role")), "content": content(found.get("content") or "")}
+    return {**found, **fields, "tool_calls": objects(found.get("tool_calls"))}
 
 
-def _content(value: Any) -> Any:
+def content(value: Any) -> Any:
     """Text, or parts; what is neither as JSON."""
-    parts = isinstance(value, list) and all("type" in one for one in _objects(value))
-    parts = parts and len(_objects(value)) == len(value)
+    parts = isinstance(value, list) and all("type" in one for one in objects(value))
+    parts = parts and len(objects(value)) == len(value)
     return value if parts or isinstance(value, str) else records.dumps(value)
 
 
