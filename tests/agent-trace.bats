@@ -113,6 +113,53 @@ trace() { run --separate-stderr agent-trace "$@" </dev/null; }
     equal 1 "$(jq -r .trace_id <<<"$output" | sort -u | wc -l)"
 }
 
+@test "what agent-reflect, agent-vote, agent-execute and a script start is one tree each" {
+    scripted
+    agent-reflect --quiet --tries 2 --check false -- agent-llm '= one' </dev/null || equal 1 $?
+    agent-vote --quiet --runs 2 -- agent-react '= two' </dev/null
+    printf '{"type":"step","id":"%s","task":"= three","needs":[],"status":"open"}\n' 1 2 | agent-execute --quiet
+    cat >nightly <<'END'
+export TRACEPARENT=${TRACEPARENT:-$(agent-trace --begin nightly)}
+for n in 1 2; do agent-reflect --quiet --check true -- agent-llm "= $n" </dev/null; done
+text-processor '= three' </dev/null
+agent-trace </dev/null | grep -o 'nightly.*running'
+END
+    run -0 sh nightly
+    has "$output" nightly
+    trace
+    equal 'agent-reflect 3+0|agent-vote 2+0|agent-execute 2+0|nightly 3+0' \
+        "$(awk '{ print $4, $6 }' <<<"$output" | paste -sd '|')"
+    has "${lines[3]}" " done"
+    equal 1 "$(agent-trace --json "$(awk 'END { print $3 }' <<<"$output")" </dev/null | jq -r .trace_id | sort -u | wc -l)"
+    agent-llm -c '= more {messages}' </dev/null # a script's run is no conversation
+}
+
+@test "a half line, and fields with anything in them, end neither the list nor --follow" {
+    model fine
+    agent-llm one </dev/null >/dev/null
+    file=("$HOME"/.local/state/agentutils/history/*)
+    python3 - "${file[0]}" <<'PY'
+import json, sys
+lines = open(sys.argv[1]).read().splitlines()
+with open(sys.argv[1], "a") as file:
+    for number, record in enumerate(map(json.loads, lines)):
+        for name in set(record) - {"type"}:
+            for odd in (None, -1, 1e300, "x", [], {}, [5], [{}], "\ud800"):
+                file.write(json.dumps({**record, name: odd}, separators=(",", ":")) + "\n")
+    file.write('{"type":"run","id":"00000')
+PY
+    for words in "" --json --html --otlp "--to tree" "--search fine"; do
+        # shellcheck disable=SC2086  # an option and its value
+        run --separate-stderr agent-trace $words </dev/null
+        equal 0 "$status"
+        lacks "$stderr" internal
+    done
+    run --separate-stderr timeout 2.5 agent-trace --follow </dev/null
+    equal "124 " "$status $stderr"
+    run -0 --separate-stderr "$ROOT/formats/live" <"${file[0]}"
+    equal "" "$stderr"
+}
+
 @test "plugins are in it, with their hook and a refusal" {
     scripted
     tool t 'echo ok'

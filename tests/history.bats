@@ -54,6 +54,33 @@ said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
     has "$output" "weeks is no setting"
 }
 
+@test "AGENT_HISTORY that is neither on nor off is told; on is stronger than history = false" {
+    model fine
+    for program in agent-llm agent-react; do
+        AGENT_HISTORY=bogus run -2 "$program" one </dev/null
+        has "$output" "AGENT_HISTORY=bogus: it is one of off 0 false no on 1 true yes"
+    done
+    mkdir -p "$HOME/.config/agentutils"
+    echo 'history = false' >"$HOME/.config/agentutils/config.toml"
+    AGENT_HISTORY=on agent-llm one </dev/null
+    equal 2 "$(said | wc -l)"
+}
+
+@test "a state folder that is a file, or has a folder in the place of the file, costs one line" {
+    model fine
+    state=$HOME/.local/state/agentutils
+    for program in agent-llm agent-react; do
+        for spoil in ": >$HOME/.local/state" "mkdir -p $state && : >$state/history" \
+            "mkdir -p $state/history/$(date -u +%F).jsonl"; do
+            rm -rf "$HOME/.local/state" && bash -c "$spoil"
+            run -0 --separate-stderr "$program" one </dev/null
+            equal fine "$output"
+            equal 1 "${#stderr_lines[@]}"
+            has "$stderr" "$program: the history is not kept: $HOME/.local/state"
+        done
+    done
+}
+
 @test "kill -9 in the middle leaves every whole record, and the next one goes on behind a half line" {
     scripted
     tool wait 'touch started; exec sleep 30' '{"annotations":{"readOnlyHint":true}}'

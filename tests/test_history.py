@@ -83,9 +83,36 @@ def test_too_old_and_too_much_is_taken_away(home: Path) -> None:
     for n in range(6):
         made.write({"type": "message", "n": n, "text": "x" * 200_000})
     names = [os.path.basename(file) for file in history.files()]
-    assert names == [f"{today}.jsonl", f"{today}.2.jsonl", f"{today}.3.jsonl"]
-    assert [record["n"] for record in kept(home)] == list(range(6))
-    assert sum(os.path.getsize(file) for file in history.files()) < 2_000_000
+    assert names == [f"{today}.2.jsonl", f"{today}.3.jsonl"]
+    assert [record["n"] for record in kept(home)] == [2, 3, 4, 5]
+    history.History(True, set(), megabytes=1).write({"type": "message", "n": 6})
+    names = [os.path.basename(file) for file in history.files()]
+    assert names == [f"{today}.3.jsonl", f"{today}.4.jsonl"], "not the name of the first again"
+    assert sum(os.path.getsize(file) for file in history.files()) < 1_000_000
+
+
+def test_a_file_that_was_taken_away_is_made_again(home: Path) -> None:
+    made = history.History(True, set())
+    made.write({"type": "message", "n": 1})
+    os.unlink(history.files()[0])
+    made.write({"type": "message", "n": 2})
+    assert [record["n"] for record in kept(home)] == [2]
+
+
+def test_two_that_take_away_the_same_old_file_both_go_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir(parents=True)
+    (home / "2020-01-01.jsonl").write_text("{}\n")
+    real = os.unlink
+
+    def late(path: str) -> None:
+        real(path)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "unlink", late)
+    history.History(False, set()).write({"type": "message", "n": 1})
+    assert [record["n"] for record in kept(home)] == [1]
 
 
 def test_what_cannot_be_written_is_told_once(
@@ -98,7 +125,8 @@ def test_what_cannot_be_written_is_told_once(
     monkeypatch.setattr(history.lock, "share", full)
     made.write({"type": "message"})
     made.write({"type": "message"})
-    assert capfd.readouterr().err.count("the history is not kept: No space left on device") == 1
+    why = f"the history is not kept: {home}: No space left on device"
+    assert capfd.readouterr().err.count(why) == 1
 
 
 @pytest.mark.parametrize(

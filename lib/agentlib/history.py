@@ -7,19 +7,19 @@ behind whole lines, under a lock that the kernel drops where its holder dies.
 import _thread  # without the module threading, which costs 1 ms at every start
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from agentlib import cli, lock, paths, records, stderr
 from agentlib.environment import PASSWORD, looks_secret, scrub, secret
 from agentlib.faults import Fault
-from agentlib.types import Any, Iterable, Iterator, Record
+from agentlib.types import Any, Iterable, Record
 
 LONGEST = 1 << 20  # bytes of a record; a longer one is kept without pictures, its texts cut
 KEPT = 20_000  # characters of each text in such a one
 WAIT = 0.5  # seconds for the lock
 SOON, MANY = 0.05, 500  # seconds that a record of many runs waits for others, how many at most
 DAY = 86400
-SWITCH = {"off": "off 0 false no".split(), "on": "on 1 true yes".split()}  # AGENT_HISTORY
+OFF, ON = "off 0 false no".split(), "on 1 true yes".split()  # AGENT_HISTORY
 MARKS = b"ghp_ gho_ ghs_ ghr_ ghu_ _pat_ glpat- AKIA ASIA xox AIza sk- sk_ npm_ hf_ PRIV".split()
 _around: list[Any] = []  # what the environment says of where runs of this process belong
 _process: Record = {}  # what a `run` record says of this process
@@ -67,8 +67,8 @@ class History:
             except OSError as bad:
                 self._broken = True
                 if not self._quiet:
-                    where = bad.filename or folder()
-                    stderr.warn(f"the history is not kept: {where}: {bad.strerror or bad}")
+                    why = f"{bad.filename or folder()}: {bad.strerror or bad}"
+                    stderr.warn(f"the history is not kept: {why}")
 
     def _open(self) -> None:
         """Today's file; where it is a quarter of all that is kept, another one beside it."""
@@ -103,11 +103,10 @@ class History:
 def opened(quiet: bool, hidden: set[bytes]) -> History | None:
     """The history as the user wants it; None where nothing is to be kept (AGENT_HISTORY, config.toml)."""
     switch = os.environ.get("AGENT_HISTORY", "").lower()
-    if switch in SWITCH["off"]:
+    if switch in OFF:
         return None
-    if switch and switch not in SWITCH["on"]:
-        words = " or ".join(f"{first} ({', '.join(rest)})" for first, *rest in SWITCH.values())
-        raise Fault("invalid_input", f"AGENT_HISTORY={os.environ['AGENT_HISTORY']}: it is {words}")
+    if switch not in ("", *ON):
+        raise Fault("invalid_input", f"AGENT_HISTORY={switch}: it is one of {' '.join(OFF + ON)}")
     wanted: Any = True
     with suppress(OSError), open(os.path.join(paths.place("config"), "config.toml"), "rb") as file:
         if b"history" in file.read():
@@ -188,29 +187,6 @@ def begun(ids: Record, fields: Record) -> Record:
         _process.update(pid=os.getpid(), ticks=ticks(os.getpid()), host=os.uname().nodename)
     known = {name: value for name, value in {**ids, **fields}.items() if value}
     return {"type": "run", "id": ids["id"], "time": now(), **known, **_process}
-
-
-@contextmanager
-def outer_run(program: str, text: str, quiet: bool) -> Iterator[Record]:
-    """One run of a program that starts others, which hang below it; a script's stage has none. Yields its result."""
-    ids, kept = identity(False), opened(quiet, set())
-    head = {"run": ids["id"], "time": now()}
-    end = {"type": "result", **head, "calls": 0, "iterations": 0, "incomplete": True}
-    if ids["parent_id"] and os.environ.get("AGENT_SPAN", "").startswith(ids["parent_id"]):
-        kept = None
-    else:
-        os.environ["TRACEPARENT"] = f"00-{ids['trace_id']}-{ids['id']}-01"
-    if kept:
-        asked = {"type": "message", **head, "role": "user", "content": text}
-        kept.write(begun({**ids, "session": ""}, {"program": program}), asked)
-    try:
-        yield end
-    except Fault as fault:
-        end["error"] = {"kind": fault.kind, "message": fault.message}
-        raise
-    finally:
-        if kept:
-            kept.write({**end, "time": now()})
 
 
 def scrubbed(data: bytes, hidden: Iterable[bytes]) -> bytes:

@@ -139,7 +139,6 @@ def fingerprint(path: str) -> str:
 
 
 def _input(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
-    """Words after the command, and standard input."""
     if tool.invoke == "text":
         return [], str(arguments.get("input", "")).encode("utf-8", "replace")
     why = ""

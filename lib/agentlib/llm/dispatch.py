@@ -251,7 +251,6 @@ class Dispatch:
             self.loop.at(0, partial(self._go, other))
 
     def _keep_question(self, kept: "History", call: Pending) -> None:
-        """Keep what is asked: of a conversation, what is new in it."""
         ids, time = history.identity(False), history.now()
         fields = {name: call.request.get(name) for name in ("provider", "model", "tools")}
         if not self.limits.player:
@@ -265,7 +264,6 @@ class Dispatch:
         call.run = ids
 
     def _keep_answer(self, call: Pending, record: Record) -> None:
-        """Keep the answer, or why there is none."""
         if self.history is None or "id" not in call.run:
             return
         run, time = call.run["id"], history.now()

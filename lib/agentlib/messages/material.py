@@ -43,7 +43,6 @@ def message(request: str, pieces: list[Record]) -> Record:
 
 
 def _part(piece: Record) -> dict[str, Any] | None:
-    """The image or document that the record carries, if it carries one."""
     part = piece.get("part", piece)
     if not isinstance(part, dict) or not any(field in part for field in ("data", "path", "url")):
         return None

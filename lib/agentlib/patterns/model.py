@@ -64,6 +64,13 @@ def send(args: Namespace, request: Record) -> Record:
     raise Fault("server", f"agent-llm ended with status {status} and no answer")
 
 
+def begin(name: str) -> None:
+    """Begin a run of this program, below which all that it starts hangs; the stages of an agent's script have one."""
+    if not os.environ.get("AGENT_SPAN"):
+        _, out = run_program("agent-trace", ["--begin", name], b"")
+        os.environ["TRACEPARENT"] = out.decode().strip()
+
+
 def run_program(
     name: str, words: list[str], stdin: bytes, limit: float = TIMEOUT
 ) -> tuple[int, bytes]:

@@ -168,7 +168,6 @@ class Coprocess:
             answer(fault)
 
     def _reaped(self) -> int:
-        """Its exit status as Popen has it; the first to need it reaps it."""
         with self._reaping:
             if self._code is None:
                 self._child.signal(signal.SIGKILL)  # what it leaves in its group

@@ -170,7 +170,6 @@ class Batch:
 
 
 def _wrong(task: Record, empty: bool) -> str:
-    """What is wrong with a task, '' where nothing is. empty: whether its input may be."""
     text = task.get("input")
     if not isinstance(text, str) or not (text or empty):
         return "a task needs `input`, a string that is not empty"

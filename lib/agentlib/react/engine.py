@@ -189,7 +189,6 @@ class Engine:
 
 
 def _fault(error: Record) -> Fault:
-    """An `error` record as the Fault that it tells of."""
     fields = {k: v for k, v in error.items() if k not in ("type", "id", "kind", "message")}
     kind, why = error.get("kind") or "server", error.get("message") or "the model failed"
     return Fault(str(kind), str(why), **fields)

@@ -176,7 +176,6 @@ def head(raw: bytes) -> tuple[str, str]:
 
 
 def _probe(files: Sequence[str], timeout: float | None, profile: str) -> dict[str, Answer]:
-    """Ask the marked ones of the files; what came of each."""
     from agentlib.schema import probe
 
     answers: dict[str, Answer] = {}

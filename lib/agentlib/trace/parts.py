@@ -10,10 +10,9 @@ from agentlib.types import Any, Iterable, Iterator, Record
 NUMBER = (int, float)
 NEEDED: dict[str, Any] = dict.fromkeys(("id", "trace_id", "kind", "name", "status"), str)
 NEEDED |= {"start": NUMBER, "end": NUMBER}
-OPTIONAL: dict[str, Any] = {"parent_id": str, "run": str, "usage": dict, "error": dict}
-OPTIONAL |= {"cost_usd": NUMBER}
-OPTIONAL |= dict.fromkeys("model provider call_id hook".split(), str)
+OPTIONAL: dict[str, Any] = dict.fromkeys("parent_id run model provider call_id hook".split(), str)
 OPTIONAL |= dict.fromkeys("model_calls tool_calls attempt".split(), int)
+OPTIONAL |= {"usage": dict, "error": dict, "cost_usd": NUMBER}
 
 
 class Parts:
@@ -127,12 +126,7 @@ def ended(run: Record) -> str:
     return "done" if run["status"] == "ok" else str(run["status"])
 
 
-def text(content: Any) -> str:
-    """The text of a message's content."""
-    return transcript.text({"content": content})
-
-
-def one_line(text: str, width: int) -> str:
-    """Text with its white space as single blanks, cut to so many characters."""
-    words = " ".join(text[: 4 * width].split())
+def one_line(content: Any, width: int) -> str:
+    """The text of a message's content with its white space as single blanks, cut to so many characters."""
+    words = " ".join(transcript.text({"content": content})[: 4 * width].split())
     return words if len(words) <= width else f"{words[: width - 1]}…"

@@ -107,7 +107,6 @@ def log_file(name: str) -> str:
 
 
 def _start(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
-    """Start the filter in its own session. Its standard input is the socket, so clients can connect at once."""
     listener = listen(socket_file(name))
     log = os.open(log_file(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     sources = enumerate((listener.fileno(), log, log))

@@ -84,7 +84,6 @@ class Gathered:
                 taken.append(self._call(fragment, position, taken))
 
     def _add(self, kind: str, text: str) -> Record:
-        """Keep a piece of a text; the delta that it makes."""
         self.texts[kind].write(text)
         return {"thinking" if kind == "thinking" else "text": text}
 
