@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from agentlib.local.minilm import WordPiece, words
+import vendors
 from installed import suite
 from weights import installed
+
+minilm = vendors.provider("minilm")
+WordPiece, words = minilm.WordPiece, minilm.words
 
 Record = dict[str, Any]
 
