@@ -39,7 +39,9 @@ def calls(request: Record) -> tuple[list[str], list[str]]:
     if not results:
         if files and writes and MAKE.match(wanted):
             return writes, []
-        return ([*reads, *writes] if files else reads if PLACE.search(wanted) else []), []
+        if files:
+            return [*reads, *writes], []
+        return (reads if PLACE.search(wanted) else []), []
     read = spaced([call.get("arguments") for call in made if call["name"] == READ])
     unread = [name for name in files if name not in read]
     if unread and READ in reads and _says_nothing(results[-1], wanted):
