@@ -127,7 +127,8 @@ def test_the_path_of_agent_react_can_be_read(tmp_path: Path) -> None:
     words = [sys.executable, ROOT / "tests/model_server.py", rules, "--with-parent"]
     server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert server.stdout
-    env = {"PATH": f"{ROOT}/bin:/usr/bin:/bin", "HOME": str(tmp_path), "AGENT_PROVIDER": "openai"}
+    env = {"PATH": f"{ROOT}/bin:{Path(sys.executable).parent}:/usr/bin:/bin"}
+    env |= {"HOME": str(tmp_path), "AGENT_PROVIDER": "openai"}
     env |= {"OPENAI_BASE_URL": server.stdout.readline().strip(), "OPENAI_API_KEY": "k"}
     argv = [str(ROOT / "bin/agent-discover"), "wordcount"]
     tools = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True).stdout

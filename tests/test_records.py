@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib import records
+from agentlib import records, types
 from agentlib.faults import Fault
 from vendors import ROOT, shared
 
@@ -179,15 +179,13 @@ def python(code: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_a_pipe_that_stays_silent_is_spoken_of_once() -> None:
-    reading, writing = os.pipe()
-    threading.Timer(0.3, os.close, [writing]).start()
-    ran = python(
-        "from agentlib import records; records.SILENCE = 0.05\nprint(list(records.read()))",
-        stdin=reading,
-    )
-    os.close(reading)
-    assert ran.stdout == b"[]\n"
-    assert ran.stderr.count(b"waiting for records on standard input") == 1
+    path = f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r})"
+    code = "from agentlib import records; records.SILENCE = 0.05\nprint(list(records.read()))"
+    argv = [sys.executable, "-IS", "-c", f"{path}\n{code}"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe) as child:
+        assert child.stderr and b"waiting for records on standard input" in child.stderr.readline()
+        assert child.communicate(timeout=60) == (b"[]\n", b"")
 
 
 def test_plain_text_is_one_input_record_whatever_is_in_it() -> None:
@@ -221,3 +219,11 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
         == python(code).stdout
         == '{"type":"x","b":1,"a":{"é":[1.5,null]}}\n'.encode()
     )
+
+
+def test_a_named_tuple_has_its_fields_where_annotations_are_a_function_as_since_python_3_14() -> (
+    None
+):
+    body = {"__annotate_func__": lambda format: {"a": int, "b": str}, "b": "x"}
+    made = type(types.NamedTuple)("Made", (types.NamedTuple,), body)
+    assert made(1)._asdict() == {"a": 1, "b": "x"}

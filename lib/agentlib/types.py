@@ -27,7 +27,8 @@ class _Fields(type):
             return super().__new__(meta, name, bases, body)
         from collections import namedtuple  # 2 ms: not every program has such a type
 
-        fields = body.pop("__annotations__", {})
+        annotate = body.pop("__annotate_func__", None)  # since Python 3.14
+        fields = annotate(1) if annotate else body.pop("__annotations__", {})
         defaults = [body.pop(field) for field in fields if field in body]
         return type(name, (namedtuple(name, fields, defaults=defaults),), {"__slots__": (), **body})
 
