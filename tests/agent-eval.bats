@@ -278,3 +278,12 @@ END
     run -1 --separate-stderr agent-eval "$TESTS/bench/agents.jsonl" --json --quiet -- false
     equal 47 "$(results .id | wc -l)"
 }
+
+@test "of a model whose price is not known the cost is -, not what its provider may take" {
+    model fine
+    echo '{"input":"hi","checks":[{"regex":"fine"}]}' >cases.jsonl
+    run -0 agent-eval cases.jsonl -- agent-llm {}
+    has "${lines[1]}" "  -  "
+    run -0 agent-eval cases.jsonl -- agent-llm --model gpt-5-mini {}
+    has "${lines[1]}" '  $0.00'
+}

@@ -186,7 +186,8 @@ class Dispatch:
             record["usage"], raw = usage, None
         for budget in self.limits.budgets:
             try:
-                budget.spend(priced(record, call.target.provider))
+                in_usd = budget.book.get("usd")  # else no guess: what is not known is not counted
+                budget.spend(priced(record, call.target.provider) if in_usd else record)
             except Fault as fault:
                 stderr.warn(fault.message)
         self._finish(call, record, raw)
