@@ -209,6 +209,20 @@ said_all='def reply(body):
     equal "text-processor agent-llm text-processor" "$(kept | jq -r 'select(.type == "run") | .name // .program' | paste -sd ' ')"
 }
 
+@test "-c passes over records that are damaged" {
+    model "$said_all"
+    agent-llm one </dev/null >/dev/null
+    id=$(kept | jq -r 'select(.type == "run") | .id')
+    session=$(kept | jq -r 'select(.type == "run") | .session')
+    printf '{"type":"run","id":"0123456789abcdef","session":"%s","host":"%s",%s}\n' "$session" "$(hostname)" '"time":7' \
+        "$session" "$(hostname)" '"time":{"type":"run"' >>"$HOME/.local/state/agentutils/history/$(date -u +%F).jsonl"
+    run -0 agent-llm -c two </dev/null
+    equal "u:one|a:u:one|test-model|u:two|test-model" "$output"
+    run -2 agent-llm -c 0123456789ab two </dev/null
+    has "$output" "no run has the id 0123456789ab"
+    run -0 agent-llm -c "${id:0:8}" two </dev/null
+}
+
 @test "agent-llm -c with nothing to ask says so" {
     model fine
     agent-llm one </dev/null >/dev/null

@@ -262,9 +262,11 @@ def _found(id: str, name: str | None = None) -> Record:
     for path in reversed(files()):
         for raw in reversed(_file_lines(path)):
             if raw.startswith(start) and raw.endswith(b"}"):
-                record: Record = records.foreign(raw)
-                if all(record.get(field) == value for field, value in wanted.items()):
-                    return record
+                with suppress(ValueError):  # a half line, and another writer's behind it
+                    record: Record = records.foreign(raw)
+                    good = isinstance(record.get("time"), str)
+                    if good and all(record.get(field) == one for field, one in wanted.items()):
+                        return record
     return {}
 
 
