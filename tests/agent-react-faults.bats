@@ -472,9 +472,9 @@ PY
     run env -u HOME AGENT_HISTORY=off agent-react 't {}' <tools.jsonl
     equal ok "$output"
     run env HOME=/proc/nowhere agent-react 't {}' <tools.jsonl
-    equal ok "$output"
+    equal $'agent-react: the history is not kept: /proc/nowhere: No such file or directory\nok' "$output"
     run env XDG_CACHE_HOME="$PWD/file" XDG_STATE_HOME="$PWD/file" agent-react 't {}' <tools.jsonl
-    equal ok "$output"
+    equal "agent-react: the history is not kept: $PWD/file/agentutils: Not a directory"$'\nok' "$output"
 }
 
 @test "300 MiB of address space are enough for a small request" {

@@ -7,7 +7,7 @@ arguments() {
     case ${1##*/} in
     agent-react) echo "say hi" ;;
     agent-memory) echo load ;;
-    agent-mcp) echo list ;;
+    agent-mcp) echo list cat ;; # which is a server that never answers
     agent-parallel) echo "--local 1" ;;
     esac
 }

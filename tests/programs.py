@@ -18,5 +18,6 @@ def loaded(path: str | Path) -> ModuleType:
     loader = SourceFileLoader(name, str(file))
     module = module_from_spec(spec_from_loader(name, loader))  # type: ignore[arg-type]
     sys.modules[name] = module
+    sys.dont_write_bytecode = True  # beside a program there is none
     loader.exec_module(module)
     return module
