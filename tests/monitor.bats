@@ -109,7 +109,7 @@ $(value 'agent_run_seconds_bucket{agent="worker",le="+Inf"}')"
     scripted
     printf '#!/bin/sh\nrm -rf place; mkdir place; touch place/m.prom.lock/x 2>/dev/null; mkdir place/m.prom.lock\n' >spoil
     chmod +x spoil
-    tool good "cd $PWD && ./spoil; echo 1"
+    tool good "cd $PWD && ./spoil; sleep 2.1; echo 1" # after 2 s it writes, however slow the last writing was
     tool mend "cd $PWD && rm -r place; echo 2"
     mkdir place
     run --separate-stderr timeout 60 agent-react --sandbox off --plugin 'monitor place/m.prom' $'good {}\ngood {"a":1}\nmend {}\n= x' <tools.jsonl
