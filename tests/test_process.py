@@ -147,7 +147,7 @@ def test_without_a_descriptor_to_spare_nothing_is_left_running(
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", none)
-    monkeypatch.setattr("socket.socketpair", none)
+    monkeypatch.setattr("_socket.socketpair", none)
     for begin in (Direct, process_run.start):
         with pytest.raises(OSError, match="Too many"):
             begin({"args": ["sleep", "60.1234"]}, 0)

@@ -204,7 +204,7 @@ def test_a_call_that_gets_no_descriptors_is_no_harm_to_the_others(
         child = rooms.begin(cell, 0, 1, 2)
         assert child
         with monkeypatch.context() as patch:
-            patch.setattr("socket.socketpair", none)
+            patch.setattr("_socket.socketpair", none)
             with pytest.raises(OSError, match="Too many"):
                 call(rooms, tmp_path, "exit 0")
         assert not child.ended(0.1) and call(rooms, tmp_path, "exit 5") == 5

@@ -199,7 +199,7 @@ def scrubbed(data: bytes, hidden: Iterable[bytes]) -> bytes:
     from agentlib.secrets import TOKEN
 
     block = rb'-----BEGIN [A-Z0-9 ]*PRIVATE KEY[^"]*?(?:-----END [A-Z0-9 ]*KEY[A-Z ]*-----|(?="))'
-    return TOKEN.sub(b"***", re.sub(block, b"***", data))
+    return re.sub(TOKEN, b"***", re.sub(block, b"***", data))
 
 
 def _of_environment() -> list[bytes]:

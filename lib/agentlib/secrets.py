@@ -1,6 +1,7 @@
 """Which files hold secrets, by name and by content: one list for the sandbox, agent-context and the history."""
 
 import fnmatch
+import functools
 import os
 import re
 import stat
@@ -13,8 +14,8 @@ NAMES = (
     " service_account*.json application_default_credentials.json kubeconfig *.kubeconfig *.p12 *.pfx *.jks *.keystore"
     " *.kdbx *.ppk secrets.json secrets.toml secrets.y*ml secret.json secret.toml secret.y*ml terraform.tfstate"
     " *.tfstate.backup .ssh .aws .azure .gnupg .kube .docker .password-store"
-).split()
-EXAMPLES = ("*.example", "*.sample", "*.template", "*.dist", "*.pub")
+)
+EXAMPLES = "*.example *.sample *.template *.dist *.pub"
 WORDS = (  # a name that may stand for a secret, and what then shows that it does
     ("*.pem", rb"PRIVATE KEY"),
     ("*.key", rb"PRIVATE KEY"),
@@ -22,13 +23,13 @@ WORDS = (  # a name that may stand for a secret, and what then shows that it doe
     (".yarnrc*", rb"(?i)auth|token"),
     ("pip.conf", rb"://[^/\s:@]+:[^/\s@]+@"),
 )
+MAY_BE = " ".join(glob for glob, _ in WORDS)
 SETTINGS = "*.json *.y*ml *.toml *.ini *.cfg *.conf *.config *.properties *.tfvars *.xml *.txt"
-KEY = re.compile(  # a file that begins with a private key, or has one in it
+KEY = (  # a file that begins with a private key, or has one in it
     rb"\A(?:\xef\xbb\xbf)?\s*(?:-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-|AGE-SECRET-KEY-1)"
-    rb"|^\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----\s*\n(?:[\w-]+: .*\n)*\s*[A-Za-z0-9+/=]{40,}\s*$",
-    re.M,
+    rb"|^\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----\s*\n(?:[\w-]+: .*\n)*\s*[A-Za-z0-9+/=]{40,}\s*$"
 )
-TOKEN = re.compile(
+TOKEN = (
     rb"\b(?:gh[opsur]_[A-Za-z0-9]{36}|github_pat_\w{50,}|glpat-[\w-]{20}|(?:AKIA|ASIA)[0-9A-Z]{16}"
     rb"|xox[abeprs]-[\w-]{20,}|AIza[\w-]{35}|sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}|sk_live_\w{24,}|npm_[A-Za-z0-9]{36}"
     rb"|hf_[A-Za-z0-9]{30,})\b"
@@ -36,32 +37,31 @@ TOKEN = re.compile(
 )
 
 
-def _any(globs: list[str] | tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(fnmatch.translate(glob) for glob in globs), re.I)
-
-
-_NAMES, _EXAMPLES, _SETTINGS = _any(NAMES), _any(EXAMPLES), _any(SETTINGS.split())
-_WORDS = [(_any([glob]), re.compile(word)) for glob, word in WORDS]
-_MAY_BE = _any([glob for glob, _ in WORDS])
+@functools.cache  # made when it is wanted: all of them take 2 ms
+def _any(globs: str) -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, globs.split())), re.I)
 
 
 def named(name: str, folder: bool = False) -> bool:
     """Whether a file (or folder: hidden ones only) of this name holds secrets, whatever is in it."""
-    return bool(_NAMES.match(name)) and not _EXAMPLES.match(name) and (not folder or name[0] == ".")
+    hidden = not folder or name[:1] == "."
+    return bool(hidden and _any(NAMES).match(name) and not _any(EXAMPLES).match(name))
 
 
 def doubtful(name: str) -> bool:
     """Whether the content decides already for this name's sake."""
-    return bool(_MAY_BE.match(name))
+    return bool(_any(MAY_BE).match(name))
 
 
 def holds(name: str, head: bytes) -> bool:
     """Whether the first HEAD bytes of a file show a secret: a private key, or a token in settings."""
-    if (b"KEY" in head or head.startswith(b"PuTTY")) and KEY.search(head):
+    if (b"KEY" in head or head.startswith(b"PuTTY")) and re.search(KEY, head, re.M):
         return True
-    if _SETTINGS.match(name) and TOKEN.search(head):
+    if _any(SETTINGS).match(name) and re.search(TOKEN, head):
         return True
-    return doubtful(name) and any(glob.match(name) and word.search(head) for glob, word in _WORDS)
+    return doubtful(name) and any(
+        _any(glob).match(name) and re.search(word, head) for glob, word in WORDS
+    )
 
 
 def secret(path: str) -> bool:

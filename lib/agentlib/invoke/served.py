@@ -20,18 +20,14 @@ STARTS = 2  # of a server in one run: again where it has ended, but not for ever
 def converse(runs: Runner, call: Invocation) -> str:
     """The answer of a tool that speaks JSON lines and stays up. Faults as of Runner.run()."""
     name = call.tool.name
-
-    def made(begin: Callable[..., Any]) -> Coprocess:
-        return Coprocess(name, {}, start=lambda _options, *pipes: begin(*pipes))
-
+    made = lambda begin: Coprocess(name, {}, start=lambda _, *pipes: begin(*pipes))  # noqa: E731
     coprocess, cell = _started(runs, call.tool, call.decision, made, 1e9)
     id = str(next(runs.ids))
     record = {"id": id, "name": name, "arguments": call.arguments}
     answer = coprocess.call(id, record, runs.limit(call.tool))
     content = answer.get("content", "")
     text = content if isinstance(content, str) else records.dumps(content)
-    data = text.encode("utf-8", "replace")
-    text = output.for_model(data) + runner.warn(call.tool, cell.settle())
+    text = output.for_model(text.encode("utf-8", "replace")) + runner.warn(call.tool, cell.settle())
     if answer.get("is_error"):
         raise Fault("tool_error", text)
     return text

@@ -1,7 +1,6 @@
 """Run a program that the user named, to its end: found, bounded, ended with us, however we end."""
 
 import os
-import shutil
 
 from agentlib import budget, paths, records
 from agentlib.faults import KINDS, Fault
@@ -27,10 +26,11 @@ def found(name: str) -> str:
         here, ours = os.path.realpath("."), os.path.realpath(BIN)
         kept = [f for f in real if real[f] == ours or not host.inside(real[f], here)]
         search = os.pathsep.join(kept)
-    path = shutil.which(name, path=search) or shutil.which(in_suite)
-    if path is None:
-        raise Fault("not_found", f"{name}: no such program")
-    return path
+    folders = search.split(os.pathsep) if os.sep not in name else [""]
+    for path in (*(os.path.join(one, name) for one in folders), in_suite):
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise Fault("not_found", f"{name}: no such program")
 
 
 def run(argv: list[str], stdin: bytes, timeout: float, scope: Scope, **cell: Any) -> Outcome:

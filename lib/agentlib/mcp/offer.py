@@ -1,6 +1,5 @@
 """The `tool` records of an MCP server: unique valid names, and nothing believed that the server says of itself."""
 
-import hashlib
 import re
 
 from agentlib import stderr
@@ -49,5 +48,7 @@ def _free(original: str, shared: Record, taken: set[str]) -> str:
         if len(name) <= LONGEST and name not in taken:
             if not origin.shadows(name, shared["command"][0]):
                 return name
+    import hashlib
+
     digest = hashlib.sha256(original.encode("utf-8", "replace")).hexdigest()[:8]
     return f"{shared['server']}__{plain}"[: LONGEST - 9] + f"_{digest}"

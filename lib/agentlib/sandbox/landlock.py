@@ -9,7 +9,6 @@ import ctypes
 import os
 import stat
 import struct
-from contextlib import suppress
 
 from agentlib.types import Callable, Iterable
 
@@ -26,8 +25,7 @@ class Descriptor(int):
     """One that is closed when nothing refers to it any more."""
 
     def __del__(self) -> None:
-        with suppress(OSError):
-            os.close(self)
+        _libc.close(self)
 
 
 def abi() -> int:

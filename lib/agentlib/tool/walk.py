@@ -40,7 +40,8 @@ def diff(revision: str, secrets_too: bool = False) -> str:
     errors: list[str] = []
     if git("rev-parse", "--git-dir", errors=errors) is None:
         raise Fault("invalid_input", f"--diff: {''.join(errors) or 'git does not answer'}")
-    less = [] if secrets_too else [f":(top,exclude,glob,icase)**/{name}" for name in secrets.NAMES]
+    names = [] if secrets_too else secrets.NAMES.split()
+    less = [f":(top,exclude,glob,icase)**/{name}" for name in names]
     text = git("diff", "--no-ext-diff", "--no-textconv", "--no-color", revision, "--", ":/", *less)
     if text is None:
         raise Fault("invalid_input", f"--diff {revision}: git knows no such revision here")

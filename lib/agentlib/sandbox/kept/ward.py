@@ -1,12 +1,14 @@
 """A sandbox that is kept up, seen from outside: its warden (warden.py), and the processes in its cells."""
 
+import _socket as socket  # see process/supervised.py
 import marshal
 import os
 import queue
 import select
 import signal
-import socket
+import sys
 import threading
+from contextlib import closing
 from functools import partial
 
 from agentlib import paths
@@ -68,14 +70,14 @@ class Ward:
         seen = os.path.basename(cell.argv[0])  # by ps: whose sandbox it is
         argv = limits.within(self._group, [*argv, paths.PYTHON, "-IS", WARDEN, "3", seen])
         complaints = os.memfd_create("complaints")
-        with theirs, open(os.devnull, "r+b") as null:
+        with closing(theirs), open(os.devnull, "r+b") as null:
             self._child = _started(argv, null.fileno(), null.fileno(), complaints, theirs.fileno())
         try:
             self._orders.settimeout(PATIENCE)
             self._orders.send(marshal.dumps(cell.setup()))
-            packet, self._table, _, _ = socket.recv_fds(self._orders, PACKET, 1)
-            for one in self._table:
-                os.set_inheritable(one, False)
+            room, flag = socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
+            packet, passed, _, _ = self._orders.recvmsg(PACKET, room, flag)
+            self._table = [int.from_bytes(one[2], sys.byteorder) for one in passed]
             if why := marshal.loads(packet):
                 raise OSError(why)
             if walled:

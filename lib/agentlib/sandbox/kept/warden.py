@@ -10,16 +10,14 @@ FD is a socket of packets: the setup, an object in marshal's form, which is answ
 argv, env, cwd, limits. With Landlock: network, and unseen: whether nothing at all may be changed; with rulesets of it.
 """
 
-import _socket as socket  # see supervisor.py
+import _socket as socket  # neither it nor contextlib or functools is loaded: see supervisor.py
 import ctypes
-import functools
 import gc
 import marshal
 import os
 import resource
 import stat
 import sys
-from contextlib import suppress
 from itertools import zip_longest
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")))
@@ -37,6 +35,8 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
+# by network and unseen: what puts on the filter of system calls for a tool that Landlock alone holds
+_filters: dict[tuple[bool, bool], Callable[[], None]] = {}
 View = list[tuple[str, str, int]]  # path, EMPTY or OVERLAY or '', bytes of an empty place
 
 SETUP = 1 << 20  # bytes of it, at most
@@ -89,8 +89,10 @@ class Warden(supervisor.Server):
             return super().worker(order, packet[:4])
         barred(order["network"], order["unseen"])
         worker, worker.fits = super().worker(order, packet), None
-        with suppress(OSError):  # the next call makes it
+        try:
             self.idle += [] if self.idle else [self.made("unused")]
+        except OSError:  # the next call makes it
+            pass
         return worker
 
     def fork(self) -> int:
@@ -170,8 +172,7 @@ class Warden(supervisor.Server):
 
 def terminate(*_: object) -> None:
     """SIGTERM for all that runs in this cell."""
-    with suppress(ProcessLookupError):
-        os.kill(-1, signal.SIGTERM)
+    LIBC.kill(-1, signal.SIGTERM)
 
 
 def traces(places: list[str]) -> Iterator[Any]:
@@ -211,11 +212,12 @@ def alone(order: Order, files: list[int]) -> int:
     return landlock.behind(files[3:], spawn)
 
 
-@functools.cache
 def barred(network: bool, unseen: bool) -> Callable[[], None]:
-    """A function that puts on the filter of system calls for a tool that Landlock alone holds."""
-    old = landlock.abi() < 3
-    return seccomp.installer(seccomp.program(network, unseen=unseen, truncate=old, among=True))
+    if not (found := _filters.get((network, unseen))):
+        old = landlock.abi() < 3
+        code = seccomp.program(network, unseen=unseen, truncate=old, among=True)
+        found = _filters[network, unseen] = seccomp.installer(code)
+    return found
 
 
 def refiller(view: View) -> Callable[..., None]:
