@@ -161,3 +161,22 @@ def reply(body):
     run --separate-stderr timeout 60 assistant <<<"find me someone who can review Go code: x = 1"
     has "$output" "go-reviewer was not run: the user has not allowed it (--allow go-reviewer)"
 }
+
+@test "the notes of an agent's stages and of its model are the agent's, and those of agents that it calls their own" {
+    local name
+    model 'def reply(body): return {"status": 401, "body": {"error": {"message": "Wrong key"}}}'
+    unset AGENT_PROVIDER # so that a note says which one is used
+    echo 'TOKEN=1' >.env
+    echo 'text' >a
+    for name in text-processor architect assistant coordinator; do
+        run -100 --separate-stderr "$name" "look at .env and ./a" </dev/null
+        has "$stderr" "$name: using openai"
+        has "$stderr" "$name: left out"
+        lacks "$stderr" "agent-"
+    done
+    printf '#!/bin/sh\nagent-memory nosuch\n' >teller
+    chmod +x teller
+    run --separate-stderr env AGENT_NAME=other agent-every 1h --count 1 -- ./teller
+    has "$stderr" "agent-memory: "
+    has "$stderr" "other: "
+}

@@ -434,6 +434,8 @@ def reply(body):
             has "$stderr" nan
             lacks "$stderr" "agent-"
         done
+        run -2 --separate-stderr "$name" x --allow y:z </dev/null
+        has "$stderr" "$name: --allow y:z: not NAME or NAME:PROFILE"
     done
     equal "" "$(requests)"
     run -2 --separate-stderr monitor-agent --nope </dev/null

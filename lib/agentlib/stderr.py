@@ -3,7 +3,7 @@
 import os
 import sys
 
-agent = ""  # the agent that this program speaks for (agent-react --name)
+agent = os.environ.pop("AGENT_NAME", "")  # the agent that this program is a part of, and speaks for
 
 
 def program() -> str:

@@ -3,7 +3,7 @@
 import os
 import time
 
-from agentlib import paths, records, stderr
+from agentlib import paths, records
 from agentlib.faults import Fault, in_words
 from agentlib.messages import transcript
 from agentlib.messages.subschemas import object_schema
@@ -25,15 +25,8 @@ def prompt(name: str) -> str:
 
 def options(parser: ArgumentParser, what: str = "") -> None:
     """The options that name the model; `what` says for which work, where a program calls two."""
-    help = "the agent that messages speak for"
-    parser.add_argument("--name", type=_speak_for, metavar="NAME", help=help)
     parser.add_argument("-m", "--model", metavar="MODEL", help=f"the model{what}")
     parser.add_argument("-p", "--provider", metavar="NAME", help=f"the provider{what}")
-
-
-def _speak_for(name: str) -> str:
-    stderr.agent = name
-    return name
 
 
 def words(args: Namespace) -> list[str]:

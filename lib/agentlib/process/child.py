@@ -5,6 +5,7 @@ import select
 import signal
 from contextlib import suppress
 
+from agentlib import stderr
 from agentlib.types import Any, Protocol
 
 
@@ -86,4 +87,4 @@ def memory_file(data: bytes) -> int:
 
 def bound() -> dict[str, str]:
     """Our environment for a program of the suite's own that is to end with the thread that starts it (cli.start)."""
-    return {**os.environ, "AGENT_PARENT": str(os.getpid())}
+    return {**os.environ, "AGENT_PARENT": str(os.getpid()), "AGENT_NAME": stderr.agent}
