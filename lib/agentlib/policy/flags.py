@@ -29,7 +29,9 @@ def options(parser: Any) -> None:
             records.put("".join(f"{line}\n" for line in status.lines(os.getcwd())).encode())
             parser.exit()
 
-    checked = {"allow": lambda text: _allowed(text) and text}  # said before a program begins to work
+    checked = {
+        "allow": lambda text: _allowed(text) and text
+    }  # said before a program begins to work
     cli.options(parser, OPTIONS, sandbox={"choices": tuple(WIDTH)}, **checked)
     help = "say what the sandbox gives here, and exit"
     parser.add_argument("--sandbox-status", action=Status, nargs=0, help=help)
