@@ -29,10 +29,8 @@ def options(parser: Any) -> None:
             records.put("".join(f"{line}\n" for line in status.lines(os.getcwd())).encode())
             parser.exit()
 
-    checked = {
-        "allow": lambda text: _allowed(text) and text
-    }  # said before a program begins to work
-    cli.options(parser, OPTIONS, sandbox={"choices": tuple(WIDTH)}, **checked)
+    profiles = {"choices": tuple(WIDTH)}
+    cli.options(parser, OPTIONS, sandbox=profiles, allow=lambda word: _allowed(word) and word)
     help = "say what the sandbox gives here, and exit"
     parser.add_argument("--sandbox-status", action=Status, nargs=0, help=help)
     cli.options(parser, "--env NAME...  give tools this variable of the environment")
