@@ -58,8 +58,7 @@ def policy(args: Namespace) -> Policy:
     # --sandbox beats the profiles in the file
     rules = [rule._replace(profile="") for rule in user.rules] if args.sandbox else user.rules
     rules = [*map(_allowed, args.allow), *denials, *rules]
-    env = [*args.env, *user.env]
-    return Policy(rules, args.sandbox or user.sandbox, args.ask or user.ask, env)
+    return Policy(rules, args.sandbox or user.sandbox, args.ask or user.ask, [*args.env, *user.env])
 
 
 def _users() -> Policy:
