@@ -2,7 +2,8 @@
 """terminal.py QUESTION ANSWER COMMAND... - run a command at a terminal, type ANSWER whenever it shows QUESTION
 
 The terminal is the command's controlling one and its standard error; standard input and output stay ours. What the
-terminal showed goes to standard error at the end. ANSWER is typed as it is, with \\n for Enter.
+terminal showed goes to standard error at the end. ANSWER is typed as it is, with \\n for Enter; of several,
+with | between them, the last one is typed again and again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import termios
 
 def main(args):
     """The exit status of the command."""
-    question, answer = args[0].encode(), args[1].replace("\\n", "\n").replace("\\4", "\4").encode()
+    question = args[0].encode()
+    answers = args[1].replace("\\n", "\n").replace("\\4", "\4").encode().split(b"|")
     master, slave = pty.openpty()
 
     def seize():
@@ -40,7 +42,7 @@ def main(args):
             subprocess.run(
                 ["sleep", "0.1"], check=True
             )  # the question forgets what was typed before it was there
-            os.write(master, answer)
+            os.write(master, answers[min(answered, len(answers)) - 1])
     os.write(2, shown)
     return child.wait()
 

@@ -191,7 +191,8 @@ def test_a_session_that_the_server_has_ended_is_begun_anew_once(place: Place) ->
     assert client.ask()["result"] == {"session": "s1"}
     seen.append(seen[0])  # as if another had begun one: the first is not known any more
     assert client.ask()["result"] == {"session": "s3"}
-    assert [one.method for one in seen][-3:] == ["initialize", "notifications/initialized", "x"]
+    posts = [one.method for one in seen if one.command == "POST"]
+    assert posts[-3:] == ["initialize", "notifications/initialized", "x"]
     assert "HTTP 404" in client.failure("never")
     assert client.ask()["result"] == {"session": "s4"}
     client.end()
@@ -241,6 +242,38 @@ def test_a_stream_that_breaks_off_is_read_on_when_the_server_wants_it(place: Pla
     assert times[1] - times[0] >= 0.7
     place.play(lambda request: request.stream(b"data: x\n\n"))
     assert "broke off" in client.failure()
+
+
+def test_a_server_of_the_older_era_is_listened_to_beside_its_answers(place: Place) -> None:
+    changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+    question = {"jsonrpc": "2.0", "id": 7, "method": "elicitation/create", "params": {}}
+    over, gets = threading.Event(), list[Request]()
+
+    def play(request: Request) -> None:
+        if request.command != "GET":
+            return older(request)
+        gets.append(request)
+        if len(gets) > 2:
+            return request.answer(status=405)
+        message, stray = [changed, question][len(gets) - 1], reply("q", "no answer comes here")
+        request.stream(b": alive\n\n", event(message, id=len(gets)), event(stray))
+        if len(gets) > 1:
+            over.wait(20)
+
+    seen = place.play(play)
+    client = place.connected()
+    client.ask("initialize")
+    client.send("notifications/initialized")
+    assert [client.hear(), client.hear()] == [
+        changed,
+        question,
+    ]  # the second in a stream of its own
+    assert [one.headers["Last-Event-ID"] for one in gets] == [None, "1"]
+    assert all(one.headers["Mcp-Session-Id"] == "s1" for one in gets)
+    assert client.ask()["result"] == {"session": "s1"}
+    over.set()
+    client.end()
+    assert seen[-1].command == "DELETE" and len(gets) <= 3
 
 
 def test_a_stream_without_end_ends_with_its_request(place: Place) -> None:
