@@ -1,7 +1,5 @@
 """The programs on PATH, described without running any: by the NAME line of their man page, else by their package.
 
-And tools of programs that were never meant to be: what their own --help says becomes what the model reads.
-
 A warm listing is one file in the user's cache folder, valid while no folder of programs or man pages changed.
 """
 
@@ -11,13 +9,11 @@ import shutil
 import stat
 from contextlib import suppress
 
-from agentlib import paths, records, stderr
-from agentlib.faults import Fault
-from agentlib.schema import schemas, trust
-from agentlib.types import Iterator, Record, Sequence
+from agentlib import paths
+from agentlib.schema import schemas
+from agentlib.types import Iterator, Record
 
 SECTIONS = ("1", "8", "6")  # of the manual: commands, administration, games
-HELP = 4_000  # characters of a help that the model gets to read
 SECONDS = 60  # that man-db may take to read the pages of all programs
 STATUS = "/var/lib/dpkg/status"
 INFO = "/var/lib/dpkg/info"
@@ -145,53 +141,3 @@ def _dpkg() -> tuple[dict[str, str], dict[str, str]]:
     blocks = _read(STATUS).decode("utf-8", "replace").split("\n\n")
     fields = [dict(re.findall("^(Package|Description): (.*)$", one, re.M)) for one in blocks]
     return owners, {one["Package"]: one["Description"] for one in fields if len(one) == 2}
-
-
-def help_probe(names: Sequence[str], timeout: float | None) -> int:
-    """Print a `tool` record with `invoke: argv` for each program; the exit status: 1 where one gives no help.
-
-    Only for programs that the user names, in the strict sandbox, and with `--help` alone: `-h` and `help` make some
-    programs work on standard input, power off, or create a file of that name.
-    """
-    from agentlib.schema import probe
-
-    search, found = os.pathsep.join(search_path()), dict[str, str]()
-    for name in names:
-        path = shutil.which(name, path=search)
-        try:
-            if not path:
-                raise Fault("not_found", "not found on PATH")
-            trust.checked(path, {})
-            found[name] = path
-        except Fault as fault:
-            stderr.warn(f"{name}: {fault.message}")
-    outcomes = probe.run(list(found.values()), ["--help"], timeout)
-    described = descriptions(list(found.values()))
-    status = int(len(found) < len(names))
-    for name, path in found.items():
-        out, why = outcomes[path], outcomes[path].why
-        text = (out.out if out.out.strip() else out.err).decode("utf-8", "replace")
-        text = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", text).strip()
-        if text and not why:
-            about = described[path][0] or text.splitlines()[0].strip()[:200]
-            records.put(schemas.line(_record(name, path, about, text)) + b"\n")
-        else:
-            why = why or "no output"
-            stderr.warn(f"{name}: --help says nothing ({why}); it cannot be made a tool so")
-            status = 1
-    return status
-
-
-def _record(name: str, path: str, about: str, text: str) -> dict[str, object]:
-    cut = text if len(text) <= HELP else text[:HELP] + " [cut]"
-    args = f"its arguments, one string each, without a shell. Its own help: {cut}"
-    strings = {"type": "array", "items": {"type": "string"}, "description": args}
-    stdin = {"type": "string", "description": "what it reads on standard input"}
-    shape = {
-        "type": "object",
-        "properties": {"args": strings, "stdin": stdin},
-        "required": ["args"],
-    }
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(name))[:64]
-    schema = {"name": name, "description": about, "invoke": "argv", "inputSchema": shape}
-    return schemas.tool(schema, path)
