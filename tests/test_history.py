@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def kept(home: Path) -> list[Record]:
     lines = [line for file in history.files() for line in Path(file).read_text().splitlines()]
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in lines if line.strip()]
 
 
 def test_two_hundred_processes_at_once_lose_and_mix_nothing(home: Path) -> None:
@@ -70,6 +70,41 @@ def test_a_half_line_of_a_dead_writer_is_taken_off_and_a_held_lock_is_not_waited
             dead.write('{"type":"mess')
         made.write({"type": "message", "n": 4})
     assert Path(file).read_text().endswith(':3}\n{"type":"mess\n{"type":"message","n":4}\n')
+
+
+def test_a_half_line_that_is_still_being_written_is_no_half_line(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = history.History(True, set())
+    made.write({"type": "message", "n": 1})
+    [file] = history.files()
+    with open(file, "a") as slow:
+        slow.write('{"type":"message",')
+
+    def waited(*_: int) -> None:
+        with open(file, "a") as slow:
+            slow.write('"n":2}\n')
+
+    monkeypatch.setattr(os, "posix_fallocate", waited)
+    made.write({"type": "message", "n": 3})
+    assert [record["n"] for record in kept(home)] == [1, 2, 3]
+
+
+def test_what_stands_of_a_record_that_the_disk_had_no_room_for_becomes_blanks(home: Path) -> None:
+    import resource
+    import signal
+
+    if not os.fork():
+        made = history.History(True, set())
+        made.write({"type": "message", "n": 1})
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+        made.write({"type": "message", "n": 2, "text": "x" * 9000})
+        os._exit(0)
+    assert os.wait()[1] == 0
+    assert os.path.getsize(history.files()[0]) == 5000
+    history.History(True, set()).write({"type": "message", "n": 3})
+    assert [record["n"] for record in kept(home)] == [1, 3]
 
 
 def test_too_old_and_too_much_is_taken_away(home: Path) -> None:

@@ -3,6 +3,7 @@
 The kernel drops the lock of a process that dies. A line is added whole or not at all, behind whole lines alone.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -63,22 +64,32 @@ def append(path: str, line: bytes) -> None:
 
 
 def share(file: int, lines: bytes, patience: float) -> None:
-    """As add(), to a file that others append to as well; without the lock where that is not to be had in time."""
-    try:
+    """As add(), to a file that others append to as well; without the lock where that is not to be had in time. So
+    nothing may be cut off here: what is left of a dead writer's line, or of one on a full disk, becomes blanks."""
+    locked = False
+    with suppress(TimeoutError):
         acquire(file, patience)
-    except TimeoutError:
-        last = os.pread(file, 1, max(0, os.fstat(file).st_size - 1))
-        os.write(file, lines if last in (b"", b"\n") else b"\n" + lines)
-        return
+        locked = True
     try:
-        add(file, lines)
+        size = os.fstat(file).st_size
+        if size and os.pread(file, 1, size - 1) != b"\n":
+            from agentlib import halves
+
+            lines = b"\n" + lines
+            if locked:
+                halves.wipe(file)
+        if os.write(file, lines) < len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
+        if locked:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def add(file: int, line: bytes) -> None:
     """As append(), to a file that is open for reading and appending, and ours alone."""
-    size = mend(file)
+    from agentlib import halves
+
+    size = halves.mend(file)
     try:
         while line:
             line = line[os.write(file, line) :]
@@ -86,27 +97,6 @@ def add(file: int, line: bytes) -> None:
         with suppress(OSError):  # a pipe, a terminal
             os.ftruncate(file, size)
         raise
-
-
-def mend(file: int) -> int:
-    """The size of a file of JSON lines once its last line has an end; a half line of a dead writer is taken off."""
-    from agentlib.records import loads
-
-    size = os.fstat(file).st_size
-    if not size or os.pread(file, 1, size - 1) == b"\n":
-        return size
-    room, last = 65536, b""
-    while b"\n" not in last and len(last) < size:
-        last, room = os.pread(file, room, max(0, size - room)), room * 16
-    last = last[last.rfind(b"\n") + 1 :]
-    try:
-        loads(last)
-    except ValueError:
-        if last[:1] in (b"{", b"\0"):  # what never was a record is left as it is
-            os.ftruncate(file, size - len(last))
-            return size - len(last)
-    os.write(file, b"\n")
-    return size + 1
 
 
 def cut(file: BinaryIO) -> bool:

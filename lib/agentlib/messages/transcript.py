@@ -92,7 +92,7 @@ class File:
 
     def messages(self) -> list[Record]:
         """The messages in the file. A last line that was cut off (a crash while it was written) is taken away."""
-        from agentlib.lock import mend
+        from agentlib.halves import mend
 
         size = os.fstat(self._handle).st_size
         try:
