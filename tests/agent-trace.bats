@@ -109,7 +109,8 @@ trace() { run --separate-stderr agent-trace "$@" </dev/null; }
     equal 1 "${#lines[@]}"
     has "$output" "coordinator"
     trace --json
-    equal '["coordinator","agent-llm","architect","code-reviewer"]' "$(jq -sc 'map(select(.type == "run") | .name)' <<<"$output")"
+    equal '["coordinator","agent-plan","agent-llm","agent-execute","architect","code-reviewer"]' \
+        "$(jq -sc 'map(select(.type == "run") | .name)' <<<"$output")"
     equal 1 "$(jq -r .trace_id <<<"$output" | sort -u | wc -l)"
 }
 
@@ -132,6 +133,36 @@ END
     has "${lines[3]}" " done"
     equal 1 "$(agent-trace --json "$(awk 'END { print $3 }' <<<"$output")" </dev/null | jq -r .trace_id | sort -u | wc -l)"
     agent-llm -c '= more {messages}' </dev/null # a script's run is no conversation
+}
+
+@test "agent-reflect, agent-vote, agent-plan, agent-execute and a command of --begin end with what they came to" {
+    scripted
+    run -1 agent-reflect --quiet --tries 2 --check false -- agent-llm '= one' </dev/null
+    agent-reflect --quiet --check true -- agent-llm '= two' </dev/null
+    run -1 agent-vote --quiet --runs 2 -- agent-llm '! 400 three' </dev/null
+    run -1 agent-execute --quiet <<<'{"type":"step","id":"1","task":"! 400 four","needs":[],"status":"open"}'
+    run agent-plan '= five' </dev/null
+    run -127 agent-reflect --quiet --tries 2 --check true -- sh -c 'exit 127' </dev/null
+    run -100 agent-reflect --quiet --check true -- no-such-program </dev/null
+    run -3 agent-trace --begin nightly -- sh -c 'agent-llm "= six" </dev/null; exit 3'
+    has "$output" six
+    agent-trace --begin weekly -- text-processor '= seven' </dev/null
+    trace
+    equal 'agent-reflect incomplete|agent-reflect done|agent-vote tool_error|agent-execute incomplete|agent-plan bad_response|agent-reflect tool_error|agent-reflect not_found|nightly tool_error|weekly done' \
+        "$(awk '{ print $4, $10 }' <<<"$output" | paste -sd '|')"
+    has "${lines[0]}" "agent-llm = one"
+    run -124 timeout --signal INT 2 agent-trace --begin slow -- sleep 30 </dev/null
+    equal interrupted "$(agent-trace </dev/null | awk 'END { print $10 }')"
+}
+
+@test "what a coordinator could not plan is a run that failed" {
+    model 'def reply(body):
+    return {"status": 401, "body": {"error": {"message": "no"}}}'
+    run coordinator --quiet "refactor the auth system" </dev/null
+    ((status))
+    trace --failed
+    equal 'agent-plan auth' "$(awk '{ print $4, $10 }' <<<"$output")"
+    run -2 agent-llm -c '= more' </dev/null # a stage of a script is no conversation
 }
 
 @test "a half line, and fields with anything in them, end neither the list nor --follow" {

@@ -157,6 +157,19 @@ said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
     lacks "$stderr" "is kept in"
 }
 
+@test "nothing is said of what is kept where nothing is" {
+    rm -rf "$HOME/.local" && mkdir -p "$HOME/.local/state/agentutils"
+    model fine
+    run --separate-stderr python3 "$TESTS/terminal.py" never no agent-llm --no-history one </dev/null
+    equal fine "$output"
+    lacks "$stderr" "is kept in"
+    : >"$HOME/.local/state/agentutils/history"
+    run --separate-stderr python3 "$TESTS/terminal.py" never no agent-llm one </dev/null
+    equal fine "$output"
+    has "$stderr" "the history is not kept"
+    lacks "$stderr" "is kept in"
+}
+
 # -- going on
 
 said_all='def reply(body):

@@ -34,7 +34,7 @@ class History:
     ) -> None:
         self._quiet, self._hidden, self._lock = quiet, hidden, _thread.allocate_lock()
         self._bytes, self._days, self._file = megabytes * 1e6, days, -1
-        self._until, self._broken = 0.0, False  # the end of the day
+        self._until, self._broken, self._new = 0.0, False, False  # the end of the day
         self._secrets, self._lines, self._soon = _of_environment(), list[bytes](), False
 
     def write(self, *found: Record, soon: bool = False) -> None:
@@ -64,6 +64,10 @@ class History:
                 if not seen or not seen.st_nlink or seen.st_size >= self._bytes / 4:
                     self._open()  # a new day; it was taken away, or is full
                 lock.share(self._file, data, WAIT)
+                if self._new and os.isatty(2) and not self._quiet:
+                    text = f"what is asked and answered is kept in {folder()} (docs/agent-trace.md)"
+                    cli.at_end(lambda: stderr.warn(text))
+                self._new = False
             except OSError as bad:
                 self._broken = True
                 if not self._quiet:
@@ -77,9 +81,7 @@ class History:
         if not os.path.isdir(where):
             with suppress(FileExistsError):  # open() says what is wrong with it
                 os.makedirs(where, 0o700)
-            if os.isatty(2) and not self._quiet:
-                text = f"what is asked and answered is kept in {where} (docs/agent-trace.md)"
-                cli.at_end(lambda: stderr.warn(text))
+                self._new = True
         stem = os.path.join(where, f"{day}.")
         words = [path[len(stem) :].partition(".")[0] for path in files(day) if stem in path]
         part = max([1, *(int(word) for word in words if word.isdecimal())])
@@ -149,7 +151,8 @@ def identity(named: bool = True) -> Record:
     if inside and named:
         made |= {"id": script[0], "parent_id": script[-1]}
         _around[2] = [""]
-    return {**made, "session": session_id if named or not inside else ""}
+    by_hand = not script[0] or inside and named
+    return {**made, "session": session_id if by_hand else ""}
 
 
 def session() -> str:

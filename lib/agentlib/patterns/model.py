@@ -41,27 +41,15 @@ def call(args: Namespace, system: str, text: str, schema: Record | None = None) 
     request: Record = {"type": "request", "id": "1", "messages": messages}
     if schema is not None:
         request["schema"] = schema
-    reply = transcript.text(send(args, request)["message"])
-    return reply if schema is None else value(reply)
-
-
-def send(args: Namespace, request: Record) -> Record:
-    """The `response` to a request; the Fault that an `error` says."""
     limit = getattr(args, "timeout", TIMEOUT)
     status, out = run_program("agent-llm", words(args), records.line(request), limit)
     for record in map(records.loads, out.splitlines()):
         if record["type"] == "response":
-            return dict(record)
+            reply = transcript.text(record["message"])
+            return reply if schema is None else value(reply)
         if record["type"] == "error":
             raise Fault(str(record.get("kind", "server")), in_words(record))
     raise Fault("server", f"agent-llm ended with status {status} and no answer")
-
-
-def begin(name: str) -> None:
-    """Begin a run of this program, below which all that it starts hangs; the stages of an agent's script have one."""
-    if not os.environ.get("AGENT_SPAN"):
-        _, out = run_program("agent-trace", ["--begin", name], b"")
-        os.environ["TRACEPARENT"] = out.decode().strip()
 
 
 def run_program(

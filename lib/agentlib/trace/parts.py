@@ -37,10 +37,6 @@ class Parts:
         for inner in self.below(part):
             yield from self.walk(inner, depth + 1)
 
-    def runs(self, part: Record) -> list[Record]:
-        """The runs among it and all below it."""
-        return [one for one, _ in self.walk(part) if one["type"] == "run"]
-
 
 def _fitted(line: Line) -> Record | None:
     """The record in the form that the formats read; None, and a message, where a needed field is wrong."""
