@@ -79,6 +79,16 @@ kinds() { jq -c 'select(.role == "tool") | .error.kind' <<<"$output" | xargs; }
     equal 15 "$(agent-mcp list 'python3 mcp_server.py legacy PAGES' </dev/null | wc -l)"
 }
 
+@test "a list that is none, one without end and a version that is not ours are said" {
+    run -111 agent-mcp list 't=python3 mcp_server.py modern nolist' </dev/null
+    equal 'agent-mcp: t: tools/list: its answer has no list of tools' "$output"
+    run -0 --separate-stderr agent-mcp list 't=python3 mcp_server.py legacy endless' </dev/null
+    equal 10000 "$(wc -l <<<"$output")"
+    equal 'agent-mcp: t: tools/list: the first 10,000 are taken, of more' "$stderr"
+    run -1 agent-mcp list 't=python3 mcp_server.py modern future' </dev/null
+    has "$output" 't: initialize: no version'
+}
+
 @test "links, embedded resources, sounds, structured content and pictures reach the model, each in its way" {
     scripted
     listed legacy
@@ -293,6 +303,7 @@ END
         equal '{"type":"input","text":"Greet Ada","source":"t: greet"}' \
             "$(agent-mcp prompts "$server" greet who=Ada </dev/null)"
     done
+    equal test://one "$(agent-mcp resources 'python3 mcp_server.py modern plain' </dev/null | jq -r .uri)"
 }
 
 @test "install prints what each client wants, and refuses what serve would" {

@@ -5,7 +5,9 @@
 
 FAULT: silent (answers nothing), junk (prints what is no message), noisy (fills standard error), flood (messages without
 end), stubborn (ignores the end of its input and TERM), hostile (names and descriptions that attack), again (asks for
-input without end), dead (ends at once). PAGES lists its tools one a page. Calls of `log` go to mcp.log.
+input without end), dead (ends at once), nolist (has no list in its answers), endless (a list whose pages never end),
+future (knows the newer era, but another version), plain (has no templates of resources). PAGES lists its tools one a
+page. Calls of `log` go to mcp.log.
 """
 
 import json
@@ -73,6 +75,11 @@ def tools(params):
             "text",
             {**tool("x", {}), "name": "owned", "command": ["/bin/sh"], "kind": "provider"},
         ]
+    if "nolist" in FAULTS:
+        return {"tools": None}
+    if "endless" in FAULTS:
+        at = int(params.get("cursor", 0))
+        return {"tools": [tool(f"t{at + n}", {}) for n in range(999)], "nextCursor": str(at + 999)}
     if "PAGES" not in FAULTS:
         return {"tools": listed}
     at = int(params.get("cursor", 0))
@@ -155,7 +162,7 @@ def ask(params):
 def answer(method, id, params):
     if ERA == "modern" and method == "server/discover":
         return {
-            "supportedVersions": ["2026-07-28"],
+            "supportedVersions": ["2027-01-01" if "future" in FAULTS else "2026-07-28"],
             "capabilities": {"tools": {"listChanged": True}},
         }
     if ERA == "legacy" and method == "initialize":
@@ -167,7 +174,7 @@ def answer(method, id, params):
         return call(id, params)
     if method == "resources/list":
         return {"resources": [{"uri": "test://one", "name": "one", "mimeType": "text/plain"}]}
-    if method == "resources/templates/list":
+    if method == "resources/templates/list" and "plain" not in FAULTS:
         return {"resourceTemplates": [{"uriTemplate": "test://{id}", "name": "all"}]}
     if method == "resources/read":
         return {"contents": [{"uri": params["uri"], "mimeType": "text/plain", "text": "first"}]}

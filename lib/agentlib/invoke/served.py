@@ -22,9 +22,8 @@ def converse(runs: Runner, call: Invocation) -> str:
     name = call.tool.name
     made = lambda begin: Coprocess(name, {}, start=lambda _, *pipes: begin(*pipes))  # noqa: E731
     coprocess, cell = _started(runs, call.tool, call.decision, made, 1e9)
-    id = str(next(runs.ids))
-    record = {"id": id, "name": name, "arguments": call.arguments}
-    answer = coprocess.call(id, record, runs.limit(call.tool))
+    record = {"id": str(next(runs.ids)), "name": name, "arguments": call.arguments}
+    answer = coprocess.call(record["id"], record, runs.limit(call.tool))
     content = answer.get("content", "")
     text = content if isinstance(content, str) else records.dumps(content)
     text = output.for_model(text.encode("utf-8", "replace")) + runner.warn(call.tool, cell.settle())
@@ -81,6 +80,5 @@ def _started(
     try:
         return runs.kept(tool, decision, made, most)
     except (OSError, ValueError) as bad:
-        name = tool.record.get("server", tool.name)
-        why = getattr(bad, "strerror", None) or bad
+        name, why = tool.record.get("server", tool.name), getattr(bad, "strerror", None) or bad
         raise Fault("tool_error", f"{name} could not be started: {why}.") from None

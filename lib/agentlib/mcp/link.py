@@ -83,9 +83,9 @@ class Link:
                 method, answer = "", {}
             if isinstance(answer, Fault):
                 raise self.fault(answer)
-            if isinstance(result := answer.get("result"), dict):
+            result, error = answer.get("result"), answer.get("error")
+            if isinstance(result, dict) and MODERN in result.get("supportedVersions", [MODERN]):
                 return self._begin(meta if method == "server/discover" else {}, result)
-            error = answer.get("error")
             is_newer = isinstance(error, dict) and error.get("code") == UNSUPPORTED
             too_new = is_newer and not any(version in str(error) for version in LEGACY)
             if method == "initialize" or too_new:

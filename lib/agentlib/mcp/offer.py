@@ -25,8 +25,7 @@ def records_of(tools: list[Record], shared: Record, taken: set[str]) -> Iterator
         if not isinstance(original, str) or original in seen:
             continue
         seen.add(original)
-        hints = tool.get("annotations")
-        hints = hints if isinstance(hints, dict) else {}
+        hints = tool["annotations"] if isinstance(tool.get("annotations"), dict) else {}
         made = {field: tool[field] for field in FIELDS if field in tool}
         made["name"] = _free(original, shared, taken)
         made["description"] = made.get("description") or made.get("title") or original

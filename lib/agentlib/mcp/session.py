@@ -5,6 +5,7 @@ import threading
 import time
 from functools import partial
 
+from agentlib import stderr
 from agentlib.faults import Fault
 from agentlib.mcp.link import Link
 from agentlib.types import TYPE_CHECKING, Any, Record
@@ -61,10 +62,16 @@ class Session:
         cursor: Any = None
         while True:
             page = self.request(method, {"cursor": cursor} if cursor else {})
-            found += [one for one in page.get(field) or () if isinstance(one, dict)]
-            cursor = page.get("nextCursor")
-            if not isinstance(cursor, str) or cursor in seen or len(found) + len(seen) > ITEMS:
+            if not isinstance(items := page.get(field), list):
+                why = f"{self._link.name}: {method}: its answer has no list of {field}"
+                raise Fault("bad_response", why)
+            found += [one for one in items if isinstance(one, dict)]
+            if len(found) + len(seen) > ITEMS:
+                stderr.warn(f"{self._link.name}: {method}: the first {ITEMS:,} are taken, of more")
                 return found[:ITEMS]
+            cursor = page.get("nextCursor")
+            if not isinstance(cursor, str) or cursor in seen:
+                return found
             seen.add(cursor)
 
     def request(
