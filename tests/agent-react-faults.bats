@@ -79,14 +79,14 @@ below() {
     done
 }
 
-@test "kill -9 of agent-react leaves nothing of a sandbox that is kept up" {
+@test "kill -9 of agent-react leaves nothing of a kept sandbox" {
     scripted
     tool quick 'echo quick' '{}'
     tool worker 'sleep 7550 & sleep 7550' '{}'
     started --allow all $'quick {"n":1}\nquick {"n":2}\nquick {"n":3}\nworker {}'
     local all
     all=$(below "$PID")
-    has "$(ps -o args= -p "${all//$'\n'/,}")" warden.py
+    has "$(ps -o args= -p "${all//$'\n'/,}")" fork_server.py
     kill -9 "$PID"
     tree_gone 'sleep 7550'
     timeout 3 sh -c 'while ps -o stat= -p "$0" | grep -qv Z; do sleep 0.05; done' "${all//$'\n'/,}"
@@ -160,7 +160,7 @@ PY
     tree_gone 'sleep 7533'
 }
 
-@test "Ctrl-C ends a tool in a sandbox that is kept up as well" {
+@test "Ctrl-C ends a tool in a kept sandbox as well" {
     scripted
     tool quick 'echo quick' '{}'
     tool worker 'sleep 7548 & sleep 7548' '{}'

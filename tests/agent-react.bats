@@ -445,7 +445,7 @@ SH
     ((SECONDS - began < 4))
 }
 
-@test "the sandbox for a first call is put up beside the first request; a run that ends without a call leaves nothing" {
+@test "the sandbox for a first call is started beside the first request; a run that ends without a call leaves nothing" {
     command -v bwrap >/dev/null || skip "bubblewrap is not installed"
     scripted --latency 5
     tool three 'echo 3'
@@ -455,7 +455,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.execvp(sys.argv[1], sys.argv[1:])' agent-react go <tools.jsonl >out 2>err &
         pid=$!
         for _ in {1..40}; do
-            below=$(pgrep -f "bind $HOME/.cache.*warden.py" || :)
+            below=$(pgrep -f "bind $HOME/.cache.*fork_server.py" || :)
             [[ $below ]] && break
             sleep 0.1
         done
@@ -464,6 +464,6 @@ os.execvp(sys.argv[1], sys.argv[1:])' agent-react go <tools.jsonl >out 2>err &
         wait $pid || :
         equal "" "$(cat out err)"
         equal "" "$(find "$HOME/.cache" -name 'agent-changes-*')"
-        equal "" "$(pgrep -f "bind $HOME/.cache.*warden.py")"
+        equal "" "$(pgrep -f "bind $HOME/.cache.*fork_server.py")"
     done
 }

@@ -13,7 +13,7 @@ PROGRAMS = {"llm", "react", "memory", "discover", "patterns", "local"}
 
 
 def module(file: Path) -> str:
-    """`sandbox.cell` of sandbox/cell.py, `sandbox` of its __init__.py, `` of the lib's own."""
+    """`sandbox.prepare` of sandbox/prepare.py, `sandbox` of its __init__.py, `` of the lib's own."""
     return ".".join(file.relative_to(LIB).with_suffix("").parts).removesuffix("__init__").strip(".")
 
 

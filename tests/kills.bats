@@ -36,9 +36,9 @@ P
     kills 40 /tools/slow 0 --allow slow
 }
 
-@test "bubblewrap, as it is put up to be kept" {
+@test "bubblewrap, as a kept sandbox is started" {
     command -v bwrap >/dev/null || skip "bubblewrap is not installed"
-    kills 10 warden.py 3 --allow slow
+    kills 10 fork_server.py 3 --allow slow
 }
 
 @test "Landlock" {

@@ -312,5 +312,5 @@ TOOL
     react --events --max-iterations 0 $'who {}\nwho {}'
     equal '"python3\n" "python3\n"' "$(results | xargs -d '\n')"
     run agent-react --sandbox-status
-    has "$output" "calls: they share a sandbox, in cells of their own"
+    has "$output" "calls: they share a kept sandbox, each in its own namespaces"
 }

@@ -31,7 +31,7 @@ ASYNC = {"create_subprocess_exec", "create_subprocess_shell", "subprocess_exec",
 OURS = {"Direct", "Supervised", "Coprocess", "ProcessPoolExecutor"}
 RUNS = {"agentlib.process.run": ("run", "start")}
 HOW = {
-    "door": "`launch.start.cell`: origin, policy, environment, sandbox",
+    "door": "`launch.start.sandbox`: origin, policy, environment, sandbox",
     "part": "the part that starts what another place made ready",
     "suite": "the suite's own program, with words of our own",
     "system": "a program of the system, with words of our own",

@@ -71,7 +71,9 @@ def test_llm_and_provider_do_not_import_each_other() -> None:
 
 def test_only_the_door_and_who_goes_through_it_know_of_sandboxes() -> None:
     doors = {"sandbox", "launch", "invoke", "schema"}
-    assert [at for at in FILES if "sandbox.cell" in imports()[at] and room(at) not in doors] == []
+    assert [
+        at for at in FILES if "sandbox.prepare" in imports()[at] and room(at) not in doors
+    ] == []
 
 
 def test_no_circle() -> None:

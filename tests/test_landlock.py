@@ -15,8 +15,7 @@ import pytest
 
 from agentlib import paths
 from agentlib.faults import Fault
-from agentlib.sandbox import cell as sandbox_cell
-from agentlib.sandbox import landlock, rules, workspace
+from agentlib.sandbox import landlock, prepare, rules, workspace
 from agentlib.sandbox.mounts import View
 
 needs_kernel = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
@@ -177,7 +176,7 @@ def test_nobody_sees_half_of_another_thread_s_look(tmp_path, monkeypatch):
 
 @needs_kernel
 def test_however_many_begin_at_once_none_may_write_what_is_guarded(tmp_path, monkeypatch):
-    monkeypatch.setitem(sandbox_cell._ways, True, ("landlock", ""))
+    monkeypatch.setitem(prepare._ways, True, ("landlock", ""))
     for name in (".git", "docs"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "AGENTS.md").write_text("mine")
@@ -186,7 +185,7 @@ def test_however_many_begin_at_once_none_may_write_what_is_guarded(tmp_path, mon
     def begin():
         for _ in range(500):
             try:
-                sandbox_cell.Cell(["/bin/true"], "work", str(tmp_path), env={}).close()
+                prepare.Sandbox(["/bin/true"], "work", str(tmp_path), env={}).close()
             except Fault as fault:
                 told.append(fault.kind)
 

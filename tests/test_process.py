@@ -16,41 +16,38 @@ from agentlib.process import run as process_run
 from agentlib.process.child import Direct
 from agentlib.process.run import Outcome, Scope
 from agentlib.process.supervised import KILLED, Supervised
-from agentlib.sandbox import cell as sandbox_cell
-from agentlib.sandbox import landlock
-from agentlib.sandbox.kept import wards
+from agentlib.sandbox import landlock, prepare
+from agentlib.sandbox.kept.pool import SandboxPool
 
 Run = Callable[..., Outcome]
 
 
-@pytest.fixture(
-    params=["a process of ours", "a cell of a sandbox that is kept up", "Landlock alone"]
-)
+@pytest.fixture(params=["a process of ours", "a kept sandbox", "Landlock alone"])
 def run(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Run]:
     """A function that runs a piece of shell, either way."""
-    kept = wards.Wards()
+    kept = SandboxPool()
 
     def make(script: str, given: bytes = b"", timeout: float = 10, cap: int = 1 << 20) -> Outcome:
         argv = ["/bin/sh", "-c", script]
         if request.param == "a process of ours":
             return process_run.run({"args": argv}, given, timeout, cap, Scope())
-        with sandbox_cell.Cell(argv, "read", str(tmp_path), env={"PATH": os.defpath}) as cell:
-            return process_run.run(partial(started, kept, cell), given, timeout, cap, Scope())
+        with prepare.Sandbox(argv, "read", str(tmp_path), env={"PATH": os.defpath}) as sandbox:
+            return process_run.run(partial(started, kept, sandbox), given, timeout, cap, Scope())
 
     if request.param == "Landlock alone":
-        monkeypatch.setitem(sandbox_cell._ways, True, ("landlock", ""))
+        monkeypatch.setitem(prepare._ways, True, ("landlock", ""))
         if not landlock.abi():
             pytest.skip("this kernel has no Landlock")
-    elif request.param != "a process of ours" and not sandbox_cell.walled()[0]:
+    elif request.param != "a process of ours" and not prepare.walled()[0]:
         pytest.skip("there is no sandbox on this machine")
     yield make
     kept.close()
 
 
-def started(kept: wards.Wards, cell: sandbox_cell.Cell, *given: int) -> process_run.Child:
-    return kept.begin(cell, *given)
+def started(kept: SandboxPool, sandbox: prepare.Sandbox, *given: int) -> process_run.Child:
+    return kept.begin(sandbox, *given)
 
 
 def test_a_megabyte_each_way_at_once_does_not_lock_up(run: Run) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
-CELL = ROOT / "tests" / "cell.py"
+IN_SANDBOX = ROOT / "tests" / "in_sandbox.py"
 ESCAPE = ROOT / "tests" / "escape.py"
 USERS = {"root": 0, "user": 65534} if os.getuid() == 0 else {"user": os.getuid()}
 HAS_BWRAP = shutil.which("bwrap") is not None
@@ -42,7 +42,7 @@ class Place:
         kept, self.way = ["-k"] if way.startswith("kept-") else [], way.removeprefix("kept-")
         self.base, self.uid, self.kept = base, USERS[user], kept
         self.programs = "/usr/bin:/bin" if self.way == "bwrap" else str(without_bwrap)
-        self.cell = None
+        self.sandbox = None
         self.home, self.work, self.outside = base / "home", base / "work", base / "outside"
         for folder in (self.home, self.work, self.outside):
             folder.mkdir()
@@ -63,17 +63,17 @@ class Place:
             **(env or {}),
         }
         plain = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--"]
-        cell = self.cell or [
+        sandbox = self.sandbox or [
             PYTHON,
             "-IS",
-            str(CELL),
+            str(IN_SANDBOX),
             *self.kept,
             *options,
             profile,
             str(self.work),
             *command,
         ]
-        argv = [*(plain if self.uid != os.getuid() else []), *cell]
+        argv = [*(plain if self.uid != os.getuid() else []), *sandbox]
         return subprocess.run(
             argv,
             env=environment,

@@ -9,8 +9,8 @@ import pytest
 
 from agentlib.sandbox import guard
 from test_sandbox import (  # noqa: F401
-    CELL,
     HAS_BWRAP,
+    IN_SANDBOX,
     PYTHON,
     USERS,
     WAYS,
@@ -188,69 +188,70 @@ def test_where_no_name_space_can_be_made_landlock_takes_over(place):
         "--",
         PYTHON,
         "-IS",
-        str(CELL),
+        str(IN_SANDBOX),
     ]
     script = "cat ~/.ssh/id_rsa; echo x >made && echo ran; grep -c . /proc/self/status"
-    place.cell = [*inner, "work", str(place.work), "/bin/sh", "-c", script]
+    place.sandbox = [*inner, "work", str(place.work), "/bin/sh", "-c", script]
     ran = place.run("unused")
     assert ran.stdout == "ran\n", ran.stderr  # and /proc/self cannot be read, as with Landlock only
 
 
 def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
-    from agentlib.sandbox.kept import warden
+    from agentlib.sandbox.kept import fork_server
 
     asked = {}
-    monkeypatch.setattr(warden.seccomp, "installer", lambda code: None)
-    monkeypatch.setattr(warden.seccomp, "program", lambda network, **options: asked.update(options))
+    monkeypatch.setattr(fork_server.seccomp, "installer", lambda code: None)
+    monkeypatch.setattr(
+        fork_server.seccomp, "program", lambda network, **options: asked.update(options)
+    )
     for version in (1, 2, 3):
-        monkeypatch.setattr(warden.landlock, "abi", lambda version=version: version)
-        warden._filters.clear()
-        warden.barred(network=False, unseen=True)
+        monkeypatch.setattr(fork_server.landlock, "abi", lambda version=version: version)
+        fork_server._filters.clear()
+        fork_server.barred(network=False, unseen=True)
         assert asked == {"unseen": True, "truncate": version < 3, "among": True}
 
 
 def test_a_tool_that_is_not_there_is_told_so(tmp_path):
     from agentlib.faults import Fault
-    from agentlib.sandbox import cell as sandbox_cell
+    from agentlib.sandbox import prepare
 
     with pytest.raises(Fault) as told:
-        sandbox_cell.Cell([str(tmp_path / "none")], "read", str(tmp_path), env={"PATH": "/usr/bin"})
+        prepare.Sandbox([str(tmp_path / "none")], "read", str(tmp_path), env={"PATH": "/usr/bin"})
     assert told.value.kind == "tool_not_found"
 
 
 def test_without_bubblewrap_and_landlock_nothing_runs(monkeypatch, tmp_path):
     from agentlib.faults import Fault
-    from agentlib.sandbox import cell as sandbox_cell
-    from agentlib.sandbox import landlock
+    from agentlib.sandbox import landlock, prepare
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sandbox_cell, "_ways", {})
+    monkeypatch.setattr(prepare, "_ways", {})
     monkeypatch.setattr(landlock, "abi", lambda: 0)
     with pytest.raises(Fault) as told:
-        sandbox_cell.Cell(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"})
+        prepare.Sandbox(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"})
     assert told.value.kind == "tool_denied" and told.value.message.startswith(
         "sandbox unavailable: "
     )
     assert (
-        sandbox_cell.Cell(["/bin/true"], "off", str(tmp_path), env={}).options["args"][-1]
+        prepare.Sandbox(["/bin/true"], "off", str(tmp_path), env={}).options["args"][-1]
         == "/bin/true"
     )
 
 
 def test_no_descriptor_of_a_call_stays_open(tmp_path):
-    from agentlib.sandbox import cell as sandbox_cell
-    from agentlib.sandbox.kept.wards import Wards
+    from agentlib.sandbox import prepare
+    from agentlib.sandbox.kept.pool import SandboxPool
 
-    rooms = Wards()
+    pool = SandboxPool()
     try:
         for n in range(20):
             if n == 1:  # the first leaves a sandbox, and the server of processes
                 count = len(os.listdir("/proc/self/fd"))
-            with sandbox_cell.Cell(["/bin/true"], "read", str(tmp_path), env={}) as cell:
-                assert rooms.begin(cell, 0).reap() == 0
+            with prepare.Sandbox(["/bin/true"], "read", str(tmp_path), env={}) as sandbox:
+                assert pool.begin(sandbox, 0).reap() == 0
         assert len(os.listdir("/proc/self/fd")) == count
     finally:
-        rooms.close()
+        pool.close()
 
 
 def test_the_page_lists_all_that_is_guarded() -> None:

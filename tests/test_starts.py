@@ -33,21 +33,21 @@ def test_a_script_runs_the_programs_that_the_table_says(place: tuple[str, str]) 
 
 
 def test_only_the_door_opens_a_sandbox() -> None:
-    cells = [
+    sandboxes = [
         name
         for name, _, text in starts.sources()
         if name.endswith(".py")
         for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Cell"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Sandbox"
     ]
     trial = "lib/agentlib/sandbox/kept/status.py"  # of --sandbox-status, with `true`
-    assert cells == ["lib/agentlib/launch/start.py", trial]
+    assert sandboxes == ["lib/agentlib/launch/start.py", trial]
 
 
 def test_a_place_that_the_table_calls_the_door_uses_it() -> None:
     for (file, _), (how, _) in ROWS.items():
         text = (ROOT / file).read_text()
-        assert how != "door" or "start.cell(" in text, file
+        assert how != "door" or "start.sandbox(" in text, file
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ END
 def test_nothing_passes_the_door_without_an_allow(tmp_path: Path) -> None:
     for verdict in ("deny", "ask", ""):
         with pytest.raises(Exception, match="was not started"):
-            start.cell(["/bin/true"], start.OTHER, start.Decision(verdict, "off", "x"), env={})
+            start.sandbox(["/bin/true"], start.OTHER, start.Decision(verdict, "off", "x"), env={})
 
 
 def test_the_suites_program_is_started_by_its_real_path(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/bin/true")
     argv = [str(tmp_path / "link")]
-    assert start.cell(argv, start.SUITE, start.TYPED, env={}).argv[0] != argv[0]
-    assert start.cell(argv, start.USER, start.TYPED, env={}).argv == argv
+    assert start.sandbox(argv, start.SUITE, start.TYPED, env={}).argv[0] != argv[0]
+    assert start.sandbox(argv, start.USER, start.TYPED, env={}).argv == argv
 
 
 def test_plugins_lose_every_variable_that_a_provider_reads_a_key_from(

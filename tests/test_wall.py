@@ -336,14 +336,14 @@ def test_more_files_than_are_looked_at_cannot_be_read_and_that_is_said(place):
     write(place.work / "zz" / ".env", "DECOY")
     script = f"""
 import sys; sys.path.insert(0, {os.path.abspath("lib")!r})
-from agentlib.sandbox import cell as sandbox_cell, workspace
-from agentlib.sandbox.kept.wards import Wards
+from agentlib.sandbox import prepare, workspace
+from agentlib.sandbox.kept.pool import SandboxPool
 workspace.LISTED = 10
-with sandbox_cell.Cell(["/bin/sh", "-c", "cat f* zz/.env | wc -c; cat f*/x AGENTS.md; echo x >AGENTS.md"],
-        "work", {str(place.work)!r}, env={{"PATH": "/usr/bin"}}) as cell:
-    Wards().begin(cell, 0, 1, 2).reap()
+with prepare.Sandbox(["/bin/sh", "-c", "cat f* zz/.env | wc -c; cat f*/x AGENTS.md; echo x >AGENTS.md"],
+        "work", {str(place.work)!r}, env={{"PATH": "/usr/bin"}}) as sandbox:
+    SandboxPool().begin(sandbox, 0, 1, 2).reap()
 """
-    place.cell = [PYTHON, "-IS", "-c", script]
+    place.sandbox = [PYTHON, "-IS", "-c", script]
     ran = place.run("unused")
     assert ran.stdout == "40\n" and not os.path.lexists(place.work / "AGENTS.md")
     assert f"20 files of {place.work} are too many to look at: no tool can read them" in ran.stderr
@@ -412,21 +412,22 @@ def test_what_a_tool_that_goes_on_makes_is_there_after_each_answer(place):
     script = f"""
 import sys; sys.path.insert(0, {os.path.abspath("lib")!r})
 import os
-from agentlib.sandbox import cell as sandbox_cell
-from agentlib.sandbox.kept.wards import Wards
-with sandbox_cell.Cell([{PYTHON!r}, "-c", {SERVER!r}], "work", {str(place.work)!r}, env={{"PATH": "/usr/bin"}}) as cell:
+from agentlib.sandbox import prepare
+from agentlib.sandbox.kept.pool import SandboxPool
+grants = {{"env": {{"PATH": "/usr/bin"}}}}
+with prepare.Sandbox([{PYTHON!r}, "-c", {SERVER!r}], "work", {str(place.work)!r}, **grants) as sandbox:
     (theirs, ask), (answer, said) = os.pipe(), os.pipe()
-    child = Wards().begin(cell, theirs, said, 2)
+    child = SandboxPool().begin(sandbox, theirs, said, 2)
     os.close(theirs)
     for n in range(3):
         os.write(ask, b'{{"id": 1, "text": "x"}}\\n')
         os.read(answer, 1000)
-        print(cell.settle(), open("made").read())
+        print(sandbox.settle(), open("made").read())
     open("made", "a").write("user")
     os.close(ask); child.reap()
-print(cell.removed, open("made").read(), os.listdir("."))
+print(sandbox.removed, open("made").read(), os.listdir("."))
 """
-    place.cell = [PYTHON, "-IS", "-c", script]
+    place.sandbox = [PYTHON, "-IS", "-c", script]
     ran = place.run("unused")
     refused = "AGENTS.md: a tool may not make this: it was not made"
     assert ran.stdout.splitlines() == [

@@ -2,7 +2,7 @@
 """discover - a warm `agent-discover` of 500 tools against a bare interpreter (under 3); cold, against the tools' starts
 
 Cold, each tool is asked in the sandbox; held against a shell that starts one after another without any, by wall time
-(at most 5 times): what runs in a sandbox that is kept up is nobody's CPU.
+(at most 5 times): what runs in a kept sandbox is nobody's CPU.
 """
 
 from __future__ import annotations

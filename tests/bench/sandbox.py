@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """sandbox - what a tool call costs more in the sandbox than without, by profile, way, folder and deed
 
-Bounds: 3 ms for a call in a sandbox that is kept up; 10 ms for the first call of a run of agent-react, which puts
-one up beside its first request to a model, here one that answers at once. What a first call takes where nothing
-is put up is printed, and not held against a bound, nor is a call that writes, for which a new overlay is made.
+Bounds: 3 ms for a call in a kept sandbox; 10 ms for the first call of a run of agent-react, which starts
+one beside its first request to a model, here one that answers at once. What a first call takes where nothing
+was started before is printed and has no bound. A call that writes, for which a new overlay is made, has none either.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from measure import ROOT, model
 sys.path.insert(0, str(ROOT / "lib"))
 from agentlib.process import run as process_run
 from agentlib.process.supervised import Supervised
-from agentlib.sandbox import cell as sandbox_cell
-from agentlib.sandbox.kept import wards
+from agentlib.sandbox import prepare
+from agentlib.sandbox.kept.pool import SandboxPool
 
 BOUND, ALONE = 3.0, 10.0  # milliseconds
 ROUNDS = 60
@@ -38,30 +38,28 @@ RULES = """def reply(body):
 WRITE = ("/bin/sh", "-c", "echo x >made")
 
 
-def call(
-    profile: str, folder: Path, way: str, rooms: wards.Wards, *argv: str
-) -> Callable[[], None]:
-    """One call as agent-react makes it, in one of those rooms."""
+def call(profile: str, folder: Path, way: str, pool: SandboxPool, *argv: str) -> Callable[[], None]:
+    """One call as agent-react makes it, in a sandbox of this pool."""
 
     def make() -> None:
-        sandbox_cell._ways[True] = (way.replace("off", "bubblewrap"), "")
+        prepare._ways[True] = (way.replace("off", "bubblewrap"), "")
         argv_ = list(argv or ["/bin/true"])
-        with sandbox_cell.Cell(argv_, profile, str(folder), env=ENV) as cell:
-            begin = partial(rooms.begin, cell)
+        with prepare.Sandbox(argv_, profile, str(folder), env=ENV) as sandbox:
+            begin = partial(pool.begin, sandbox)
             assert process_run.run(begin, b"", 10, 10, process_run.Scope()).status == 0
 
     return make
 
 
 def fresh(folder: Path, way: str) -> float:
-    """Milliseconds of a call for which all is first put up that it needs."""
+    """Milliseconds of a call for which everything is started first."""
     if server := Supervised._server:
         server[0].close()
         server[1].reap()
         Supervised._server = None
-    rooms = wards.Wards()
-    spent = timed(call("read" if way != "off" else "off", folder, way, rooms))
-    rooms.close()
+    pool = SandboxPool()
+    spent = timed(call("read" if way != "off" else "off", folder, way, pool))
+    pool.close()
     return spent
 
 
@@ -119,13 +117,13 @@ def main() -> int:
     with contextlib.suppress(PermissionError):
         os.nice(-15)  # what else the machine does matters less so
     with tempfile.TemporaryDirectory() as base:
-        places, rooms = folders(Path(base)), wards.Wards()
+        places, pool = folders(Path(base)), SandboxPool()
         small = places[0][1]
         ways = ["landlock"]
-        if sandbox_cell.walled()[0] == "bubblewrap":
+        if prepare.walled()[0] == "bubblewrap":
             ways.insert(0, "bubblewrap")
         rows = [
-            (f"{way}, {profile}, {title}", call(profile, folder, way, rooms))
+            (f"{way}, {profile}, {title}", call(profile, folder, way, pool))
             for way in ways
             for title, folder in places
             for profile in ("read", "work")
@@ -134,13 +132,13 @@ def main() -> int:
         written = Path(base) / "written"
         written.mkdir()
         others = [
-            (f"{way}, work, a call that writes", call("work", written, way, rooms, *WRITE))
+            (f"{way}, work, a call that writes", call("work", written, way, pool, *WRITE))
             for way in ways
         ]
-        bare = call("off", small, ways[0], rooms)
+        bare = call("off", small, ways[0], pool)
         made = [bare, *(make for _, make in rows), *(make for _, make in others)]
         costs = [[timed(make) for make in made] for _ in range(ROUNDS + 1)][1:]
-        rooms.close()
+        pool.close()
         least, *walls = [statistics.median(column) for column in zip(*costs, strict=True)]
         colds = [statistics.median(fresh(small, way) for _ in range(11)) for way in ("off", *ways)]
         alone = [first(Path(base), way) for way in ("off", *ways)]
@@ -148,7 +146,10 @@ def main() -> int:
     for (title, _), wall in zip([*rows, *others], walls, strict=True):
         times = wall / least
         print(f"{title:44} {wall:6.1f} ms, {wall - least:5.1f} more, {times:4.1f} times as much")
-    for title, column in (("where nothing is put up", colds), ("the first of agent-react", alone)):
+    for title, column in (
+        ("where nothing was started", colds),
+        ("the first of agent-react", alone),
+    ):
         for way, wall in zip(("off", *ways), column, strict=True):
             print(
                 f"{f'{way}, {title}':44} {wall:6.1f} ms, {wall - least:5.1f} more than one kept off"

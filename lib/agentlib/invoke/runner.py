@@ -1,4 +1,4 @@
-"""Run the program behind a tool, in its cell, the way its `invoke` says; its output, or what failed, in words."""
+"""Run the program behind a tool, in its sandbox, the way its `invoke` says; its output, or what failed, in words."""
 
 import itertools
 import os
@@ -13,9 +13,9 @@ from agentlib.launch import start
 from agentlib.launch.start import Decision
 from agentlib.process import run as process_run
 from agentlib.process import status
-from agentlib.sandbox import cell as sandbox_cell
-from agentlib.sandbox.cell import Cell
-from agentlib.sandbox.kept.wards import Wards
+from agentlib.sandbox import prepare
+from agentlib.sandbox.kept.pool import SandboxPool
+from agentlib.sandbox.prepare import Sandbox
 from agentlib.types import Any, Callable
 
 TIMEOUT = {"agent": 600.0}  # seconds by kind, where neither the tool nor the user says
@@ -30,9 +30,9 @@ class Runner:
 
     def __init__(self, timeout: float | None, depth: int) -> None:
         self._timeout, self._depth = timeout, depth
-        self._coprocesses: dict[tuple[str, ...], tuple[Any, Cell]] = {}
+        self._coprocesses: dict[tuple[str, ...], tuple[Any, Sandbox]] = {}
         self._starts: dict[tuple[str, ...], int] = {}
-        self._wards, self._closed, self.ids = Wards(), False, itertools.count(1)
+        self._pool, self._closed, self.ids = SandboxPool(), False, itertools.count(1)
         self._preparing, self._lock = threading.Lock(), threading.Lock()
 
     def run(self, call: Invocation) -> str:
@@ -41,45 +41,45 @@ class Runner:
         check_program(tool)
         try:
             words, stdin = _input(tool, call.arguments)
-            with self._cell(tool, call.decision, words, call.trace) as cell:
-                begin = partial(self._wards.begin, cell)
+            with self._sandbox(tool, call.decision, words, call.trace) as sandbox:
+                begin = partial(self._pool.begin, sandbox)
                 outcome = process_run.run(begin, stdin, limit, output.KEPT, call.scope)
         except (OSError, ValueError) as bad:
             why = getattr(bad, "strerror", None) or bad
             raise Fault("tool_error", f"{tool.name} could not be started: {why}.") from None
-        notes = warn(tool, cell.removed)
-        if outcome.left and cell.way == "off":  # where there is a sandbox that is its affair
+        notes = warn(tool, sandbox.removed)
+        if outcome.left and sandbox.way == "off":  # a sandbox ends them itself
             stderr.warn(f"{tool.name}: left running, and ended: {outcome.left}")
         _check_outcome(tool, outcome, limit)
         return call.render(outcome.out) + notes
 
     def prepare(self, tool: Tool, granted: Decision) -> None:
-        """Put up the sandbox that a call of this tool would have. Faults: as of a call."""
+        """Start the kept sandbox that a call of this tool would have. Faults: as of a call."""
         with self._preparing:
             if not self._closed:
-                with self._cell(tool, granted, []) as cell:
-                    self._wards.put_up(cell)
+                with self._sandbox(tool, granted, []) as sandbox:
+                    self._pool.prepare(sandbox)
 
     def close(self, grace: float) -> None:
-        """End the coprocesses, and the sandboxes that are kept up."""
+        """End the coprocesses, and the kept sandboxes."""
         with self._preparing:
             self._closed = True
-        for coprocess, cell in self._coprocesses.values():
+        for coprocess, sandbox in self._coprocesses.values():
             coprocess.close(grace)
-            cell.close()
-        self._wards.close()
+            sandbox.close()
+        self._pool.close()
 
-    def _cell(self, tool: Tool, decision: Decision, words: list[str], trace: str = "") -> Cell:
+    def _sandbox(self, tool: Tool, decision: Decision, args: list[str], trace: str = "") -> Sandbox:
         outputs = output.folder()
         read = [outputs] if os.path.isdir(outputs) else []
         homes = paths.homes() if paths.of_suite(tool.command[0]) else {}
-        env = {**sandbox_cell.environment(decision.env), **homes, "AGENT_DEPTH": str(self._depth)}
+        env = {**prepare.environment(decision.env), **homes, "AGENT_DEPTH": str(self._depth)}
         env.pop("AGENT_SPAN", None)  # of our script, not of theirs
         if trace:
             env["TRACEPARENT"] = trace
         if decision.profile != "off":
             env["AGENT_HISTORY"] = "off"  # it cannot be written
-        return start.cell([*tool.command, *words], tool.origin, decision, env=env, read=read)
+        return start.sandbox([*tool.command, *args], tool.origin, decision, env=env, read=read)
 
     def limit(self, tool: Tool) -> float:
         """Seconds that a call may take."""
@@ -88,22 +88,22 @@ class Runner:
 
     def kept(
         self, tool: Tool, decision: Decision, make: Callable[..., Any], most: float = 1e9
-    ) -> tuple[Any, Cell]:
+    ) -> tuple[Any, Sandbox]:
         """What speaks with the program behind the tool, which runs as long as we do; started again where it has ended,
         `most` times in all."""
         key = (decision.profile, *tool.command)
         with self._lock:
             if key in self._coprocesses and not self._coprocesses[key][0].running:
-                coprocess, cell = self._coprocesses.pop(key)
+                coprocess, sandbox = self._coprocesses.pop(key)
                 coprocess.close(0.0)
-                cell.close()
+                sandbox.close()
             if key not in self._coprocesses:
                 self._starts[key] = self._starts.get(key, 0) + 1
                 if self._starts[key] > most:
                     why = f"{tool.name}: its server has ended again; it stays down"
                     raise Fault("tool_error", why)
-                cell = self._cell(tool, decision, [])
-                self._coprocesses[key] = make(partial(self._wards.begin, cell)), cell
+                sandbox = self._sandbox(tool, decision, [])
+                self._coprocesses[key] = make(partial(self._pool.begin, sandbox)), sandbox
             return self._coprocesses[key]
 
 

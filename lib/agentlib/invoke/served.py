@@ -1,4 +1,4 @@
-"""Call a tool whose program stays up: a coprocess in JSON lines, or an MCP server; one of each a run, in its cell."""
+"""Call a tool whose program stays up: a coprocess in JSON lines, or an MCP server. A run has one of each."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from agentlib.launch.start import Decision
 from agentlib.mcp.content import of_result
 from agentlib.mcp.session import Session
 from agentlib.process.coprocess import Coprocess
-from agentlib.sandbox.cell import Cell
+from agentlib.sandbox.prepare import Sandbox
 from agentlib.types import Any, Callable, Record
 
 STARTS = 2  # of a server in one run: again where it has ended, but not for ever
@@ -21,12 +21,13 @@ def converse(runs: Runner, call: Invocation) -> str:
     """The answer of a tool that speaks JSON lines and stays up. Faults as of Runner.run()."""
     name = call.tool.name
     made = lambda begin: Coprocess(name, {}, start=lambda _, *pipes: begin(*pipes))  # noqa: E731
-    coprocess, cell = _started(runs, call.tool, call.decision, made, 1e9)
+    coprocess, sandbox = _started(runs, call.tool, call.decision, made, 1e9)
     record = {"id": str(next(runs.ids)), "name": name, "arguments": call.arguments}
     answer = coprocess.call(record["id"], record, runs.limit(call.tool))
     content = answer.get("content", "")
     text = content if isinstance(content, str) else records.dumps(content)
-    text = output.for_model(text.encode("utf-8", "replace")) + runner.warn(call.tool, cell.settle())
+    data = text.encode("utf-8", "replace")
+    text = output.for_model(data) + runner.warn(call.tool, sandbox.settle())
     if answer.get("is_error"):
         raise Fault("tool_error", text)
     return text
@@ -37,7 +38,7 @@ def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
     whose tools are read again where the server says that they have changed."""
     tool, text, pictures = call.tool, "", list[Record]()
     name = str(tool.record.get("server", tool.name))
-    session, cell = connected(runs, tool, call.decision, tools.ask)
+    session, sandbox = connected(runs, tool, call.decision, tools.ask)
     params = {"name": str(tool.record.get("tool", tool.name)), "arguments": call.arguments}
     params |= {"_meta": {"traceparent": call.trace}} if call.trace else {}
     try:
@@ -56,7 +57,7 @@ def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
     except (AttributeError, KeyError, TypeError):
         raise Fault("bad_response", f"{name}: its answer is not of the form of MCP") from None
     finally:
-        notes = runner.warn(tool, cell.settle())
+        notes = runner.warn(tool, sandbox.settle())
     data = text.encode("utf-8", "replace")
     over = (True,) if len(data) > output.KEPT else ()
     text = call.render(data[: output.KEPT], *over) + notes
@@ -67,7 +68,7 @@ def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
 
 def connected(
     runs: Runner, tool: Tool, decision: Decision, ask: bool = False
-) -> tuple[Session, Cell]:
+) -> tuple[Session, Sandbox]:
     """The connection to the server of a tool. ask: whether it may put questions to the person at the terminal."""
     name = str(tool.record.get("server", tool.name))
     return _started(runs, tool, decision, partial(Session, name, ask), STARTS)
@@ -75,7 +76,7 @@ def connected(
 
 def _started(
     runs: Runner, tool: Tool, decision: Decision, made: Callable[..., Any], most: float
-) -> tuple[Any, Cell]:
+) -> tuple[Any, Sandbox]:
     runner.check_program(tool)
     try:
         return runs.kept(tool, decision, made, most)

@@ -66,7 +66,7 @@ class Tools:
         return self._guarded(call, lambda: hook("after_tool", message))
 
     def prepare(self) -> None:
-        """Put up what a first call will probably want, before it comes: the first sandbox that a tool can have."""
+        """Start what a first call will probably want, before it comes: the first sandbox that a tool can have."""
         for tool in list(self.table.values()):
             if isinstance(tool.record.get("sandbox"), dict):
                 continue  # it wants folders of its own, and sees what others do not

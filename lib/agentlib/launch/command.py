@@ -33,13 +33,13 @@ def found(name: str) -> str:
     raise Fault("not_found", f"{name}: no such program")
 
 
-def run(argv: list[str], stdin: bytes, timeout: float, scope: Scope, **cell: Any) -> Outcome:
-    """The outcome of the program. Fault `not_found` where neither PATH nor the suite has one of that name. cell:
+def run(argv: list[str], stdin: bytes, timeout: float, scope: Scope, **options: Any) -> Outcome:
+    """The outcome of the program. Fault `not_found` where neither PATH nor the suite has one of that name. options:
     another `folder` or `env` than ours."""
     try:
         words = [found(argv[0]), *argv[1:]]
-        where = {"env": dict(os.environ), **cell}
-        with start.cell(words, start.USER, start.TYPED, **where) as made:
+        where = {"env": dict(os.environ), **options}
+        with start.sandbox(words, start.USER, start.TYPED, **where) as made:
             return process_run.run(made.options, stdin, timeout, CAP, scope)
     except OSError as bad:
         raise Fault("not_found", f"{argv[0]}: {bad.strerror}") from None

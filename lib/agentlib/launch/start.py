@@ -1,4 +1,4 @@
-"""The one door: every program that is not the suite's own machinery is started in a cell made here (docs/safety.md).
+"""The only way to start a program that is no part of the suite: in a Sandbox made here (docs/safety.md).
 
 Where a model, a plan or a record names the program, agentlib.schema.origin says whose it is and the user's policy makes
 the Decision. What the user typed, as a command or a plugin, is TYPED.
@@ -10,7 +10,7 @@ from agentlib.faults import Fault
 from agentlib.types import TYPE_CHECKING, Iterable, NamedTuple
 
 if TYPE_CHECKING:
-    from agentlib.sandbox.cell import Cell
+    from agentlib.sandbox.prepare import Sandbox
 
 Env = dict[str, str]
 Paths = Iterable[str]
@@ -31,20 +31,20 @@ SUITE, USER, OTHER = "suite", "user", "other"  # origins
 TYPED = Decision("allow", "off", "the user typed the command")
 
 
-def cell(
+def sandbox(
     argv: list[str], origin: str, decision: Decision, env: Env, folder: str = "", read: Paths = ()
-) -> "Cell":
-    """A cell that is ready to start `argv`. env: its whole environment. read: more paths that it may see. Fault
+) -> "Sandbox":
+    """A sandbox that is ready to start `argv`. env: its whole environment. read: more paths that it may see. Fault
     tool_denied where the decision is not `allow`. A program of the suite is started by its real path, the one that
     was judged."""
-    from agentlib.sandbox.cell import Cell  # not loaded for --help
+    from agentlib.sandbox.prepare import Sandbox  # not loaded for --help
 
     if decision.verdict != "allow":
         raise Fault("tool_denied", f"{argv[0]} was not started: {decision.reason}")
     program = os.path.realpath(argv[0]) if origin == SUITE else argv[0]
     words, visible = [program, *argv[1:]], [*decision.read, *read]
     place = folder or os.getcwd()
-    return Cell(words, decision.profile, place, env, visible, decision.write)
+    return Sandbox(words, decision.profile, place, env, visible, decision.write)
 
 
 def keyless(granted: Iterable[str] = ()) -> dict[str, str]:

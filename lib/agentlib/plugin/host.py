@@ -40,8 +40,8 @@ class Plugin:
         words = [str(word) for word in args] if isinstance(args, list) else []
         if words and command[-len(words) :] != words:
             command = [*command, *words]
-        cell = start.cell(command, start.USER, start.TYPED, env=env)
-        self._coprocess = Coprocess(f"plugin {self.name}", cell.options)
+        sandbox = start.sandbox(command, start.USER, start.TYPED, env=env)
+        self._coprocess = Coprocess(f"plugin {self.name}", sandbox.options)
 
     def run_hook(self, id: str, hook: str, record: Record) -> Record:
         """The record that the plugin returns. Fault `tool_denied`: it refuses; with `plugin`: it is broken."""
@@ -119,8 +119,8 @@ def _read_schema(line: str, command: list[str], env: dict[str, str]) -> Record:
     try:
         cut = command.index("--") if "--" in command else len(command)
         question = [*command[:cut], "--agent-schema", *command[cut:]]
-        cell = start.cell(question, start.USER, start.TYPED, env=env)
-        outcome = run.run(cell.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Scope())
+        sandbox = start.sandbox(question, start.USER, start.TYPED, env=env)
+        outcome = run.run(sandbox.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Scope())
         if outcome.status:
             errors = outcome.err.decode("utf-8", "replace").strip()
             raise ValueError(errors or status.words(outcome.status))

@@ -5,7 +5,7 @@ tool's schema asks for (`sandbox`, `env`) is a wish; what a project's files say 
 
     flags.options(parser); policy = flags.policy(parser.parse_args())
     decision = policy.allow(tool_record, arguments, origin)           # Fault tool_denied, in words for the model
-    start.cell(argv, origin, decision, env=cell.environment(decision.env))
+    start.sandbox(argv, origin, decision, env=prepare.environment(decision.env))
 """
 
 import _thread  # a lock without the module threading, which costs 1 ms at every start

@@ -1,4 +1,4 @@
-"""Processes that a server starts for us, so that they end with us whatever becomes of us (supervisor.py, warden.py)."""
+"""Processes that a server (supervisor.py, fork_server.py) starts for us, so that they end with us in every case."""
 
 import _socket as socket  # the module socket costs 1.5 ms at every start
 import errno
@@ -20,7 +20,7 @@ GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)  # a server has ended, or a 
 
 
 class Ordered:
-    """A process that a server (supervisor.py, warden.py) started for us, with all that it starts.
+    """A process that a server (supervisor.py, fork_server.py) started for us, with all that it starts.
 
     over: called when it has been reaped. left: then, the names of what it left running, which was ended.
     """

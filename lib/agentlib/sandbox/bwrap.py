@@ -5,7 +5,7 @@ import os
 from agentlib.sandbox.mounts import MASK, WRITE, View
 from agentlib.sandbox.overlay import DOOR, EMPTY
 
-# A warden is root in the sandbox's own name space of users, to mount /proc, a devpts and an overlay, which keeps a
+# A fork server is root in the sandbox's own user namespace, to mount /proc, a devpts and an overlay, which keeps a
 # folder in which nobody may write. /proc/sys is bound once more, read-only: bwrap started by root leaves it writable,
 # for the kernel still sees root.
 WALLS = """--unshare-all --unshare-user --cap-drop ALL --die-with-parent --new-session --uid 0 --gid 0
@@ -19,7 +19,7 @@ SIZE = 256 * MIB  # the others (a home, /var/tmp)
 
 
 def command(program: str, view: View, network: bool, base: str) -> list[str]:
-    """What to put before the argv of a warden (kept/warden.py), which starts the tools.
+    """What to put before the argv of a fork server (kept/fork_server.py), which starts the tools.
 
     base: where changes to the working folder lie; '' for none.
     """

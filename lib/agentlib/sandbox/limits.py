@@ -33,7 +33,7 @@ def impose(limits: Mapping[str, int], processes: int) -> None:
 
 
 def running() -> int:
-    """How many processes and threads this machine has: without a name space of users those of the user count too."""
+    """How many processes and threads this machine has: without a user namespace those of the user count too."""
     with open("/proc/loadavg") as load:
         return int(load.read().split()[3].split("/")[1])
 

@@ -25,7 +25,7 @@ class View:
     def __init__(
         self, argv: Paths, path: str, folder: str, profile: str, read: Paths = (), write: Paths = ()
     ) -> None:
-        """argv: the programs of the tool. path: its PATH. profile: see cell.py. read, write: grants of the user."""
+        """argv: the programs of the tool. path: its PATH. profile: see prepare.py. read, write: grants of the user."""
         self.folder = os.path.realpath(folder)
         self.visible, self.writable = profile != "probe", profile in ("work", "net")
         self.cannot, self.kept = "", list[str]()

@@ -50,7 +50,7 @@ UNSEEN = _numbers("""
     lremovexattr 198 15  fremovexattr 199 16  removexattrat 466 466
 """)
 TRUNCATE = _numbers("truncate 76 45")
-# What leads to other processes where there is no name space of processes and of IPC: objects that outlive a call...
+# What leads to other processes where there are no process and IPC namespaces: objects that outlive a call...
 OUTLIVING = _numbers("""
     shmget 29 194  shmctl 31 195  shmat 30 196  semget 64 190  semctl 66 191  semop 65 193
     semtimedop 220 192  msgget 68 186  msgctl 71 187  msgsnd 69 189  msgrcv 70 188

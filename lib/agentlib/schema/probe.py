@@ -8,11 +8,11 @@ from agentlib.faults import Fault
 from agentlib.launch import start
 from agentlib.process import run as process_run
 from agentlib.process.child import Child
-from agentlib.sandbox.kept.wards import Wards
+from agentlib.sandbox.kept.pool import SandboxPool
 from agentlib.types import TYPE_CHECKING, NamedTuple, Sequence
 
 if TYPE_CHECKING:
-    from agentlib.sandbox.cell import Cell
+    from agentlib.sandbox.prepare import Sandbox
 
 
 class Outcome(NamedTuple):
@@ -67,15 +67,15 @@ def run(
             return run(files, args, timeout, profile, "/", stdin)
         with made as folder:
             return run(files, args, timeout, profile, folder, stdin)
-    scope, wards, outcomes = process_run.Scope(), Wards(), dict[str, Outcome]()
+    scope, pool, outcomes = process_run.Scope(), SandboxPool(), dict[str, Outcome]()
 
     def work(path: str) -> None:
         patience, begun = timeout or LIMIT * busy(), time.monotonic()
         try:
-            with _cell([os.path.abspath(path), *args], profile, folder) as cell:
+            with _sandbox([os.path.abspath(path), *args], profile, folder) as sandbox:
 
                 def begin(passed: int, *others: int) -> Child:
-                    return wards.begin(cell, passed if stdin is None else stdin, *others)
+                    return pool.begin(sandbox, passed if stdin is None else stdin, *others)
 
                 begun = time.monotonic()
                 done = process_run.run(begin, b"", patience, OUTPUT, scope, grace=0.0)
@@ -91,14 +91,14 @@ def run(
     try:
         list(process_run.at_once(AT_ONCE, files, work, scope))
     finally:
-        wards.close()
+        pool.close()
     return {path: outcomes[path] for path in files}
 
 
-def _cell(argv: list[str], profile: str, folder: str) -> "Cell":
+def _sandbox(argv: list[str], profile: str, folder: str) -> "Sandbox":
     origin = start.SUITE if paths.of_suite(argv[0]) else start.OTHER
     how = start.Decision("allow", "off" if origin == start.SUITE else profile, "its mark")
     search = os.pathsep.join([os.path.join(paths.TOP, "bin"), os.environ.get("PATH") or os.defpath])
     env = {"PATH": search, "HOME": folder, "TMPDIR": folder}
     env["LANG"] = os.environ.get("LANG", "C.UTF-8")
-    return start.cell(argv, origin, how, folder=folder, env=env)
+    return start.sandbox(argv, origin, how, folder=folder, env=env)

@@ -3,8 +3,8 @@
 import os
 
 from agentlib.faults import Fault
-from agentlib.sandbox import apply, cell, guard, landlock, limits, rules, seccomp, workspace
-from agentlib.sandbox.kept.wards import Wards
+from agentlib.sandbox import apply, guard, landlock, limits, prepare, rules, seccomp, workspace
+from agentlib.sandbox.kept.pool import SandboxPool
 from agentlib.sandbox.mounts import View
 
 GIVES = """\
@@ -25,7 +25,7 @@ def lines(folder: str) -> list[str]:
     """The way, the profiles, the limits, what is missing, what is special in this working folder, whether calls share a
     sandbox."""
     calls = _calls(folder)  # which shows what wall there can be
-    way, why = cell.walled(View(["/bin/true"], "", folder, "work").listed)
+    way, why = prepare.walled(View(["/bin/true"], "", folder, "work").listed)
     found = [f"sandbox: {way or 'none'}" + (f" ({why})" if why else "")]
     if not way:
         return [*found, REFUSED, calls]
@@ -46,15 +46,15 @@ def lines(folder: str) -> list[str]:
 
 
 def _calls(folder: str) -> str:
-    wards = Wards()
+    pool = SandboxPool()
     try:
-        with cell.Cell(["/bin/true"], "read", folder, env=cell.environment()) as trial:
-            wards.put_up(trial)
+        with prepare.Sandbox(["/bin/true"], "read", folder, env=prepare.environment()) as trial:
+            pool.prepare(trial)
     except (Fault, OSError) as bad:
         return f"calls: no tool runs: {bad}"
     finally:
-        wards.close()
-    return "calls: they share a sandbox, in cells of their own"
+        pool.close()
+    return "calls: they share a kept sandbox, each in its own namespaces"
 
 
 def _here(folder: str, way: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Run a tool where it can do no harm: a cell prepares the start, kept.wards.Wards makes it (docs/sandbox.md).
+"""Run a tool where it can do no harm: Sandbox prepares the start, kept.pool.SandboxPool starts it (docs/sandbox.md).
 
 Profiles, besides that page's: `read+net` (the internet, but no writing), `probe` (as `read`, in an empty folder).
 Bubblewrap where it works, else Landlock and seccomp where they can keep the profile's promise, else Fault tool_denied.
@@ -24,10 +24,10 @@ USUAL = "PATH HOME LANG LC_ALL LC_CTYPE TERM TMPDIR TZ USER LOGNAME TRACEPARENT"
 _ways: dict[bool, tuple[str, str]] = {}  # what was found out, by whether an overlay was tried too
 
 
-class Cell:
-    """A start that is prepared. way: `bubblewrap`, `landlock` or `off`. argv, env, view, network, limits: what the tool
-    gets and what holds it, for kept.wards. close(), or leaving the `with`, after the child's end. removed: what it left
-    and must not, in words."""
+class Sandbox:
+    """The sandbox of one call, prepared. way: `bubblewrap`, `landlock` or `off`. argv, env, view, network, limits: what
+    the tool gets and what restricts it, for kept.pool. close() it, or leave the `with`, after the child's end. removed:
+    what the tool left and was not allowed to, in words."""
 
     def __init__(
         self, argv: Argv, profile: str, folder: str, env: Env, read: Paths = (), write: Paths = ()
@@ -56,7 +56,7 @@ class Cell:
             self.close()
             raise
 
-    def __enter__(self) -> "Cell":
+    def __enter__(self) -> "Sandbox":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,8 +81,8 @@ class Cell:
         self._space, self._scratch, self._ruleset = None, "", None
 
     def fall_back(self, why: str) -> bool:
-        """Where no sandbox could be put up for this reason, and bubblewrap has not worked before: whether Landlock is
-        the wall now. Fault tool_denied where that cannot keep the profile."""
+        """Where no kept sandbox could be started for this reason, and bubblewrap has not worked before: whether
+        Landlock is used now. Fault tool_denied where that cannot keep the profile."""
         if self.way != "bubblewrap" or not _ways.keys().isdisjoint((True, self.view.listed)):
             return False
         _ways[self.view.listed] = _without(f"bubblewrap does not work here: {why}")
@@ -135,7 +135,7 @@ class Cell:
 
     @property
     def rulesets(self) -> list[int]:
-        """Descriptors for the warden: of what Landlock lets the tool do, and of what it lets be read."""
+        """Descriptors for the fork server: of what Landlock lets the tool do, and of what it lets be read."""
         return [one for one in (self._ruleset or -1, self.listed) if one >= 0]
 
     def take(self, place: str = "") -> None:
@@ -146,13 +146,13 @@ class Cell:
 
     @property
     def options(self) -> dict[str, Any]:
-        """For process.run, without a sandbox. ValueError for a cell that needs one, and so is started by kept.wards."""
+        """For process.run, where the way is `off`. ValueError for the other ways, which kept.pool starts."""
         if self.way != "off":
-            raise ValueError(f"a cell of the way {self.way} is started in a sandbox")
+            raise ValueError(f"the way {self.way} is started by SandboxPool")
         return {"args": self.argv, "env": self.env, "cwd": self._folder}
 
     def setup(self) -> dict[str, Any]:
-        """What a warden needs to know of all its cells."""
+        """What a fork server needs to know of all its calls."""
         view = None
         if self.way == "bubblewrap":
             kinds, pairs = {EMPTY: EMPTY, OVERLAY: OVERLAY}, self.view.ordered()
@@ -160,7 +160,7 @@ class Cell:
         return {"view": view, "user": (os.getuid(), os.getgid()), "network": self.network}
 
     def order(self) -> dict[str, Any]:
-        """What a warden needs to know of this one."""
+        """What it needs to know of this call."""
         made = {"argv": self.argv, "env": self.env, "cwd": self.inside, "limits": self.limits}
         if self.way == "landlock":
             return {**made, "network": self.network, "unseen": not self.view.writable}
@@ -180,7 +180,7 @@ def works(listed: bool) -> None:
 
 
 def walled(listed: bool = False) -> tuple[str, str]:
-    """(`bubblewrap`, `landlock` or '', why not bubblewrap), as far as is known: the first sandbox that is put up shows
+    """(`bubblewrap`, `landlock` or '', why not bubblewrap), as far as is known: the first sandbox that is started shows
     it. listed: whether an overlay of the working folder has to work too."""
     if known := _ways.get(True) or _ways.get(listed):
         return known

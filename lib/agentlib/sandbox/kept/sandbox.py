@@ -1,4 +1,4 @@
-"""A sandbox that is kept up, seen from outside: its warden (warden.py), and the processes in its cells."""
+"""A kept sandbox, seen from outside: one bubblewrap with a fork server in it (fork_server.py), for many calls."""
 
 import _socket as socket  # see process/supervised.py
 import marshal
@@ -14,17 +14,16 @@ from functools import partial
 from agentlib import paths
 from agentlib.process.child import Direct
 from agentlib.process.supervised import Ordered
-from agentlib.sandbox import bwrap, limits, scratch
-from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox import bwrap, limits, prepare, scratch
 from agentlib.types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agentlib.sandbox.cell import Cell
+    from agentlib.sandbox.prepare import Sandbox
 
 PACKET = 128 * 1024  # bytes of the answer to a setup at most
 LONG = 1e6  # seconds that poll(2) can wait
-PATIENCE = 5.0  # seconds that a sandbox has to stand, and a killed cell to end
-WARDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "warden.py")
+PATIENCE = 5.0  # seconds that a kept sandbox may take to start, and a killed one to end
+FORK_SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fork_server.py")
 
 
 def _started(argv: list[str], *files: int) -> Direct:
@@ -46,57 +45,56 @@ def _started(argv: list[str], *files: int) -> Direct:
     return child
 
 
-class Ward:
-    """One sandbox that is kept up, and its warden. OSError where it cannot be.
+class KeptSandbox:
+    """One kept sandbox and its fork server. OSError where it cannot be started. Of root's processes, a control group
+    counts those of all its calls together: to move each call into a group of its own can cost 10 ms (limits.within)."""
 
-    Of root's processes, a control group counts those of all cells together: to move each cell into one of its own can
-    cost 10 ms (limits.within).
-    """
-
-    def __init__(self, cell: "Cell") -> None:
+    def __init__(self, sandbox: "Sandbox") -> None:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
-        self._table: list[int] = []  # the warden's mount table
+        self._table: list[int] = []  # the fork server's mount table
         self._clean: list[tuple[int, str]] = []  # places for changes, with their list's version
         self._drop: list[str] = []  # names of those that are no more
         self._mounts: set[bytes] = set()  # what of the view is mounted
         self._closed = False
-        walled = cell.way == "bubblewrap"
-        base = scratch.base(cell.view.folder) if cell.view.listed else ""
-        program = sandbox_cell.bubblewrap()
-        argv = bwrap.command(program, cell.view, cell.network, base) if walled else []
-        self._processes, self._cells, self._most = cell.limits["processes"], 0, 1
+        walled = sandbox.way == "bubblewrap"
+        base = scratch.base(sandbox.view.folder) if sandbox.view.listed else ""
+        program = prepare.bubblewrap()
+        argv = bwrap.command(program, sandbox.view, sandbox.network, base) if walled else []
+        self._processes, self._calls, self._most = sandbox.limits["processes"], 0, 1
         self._group = limits.group(self._processes)
-        seen = os.path.basename(cell.argv[0])  # by ps: whose sandbox it is
-        argv = limits.within(self._group, [*argv, paths.PYTHON, "-IS", WARDEN, "3", seen])
+        seen = os.path.basename(sandbox.argv[0])  # by ps: for which tool it was started
+        argv = limits.within(self._group, [*argv, paths.PYTHON, "-IS", FORK_SERVER, "3", seen])
         complaints = os.memfd_create("complaints")
         with closing(theirs), open(os.devnull, "r+b") as null:
             self._child = _started(argv, null.fileno(), null.fileno(), complaints, theirs.fileno())
         try:
             self._orders.settimeout(PATIENCE)
-            self._orders.send(marshal.dumps(cell.setup()))
+            self._orders.send(marshal.dumps(sandbox.setup()))
             room, flag = socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
             packet, passed, _, _ = self._orders.recvmsg(PACKET, room, flag)
             self._table = [int.from_bytes(one[2], sys.byteorder) for one in passed]
             if why := marshal.loads(packet):
                 raise OSError(why)
             if walled:
-                self._try(cell)
-                sandbox_cell.works(cell.view.listed)
-                self._mounts = self._mounted() & {os.fsencode(path) for path in cell.view.actions}
+                self._try(sandbox)
+                prepare.works(sandbox.view.listed)
+                mounts = {os.fsencode(path) for path in sandbox.view.actions}
+                self._mounts = self._mounted() & mounts
         except (OSError, EOFError) as bad:
             self.close()
             lines = os.pread(complaints, 2000, 0).decode("utf-8", "replace").strip().splitlines()
-            raise OSError(f"none can be kept up: {lines[-1] if lines else bad}") from None
+            raise OSError(f"none can be kept: {lines[-1] if lines else bad}") from None
         finally:
             os.close(complaints)
 
-    def _try(self, cell: "Cell") -> None:
-        """One cell, before a tool is trusted to another: what works for bubblewrap may not work in it."""
+    def _try(self, sandbox: "Sandbox") -> None:
+        """One trial, before a tool is trusted to it: what works for bubblewrap may not work for a call in it."""
         with open(os.devnull, "r+b") as null:
-            trial = self._start(cell, {**cell.order(), "argv": ["/bin/true"]}, *[null.fileno()] * 3)
+            order = {**sandbox.order(), "argv": ["/bin/true"]}
+            trial = self._start(sandbox, order, *[null.fileno()] * 3)
         if trial.reap():
-            raise OSError("no cell can be made in it")
+            raise OSError("no call can be started in it")
 
     def stale(self) -> bool:
         """Whether it has ended, or a mount has gone: a file that is taken away takes along what is mounted on it."""
@@ -107,7 +105,7 @@ class Ward:
         return gone or self._child.ended(0.0)
 
     def _mounted(self) -> set[bytes]:
-        """Where something is mounted in the warden's view; it mounts overlays as they are needed."""
+        """Where something is mounted in the fork server's view; it mounts overlays as they are needed."""
         data, place = b"", 0
         while part := os.pread(self._table[0], 65536, place):
             data, place = data + part, place + len(part)
@@ -115,24 +113,24 @@ class Ward:
 
     @property
     def idle(self) -> bool:
-        """Whether it has no cells."""
-        return self._cells == 0
+        """Whether no call runs in it."""
+        return self._calls == 0
 
-    def begin(self, cell: "Cell", *files: int) -> Ordered:
-        """Start the cell's tool with these descriptors. BrokenPipeError: there is no warden any more."""
-        if cell.way == "bubblewrap" and cell.view.listed and cell.view.writable:
-            cell.take(self._place(cell))
-            cell.over = partial(self._back, cell.version)
+    def begin(self, sandbox: "Sandbox", *files: int) -> Ordered:
+        """Start the tool of this sandbox with these descriptors. BrokenPipeError: the fork server has ended."""
+        if sandbox.way == "bubblewrap" and sandbox.view.listed and sandbox.view.writable:
+            sandbox.take(self._place(sandbox))
+            sandbox.over = partial(self._back, sandbox.version)
         with self._lock:
             drop, self._drop = self._drop, []
-        return self._start(cell, {**cell.order(), "drop": drop}, *files)
+        return self._start(sandbox, {**sandbox.order(), "drop": drop}, *files)
 
-    def _place(self, cell: "Cell") -> str:
+    def _place(self, sandbox: "Sandbox") -> str:
         """A clean place for changes whose overlay stands and has this list; '' where there is none."""
         with self._lock:
-            while self._clean and cell.listed >= 0:
+            while self._clean and sandbox.listed >= 0:
                 version, place = self._clean.pop()
-                if version == cell.version:
+                if version == sandbox.version:
                     return place
                 self._away(place)
         return ""
@@ -148,8 +146,8 @@ class Ward:
         self._drop.append(os.path.basename(place))
         scratch.clear(place)
 
-    def _start(self, cell: "Cell", order: dict[str, Any], *files: int) -> Ordered:
-        files = (*files, *cell.rulesets)
+    def _start(self, sandbox: "Sandbox", order: dict[str, Any], *files: int) -> Ordered:
+        files = (*files, *sandbox.rulesets)
         self._count(1)
         try:
             return Ordered(self._orders, order, files, lambda: self._count(-1))
@@ -158,15 +156,15 @@ class Ward:
             raise
 
     def _count(self, change: int) -> None:
-        """One cell more or less; the group has room for what most there were at once."""
+        """One call more or less; the group has room for what most there were at once."""
         with self._lock:
-            self._cells += change
-            if self._group and self._cells > self._most:
-                self._most = self._cells
+            self._calls += change
+            if self._group and self._calls > self._most:
+                self._most = self._calls
                 limits.widen(self._group, self._processes * self._most)
 
     def close(self) -> None:
-        """No more orders: the warden ends, and with it all that it started."""
+        """No more orders: the fork server ends, and with it all that it started."""
         self._closed = True
         for _, place in self._clean:
             scratch.clear(place)

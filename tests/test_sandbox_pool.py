@@ -1,4 +1,4 @@
-"""Sandboxes that are kept up: which call starts in which, and what becomes of one whose warden is gone."""
+"""Kept sandboxes: which call starts in which, and what becomes of one whose fork server has ended."""
 
 from __future__ import annotations
 
@@ -21,69 +21,69 @@ from agentlib.launch.start import Decision
 from agentlib.policy.rules import Policy, Rule
 from agentlib.process.run import Scope
 from agentlib.process.supervised import KILLED
-from agentlib.sandbox import cell as sandbox_cell
-from agentlib.sandbox import scratch
-from agentlib.sandbox.kept import warden, wards
+from agentlib.sandbox import prepare, scratch
+from agentlib.sandbox.kept import fork_server
+from agentlib.sandbox.kept.pool import SandboxPool
 
 pytestmark = pytest.mark.skipif(
-    sandbox_cell.walled()[0] != "bubblewrap", reason="bubblewrap does not work here"
+    prepare.walled()[0] != "bubblewrap", reason="bubblewrap does not work here"
 )
 
 
 @pytest.fixture
-def rooms() -> Iterator[wards.Wards]:
+def pool() -> Iterator[SandboxPool]:
     """Where each call starts in a kept sandbox."""
-    made = wards.Wards()
+    made = SandboxPool()
     yield made
     made.close()
 
 
-def call(rooms: wards.Wards, folder: Path, script: str, profile: str = "work") -> int:
+def call(pool: SandboxPool, folder: Path, script: str, profile: str = "work") -> int:
     """The status of a call."""
-    with sandbox_cell.Cell(
+    with prepare.Sandbox(
         ["/bin/sh", "-c", script], profile, str(folder), env={"PATH": os.defpath}
-    ) as cell:
-        return rooms.begin(cell, 0, 1, 2).reap()
+    ) as sandbox:
+        return pool.begin(sandbox, 0, 1, 2).reap()
 
 
 def test_calls_with_one_view_share_a_sandbox_whether_they_may_write_or_not(
-    rooms: wards.Wards, tmp_path: Path
+    pool: SandboxPool, tmp_path: Path
 ) -> None:
-    assert [call(rooms, tmp_path, "exit 3", one) for one in ("work", "read", "work")] == [3, 3, 3]
-    assert len(rooms._kept) == 1
-    assert call(rooms, tmp_path, "exit 3", "net") == 3
-    assert len(rooms._kept) == 2
+    assert [call(pool, tmp_path, "exit 3", one) for one in ("work", "read", "work")] == [3, 3, 3]
+    assert len(pool._kept) == 1
+    assert call(pool, tmp_path, "exit 3", "net") == 3
+    assert len(pool._kept) == 2
 
 
 def test_a_call_sees_what_the_one_before_it_made_and_what_the_user_made_since(
-    rooms: wards.Wards, tmp_path: Path
+    pool: SandboxPool, tmp_path: Path
 ) -> None:
     for n in range(4):
-        assert call(rooms, tmp_path, f"echo tool{n} >tool{n}") == 0
+        assert call(pool, tmp_path, f"echo tool{n} >tool{n}") == 0
         (tmp_path / f"mine{n}").write_text(f"mine{n}")
         for profile in ("work", "read"):
             script = f"test $(cat tool{n}) = tool{n} && test $(cat mine{n}) = mine{n}"
-            assert call(rooms, tmp_path, script, profile) == 0
-    assert len(rooms._kept) == 1
+            assert call(pool, tmp_path, script, profile) == 0
+    assert len(pool._kept) == 1
 
 
-NUMBER = "test $$ -lt 3 && exit 7; exit 8"  # of the first process but init in a new cell, or of a later one
+NUMBER = "test $$ -lt 3 && exit 7; exit 8"  # of the first process but init in a new sandbox, or of a later one
 PYTHON = f"{sys.executable} -IS -c"
 
 
 @pytest.mark.parametrize("profile", ["read", "work"])
 def test_a_cell_that_a_call_left_as_it_was_serves_the_next_of_the_same_program(
-    rooms: wards.Wards, tmp_path: Path, profile: str
+    pool: SandboxPool, tmp_path: Path, profile: str
 ) -> None:
     script = "touch /tmp/one && rm /tmp/one"  # the folder's time tells
-    assert call(rooms, tmp_path, NUMBER, profile) == 7
-    assert [call(rooms, tmp_path, NUMBER, profile) for _ in range(3)] == [8, 8, 8]
-    assert call(rooms, tmp_path, script, profile) == 0
-    assert call(rooms, tmp_path, NUMBER, profile) == 7
-    with sandbox_cell.Cell(
+    assert call(pool, tmp_path, NUMBER, profile) == 7
+    assert [call(pool, tmp_path, NUMBER, profile) for _ in range(3)] == [8, 8, 8]
+    assert call(pool, tmp_path, script, profile) == 0
+    assert call(pool, tmp_path, NUMBER, profile) == 7
+    with prepare.Sandbox(
         ["/bin/bash", "-c", NUMBER], profile, str(tmp_path), env={"PATH": os.defpath}
-    ) as cell:
-        assert rooms.begin(cell, 0, 1, 2).reap() == 7
+    ) as sandbox:
+        assert pool.begin(sandbox, 0, 1, 2).reap() == 7
 
 
 @pytest.mark.parametrize(
@@ -118,109 +118,111 @@ def test_a_cell_that_a_call_left_as_it_was_serves_the_next_of_the_same_program(
     ],
 )
 def test_a_cell_in_which_a_call_left_a_trace_serves_no_other(
-    rooms: wards.Wards, tmp_path: Path, trace: str
+    pool: SandboxPool, tmp_path: Path, trace: str
 ) -> None:
-    assert call(rooms, tmp_path, NUMBER, "read") == 7
-    status = call(rooms, tmp_path, f"test $$ -gt 2 || exit 9; {trace}", "read")
+    assert call(pool, tmp_path, NUMBER, "read") == 7
+    status = call(pool, tmp_path, f"test $$ -gt 2 || exit 9; {trace}", "read")
     if status:
         pytest.skip(f"{trace} does nothing here")
-    assert call(rooms, tmp_path, f"ps ax | grep -q [s]leep && exit 5; {NUMBER}", "read") == 7
+    assert call(pool, tmp_path, f"ps ax | grep -q [s]leep && exit 5; {NUMBER}", "read") == 7
 
 
 def test_a_mark_on_the_working_folder_is_gone_for_the_next(
-    rooms: wards.Wards, tmp_path: Path
+    pool: SandboxPool, tmp_path: Path
 ) -> None:
     names = "user.left", "system.posix_acl_default"
     acl = "0200000001000700ffffffff04000700ffffffff20000700ffffffff"
     for name, value in zip(names, ("", acl), strict=True):
         mark = f"import os; os.setxattr('.', '{name}', bytes.fromhex('{value}'))"
-        assert call(rooms, tmp_path, f'{PYTHON} "{mark}"') == 0
+        assert call(pool, tmp_path, f'{PYTHON} "{mark}"') == 0
         seen = f"import os, sys; sys.exit('{name}' in os.listxattr('.'))"
-        assert call(rooms, tmp_path, f'{PYTHON} "{seen}"') == 0
+        assert call(pool, tmp_path, f'{PYTHON} "{seen}"') == 0
 
 
-def test_no_queue_of_posix_can_be_made(rooms: wards.Wards, tmp_path: Path) -> None:
+def test_no_queue_of_posix_can_be_made(pool: SandboxPool, tmp_path: Path) -> None:
     script = "import ctypes; print(ctypes.CDLL(None).mq_open(b'/left', 0o102, 0o600, None))"
-    call(rooms, tmp_path, f'{PYTHON} "{script}" >made', "work")
+    call(pool, tmp_path, f'{PYTHON} "{script}" >made', "work")
     assert (tmp_path / "made").read_text() == "-1\n"
 
 
 def test_what_a_call_left_in_the_working_folder_is_seen_by_the_next_in_another_cell(
-    rooms: wards.Wards, tmp_path: Path
+    pool: SandboxPool, tmp_path: Path
 ) -> None:
-    assert call(rooms, tmp_path, NUMBER) == 7
-    assert call(rooms, tmp_path, "echo one >one; test $$ -gt 2") == 0
-    assert call(rooms, tmp_path, f"test -e one && {{ {NUMBER}; }}") == 7
+    assert call(pool, tmp_path, NUMBER) == 7
+    assert call(pool, tmp_path, "echo one >one; test $$ -gt 2") == 0
+    assert call(pool, tmp_path, f"test -e one && {{ {NUMBER}; }}") == 7
     (tmp_path / "two").write_text("")
-    assert call(rooms, tmp_path, f"test -e two && {{ {NUMBER}; }}") == 7
+    assert call(pool, tmp_path, f"test -e two && {{ {NUMBER}; }}") == 7
 
 
 def test_a_warden_that_is_gone_ends_its_calls_and_the_next_have_another(
-    rooms: wards.Wards, tmp_path: Path
+    pool: SandboxPool, tmp_path: Path
 ) -> None:
-    with sandbox_cell.Cell(
+    with prepare.Sandbox(
         ["/bin/sleep", "60"], "work", str(tmp_path), env={"PATH": os.defpath}
-    ) as cell:
-        child = rooms.begin(cell, 0, 1, 2)
+    ) as sandbox:
+        child = pool.begin(sandbox, 0, 1, 2)
         assert child and not child.ended(0.1)
-        ward = next(iter(rooms._kept.values()))
-        assert ward
-        ward._child.signal(9)
-        assert ward._child.ended(5)
+        kept = next(iter(pool._kept.values()))
+        assert kept
+        kept._child.signal(9)
+        assert kept._child.ended(5)
         assert child.ended(5) and child.reap() == KILLED
-    assert call(rooms, tmp_path, "exit 3") == 3
+    assert call(pool, tmp_path, "exit 3") == 3
 
 
 def test_where_no_cell_can_be_made_nothing_runs(
-    rooms: wards.Wards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: SandboxPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentlib.sandbox.kept.ward.WARDEN", str(tmp_path / "warden.py"))
+    monkeypatch.setattr(
+        "agentlib.sandbox.kept.sandbox.FORK_SERVER", str(tmp_path / "fork_server.py")
+    )
     text = (
-        Path(warden.__file__)
+        Path(fork_server.__file__)
         .read_text()
         .replace(
             'os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))',
             repr(paths.TOP + "/lib"),
         )
     )
-    (tmp_path / "warden.py").write_text(text)
-    assert call(rooms, tmp_path, "exit 3", "net") == 3
-    (tmp_path / "warden.py").write_text(text.replace('"/dev/pts"', '"/no/such/place"'))
+    (tmp_path / "fork_server.py").write_text(text)
+    assert call(pool, tmp_path, "exit 3", "net") == 3
+    (tmp_path / "fork_server.py").write_text(text.replace('"/dev/pts"', '"/no/such/place"'))
     for _ in range(2):
-        with pytest.raises(Fault, match="sandbox unavailable: none can be kept up: "):
-            call(rooms, tmp_path, "touch ran")
+        with pytest.raises(Fault, match="sandbox unavailable: none can be kept: "):
+            call(pool, tmp_path, "touch ran")
     assert not os.path.exists(tmp_path / "ran")
 
 
 def test_a_call_that_gets_no_descriptors_is_no_harm_to_the_others(
-    rooms: wards.Wards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: SandboxPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none() -> None:
         raise OSError(24, "Too many open files")
 
-    with sandbox_cell.Cell(
+    with prepare.Sandbox(
         ["/bin/sleep", "60"], "work", str(tmp_path), env={"PATH": os.defpath}
-    ) as cell:
-        child = rooms.begin(cell, 0, 1, 2)
+    ) as sandbox:
+        child = pool.begin(sandbox, 0, 1, 2)
         assert child
         with monkeypatch.context() as patch:
             patch.setattr("_socket.socketpair", none)
             with pytest.raises(OSError, match="Too many"):
-                call(rooms, tmp_path, "exit 0")
-        assert not child.ended(0.1) and call(rooms, tmp_path, "exit 5") == 5
+                call(pool, tmp_path, "exit 0")
+        assert not child.ended(0.1) and call(pool, tmp_path, "exit 5") == 5
         child.signal(9)
         assert child.reap() == KILLED
 
 
 def test_a_program_that_cannot_be_started_is_told(
-    rooms: wards.Wards, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    pool: SandboxPool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "odd").write_text("#!/no/such/interpreter\n")
     (tmp_path / "odd").chmod(0o755)
-    with sandbox_cell.Cell(
+    with prepare.Sandbox(
         [str(tmp_path / "odd")], "read", str(tmp_path), env={"PATH": os.defpath}
-    ) as cell:
-        child = rooms.begin(cell, 0, 1, 2)
+    ) as sandbox:
+        child = pool.begin(sandbox, 0, 1, 2)
         assert child and child.reap() == 126
     assert "odd" in capfd.readouterr().err
 
@@ -245,11 +247,11 @@ def test_a_sandbox_that_is_prepared_is_the_first_calls(
     made, runner = tools(tmp_path)
     try:
         made.prepare()
-        prepared = list(runner._wards._kept.values())
+        prepared = list(runner._pool._kept.values())
         assert len(prepared) == 1 and prepared[0]
         call = {"name": "reads", "id": "1", "arguments": {}}
         assert made.perform(call, Scope())["content"] == "done\n"
-        assert list(runner._wards._kept.values()) == prepared
+        assert list(runner._pool._kept.values()) == prepared
     finally:
         runner.close(0.0)
     assert prepared[0]._child.ended(0)
@@ -264,7 +266,7 @@ def test_no_sandbox_is_prepared_that_no_call_would_have(
     monkeypatch.chdir(tmp_path)
     made, runner = tools(tmp_path, **policy)
     made.prepare()
-    assert not runner._wards._kept
+    assert not runner._pool._kept
     runner.close(0.0)
 
 
@@ -275,7 +277,7 @@ def test_none_is_prepared_once_the_run_has_ended(
     made, runner = tools(tmp_path)
     runner.close(0.0)
     made.prepare()
-    assert not runner._wards._kept
+    assert not runner._pool._kept
 
 
 def test_a_tool_that_goes_on_is_started_at_a_terminal_too(
@@ -303,33 +305,31 @@ def test_a_tool_that_goes_on_is_started_at_a_terminal_too(
 
 def test_a_call_that_was_never_started_leaves_what_is_guarded(tmp_path: Path) -> None:
     (tmp_path / "AGENTS.md").write_text("mine")
-    with sandbox_cell.Cell(["/bin/true"], "work", str(tmp_path), env={"PATH": os.defpath}) as cell:
+    with prepare.Sandbox(["/bin/true"], "work", str(tmp_path), env={"PATH": os.defpath}) as sandbox:
         pass
-    assert not cell.removed and os.listdir(tmp_path) == ["AGENTS.md"]
+    assert not sandbox.removed and os.listdir(tmp_path) == ["AGENTS.md"]
 
 
 def test_with_landlock_alone_a_mount_on_the_machine_is_no_harm(tmp_path: Path) -> None:
     script = f"""
 import os, subprocess, sys; sys.path.insert(0, {paths.TOP + "/lib"!r})
-from agentlib.sandbox import cell as sandbox_cell
+from agentlib.sandbox import prepare
 from agentlib.sandbox import scratch
-from agentlib.sandbox.kept.wards import Wards
-sandbox_cell._ways[True] = ("landlock", "")
-rooms = Wards()
+from agentlib.sandbox.kept.pool import SandboxPool
+prepare._ways[True] = ("landlock", "")
+pool = SandboxPool()
 for n in range(2):
-    with sandbox_cell.Cell(["/bin/true"], "read", {str(tmp_path)!r}, env={{}}) as cell:
-        print(rooms.begin(cell, 0).reap())
+    with prepare.Sandbox(["/bin/true"], "read", {str(tmp_path)!r}, env={{}}) as sandbox:
+        print(pool.begin(sandbox, 0).reap())
     subprocess.run(["mount", "-t", "tmpfs", "none", "/mnt"], check=True)
-rooms.close()
+pool.close()
 """
     argv = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-IS", "-c", script]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.stdout == "0\n0\n", done.stderr
 
 
-def test_folders_deeper_than_can_be_followed_are_no_harm(
-    rooms: wards.Wards, tmp_path: Path
-) -> None:
+def test_folders_deeper_than_can_be_followed_are_no_harm(pool: SandboxPool, tmp_path: Path) -> None:
     made = (
         "import os, sys\nos.chdir(sys.argv[1])\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"
     )
@@ -340,10 +340,10 @@ def test_folders_deeper_than_can_be_followed_are_no_harm(
     scripts = ("rm -rf there", 'python3 -c "$0" . && echo x >beside', "rm -rf d")
     for script in scripts:
         argv = ["/bin/sh", "-c", script, made]
-        with sandbox_cell.Cell(argv, "work", str(work), env={"PATH": os.defpath}) as cell:
-            assert rooms.begin(cell, 0, 1, 2).reap() == 0
-        place = cell.changes
-        assert any("deeper than 200 folders" in note for note in cell.removed) == (
+        with prepare.Sandbox(argv, "work", str(work), env={"PATH": os.defpath}) as sandbox:
+            assert pool.begin(sandbox, 0, 1, 2).reap() == 0
+        place = sandbox.changes
+        assert any("deeper than 200 folders" in note for note in sandbox.removed) == (
             script != "rm -rf d"
         )
     assert (work / "beside").read_text() == "x\n"
@@ -352,11 +352,11 @@ def test_folders_deeper_than_can_be_followed_are_no_harm(
     scratch.clear(str(work))  # pytest could not
 
 
-def test_a_work_tree_of_git_is_not_made_by_half(rooms: wards.Wards, tmp_path: Path) -> None:
+def test_a_work_tree_of_git_is_not_made_by_half(pool: SandboxPool, tmp_path: Path) -> None:
     made = "git init -q; git config user.email a@b; git config user.name n; git commit -q --allow-empty -m 1"
     subprocess.run(made, shell=True, cwd=tmp_path, check=True)
     argv = ["/bin/sh", "-c", "git worktree add -q other"]
-    with sandbox_cell.Cell(argv, "work", str(tmp_path), env={"PATH": os.defpath}) as cell:
-        assert rooms.begin(cell, 0, 1, 2).reap() == 0
-    assert any(note.startswith(".git/worktrees/other: ") for note in cell.removed)
+    with prepare.Sandbox(argv, "work", str(tmp_path), env={"PATH": os.defpath}) as sandbox:
+        assert pool.begin(sandbox, 0, 1, 2).reap() == 0
+    assert any(note.startswith(".git/worktrees/other: ") for note in sandbox.removed)
     assert not os.path.exists(tmp_path / ".git/worktrees/other")

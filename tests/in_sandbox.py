@@ -1,7 +1,7 @@
 #!/usr/bin/env -S python3 -IS
-"""cell.py [-k] [-r PATH] [-w PATH] PROFILE FOLDER COMMAND... - run one command in the sandbox, as agent-react does
+"""in_sandbox.py [-k] [-r PATH] [-w PATH] PROFILE FOLDER COMMAND... - run one command as agent-react does
 
--k: in a sandbox that is kept up, after another call in it, which left its files everywhere. What the tool left and must
+-k: in a kept sandbox, after another call in it, which left its files everywhere. What the tool left and must
 not is told on standard error; a refusal to run is `refused: why` and exit 100.
 """
 
@@ -13,8 +13,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from agentlib import cli
 from agentlib.faults import Fault
-from agentlib.sandbox import cell as sandbox_cell
-from agentlib.sandbox.kept import wards
+from agentlib.sandbox import prepare
+from agentlib.sandbox.kept.pool import SandboxPool
 
 LITTER = "for one in /tmp /var/tmp /dev/shm ~; do echo mine >$one/left; done 2>/dev/null"
 
@@ -27,29 +27,29 @@ def main(args):
         granted[args[0]].append(args[1])
         args = args[2:]
     profile, folder, *argv = args
-    grants = {"env": sandbox_cell.environment(), "read": granted["-r"], "write": granted["-w"]}
-    rooms = wards.Wards()
+    grants = {"env": prepare.environment(), "read": granted["-r"], "write": granted["-w"]}
+    pool = SandboxPool()
     try:
         if keep:
-            with sandbox_cell.Cell(["/bin/sh", "-c", LITTER], profile, folder, **grants) as cell:
-                call(rooms, cell)
-        with sandbox_cell.Cell(argv, profile, folder, **grants) as cell:
-            status = call(rooms, cell)
+            with prepare.Sandbox(["/bin/sh", "-c", LITTER], profile, folder, **grants) as sandbox:
+                call(pool, sandbox)
+        with prepare.Sandbox(argv, profile, folder, **grants) as sandbox:
+            status = call(pool, sandbox)
     except Fault as fault:
         print(f"refused: {fault.message}", file=sys.stderr)
         return 100
     finally:
-        rooms.close()
-    for one in cell.removed:
+        pool.close()
+    for one in sandbox.removed:
         print(one, file=sys.stderr)
     return status
 
 
-def call(rooms, cell):
+def call(pool, sandbox):
     """The status of one call; its output is ours."""
-    child = rooms.begin(cell, 0, 1, 2)
+    child = pool.begin(sandbox, 0, 1, 2)
     if not child.ended(60):
-        sys.exit("the cell did not end")
+        sys.exit("the tool did not end")
     return child.reap()
 
 

@@ -1,10 +1,10 @@
-"""warden.py FD TOOL - start a cell for every order that comes on FD, until FD is closed
+"""fork_server.py FD TOOL - start a tool for every order that comes on FD, until FD is closed
 
-It runs inside a sandbox that is kept up (ward.py), so that a call costs no sandbox of its own. The walls are
-bubblewrap's; in them each cell has name spaces of its own (processes, mounts, IPC), its own /proc and its own empty
-places, no capabilities, the filter of system calls, the limits. A cell in which a call left nothing serves the next
-one of the same program. TOOL is for ps: the sandbox was put up for it. Where there is no bubblewrap this runs
-outside, and puts Landlock on each cell.
+It runs inside a kept sandbox (sandbox.py), so that a call does not start a bubblewrap of its own. In what bubblewrap
+isolates, each call has its own namespaces (processes, mounts, IPC), its own /proc and its own empty folders, no
+capabilities, the filter of system calls, the limits. Namespaces in which a call left nothing serve the next call of
+the same program. TOOL is for ps: the sandbox was started for it. Where there is no bubblewrap, this runs outside, and
+Landlock restricts each call.
 
 FD is a socket of packets: the setup, an object in marshal's form, which is answered, and then orders (supervisor.py):
 argv, env, cwd, limits. With Landlock: network, and unseen: whether nothing at all may be changed; with rulesets of it.
@@ -54,12 +54,12 @@ DUMPABLE, DROP_FROM_BOUND, AMBIENT, CLEAR_ALL = 4, 24, 47, 4  # linux/prctl.h
 CAPABILITY_VERSION_3 = 0x20080522
 
 
-class Warden(supervisor.Server):
+class ForkServer(supervisor.Server):
     """setup: view (None: there are no walls), network, user (uid, gid)."""
 
     def __init__(self, setup: dict[str, Any]) -> None:
         super().__init__(alone)
-        self.new: list[Any] = []  # of a cell's first process: its traces before the first tool
+        self.new: list[Any] = []  # of the first process of a call: its traces before the first tool
         self.walled, self.user = setup["view"] is not None, setup["user"]
         if self.walled:
             self.kill = signal.SIGKILL
@@ -78,8 +78,8 @@ class Warden(supervisor.Server):
             signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
 
     def fits(self, order: Order) -> Any:
-        """A cell as new serves the next call of the same tool with the same view of the folder. Without walls a process
-        serves one call, and waits for it."""
+        """What an order must have in common with the one before, to use its namespaces again: tool, view of the folder,
+        limits. Without bubblewrap a process serves one call, and waits for it."""
         names = ("changes", "version", "cwd", "limits")
         return [order["argv"][0], *(order[name] for name in names)] if self.walled else "unused"
 
@@ -106,7 +106,7 @@ class Warden(supervisor.Server):
             super().settle(starter)
 
     def run(self, way: socket.socket, order: Order, files: list[int]) -> None:
-        """Be the first process of a cell: furnish it, start the tool; and end, where it leaves anything behind."""
+        """Be the first process of the namespaces: prepare them, start the tool; and end, where it leaves anything."""
         if not self.walled:
             return super().run(way, order, files)
         try:
@@ -129,7 +129,7 @@ class Warden(supervisor.Server):
         way.send(number(code))
 
     def as_new(self) -> bool:
-        """Whether what ran in this cell, and runs no more, has left nothing; looked at until something is found."""
+        """Whether the tools that ran in these namespaces have left nothing. It stops at the first trace."""
         try:
             return all(old == now for old, now in zip_longest(self.new, traces(self.places)))
         except OSError:
@@ -171,13 +171,13 @@ class Warden(supervisor.Server):
 
 
 def terminate(*_: object) -> None:
-    """SIGTERM for all that runs in this cell."""
+    """SIGTERM for all processes of this call."""
     LIBC.kill(-1, signal.SIGTERM)
 
 
 def traces(places: list[str]) -> Iterator[Any]:
-    """All in which a tool could leave something to the next one in its cell: files in the empty places, objects of
-    System V, how the kernel treats the cell's first process. (Queues of POSIX cannot be made: limits.py.)"""
+    """All in which a tool could leave something to the next one in its namespaces: files in the empty folders, System V
+    objects, how the kernel treats their first process. (POSIX queues cannot be made: limits.py.)"""
     for place in places:
         yield from contents(place)
     yield [read(f"sysvipc/{name}") for name in ("shm", "sem", "msg")]
@@ -221,7 +221,7 @@ def barred(network: bool, unseen: bool) -> Callable[[], None]:
 
 
 def refiller(view: View) -> Callable[..., None]:
-    """A function that makes a cell's own mounts: fresh empty places, the overlay, and what the view shows in them."""
+    """A function that makes the mounts of a call: new empty folders, the overlay, and what the view shows in them."""
     spaces = {path for path, action, _ in view if action}
     steps = [step for step in view if step[1] or above(step[0], view) in spaces]
 
@@ -320,8 +320,8 @@ def call(number: int, *arguments: bytes | int | None) -> int:
 
 
 def seal(user: tuple[int, int]) -> None:
-    """Once, for all cells: nothing writable that they would share, no name spaces of users, nobody looks at us."""
-    if user == (0, 0):  # else each cell needs one, and the filter refuses more
+    """Once, for all calls: nothing writable that they would share, no user namespaces, and nobody can trace us."""
+    if user == (0, 0):  # else each call needs one, and the filter refuses more
         mount("proc", "/proc", "proc", 0)
         write("/proc/sys/user/max_user_namespaces", "0")
         check(LIBC.umount2(b"/proc", DETACH), "umount /proc")
@@ -331,7 +331,7 @@ def seal(user: tuple[int, int]) -> None:
 
 
 def become(uid: int, gid: int) -> None:
-    """Be the user again: in order to mount, a warden is root in the sandbox's name space, who is the user outside."""
+    """Be the user again. To mount, a fork server is root in its sandbox's user namespace; outside it is the user."""
     check(LIBC.unshare(NEW_USERS), "unshare")
     check(LIBC.prctl(DUMPABLE, 1, 0, 0, 0), "prctl")  # else these files are not ours
     write("/proc/self/setgroups", "deny")
@@ -375,20 +375,20 @@ def check(result: int, what: str) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """0 at the end of the orders. The answer to the setup is why there can be no cells, or ''; and our mount table."""
+    """0 at the end of the orders. The answer to the setup: why no call can be started, or ''; and our mount table."""
     os.chdir("/")
     os.set_inheritable(int(argv[0]), False)
     orders = socket.socket(fileno=int(argv[0]))
     try:
-        warden, why = Warden(marshal.loads(orders.recv(SETUP))), ""
+        server, why = ForkServer(marshal.loads(orders.recv(SETUP))), ""
     except (OSError, Fault, EOFError, ValueError) as bad:
-        warden, why = None, str(bad)
-    gc.disable()  # it would write to every page that we share with a cell, and so copy it
+        server, why = None, str(bad)
+    gc.disable()  # it would write to every page that we share with a child, and so copy it
     with open("/proc/self/mountinfo", "rb") as table:
         table.read()
         passed = socket.SOL_SOCKET, socket.SCM_RIGHTS, table.fileno().to_bytes(4, sys.byteorder)
         orders.sendmsg([marshal.dumps(why)], [passed])
-    return warden.serve(orders) if warden else 1
+    return server.serve(orders) if server else 1
 
 
 if __name__ == "__main__":
