@@ -136,6 +136,17 @@ END
     equal c.txt "$(ls -A a/b)"
 }
 
+@test "write_file appends lines of their own, with the line ends of the file" {
+    tool write_file '{"path":"a","content":"one","append":true}'
+    equal "made a: 3 bytes" "$output"
+    tool write_file '{"path":"a","content":"two","append":true}'
+    equal "added to a: 8 bytes" "$output"
+    equal $'one\ntwo' "$(<a)"
+    printf 'one\r\ntwo\r\n' >b
+    tool write_file '{"path":"b","content":"three\n","append":true}'
+    cmp b <(printf 'one\r\ntwo\r\nthree\r\n')
+}
+
 @test "write_file and edit_file stay beneath the working folder, whatever links say" {
     mkdir outside work
     echo old >outside/file
