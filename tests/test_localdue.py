@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
-from agentlib.local import due
+from agentlib.local import due, edits
 from agentlib.messages import material
 
 Record = dict[str, Any]
@@ -54,6 +55,9 @@ def calls(request: str, *messages: Record) -> tuple[list[str], list[str]]:
         ("Make a file crew.txt that says: Ines", WRITES),
         ("What is a file?", []),
         ("Good morning!", []),
+        ("Put crew.json back to front", ["read_file"]),
+        ("Turn the word crew around", ["reverse"]),
+        ("In crew.txt change Tom to Ines", ["read_file"]),
         ("What is example.com?", []),
     ],
 )
@@ -67,6 +71,26 @@ def test_a_file_that_is_material_already_needs_no_call() -> None:
     piece = {"type": "context", "source": "crew.json", "text": "{}"}
     text = material.message("Who is named in crew.json?", [piece])["content"]
     assert calls(text) == ([], [])
+    text = material.message("Write it back to front", [piece])["content"]
+    assert calls(text) == (["reverse"], [])
+
+
+def test_what_the_request_needs_comes_in_its_order_and_once() -> None:
+    tools = [*TOOLS, tool("uppercase", "Capitals", path=False)]
+
+    def due_after(request: str, *messages: Record) -> list[str]:
+        told = [{"role": "user", "content": request}, *messages]
+        return due.calls({"messages": told, "tools": tools})[0]
+
+    request = "Reverse the word crew, then write it in capitals"
+    first = [call("reverse", text="crew"), result("reverse", "werc")]
+    second = [call("uppercase", text="werc"), result("uppercase", "WERC")]
+    assert due_after(request) == ["reverse"]
+    assert due_after(request, *first) == ["uppercase"]
+    assert due_after(request, *first, *second) == []
+    failed = [call("reverse", text="crew"), result("reverse", "no text", True)]
+    assert due_after(request, *failed) == []
+    assert due_after("Write crew in capitals and reverse it") == ["uppercase"]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +114,7 @@ def test_where_a_tool_found_nothing_in_a_file_it_is_read(
 
 def test_a_change_is_made_before_it_is_told() -> None:
     request = "In crew.txt change Tom to Ines"
+    assert calls(request)[1] == ["crew.txt"]  # what stands in it is read first
     failed = [
         call("edit_file", path="crew.txt"),
         result("edit_file", "it is not in the file", True),
@@ -103,15 +128,118 @@ def test_a_change_is_made_before_it_is_told() -> None:
     assert calls(request, call("edit_file", path="crew.txt"), refused)[1] == []
 
 
-def test_the_output_is_held_to_the_calls_that_must_come() -> None:
-    def form(name: str) -> Record:
-        args = {"properties": {"path": {"type": "string"}}}
-        return {"properties": {"tool": {"const": name}, "args": args}}
+LIST = [tool(name, name) for name in ("list_files", "wordcount", "read_file")]
+LISTED = [call("list_files", path="logs/"), result("list_files", "a.txt\nb.txt\nold/\n")]
+COUNTED = [call("wordcount", path="logs/a.txt"), result("wordcount", '{"words":3}')]
+COUNTED += [call("wordcount", path="logs/b.txt"), result("wordcount", '{"words":2}')]
 
-    schema = {"anyOf": [form("read_file"), form("reverse")]}
-    (left,) = due.narrow(schema, ["read_file"], ["a.txt"])["anyOf"]
-    assert left["properties"]["args"]["properties"]["path"] == {"enum": ["a.txt"]}
-    assert due.narrow(schema, ["json_query"], []) is schema
+
+@pytest.mark.parametrize(
+    "request_,messages,wanted",
+    [
+        ("Which file in logs has the most words?", [], (["list_files"], [])),
+        (
+            "Which file in logs has the most words?",
+            LISTED,
+            (["wordcount"], ["logs/a.txt", "logs/b.txt"]),
+        ),
+        (
+            "Which file in logs has the most words?",
+            [*LISTED, *COUNTED[:2]],
+            (["wordcount"], ["logs/b.txt"]),
+        ),
+        ("Which file in logs has the most words?", [*LISTED, *COUNTED], ([], [])),
+        (
+            "Which file in logs mentions Ines?",
+            LISTED,
+            (["read_file"], ["logs/a.txt", "logs/b.txt"]),
+        ),
+        ("Which day had the most visitors in a.csv?", [], (["read_file"], [])),
+    ],
+)
+def test_each_file_of_a_folder_is_looked_at_where_one_of_them_is_wanted(
+    request_: str, messages: list[Record], wanted: tuple[list[str], list[str]]
+) -> None:
+    told = {"messages": [{"role": "user", "content": request_}, *messages], "tools": LIST}
+    assert due.calls(told) == wanted
+
+
+def form(name: str, *fields: str) -> Record:
+    args = {"properties": {f: {"type": "string"} for f in fields}, "required": [*fields]}
+    return {"properties": {"tool": {"const": name}, "args": args}}
+
+
+def held(request: str, forms: list[Record], *messages: Record) -> list[Record]:
+    """The arguments of the calls that are left."""
+    told = [{"role": "user", "content": request}, *messages]
+    schema = due.narrow({"anyOf": deepcopy(forms)}, {"messages": told, "tools": TOOLS})
+    return [f["properties"]["args"]["properties"] for f in schema.get("anyOf", [schema])]
+
+
+def test_the_output_is_held_to_the_calls_that_must_come() -> None:
+    forms = [form("read_file", "path"), form("read_file", "text"), form("reverse", "text")]
+    made = [call("json_query", path="crew.json"), result("json_query", "null")]
+    assert held("Who is in crew.json?", forms, *made) == [{"path": {"enum": ["crew.json"]}}]
+    assert len(held("Good morning!", forms)) == 3
+
+
+def test_a_call_takes_the_material_or_the_last_result_as_it_is() -> None:
+    forms = [form("reverse", "text")]
+    piece = {"type": "input", "source": "stdin", "text": "a b\n"}
+    text = material.message("Reverse it", [piece])["content"]
+    assert held(text, forms) == [{"text": {"enum": ["a b\n"]}}]
+    made = [call("read_file", path="a.txt"), result("read_file", "abc\n")]
+    assert held("Read a.txt and reverse it", forms, *made) == [{"text": {"enum": ["abc"]}}]
+    assert held("Reverse the word abc", forms) == [{"text": {"type": "string"}}]
+
+
+APPEND = form("write_file", "path", "content")
+APPEND["properties"]["args"]["properties"]["append"] = {"type": "boolean"}
+
+
+@pytest.mark.parametrize(
+    "request_,append",
+    [
+        ("Add the line tea to list.txt", {"const": True}),
+        ("Please append tea to list.txt", {"const": True}),
+        ("Make a file list.txt that says tea", None),
+    ],
+)
+def test_what_is_added_to_a_file_does_not_replace_it(request_: str, append: Record | None) -> None:
+    tools = [*TOOLS, tool("write_file", "Write a text to a file", reads=False)]
+    told = {"messages": [{"role": "user", "content": request_}], "tools": tools}
+    left = due.narrow({"anyOf": [deepcopy(APPEND), form("reverse", "text")]}, told)
+    assert left["properties"]["args"]["properties"].get("append") == append
+
+
+INI = "[lamp]\nhost: a.example\nport: 80\nname = 'Tom'\n"
+
+
+@pytest.mark.parametrize(
+    "content,request_,pairs",
+    [
+        (INI, "Change the port in a.ini to 90", [("port: 80", "port: 90")]),
+        (INI, "In a.ini set name to 'Ines'", [("name = 'Tom'", "name = 'Ines'")]),
+        ('{"port":80,"a":1}', "Set port to 90 in a.json", [('"port":80', '"port":90')]),
+        ('{"port":80,"a":1}', "In a.json set the port to 90", [('"port":80', '"port":90')]),
+        ("tea\nmilk\n", "In a.txt replace milk by cream", [("milk", None)]),
+        ("tea\nmilk\nmilk rice\n", "Remove milk from a.txt", [("milk\n", "")]),
+        ("say('hi')\n# the end\n", "In a.py change hi to the word hey", [("hi", None)]),
+        ("green tea\n", "Swap green tea for water in a.txt", [("green tea", None)]),
+        ("tea\n", "Make a.txt shorter", []),
+    ],
+)
+def test_what_is_replaced_stands_in_the_file(
+    content: str, request_: str, pairs: list[tuple[str, str | None]]
+) -> None:
+    assert edits.pieces(content, request_) == pairs
+
+
+def test_a_change_takes_its_old_text_from_what_was_read() -> None:
+    made = [call("read_file", path="a.ini"), result("read_file", INI)]
+    forms = [form("edit_file", "path", "old", "new"), form("write_file", "path", "content")]
+    (left,) = held("In a.ini set the port to 90", forms, *made)
+    assert (left["old"], left["new"]) == ({"const": "port: 80"}, {"const": "port: 90"})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +110,15 @@ def test_a_short_first_part_is_worth_no_file_and_the_oldest_files_go(
     chat(made, {"role": "system", "content": "Be brief."}, FIRST)
     folder = Path(made._states.folder)
     assert list(folder.iterdir()) == []
-    monkeypatch.setattr(engine, "MOST_STATES", 2)
+    monkeypatch.setattr(engine, "MOST_STATES", {False: 2, True: 1})
+    long = folder / "all-tools.state"
+    long.touch()
+    os.truncate(long, engine.LONG_STATE)
+    os.utime(long, (1, 1))  # many short ones leave a long one alone, however old it is
     for letter in "abc":
         chat(made, {"role": "system", "content": letter * 2000}, FIRST)
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(folder.iterdir())) == 3
+    assert long.exists()
     assert folder.stat().st_mode & 0o777 == 0o700
 
 

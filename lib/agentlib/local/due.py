@@ -3,7 +3,9 @@ failed, and find a tool for everything. These rules need no model."""
 
 import re
 
-from agentlib.local.prompt import FILE, last_request, since_request, spaced
+from agentlib.local import edits
+from agentlib.local.prompt import FENCES, FILE, TEXTS, last_request, since_request, spaced
+from agentlib.local.reply import leaves
 from agentlib.messages import material
 from agentlib.messages.transcript import text
 from agentlib.search.rank import describe, words
@@ -11,45 +13,94 @@ from agentlib.types import Record
 
 FEW = 6  # tools of somebody who has chosen them
 MOST_CHANGES = 3  # tries to change a file
+MOST_FILES = 8  # of a folder that are looked at one by one
+MOST_TEXT = 2000  # characters of material that a call takes as it is
 READ = "read_file"  # the tool that helps where another found nothing in a file
-SITE = re.compile(r".*\.(?:com|org|net|io|dev)", re.I)  # names that look like files and are none
-PLACE = re.compile(r"\b(?:which|what|all|list|find|show|how many)\b.*\b(?:files?|folders?)\b", re.I)
-MEANING = re.compile(r"\s*(?:what (?:is|are) an?\b|what does .* mean|explain\b)", re.I)
-VERBS = "set|change|replace|add|append|insert|remove|delete|rename|update|put"
-CHANGE = re.compile(rf"\s*(?:please\s+)?(?:(?:in|to)\s+\S+\s+)?(?:{VERBS})\b", re.I)
-MAKE = re.compile(r"\s*(?:please\s+)?(?:create|write|make|save)\b", re.I)
+FOLDERS = ("list_files", "search_files")  # the tools whose path is a folder
+RULES = {name: re.compile(rule, re.I | re.S) for name, rule in TEXTS["requests"].items()}
+NEEDS = {name: re.compile(rule, re.I | re.S) for name, rule in TEXTS["needs"].items()}
 NOTHING = ("", "null", "[]", "{}", "nothing found")  # results that say nothing
-ENGLISH = re.compile(r"\b(?:the|what|is|are|of|a|to|me|for|who|some|there)\b", re.I)
-EXACT = re.compile(r"[\d'\"`:/<\n]|\w\.\w")  # a number, a text, a file
 
 
 def calls(request: Record) -> tuple[list[str], list[str]]:
     """(tools, files): one of these tools must be called next, READ on one of these files; ([], []) where the request
     may be answered, or any tool called."""
-    wanted, tools = last_request(request["messages"]), request.get("tools") or []
-    if material.RULE in wanted or MEANING.match(wanted):
+    wanted, mark, _ = last_request(request["messages"]).partition(material.RULE)
+    tools, run = request.get("tools") or [], since_request(request["messages"])
+    if RULES["meaning"].match(wanted):
         return [], []
-    run = since_request(request["messages"])
-    files = [n for n in dict.fromkeys(FILE.findall(wanted)) if not SITE.fullmatch(n)]
+    files = [] if mark else named(wanted)
     paths = [t for t in tools if "path" in ((t.get("inputSchema") or {}).get("properties") or {})]
     reads = [t["name"] for t in paths if (t.get("annotations") or {}).get("readOnlyHint")]
     writes = [t["name"] for t in paths if t["name"] not in reads]
+    needed = _needed([t["name"] for t in tools], wanted)
     made = [call for message in run for call in message.get("tool_calls") or []]
     results = [message for message in run if message["role"] == "tool"]
+    if not files and (each := _each([t["name"] for t in tools], wanted, needed)):
+        left = _listed(run)
+        return (["list_files"], []) if left is None else ([each], left) if left else ([], [])
+    changes = bool(files and writes and not needed and RULES["change"].match(wanted))
     if not results:
-        if files and writes and MAKE.match(wanted):
+        if files and writes and (RULES["make"].match(wanted) or adds(request)):
             return writes, []
+        found = [name for name in needed if name in reads][:1]
+        if files and READ in reads and (changes or needed and not found):
+            return [READ], files
         if files:
-            return [*reads, *writes], []
-        return (reads if PLACE.search(wanted) else []), []
+            return found or [*reads, *writes], []
+        return needed[:1] or (reads if not mark and RULES["place"].search(wanted) else []), []
     read = spaced([call.get("arguments") for call in made if call["name"] == READ])
     unread = [name for name in files if name not in read]
     if unread and READ in reads and _says_nothing(results[-1], wanted):
         return [READ], unread
     tried = [call["id"] for call in made if call["name"] in writes]
     changed = [r for r in results if r["tool_call_id"] in tried and not _failed(r)]
-    change = files and CHANGE.match(wanted) and not changed and len(tried) < MOST_CHANGES
-    return (writes, []) if change else ([], [])
+    if changes and not changed and len(tried) < MOST_CHANGES:
+        return writes, []
+    done = [call["name"] for call in made]
+    return [n for n in needed if n not in done and not _failed(results[-1])][:1], []
+
+
+def named(wanted: str) -> list[str]:
+    """The files that a request names."""
+    files = dict.fromkeys(FILE.findall(wanted))
+    return [name for name in files if not RULES["site"].fullmatch(name)]
+
+
+def _needed(tools: list[str], wanted: str) -> list[str]:
+    """The tools without which the request cannot be answered, in the order in which it has need of them."""
+    found = {name: NEEDS[name].search(wanted) for name in tools if name in NEEDS}
+    places = {name: match.start() for name, match in found.items() if match}
+    return sorted(places, key=lambda name: places[name])
+
+
+def _each(tools: list[str], wanted: str, needed: list[str]) -> str:
+    """The tool that must look at each file of a folder: which of them has the most words, or says something."""
+    if "list_files" not in tools or not RULES["which"].search(wanted):
+        return ""
+    if "wordcount" in needed:
+        return "wordcount"
+    found = "search_files" in tools or not NEEDS["search_files"].search(wanted)
+    return READ if READ in tools and not found else ""
+
+
+def _listed(run: list[Record]) -> list[str] | None:
+    """The files in a list that no call has had yet; None without a list."""
+    made = [call for message in run for call in message.get("tool_calls") or []]
+    lists = {call["id"]: call["arguments"] for call in made if call["name"] == "list_files"}
+    found = [m for m in run if m["role"] == "tool" and m["tool_call_id"] in lists]
+    if not found:
+        return None
+    folder = str(lists[found[0]["tool_call_id"]].get("path", ".")).rstrip("/")
+    names = FILE.findall(text(found[0], joint="\n"))[:MOST_FILES]
+    paths = [name if folder in ("", ".") else f"{folder}/{name}" for name in names]
+    had = [value for call in made for value in leaves(call["arguments"])]
+    return [path for path in paths if path not in had]
+
+
+def adds(request: Record) -> bool:
+    """Whether something is to be added to the end of a file."""
+    return bool(RULES["add"].match(last_request(request["messages"])))
 
 
 def _failed(result: Record) -> bool:
@@ -65,18 +116,60 @@ def _says_nothing(result: Record, wanted: str) -> bool:
     return _failed(result) or found in NOTHING or bool(unseen)
 
 
-def narrow(schema: Record, tools: list[str], files: list[str]) -> Record:
-    """The schema of the next call with only these tools, READ on these files; as it is where nothing is left."""
-    forms = [f for f in schema.get("anyOf", []) if f["properties"]["tool"].get("const") in tools]
-    for form in forms if files else []:
-        form["properties"]["args"]["properties"]["path"] = {"enum": files}
-    return {"anyOf": forms} if forms else schema
+def narrow(schema: Record, request: Record) -> Record:
+    """The schema of the next call, held to what must come next; as it is where nothing of it would be left."""
+    tools, files = calls(request)
+    forms = schema.get("anyOf", [schema])
+    left = [form for form in forms if form["properties"]["tool"].get("const") in tools] or forms
+    wanted, mark, _ = last_request(request["messages"]).partition(material.RULE)
+    names = [] if mark else files or named(wanted)
+    if names:
+        left = [form for form in left if "path" in _arguments(form) or not _has(left, form, "path")]
+    elif mark:
+        left = [form for form in left if "text" in _arguments(form) or not _has(left, form, "text")]
+    for form in left:
+        tool, fields = form["properties"]["tool"].get("const"), _arguments(form)
+        if files and tool in tools and "path" in fields:
+            fields["path"] = {"enum": files}
+        elif names and tool in tools and tool not in FOLDERS and "path" in fields:
+            fields["path"] = {"enum": names}
+        if (
+            tool in tools
+            and "path" not in fields
+            and "text" in fields
+            and (texts := _texts(request))
+        ):
+            fields["text"] = {"enum": texts}
+    left = edits.held(left, request, bool(tools and names), adds(request))
+    return {"anyOf": left} if len(left) != 1 else left[0]
+
+
+def _arguments(form: Record) -> Record:
+    """The properties of a form's arguments, to be changed in place."""
+    return (form["properties"].get("args") or {}).get("properties") or {}
+
+
+def _has(forms: list[Record], form: Record, name: str) -> bool:
+    """Whether another form of the same tool has this argument."""
+    tool = form["properties"]["tool"]
+    return any(f["properties"]["tool"] == tool and name in _arguments(f) for f in forms)
+
+
+def _texts(request: Record) -> list[str]:
+    """What a call takes as it is: the last result where the request goes on with it, else the material."""
+    wanted, mark, rest = last_request(request["messages"]).partition(material.RULE)
+    run = since_request(request["messages"])
+    results = [text(m, joint="\n").strip() for m in run if m["role"] == "tool"]
+    texts = [piece for _, _, piece in FENCES.findall(rest)]
+    if results and (mark or named(wanted) or RULES["chain"].search(wanted)):
+        texts = results[-1:]
+    return texts if sum(map(len, texts)) <= MOST_TEXT else []
 
 
 def far_fetched(call: Record, request: Record) -> bool:
     """Whether a call of one of many tools has no word in common with a request in English without anything exact."""
     wanted, tools = last_request(request["messages"]), request["tools"]
-    if len(tools) <= FEW or EXACT.search(wanted) or not ENGLISH.search(wanted):
+    if len(tools) <= FEW or RULES["exact"].search(wanted) or not RULES["english"].search(wanted):
         return False
     tool = next(tool for tool in tools if tool["name"] == call["name"])
     return not {*words(wanted)} & {*words(describe(tool))}

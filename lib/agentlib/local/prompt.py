@@ -23,6 +23,7 @@ FITTING = 10  # of more tools than that: other ones for each request, so they ar
 SYSTEM_CAP = 600  # characters of the caller's system text that the choice of a tool sees
 RESULT_CAP = 500  # characters of a result that the choice of the next call sees
 QUOTE_CAP = 4000  # characters of a result that the answer is made from
+TEXT_CAP = 1600  # characters of a text in an answer that has a schema
 LABEL_CAP = 80  # characters that say what a result was made from
 REMINDER_CAP = 300  # characters of the request that are repeated after a result
 with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "prompts.toml"), "rb") as _file:
@@ -30,6 +31,7 @@ with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "prompts.tom
 # The keywords that llama.cpp's constraints surely support; the caller validates against the complete schema anyway.
 KEYWORDS = "type enum const minimum maximum minItems maxItems minLength maxLength".split()
 FILE = re.compile(r"[\w./-]*\w\.(?:[A-Za-z]\w{1,4}|[ch])\b")  # the name of a file
+GREETING = re.compile(TEXTS["requests"]["greeting"], re.I)
 BETWEEN = {*"and or of in the file with how many".split()}  # in a list of files
 FENCES = re.compile(r"<<<([^\n]*) ([0-9a-f]{20})\n(.*?)\n\2 end>>>", re.S)
 
@@ -88,7 +90,24 @@ def answer(request: Record) -> Plan:
         system = f"{system}\n\n{TEXTS['form']}{spaced(schema)}".strip()
     turns = [{"role": "system", "content": system}] if system else []
     turns += answer_turns(messages, offers and not schema)
-    return plan(request, turns, schema, CHAT_TOKENS)
+    return plan(request, turns, bounded(schema), CHAT_TOKENS)
+
+
+def bounded(schema: Any) -> Any:
+    """The schema with an end for each text, which a small model may repeat without one, and with each choice from an
+    `enum` needed: what it decides first keeps it from making up what follows."""
+    if not isinstance(schema, dict):
+        return [bounded(item) for item in schema] if isinstance(schema, list) else schema
+    out = {name: bounded(value) for name, value in schema.items()}
+    if out.get("type") == "string" and "enum" not in out:
+        out.setdefault("maxLength", TEXT_CAP)
+    if isinstance(properties := out.get("properties"), dict):
+        choices = [
+            n for n, value in properties.items() if isinstance(value, dict) and "enum" in value
+        ]
+        if choices:
+            out["required"] = list(dict.fromkeys([*(out.get("required") or []), *choices]))
+    return out
 
 
 def plan(request: Record, turns: list[Record], schema: Record | None, max_tokens: int) -> Plan:
@@ -309,20 +328,24 @@ def answer_turns(messages: list[Record], offers: bool) -> list[Record]:
             turns.append({"role": "assistant", "content": content})
     last = turns[-1] if turns else {"role": "", "content": TEXTS["material"]}
     if last["role"] == "user" and any(message["role"] == "tool" for message in run):
-        known = f"{TEXTS['known']}\n{facts(run)}"
+        known = f"{TEXTS['known']}\n{facts(run, last['content'])}"
         last["content"] = f"{known}\n\n{last['content']}\n{TEXTS['done']}"
-    elif offers and TEXTS["material"] not in last["content"]:
+    elif (
+        offers and TEXTS["material"] not in last["content"] and not GREETING.match(last["content"])
+    ):
         last["content"] += f"\n\n({TEXTS['alone']})"
     return turns
 
 
-def facts(run: list[Record]) -> str:
+def facts(run: list[Record], request: str) -> str:
     """The results of calls, each under what it was made from. Errors only where nothing else is known."""
     labels = {c.get("id"): label(c) for m in run for c in m.get("tool_calls") or []}
     results = [m for m in run if m["role"] == "tool"]
     results = [m for m in results if not m.get("is_error")] or results
     pairs = [(labels.get(m["tool_call_id"], ""), text(m, joint="\n")) for m in results]
-    return table(pairs) or "\n\n".join(piece_text(m, shorter(c, QUOTE_CAP)) for m, c in pairs)
+    return table(pairs, request) or "\n\n".join(
+        piece_text(m, shorter(c, QUOTE_CAP)) for m, c in pairs
+    )
 
 
 def label(call: Record) -> str:
@@ -332,8 +355,9 @@ def label(call: Record) -> str:
     return " ".join((line or str(call.get("name"))).split())[:LABEL_CAP]
 
 
-def table(pairs: list[tuple[str, str]]) -> str:
-    """Results of the same numbers, a line a number, with most, fewest and sum; else "". Small models compare badly."""
+def table(pairs: list[tuple[str, str]], request: str) -> str:
+    """Results of the same numbers, a line a number, with most, fewest and sum; else "". Small models compare badly, so
+    they see only the number and the comparison that the request names, where it names one."""
     try:
         rows = {made: json.loads(content) for made, content in pairs}
     except (ValueError, RecursionError):
@@ -341,14 +365,16 @@ def table(pairs: list[tuple[str, str]]) -> str:
     values = list(rows.values())
     if len(rows) < 2 or not all(isinstance(row, dict) and [*row] == [*values[0]] for row in values):
         return ""
+    wanted = tokens(request.lower())
     lines = []
-    for name in values[0]:
+    for name in [name for name in values[0] if name in wanted] or values[0]:
         line = f"{name}: " + ", ".join(f"{made} {row[name]}" for made, row in rows.items())
         numbers = {m: row[name] for m, row in rows.items() if isinstance(row[name], int | float)}
         if len(numbers) == len(rows) and len({*numbers.values()}) > 1:
             most, *_, fewest = sorted(numbers, key=numbers.__getitem__, reverse=True)
-            total = sum(numbers.values())
-            line += f" (most {name}: {most}; fewest {name}: {fewest}; together {total})"
+            more = {"most": most, "fewest": fewest, "together": sum(numbers.values())}
+            more = {k: v for k, v in more.items() if wanted & {*TEXTS["comparisons"][k]}} or more
+            line += " (" + "; ".join(f"{k} {name}: {v}" for k, v in more.items()) + ")"
         lines.append(line)
     return "\n".join(lines)
 

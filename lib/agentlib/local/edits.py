@@ -1,0 +1,87 @@
+"""The arguments of a call that changes a file: a small model replaces what it should add to, and guesses what stands in
+the file. What the request and the file tell is settled here, without a model."""
+
+import re
+
+from agentlib.local.prompt import TEXTS, last_request, since_request
+from agentlib.messages.transcript import text
+from agentlib.search.rank import COMMON
+from agentlib.types import Record
+
+REMOVES = re.compile(TEXTS["requests"]["remove"], re.I)
+TO = re.compile(
+    r"\b(?:to|by|with|=)\s+(['\"`]?)([^'\"`\s]+)\1[.!]?\s*(?:(?:in|of) \S+\s*)?$"
+)  # the new value
+MOST = 40  # pieces of a file that may be the old text
+
+
+def held(forms: list[Record], request: Record, changes: bool, adds: bool) -> list[Record]:
+    """The forms of calls that change files: `append` true where the request adds something and only there; where it
+    changes something, the old text one that stands in the file that was read."""
+    if changes and adds and (appending := [form for form in forms if "append" in _fields(form)]):
+        return [_fixed(form, append={"const": True}) for form in appending]
+    forms = [form for form in forms if "append" not in _needed(form)]
+    for form in forms:
+        _fields(form).pop("append", None)
+    changing = [form for form in forms if {"old", "new"} <= {*_fields(form)}]
+    content = _read(request) if changes and changing else ""
+    pairs = pieces(content, last_request(request["messages"])) if content else []
+    fixed = [_fixed(changing[0], old={"const": old}, **_new(new)) for old, new in pairs[:MOST]]
+    return fixed or forms
+
+
+def pieces(content: str, wanted: str) -> list[tuple[str, str | None]]:
+    """What of the file may be replaced and by what, None where the model is to say it: the lines to remove; the
+    assignments to a name in the request; else the longest parts of the request that stand in the file."""
+    names = [name for name in re.findall(r"\w[\w.-]*", wanted) if len(name) > 1]
+    lines = [line for line in content.splitlines(keepends=True) if line.strip()]
+    if REMOVES.match(wanted):
+        found = [line for line in lines if {*re.findall(r"\w+", line)} & {*names}]
+        exact = [line for line in found if line.strip() in names]
+        return [(line, "") for line in exact or found]
+    value = TO.search(wanted)
+    for name in names if value else []:
+        for old, quote in re.findall(
+            rf"((?<![\w-])['\"]?{re.escape(name)}['\"]?\s*[:=]\s*(['\"]?)[^\s,;'\"}}]+\2)", content
+        ):
+            if value:
+                start = re.match(r"[^:=]*[:=]\s*", old)
+                return [(old, f"{start[0] if start else ''}{quote}{value[2]}{quote}")]
+    parts = wanted.split()
+    spans = [" ".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 1, i + 7)]
+    spans = [span.strip("'\"`,.:") for span in spans]
+    found = [s for s in spans if {*s.lower().split()} - COMMON and _times(s, content) == 1]
+    longest = [s for s in found if not any(s in other and s != other for other in found)]
+    return [(span, None) for span in dict.fromkeys(longest)]
+
+
+def _times(span: str, content: str) -> int:
+    """How often the words stand in a text."""
+    return len(re.findall(rf"(?<!\w){re.escape(span)}(?!\w)", content))
+
+
+def _read(request: Record) -> str:
+    """The last result of a call that read, as it stands in the file."""
+    run = since_request(request["messages"])
+    results = [m for m in run if m["role"] == "tool" and m.get("name", "read_file") == "read_file"]
+    return text(results[-1], joint="\n") if results and not results[-1].get("is_error") else ""
+
+
+def _fields(form: Record) -> Record:
+    return (form["properties"].get("args") or {}).get("properties") or {}
+
+
+def _needed(form: Record) -> list[str]:
+    return (form["properties"].get("args") or {}).get("required") or []
+
+
+def _new(text: str | None) -> Record:
+    return {} if text is None else {"new": {"const": text}}
+
+
+def _fixed(form: Record, **fields: Record) -> Record:
+    """The form with these arguments, which it then needs."""
+    args = form["properties"]["args"]
+    needed = [*dict.fromkeys([*args.get("required", []), *fields])]
+    args = {**args, "properties": {**args["properties"], **fields}, "required": needed}
+    return {**form, "properties": {**form["properties"], "args": args}}
