@@ -224,14 +224,14 @@ k.c|writes without a bound
 strcpy(name, argv[1]);
 l.py|a secret made by chance
 token = random.randint(0, 9999)
+v.py|password in the source
+AWS_SECRET_ACCESS_KEY = 'wJalrXUtnFE+7MDENGbPxRfi'
 q.py|a default value that all calls share
 def add(item, basket=[]):
 r.go|an index behind the last element
 return v[len(v)]
 s.js|every error is passed over
 try { run() } catch (e) {}
-t.py|
-def add(item, basket=None):
 u.go|
 return v[len(v)-1]
 m.py|
@@ -256,7 +256,7 @@ END
     git diff -R | agent-discover read_file - >stream
     "$ROOT/tools/scan_security" --records <stream >out
     equal "$(<stream)" "$(head -n 2 out)"
-    has "$(tail -n 1 out)" 'What a scanner found: no secret, no unsafe call, no injection.'
+    has "$(tail -n 1 out)" 'What a scanner found: no unsafe call, no injection.'
 }
 
 @test "what the scanner finds is before the model when it reviews" {
