@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentlib.local import due, edits
+from agentlib.local import due, edits, prompt
 from agentlib.messages import material
 
 Record = dict[str, Any]
@@ -188,6 +188,9 @@ def test_a_call_takes_the_material_or_the_last_result_as_it_is() -> None:
     piece = {"type": "input", "source": "stdin", "text": "a b\n"}
     text = material.message("Reverse it", [piece])["content"]
     assert held(text, forms) == [{"text": {"enum": ["a b\n"]}}]
+    either = form("reverse", "text")  # an argument that the words of the request seem to want
+    either["properties"]["args"]["properties"]["path"] = {"type": "string"}
+    assert held(text, [either]) == [{"text": {"enum": ["a b\n"]}}]
     made = [call("read_file", path="a.txt"), result("read_file", "abc\n")]
     assert held("Read a.txt and reverse it", forms, *made) == [{"text": {"enum": ["abc"]}}]
     assert held("Reverse the word abc", forms) == [{"text": {"type": "string"}}]
@@ -258,3 +261,13 @@ def test_a_call_without_a_word_of_the_request_is_far_fetched(
     request = {"messages": [{"role": "user", "content": request_}], "tools": many}
     assert due.far_fetched({"name": name}, request) == far
     assert not due.far_fetched({"name": name}, {**request, "tools": TOOLS})
+
+
+def test_of_the_figures_of_one_result_those_that_are_wanted_are_told() -> None:
+    def answer(request: str) -> str:
+        made = [call("wordcount", path="a.txt"), result("wordcount", '{"lines":0,"words":3}')]
+        messages = [{"role": "user", "content": request}, *made]
+        return str(prompt.answer({"messages": messages}).body["messages"][-1]["content"])
+
+    assert "What is known:\nwords: 3\n" in answer("Count the words of a.txt")
+    assert '{"lines":0,"words":3}' in answer("How long is a.txt?")

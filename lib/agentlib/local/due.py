@@ -37,8 +37,9 @@ def calls(request: Record) -> tuple[list[str], list[str]]:
     made = [call for message in run for call in message.get("tool_calls") or []]
     results = [message for message in run if message["role"] == "tool"]
     if not files and (each := _each([t["name"] for t in tools], wanted, needed)):
-        left = _listed(run)
-        return (["list_files"], []) if left is None else ([each], left) if left else ([], [])
+        if (left := _listed(run)) is None:
+            return ["list_files"], []
+        return ([each], left) if left else ([], [])
     changes = bool(files and writes and not needed and RULES["change"].match(wanted))
     if not results:
         if files and writes and (RULES["make"].match(wanted) or adds(request)):
@@ -123,36 +124,31 @@ def narrow(schema: Record, request: Record) -> Record:
     left = [form for form in forms if form["properties"]["tool"].get("const") in tools] or forms
     wanted, mark, _ = last_request(request["messages"]).partition(material.RULE)
     names = [] if mark else files or named(wanted)
-    if names:
-        left = [form for form in left if "path" in _arguments(form) or not _has(left, form, "path")]
-    elif mark:
-        left = [form for form in left if "text" in _arguments(form) or not _has(left, form, "text")]
+    if names or mark:
+        left = _only(left, *(("path", "text") if names else ("text", "path")))
+    texts = _texts(request)
     for form in left:
-        tool, fields = form["properties"]["tool"].get("const"), _arguments(form)
-        if files and tool in tools and "path" in fields:
-            fields["path"] = {"enum": files}
-        elif names and tool in tools and tool not in FOLDERS and "path" in fields:
-            fields["path"] = {"enum": names}
-        if (
-            tool in tools
-            and "path" not in fields
-            and "text" in fields
-            and (texts := _texts(request))
-        ):
-            fields["text"] = {"enum": texts}
-    left = edits.held(left, request, bool(tools and names), adds(request))
+        tool, args = form["properties"]["tool"].get("const"), edits.fields(form)
+        if tool in tools and "path" in args and names and (files or tool not in FOLDERS):
+            args["path"] = {"enum": names}
+        if tool in tools and "path" not in args and "text" in args and texts:
+            args["text"] = {"enum": texts}
+    left = edits.forms(left, request, bool(tools and names), adds(request))
     return {"anyOf": left} if len(left) != 1 else left[0]
 
 
-def _arguments(form: Record) -> Record:
-    """The properties of a form's arguments, to be changed in place."""
-    return (form["properties"].get("args") or {}).get("properties") or {}
-
-
-def _has(forms: list[Record], form: Record, name: str) -> bool:
-    """Whether another form of the same tool has this argument."""
-    tool = form["properties"]["tool"]
-    return any(f["properties"]["tool"] == tool and name in _arguments(f) for f in forms)
+def _only(forms: list[Record], name: str, other: str) -> list[Record]:
+    """Of the forms of a tool that takes one of two arguments, those that take the first."""
+    takers = [form["properties"]["tool"] for form in forms if name in edits.needed(form)]
+    left = []
+    for form in forms:
+        if form["properties"]["tool"] not in takers:
+            left.append(form)
+        elif name in edits.needed(form):
+            if other not in edits.needed(form):
+                edits.fields(form).pop(other, None)
+            left.append(form)
+    return left
 
 
 def _texts(request: Record) -> list[str]:

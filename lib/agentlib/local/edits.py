@@ -15,19 +15,19 @@ TO = re.compile(
 MOST = 40  # pieces of a file that may be the old text
 
 
-def held(forms: list[Record], request: Record, changes: bool, adds: bool) -> list[Record]:
+def forms(every: list[Record], request: Record, changes: bool, adds: bool) -> list[Record]:
     """The forms of calls that change files: `append` true where the request adds something and only there; where it
     changes something, the old text one that stands in the file that was read."""
-    if changes and adds and (appending := [form for form in forms if "append" in _fields(form)]):
+    if changes and adds and (appending := [form for form in every if "append" in fields(form)]):
         return [_fixed(form, append={"const": True}) for form in appending]
-    forms = [form for form in forms if "append" not in _needed(form)]
-    for form in forms:
-        _fields(form).pop("append", None)
-    changing = [form for form in forms if {"old", "new"} <= {*_fields(form)}]
+    left = [form for form in every if "append" not in needed(form)]
+    for form in left:
+        fields(form).pop("append", None)
+    changing = [form for form in left if {"old", "new"} <= {*fields(form)}]
     content = _read(request) if changes and changing else ""
     pairs = pieces(content, last_request(request["messages"])) if content else []
     fixed = [_fixed(changing[0], old={"const": old}, **_new(new)) for old, new in pairs[:MOST]]
-    return fixed or forms
+    return fixed or left
 
 
 def pieces(content: str, wanted: str) -> list[tuple[str, str | None]]:
@@ -67,11 +67,13 @@ def _read(request: Record) -> str:
     return text(results[-1], joint="\n") if results and not results[-1].get("is_error") else ""
 
 
-def _fields(form: Record) -> Record:
+def fields(form: Record) -> Record:
+    """The properties of the arguments of a call, to be changed in place."""
     return (form["properties"].get("args") or {}).get("properties") or {}
 
 
-def _needed(form: Record) -> list[str]:
+def needed(form: Record) -> list[str]:
+    """The arguments that a call must have."""
     return (form["properties"].get("args") or {}).get("required") or []
 
 
@@ -79,9 +81,9 @@ def _new(text: str | None) -> Record:
     return {} if text is None else {"new": {"const": text}}
 
 
-def _fixed(form: Record, **fields: Record) -> Record:
+def _fixed(form: Record, **fixed: Record) -> Record:
     """The form with these arguments, which it then needs."""
     args = form["properties"]["args"]
-    needed = [*dict.fromkeys([*args.get("required", []), *fields])]
-    args = {**args, "properties": {**args["properties"], **fields}, "required": needed}
+    required = [*dict.fromkeys([*args.get("required", []), *fixed])]
+    args = {**args, "properties": {**args["properties"], **fixed}, "required": required}
     return {**form, "properties": {**form["properties"], "args": args}}

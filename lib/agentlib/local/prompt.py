@@ -363,11 +363,15 @@ def table(pairs: list[tuple[str, str]], request: str) -> str:
     except (ValueError, RecursionError):
         return ""
     values = list(rows.values())
-    if len(rows) < 2 or not all(isinstance(row, dict) and [*row] == [*values[0]] for row in values):
+    if not rows or not all(isinstance(row, dict) and [*row] == [*values[0]] for row in values):
         return ""
     wanted = tokens(request.lower())
+    names = [name for name in values[0] if {name, name.removesuffix("s")} & wanted]
+    if len(rows) == 1:
+        figures = all(isinstance(value, int | float) for value in values[0].values())
+        return "\n".join(f"{name}: {values[0][name]}" for name in names if figures)
     lines = []
-    for name in [name for name in values[0] if name in wanted] or values[0]:
+    for name in names or values[0]:
         line = f"{name}: " + ", ".join(f"{made} {row[name]}" for made, row in rows.items())
         numbers = {m: row[name] for m, row in rows.items() if isinstance(row[name], int | float)}
         if len(numbers) == len(rows) and len({*numbers.values()}) > 1:
