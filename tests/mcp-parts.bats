@@ -8,6 +8,7 @@ load helper
 load react
 
 setup() {
+    CALLER=$HOME
     prepare
     PARTS=$TESTS/../build/mcp
     MODULES=$PARTS/node/node_modules
@@ -66,6 +67,23 @@ served() {
     has "$(results)" 'Echo: x' && has "$(results)" 'The sum of 1 and 2 is 3' && has "$(results)" image/png && has "$(results)" conditions
     served "$bin/mcp-server-sequential-thinking" 'sequentialthinking {"thought":"a","nextThoughtNeeded":false,"thoughtNumber":1,"totalThoughts":1}'
     has "$(results)" thoughtHistoryLength
+}
+
+@test "npx -y @modelcontextprotocol/server-filesystem: fetched from npm, listed and called in a pipe" {
+    local package=@modelcontextprotocol/server-filesystem@2026.8.31 name value
+    part "$MODULES/.bin/mcp-server-filesystem"
+    mkdir bin && PATH=$PWD/bin:$PATH
+    for name in npm npx; do ln -s "$NODE/../lib/node_modules/npm/bin/$name-cli.js" "bin/$name"; done
+    for name in registry cafile; do # as the caller's npm has them
+        value=$(HOME=$CALLER npm config get "$name")
+        [[ $value == null ]] || export "npm_config_$name=$value"
+    done
+    timeout 20 npm view "$package" version >/dev/null 2>&1 || skip "npm is not to be had"
+    scripted
+    echo hello >a.txt
+    agent-mcp list "npx -y $package ." </dev/null |
+        agent-react --allow 'filesystem__*' $'read_text_file {"path":"a.txt"}\n= It says: {results}' >answer
+    equal 'It says: hello' "$(cat answer)"
 }
 
 @test "servers from PyPI: time, git" {
