@@ -174,7 +174,12 @@ def test_otlp_is_read_by_the_protocol_s_own_package() -> None:
     values = {one.key: one.value for one in first.attributes}
     assert values["gen_ai.provider.name"].string_value == "aws.bedrock"
     assert values["gen_ai.usage.input_tokens"].int_value == 100
-    assert values["gen_ai.response.finish_reasons"].array_value.values[0].string_value == "tool_use"
+    assert (
+        values["gen_ai.response.finish_reasons"].array_value.values[0].string_value == "tool_call"
+    )
+    scope = line["resourceSpans"][0]["scopeSpans"][0]
+    assert scope["schemaUrl"] == "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
+    assert written("otlp").stdout == written("otlp").stdout  # a pure filter: ids are derived
 
 
 def test_otlp_has_what_was_said_only_with_content() -> None:
@@ -182,8 +187,40 @@ def test_otlp_has_what_was_said_only_with_content() -> None:
     assert "I look" not in written("otlp").stdout
     (line,) = records(written("otlp", "--content").stdout)
     values = {one.key: one.value.string_value for one in otlp_spans(line)[1].attributes}
-    assert json.loads(values["gen_ai.input.messages"])[1]["content"] == HOSTILE
+    assert json.loads(values["gen_ai.input.messages"]) == [
+        {"role": "system", "parts": [{"type": "text", "content": "Be brief."}]},
+        {"role": "user", "parts": [{"type": "text", "content": HOSTILE}]},
+    ]
+    [answer] = json.loads(values["gen_ai.output.messages"])
+    assert answer["role"] == "assistant"
+    assert answer["parts"][:2] == [
+        {"type": "reasoning", "content": "hm"},
+        {"type": "text", "content": "I look."},
+    ]
+    assert answer["parts"][2] == {"type": "tool_call", **CALL}
     assert "no such file" in json.dumps(line)
+
+
+def test_otlp_has_results_pictures_and_the_words_of_a_run_as_parts() -> None:
+    tool = {"role": "tool", "tool_call_id": "c1", "content": "two"}
+    image = {"type": "image", "media_type": "image/png", "data": "aGk="}
+    link = {"type": "document", "url": "https://example.org/a.pdf"}
+    seen = {"role": "user", "content": [image, link]}
+    run = part(1, None, "run", "a", 0, system="Be brief.", input="go", output="done")
+    model = part(2, 1, "model", "m", 1, input=[tool, seen], output={})
+    (line,) = records(written("otlp", "--content", parts=[run, model]).stdout)
+    spans = otlp_spans(line)
+    of = [{one.key: one.value.string_value for one in span.attributes} for span in spans]
+    assert json.loads(of[0]["gen_ai.system_instructions"]) == [
+        {"type": "text", "content": "Be brief."}
+    ]
+    assert json.loads(of[0]["gen_ai.output.messages"]) == [
+        {"role": "assistant", "parts": [{"type": "text", "content": "done"}]}
+    ]
+    result, sent = json.loads(of[1]["gen_ai.input.messages"])
+    assert result["parts"] == [{"type": "tool_call_response", "id": "c1", "response": "two"}]
+    assert [one["type"] for one in sent["parts"]] == ["blob", "uri"]
+    assert sent["parts"][0]["content"] == "aGk=" and sent["parts"][1]["uri"] == link["url"]
 
 
 def test_otlp_posts_to_a_collector_and_says_why_it_was_not_taken() -> None:
@@ -214,6 +251,15 @@ def test_otlp_posts_to_a_collector_and_says_why_it_was_not_taken() -> None:
     assert none.returncode and len(none.stderr.splitlines()) == 1
 
 
+def test_atif_says_what_it_has_no_place_for() -> None:
+    image = {"type": "image", "media_type": "image/png", "data": "aGk="}
+    seen = part(9, 1, "model", "m", 5, input=[{"role": "user", "content": [image]}], output={})
+    hook = part(10, 1, "plugin", "audit", 6, hook="after_run")
+    got = written("atif", parts=[*RUN, seen, hook])
+    assert got.stderr == "atif: not taken over: 1 retry records, 1 image parts, 1 plugin records\n"
+    assert written("atif", parts=[RUN[0], RUN[-1]]).stderr == ""
+
+
 def test_atif_is_read_by_its_own_package() -> None:
     from atif import Trajectory
 
@@ -234,7 +280,7 @@ def test_atif_is_read_by_its_own_package() -> None:
 @pytest.mark.parametrize("form", ["claude-code", "gemini-cli"])
 def test_a_conversation_goes_to_another_agent_s_stream_and_back(form: str) -> None:
     there = written("stream", form)
-    assert "not taken over: 1 system messages" in there.stderr
+    assert "1 system messages" in there.stderr
     argv = [str(installed.suite() / "formats/stream"), form, "--from"]
     back = subprocess.run(argv, input=there.stdout, capture_output=True, text=True, timeout=60)
     *messages, result = records(back.stdout)
@@ -250,6 +296,8 @@ def test_a_conversation_goes_to_another_agent_s_stream_and_back(form: str) -> No
 def test_codex_has_calls_and_answers_and_says_that_it_has_no_requests() -> None:
     there = written("stream", "codex-exec")
     assert "1 requests" in there.stderr
+    for lost in ("1 system messages", "1 retry records", "1 run records", "1 model", "1 cost_usd"):
+        assert lost in there.stderr
     kinds = [one.get("item", one)["type"] for one in records(there.stdout)]
     assert kinds == [
         "thread.started",
