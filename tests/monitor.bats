@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# monitor - a plugin that counts for Prometheus, answers on a socket, and gives alarm
+# monitor - counts for Prometheus, as a plugin or from the history, answers on a socket, and gives alarm
 # shellcheck disable=SC2016  # texts of other programs
 load helper
 load react
@@ -172,4 +172,50 @@ $(value 'agent_runs_total{agent="agent-react",outcome="ok"}' place/m.prom)"
     return "seen" if "agent_errors_total{agent=\"w\",where=\"run\",kind=\"invalid_request\"} 1" in body["messages"][-1]["content"] else "lost"'
     run -0 monitor-agent </dev/null
     equal seen "$output"
+}
+
+@test "--history counts all programs of the suite, each run once, and goes on where it was" {
+    scripted
+    tool good 'echo 1'
+    react --name worker 'good {}'
+    agent-llm '= one' </dev/null >/dev/null
+    agent-llm '! 401 no' </dev/null >/dev/null 2>&1 || true
+    agent-reflect --quiet --tries 1 --check false -- agent-llm '= two' </dev/null || equal 1 $?
+    run -0 "$ROOT/plugins/monitor" --history all.prom
+    equal '' "$output"
+    run -0 "$ROOT/plugins/monitor" --history all.prom
+    equal '2 1 1 1 1' "$(value 'agent_runs_total{agent="agent-llm",outcome="ok"}' all.prom) \
+$(value 'agent_runs_total{agent="agent-llm",outcome="auth"}' all.prom) $(value 'agent_runs_total{agent="worker",outcome="ok"}' all.prom) \
+$(value 'agent_runs_total{agent="agent-reflect",outcome="incomplete"}' all.prom) $(value 'agent_tool_calls_total{agent="worker",tool="good",outcome="ok"}' all.prom)"
+    equal 2 "$(value 'agent_model_calls_total{agent="worker",provider="openai",model="test-model"}' all.prom)"
+    printf '{"type":"result","run":5,"time":[]}\n{"type":"message","role":[]}\n[]\n{"type":"mess' >>"$HOME/.local/state/agentutils/history/$(date -u +%F).jsonl"
+    agent-llm '= three' </dev/null >/dev/null
+    run -0 "$ROOT/plugins/monitor" --history all.prom
+    equal 3 "$(value 'agent_runs_total{agent="agent-llm",outcome="ok"}' all.prom)"
+    react --plugin 'monitor all.prom' '= x'
+    has "$stderr" 'monitor --history counts the same runs there'
+    react --plugin 'monitor own.prom' '= x'
+    run -2 "$ROOT/plugins/monitor" --history own.prom
+    has "$output" 'the plugin monitor counts the same runs there'
+    run -2 "$ROOT/plugins/monitor" --follow
+}
+
+@test "--history --follow counts as runs end, alone on its file, and does no work when idle" {
+    scripted
+    "$ROOT/plugins/monitor" --history --follow all.prom --when 'runs>=2' -- tee alert </dev/null >out 2>&1 3>&- &
+    local before pid=$!
+    agent-llm '= one' </dev/null >/dev/null
+    until [[ -e all.prom && $(value 'agent_runs_total{agent="agent-llm",outcome="ok"}' all.prom) == 1 ]]; do sleep 0.05; done
+    run ! "$ROOT/plugins/monitor" --history all.prom
+    has "$output" 'all.prom.history'
+    sleep 1.5
+    before=$(grep -h ^voluntary "/proc/$pid/task/"*/status)
+    sleep 2
+    equal "$before" "$(grep -h ^voluntary "/proc/$pid/task/"*/status)"
+    agent-llm '= two' </dev/null >/dev/null
+    until [[ -s alert ]]; do sleep 0.05; done
+    equal 2 "$(value 'agent_runs_total{agent="agent-llm",outcome="ok"}' all.prom)"
+    kill "$pid"
+    wait "$pid" || equal 143 $?
+    equal '' "$(<out)"
 }
