@@ -122,4 +122,4 @@ trace=${hex:16:32} parent=''
 if [[ ${TRACEPARENT-} =~ ^00-([0-9a-f]{32})-([0-9a-f]{16})- ]]; then trace=${BASH_REMATCH[1]} parent=${BASH_REMATCH[2]}; fi
 export AGENT_NAME=${here##*/} AGENT_SPAN=${hex:0:16}-$parent TRACEPARENT=00-$trace-${hex:0:16}-01
 [[ -n $input ]] || exec </dev/null
-[[ ! -d /dev/stdin ]] || usage "standard input is a folder; name it as an operand"
+[[ ! -d /dev/stdin ]] || { exec </dev/null && usage "standard input is a folder; name it as an operand"; }

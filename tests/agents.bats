@@ -162,6 +162,33 @@ def reply(body):
     has "$output" "go-reviewer was not run: the user has not allowed it (--allow go-reviewer)"
 }
 
+@test "what keeps agent-llm from its work is said once, by the agent's name, with its own status" {
+    local name line
+    model 'fine'
+    mkdir -p ~/.config/agentutils
+    for name in text-processor coordinator agent-plan agent-react; do
+        echo 'modle = "x"' >~/.config/agentutils/config.toml
+        run -2 --separate-stderr "$name" "do it" </dev/null
+        line=$(grep -v '^> ' <<<"$stderr")
+        equal "$name: $HOME/.config/agentutils/config.toml: modle is no setting; did you mean model?" "$line"
+        rm ~/.config/agentutils/config.toml
+        [[ $name != agent-plan ]] || continue # it has no tape of its own
+        run -2 --separate-stderr "$name" --replay nosuch "do it" </dev/null
+        equal "$name: --replay: nosuch: No such file or directory" "$(grep -v '^> ' <<<"$stderr")"
+        run -2 --separate-stderr "$name" --record no/tape "do it" </dev/null
+        equal "$name: --record: no/tape: No such file or directory" "$(grep -v '^> ' <<<"$stderr")"
+    done
+    has "$(agent-react --json --replay nosuch hi </dev/null)" '"message":"--replay: nosuch: No such file or directory"'
+    equal "" "$(requests)"
+}
+
+@test "a name that is not there is one line; a folder on standard input is named" {
+    run -127 --separate-stderr agent-discover nosuch
+    equal 1 "$(wc -l <<<"$stderr")"
+    run -2 --separate-stderr text-processor - hi <.
+    equal "text-processor: standard input is a folder; name it as an operand; see 'text-processor --help'" "$stderr"
+}
+
 @test "the notes of an agent's stages and of its model are the agent's, and those of agents that it calls their own" {
     local name
     model 'def reply(body): return {"status": 401, "body": {"error": {"message": "Wrong key"}}}'

@@ -51,7 +51,8 @@ class Recorder:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        append(path, b"")  # a tape that cannot be written is told before money is spent
+        with os_errors(f"--record: {path}"):  # told before money is spent
+            append(path, b"")
 
     def keep(self, request: Record, answer: list[Record]) -> None:
         exchange = {"type": "exchange", "key": key(request), "request": request, "records": answer}

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from agentlib.process.child import Child
 
 Answer = Record | Fault
-
-# by its exit status
-KINDS = {2: "invalid_input", 100: "invalid_request", 111: "network", 127: "not_found"}
+KINDS = {2: "invalid_input", 100: "invalid_request", 111: "network", 127: "not_found"}  # by status
 
 
 class Coprocess:
@@ -147,6 +145,8 @@ class Coprocess:
         record = self._parse(raw)
         if not isinstance(record, dict):
             raise ValueError(f"answered with something that is not an object: {raw[:80]!r}")
+        if record.get("type") == "error" and "id" not in record:  # why it ends
+            return self._end(Fault(str(record.get("kind")), str(record.get("message"))))
         id = record.get("id")
         if not isinstance(id, str) or not self._final(record):
             return self._passing(record)
@@ -161,7 +161,7 @@ class Coprocess:
             words = f"{self.name}: {status.words(code)} before it answered"
             fault = Fault(KINDS.get(code or 0) or status.kind(code or 0, self._kind), words)
         with self._lock:
-            self._over = fault
+            self._over = self._over or fault
             waiting = list(self._open.values())
             self._open.clear()
         for answer in waiting:
