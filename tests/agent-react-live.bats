@@ -153,6 +153,16 @@ SH
     [[ $(screen | tail -1) =~ ^[0-9,]+\ tokens\ in,\ 2\ out,\ .*[0-9]\.[0-9]\ s$ ]]
 }
 
+@test "what a program makes of the records never shares a row of the terminal with the line that says what is waited for" {
+    scripted
+    tool slow 'sleep 0.5; echo done'
+    terminal bash -c 'agent-react --events "slow {}
+= end" <tools.jsonl | while read -r line; do echo "seen $line"; done'
+    has "$PIECES" "waiting for slow"
+    has "$(screen 1000)" 'seen {"type":"result"'
+    lacks "$(grep seen < <(screen 1000))" waiting
+}
+
 @test "a terminal shows the tool that is waited for, and what it was and gave" {
     scripted
     tool slow 'sleep 1.3; echo done'

@@ -65,12 +65,12 @@ class Output(Watcher):
     def delta(self, record: Record) -> None:
         """Print a piece of the answer."""
         text = record.get("text") if self.streaming else None
+        if not text and not (self._options.events and record.get("thinking")):
+            return
+        self._quiet_down()
         if self._options.events:
-            if text or record.get("thinking"):
-                records.write(record)
-        elif isinstance(text, str) and text:
-            if not self._text:
-                self._quiet_down()
+            records.write(record)
+        elif isinstance(text, str):
             self._text += text
             records.put(text.encode("utf-8", "replace"))
 
@@ -79,6 +79,7 @@ class Output(Watcher):
         if self.file:
             self.file.append(record)
         if self._options.events:
+            self._quiet_down()  # who reads the records may print to this terminal
             records.write(record)
         calls = transcript.calls(record)
         if calls and self._text:  # what went out was no answer: calls come after it
