@@ -14,7 +14,10 @@ from agentlib.schema import schemas
 from agentlib.types import Iterator, Record
 
 SECTIONS = ("1", "8", "6")  # of the manual: commands, administration, games
-SECONDS = 60  # that man-db may take to read the pages of all programs
+SECONDS, CAP = (
+    60,
+    64 << 20,
+)  # that man-db may take to read the pages of all programs; bytes of what it says
 STATUS = "/var/lib/dpkg/status"
 INFO = "/var/lib/dpkg/info"
 _PROGRAM = re.compile(rb"^/(?:usr/)?(?:local/)?(?:s?bin|games)/[^/\n]+$", re.M)
@@ -109,21 +112,16 @@ def _man_folders() -> list[str]:
 
 def name_lines(pages: list[str]) -> dict[str, str]:
     """What the NAME sections of man pages say behind the dash, as man-db reads them; {} where man-db is not here."""
-    import subprocess
-
     from agentlib.display import visible
+    from agentlib.process import run
 
     program = shutil.which("lexgrog", path=os.defpath)
     if not program or not pages:
         return {}
     env = {**os.environ, "LC_ALL": "C.UTF-8"}
-    argv, nothing = [program, "--", *pages], subprocess.DEVNULL
-    try:
-        ran = subprocess.run(argv, env=env, stdin=nothing, capture_output=True, timeout=SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    found: dict[str, str] = {}
-    for line in ran.stdout.decode("utf-8", "replace").splitlines():
+    options, found = {"args": [program, "--", *pages], "env": env}, dict[str, str]()
+    ran = run.run(options, b"", SECONDS, CAP, run.Scope())
+    for line in ran.out.decode("utf-8", "replace").splitlines():
         page, _, entry = line.partition(': "')
         found.setdefault(page, visible(entry.removesuffix('"').partition(" - ")[2][:200]))
     return found

@@ -5,8 +5,10 @@ from contextlib import suppress
 
 from agentlib import cli, paths, records
 from agentlib.faults import Fault, os_errors
-from agentlib.policy.rules import WIDTH, Policy, Rule
-from agentlib.types import Any, ArgumentParser, Namespace
+from agentlib.types import TYPE_CHECKING, Any, ArgumentParser, Namespace
+
+if TYPE_CHECKING:
+    from agentlib.policy.rules import Policy, Rule
 
 COMMAND = "command"  # --allow NAME:command
 OPTIONS = """
@@ -29,7 +31,7 @@ def options(parser: Any) -> None:
             records.put("".join(f"{line}\n" for line in status.lines(os.getcwd())).encode())
             parser.exit()
 
-    profiles = {"choices": tuple(WIDTH)}
+    profiles = {"choices": ("read", "work", "net", "off")}
     cli.options(parser, OPTIONS, sandbox=profiles, allow=lambda word: _allowed(word) and word)
     help = "say what the sandbox gives here, and exit"
     parser.add_argument("--sandbox-status", action=Status, nargs=0, help=help)
@@ -51,18 +53,11 @@ def inherit(args: Namespace) -> None:
         os.environ["AGENT_DENY"] = ",".join(args.deny)
 
 
-def policy(args: Namespace) -> Policy:
+def policy(args: Namespace) -> "Policy":
     """The policy of the flags and of the user's file. Fault invalid_input where either is not well formed."""
-    denials = [Rule((name,), verdict="deny", reason="--deny") for name in args.deny]
-    user = _users()
-    # --sandbox beats the profiles in the file
-    rules = [rule._replace(profile="") for rule in user.rules] if args.sandbox else user.rules
-    rules = [*map(_allowed, args.allow), *denials, *rules]
-    return Policy(rules, args.sandbox or user.sandbox, args.ask or user.ask, [*args.env, *user.env])
+    from agentlib.policy.rules import Policy, Rule
 
-
-def _users() -> Policy:
-    path = os.path.join(paths.place("config"), "policy.toml")
+    user, path = Policy(), os.path.join(paths.place("config"), "policy.toml")
     absent = suppress(FileNotFoundError, NotADirectoryError)
     with os_errors(path), absent, open(path, "rb") as file:
         info = os.fstat(file.fileno())
@@ -71,11 +66,18 @@ def _users() -> Policy:
             raise Fault("invalid_input", f"{path}: {why}")
         from agentlib.policy.file import parse
 
-        return parse(file.read().decode("utf-8", "replace"), path)
-    return Policy()
+        user = parse(file.read().decode("utf-8", "replace"), path)
+    denials = [Rule((name,), verdict="deny", reason="--deny") for name in args.deny]
+    # --sandbox beats the profiles in the file
+    rules = [rule._replace(profile="") for rule in user.rules] if args.sandbox else user.rules
+    rules = [*map(_allowed, args.allow), *denials, *rules]
+    env = [*args.env, *user.env]
+    return Policy(rules, args.sandbox or user.sandbox, args.ask or user.ask, env)
 
 
-def _allowed(text: str) -> Rule:
+def _allowed(text: str) -> "Rule":
+    from agentlib.policy.rules import WIDTH, Rule
+
     name, colon, profile = text.partition(":")
     rule = Rule(("*" if name == "all" else name,), verdict="allow", reason="--allow")
     if profile == COMMAND and name not in ("", "all"):

@@ -130,8 +130,7 @@ def cause(error: Any) -> str:
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PIECE = r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
-PIECES = re.compile(PIECE, re.IGNORECASE)
-GOING = re.compile(rf"(?:\b(?:again|retry|wait)\b\D{{0,40}}?)((?:{PIECE}\s*)+)", re.IGNORECASE)
+GOING = rf"(?:\b(?:again|retry|wait)\b\D{{0,40}}?)((?:{PIECE}\s*)+)"
 # the fields of an error, and their units
 _SECONDS = "retry_after retryafter retry_after_seconds retry_delay retrydelay estimated_time"
 FIELDS = {**dict.fromkeys(_SECONDS.split(), 1.0), "retry_after_ms": 0.001}
@@ -141,7 +140,7 @@ HEADERS = {"retry-after-ms": 0.001, "x-ms-retry-after-ms": 0.001, "retry-after":
 
 def wait(headers: Headers, message: str = "", document: Any = None) -> float | None:
     """Seconds to wait by the error's fields or words, or by the limits' reset headers; None where none says."""
-    again = GOING.search(message)
+    again = re.search(GOING, message, re.IGNORECASE)
     by_words = moment(again[1]) if again else None
     return next(filter(None, _advice(document)), None) or by_words or resets(headers)
 
@@ -170,11 +169,11 @@ def moment(text: str, unit: float = 1.0) -> float | None:
         seconds = float(text) * unit
         if seconds > 1e9:
             seconds = seconds / (1000 if seconds > 1e11 else 1) - time.time()
-    elif pieces := PIECES.findall(text):
+    elif pieces := re.findall(PIECE, text, re.IGNORECASE):
         words = [name.lower() for _, name in pieces]
         units = [UNITS["ms" if re.match("ms|mil", word) else word[0]] for word in words]
         total = sum(float(number) * unit for (number, _), unit in zip(pieces, units, strict=True))
-        seconds = 0.0 if PIECES.sub("", text).strip() else total
+        seconds = 0.0 if re.sub(PIECE, "", text, flags=re.IGNORECASE).strip() else total
     else:
         from datetime import UTC, datetime
         from email.utils import parsedate_to_datetime
