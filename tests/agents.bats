@@ -182,6 +182,17 @@ def reply(body):
     equal "" "$(requests)"
 }
 
+@test "find_agent knows the suite's agents from its sandbox too, with Landlock alone as well" {
+    model 'def reply(body):
+    last = body["messages"][-1]
+    call = {"name": "find_agent", "arguments": {"request": "review code"}}
+    return last["content"] if last["role"] == "tool" else {"tool_calls": [call]}'
+    agent-discover find_agent </dev/null >tool
+    has "$(agent-react who <tool)" 'Found: code-reviewer'
+    landlock_alone
+    has "$(agent-react who <tool)" 'Found: code-reviewer'
+}
+
 @test "a name that is not there is one line; a folder on standard input is named" {
     run -127 --separate-stderr agent-discover nosuch
     equal 1 "$(wc -l <<<"$stderr")"

@@ -47,13 +47,13 @@ def machine_secrets() -> tuple[str, ...]:
 
 @functools.cache
 def suite() -> tuple[str, ...]:
-    """The suite's own programs, and the interpreter that runs them."""
-    names = ("bin", "lib", "providers", "tools", "plugins", "formats", ".venv", "share")
+    """The suite's own programs and registry, and the interpreter that runs them."""
+    names = "bin lib providers tools plugins formats .venv share AGENTS.md".split()
     parts = [*(os.path.join(paths.TOP, name) for name in names), packages.folder()]
     if python := sys.executable and os.path.abspath(sys.executable):
         parts += [_prefix(python), _prefix(os.path.realpath(python))]
     parts += map(os.path.realpath, parts[:])  # install.sh links the .venv of a checkout
-    return tuple({part for part in parts if os.path.isdir(part)})
+    return tuple({part for part in parts if os.path.exists(part)})
 
 
 def programs(argv: list[str]) -> list[str]:
