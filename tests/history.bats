@@ -229,6 +229,7 @@ said_all='def reply(body):
     session=$(kept | jq -r 'select(.type == "run") | .session')
     printf '{"type":"run","id":"0123456789abcdef","session":"%s","host":"%s",%s}\n' "$session" "$(hostname)" '"time":7' \
         "$session" "$(hostname)" '"time":{"type":"run"' >>"$HOME/.local/state/agentutils/history/$(date -u +%F).jsonl"
+    printf '{"type":"message","run":"%s",%s}\n' "$id" '"role":"us{"type":"x"' "$id" '"role":5' >>"$HOME/.local/state/agentutils/history/$(date -u +%F).jsonl"
     run -0 agent-llm -c two </dev/null
     equal "u:one|a:u:one|test-model|u:two|test-model" "$output"
     run -2 agent-llm -c 0123456789ab two </dev/null

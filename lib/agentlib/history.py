@@ -12,7 +12,7 @@ from contextlib import suppress
 from agentlib import cli, lock, paths, records, stderr
 from agentlib.environment import PASSWORD, looks_secret, scrub, secret
 from agentlib.faults import Fault
-from agentlib.types import Any, Iterable, Record
+from agentlib.types import Any, Iterable, Iterator, Record
 
 LONGEST = 1 << 20  # bytes of a record; a longer one is kept without pictures, its texts cut
 KEPT = 20_000  # characters of each text in such a one
@@ -263,22 +263,24 @@ def _found(id: str, name: str | None = None) -> Record:
     wanted = {} if id else {field: value for field, value in wanted.items() if value}
     start = b'{"type":"run","id":"%b' % id.encode()
     for path in reversed(files()):
-        for raw in reversed(_file_lines(path)):
-            if raw.startswith(start) and raw.endswith(b"}"):
-                with suppress(ValueError):  # a half line, and another writer's behind it
-                    record: Record = records.foreign(raw)
-                    good = isinstance(record.get("time"), str)
-                    if good and all(record.get(field) == one for field, one in wanted.items()):
-                        return record
+        for record in _last_records(path, start):
+            good = isinstance(record.get("time"), str)
+            if good and all(record.get(field) == one for field, one in wanted.items()):
+                return record
     return {}
 
 
 def _messages(run: Record) -> list[Record]:
     start = b'{"type":"message","run":"%b"' % run["id"].encode()
-    lines = [raw for path in files(run["time"][:10]) for raw in _file_lines(path)]
-    return [records.foreign(raw) for raw in lines if raw.startswith(start) and raw.endswith(b"}")]
+    paths = reversed(files(run["time"][:10]))
+    found = [one for path in paths for one in _last_records(path, start)]
+    return [one for one in reversed(found) if isinstance(one.get("role"), str)]
 
 
-def _file_lines(path: str) -> list[bytes]:
+def _last_records(path: str, start: bytes) -> Iterator[Record]:
     with open(path, "rb") as file:
-        return file.read().splitlines()
+        lines = file.read().splitlines()
+    for raw in reversed(lines):
+        if raw.startswith(start) and raw.endswith(b"}"):
+            with suppress(ValueError):  # a half line, and another writer's behind it
+                yield records.foreign(raw)
