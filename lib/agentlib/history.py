@@ -272,8 +272,7 @@ def _found(id: str, name: str | None = None) -> Record:
 
 def _messages(run: Record) -> list[Record]:
     start = b'{"type":"message","run":"%b"' % run["id"].encode()
-    paths = reversed(files(run["time"][:10]))
-    found = [one for path in paths for one in _last_records(path, start)]
+    found = [one for path in files(run["time"][:10])[::-1] for one in _last_records(path, start)]
     return [one for one in reversed(found) if isinstance(one.get("role"), str)]
 
 
