@@ -224,7 +224,7 @@ k.c|writes without a bound
 strcpy(name, argv[1]);
 l.py|a secret made by chance
 token = random.randint(0, 9999)
-v.py|password in the source
+v.py|password, secret or key in the source
 AWS_SECRET_ACCESS_KEY = 'wJalrXUtnFE+7MDENGbPxRfi'
 q.py|a default value that all calls share
 def add(item, basket=[]):
