@@ -345,6 +345,9 @@ def test_only_messages_go_to_a_terminal_where_the_output_does_not(home: dict[str
 def test_characters_are_judged_where_they_stand() -> None:
     assert display.visible("a\u200db 中\u200d문") == "a\\u200db 中\\u200d문"
     assert display.visible("葛\U000e0100 a\U000e0101") == "葛\U000e0100 a\\U000e0101"
+    assert display.visible("a\u034fb \u1780\u17b4") == "a\\u034fb \u1780\\u17b4"
+    assert display.visible("❤\ufe0f 1\ufe0f\u20e3 a\ufe0f") == "❤\ufe0f 1\ufe0f\u20e3 a\\ufe0f"
+    assert display.visible("\u2764\ufe0f\ufe01\ufe02") == "\u2764\ufe0f\\ufe01\\ufe02"
     assert display.visible("one\r\ntwo\rthree\udc9b") == "one\ntwo\\u000dthree\\x9b"
 
 

@@ -107,8 +107,11 @@ def test_a_name_tells_a_secret() -> None:
         "OPENAI_API_KEY GH_TOKEN DB_PASS PGPASSWORD APP_AUTH SENTRY_DSN OLD_DB_PWD LOGIN_COOKIE"
     )
     secrets += " RAILS_SESSION TLS_PRIVATE TLS_CERT github_token AWS_SECRET_ACCESS_KEY CREDS dsn"
+    secrets += " GITHUB_PAT DB_PW AUTH_HEADER HTTP_AUTHORIZATION APP_JWT SLACK_WEBHOOK_URL STORE_CONNECTION_STRING"
+    secrets += " API_PASS_2 LOGIN_COOKIES OLD_PWD_1"
     plain = (
         "PWD OLDPWD PATH DESKTOP_SESSION XDG_SESSION_TYPE SSH_AUTH_SOCK AUTHOR SSL_CERT_FILE DSNS"
+        " PATTERN COMPAT OS_AUTH_URL OS_AUTH_TYPE GIT_AUTHOR_NAME"
     )
     assert [name for name in secrets.split() if not environment.secret(name)] == []
     assert [name for name in plain.split() if environment.secret(name)] == []

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 # and the variation selectors where a script or an emoji needs them (https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing).
 _OBEYED = re.compile(
     "\U0001f3f4\U000e0067\U000e0062[\U000e0061-\U000e007a]{3}\U000e007f|"  # the flags of England and its neighbours
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
     "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]|"
     "(?<![\u0600-\u109f\u1780-\u18af\u2190-\u2bff\ua800-\uabff\ufe0f\U00010a00-\U0001193f\U0001f000-\U0001faff])"
     "[\u200c\u200d]|"
+    "(?<![^A-Za-z\\s\ufe00-\ufe0f])[\ufe00-\ufe0f]|"
     "(?<![\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])[\U000e0100-\U000e01ef]"
 )
 OFTEN = 0.2  # seconds between two states of the line that is redrawn

@@ -11,8 +11,10 @@ SILENCE_TIMEOUT SPAN TIMEOUT TOOL_PATH WARM WARM_MINUTES"""
 RUN = frozenset(f"AGENT_{word}" for word in _RUN.split())  # a user's other AGENT_* may be secrets
 PASSWORD = re.compile(r"(?:://|^)[^/@\s:]*:([^/\s]+)@")  # of a proxy's or a database's address
 _SECRET = re.compile(
-    "KEY|TOKEN|SECRET|PASS(?!THROUGH)|CREDENTIAL"
-    "|(?:^|_)(?:AUTH|CERT|COOKIE|CREDS?|DSN|PRIVATE|PWD|(?<!DESKTOP_)SESSION)$"
+    "KEY|TOKEN|SECRET|PASS(?!THROUGH)|CREDENTIAL|CONN(?:ECTION)?_?STR"
+    "|(?:^|_)AUTH(?:ORIZATION)?(?=_|$)(?!_(?:HOST|METHOD|MODE|SOCK|TYPE|UR[IL])$)"
+    "|(?:^|_)(?:BEARER|CERT|COOKIES?|CREDS?|DSN|JWT|OTP|PAT|PRIVATE|PW|PWD|SAS|WEBHOOK(?:_URL)?"
+    "|(?<!DESKTOP_)SESSION)(?:_?\\d+)?$"
 )
 
 

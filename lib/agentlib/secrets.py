@@ -8,14 +8,21 @@ import stat
 
 HEAD = 16384  # bytes of a file that are looked at
 NAMES = (
-    ".env .env.* *.env .envrc .envrc.* id_rsa id_dsa id_ecdsa id_ecdsa_sk id_ed25519 id_ed25519_sk .netrc _netrc"
-    " .pgpass .my.cnf .mylogin.cnf .pypirc .git-credentials .htpasswd .s3cfg .boto .dockercfg .vault-token .vault_pass"
-    " credentials credentials.json credentials.toml credentials.y*ml client_secret*.json service-account*.json"
-    " service_account*.json application_default_credentials.json kubeconfig *.kubeconfig *.p12 *.pfx *.jks *.keystore"
-    " *.kdbx *.ppk secrets.json secrets.toml secrets.y*ml secret.json secret.toml secret.y*ml terraform.tfstate"
-    " *.tfstate.backup .ssh .aws .azure .gnupg .kube .docker .password-store"
+    ".env .env.* .env-* .env_* *.env .envrc .envrc.* .flaskenv id_rsa id_dsa id_ecdsa id_ecdsa_sk id_ed25519"
+    " id_ed25519_sk .netrc _netrc .pgpass .my.cnf .mylogin.cnf .pypirc .git-credentials .htpasswd .s3cfg .boto"
+    " .dockercfg .rediscli_auth .vault-token .vault_pass* credentials *[._-]credentials credentials.json"
+    " credentials[-_]*.json credentials.toml credentials.y*ml client_secret*.json service-account*.json"
+    " service_account*.json serviceaccount*.json application_default_credentials.json auth.json token.json .token"
+    " local.settings.json kubeconfig *.kubeconfig kube.config *.p12 *.pfx *.jks *.keystore *.kdbx *.ppk master.key"
+    " key4.db logins.json wallet.dat wp-config.php password.txt passwords.txt .secret .secrets secrets.cfg"
+    " secrets.conf secrets.ini secrets.json secrets.properties secrets.toml secrets.y*ml secrets.*.y*ml"
+    " secret.json secret.toml secret.y*ml *.tfstate *.tfstate.backup .ssh .aws .azure .gnupg .kube .docker"
+    " .password-store"
 )
-EXAMPLES = "*.example *.sample *.template *.dist *.pub"
+COPY = (
+    r"(?i)\A\.?#| ?\(\d+\)(?=\.|\Z)|(?:[~#]|\.(?:bak|backup|copy|old|orig|save|sw[op]|tmp|\d+))+\Z"
+)
+EXAMPLES = "*[._-]example *[._-]sample *[._-]template *.dist *.pub"
 WORDS = (  # a name that may stand for a secret, and what then shows that it does
     ("*.pem", rb"PRIVATE KEY"),
     ("*.key", rb"PRIVATE KEY"),
@@ -43,9 +50,10 @@ def _any(globs: str) -> re.Pattern[str]:
 
 
 def named(name: str, folder: bool = False) -> bool:
-    """Whether a file (or folder: hidden ones only) of this name holds secrets, whatever is in it."""
-    hidden = not folder or name[:1] == "."
-    return bool(hidden and _any(NAMES).match(name) and not _any(EXAMPLES).match(name))
+    """Whether a file (or folder: hidden ones only) of this name, or a copy (COPY) of one, holds secrets."""
+    names = {name, re.sub(COPY, "", name)}
+    known = any(map(_any(NAMES).match, names)) and not any(map(_any(EXAMPLES).match, names))
+    return known and (not folder or name[:1] == ".")
 
 
 def doubtful(name: str) -> bool:
@@ -54,10 +62,11 @@ def doubtful(name: str) -> bool:
 
 
 def holds(name: str, head: bytes) -> bool:
-    """Whether the first HEAD bytes of a file show a secret: a private key, or a token in settings."""
+    """Whether the first HEAD bytes show a secret: a private key, or a token in settings, JSON or what has no ending."""
     if (b"KEY" in head or head.startswith(b"PuTTY")) and re.search(KEY, head, re.M):
         return True
-    if _any(SETTINGS).match(name) and re.search(TOKEN, head):
+    settings = _any(SETTINGS).match(name) or "." not in name[1:] or head.lstrip()[:1] == b"{"
+    if settings and re.search(TOKEN, head):
         return True
     return doubtful(name) and any(
         _any(glob).match(name) and re.search(word, head) for glob, word in WORDS

@@ -7,22 +7,16 @@ changed since the call began. What it refuses it leaves as it was, and says so.
 
 import errno
 import os
-import re
 import stat
 import threading
 from contextlib import suppress
 
-from agentlib.sandbox import guard
-from agentlib.sandbox.host import homes, inside
+from agentlib.sandbox import guard, leads
 from agentlib.sandbox.landlock import Descriptor
 from agentlib.sandbox.overlay import OF_AN_OVERLAY
 from agentlib.sandbox.workspace import Workspace
 from agentlib.types import Iterable, NamedTuple
 
-# a line of git's settings, whose value may be or hold a path: a program to run, a folder of hooks, more settings
-SETTING = re.compile(r"^\s*([\w.-]+)\s*=\s*(\S.*)$", re.M)
-NO_PATH = frozenset("worktree url merge remote fetch push name email signingkey".split())
-SETTINGS = 1 << 20  # bytes of them that are read
 OPAQUE = f"{OF_AN_OVERLAY}opaque"  # of a folder that stands in the place of one that was removed
 DEEPEST = 200  # folders; each takes two descriptors and four of Python's 1,000 frames
 MOST = 10  # sentences
@@ -61,7 +55,8 @@ class Hand:
 
     def __init__(self, workspace: Workspace, begun: int, kept: Iterable[str]) -> None:
         self._workspace, self._begun = workspace, begun
-        self._kept = {os.path.relpath(path, workspace.folder) for path in kept}
+        every = (*kept, *leads.settings())
+        self._kept = {os.path.relpath(path, workspace.folder) for path in every}
         self._refused: list[str] = []
         self._before: set[str] = set()  # what was said before
         self._going_on = False
@@ -81,7 +76,7 @@ class Hand:
             self._refused = []
             if os.listdir(changes):
                 space = self._workspace
-                named = programs(space.folder, space.found.repositories)
+                named = leads.paths(space.folder, space.found)
                 self._kept |= {os.path.relpath(path, space.folder) for path in named}
                 new = Descriptor(os.open(changes, FOLDER))
                 real = Descriptor(os.open(space.folder, FOLDER))
@@ -116,11 +111,11 @@ class Hand:
             of_git = path[at.git :]
             # of a new work tree most is guarded
             new_tree = of_git[:-1] == ("worktrees",) and name not in there
-            guarded = new_tree or guard.of_git(of_git)
+            guarded = new_tree or leads.of_git(of_git)
         elif name == guard.GIT and name in there:
             guarded = not _both_folders(at, name)
         else:
-            guarded = guard.name(name, home) or (home and name[0] == "." and name in there)
+            guarded = guard.name(name, home)
             completes = name in guard.REPOSITORY and name not in there
             guarded = guarded or (completes and guard.repository(there | made))
         if guarded or os.path.join(*path) in self._kept:
@@ -306,37 +301,3 @@ def set_aside(space: Workspace) -> list[str]:
             notes.append(f"{path}: {why}")
     locked = [f"{path}: it cannot be looked at: {why}" for path, why in space.found.unknown]
     return notes + locked[:MOST]
-
-
-def programs(folder: str, repositories: Iterable[str]) -> set[str]:
-    """The paths in the folder, as written and real, that settings of git name: hooks, programs, more settings."""
-    files = [f"{one}/{file}" for one in repositories for file in ("config", "config.worktree")]
-    files += [f"{home}/{file}" for home in homes() for file in (".gitconfig", ".config/git/config")]
-    found: set[str] = set()
-    for file in files:
-        try:
-            with open(file, encoding="utf-8", errors="replace") as opened:
-                settings = SETTING.findall(opened.read(SETTINGS))
-        except OSError:
-            continue
-        bases = (folder, os.path.dirname(file), os.path.dirname(os.path.dirname(file)))
-        for key, value in settings:
-            hooks = key.casefold() == "hookspath"
-            for base in bases if key.casefold() not in NO_PATH else ():
-                for number, named in enumerate(_paths(value)):
-                    path = os.path.normpath(os.path.join(base, os.path.expanduser(named)))
-                    sure = "/" in named or hooks and number == 0  # it may yet be made
-                    if number > 1 and os.path.isdir(path):
-                        continue  # where a command works
-                    for one in {path, os.path.realpath(path)}:
-                        if one != folder and inside(one, folder) and (sure or os.path.exists(one)):
-                            found.add(one)
-    return found
-
-
-def _paths(value: str) -> list[str]:
-    """What of a value may be a path: all of it, and its words, for it may be a command."""
-    value = re.sub(r'(?<!\\)"', "", value).replace("\\", "").lstrip("!").strip()
-    words = re.findall(r"(?:'[^']*'|\"[^\"]*\"|[^\s;&|()'\"])+", value)
-    found = [re.sub("[\"']", "", one) for one in (value, *words)]
-    return [one for one in found if one.strip("./")]

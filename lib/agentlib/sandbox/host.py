@@ -52,7 +52,8 @@ def suite() -> tuple[str, ...]:
     parts = [*(os.path.join(paths.TOP, name) for name in names), packages.folder()]
     if python := sys.executable and os.path.abspath(sys.executable):
         parts += [_prefix(python), _prefix(os.path.realpath(python))]
-    parts += map(os.path.realpath, parts[:])  # install.sh links the .venv of a checkout
+    parts += [os.path.join(paths.TOP, os.readlink(one)) for one in parts if os.path.islink(one)]
+    parts += map(os.path.realpath, parts[:])  # install.sh links the .venv of a checkout to a link
     return tuple({part for part in parts if os.path.exists(part)})
 
 

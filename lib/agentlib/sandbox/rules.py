@@ -4,7 +4,7 @@ import os
 import struct
 
 from agentlib.faults import Fault
-from agentlib.sandbox import landlock
+from agentlib.sandbox import host, landlock
 from agentlib.sandbox.landlock import EXECUTE, IOCTL_DEVICE, READ_DIR, READ_FILE, Descriptor
 from agentlib.sandbox.mounts import MASK, READ, WRITE, View, stamp
 from agentlib.sandbox.overlay import EMPTY, OVERLAY
@@ -77,6 +77,9 @@ def of(view: View, space: Workspace | None, network: bool = False) -> Trees:
     if space and view.writable:
         found = space.found
         holes += [*view.kept, *found.secrets, *found.guarded]
+        from agentlib.sandbox import leads
+
+        holes += [one for one in leads.settings() if host.inside(one, view.folder)]
         # what nobody has looked at may be what a tool must not read or change
         holes += [f"what cannot be looked at ({path}: {why})" for path, why in found.unknown]
         if found.unread:

@@ -94,7 +94,7 @@ class Workspace:
     def _forget(self) -> None:
         """Begin another list: nothing can be taken off one."""
         self.ruleset = Descriptor(landlock.reading())
-        self._files, self._trees = set[int](), set[int]()
+        self._files, self._trees, self._inner = set[int](), set[int](), set[int]()
         self._more = list[object]()
         self._seen: dict[str, Folder] = {}
         self._calls, self.version = 0, self.version + 1
@@ -224,7 +224,7 @@ class Workspace:
         number = entry.inode()
         if secret or number in self._linked:
             self._linked.add(number)
-            self._again |= number in self._files
+            self._again |= number in self._files or number in self._inner
             found.secrets.append(entry.path)
         elif number not in self._files and len(self._files) >= LISTED:
             found.unread += 1
@@ -242,12 +242,14 @@ class Workspace:
 
     def _list_tree(self, path: str, found: Folder) -> bool:
         """Put a folder of packages, or git's, on the list as one, where it holds no secret by name; whether it is."""
-        left, inner = [path], Folder()
+        left, inner, numbers = [path], Folder(), set[int]()
         while left:
             for entry in self._entries(left.pop(), inner):
                 folder = entry.is_dir(follow_symlinks=False)
-                if secrets.named(entry.name, folder) or secrets.doubtful(entry.name):
+                named = secrets.named(entry.name, folder) or secrets.doubtful(entry.name)
+                if named or entry.inode() in self._linked:
                     return False
+                numbers.add(entry.inode())
                 if guard.name(entry.name, False):
                     inner.guarded.append(entry.path)
                 if folder:
@@ -256,6 +258,7 @@ class Workspace:
             return False
         landlock.allow(self.ruleset, path)
         self._trees.add(os.stat(path).st_ino)
+        self._inner |= numbers
         self.version += 1
         found.guarded += inner.guarded
         return True

@@ -3,7 +3,7 @@
 import os
 
 from agentlib.faults import Fault
-from agentlib.sandbox import apply, guard, landlock, limits, prepare, rules, seccomp, workspace
+from agentlib.sandbox import landlock, leads, limits, prepare, rules, seccomp, workspace
 from agentlib.sandbox.kept.pool import SandboxPool
 from agentlib.sandbox.mounts import View
 
@@ -64,9 +64,11 @@ def _here(folder: str, way: str) -> list[str]:
     real = view.folder
     space = workspace.of(real)
     seen = space.found
-    guarded = {*apply.programs(real, seen.repositories), *guard.parts(seen.guarded)}
+    guarded = {*leads.paths(real, seen), *leads.parts(seen.guarded)}
     found = [f"masked: {os.path.relpath(path, real)}" for path in seen.secrets]
-    found += [f"read-only: {os.path.relpath(path, real)}" for path in sorted(guarded)]
+    found += [
+        f"read-only: {os.path.relpath(path, real)}" for path in sorted(guarded - {*seen.secrets})
+    ]
     if seen.unread:
         most = f"{workspace.LISTED} are the most that are looked at"
         found.append(f"{seen.unread} files cannot be read: {most}")
