@@ -19,7 +19,7 @@ asked() { agent-llm --json "$@" "!request" | jq -c '.message.content | fromjson'
     equal "Why is the sky blue?" "$output"
     equal "" "$stderr"
     agent-llm hi </dev/null >out
-    equal "6869 0a" "$(xxd -p -c1 out | paste -sd '' | sed 's/0a$/ 0a/')"
+    equal '68 69 0a' "$(od -An -tx1 out | xargs)"
 }
 
 @test "text is written as it arrives, to a pipe too" {

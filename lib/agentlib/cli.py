@@ -40,8 +40,6 @@ def schema(doc: str, **fields: Any) -> Schema:
 
 def parser(doc: str, usage: str | None = None) -> ArgumentParser:
     """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
-    import functools
-
     plain: Any = type(sys)("gettext")  # no translation: loading and asking the real one costs 3 ms
     plain.gettext, plain.ngettext = str, lambda one, many, count: one if count == 1 else many
     sys.modules.setdefault("gettext", plain)
@@ -63,16 +61,20 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
                     setattr(found, name, plain)
             return found
 
-    name, purpose = headline(doc)
-    texts: dict[str, Any] = {"prog": name, "usage": usage, "description": f"{name} - {purpose}"}
-    texts["epilog"] = doc.strip().partition("\n")[2].strip("\n")
-    layout = functools.partial(
-        argparse.RawDescriptionHelpFormatter, max_help_position=28, width=100
-    )
-    made = Parser(**texts, allow_abbrev=False, formatter_class=layout)
+    class Layout(argparse.RawDescriptionHelpFormatter):
+        def _set_color(self, *_: object) -> None:
+            """No colours: in Python 3.14 each parser would load dataclasses for them, 17 ms."""
+            self._theme = type("Plain", (), {"__getattr__": lambda *_: ""})()
+            self._decolor = str
+
+    first, _, rest = doc.strip().partition("\n")
+    name = headline(doc)[0]
+    texts: dict[str, Any] = {"prog": name, "usage": usage, "description": first}
+    texts |= {"epilog": rest.strip("\n"), "allow_abbrev": False}
+    layout = lambda prog: Layout(prog, max_help_position=28, width=100)  # noqa: E731
+    made = Parser(**texts, formatter_class=layout)
     made.add_argument("--version", action="version", version=version(name))
-    help = "describe this program as JSON and exit"
-    made.add_argument("--agent-schema", action="store_true", help=help)
+    options(made, "--agent-schema  describe this program as JSON and exit")
     return made
 
 
@@ -169,7 +171,7 @@ def start(
         os._exit(100)
     _open_standard_files()
     args = sys.argv[1:]
-    status: int | None = 100
+    status: int | None = 0
     try:
         _catch_signals()
         options = args[: args.index("--")] if "--" in args else args
@@ -177,10 +179,8 @@ def start(
             answer = describe(options) if callable(describe) else describe
             for one in [answer] if isinstance(answer, dict) else answer:
                 write(one)
-            status = 0
         elif options == ["--version"]:
             put(f"{version(headline(doc)[0])}\n".encode())
-            status = 0
         else:
             private.no_core()
             status = main(args)
