@@ -8,6 +8,8 @@ setup() {
     prepare
     # shellcheck disable=SC2034  # of hosts.bash
     [[ $BATS_TEST_DESCRIPTION != *"without the suite"* ]] || HIDDEN=$SUITE_PREFIX
+    # shellcheck disable=SC2034
+    [[ $BATS_TEST_DESCRIPTION != *"full disk"* ]] || FULL=2
     hosts_up 4
 }
 
@@ -81,6 +83,8 @@ at_least() {
 @test "a machine is lost: its tasks are asked again elsewhere, nothing is missing and nothing twice" {
     scripted --latency 0.3
     tasks 120 '= fine' >todo
+    sed -i '1i # addresses of all kinds' hosts
+    sed -i 's/10.77.0.11$/10.77.0.11:22/; s/10.77.0.12$/root@[10.77.0.12]:22  # brackets/' hosts
     remote --jobs 4 --lost-after 3
     "${words[@]}" <todo >out 2>err 3>&- &
     local pid=$!
@@ -113,7 +117,7 @@ at_least() {
 @test "machines that cannot be reached: the others do all; where there is none, each task says so, status 111" {
     scripted
     tasks 20 '= fine' >todo
-    sed -i 's/10.77.0.13$/10.77.0.99/' hosts
+    sed -i 's/10.77.0.13$/10.77.0.99/; s/10.77.0.14$/-oPubkeyAuthentication=no &/' hosts # it wants a password
     remote --jobs 2 --lost-after 3
     run --separate-stderr "${words[@]}" <todo
     equal 0 "$status"
@@ -124,6 +128,19 @@ at_least() {
     all_of 20 - <<<"$output"
     equal network "$(jq -r .error.kind <<<"$output" | sort -u)"
     has "$stderr" "No route to host"
+}
+
+@test "a machine with a full disk is told in one line, and the others do all" {
+    scripted
+    agent-bundle --all --python "$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')" -o agents >/dev/null
+    tasks 20 '= fine' >todo
+    sed -i '3,$d' hosts
+    remote --bundle agents
+    run --separate-stderr "${words[@]}" <todo
+    equal 0 "$status"
+    all_of 20 - <<<"$output"
+    has "$stderr" ": the bundle: [Errno 28] No space left on device"
+    lacks "$stderr" Traceback
 }
 
 @test "one rate limit and one budget for all machines" {

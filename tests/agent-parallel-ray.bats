@@ -61,7 +61,8 @@ printed() { (($(wc -l <out) >= $1)); }
     until_true 90 started
     scripted --latency 0.2
     jq -cn 'range(1; 161) | {type:"task", id:"t\(.)", input:"= fine"}' >todo
-    agent-parallel --ray "127.0.0.1:$port" --jobs 4 --env OPENAI_API_KEY --env OPENAI_BASE_URL --env AGENT_PROVIDER --env AGENT_MODEL \
+    agent-bundle --all --python "$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')" -o agents >/dev/null
+    agent-parallel --ray "127.0.0.1:$port" --bundle agents --jobs 4 --env OPENAI_API_KEY --env OPENAI_BASE_URL --env AGENT_PROVIDER --env AGENT_MODEL \
         <todo >out 2>err 3>&- &
     local pid=$!
     until_true 60 printed 40
@@ -69,6 +70,7 @@ printed() { (($(wc -l <out) >= $1)); }
     wait "$pid"
     equal "$(printf 't%s\n' {1..160} | sort)" "$(jq -r .id out | sort)"
     equal fine "$(jq -r .output out | sort -u)"
+    cmp agents "$HOME"/.cache/agentutils/bundle-*/agent-parallel-worker
     equal 1 "$(grep -c "Ray's node .*: lost; [1-9][0-9]* tasks of it are asked again" err)"
 }
 

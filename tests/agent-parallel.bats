@@ -96,6 +96,82 @@ parallel_tasks() { run --separate-stderr timeout 60 agent-parallel "$@" <todo; }
     equal bad "$(jq -r 'select(.error).id' <<<"$output")"
 }
 
+@test "a result that never comes is an error of its task; an agent that prints at the end of its input is waited for" {
+    agent 'if task["id"] == "t3": continue
+    if task["id"] == "t4": out["id"] = "another"'
+    tasks 9 x >todo
+    parallel_tasks --local 2 --jobs 2 --lost-after 1 -- ./agent
+    equal 1 "$status"
+    all_of 9 - <<<"$output"
+    equal '["bad_response","this-machine: the agent ended without its result"]' "$(jq -c 'select(.error).error | [.kind, .message]' <<<"$output" | sort -u)"
+    equal "t3 t4" "$(jq -r 'select(.error).id' <<<"$output" | sort | xargs)"
+    agent pass
+    sed -i 's/, flush=True//' agent
+    parallel_tasks --local 2 --lost-after 1 -- ./agent
+    equal "0 " "$status $stderr"
+    all_of 9 - <<<"$output"
+}
+
+@test "a task that takes too long has failed, and what waits behind it is asked again" {
+    agent 'if task["id"] == "t3": time.sleep(99)'
+    tasks 9 x >todo
+    parallel_tasks --local 2 --jobs 2 --task-timeout 0.5 -- ./agent
+    equal 1 "$status"
+    all_of 9 - <<<"$output"
+    equal '["t3","timeout","this-machine: no result in time"]' "$(jq -c 'select(.error) | [.id, .error.kind, .error.message]' <<<"$output")"
+}
+
+@test "a worker that hangs, but does not end, is lost: its tasks are asked again elsewhere" {
+    agent 'time.sleep(0.1)'
+    tasks 30 x >todo
+    timeout 60 agent-parallel --local 2 --jobs 2 --lost-after 1 -- ./agent <todo >out 2>err 3>&- &
+    local pid=$!
+    until [[ -s asked ]]; do sleep 0.02; done
+    kill -STOP "$(survivors | while read -r one; do
+        [[ $(<"/proc/$one/comm") != agent-parallel- ]] || grep -lsza /agent-parallel-worker "/proc/$one/cmdline"
+    done | sed -n '1s|/proc/\([0-9]*\)/.*|\1|p')"
+    wait "$pid"
+    all_of 30 out
+    has "$(cat err)" "this-machine: lost; "
+}
+
+@test "what an agent prints beside results: records pass, all else is dropped, and none passes for a worker's" {
+    agent 'for junk in ("junk", "[1]", "{", "{\"type\":5}", "{\"type\":\"result\"}", "\x00", "{\"type\":\"note\"}"):
+        print(junk)
+    for what in ("fault", "ready", "turn", "spent", "ended", "bundle", "alive", "host"):
+        print(json.dumps({"is": what, "type": "worker", "status": 2, "cores": -1, "host": "x", "kind": "x", "message": "x"}))
+    print("{\"type\":\"w\\u006frker\",\"is\":\"fault\",\"kind\":\"x\",\"message\":\"x\"}")
+    print(json.dumps(out))'
+    tasks 20 x >todo
+    parallel_tasks --local 2 --rate-limit 9000/s -- ./agent
+    equal "0 " "$status $stderr"
+    all_of 20 <(jq -c 'select(.type == "result")' <<<"$output")
+    equal '{"type":"note"}' "$(jq -c 'select(.type != "result")' <<<"$output" | sort -u)"
+}
+
+@test "tasks of a megabyte, and no task at all" {
+    agent 'out["output"] = task["input"]'
+    jq -cn 'range(1; 7) | {type:"task", id:"t\(.)", input:("x" * 1000000)}' >todo
+    parallel_tasks --local 2 -- ./agent
+    equal 0 "$status"
+    equal 6000000 "$(jq -rj .output <<<"$output" | wc -c)"
+    : >todo
+    parallel_tasks --local 2 -- ./agent
+    equal "0  agent-parallel: no task: give \`task\` records on standard input" "$status $output $stderr"
+}
+
+@test "of a file that is given as journal, good results count and nothing else" {
+    agent pass
+    tasks 4 x >todo
+    printf '%s\n' '{"type":"result","id":"t1","output":"kept","incomplete":false}' '{"type":"task","id":"t2","input":"x"}' 'junk' '[]' \
+        '{"type":"result","id":"t3","output":"","incomplete":true,"error":{"kind":"network","message":"x"}}' >journal
+    parallel_tasks --local 1 --journal journal -- ./agent
+    equal 0 "$status"
+    all_of 4 - <<<"$output"
+    equal "t2 t3 t4" "$(cut -d' ' -f1 asked | sort | xargs)"
+    equal kept "$(jq -r 'select(.id == "t1").output' <<<"$output")"
+}
+
 @test "killed with kill -9 and started again it goes on: all results, no finished task asked again, nothing is left" {
     agent 'time.sleep(0.05)'
     tasks 80 x >todo
@@ -239,7 +315,7 @@ P
 one of --local, --hosts and --ray says where; see --help|
 one of --local, --hosts and --ray says where; see --help|--local 1 --hosts x
 gone: No such file or directory|--hosts gone
---quiet goes before --: agent-react prints no results with it|--local 1 -- --quiet
+--quiet goes before --: with it there are no results|--local 1 -- --quiet
 --env NO_SUCH: it is not in the environment|--local 1 --env NO_SUCH
 END
     printf '# mine\n\n2/host\nhost two three\n' >bad

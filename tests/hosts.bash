@@ -3,7 +3,8 @@
 #
 # hosts_up COUNT: this test's network (`net COMMAND...` runs in it) with the machines 10.77.0.11, 10.77.0.12, … and a file
 # `hosts` for agent-parallel. The model of `model` answers at 10.77.0.1. A machine has the files of this one (without the
-# folder HIDDEN, if that is set, and then with the system's programs alone), but a home of its own, $SCRATCH/hostN.
+# folder HIDDEN, if that is set, and then with the system's programs alone), but a home of its own, $SCRATCH/hostN; that of
+# the machine FULL has room for 1 MB.
 
 NET=1 HOSTS=()
 
@@ -54,6 +55,11 @@ host_up() {
         path=/usr/bin:/bin
         # shellcheck disable=SC2016  # of the inner shell
         inside+=(unshare --mount -- sh -c 'mount -t tmpfs none "$1" && shift && exec "$@"' hidden "$HIDDEN")
+    fi
+    if [[ $n == "${FULL-}" ]]; then
+        mkdir -p "$SCRATCH/host$n"
+        # shellcheck disable=SC2016
+        inside+=(unshare --mount -- sh -c 'mount -t tmpfs -o size=1m none "$1" && shift && exec "$@"' full "$SCRATCH/host$n")
     fi
     mkdir -p "$SCRATCH/host$n/.local/state/agentutils/history"
     options=("AuthorizedKeysFile=$PWD/keys/user.pub" StrictModes=no PidFile=none UsePAM=no PermitRootLogin=yes
