@@ -188,8 +188,8 @@ def session(text: str) -> list[str]:
     if not parts:
         raise ValueError(f"no session: {start}{ran.stderr}")
     outputs = [
-        ended(said) + (f"[{status}]\n" if status != "0" else "")
-        for said, status in zip(parts[0::2], parts[1::2], strict=False)
+        ended(reply) + (f"[{status}]\n" if status != "0" else "")
+        for reply, status in zip(parts[0::2], parts[1::2], strict=False)
     ]
     if len(outputs) < len(wanted):
         outputs.append(f"(the session ended here) {ran.stderr}\n")
@@ -205,10 +205,10 @@ def replayed(text: str) -> str:
     printed = iter(session(text))
 
     def block(found: re.Match[str]) -> str:
-        told = [
+        result = [
             "".join(lines) + next(printed, "(not reached)\n") for lines, _ in commands(found[1])
         ]
-        return "```console\n" + "".join(told) + "```"
+        return "```console\n" + "".join(result) + "```"
 
     return BLOCK.sub(block, text)
 

@@ -310,11 +310,11 @@ def shadow():
 @attempt
 def capabilities():
     with open("/proc/self/status") as file:
-        told = dict(line.split(":", 1) for line in file)
+        fields = dict(line.split(":", 1) for line in file)
     if (
-        not int(told["CapEff"], 16)
-        and told["NoNewPrivs"].strip() == "1"
-        and told["Seccomp"].strip() == "2"
+        not int(fields["CapEff"], 16)
+        and fields["NoNewPrivs"].strip() == "1"
+        and fields["Seccomp"].strip() == "2"
     ):
         raise PermissionError(errno.EPERM, "")
 

@@ -92,12 +92,12 @@ def words(text, **more):
 
 
 def call(id, params):
-    name, given = params["name"], params.get("arguments") or {}
+    name, arguments = params["name"], params.get("arguments") or {}
     token = (params.get("_meta") or {}).get("progressToken")
     with open("mcp.log", "a") as log:
         print(name, file=log)
     if name == "add":
-        total = given["a"] + given["b"]
+        total = arguments["a"] + arguments["b"]
         return words(str(total), structuredContent={"result": total})
     if name == "picture":
         return {"content": [{"type": "image", "data": PNG, "mimeType": "image/png"}]}
@@ -109,14 +109,14 @@ def call(id, params):
     if name == "fails":
         return words("it went wrong", isError=True)
     if name == "slow":
-        until = time.monotonic() + given.get("seconds", 60)
+        until = time.monotonic() + arguments.get("seconds", 60)
         while time.monotonic() < until:
             time.sleep(0.1)
-            if given.get("progress"):
+            if arguments.get("progress"):
                 notify("progress", progressToken=token, progress=1)
         return words("done")
     if name == "big":
-        return words("x" * given["bytes"])
+        return words("x" * arguments["bytes"])
     if name == "ends":
         print("out of luck", file=sys.stderr, flush=True)
         os._exit(3)
@@ -129,15 +129,15 @@ def call(id, params):
         notify("tools/list_changed", _meta=meta)
         return words("changed")
     if name == "write":
-        with open(given["path"], "w") as file:
+        with open(arguments["path"], "w") as file:
             file.write("written")
         return words("written")
     if name == "look":
-        return words(os.environ.get(given["name"], "not there"))
+        return words(os.environ.get(arguments["name"], "not there"))
     if name == "strange":
-        return json.loads(given["result"])
+        return json.loads(arguments["result"])
     if name in TOOLS:
-        return words(f"{name}: {given.get('text', '')}")
+        return words(f"{name}: {arguments.get('text', '')}")
     return None
 
 

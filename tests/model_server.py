@@ -50,18 +50,18 @@ class Broken(Exception):
 
 def usage(body: dict[str, Any], text: str) -> dict[str, int]:
     """Tokens counted as words: no tokenizer, but the same request always costs the same."""
-    asked, said = len(json.dumps(body.get("messages", "")).split()), max(1, len(text.split()))
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+    request, output = len(json.dumps(body.get("messages", "")).split()), max(1, len(text.split()))
+    return {"prompt_tokens": request, "completion_tokens": output, "total_tokens": request + output}
 
 
 def message(answer: dict[str, Any]) -> dict[str, Any]:
     """The assistant's message of a whole answer."""
-    said: dict[str, Any] = {"role": "assistant", "content": answer.get("text")}
+    output: dict[str, Any] = {"role": "assistant", "content": answer.get("text")}
     if answer.get("thinking"):
-        said["reasoning_content"] = answer["thinking"]
+        output["reasoning_content"] = answer["thinking"]
     if answer.get("tool_calls"):
-        said["tool_calls"] = [call(n, one) for n, one in enumerate(answer["tool_calls"])]
-    return said
+        output["tool_calls"] = [call(n, one) for n, one in enumerate(answer["tool_calls"])]
+    return output
 
 
 def call(number: int, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -79,12 +79,12 @@ def call(number: int, wanted: dict[str, Any]) -> dict[str, Any]:
 call.count = 0  # type: ignore[attr-defined]
 
 
-def deltas(said: dict[str, Any]) -> list[dict[str, Any]]:
+def deltas(output: dict[str, Any]) -> list[dict[str, Any]]:
     """The message in small pieces: words, then each tool call's name and its arguments in halves."""
     out: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     for field in ("reasoning_content", "content"):
-        out += [{field: piece} for piece in re.findall(r"\S*\s*", said.get(field) or "") if piece]
-    for index, one in enumerate(said.get("tool_calls", ())):
+        out += [{field: piece} for piece in re.findall(r"\S*\s*", output.get(field) or "") if piece]
+    for index, one in enumerate(output.get("tool_calls", ())):
         name, text = one["function"]["name"], one["function"]["arguments"]
         half = len(text) // 2
         out.append(
@@ -168,14 +168,16 @@ class Server:
                 answer.get("headers"),
                 answer.get("cut"),
             )
-        said = message(answer)
+        output = message(answer)
         model = answer.get("model", body.get("model"))
         base = {"id": f"chatcmpl-{self.count}", "created": int(time.time()), "model": model}
-        finish = answer.get("finish") or ("tool_calls" if said.get("tool_calls") else "stop")
-        spent = answer.get("usage") or usage(body, str(said["content"] or said.get("tool_calls")))
+        finish = answer.get("finish") or ("tool_calls" if output.get("tool_calls") else "stop")
+        spent = answer.get("usage") or usage(
+            body, str(output["content"] or output.get("tool_calls"))
+        )
         if body.get("stream"):
-            return await stream(writer, body, answer, base, deltas(said), finish, spent)
-        choice = {"index": 0, "message": said, "finish_reason": finish}
+            return await stream(writer, body, answer, base, deltas(output), finish, spent)
+        choice = {"index": 0, "message": output, "finish_reason": finish}
         full = {**base, "object": "chat.completion", "choices": [choice], "usage": spent}
         await whole(writer, 200, full, None, answer.get("cut"))
 

@@ -110,11 +110,11 @@ DONE = b"data: [DONE]\n\n"
 
 def completion(text: str = "well", **message: Any) -> str:
     """A whole chat completion."""
-    said = {"role": "assistant", "content": text, **message}
+    reply = {"role": "assistant", "content": text, **message}
     return json.dumps(
         {
             "model": "m",
-            "choices": [{"index": 0, "message": said, "finish_reason": "stop"}],
+            "choices": [{"index": 0, "message": reply, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 3, "completion_tokens": 1},
         }
     )
@@ -130,7 +130,7 @@ sys.exit(status)
 """
 
 
-class Said:
+class Reply:
     """What a provider said: its records, exit status, standard error, the seconds it took."""
 
     def __init__(self, done: subprocess.CompletedProcess[str], seconds: float) -> None:
@@ -160,9 +160,9 @@ def ask(
     env: dict[str, str] | None = None,
     under: tuple[str, ...] = (),
     **request: Any,
-) -> Said:
+) -> Reply:
     """Start providers/NAME (by the command `under`), give it one request (or these lines) and wait for its end."""
-    asked = {
+    wanted = {
         "type": "request",
         "id": "1",
         "model": "m",
@@ -180,7 +180,7 @@ def ask(
     started = time.monotonic()
     done = subprocess.run(
         [*under, installed.suite() / "providers" / name],
-        input=json.dumps(asked) + "\n" if lines is None else lines,
+        input=json.dumps(wanted) + "\n" if lines is None else lines,
         env=known,
         capture_output=True,
         text=True,
@@ -188,10 +188,10 @@ def ask(
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
-    return Said(done, time.monotonic() - started)
+    return Reply(done, time.monotonic() - started)
 
 
-def ask_and_measure(address: str, **request: Any) -> tuple[Said, int]:
+def ask_and_measure(address: str, **request: Any) -> tuple[Reply, int]:
     """As `ask`; also the provider's peak of memory in MiB."""
-    said = ask(address, under=(sys.executable, "-IS", "-c", MEASURE), **request)
-    return said, int(said.stderr.split()[-1]) // 1024
+    reply = ask(address, under=(sys.executable, "-IS", "-c", MEASURE), **request)
+    return reply, int(reply.stderr.split()[-1]) // 1024

@@ -24,16 +24,16 @@ def text(message: dict[str, Any]) -> str:
 def reply(body: dict[str, Any]) -> Any:
     """The line of the script whose turn it is."""
     messages = [message for message in body["messages"] if message["role"] != "system"]
-    asked = max(number for number, message in enumerate(messages) if message["role"] == "user")
-    script = text(messages[asked]).partition("\n\n")[0].splitlines()
-    turn = sum(message["role"] == "assistant" for message in messages[asked:])
+    request = max(number for number, message in enumerate(messages) if message["role"] == "user")
+    script = text(messages[request]).partition("\n\n")[0].splitlines()
+    turn = sum(message["role"] == "assistant" for message in messages[request:])
     results = "|".join(
         text(message).rstrip("\n") for message in messages if message["role"] == "tool"
     )
     line = script[turn] if turn < len(script) else "= {results}"
     if line.startswith("! "):
-        _, status, said = line.split(" ", 2)
-        return {"status": int(status), "body": {"error": {"message": said}}}
+        _, status, answer = line.split(" ", 2)
+        return {"status": int(status), "body": {"error": {"message": answer}}}
     if line.startswith("= "):
         return line[2:].replace("{results}", results).replace("{messages}", str(len(messages)))
     calls = [part.partition(" ") for part in re.split(r" & (?=[\w-]+ \{)", line)]

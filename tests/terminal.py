@@ -28,14 +28,14 @@ def main(args):
 
     child = subprocess.Popen(args[2:], stderr=slave, preexec_fn=seize, pass_fds=(slave,))
     os.close(slave)
-    shown, answered = b"", 0
+    screen, answered = b"", 0
     while True:
         try:
             data = os.read(master, 65536)
         except OSError:  # the command has ended and hung up
             break
-        shown += data
-        if shown.count(question) > answered:
+        screen += data
+        if screen.count(question) > answered:
             answered += 1
             os.set_blocking(master, True)
             termios.tcdrain(master)
@@ -43,7 +43,7 @@ def main(args):
                 ["sleep", "0.1"], check=True
             )  # the question forgets what was typed before it was there
             os.write(master, answers[min(answered, len(answers)) - 1])
-    os.write(2, shown)
+    os.write(2, screen)
     return child.wait()
 
 

@@ -58,8 +58,14 @@ def test_an_answer_streams_and_the_conversation_goes_on_also_in_a_later_editor(
     later = place.editor("wordcount")
     later.call("initialize", protocolVersion=1)
     later.call("session/load", sessionId=session, cwd=str(place.folder), mcpServers=[])
-    said = ["user_message_chunk", "agent_message_chunk"]
-    assert later.kinds() == [*said, "user_message_chunk", "tool_call", "tool_call_update", said[1]]
+    reply = ["user_message_chunk", "agent_message_chunk"]
+    assert later.kinds() == [
+        *reply,
+        "user_message_chunk",
+        "tool_call",
+        "tool_call_update",
+        reply[1],
+    ]
     assert later.text("user_message_chunk").startswith("= Hello to {messages} of you")
     assert later.prompt(session, "= {messages}") == "end_turn" and later.text() == "7"
     resumed = place.editor("wordcount")
@@ -87,9 +93,9 @@ def test_a_change_is_shown_as_a_diff_and_made_with_the_users_consent_alone(place
     assert call["content"] == [diff] and call["locations"] == [{"path": path, "line": 2}]
     assert (call["title"], call["kind"], call["status"]) == ("edit_file a.txt", "edit", "pending")
     assert [one.get("status") for one in more[:2]] == ["in_progress", "completed"]
-    asked = editor.asked[0]["toolCall"]
-    assert asked["toolCallId"] == call["toolCallId"] and asked["content"][0] == diff
-    assert "sandbox: work" in asked["content"][1]["content"]["text"]
+    request = editor.asked[0]["toolCall"]
+    assert request["toolCallId"] == call["toolCallId"] and request["content"][0] == diff
+    assert "sandbox: work" in request["content"][1]["content"]["text"]
     write = 'write_file {"path":"b.txt","content":"B"}\nwrite_file {"path":"c.txt","content":"C"}\n= done'
     assert editor.prompt(session, write) == "end_turn" and len(editor.asked) == 2
     assert editor.updates[0]["content"][0]["oldText"] is None

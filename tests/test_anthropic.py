@@ -13,13 +13,13 @@ from agentlib.provider import refusal
 from vendors import (
     HI,
     Record,
-    asked,
     checked,
     failures,
     heard,
     listed,
     provider,
     recorded,
+    replies,
     shared,
     vendor,
 )
@@ -45,16 +45,16 @@ def body(*messages: Record, model: str = NEW, **fields: Any) -> Record:
     return made
 
 
-def events(*said: Record) -> list[Any]:
-    return [anthropic.http_call.Event(event["type"], json.dumps(event), "") for event in said]
+def events(*reply: Record) -> list[Any]:
+    return [anthropic.http_call.Event(event["type"], json.dumps(event), "") for event in reply]
 
 
-def streamed(*said: Record) -> tuple[list[Record], Record]:
+def streamed(*reply: Record) -> tuple[list[Record], Record]:
     return heard(
         anthropic.stream(
             {},
             iter(
-                events({"type": "message_start", "message": {"usage": {"input_tokens": 3}}}, *said)
+                events({"type": "message_start", "message": {"usage": {"input_tokens": 3}}}, *reply)
             ),
         )
     )
@@ -247,23 +247,23 @@ def test_signed_thinking_comes_back_unchanged_and_in_its_place_though_the_text_w
         use,
         {"type": "redacted_thinking", "data": "x"},
     ]
-    said = anthropic.parse({}, {"content": blocks, "stop_reason": "tool_use"})["message"]
-    assert said["content"] == [
+    reply = anthropic.parse({}, {"content": blocks, "stop_reason": "tool_use"})["message"]
+    assert reply["content"] == [
         {"type": "thinking", "thinking": "hm"},
         {"type": "text", "text": "secret 123"},
     ]
-    said["content"][1]["text"] = "secret ***"
-    sent = body(HI, said)["messages"][1]["content"]
+    reply["content"][1]["text"] = "secret ***"
+    sent = body(HI, reply)["messages"][1]["content"]
     assert sent == [signed, {"type": "text", "text": "secret ***"}, hidden, use, blocks[4]]
 
 
 def test_another_vendors_reasoning_is_not_sent() -> None:
-    said = {
+    reply = {
         "role": "assistant",
         "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yes"}],
         "provider_data": {"openai": [["own", {"encrypted": "x"}]]},
     }
-    assert body(HI, said, HI)["messages"][1]["content"] == [{"type": "text", "text": "yes"}]
+    assert body(HI, reply, HI)["messages"][1]["content"] == [{"type": "text", "text": "yes"}]
 
 
 def test_text_files_go_as_text_and_pdf_as_it_is() -> None:
@@ -336,7 +336,7 @@ def test_options_win_over_what_was_built() -> None:
 
 
 def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
-    said = [
+    reply = [
         start(0, type="thinking", thinking="", signature=""),
         delta(0, type="thinking_delta", thinking="hm"),
         delta(0, type="signature_delta", signature="s"),
@@ -349,7 +349,7 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
         delta(2, type="input_json_delta", partial_json=""),
         *end("tool_use"),
     ]
-    deltas, answer = streamed(*said)
+    deltas, answer = streamed(*reply)
     assert deltas == [{"thinking": "hm"}, {"text": "ye"}, {"text": "s"}]
     blocks = [
         {"type": "thinking", "thinking": "hm", "signature": "s"},
@@ -383,14 +383,14 @@ def test_a_stream_that_ends_early_is_an_error() -> None:
 
 
 def test_usage_counts_the_cache_in_and_keeps_what_was_written() -> None:
-    told = {
+    found = {
         "input_tokens": 1,
         "cache_read_input_tokens": 20,
         "cache_creation_input_tokens": 300,
         "output_tokens": 4,
         "output_tokens_details": {"thinking_tokens": 2},
     }
-    assert anthropic.usage_of(told) == {
+    assert anthropic.usage_of(found) == {
         "input_tokens": 321,
         "output_tokens": 4,
         "cached_input_tokens": 20,
@@ -422,8 +422,8 @@ def test_usage_counts_the_cache_in_and_keeps_what_was_written() -> None:
 def test_each_error_has_its_kind_and_the_vendors_words(
     status: int, kind: str, message: str, want: str
 ) -> None:
-    said = json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
-    fault = refusal.explain(status, {"retry-after": "7"}, said)
+    reply = json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
+    fault = refusal.explain(status, {"retry-after": "7"}, reply)
     assert (fault.kind, fault.message, fault.fields["retry_after"]) == (want, message, 7.0)
 
 
@@ -433,15 +433,17 @@ def test_an_error_that_is_no_json_keeps_its_status_and_an_excerpt() -> None:
 
 
 def test_partial_text_goes_out_before_an_error_in_the_stream() -> None:
-    said = events(
+    reply = events(
         {"type": "message_start", "message": {}},
         start(0, type="text", text=""),
         delta(0, type="text_delta", text="ye"),
         {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
     )
-    data = "".join(f"event: {e.event}\ndata: {e.data}\n\n" for e in said).encode()
+    data = "".join(f"event: {e.event}\ndata: {e.data}\n\n" for e in reply).encode()
     with vendor((200, {"content-type": "text/event-stream"}, data)) as (url, _):
-        out = asked("anthropic", {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "k"}, stream=True)
+        out = replies(
+            "anthropic", {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "k"}, stream=True
+        )
     assert [r["type"] for r in out] == ["delta", "error"]
     assert (out[0]["text"], out[1]["kind"], out[1]["partial"]) == ("ye", "overloaded", True)
     assert "status" not in out[1], "the status said that all was well"
@@ -476,18 +478,18 @@ def test_a_base_address_may_have_a_path_and_a_version() -> None:
     )
     with vendor(answer) as (url, seen):
         for end in ("/proxy", "/proxy/v1/"):
-            out = asked("anthropic", {"ANTHROPIC_BASE_URL": url + end, "ANTHROPIC_API_KEY": "k"})
+            out = replies("anthropic", {"ANTHROPIC_BASE_URL": url + end, "ANTHROPIC_API_KEY": "k"})
             assert out[0]["message"]["content"] == "yo"
     assert [path for path, _, _ in seen] == ["/proxy/v1/messages"] * 2
 
 
 def test_a_known_model_has_its_cost() -> None:
-    said = {
+    reply = {
         "content": [],
         "stop_reason": "end_turn",
         "model": NEW,
         "usage": {"input_tokens": 1000, "output_tokens": 1000},
     }
-    with vendor((200, {}, json.dumps(said).encode())) as (url, _):
-        out = asked("anthropic", {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "k"})
+    with vendor((200, {}, json.dumps(reply).encode())) as (url, _):
+        out = replies("anthropic", {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "k"})
     assert out[0]["cost_usd"] == pytest.approx(0.018)

@@ -12,11 +12,11 @@ from agentlib.faults import Fault
 from programs import loaded
 
 calculator = loaded("tools/calculator")
-shown, value = calculator.text, calculator.value
+written, value = calculator.text, calculator.value
 
-whole = st.integers(-999, 999).map(lambda n: f"({n})" if n < 0 else str(n))
+integers = st.integers(-999, 999).map(lambda n: f"({n})" if n < 0 else str(n))
 expressions = st.recursive(
-    whole,
+    integers,
     lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner).map(
         lambda parts: f"({parts[0]} {parts[1]} {parts[2]})"
     ),
@@ -34,7 +34,7 @@ def test_sums_and_products_are_those_of_python(expression: str) -> None:
 @settings(max_examples=200, deadline=1000)
 def test_any_text_gives_a_number_or_a_fault_in_time(text: str) -> None:
     try:
-        shown(value(text))
+        written(value(text))
     except Fault:
         pass
 
@@ -53,7 +53,7 @@ def test_any_text_gives_a_number_or_a_fault_in_time(text: str) -> None:
     ],
 )
 def test_numbers_are_shown_exactly_where_they_can_be(number: Fraction | float, text: str) -> None:
-    assert shown(number) == text
+    assert written(number) == text
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,6 @@ def test_numbers_are_shown_exactly_where_they_can_be(number: Fraction | float, t
 def test_only_arithmetic_is_read(expression: str, text: str | None) -> None:
     if text is None:
         with pytest.raises(Fault):
-            shown(value(expression))
+            written(value(expression))
     else:
-        assert shown(value(expression)) == text
+        assert written(value(expression)) == text

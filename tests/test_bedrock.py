@@ -15,13 +15,13 @@ from agentlib.provider.eventstream import Frame
 from vendors import (
     HI,
     Record,
-    asked,
     checked,
     failures,
     heard,
     listed,
     provider,
     recorded,
+    replies,
     run,
     shared,
     vendor,
@@ -56,8 +56,8 @@ def event(kind: str, **payload: Any) -> Frame:
     )
 
 
-def delta(index: int, **said: Any) -> Frame:
-    return event("contentBlockDelta", contentBlockIndex=index, delta=said)
+def delta(index: int, **reply: Any) -> Frame:
+    return event("contentBlockDelta", contentBlockIndex=index, delta=reply)
 
 
 def packed(frame: Frame) -> bytes:
@@ -325,7 +325,7 @@ def test_an_exception_in_the_stream_comes_after_the_partial_text(name: str, want
         map(packed, (event("messageStart", role="assistant"), delta(0, text="ye"), bad))
     )
     with vendor((200, {"content-type": "application/vnd.amazon.eventstream"}, data)) as (url, _):
-        out = asked(
+        out = replies(
             "bedrock",
             {**REGION, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url, "AWS_BEARER_TOKEN_BEDROCK": "k"},
             stream=True,
@@ -377,20 +377,20 @@ def test_each_error_has_its_kind_by_header_or_body_or_status(
     status: int, name: str, message: str, want: str
 ) -> None:
     body = {"message": message}
-    told = {**body, "__type": f"com.amazon#{name.partition(':')[0]}"} if name else body
-    for headers, said in (({"x-amzn-errortype": name}, body), ({}, told)):
-        fault = bedrock.explain(status, headers, json.dumps(said).encode())
+    found = {**body, "__type": f"com.amazon#{name.partition(':')[0]}"} if name else body
+    for headers, reply in (({"x-amzn-errortype": name}, body), ({}, found)):
+        fault = bedrock.explain(status, headers, json.dumps(reply).encode())
         assert (fault.kind, fault.message) == (want, message)
 
 
 def test_models_and_inference_profiles_are_listed() -> None:
     def lists(path: str) -> tuple[int, dict[str, str], bytes]:
-        said = (
+        reply = (
             {"inferenceProfileSummaries": [{"inferenceProfileId": "us.b"}]}
             if "inference" in path
             else {"modelSummaries": [{"modelId": "a"}]}
         )
-        return 200, {}, json.dumps(said).encode()
+        return 200, {}, json.dumps(reply).encode()
 
     with vendor(lists) as (url, _):
         assert listed(

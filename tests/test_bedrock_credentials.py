@@ -14,7 +14,7 @@ import pytest
 
 import installed
 from agentlib.faults import Fault
-from vendors import asked, checked, provider, shared, vendor
+from vendors import checked, provider, replies, shared, vendor
 
 CLAUDE = "us.anthropic.claude-sonnet-4-6"
 
@@ -77,19 +77,19 @@ def test_a_request_is_signed_with_the_users_own_credentials(
         "[work]\naws_access_key_id = AKIDWORK\naws_secret_access_key = s3cr3t\naws_session_token = t\n"
     )
     (tmp_path / ".aws" / "config").write_text("[profile work]\nregion = eu-west-1\n")
-    said = {
+    reply = {
         "output": {"message": {"content": [{"text": "yo"}]}},
         "stopReason": "end_turn",
         "usage": {"inputTokens": 1, "outputTokens": 1},
     }
-    with vendor((200, {}, json.dumps(said).encode())) as (url, seen):
+    with vendor((200, {}, json.dumps(reply).encode())) as (url, seen):
         env = {
             "HOME": str(tmp_path),
             "PATH": os.environ["PATH"],
             "AWS_PROFILE": "work",
             "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url,
         }
-        (out,) = asked("bedrock", env, model="arn:aws:bedrock:eu-west-1:1:inference-profile/x:0")
+        (out,) = replies("bedrock", env, model="arn:aws:bedrock:eu-west-1:1:inference-profile/x:0")
     assert out["message"]["content"] == "yo"
     ((path, headers, data),) = seen
     assert path == "/model/arn%3Aaws%3Abedrock%3Aeu-west-1%3A1%3Ainference-profile%2Fx%3A0/converse"
@@ -101,7 +101,7 @@ def test_a_request_is_signed_with_the_users_own_credentials(
     when = datetime.datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ")
     monkeypatch.setattr(auth, "get_current_datetime", lambda: when)
     keys = SimpleNamespace(access_key="AKIDWORK", secret_key="s3cr3t", token="t")
-    own = bedrock.signature(
+    mine = bedrock.signature(
         keys,
         "bedrock",
         "eu-west-1",
@@ -110,7 +110,7 @@ def test_a_request_is_signed_with_the_users_own_credentials(
         {"content-type": headers["content-type"]},
         data,
     )
-    assert headers["authorization"] == own["Authorization"], "the signature is of what was sent"
+    assert headers["authorization"] == mine["Authorization"], "the signature is of what was sent"
 
 
 def test_an_api_key_goes_before_credentials_and_needs_no_botocore(

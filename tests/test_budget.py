@@ -40,9 +40,9 @@ def test_as_many_calls_go_as_the_largest_so_far_leaves_room_for() -> None:
 def test_what_is_spent_is_refused() -> None:
     one = budget.Budget(tokens=15)
     one.spend(response(tokens=20))
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         one.room(0)
-    assert told.value.kind == "limit_exceeded" and "20 tokens" in told.value.message
+    assert caught.value.kind == "limit_exceeded" and "20 tokens" in caught.value.message
 
 
 def test_an_unknown_price_ends_a_budget_in_dollars_and_none_in_tokens() -> None:
@@ -99,9 +99,9 @@ def test_a_damaged_ledger_is_refused_not_taken_for_no_budget(
     path = tmp_path / "ledger"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         budget.Budget(path=str(path))
-    assert told.value.kind == "invalid_input" and "agent-llm budget" in told.value.message
+    assert caught.value.kind == "invalid_input" and "agent-llm budget" in caught.value.message
 
 
 def test_what_a_provider_says_of_its_cost_never_gives_anything_back() -> None:

@@ -11,7 +11,7 @@ from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider.openai import chat
 from agentlib.provider.refusal import explain
-from raw_server import Said, ask, completion, http, serving
+from raw_server import Reply, ask, completion, http, serving
 from vendors import failures, shared
 
 VENDORS = ("groq", "together", "mistral", "openrouter", "deepseek")
@@ -36,11 +36,11 @@ def vendor(**quirks: Any) -> chat.Vendor:
 
 
 def body(quirks: dict[str, Any] | None = None, **request: Any) -> dict[str, Any]:
-    asked = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **request}
-    return chat.body(vendor(**quirks or {}), requests.checked(asked))
+    replies = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **request}
+    return chat.body(vendor(**quirks or {}), requests.checked(replies))
 
 
-def said(message: dict[str, Any], quirks: dict[str, Any] | None = None) -> dict[str, Any]:
+def reply(message: dict[str, Any], quirks: dict[str, Any] | None = None) -> dict[str, Any]:
     """How a message is said to the vendor."""
     out: dict[str, Any] = body(quirks, messages=[message])["messages"][0]
     return out
@@ -141,7 +141,7 @@ def test_parts_are_said_in_the_vendors_way(tmp_path: Any) -> None:
         {"type": "image", "url": "https://x/i.jpg"},
         {"type": "image", "media_type": "image/gif", "data": "R0lG"},
     ]
-    assert said({"role": "user", "content": parts})["content"] == [
+    assert reply({"role": "user", "content": parts})["content"] == [
         {"type": "text", "text": "t"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
         {"type": "image_url", "image_url": {"url": "https://x/i.jpg"}},
@@ -149,10 +149,10 @@ def test_parts_are_said_in_the_vendors_way(tmp_path: Any) -> None:
     ]
     paper = {"role": "user", "content": [{"type": "document", "path": str(document)}]}
     data = "data:application/pdf;base64,JVBERi0xLjQ="
-    assert said(paper, {"document": "file"})["content"] == [
+    assert reply(paper, {"document": "file"})["content"] == [
         {"type": "file", "file": {"filename": "b.pdf", "file_data": data}}
     ]
-    assert said(paper, {"document": "document_url"})["content"] == [
+    assert reply(paper, {"document": "document_url"})["content"] == [
         {"type": "document_url", "document_url": data, "document_name": "b.pdf"}
     ]
 
@@ -173,9 +173,9 @@ def test_parts_are_said_in_the_vendors_way(tmp_path: Any) -> None:
 def test_what_the_vendor_cannot_carry_is_named(
     message: dict[str, Any], quirks: dict[str, Any], word: str
 ) -> None:
-    with pytest.raises(Fault) as told:
-        said(message, quirks)
-    assert told.value.kind == "invalid_request" and word in told.value.message
+    with pytest.raises(Fault) as caught:
+        reply(message, quirks)
+    assert caught.value.kind == "invalid_request" and word in caught.value.message
 
 
 def test_pictures_of_tools_follow_their_round_as_the_users() -> None:
@@ -202,7 +202,7 @@ def test_calls_and_results_are_said() -> None:
         {"id": "c1", "name": "f", "arguments": {"n": 1}},
         {"id": "c2", "name": "g", "arguments": None, "arguments_raw": '{"n'},
     ]
-    assert said({"role": "assistant", "content": "", "tool_calls": calls}) == {
+    assert reply({"role": "assistant", "content": "", "tool_calls": calls}) == {
         "role": "assistant",
         "content": "",
         "tool_calls": [
@@ -217,7 +217,7 @@ def test_calls_and_results_are_said() -> None:
         "content": [{"type": "text", "text": "a"}],
         "is_error": True,
     }
-    assert said(result) == {"role": "tool", "tool_call_id": "c1", "content": "a"}
+    assert reply(result) == {"role": "tool", "tool_call_id": "c1", "content": "a"}
 
 
 def test_thinking_goes_back_only_where_it_is_wanted() -> None:
@@ -226,26 +226,26 @@ def test_thinking_goes_back_only_where_it_is_wanted() -> None:
         "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "t"}],
         "provider_data": {"x": {"reasoning_content": "hm"}},
     }
-    assert said(turn) == {"role": "assistant", "content": "t"}
+    assert reply(turn) == {"role": "assistant", "content": "t"}
     assert (
-        said({**turn, "tool_calls": [{"id": "1", "name": "f", "arguments": {}}]})[
+        reply({**turn, "tool_calls": [{"id": "1", "name": "f", "arguments": {}}]})[
             "reasoning_content"
         ]
         == "hm"
     )
-    assert "reasoning_content" not in said(
+    assert "reasoning_content" not in reply(
         {
             **turn,
             "tool_calls": [{"id": "1", "name": "f", "arguments": {}}],
             "provider_data": {"other": {"reasoning_content": "hm"}},
         }
     )
-    assert said({**turn, "provider_data": {"x": {"reasoning_details": [{"a": 1}]}}})[
+    assert reply({**turn, "provider_data": {"x": {"reasoning_details": [{"a": 1}]}}})[
         "reasoning_details"
     ] == [{"a": 1}]
 
 
-def answered(text: str, **message: Any) -> Said:
+def answered(text: str, **message: Any) -> Reply:
     with serving(http(completion(text, **message))) as server:
         return ask(server.address)
 
@@ -335,7 +335,7 @@ def test_an_error_in_a_success_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "kind", "retryable"),
+    ("status", "found", "kind", "retryable"),
     [
         (
             400,
@@ -356,9 +356,9 @@ def test_an_error_in_a_success_is_an_error() -> None:
     ],
 )
 def test_the_vendors_word_decides_the_kind(
-    status: int, told: Any, kind: str, retryable: bool
+    status: int, found: Any, kind: str, retryable: bool
 ) -> None:
-    fault = explain(status, {}, json.dumps(told).encode())
+    fault = explain(status, {}, json.dumps(found).encode())
     assert (fault.kind, fault.fields["retryable"], fault.fields["status"]) == (
         kind,
         retryable,
@@ -397,11 +397,11 @@ def test_what_is_sent_keeps_the_vendors_specification() -> None:
         {"role": "tool", "tool_call_id": "c", "content": "r"},
     ]
     sent = {**body(messages=messages, **everything), "model": "gpt-4o"}
-    whole = json.loads(shared("specs/openai/openapi-trimmed.json").read_text())
+    complete = json.loads(shared("specs/openai/openapi-trimmed.json").read_text())
     schemas = [
         {
             "$ref": "#/components/schemas/CreateChatCompletionRequest",
-            "components": whole["components"],
+            "components": complete["components"],
         },
         json.loads(shared("specs/groq/chat-completions-request.schema.json").read_text()),
     ]

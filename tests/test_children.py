@@ -134,9 +134,9 @@ def test_what_cannot_be_run_is_told(
         file.write_text(content)
         file.chmod(mode)
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         children.spawn([str(file)], {})
-    assert told.value.kind == kind and str(file) in told.value.message
+    assert caught.value.kind == kind and str(file) in caught.value.message
     assert len(os.listdir("/proc/self/fd")) == before
 
 

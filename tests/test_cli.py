@@ -56,9 +56,9 @@ def test_line_two_makes_name_description_and_help(tmp_path: Path) -> None:
 
 
 def test_the_schema_and_the_version_are_told_before_main_runs(tmp_path: Path) -> None:
-    told = run(tmp_path, "raise SystemExit(9)", "anything", "--agent-schema")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert json.loads(told.stdout) == {
+    result = run(tmp_path, "raise SystemExit(9)", "anything", "--agent-schema")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == {
         "name": "probe",
         "description": "Try what a program can do",
         "kind": "plugin",
@@ -72,7 +72,7 @@ def test_what_stands_after_two_dashes_is_not_an_option_of_ours(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "body, status, said",
+    "body, status, message",
     [
         ("pass", 0, ""),
         ("return 1", 1, ""),
@@ -95,10 +95,10 @@ def test_what_stands_after_two_dashes_is_not_an_option_of_ours(tmp_path: Path) -
     ],
 )
 def test_every_end_has_its_status_and_at_most_one_line(
-    tmp_path: Path, body: str, status: int, said: str
+    tmp_path: Path, body: str, status: int, message: str
 ) -> None:
     ran = run(tmp_path, body, "x")
-    assert (ran.returncode, ran.stdout, ran.stderr) == (status, "", said)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (status, "", message)
 
 
 def test_a_bug_shows_its_traceback_only_when_asked(tmp_path: Path) -> None:

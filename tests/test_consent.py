@@ -181,10 +181,12 @@ def test_what_is_denied_stays_denied_further_down(monkeypatch):
 
 
 def test_a_denial_tells_the_model_what_to_do():
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         policy().allow({"name": "change", "command": ["/x"]}, {})
-    assert told.value.kind == "tool_denied"
-    assert "(--allow change)" in told.value.message and "Do not try it again" in told.value.message
+    assert caught.value.kind == "tool_denied"
+    assert (
+        "(--allow change)" in caught.value.message and "Do not try it again" in caught.value.message
+    )
 
 
 RULES = """
@@ -324,9 +326,9 @@ def test_files_of_the_project_say_nothing(home, monkeypatch):
     ],
 )
 def test_a_policy_file_that_is_not_understood_is_refused_whole(text):
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         policy_file.parse(text, "/some/policy.toml")
-    assert told.value.kind == "invalid_input" and "/some/policy.toml" in told.value.message
+    assert caught.value.kind == "invalid_input" and "/some/policy.toml" in caught.value.message
 
 
 @pytest.mark.parametrize("flag", ["", ":net", "x:all", "x:"])
@@ -370,10 +372,10 @@ def terminal(monkeypatch):
 
     def sit(*answers):
         made.append(Terminal(*answers))
-        asked = policy_terminal.question
+        request = policy_terminal.question
         path = made[-1].path
         monkeypatch.setattr(
-            policy_terminal, "question", lambda lines, prompt: asked(lines, prompt, 2.0, path)
+            policy_terminal, "question", lambda lines, prompt: request(lines, prompt, 2.0, path)
         )
         return made[-1]
 
@@ -412,28 +414,29 @@ def test_the_question_shows_what_would_run_with_every_character_visible(terminal
     decide(
         "change", "--ask", arguments={"path": "a\x1b[2Kb", "text": "line\nline \u202egnp.exe \x07"}
     )
-    shown = screen.seen.decode()
+    printed = screen.seen.decode()
     assert (
-        "change wants to run: /usr/bin/true" in shown and "sandbox: work (may change files" in shown
+        "change wants to run: /usr/bin/true" in printed
+        and "sandbox: work (may change files" in printed
     )
     assert (
-        "\\u001b[2K" in shown
-        and "\\u202e" in shown
-        and "\\u0007" in shown
-        and "line\\nline" in shown
+        "\\u001b[2K" in printed
+        and "\\u202e" in printed
+        and "\\u0007" in printed
+        and "line\\nline" in printed
     )
-    assert not {"\x1b", "\u202e", "\x07"} & set(shown)
+    assert not {"\x1b", "\u202e", "\x07"} & set(printed)
 
 
 def test_a_long_argument_is_cut_in_the_middle_and_it_is_said(terminal):
     screen = terminal(b"n\n")
     decide("change", "--ask", arguments={"text": "BEGIN" + "x" * 100000 + "END"})
-    shown = screen.seen.decode()
+    printed = screen.seen.decode()
     assert (
-        "BEGIN" in shown
-        and "END" in shown
-        and "characters are not shown" in shown
-        and len(shown) < 6000
+        "BEGIN" in printed
+        and "END" in printed
+        and "characters are not shown" in printed
+        and len(printed) < 6000
     )
 
 

@@ -303,8 +303,8 @@ def assert_only_text(data: bytes) -> str:
 @pytest.mark.parametrize("name", programs("bin"))
 def test_no_program_lets_foreign_text_command_a_terminal(name: str, home: dict[str, str]) -> None:
     for command in RUNS[name]:
-        shown = assert_only_text(at_terminal(command, home))
-        assert "\\u202egnp" in shown, (command, shown)
+        screen = assert_only_text(at_terminal(command, home))
+        assert "\\u202egnp" in screen, (command, screen)
         ran = piped(command, home)
         cleaned = (
             b"\\u202egnp" if name == "agent-discover" else b"\0"
@@ -316,8 +316,8 @@ def test_no_program_lets_foreign_text_command_a_terminal(name: str, home: dict[s
 @pytest.mark.parametrize("name", BY_HAND)
 def test_no_tool_run_by_hand_does(name: str, home: dict[str, str]) -> None:
     command = f"{name} <<<{shlex.quote(json.dumps(BY_HAND[name]))}"
-    shown = assert_only_text(at_terminal(command, home))
-    assert "\\u001b" in shown or "\\x1b" in shown, shown
+    screen = assert_only_text(at_terminal(command, home))
+    assert "\\u001b" in screen or "\\x1b" in screen, screen
 
 
 @pytest.mark.parametrize("folder", ["bin", "tools", "providers", "plugins", "formats"])
@@ -337,8 +337,8 @@ def test_what_a_person_reads_stays_as_it_is(home: dict[str, str]) -> None:
 
 
 def test_only_messages_go_to_a_terminal_where_the_output_does_not(home: dict[str, str]) -> None:
-    shown = at_terminal("agent-llm hi >out; agent-llm FAIL", home)
-    assert "\\u202egnp" in assert_only_text(shown)
+    screen = at_terminal("agent-llm hi >out; agent-llm FAIL", home)
+    assert "\\u202egnp" in assert_only_text(screen)
     assert Path(home["PWD"], "out").read_bytes() == f"{TEXT}\n".encode()
 
 
@@ -359,8 +359,8 @@ def test_a_terminal_takes_text_in_pieces_cut_anywhere() -> None:
     terminal.end()
     os.close(writing)
     wanted = display.visible(READABLE.split("🏴")[0])
-    with open(reading, encoding="utf-8") as shown:
-        text = shown.read()
+    with open(reading, encoding="utf-8") as screen:
+        text = screen.read()
     assert text.startswith(wanted) and text.endswith(" 中文\\u001b\\u202e\\x9b\\xe2\\x80")
 
 
@@ -375,7 +375,7 @@ def test_what_is_consented_to_shows_fillers_blanks_and_accents_as_code_points() 
 
 def test_a_command_that_is_not_python_keeps_its_status(home: dict[str, str]) -> None:
     show = f"python3 -IS {suite()}/lib/agentlib/display.py"
-    shown = at_terminal(
+    screen = at_terminal(
         f"{show} sh -c 'cat evil.txt; kill $$'; echo $?; {show} gone; echo $?", home
     )
-    assert "\r\n143\r\ngone: No such file or directory\r\n127\r\n" in assert_only_text(shown)
+    assert "\r\n143\r\ngone: No such file or directory\r\n127\r\n" in assert_only_text(screen)

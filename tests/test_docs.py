@@ -40,8 +40,8 @@ def section(text: str, title: str) -> str:
 
 def codes(text: str) -> set[str]:
     """The exit codes that a page's section tells: at the start of a table's row, or of a part of a sentence."""
-    told = section(text, "Exit status")
-    return set(re.findall(r"(?:^|[|;,:.] )`?(\d+)`?\b(?![.,]\d)", told, re.M))
+    listed_codes = section(text, "Exit status")
+    return set(re.findall(r"(?:^|[|;,:.] )`?(\d+)`?\b(?![.,]\d)", listed_codes, re.M))
 
 
 def names(text: str) -> set[str]:
@@ -94,9 +94,11 @@ def test_every_manual_page_has_a_program_and_its_sections_in_order(page: str) ->
 
 @pytest.mark.parametrize("page", MANUAL)
 def test_the_exit_codes_of_a_page_are_those_of_the_protocol(page: str) -> None:
-    told = {code for code in codes(MANUAL[page]) if int(code) <= 128}  # 128+N: ended by signal N
-    assert told, "no exit code is told"
-    assert told <= codes(PAGES["protocol"])
+    listed_codes = {
+        code for code in codes(MANUAL[page]) if int(code) <= 128
+    }  # 128+N: ended by signal N
+    assert listed_codes, "no exit code is told"
+    assert listed_codes <= codes(PAGES["protocol"])
 
 
 def test_the_error_kinds_of_the_protocol_end_with_the_codes_it_says() -> None:
@@ -145,18 +147,20 @@ def test_a_page_has_a_new_home_its_model_and_the_files_that_its_reader_saves() -
     ask = (
         'curl -s "$OPENAI_BASE_URL/chat/completions" -d "{}" | jq -r ".choices[0].message.content"'
     )
-    shown = f"```console\n$ made/it; ls; echo ~; ls ~; {ask}\n42\nmade\n/home/you\ntry\nwell\n```\n"
-    assert docs.replayed(model + file + shown) == model + file + shown
+    page_text = (
+        f"```console\n$ made/it; ls; echo ~; ls ~; {ask}\n42\nmade\n/home/you\ntry\nwell\n```\n"
+    )
+    assert docs.replayed(model + file + page_text) == model + file + page_text
 
 
 def test_a_page_has_nothing_of_the_checkout_and_no_program_of_tests_alone() -> None:
-    shown = (
+    page_text = (
         "```console\n$ command -v agent-llm; echo ${PATH%%:*}; bash -c 'command -v jq wordcount node'\n"
         "/home/you/.local/bin/agent-llm\n/home/you/.local/bin\n[1]\n"
         "$ agent-discover wordcount | jq -r '.command[0]'; env | grep -c "
         f"{docs.ROOT}/lib\n/home/you/.local/lib/agentutils/tools/wordcount\n0\n[1]\n```\n"
     )
-    assert docs.replayed(shown) == shown
+    assert docs.replayed(page_text) == page_text
 
 
 def test_the_glossary_shows_whole_records_of_every_kind_it_names() -> None:

@@ -95,27 +95,27 @@ def test_vendors_of_openais_api_are_sent_the_texts_at_their_address(
     name: str, env: dict[str, str], where: str, model: str
 ) -> None:
     with vendor(answer(rows([1], [2]))) as (address, seen):
-        [said] = run(name, {key: value.format(address) for key, value in env.items()}, [EMBED])
+        [reply] = run(name, {key: value.format(address) for key, value in env.items()}, [EMBED])
     assert (seen[0][0], json.loads(seen[0][2])) == (where, {"model": model, "input": ["a", "b"]})
-    assert said["type"] == "embedding" and said["id"] == "1" and said["vectors"] == [[1], [2]]
-    assert said["provider"] == name and said["model"] == "m" and said["cost_usd"] is None
+    assert reply["type"] == "embedding" and reply["id"] == "1" and reply["vectors"] == [[1], [2]]
+    assert reply["provider"] == name and reply["model"] == "m" and reply["cost_usd"] is None
 
 
 def test_a_vendors_refusal_is_an_error_of_its_kind() -> None:
-    told = {"error": {"message": "This model's maximum context length is 8192 tokens"}}
-    with vendor(answer(told, 400)) as (address, _):
-        [said] = run("openai", {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": address}, [EMBED])
-    assert (said["type"], said["kind"]) == ("error", "context_length")
+    found = {"error": {"message": "This model's maximum context length is 8192 tokens"}}
+    with vendor(answer(found, 400)) as (address, _):
+        [reply] = run("openai", {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": address}, [EMBED])
+    assert (reply["type"], reply["kind"]) == ("error", "context_length")
 
 
 def test_ollama_is_asked_not_to_cut_and_its_answer_is_read() -> None:
     body = {"model": "all-minilm", "embeddings": [[0.5, 1], [1, 0]], "prompt_eval_count": 6}
     with vendor(answer(body)) as (address, seen):
-        [said] = run(
+        [reply] = run(
             "ollama", {"OLLAMA_HOST": address}, [{**EMBED, "options": {"keep_alive": "1h"}}]
         )
     sent = json.loads(seen[0][2])
-    assert (seen[0][0], said["vectors"], said["usage"]) == (
+    assert (seen[0][0], reply["vectors"], reply["usage"]) == (
         "/api/embed",
         body["embeddings"],
         {"input_tokens": 6},
@@ -139,16 +139,16 @@ def test_what_is_too_long_for_a_model_of_ollamas_is_told_as_that() -> None:
         address,
         _,
     ):
-        [said] = run("ollama", {"OLLAMA_HOST": address}, [EMBED])
-    assert said["kind"] == "context_length"
+        [reply] = run("ollama", {"OLLAMA_HOST": address}, [EMBED])
+    assert reply["kind"] == "context_length"
 
 
 @pytest.mark.parametrize(
     "name, key", [("anthropic", "ANTHROPIC_API_KEY"), ("groq", "GROQ_API_KEY")]
 )
 def test_a_vendor_that_makes_no_embeddings_says_so(name: str, key: str) -> None:
-    [said] = run(name, {key: "k"}, [EMBED])
-    assert (said["kind"], said["message"]) == (
+    [reply] = run(name, {key: "k"}, [EMBED])
+    assert (reply["kind"], reply["message"]) == (
         "invalid_request",
         f"embed: {name} makes no embeddings",
     )

@@ -75,10 +75,10 @@ def test_every_positive_vector_decodes_however_it_is_cut() -> None:
 def test_every_stream_vector_gives_the_same_messages_however_it_is_cut() -> None:
     for vector in vectors("stream"):
         data = bytes.fromhex(vector["frame_hex"])
-        whole = decoded(data, [len(data)])
-        assert len(whole) > 1
+        complete = decoded(data, [len(data)])
+        assert len(complete) > 1
         for sizes in cuts(data):
-            assert decoded(data, sizes) == whole, vector["id"]
+            assert decoded(data, sizes) == complete, vector["id"]
 
 
 def test_every_negative_vector_is_refused_for_its_reason() -> None:

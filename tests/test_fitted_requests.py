@@ -38,20 +38,20 @@ def test_ids_of_calls_have_the_form_that_each_vendor_takes(modules: dict[str, Mo
     for name, form in forms.items():
         vendor = Vendor(name, "https://x", "X", ("K",), call_ids=form)
         turns = chat.body(vendor, request)["messages"]
-        asked = [call["id"] for call in turns[1]["tool_calls"]]
-        assert asked == [turn["tool_call_id"] for turn in turns[2:]]
-        assert all(re.fullmatch(form, id) for id in asked) and asked[0] != asked[1]
+        replies = [call["id"] for call in turns[1]["tool_calls"]]
+        assert replies == [turn["tool_call_id"] for turn in turns[2:]]
+        assert all(re.fullmatch(form, id) for id in replies) and replies[0] != replies[1]
     items = responses.body(vendor, request)["input"]
-    asked = [item["call_id"] for item in items if "call_id" in item]
-    assert asked[:2] == asked[2:] and max(map(len, asked)) <= 64
+    replies = [item["call_id"] for item in items if "call_id" in item]
+    assert replies[:2] == replies[2:] and max(map(len, replies)) <= 64
     body = modules["anthropic"].body_of(request)["messages"]
-    asked = [block["id"] for block in body[1]["content"]]
-    assert asked == [block["tool_use_id"] for block in body[2]["content"]]
-    assert all(re.fullmatch("[a-zA-Z0-9_-]+", id) for id in asked)
+    replies = [block["id"] for block in body[1]["content"]]
+    assert replies == [block["tool_use_id"] for block in body[2]["content"]]
+    assert all(re.fullmatch("[a-zA-Z0-9_-]+", id) for id in replies)
     body = modules["bedrock"].body_of({**request, "model": "claude"})["messages"]
-    asked = [block["toolUse"]["toolUseId"] for block in body[1]["content"]]
-    assert asked == [block["toolResult"]["toolUseId"] for block in body[2]["content"]]
-    assert all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", id) for id in asked)
+    replies = [block["toolUse"]["toolUseId"] for block in body[1]["content"]]
+    assert replies == [block["toolResult"]["toolUseId"] for block in body[2]["content"]]
+    assert all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", id) for id in replies)
 
 
 def test_an_id_of_the_vendors_own_form_stays() -> None:

@@ -37,7 +37,7 @@ def part(
     }
 
 
-def asked(text: str) -> dict[str, Any]:
+def request(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
@@ -72,7 +72,7 @@ RUN = [
         usage=USAGE,
         cost_usd=0.25,
         stop_reason="tool_use",
-        input=[{"role": "system", "content": "Be brief."}, asked(HOSTILE)],
+        input=[{"role": "system", "content": "Be brief."}, request(HOSTILE)],
         output={
             "role": "assistant",
             "content": [
@@ -101,7 +101,7 @@ RUN = [
         "local",
         2.2,
         model="local",
-        input=[asked("hello")],
+        input=[request("hello")],
         output={"role": "assistant", "content": "HELLO"},
     ),
     part(

@@ -9,7 +9,7 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.provider import refusal
-from vendors import HI, Record, asked, checked, failures, heard, listed, provider, vendor
+from vendors import HI, Record, checked, failures, heard, listed, provider, replies, vendor
 
 M20, M25, M3 = "gemini-2.0-flash", "gemini-2.5-flash", "gemini-3-flash-preview"
 SCHEMA = {
@@ -40,7 +40,7 @@ def result(content: Any, **more: Any) -> Record:
     return {"role": "tool", "tool_call_id": "a", "name": "look", "content": content, **more}
 
 
-def said(*parts: Record, reason: str | None = "STOP", **more: Any) -> Record:
+def reply(*parts: Record, reason: str | None = "STOP", **more: Any) -> Record:
     candidate = {
         "content": {"role": "model", "parts": list(parts)},
         **({"finishReason": reason} if reason else {}),
@@ -131,8 +131,8 @@ def test_a_result_may_hold_an_image() -> None:
             ]
         ),
     )
-    told = made["contents"][2]["parts"][0]["functionResponse"]
-    assert told["response"] == {"result": "see"} and told["parts"] == [
+    found = made["contents"][2]["parts"][0]["functionResponse"]
+    assert found["response"] == {"result": "see"} and found["parts"] == [
         {"inlineData": {"mimeType": "image/png", "data": "aGk="}}
     ]
 
@@ -145,7 +145,7 @@ def test_signatures_come_back_on_the_parts_that_had_them() -> None:
         {"functionCall": {"name": "look", "id": "b"}},
         {"text": "", "thoughtSignature": "t"},
     ]
-    turn = gemini.parse({}, said(*parts))["message"]
+    turn = gemini.parse({}, reply(*parts))["message"]
     assert turn["content"] == [
         {"type": "thinking", "thinking": "hm"},
         {"type": "text", "text": "yes"},
@@ -245,12 +245,12 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
     }
     call = {"functionCall": {"name": "look", "args": {"at": "x"}, "id": "a"}}
     pieces = [
-        said({"text": "h", "thought": True}, reason=None),
-        said({"text": "m", "thought": True}, reason=None),
-        said({"text": "ye"}, reason=None),
-        said({"text": "s"}, reason=None),
-        said({"text": "", "thoughtSignature": "t"}, reason=None),
-        said(call, **usage),
+        reply({"text": "h", "thought": True}, reason=None),
+        reply({"text": "m", "thought": True}, reason=None),
+        reply({"text": "ye"}, reason=None),
+        reply({"text": "s"}, reason=None),
+        reply({"text": "", "thoughtSignature": "t"}, reason=None),
+        reply(call, **usage),
     ]
     deltas, answer = heard(gemini.stream({}, events(*pieces)))
     assert deltas == [{"thinking": "h"}, {"thinking": "m"}, {"text": "ye"}, {"text": "s"}]
@@ -260,7 +260,7 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
         {"text": "", "thoughtSignature": "t"},
         call,
     ]
-    assert answer == gemini.parse({}, said(*parts, **usage)) == gemini.parse({}, pieces)
+    assert answer == gemini.parse({}, reply(*parts, **usage)) == gemini.parse({}, pieces)
     assert answer["usage"] == {
         "input_tokens": 9,
         "output_tokens": 7,
@@ -280,12 +280,12 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
     ],
 )
 def test_each_reason_to_stop_has_its_word(reason: str, stop: str) -> None:
-    assert gemini.parse({}, said({"text": "x"}, reason=reason))["stop_reason"] == stop
+    assert gemini.parse({}, reply({"text": "x"}, reason=reason))["stop_reason"] == stop
 
 
 def test_a_reason_to_stop_that_is_not_known_is_an_answer_that_was_broken_off() -> None:
     with pytest.raises(Fault, match="broke off the answer: its stop reason is 'OTHER'"):
-        gemini.parse({}, said({"text": "x"}, reason="OTHER"))
+        gemini.parse({}, reply({"text": "x"}, reason="OTHER"))
 
 
 def test_a_blocked_prompt_is_an_answer_that_was_filtered() -> None:
@@ -301,7 +301,7 @@ def test_a_call_that_the_model_broke_and_an_answer_without_end_are_errors() -> N
     }
     for pieces, words in (
         ([broken], "look"),
-        ([said({"text": "x"}, reason=None)], "broke off"),
+        ([reply({"text": "x"}, reason=None)], "broke off"),
         ([], "is empty"),
     ):
         with pytest.raises(Fault, match=words) as caught:
@@ -354,10 +354,11 @@ def test_the_wait_that_google_asks_for_is_told() -> None:
 def test_an_error_in_the_stream_comes_after_the_partial_text() -> None:
     error = {"error": {"code": 503, "status": "UNAVAILABLE", "message": "overloaded"}}
     data = "".join(
-        f"data: {json.dumps(piece)}\r\n\r\n" for piece in (said({"text": "ye"}, reason=None), error)
+        f"data: {json.dumps(piece)}\r\n\r\n"
+        for piece in (reply({"text": "ye"}, reason=None), error)
     ).encode()
     with vendor((200, {"content-type": "text/event-stream"}, data)) as (url, _):
-        out = asked("gemini", {"GOOGLE_GEMINI_BASE_URL": url, "GEMINI_API_KEY": "k"}, stream=True)
+        out = replies("gemini", {"GOOGLE_GEMINI_BASE_URL": url, "GEMINI_API_KEY": "k"}, stream=True)
     assert [(r["type"], r.get("text"), r.get("kind")) for r in out] == [
         ("delta", "ye", None),
         ("error", None, "overloaded"),

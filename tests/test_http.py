@@ -33,22 +33,22 @@ from raw_server import DONE, STREAM, ask, ask_and_measure, completion, event, ht
 )
 def test_a_status_has_its_kind(status: str, kind: str, retryable: bool) -> None:
     with serving(http('{"error":{"message":"The vendor\'s words."}}', status)) as server:
-        said = ask(server.address)
-    assert (said.final["kind"], said.final["retryable"], said.final["status"]) == (
+        reply = ask(server.address)
+    assert (reply.final["kind"], reply.final["retryable"], reply.final["status"]) == (
         kind,
         retryable,
         int(status[:3]),
     )
-    assert said.final["message"] == "The vendor's words."
-    assert (said.status, len(server.requests), said.final["partial"]) == (0, 1, False)
+    assert reply.final["message"] == "The vendor's words."
+    assert (reply.status, len(server.requests), reply.final["partial"]) == (0, 1, False)
 
 
 @pytest.mark.parametrize(
-    ("told", "status", "retryable"),
+    ("found", "status", "retryable"),
     [("true", "400 Bad", True), ("false", "503 Unavailable", False)],
 )
-def test_a_vendor_says_whether_to_try_again(told: str, status: str, retryable: bool) -> None:
-    with serving(http('{"error":{"message":"m"}}', status, x_should_retry=told)) as server:
+def test_a_vendor_says_whether_to_try_again(found: str, status: str, retryable: bool) -> None:
+    with serving(http('{"error":{"message":"m"}}', status, x_should_retry=found)) as server:
         assert ask(server.address).final["retryable"] is retryable
 
 
@@ -66,27 +66,29 @@ def test_a_web_page_is_cut_to_its_words() -> None:
         "<html><style>body {color: red}</style><h1>Proxy</h1>" + "<p>denied</p>" * 5000 + "</html>"
     )
     with serving(http(page, "403 Forbidden", "text/html")) as server:
-        said = ask(server.address).final
+        reply = ask(server.address).final
     assert (
-        said["kind"] == "auth" and "Proxy denied" in said["message"] and len(said["message"]) < 500
+        reply["kind"] == "auth"
+        and "Proxy denied" in reply["message"]
+        and len(reply["message"]) < 500
     )
-    assert "<" not in said["message"] and "color" not in said["message"]
+    assert "<" not in reply["message"] and "color" not in reply["message"]
     with serving(http(page, "200 OK", "text/html")) as server:
-        said = ask(server.address, stream=True).final
+        reply = ask(server.address, stream=True).final
     assert (
-        said["kind"] == "bad_response"
-        and "Proxy denied" in said["message"]
-        and len(said["message"]) < 500
+        reply["kind"] == "bad_response"
+        and "Proxy denied" in reply["message"]
+        and len(reply["message"]) < 500
     )
 
 
 def test_no_answer_ends_at_the_bound_for_the_whole() -> None:
     with serving(lambda connection: time.sleep(30)) as server:
-        said = ask(server.address, env={"AGENT_TIMEOUT": "1"})
+        reply = ask(server.address, env={"AGENT_TIMEOUT": "1"})
     assert (
-        said.final["kind"] == "timeout"
-        and "AGENT_TIMEOUT" in said.final["message"]
-        and 1 <= said.seconds < 5
+        reply.final["kind"] == "timeout"
+        and "AGENT_TIMEOUT" in reply.final["message"]
+        and 1 <= reply.seconds < 5
     )
 
 
@@ -100,8 +102,8 @@ def test_a_body_that_trickles_ends_at_the_bound_for_the_whole() -> None:
             time.sleep(0.1)
 
     with serving(play) as server:
-        said = ask(server.address, env={"AGENT_TIMEOUT": "1"})
-    assert said.final["kind"] == "timeout" and 1 <= said.seconds < 5
+        reply = ask(server.address, env={"AGENT_TIMEOUT": "1"})
+    assert reply.final["kind"] == "timeout" and 1 <= reply.seconds < 5
 
 
 def test_headers_that_trickle_end_too() -> None:
@@ -124,8 +126,8 @@ def test_comments_break_the_silence_of_a_server_that_keeps_a_queue() -> None:
         connection.sendall(event({"content": "a"}) + event({}, "stop") + b"data: [DONE]\n\n")
 
     with serving(play) as server:
-        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
-    assert said.final["type"] == "response" and said.text == "a"
+        reply = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
+    assert reply.final["type"] == "response" and reply.text == "a"
 
 
 def test_bytes_without_a_line_do_not_break_the_silence() -> None:
@@ -136,9 +138,9 @@ def test_bytes_without_a_line_do_not_break_the_silence() -> None:
             time.sleep(0.1)
 
     with serving(play) as server:
-        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
-    assert (said.final["kind"], said.final["partial"], said.text) == ("timeout", True, "a")
-    assert 1 <= said.seconds < 5
+        reply = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
+    assert (reply.final["kind"], reply.final["partial"], reply.text) == ("timeout", True, "a")
+    assert 1 <= reply.seconds < 5
 
 
 def test_an_answer_that_has_ended_does_not_wait_for_the_connection() -> None:
@@ -147,8 +149,8 @@ def test_an_answer_that_has_ended_does_not_wait_for_the_connection() -> None:
         time.sleep(20)
 
     with serving(play) as server:
-        said = ask(server.address, stream=True)
-    assert said.final["type"] == "response" and said.seconds < 5
+        reply = ask(server.address, stream=True)
+    assert reply.final["type"] == "response" and reply.seconds < 5
 
 
 def test_a_slow_stream_is_not_silent() -> None:
@@ -160,31 +162,32 @@ def test_a_slow_stream_is_not_silent() -> None:
         connection.sendall(event({}, "stop") + DONE)
 
     with serving(play) as server:
-        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "2.5"})
-    assert said.final["type"] == "response" and said.text == "aaaaaa"
+        reply = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "2.5"})
+    assert reply.final["type"] == "response" and reply.text == "aaaaaa"
 
 
 def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    said = ask(f"http://127.0.0.1:{port}/v1").final
-    assert (said["kind"], said["retryable"]) == ("network", True) and f"127.0.0.1:{port}" in said[
-        "message"
-    ]
+    reply = ask(f"http://127.0.0.1:{port}/v1").final
+    assert (reply["kind"], reply["retryable"]) == (
+        "network",
+        True,
+    ) and f"127.0.0.1:{port}" in reply["message"]
 
 
 def test_a_name_that_is_none() -> None:
-    said = ask("http://nowhere.invalid/v1", env={"AGENT_TIMEOUT": "8"}).final
-    assert said["kind"] in ("network", "timeout")  # timeout: where the resolver itself hangs
-    assert "nowhere.invalid" in said["message"] or "AGENT_TIMEOUT" in said["message"]
+    reply = ask("http://nowhere.invalid/v1", env={"AGENT_TIMEOUT": "8"}).final
+    assert reply["kind"] in ("network", "timeout")  # timeout: where the resolver itself hangs
+    assert "nowhere.invalid" in reply["message"] or "AGENT_TIMEOUT" in reply["message"]
 
 
 def test_half_a_body_is_no_answer() -> None:
-    whole = http(completion("forty-two"))
-    for size in (len(whole) // 2, len(whole) - 2):
-        with serving(whole[:size]) as server:
-            said = ask(server.address)
-        assert said.final["kind"] == "network" and "forty" not in said.stdout
+    complete = http(completion("forty-two"))
+    for size in (len(complete) // 2, len(complete) - 2):
+        with serving(complete[:size]) as server:
+            reply = ask(server.address)
+        assert reply.final["kind"] == "network" and "forty" not in reply.stdout
 
 
 def test_a_redirect_is_not_followed_so_the_key_stays() -> None:
@@ -192,10 +195,10 @@ def test_a_redirect_is_not_followed_so_the_key_stays() -> None:
         with serving(
             http("", "302 Found", location=f"{other.address}/v1/chat/completions")
         ) as server:
-            said = ask(server.address).final
+            reply = ask(server.address).final
         assert (
-            said["kind"] == "bad_response"
-            and other.address in said["message"]
+            reply["kind"] == "bad_response"
+            and other.address in reply["message"]
             and not other.requests
         )
 
@@ -217,8 +220,8 @@ def test_a_gzip_bomb_meets_the_cap() -> None:
     bomb = b"".join(pack.compress(bytes(1 << 20)) for _ in range(1024)) + pack.flush()
     for status in ("200 OK", "500 Oops"):
         with serving(http(bomb, status, content_encoding="gzip")) as server:
-            said, peak = ask_and_measure(server.address)
-        assert said.final["kind"] == ("limit_exceeded" if status == "200 OK" else "server")
+            reply, peak = ask_and_measure(server.address)
+        assert reply.final["kind"] == ("limit_exceeded" if status == "200 OK" else "server")
         assert peak < 200
 
 
@@ -232,20 +235,20 @@ def test_deltas_of_a_packed_stream_appear_as_they_arrive() -> None:
         time.sleep(30)
 
     with serving(play) as server:
-        said = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "2"})
-    assert (said.text, said.final["kind"]) == ("first", "timeout")
+        reply = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "2"})
+    assert (reply.text, reply.final["kind"]) == ("first", "timeout")
 
 
 def test_a_dead_proxy_is_named_without_its_password() -> None:
     proxy = {"HTTP_PROXY": "http://me:pa55word@127.0.0.1:1"}
     with serving(http(completion())) as server:
-        said = ask(server.address, env=proxy).final
+        reply = ask(server.address, env=proxy).final
         assert (
-            said["kind"] == "network"
-            and "proxy" in said["message"]
-            and "127.0.0.1:1" in said["message"]
+            reply["kind"] == "network"
+            and "proxy" in reply["message"]
+            and "127.0.0.1:1" in reply["message"]
         )
-        assert "pa55word" not in said["message"]
+        assert "pa55word" not in reply["message"]
         assert (
             ask(server.address, env={**proxy, "NO_PROXY": "127.0.0.1"}).final["type"] == "response"
         )
@@ -282,9 +285,9 @@ def test_ipv6_is_spoken() -> None:
     ],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         transport.base(address, "X_BASE_URL")
-    assert told.value.kind == "invalid_request" and "X_BASE_URL" in told.value.message
+    assert caught.value.kind == "invalid_request" and "X_BASE_URL" in caught.value.message
 
 
 def test_a_reset_in_the_stream_keeps_what_came() -> None:
@@ -294,8 +297,8 @@ def test_a_reset_in_the_stream_keeps_what_came() -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     with serving(play) as server:
-        said = ask(server.address, stream=True)
-    assert (said.final["kind"], said.final["partial"], said.text, len(server.requests)) == (
+        reply = ask(server.address, stream=True)
+    assert (reply.final["kind"], reply.final["partial"], reply.text, len(server.requests)) == (
         "network",
         True,
         "aaa",
@@ -310,8 +313,8 @@ def test_a_line_without_end_meets_the_cap() -> None:
             connection.sendall(b"x" * (1 << 20))
 
     with serving(play) as server:
-        said, peak = ask_and_measure(server.address, stream=True)
-    assert said.final["kind"] == "limit_exceeded"
+        reply, peak = ask_and_measure(server.address, stream=True)
+    assert reply.final["kind"] == "limit_exceeded"
     assert peak < 200
 
 

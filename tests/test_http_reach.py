@@ -68,8 +68,8 @@ def test_a_certificate_of_the_users_own_is_trusted_where_it_is_named(
     secure: Server, certificate: Path
 ) -> None:
     assert ask(secure.address, env={"SSL_CERT_FILE": str(certificate)}).final["type"] == "response"
-    said = ask(secure.address, stream=True, env={"SSL_CERT_FILE": str(certificate)}).final
-    assert said["message"]["content"] == "well"
+    reply = ask(secure.address, stream=True, env={"SSL_CERT_FILE": str(certificate)}).final
+    assert reply["message"]["content"] == "well"
 
 
 def test_a_connection_by_tls_is_used_again(certificate: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_certificate_that_nobody_trusts_ends_the_call_for_good(
         (secure.address, {}),
         (secure.address.replace("127.0.0.1", "localhost"), {"SSL_CERT_FILE": str(certificate)}),
     ):
-        said = ask(address, env=env).final
-        assert (said["kind"], said["retryable"]) == ("network", False) and "certificate" in said[
+        reply = ask(address, env=env).final
+        assert (reply["kind"], reply["retryable"]) == ("network", False) and "certificate" in reply[
             "message"
         ]
     assert not secure.requests
@@ -155,9 +155,9 @@ def test_certificates_that_cannot_be_read_are_told_and_never_passed_over(
     paths = ":".join(str(certificate.parent / one) for one in path.split(":"))
     others = {other: str(certificate) for other in client.CERTIFICATES if other != name}
     for env in ({name: paths}, {**others, name: paths}):
-        said = ask(secure.address, env=env).final
-        assert (said["kind"], said["retryable"]) == ("invalid_request", False)
-        assert said["message"].startswith(f"{name}: {certificate.parent}")
+        reply = ask(secure.address, env=env).final
+        assert (reply["kind"], reply["retryable"]) == ("invalid_request", False)
+        assert reply["message"].startswith(f"{name}: {certificate.parent}")
     assert not secure.requests
 
 
@@ -165,18 +165,18 @@ def test_a_common_name_alone_is_no_name(tmp_path: Path) -> None:
     made = self_signed(tmp_path, "/CN=localhost")
     with serving(WELL, tls=identity(made)) as server:
         address = server.address.replace("127.0.0.1", "localhost")
-        said = ask(address, env={"SSL_CERT_FILE": str(made)}).final
-    assert (said["kind"], said["retryable"]) == ("network", False)
-    assert "certificate" in said["message"] and not server.requests
+        reply = ask(address, env={"SSL_CERT_FILE": str(made)}).final
+    assert (reply["kind"], reply["retryable"]) == ("network", False)
+    assert "certificate" in reply["message"] and not server.requests
 
 
 def test_tls_that_is_none_and_none_that_is_tls_are_told(secure: Server) -> None:
     assert ask(secure.address.replace("https:", "http:")).final["kind"] == "network"
     with serving(WELL) as plain:
-        said = ask(
+        reply = ask(
             plain.address.replace("http:", "https:"), env={"AGENT_CONNECT_TIMEOUT": "1"}
         ).final
-    assert said["kind"] in ("network", "timeout")
+    assert reply["kind"] in ("network", "timeout")
 
 
 def test_an_http_proxy_is_asked_for_the_whole_address() -> None:
@@ -300,41 +300,43 @@ def test_a_socks_proxy_is_spoken_to(monkeypatch: pytest.MonkeyPatch, scheme: str
 def test_a_tunnel_that_is_not_opened_in_time_is_told() -> None:
     with serving(lambda connection: time.sleep(5)) as proxy:
         env = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "AGENT_CONNECT_TIMEOUT": "0.5"}
-        said = ask("https://vendor.example/v1", env=env)
-    assert said.final["kind"] == "timeout" and "AGENT_CONNECT_TIMEOUT" in said.final["message"]
-    assert said.seconds < 4
+        reply = ask("https://vendor.example/v1", env=env)
+    assert reply.final["kind"] == "timeout" and "AGENT_CONNECT_TIMEOUT" in reply.final["message"]
+    assert reply.seconds < 4
 
 
 def test_a_proxy_that_refuses_is_named() -> None:
     with serving(http("no", "407 Proxy Authentication Required")) as proxy:
-        said = ask(
+        reply = ask(
             "https://vendor.example/v1",
             env={"HTTPS_PROXY": f"http://u:pa55word@127.0.0.1:{proxy.port}"},
         ).final
     assert (
-        said["kind"] == "network"
-        and "407" in said["message"]
-        and "through the proxy" in said["message"]
+        reply["kind"] == "network"
+        and "407" in reply["message"]
+        and "through the proxy" in reply["message"]
     )
-    assert "pa55word" not in said["message"]
+    assert "pa55word" not in reply["message"]
 
 
 @pytest.mark.parametrize(
     "proxy", ["socks4://u:pa55word@127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://h:x"]
 )
 def test_a_proxy_that_cannot_be_spoken_to_is_told(proxy: str) -> None:
-    said = ask("http://vendor.example/v1", env={"HTTP_PROXY": proxy}).final
+    reply = ask("http://vendor.example/v1", env={"HTTP_PROXY": proxy}).final
     assert (
-        said["kind"] == "invalid_request"
-        and "proxy" in said["message"]
-        and "pa55word" not in said["message"]
+        reply["kind"] == "invalid_request"
+        and "proxy" in reply["message"]
+        and "pa55word" not in reply["message"]
     )
 
 
 def test_an_ipv6_address_is_not_sent_malformed_through_a_proxy() -> None:
-    said = ask("http://[2001:db8::1]/v1", env={"HTTP_PROXY": "http://u:pa55word@127.0.0.1:1"}).final
-    assert said["kind"] == "invalid_request" and "NO_PROXY" in said["message"]
-    assert "pa55word" not in said["message"]
+    reply = ask(
+        "http://[2001:db8::1]/v1", env={"HTTP_PROXY": "http://u:pa55word@127.0.0.1:1"}
+    ).final
+    assert reply["kind"] == "invalid_request" and "NO_PROXY" in reply["message"]
+    assert "pa55word" not in reply["message"]
 
 
 def test_a_password_in_the_address_goes_into_its_header() -> None:
@@ -410,6 +412,6 @@ def test_an_address_is_written_as_it_is_sent() -> None:
             "",
         ),
     ):
-        with pytest.raises(Fault) as told:
+        with pytest.raises(Fault) as caught:
             client.parsed(nothing)
-        assert told.value.kind == "invalid_request"
+        assert caught.value.kind == "invalid_request"

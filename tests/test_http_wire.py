@@ -55,13 +55,13 @@ def test_what_is_no_http_is_told_at_once(answer: bytes) -> None:
         connection.recv(1)  # until the provider leaves
 
     with serving(play) as server:
-        said = ask(server.address, env={"AGENT_TIMEOUT": "10"})
-    assert (said.final["kind"], said.final["retryable"], len(server.requests)) == (
+        message = ask(server.address, env={"AGENT_TIMEOUT": "10"})
+    assert (message.final["kind"], message.final["retryable"], len(server.requests)) == (
         "network",
         True,
         1,
     )
-    assert f"127.0.0.1:{server.port}" in said.final["message"] and said.seconds < 5
+    assert f"127.0.0.1:{server.port}" in message.final["message"] and message.seconds < 5
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_what_is_no_http_is_told_at_once(answer: bytes) -> None:
 )
 def test_an_answer_that_ends_early_is_none(answer: bytes) -> None:
     with serving(answer) as server:
-        said = ask(server.address).final
-    assert (said["kind"], len(server.requests)) == (
+        message = ask(server.address).final
+    assert (message["kind"], len(server.requests)) == (
         "network",
         1,
-    ) and "broke off the connection" in said["message"]
+    ) and "broke off the connection" in message["message"]
 
 
 @pytest.mark.parametrize("part", [b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000, b"x" * 100_000])
@@ -94,9 +94,11 @@ def test_a_head_without_end_meets_the_cap(part: bytes) -> None:
             connection.sendall(part)
 
     with serving(play) as server:
-        said = ask(server.address)
+        message = ask(server.address)
     assert (
-        said.final["kind"] == "network" and "too long" in said.final["message"] and said.seconds < 5
+        message.final["kind"] == "network"
+        and "too long" in message.final["message"]
+        and message.seconds < 5
     )
 
 
@@ -124,8 +126,8 @@ def test_interim_answers_are_skipped_within_a_bound() -> None:
             connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
 
     with serving(play) as server:
-        said = ask(server.address).final
-    assert said["kind"] == "network" and "no head within" in said["message"]
+        message = ask(server.address).final
+    assert message["kind"] == "network" and "no head within" in message["message"]
 
 
 def whole_body(reply: Reply) -> bytes:
@@ -139,31 +141,31 @@ def body_of(server: Server, connection: Connection) -> bytes:
 
 
 def test_an_answer_is_the_same_wherever_it_was_cut() -> None:
-    whole = (
+    complete = (
         b"HTTP/1.1 103 x\r\n\r\n"
         + CHUNKED
         + b"3;a=b\r\nabc\r\n1\r\n\n\r\n000a\r\n0123456789\r\n0\r\nx: y\r\n\r\n"
     )
-    cuts = iter(at for at in range(1, len(whole)) for _ in range(2))
+    cuts = iter(at for at in range(1, len(complete)) for _ in range(2))
     broken = threading.Event()
 
     def play(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         at = next(cuts)
-        connection.sendall(whole[:at])
+        connection.sendall(complete[:at])
         if not broken.is_set():
             time.sleep(0.002)
-            connection.sendall(whole[at:])
+            connection.sendall(complete[at:])
 
     with serving(play) as server:
-        for _ in range(1, len(whole)):
+        for _ in range(1, len(complete)):
             broken.clear()
             with closing(Connection()) as connection:
                 assert body_of(server, connection) == b"abc\n0123456789"
             broken.set()
-            with closing(Connection()) as connection, pytest.raises(Fault) as told:
+            with closing(Connection()) as connection, pytest.raises(Fault) as caught:
                 body_of(server, connection)
-            assert told.value.kind == "network"
+            assert caught.value.kind == "network"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +224,7 @@ def two(server: Server) -> Iterator[dict[str, Any]]:
 
 def test_a_connection_that_the_vendor_has_closed_is_opened_anew() -> None:
     with serving(http(BODY).replace(b"connection: close\r\n", b"")) as server:
-        assert [said["type"] for said in two(server)] == ["response", "response"]
+        assert [message["type"] for message in two(server)] == ["response", "response"]
     assert len(server.requests) == 2
 
 
@@ -257,8 +259,12 @@ def test_a_refusal_before_the_request_has_come_whole_is_read() -> None:
 
         threading.Thread(target=refuse, daemon=True).start()
         long = [{"role": "user", "content": "x" * (16 << 20)}]
-        said = ask(f"http://127.0.0.1:{listener.getsockname()[1]}", messages=long).final
-    assert (said["kind"], said["status"], said["message"]) == ("invalid_request", 413, "Too much.")
+        message = ask(f"http://127.0.0.1:{listener.getsockname()[1]}", messages=long).final
+    assert (message["kind"], message["status"], message["message"]) == (
+        "invalid_request",
+        413,
+        "Too much.",
+    )
 
 
 def status(reply: Reply) -> int:
@@ -269,11 +275,11 @@ def status(reply: Reply) -> int:
     "header", [{"x-key": "5ecre7\r\nx: y"}, {"x-key": "5ecre7\u00fc"}, {"x\r\nkey": "5ecre7"}]
 )
 def test_a_header_that_cannot_be_sent_is_refused_without_its_value(header: dict[str, str]) -> None:
-    with serving(http(BODY)) as server, pytest.raises(Fault) as told:
+    with serving(http(BODY)) as server, pytest.raises(Fault) as caught:
         Connection().send(Call(server.address, header, {}), Watch(False), status)
     assert (
-        told.value.kind == "invalid_request"
-        and "5ecre7" not in told.value.message
+        caught.value.kind == "invalid_request"
+        and "5ecre7" not in caught.value.message
         and not server.requests
     )
 
@@ -312,9 +318,9 @@ def test_the_addresses_of_a_name_are_tried_in_turn(monkeypatch: pytest.MonkeyPat
         call = Call(f"http://name.example:{server.port}", {}, {})
         assert Connection().send(call, Watch(False), status) == 200
         found.pop()
-        with pytest.raises(Fault, match="AGENT_CONNECT_TIMEOUT") as told:
+        with pytest.raises(Fault, match="AGENT_CONNECT_TIMEOUT") as caught:
             Connection().send(call, Watch(False), status)
-    assert told.value.kind == "timeout"
+    assert caught.value.kind == "timeout"
     for one in waiting:
         one.close()
 
@@ -331,9 +337,9 @@ def test_a_name_whose_look_up_hangs_ends_at_the_bound_to_connect(
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     monkeypatch.setenv("AGENT_CONNECT_TIMEOUT", "0.3")
     begun = time.monotonic()
-    with pytest.raises(Fault, match="no connection to name.example in 0.3 s") as told:
+    with pytest.raises(Fault, match="no connection to name.example in 0.3 s") as caught:
         Connection().send(Call("http://name.example", {}, {}), Watch(False), status)
-    assert told.value.kind == "timeout" and time.monotonic() - begun < 3
+    assert caught.value.kind == "timeout" and time.monotonic() - begun < 3
 
 
 def test_an_answer_that_drips_ends_without_anyone_who_watches() -> None:
@@ -344,9 +350,9 @@ def test_an_answer_that_drips_ends_without_anyone_who_watches() -> None:
 
     watch = Watch(False)
     watch.until = watch.started + 1
-    with serving(play) as server, pytest.raises(Fault) as told:
+    with serving(play) as server, pytest.raises(Fault) as caught:
         Connection().send(Call(server.address, {}, {}), watch, status)
-    assert told.value.kind == "timeout" and time.monotonic() - watch.started < 3
+    assert caught.value.kind == "timeout" and time.monotonic() - watch.started < 3
 
 
 def test_deltas_of_a_chunk_that_has_not_come_whole_are_written() -> None:
@@ -380,9 +386,11 @@ def test_a_thousand_are_in_flight_at_once() -> None:
     )
     assert vendor.stdin and vendor.stdout
     with vendor:
-        said = ask(
+        message = ask(
             vendor.stdout.readline().strip(), lines="".join(request(str(n)) for n in range(1000))
         )
         vendor.stdin.close()
-    assert sorted(int(r["id"]) for r in said.records) == list(range(1000)) and said.seconds < 20
-    assert {r["type"] for r in said.records} == {"response"}
+    assert (
+        sorted(int(r["id"]) for r in message.records) == list(range(1000)) and message.seconds < 20
+    )
+    assert {r["type"] for r in message.records} == {"response"}

@@ -27,8 +27,8 @@ texts = st.text(st.characters(min_codepoint=1, exclude_categories=("Cs",)), max_
 @given(texts, st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_any_string_comes_back_as_it_was(text: str, ascii_only: bool) -> None:
-    told = awk(json.dumps({"b": [1, {"c": "}"}], "a": text}, ensure_ascii=ascii_only).encode())
-    assert (told.returncode, told.stdout.decode()) == (0, text)
+    found = awk(json.dumps({"b": [1, {"c": "}"}], "a": text}, ensure_ascii=ascii_only).encode())
+    assert (found.returncode, found.stdout.decode()) == (0, text)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_any_string_comes_back_as_it_was(text: str, ascii_only: bool) -> None:
     ],
 )
 def test_what_is_no_object_of_json_is_refused(text: str) -> None:
-    told = awk(text.encode())
-    assert (told.returncode, told.stdout) == (2, b"")
-    assert told.stderr.startswith(b"json.awk: standard input is not JSON: ")
+    found = awk(text.encode())
+    assert (found.returncode, found.stdout) == (2, b"")
+    assert found.stderr.startswith(b"json.awk: standard input is not JSON: ")
 
 
 def test_a_long_string_with_many_escapes_takes_no_quadratic_time() -> None:
@@ -80,8 +80,8 @@ def test_the_json_test_suite() -> None:
         data = file.read_bytes()
         if file.name[:2] not in ("y_", "n_") or b"\0" in data or b"\\u0000" in data:
             continue  # no awk can hold a NUL
-        told = awk(b'{"a":' + data + b"}")
-        well = told.returncode == 0
+        found = awk(b'{"a":' + data + b"}")
+        well = found.returncode == 0
         if file.name[0] == "n":
             # closed by our brace, or no JSON for its bytes alone, which awk does not check
             try:
@@ -93,5 +93,5 @@ def test_the_json_test_suite() -> None:
             if well and not expected:
                 wrong.append(file.name)
         elif not well and "duplicated" not in file.name:
-            wrong.append(f"{file.name}: {told.stderr.decode(errors='replace')}")
+            wrong.append(f"{file.name}: {found.stderr.decode(errors='replace')}")
     assert wrong == []

@@ -46,7 +46,7 @@ def test_only_what_is_listed_can_be_read_or_written(tmp_path):
     for name in ("seen", "written", "hidden"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    told = confined(
+    outcome = confined(
         [str(tmp_path / "seen")],
         [str(tmp_path / "written")],
         f"""
@@ -63,8 +63,8 @@ tried(lambda: os.link("hidden/file", "written/link"))
 """,
     )
     closed = "Permission denied"
-    assert told[:8] == ["done", "done", closed, closed, "done", "done", closed, closed]
-    assert told[8] != "done"
+    assert outcome[:8] == ["done", "done", closed, closed, "done", "done", closed, closed]
+    assert outcome[8] != "done"
 
 
 @needs_kernel
@@ -91,13 +91,13 @@ def test_what_is_gone_is_left_out(tmp_path):
 )
 def test_no_version_is_asked_for_more_than_it_knows(version, bits, monkeypatch):
     assert rules.handled(version) == (1 << bits) - 1
-    asked = []
+    request = []
     monkeypatch.setattr(
-        landlock._libc, "syscall", lambda number, attributes, *_: asked.append(attributes) or 3
+        landlock._libc, "syscall", lambda number, attributes, *_: request.append(attributes) or 3
     )
     monkeypatch.setattr(landlock, "abi", lambda: version)
     rules.ruleset([], [], False)
-    words = struct.unpack(f"={len(asked[0]) // 8}Q", asked[0])
+    words = struct.unpack(f"={len(request[0]) // 8}Q", request[0])
     assert words == ((1 << bits) - 1, 3, 3)[: 1 + (version >= 4) + (version >= 6)]
 
 
@@ -140,9 +140,9 @@ def test_a_view_leaves_out_what_is_hidden(tmp_path, monkeypatch):
 def test_a_folder_with_something_to_guard_cannot_be_written(tmp_path, name):
     (tmp_path / "sub").mkdir()
     (tmp_path / name).write_text("secret")
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         rules.of(view(tmp_path, True), workspace.of(str(tmp_path)))
-    assert told.value.kind == "tool_denied" and name in told.value.message
+    assert caught.value.kind == "tool_denied" and name in caught.value.message
 
 
 def test_nobody_sees_half_of_another_thread_s_look(tmp_path, monkeypatch):
@@ -180,14 +180,14 @@ def test_however_many_begin_at_once_none_may_write_what_is_guarded(tmp_path, mon
     for name in (".git", "docs"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "AGENTS.md").write_text("mine")
-    told = []
+    outcome = []
 
     def begin():
         for _ in range(500):
             try:
                 prepare.Sandbox(["/bin/true"], "work", str(tmp_path), env={}).close()
             except Fault as fault:
-                told.append(fault.kind)
+                outcome.append(fault.kind)
 
     pause = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
@@ -199,7 +199,7 @@ def test_however_many_begin_at_once_none_may_write_what_is_guarded(tmp_path, mon
             one.join()
     finally:
         sys.setswitchinterval(pause)
-    assert told == ["tool_denied"] * 2000 and os.listdir(tmp_path / "docs") == ["AGENTS.md"]
+    assert outcome == ["tool_denied"] * 2000 and os.listdir(tmp_path / "docs") == ["AGENTS.md"]
 
 
 @pytest.mark.parametrize(
@@ -211,9 +211,9 @@ def test_a_folder_that_was_not_looked_at_as_a_whole_cannot_be_written(
     monkeypatch.setattr(workspace, most, 3)
     for number in range(5):
         (tmp_path / str(number)).write_text("text")
-    with pytest.raises(Fault, match=why) as told:
+    with pytest.raises(Fault, match=why) as caught:
         rules.of(view(tmp_path, True), workspace.of(str(tmp_path)))
-    assert told.value.kind == "tool_denied"
+    assert caught.value.kind == "tool_denied"
     assert rules.of(view(tmp_path, False), workspace.of(str(tmp_path)))
 
 

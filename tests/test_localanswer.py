@@ -44,8 +44,14 @@ def answer(model: Model, wanted: bool = True, **request: Any) -> tuple[dict[str,
     """(the final record, the texts of the deltas)"""
     sent: list[dict[str, Any]] = []
     messages = [{"role": "user", "content": "hi"}]
-    asked = {"id": "7", "model": "toy", "model_file": "toy.gguf", "messages": messages, **request}
-    final = local_answer.answer(asked, model, sent.append, lambda: wanted)
+    question = {
+        "id": "7",
+        "model": "toy",
+        "model_file": "toy.gguf",
+        "messages": messages,
+        **request,
+    }
+    final = local_answer.answer(question, model, sent.append, lambda: wanted)
     assert final["id"] == "7" and all(d["type"] == "delta" and d["id"] == "7" for d in sent)
     return final, [d["text"] for d in sent]
 

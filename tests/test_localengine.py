@@ -35,8 +35,8 @@ class Llama:
         body = json.loads(text)
         words = " ".join(f"<{m['role']}> {m['content']} <end>" for m in body["messages"]).split()
         words += ["<assistant>"] if body.get("add_generation_prompt", True) else []
-        held = [token for token, _, _ in self.memory] if body.get("cache_prompt", True) else []
-        count = next((n for n, word in enumerate(words) if held[n : n + 1] != [word]), len(words))
+        kept = [token for token, _, _ in self.memory] if body.get("cache_prompt", True) else []
+        count = next((n for n, word in enumerate(words) if kept[n : n + 1] != [word]), len(words))
         count = min(count, len(words) - 1)
         self.read += len(words) - count
         step = (count, len(words))

@@ -177,9 +177,9 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        asked = self.headers["Range"]
-        self.ranges.append(asked)
-        body = DATA[int(asked.removeprefix("bytes=").removesuffix("-")) :] + self.more
+        request = self.headers["Range"]
+        self.ranges.append(request)
+        body = DATA[int(request.removeprefix("bytes=").removesuffix("-")) :] + self.more
         self.send_response(206)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

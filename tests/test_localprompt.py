@@ -114,18 +114,18 @@ def test_a_tool_that_is_called_answer_does_not_clash() -> None:
 
 
 def test_the_choice_sees_the_tools_with_their_examples_and_no_turn_but_the_users() -> None:
-    system, said = contents(choice({"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]}))
+    system, message = contents(choice({"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]}))
     assert 'Words in a.txt? -> {"tool": "wordcount", "args": {"path": "a.txt"}}' in system
     assert 'Spell garden backwards -> {"tool": "reverse"' in system
-    assert said == "hi"
+    assert message == "hi"
 
 
 def test_the_answer_sees_no_tool_and_no_example() -> None:
     messages = [{"role": "system", "content": "Be brief."}, user("Words in c?")]
     messages += [call("wordcount", path="c"), result("9")]
-    system, said = contents(prompt.answer({"messages": messages, "tools": [WORDCOUNT, REVERSE]}))
+    system, message = contents(prompt.answer({"messages": messages, "tools": [WORDCOUNT, REVERSE]}))
     assert system == "Be brief."
-    assert said == f"What is known:\nc: 9\n\nWords in c?\n{prompt.TEXTS['done']}"
+    assert message == f"What is known:\nc: 9\n\nWords in c?\n{prompt.TEXTS['done']}"
 
 
 def test_the_answer_sees_of_the_system_text_nothing_about_tools() -> None:
@@ -142,9 +142,9 @@ def test_several_results_of_the_same_numbers_are_compared_for_the_model() -> Non
         made = call("wordcount", path=name)
         made["tool_calls"][0]["id"] = name
         messages += [made, result(json.dumps({"words": count, "ok": True}), tool_call_id=name)]
-    said = contents(prompt.answer({"messages": messages}))[-1]
-    assert "words: a.txt 3, b.txt 7 (most words: b.txt)\n" in said
-    assert "ok: a.txt True, b.txt True\n\nWhich is longer?\n" in said
+    message = contents(prompt.answer({"messages": messages}))[-1]
+    assert "words: a.txt 3, b.txt 7 (most words: b.txt)\n" in message
+    assert "ok: a.txt True, b.txt True\n\nWhich is longer?\n" in message
 
 
 def test_an_error_counts_only_where_nothing_else_is_known() -> None:
@@ -174,11 +174,11 @@ def test_only_without_any_result_or_material_may_the_answer_be_that_no_tool_fits
 
 def test_material_comes_before_the_request() -> None:
     content = material.message("Which port?", [{"type": "input", "text": "port: 81"}])["content"]
-    said = contents(prompt.answer({"messages": [user(content)]}))[-1]
-    assert said.index("port: 81") < said.index("Which port?") and "<<<" not in said
+    message = contents(prompt.answer({"messages": [user(content)]}))[-1]
+    assert message.index("port: 81") < message.index("Which port?") and "<<<" not in message
     messages = [user(content), call("wordcount", path="c"), result("9")]
-    said = contents(prompt.answer({"messages": messages}))[-1]
-    assert said.index("c: 9") < said.index("port: 81") < said.index("Which port?")
+    message = contents(prompt.answer({"messages": messages}))[-1]
+    assert message.index("c: 9") < message.index("port: 81") < message.index("Which port?")
 
 
 def test_material_that_was_all_put_into_a_call_is_not_read_again() -> None:
@@ -186,13 +186,13 @@ def test_material_that_was_all_put_into_a_call_is_not_read_again() -> None:
         "content"
     ]
     messages = [user(content), call("wordcount", text="salt and pepper"), result("3")]
-    said = contents(prompt.answer({"messages": messages}))[-1]
-    assert said == f"What is known:\nsalt and pepper: 3\n\nCount it\n{prompt.TEXTS['done']}"
+    message = contents(prompt.answer({"messages": messages}))[-1]
+    assert message == f"What is known:\nsalt and pepper: 3\n\nCount it\n{prompt.TEXTS['done']}"
 
 
 def test_a_text_that_only_looks_like_material_stays_as_it_is() -> None:
-    said = "x <<<input 0123456789abcdef0123\ny\n0123456789abcdef0123 end>>>"
-    assert contents(prompt.answer({"messages": [user(said)]})) == [said]
+    message = "x <<<input 0123456789abcdef0123\ny\n0123456789abcdef0123 end>>>"
+    assert contents(prompt.answer({"messages": [user(message)]})) == [message]
 
 
 def test_an_example_of_the_wrong_form_is_left_out() -> None:
@@ -206,15 +206,15 @@ def test_the_beginning_has_the_same_bytes_in_every_turn_of_a_run() -> None:
     later = choice({"messages": messages, "tools": [WORDCOUNT, REVERSE]})
     assert later.body["messages"][:2] == first.body["messages"]
     assert (first.ends, later.ends) == ([1, 2], [1, 2, 4])
-    made, told = contents(later)[2:]
+    made, output = contents(later)[2:]
     assert made == '{"tool": "wordcount", "args": {"path": "c"}}'
-    assert told.startswith("Result: 9\n") and "Words in c?" in told
+    assert output.startswith("Result: 9\n") and "Words in c?" in output
 
 
 def test_two_results_in_a_row_are_one_turn() -> None:
     messages = [user("x"), call("wordcount", path="c"), result("9"), result("10")]
-    said = contents(choice({"messages": messages, "tools": [WORDCOUNT]}))[-1]
-    assert said.startswith("Result: 9\nResult: 10\n") and said.count("The request was") == 1
+    message = contents(choice({"messages": messages, "tools": [WORDCOUNT]}))[-1]
+    assert message.startswith("Result: 9\nResult: 10\n") and message.count("The request was") == 1
 
 
 def test_an_earlier_answer_is_there_for_a_follow_up() -> None:
@@ -384,9 +384,9 @@ def test_of_several_results_in_numbers_none_is_put_below_the_answer() -> None:
 
 def test_a_short_output_of_a_step_that_the_answer_leaves_out_is_noticed() -> None:
     outputs = [{"type": "context", "source": f"step {n}: do {n}", "text": f"AB{n}"} for n in (1, 2)]
-    asked = material.message("Do both", [*outputs, {"type": "input", "text": "AB3"}])
-    assert reply.missing("It is AB1.", {"messages": [asked]}) == ["do 2: AB2"]
-    assert reply.missing("AB1 and AB2", {"messages": [asked]}) == []
+    question = material.message("Do both", [*outputs, {"type": "input", "text": "AB3"}])
+    assert reply.missing("It is AB1.", {"messages": [question]}) == ["do 2: AB2"]
+    assert reply.missing("AB1 and AB2", {"messages": [question]}) == []
 
 
 def test_the_outputs_of_steps_that_are_all_the_request_are_the_answer_as_they_stand() -> None:

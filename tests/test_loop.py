@@ -46,9 +46,11 @@ def drive(run: Run, model: Any) -> Record:
             value = [work() for work in step.parts]
         else:
             assert isinstance(step, Request)
-            said = model(step.record)
+            reply = model(step.record)
             value = (
-                said if isinstance(said, Fault) else {"message": said, "usage": {"input_tokens": 1}}
+                reply
+                if isinstance(reply, Fault)
+                else {"message": reply, "usage": {"input_tokens": 1}}
             )
 
 
@@ -61,14 +63,14 @@ def scripted(rounds: list[int]) -> Any:
     """A model that makes rounds[i] calls in its i-th turn and then answers with all results."""
 
     def model(request: Record) -> Record:
-        said = [one for one in request["messages"] if one["role"] != "system"]
-        turn = sum(one["role"] == "assistant" for one in said)
+        reply = [one for one in request["messages"] if one["role"] != "system"]
+        turn = sum(one["role"] == "assistant" for one in reply)
         if turn < len(rounds):
             calls = [call(f"c{turn}.{n}", f"{turn}.{n}") for n in range(rounds[turn])]
             return {"role": "assistant", "content": "", "tool_calls": calls}
         return {
             "role": "assistant",
-            "content": "|".join(one["content"] for one in said if one["role"] == "tool"),
+            "content": "|".join(one["content"] for one in reply if one["role"] == "tool"),
         }
 
     return model
@@ -84,13 +86,13 @@ def test_a_transcript_cut_at_any_record_comes_to_the_same_end(
     rounds: list[int], cut: int, reads: bool
 ) -> None:
     """The messages, the answer, and no call that was answered is made again."""
-    whole = Run(Setting(FakeTools(reads), max_iterations=0), [], {"id": "1", "input": "go"})  # type: ignore[arg-type]
-    result = drive(whole, scripted(rounds))
-    kept = whole.messages[: max(1, cut % (len(whole.messages) + 1))]
+    complete = Run(Setting(FakeTools(reads), max_iterations=0), [], {"id": "1", "input": "go"})  # type: ignore[arg-type]
+    result = drive(complete, scripted(rounds))
+    kept = complete.messages[: max(1, cut % (len(complete.messages) + 1))]
     tools = FakeTools(reads)
     again = Run(Setting(tools, max_iterations=0), list(kept))  # type: ignore[arg-type]
     assert drive(again, scripted(rounds))["output"] == result["output"]
-    assert bare(again.messages) == bare(whole.messages)
+    assert bare(again.messages) == bare(complete.messages)
     assert not set(tools.ran) & {one.get("tool_call_id") for one in kept}
 
 
@@ -210,13 +212,13 @@ def test_without_a_model_that_can_sum_up_it_is_done_mechanically() -> None:
 def test_a_context_length_error_sums_up_and_goes_on() -> None:
     """Once; where it does not help the run ends with the error."""
     setting = Setting(FakeTools(), max_iterations=0)  # type: ignore[arg-type]
-    said: list[Any] = [
+    reply: list[Any] = [
         Fault("context_length", "too long"),
         {"role": "assistant", "content": "SUMMARY"},
         {"role": "assistant", "content": "done"},
     ]
     run = Run(setting, conversation(10, 400), {"id": "1", "input": "and now?"})
-    assert drive(run, lambda request: said.pop(0))["output"] == "done"
+    assert drive(run, lambda request: reply.pop(0))["output"] == "done"
     run = Run(setting, conversation(10, 400), {"id": "1", "input": "and now?"})
     result = drive(run, lambda request: Fault("context_length", "too long"))
     assert result["error"]["kind"] == "context_length"
@@ -224,12 +226,12 @@ def test_a_context_length_error_sums_up_and_goes_on() -> None:
 
 def test_calls_without_an_id_or_with_one_twice_get_their_own() -> None:
     """Results are matched by id; a small model may leave it out."""
-    said = [
+    reply = [
         {"role": "assistant", "tool_calls": [call(None, 1), call("x", 2), call("x", 3)]},
         {"role": "assistant", "content": "done"},
     ]
     run = Run(Setting(FakeTools()), [], {"id": "1", "input": "go"})  # type: ignore[arg-type]
-    drive(run, lambda request: said.pop(0))
+    drive(run, lambda request: reply.pop(0))
     ids = [one["tool_call_id"] for one in run.messages if one["role"] == "tool"]
     assert len(set(ids)) == 3
 

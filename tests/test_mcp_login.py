@@ -136,10 +136,10 @@ def test_a_token_is_made_anew_by_the_server_that_gave_it(home: Home, place: Plac
     metadata = {"issuer": issuer, "response_types_supported": ["code"], **endpoints}
     client = {"client_id": "me", "redirect_uris": ["http://127.0.0.1/x"]}
     home.save(oauth_metadata=metadata, client=client, until=1)
-    asked: list[dict[str, list[str]]] = []
+    wanted: list[dict[str, list[str]]] = []
 
     def play(request: Request) -> None:
-        asked.append(parse_qs(request.body.decode()))
+        wanted.append(parse_qs(request.body.decode()))
         tokens = {"access_token": "second", "token_type": "Bearer", "expires_in": 3600}
         request.put(json.dumps(tokens).encode(), Content_Type="application/json")
 
@@ -147,7 +147,7 @@ def test_a_token_is_made_anew_by_the_server_that_gave_it(home: Home, place: Plac
     argv = [SDK / "python", f"{installed.suite()}/bin/agent-mcp-login", "--refresh", home.url]
     ran = home.run(*argv)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
-    assert asked[0]["refresh_token"] == ["again"] and asked[0]["resource"] == [home.url]
+    assert wanted[0]["refresh_token"] == ["again"] and wanted[0]["resource"] == [home.url]
     saved = json.loads(home.file.read_text())
     assert (
         saved["tokens"]["access_token"] == "second" and saved["tokens"]["refresh_token"] == "again"

@@ -11,13 +11,13 @@ from agentlib.faults import Fault
 from vendors import (
     HI,
     Record,
-    asked,
     checked,
     failures,
     heard,
     listed,
     provider,
     recorded,
+    replies,
     shared,
     vendor,
 )
@@ -89,7 +89,7 @@ def test_its_bodies_hold_against_the_vendors_own_types() -> None:
 
 
 @pytest.mark.parametrize(
-    "given, address",
+    "setting, address",
     [
         (None, "http://127.0.0.1:11434"),
         ("", "http://127.0.0.1:11434"),
@@ -108,18 +108,18 @@ def test_its_bodies_hold_against_the_vendors_own_types() -> None:
     ],
 )
 def test_every_form_of_the_hosts_variable_is_understood(
-    given: str | None, address: str, monkeypatch: pytest.MonkeyPatch
+    setting: str | None, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if given is not None:
-        monkeypatch.setenv("OLLAMA_HOST", given)
+    if setting is not None:
+        monkeypatch.setenv("OLLAMA_HOST", setting)
     assert ollama.host() == address
 
 
-@pytest.mark.parametrize("given", ["ftp://box", "a b"])
+@pytest.mark.parametrize("setting", ["ftp://box", "a b"])
 def test_a_host_that_is_none_is_refused_by_the_variables_name(
-    given: str, monkeypatch: pytest.MonkeyPatch
+    setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OLLAMA_HOST", given)
+    monkeypatch.setenv("OLLAMA_HOST", setting)
     with pytest.raises(Fault, match="OLLAMA_HOST"):
         ollama.host()
 
@@ -167,14 +167,14 @@ def test_a_result_names_its_tool_and_says_its_error_unchanged() -> None:
         "content": "no such file",
         "is_error": True,
     }
-    _, called, told = body(HI, call, result)["messages"]
+    _, called, found = body(HI, call, result)["messages"]
     assert called == {
         "role": "assistant",
         "content": "",
         "thinking": "hm",
         "tool_calls": [{"id": "a", "function": {"name": "look", "arguments": {}}}],
     }
-    assert told == {
+    assert found == {
         "role": "tool",
         "content": "no such file",
         "tool_call_id": "a",
@@ -295,14 +295,14 @@ def test_a_stream_without_its_end_is_an_error_and_so_is_an_error_line() -> None:
 
 
 def test_a_whole_answer_without_done_is_one_and_a_first_piece_is_none() -> None:
-    whole = {"message": {"content": "x"}}
-    assert heard(ollama.stream({}, iter([whole])))[1]["message"]["content"] == "x"
+    complete = {"message": {"content": "x"}}
+    assert heard(ollama.stream({}, iter([complete])))[1]["message"]["content"] == "x"
     with pytest.raises(Fault, match="broke off"):
-        heard(ollama.stream({}, iter([{**whole, "done": False}])))
+        heard(ollama.stream({}, iter([{**complete, "done": False}])))
 
 
 @pytest.mark.parametrize(
-    "status, said, want",
+    "status, reply, want",
     [
         (404, {"error": "model 'm' not found"}, "not_found"),
         (400, {"error": "m does not support tools"}, "invalid_request"),
@@ -316,14 +316,14 @@ def test_a_whole_answer_without_done_is_one_and_a_first_piece_is_none() -> None:
         (503, {"error": "server busy"}, "server"),
     ],
 )
-def test_each_error_has_its_kind(status: int, said: Record, want: str) -> None:
-    fault = ollama.explain(status, {}, json.dumps(said).encode())
-    assert fault.kind == want and fault.message.partition(" (ollama pull")[0] in json.dumps(said)
+def test_each_error_has_its_kind(status: int, reply: Record, want: str) -> None:
+    fault = ollama.explain(status, {}, json.dumps(reply).encode())
+    assert fault.kind == want and fault.message.partition(" (ollama pull")[0] in json.dumps(reply)
 
 
 def test_the_servers_models_are_listed_and_a_key_is_sent_where_one_is_set() -> None:
-    said = json.dumps({"models": [{"name": "qwen3:4b"}, {"name": "gemma3:4b"}]}).encode()
-    with vendor((200, {}, said)) as (url, seen):
+    reply = json.dumps({"models": [{"name": "qwen3:4b"}, {"name": "gemma3:4b"}]}).encode()
+    with vendor((200, {}, reply)) as (url, seen):
         assert listed("ollama", {"OLLAMA_HOST": url.removeprefix("http://")}) == [
             "qwen3:4b",
             "gemma3:4b",
@@ -334,12 +334,12 @@ def test_the_servers_models_are_listed_and_a_key_is_sent_where_one_is_set() -> N
 
 
 def test_a_server_that_is_not_there_is_a_network_error_that_says_where() -> None:
-    (said,) = asked("ollama", {"OLLAMA_HOST": "127.0.0.1:1"})
-    assert said["kind"] == "network" and "127.0.0.1:1" in said["message"]
+    (reply,) = replies("ollama", {"OLLAMA_HOST": "127.0.0.1:1"})
+    assert reply["kind"] == "network" and "127.0.0.1:1" in reply["message"]
 
 
 def test_an_unknown_model_costs_null() -> None:
-    said = {"message": {"content": "yo"}, "done": True, "done_reason": "stop", "eval_count": 1}
-    with vendor((200, {}, json.dumps(said).encode())) as (url, _):
-        (out,) = asked("ollama", {"OLLAMA_HOST": url})
+    reply = {"message": {"content": "yo"}, "done": True, "done_reason": "stop", "eval_count": 1}
+    with vendor((200, {}, json.dumps(reply).encode())) as (url, _):
+        (out,) = replies("ollama", {"OLLAMA_HOST": url})
     assert out["type"] == "response" and out["cost_usd"] is None and out["model"] == "qwen3:4b"

@@ -17,7 +17,7 @@ MILLION = {"input_tokens": 1_000_000, "output_tokens": 1_000_000}
 
 
 @pytest.fixture(autouse=True)
-def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def prices_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty home of configuration; the file to write prices to."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     prices.prices.cache_clear()
@@ -79,8 +79,8 @@ def test_a_dated_regional_or_qualified_name_has_its_models_price(
     )
 
 
-def test_the_users_own_price_goes_first(own: Path) -> None:
-    own.write_text(
+def test_the_users_own_price_goes_first(prices_file: Path) -> None:
+    prices_file.write_text(
         '[prices."claude-sonnet-4-6"]\ninput = 1\noutput = 2\n'
         '[prices."ollama/qwen3"]\ninput = 0.5\noutput = 0\ncached = 0.1\n'
     )
@@ -103,17 +103,19 @@ def test_the_users_own_price_goes_first(own: Path) -> None:
         "input = true\noutput = 2",
     ],
 )
-def test_an_own_price_that_is_none_is_a_fault_that_names_the_model(own: Path, entry: str) -> None:
-    own.write_text(f'[prices."my-model"]\n{entry}\n')
+def test_an_own_price_that_is_none_is_a_fault_that_names_the_model(
+    prices_file: Path, entry: str
+) -> None:
+    prices_file.write_text(f'[prices."my-model"]\n{entry}\n')
     with pytest.raises(Fault, match="my-model") as caught:
         prices.cost("openai", "my-model", MILLION)
     assert caught.value.kind == "invalid_input"
 
 
 def test_the_table_is_dated_and_says_where_it_comes_from() -> None:
-    told = json.loads(Path(prices.FILE).read_text())
-    assert told["date"] > "2026" and told["sources"]
-    for rows in told["prices"].values():
+    found = json.loads(Path(prices.FILE).read_text())
+    assert found["date"] > "2026" and found["sources"]
+    for rows in found["prices"].values():
         assert rows and all(
             2 <= len(row) <= 4 and row[0] >= 0 and row[1] >= 0 for row in rows.values()
         )

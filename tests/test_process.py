@@ -29,12 +29,16 @@ def run(
     """A function that runs a piece of shell, either way."""
     kept = SandboxPool()
 
-    def make(script: str, given: bytes = b"", timeout: float = 10, cap: int = 1 << 20) -> Outcome:
+    def make(
+        script: str, stdin_data: bytes = b"", timeout: float = 10, cap: int = 1 << 20
+    ) -> Outcome:
         argv = ["/bin/sh", "-c", script]
         if request.param == "a process of ours":
-            return process_run.run({"args": argv}, given, timeout, cap, Scope())
+            return process_run.run({"args": argv}, stdin_data, timeout, cap, Scope())
         with prepare.Sandbox(argv, "read", str(tmp_path), env={"PATH": os.defpath}) as sandbox:
-            return process_run.run(partial(started, kept, sandbox), given, timeout, cap, Scope())
+            return process_run.run(
+                partial(started, kept, sandbox), stdin_data, timeout, cap, Scope()
+            )
 
     if request.param == "Landlock alone":
         monkeypatch.setitem(prepare._ways, True, ("landlock", ""))
@@ -46,8 +50,8 @@ def run(
     kept.close()
 
 
-def started(kept: SandboxPool, sandbox: prepare.Sandbox, *given: int) -> process_run.Child:
-    return kept.begin(sandbox, *given)
+def started(kept: SandboxPool, sandbox: prepare.Sandbox, *stdin_data: int) -> process_run.Child:
+    return kept.begin(sandbox, *stdin_data)
 
 
 def test_a_megabyte_each_way_at_once_does_not_lock_up(run: Run) -> None:

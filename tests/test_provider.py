@@ -25,14 +25,14 @@ KEY = "key-5ecre7-5ecre7"
 
 
 def request(id: Any = "1", **fields: Any) -> str:
-    asked = {
+    wanted = {
         "type": "request",
         "id": id,
         "model": "m",
         "messages": [{"role": "user", "content": "hi"}],
         **fields,
     }
-    return json.dumps({k: v for k, v in asked.items() if v is not ...}) + "\n"
+    return json.dumps({k: v for k, v in wanted.items() if v is not ...}) + "\n"
 
 
 def test_many_are_in_flight_at_once() -> None:
@@ -43,23 +43,23 @@ def test_many_are_in_flight_at_once() -> None:
         connection.sendall(http(completion()))
 
     with serving(play) as server:
-        said = ask(server.address, lines="".join(request(str(n)) for n in range(50)))
-    assert sorted(r["id"] for r in said.records) == sorted(map(str, range(50)))
-    assert {r["type"] for r in said.records} == {"response"} and said.status == 0
+        reply = ask(server.address, lines="".join(request(str(n)) for n in range(50)))
+    assert sorted(r["id"] for r in reply.records) == sorted(map(str, range(50)))
+    assert {r["type"] for r in reply.records} == {"response"} and reply.status == 0
 
 
 def test_a_request_without_id_gets_its_lines_number_and_twins_are_both_answered() -> None:
     lines = "\n" + request(...) + request("x") + request("x") + request(7) + request(None)
     with serving(http(completion())) as server:
-        said = ask(server.address, lines=lines)
-    assert sorted(str(r["id"]) for r in said.records) == ["2", "6", "7", "x", "x"]
+        reply = ask(server.address, lines=lines)
+    assert sorted(str(r["id"]) for r in reply.records) == ["2", "6", "7", "x", "x"]
 
 
 def test_other_records_pass_byte_for_byte() -> None:
     odd = '{"type":"other",  "n": 1.0, "big": 12345678901234567890123}\n'
     with serving(http(completion())) as server:
-        said = ask(server.address, lines=odd + request())
-    assert odd in said.stdout and said.final["type"] == "response"
+        reply = ask(server.address, lines=odd + request())
+    assert odd in reply.stdout and reply.final["type"] == "response"
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_other_records_pass_byte_for_byte() -> None:
 )
 def test_a_malformed_line_ends_the_reading_after_what_came_before(line: str) -> None:
     with serving(http(completion())) as server:
-        said = ask(server.address, lines=request() + line + "\n" + request("never"))
-    assert said.final["id"] == "1" and said.final["type"] == "response"
-    assert said.status == 2 and "line 2" in said.stderr and said.stderr.count("\n") == 1
+        reply = ask(server.address, lines=request() + line + "\n" + request("never"))
+    assert reply.final["id"] == "1" and reply.final["type"] == "response"
+    assert reply.status == 2 and "line 2" in reply.stderr and reply.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_a_malformed_line_ends_the_reading_after_what_came_before(line: str) -> 
 )
 def test_a_wrong_request_is_refused_before_anything_is_sent(wrong: dict[str, Any]) -> None:
     with serving(http(completion())) as server:
-        said = ask(server.address, lines=request(**wrong))
-    assert said.final["kind"] in ("invalid_input", "invalid_request") and not server.requests
-    assert next(iter(wrong)) in said.final["message"] and said.final["retryable"] is False
+        reply = ask(server.address, lines=request(**wrong))
+    assert reply.final["kind"] in ("invalid_input", "invalid_request") and not server.requests
+    assert next(iter(wrong)) in reply.final["message"] and reply.final["retryable"] is False
 
 
 def test_no_key_is_told_with_the_variable_before_anything_slow_is_loaded() -> None:
@@ -134,8 +134,8 @@ def test_no_key_is_told_with_the_variable_before_anything_slow_is_loaded() -> No
         check=True,
         env={"PATH": os.environ["PATH"]},
     )
-    said = json.loads(done.stdout)
-    assert said["kind"] == "auth" and "OPENAI_API_KEY" in said["message"]
+    reply = json.loads(done.stdout)
+    assert reply["kind"] == "auth" and "OPENAI_API_KEY" in reply["message"]
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "json" in loaded and not loaded & {
         "httpx",
@@ -150,11 +150,11 @@ def test_no_key_is_told_with_the_variable_before_anything_slow_is_loaded() -> No
 
 @pytest.mark.parametrize("key", ["key with\nnewline", "schl\u00fcssel", "tab\tkey"])
 def test_a_key_that_no_header_can_carry_is_told(key: str) -> None:
-    said = ask("http://127.0.0.1:1", env={"OPENAI_API_KEY": key}).final
+    reply = ask("http://127.0.0.1:1", env={"OPENAI_API_KEY": key}).final
     assert (
-        said["kind"] == "auth"
-        and "OPENAI_API_KEY" in said["message"]
-        and key not in said["message"]
+        reply["kind"] == "auth"
+        and "OPENAI_API_KEY" in reply["message"]
+        and key not in reply["message"]
     )
 
 
@@ -170,9 +170,9 @@ def test_a_key_that_no_header_can_carry_is_told(key: str) -> None:
 )
 def test_the_key_is_in_no_record_and_no_message(answer: bytes) -> None:
     with serving(answer) as server:
-        said = ask(server.address, stream=True, env={"AGENT_DEBUG": "1"})
+        reply = ask(server.address, stream=True, env={"AGENT_DEBUG": "1"})
     assert KEY in server.requests[0][0] and KEY.encode() not in server.requests[0][1]
-    assert KEY not in said.stdout + said.stderr and "***" in said.final["message"]
+    assert KEY not in reply.stdout + reply.stderr and "***" in reply.final["message"]
 
 
 def test_the_key_is_never_in_argv() -> None:
@@ -320,8 +320,8 @@ def test_a_vendor_that_never_hangs_up_does_not_keep_the_provider() -> None:
         time.sleep(20)
 
     with serving(play) as server:
-        said = ask(server.address, stream=True)
-    assert said.final["type"] == "response" and said.seconds < 5
+        reply = ask(server.address, stream=True)
+    assert reply.final["type"] == "response" and reply.seconds < 5
 
 
 def test_a_signal_ends_a_provider_that_nobody_reads() -> None:
@@ -417,13 +417,15 @@ def test_models_that_cannot_be_listed_are_a_failure() -> None:
 
 def test_a_message_is_text_or_parts() -> None:
     assert provider_answer.message("t") == {"role": "assistant", "content": "t"}
-    said = provider_answer.message("t", [{"id": "1"}], "hm", {"raw": 1}, "x")
-    assert said["content"] == [
+    reply = provider_answer.message("t", [{"id": "1"}], "hm", {"raw": 1}, "x")
+    assert reply["content"] == [
         {"type": "thinking", "thinking": "hm"},
         {"type": "text", "text": "t"},
     ]
-    assert provider_answer.kept(said, "x") == {"raw": 1} and provider_answer.kept(said, "y") is None
-    assert transcript.text(said) == "t" and transcript.text(said, "thinking") == "hm"
+    assert (
+        provider_answer.kept(reply, "x") == {"raw": 1} and provider_answer.kept(reply, "y") is None
+    )
+    assert transcript.text(reply) == "t" and transcript.text(reply, "thinking") == "hm"
 
 
 def test_usage_leaves_out_what_was_not_counted() -> None:

@@ -12,7 +12,7 @@ from agentlib.llm import prompt
 
 def contents(*stream: dict[str, Any], operands: str = "") -> list[Any]:
     return [
-        (said["role"], said["content"]) for said in prompt.request(stream, operands)["messages"]
+        (reply["role"], reply["content"]) for reply in prompt.request(stream, operands)["messages"]
     ]
 
 
@@ -70,13 +70,17 @@ def test_filling_says_nothing_that_the_request_says_itself() -> None:
         "options": {"a": 1, "b": 1},
         "unknown": 1,
     }
-    asked = {"messages": [{"role": "user", "content": "x"}], "temperature": 0, "options": {"b": 2}}
-    assert prompt.filled(asked, values) == {
+    request = {
+        "messages": [{"role": "user", "content": "x"}],
+        "temperature": 0,
+        "options": {"b": 2},
+    }
+    assert prompt.filled(request, values) == {
         "temperature": 0,
         "max_tokens": 5,
         "options": {"a": 1, "b": 2},
         "messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "x"}],
     }
-    own = {"messages": [{"role": "system", "content": "mine"}]}
-    assert prompt.filled(own, {"system": "S"}) == own
-    assert prompt.filled(own, {}) == own
+    mine = {"messages": [{"role": "system", "content": "mine"}]}
+    assert prompt.filled(mine, {"system": "S"}) == mine
+    assert prompt.filled(mine, {}) == mine

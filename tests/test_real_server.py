@@ -42,9 +42,9 @@ def served(model: Path) -> Iterator[tuple[str, list[Record]]]:
     )
     try:
         until = time.monotonic() + 60
-        while (said := ask(address, max_tokens=1).final)["type"] == "error":
-            errors.append(said)
-            assert time.monotonic() < until and server.poll() is None, said
+        while (reply := ask(address, max_tokens=1).final)["type"] == "error":
+            errors.append(reply)
+            assert time.monotonic() < until and server.poll() is None, reply
         yield address, errors
     finally:
         assert server.stdin
@@ -54,13 +54,13 @@ def served(model: Path) -> Iterator[tuple[str, list[Record]]]:
 
 
 def test_while_it_loads_every_error_may_be_tried_again(served: tuple[str, list[Record]]) -> None:
-    assert all(said["retryable"] for said in served[1])
-    assert {(said["kind"], said.get("status")) for said in served[1]} <= {
+    assert all(reply["retryable"] for reply in served[1])
+    assert {(reply["kind"], reply.get("status")) for reply in served[1]} <= {
         ("network", None),
         ("server", 503),
         ("overloaded", 503),
     }
-    assert any(said.get("status") == 503 and "oading" in said["message"] for said in served[1])
+    assert any(reply.get("status") == 503 and "oading" in reply["message"] for reply in served[1])
 
 
 def test_it_chats(served: tuple[str, list[Record]]) -> None:
@@ -70,12 +70,12 @@ def test_it_chats(served: tuple[str, list[Record]]) -> None:
 
 
 def test_it_streams(served: tuple[str, list[Record]]) -> None:
-    said = ask(served[0], stream=True, max_tokens=8, temperature=0)
-    deltas = [r for r in said.records if r["type"] == "delta"]
+    reply = ask(served[0], stream=True, max_tokens=8, temperature=0)
+    deltas = [r for r in reply.records if r["type"] == "delta"]
     assert (
         len(deltas) > 1
-        and said.text == said.final["message"]["content"]
-        and said.final["usage"]["output_tokens"] <= 8
+        and reply.text == reply.final["message"]["content"]
+        and reply.final["usage"]["output_tokens"] <= 8
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider.openai import chat, responses
-from raw_server import STREAM, Said, ask, http, serving
+from raw_server import STREAM, Reply, ask, http, serving
 from vendors import failures, shared
 
 VENDOR = chat.Vendor("openai", "https://api.openai.com/v1", "OPENAI_BASE_URL", ("OPENAI_API_KEY",))
@@ -155,14 +155,14 @@ def test_reasoning_goes_back_encrypted_and_in_its_place() -> None:
     )
 
 
-def asked(output: list[Any], **fields: Any) -> Said:
+def replies(output: list[Any], **fields: Any) -> Reply:
     usage = {
         "input_tokens": 5,
         "output_tokens": 3,
         "input_tokens_details": {"cached_tokens": 2},
         "output_tokens_details": {"reasoning_tokens": 1},
     }
-    said = {
+    reply = {
         "object": "response",
         "status": "completed",
         "model": "gpt-5",
@@ -170,12 +170,12 @@ def asked(output: list[Any], **fields: Any) -> Said:
         "usage": usage,
         **fields,
     }
-    with serving(http(json.dumps(said))) as server:
+    with serving(http(json.dumps(reply))) as server:
         return ask(server.address, api="responses")
 
 
 def test_a_whole_response_is_read() -> None:
-    final = asked([{"type": "new_kind"}, TEXT]).final
+    final = replies([{"type": "new_kind"}, TEXT]).final
     assert final["message"]["content"] == "well" and final["stop_reason"] == "end_turn"
     assert final["usage"] == {
         "input_tokens": 5,
@@ -199,19 +199,19 @@ def test_a_whole_response_is_read() -> None:
     ],
 )
 def test_an_incomplete_response_says_why(fields: dict[str, Any], stop: str) -> None:
-    assert asked([TEXT], **fields).final["stop_reason"] == stop
+    assert replies([TEXT], **fields).final["stop_reason"] == stop
 
 
 def test_a_failed_response_is_an_error() -> None:
-    said = asked(
+    reply = replies(
         [], status="failed", error={"code": "rate_limit_exceeded", "message": "slow"}
     ).final
-    assert (said["kind"], said["message"]) == ("rate_limit", "slow")
+    assert (reply["kind"], reply["message"]) == ("rate_limit", "slow")
 
 
-def events(*said: dict[str, Any]) -> bytes:
+def events(*reply: dict[str, Any]) -> bytes:
     return STREAM + b"".join(
-        f"event: {s['type']}\ndata: {json.dumps(s)}\n\n".encode() for s in said
+        f"event: {s['type']}\ndata: {json.dumps(s)}\n\n".encode() for s in reply
     )
 
 
@@ -221,7 +221,7 @@ END = {"type": "response.completed", "response": {"status": "completed", "output
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "text"),
+    ("reply", "kind", "text"),
     [
         ((HELLO, ITEM, END), None, "well"),
         ((HELLO, ITEM), "network", "well"),
@@ -244,8 +244,8 @@ END = {"type": "response.completed", "response": {"status": "completed", "output
         (({"type": "response.brand_new"}, HELLO, ITEM, END), None, "well"),
     ],
 )
-def test_a_stream_is_read_to_its_end(said: tuple[Any, ...], kind: str | None, text: str) -> None:
-    with serving(events(*said)) as server:
+def test_a_stream_is_read_to_its_end(reply: tuple[Any, ...], kind: str | None, text: str) -> None:
+    with serving(events(*reply)) as server:
         got = ask(server.address, api="responses", stream=True)
     assert (got.final.get("kind"), got.text) == (kind, text)
     assert kind or got.final["message"]["content"] == text

@@ -51,16 +51,16 @@ def test_the_service_knows_better_than_the_kind() -> None:
     assert inflight.wait(error("server", retryable=False), 1, 2, 0.0) is None
 
 
-@pytest.mark.parametrize("asked", [1, 0.2, 60])
-def test_retry_after_is_obeyed(asked: float) -> None:
+@pytest.mark.parametrize("seconds", [1, 0.2, 60])
+def test_retry_after_is_obeyed(seconds: float) -> None:
     for dice in (0.0, 1.0):
-        pause = inflight.wait(error(retry_after=asked), 1, 2, dice)
-        assert pause is not None and asked <= pause <= asked + 0.25
+        pause = inflight.wait(error(retry_after=seconds), 1, 2, dice)
+        assert pause is not None and seconds <= pause <= seconds + 0.25
 
 
-@pytest.mark.parametrize("asked", [-5, 0, None, "soon", True, float("nan")])
-def test_a_retry_after_that_says_nothing_is_passed_over(asked: Any) -> None:
-    assert inflight.wait(error(retry_after=asked), 1, 2, 0.0) == 0.5
+@pytest.mark.parametrize("seconds", [-5, 0, None, "soon", True, float("nan")])
+def test_a_retry_after_that_says_nothing_is_passed_over(seconds: Any) -> None:
+    assert inflight.wait(error(retry_after=seconds), 1, 2, 0.0) == 0.5
 
 
 def test_more_than_a_minute_is_not_waited_for() -> None:

@@ -101,9 +101,9 @@ def test_the_vendors_own_variable_names_its_model(
 def test_nobody_to_ask_names_the_keys(
     providers: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Fault, match="OTHER_KEY, PLAIN_KEY, SLASH_KEY") as told:
+    with pytest.raises(Fault, match="OTHER_KEY, PLAIN_KEY, SLASH_KEY") as caught:
         chosen(providers)
-    assert told.value.status == 100
+    assert caught.value.status == 100
 
 
 def test_ollama_and_the_local_model_come_after_the_keys(
@@ -151,9 +151,9 @@ def test_an_ollama_is_asked_for_a_model_that_it_has(
 
 @pytest.mark.parametrize("name", ["nosuch", "../providers/plain/", "/nowhere/x", "."])
 def test_what_is_not_there_is_not_found(providers: Providers, name: str) -> None:
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         providers.get(name)
-    assert told.value.kind == "not_found"
+    assert caught.value.kind == "not_found"
 
 
 def test_a_provider_without_a_schema_can_be_asked_by_name(providers: Providers) -> None:

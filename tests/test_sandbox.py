@@ -184,42 +184,45 @@ def attempts(place, profile):
         )
         assert ran.returncode == 0, ran.stderr
         after = (place.outside / "file").stat()
-        told = json.loads(ran.stdout)
+        result = json.loads(ran.stdout)
         assert (place.outside / "file").read_text() == "outside"
         assert sorted(os.listdir(place.outside)) == ["file", "socket"]
         assert (place.home / ".bashrc").read_text() == "# mine"
-        return told, heard(), (before.st_mode, before.st_mtime) == (after.st_mode, after.st_mtime)
+        return result, heard(), (before.st_mode, before.st_mtime) == (after.st_mode, after.st_mtime)
 
 
 @everywhere
 def test_read_lets_a_tool_change_nothing_and_reach_nobody(place):
-    told, heard, same = attempts(place, "read")
-    assert {name for name, what in told.items() if what == "done"} == OPEN - {"write_work"}
+    result, heard, same = attempts(place, "read")
+    assert {name for name, what in result.items() if what == "done"} == OPEN - {"write_work"}
     assert heard == [] and same
     assert not (place.work / "made-by-tool").exists()
 
 
 @everywhere
 def test_work_lets_a_tool_change_its_folder_and_nothing_else(place):
-    told, heard, same = attempts(place, "work")
+    result, heard, same = attempts(place, "work")
     unseen = UNSEEN_BY_LANDLOCK if place.way == "landlock" else set()
-    assert {name for name, what in told.items() if what == "done"} - unseen == OPEN
+    assert {name for name, what in result.items() if what == "done"} - unseen == OPEN
     assert heard == [] and same | bool(unseen)
     assert (place.work / "made-by-tool").read_text() == "work"
 
 
 @everywhere
 def test_net_opens_the_internet_and_no_socket_of_this_machine_by_path(place):
-    told, heard, same = attempts(place, "net")
+    result, heard, same = attempts(place, "net")
     unseen = UNSEEN_BY_LANDLOCK if place.way == "landlock" else set()
-    assert {name for name, what in told.items() if what == "done"} - unseen == OPEN | {"tcp", "udp"}
+    assert {name for name, what in result.items() if what == "done"} - unseen == OPEN | {
+        "tcp",
+        "udp",
+    }
     assert heard == ["tcp", b"udp"]
 
 
 @everywhere
 def test_a_networked_tool_that_only_reads_cannot_write_either(place):
-    told, heard, same = attempts(place, "read+net")
-    assert {name for name, what in told.items() if what == "done"} == OPEN - {"write_work"} | {
+    result, heard, same = attempts(place, "read+net")
+    assert {name for name, what in result.items() if what == "done"} == OPEN - {"write_work"} | {
         "tcp",
         "udp",
     }
@@ -228,7 +231,7 @@ def test_a_networked_tool_that_only_reads_cannot_write_either(place):
 
 @everywhere
 def test_system_calls_that_lead_out_are_refused_with_eperm(place):
-    told, _, _ = attempts(place, "work")
+    result, _, _ = attempts(place, "work")
     for name in (
         "io_uring",
         "ptrace_me",
@@ -244,7 +247,7 @@ def test_system_calls_that_lead_out_are_refused_with_eperm(place):
         "unix_socket",
         "abstract_socket",
     ):
-        assert told[name] == "EPERM", name
+        assert result[name] == "EPERM", name
 
 
 SECRETS = (

@@ -295,12 +295,12 @@ def test_a_tool_that_goes_on_is_started_at_a_terminal_too(
         runner = Runner(10.0, 1)
         made = Tool({**record, "inputSchema": {"type": "object"}})
         try:
-            told = served.converse(
+            found = served.converse(
                 runner, Invocation(made, {}, Decision("allow", profile, ""), Scope())
             )
         finally:
             runner.close(1.0)
-        assert told == "heard"
+        assert found == "heard"
 
 
 def test_a_call_that_was_never_started_leaves_what_is_guarded(tmp_path: Path) -> None:

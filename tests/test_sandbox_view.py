@@ -199,25 +199,25 @@ def test_where_no_name_space_can_be_made_landlock_takes_over(place):
 def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
     from agentlib.sandbox.kept import fork_server
 
-    asked = {}
+    wanted = {}
     monkeypatch.setattr(fork_server.seccomp, "installer", lambda code: None)
     monkeypatch.setattr(
-        fork_server.seccomp, "program", lambda network, **options: asked.update(options)
+        fork_server.seccomp, "program", lambda network, **options: wanted.update(options)
     )
     for version in (1, 2, 3):
         monkeypatch.setattr(fork_server.landlock, "abi", lambda version=version: version)
         fork_server._filters.clear()
         fork_server.barred(network=False, unseen=True)
-        assert asked == {"unseen": True, "truncate": version < 3, "among": True}
+        assert wanted == {"unseen": True, "truncate": version < 3, "among": True}
 
 
 def test_a_tool_that_is_not_there_is_told_so(tmp_path):
     from agentlib.faults import Fault
     from agentlib.sandbox import prepare
 
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         prepare.Sandbox([str(tmp_path / "none")], "read", str(tmp_path), env={"PATH": "/usr/bin"})
-    assert told.value.kind == "tool_not_found"
+    assert caught.value.kind == "tool_not_found"
 
 
 def test_without_bubblewrap_and_landlock_nothing_runs(monkeypatch, tmp_path):
@@ -227,9 +227,9 @@ def test_without_bubblewrap_and_landlock_nothing_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(prepare, "_ways", {})
     monkeypatch.setattr(landlock, "abi", lambda: 0)
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         prepare.Sandbox(["/bin/true"], "read", str(tmp_path), env={"PATH": "/usr/bin"})
-    assert told.value.kind == "tool_denied" and told.value.message.startswith(
+    assert caught.value.kind == "tool_denied" and caught.value.message.startswith(
         "sandbox unavailable: "
     )
     assert (

@@ -26,7 +26,7 @@ def script(path: Path, text: str) -> str:
     return str(path)
 
 
-def said(path: Path, name: str = "t", description: str = "Does") -> str:
+def schema_text(path: Path, name: str = "t", description: str = "Does") -> str:
     return script(path, f"""echo '{{"name":"{name}","description":"{description}"}}'""")
 
 
@@ -103,47 +103,47 @@ def test_an_answer_may_be_one_document_over_lines_or_a_line_a_tool() -> None:
 
 def test_each_file_gets_its_answer_and_a_fault_is_not_raised(tmp_path: Path) -> None:
     well, broken, missing = (
-        said(tmp_path / "a"),
+        schema_text(tmp_path / "a"),
         script(tmp_path / "b", "echo no"),
         str(tmp_path / "c"),
     )
-    told = schemas.ask([broken, well, missing])
-    assert list(told) == [broken, well, missing]
-    assert isinstance(told[well], list) and told[well][0]["command"] == [well]
-    assert isinstance(told[broken], Fault) and isinstance(told[missing], Fault)
+    found = schemas.ask([broken, well, missing])
+    assert list(found) == [broken, well, missing]
+    assert isinstance(found[well], list) and found[well][0]["command"] == [well]
+    assert isinstance(found[broken], Fault) and isinstance(found[missing], Fault)
 
 
 def test_what_failed_is_asked_again_what_answered_is_not(tmp_path: Path) -> None:
     file = script(tmp_path / "t", "exit 1")
     assert isinstance(schemas.ask([file])[file], Fault)
     assert file.encode() not in schemas.cached()
-    said(tmp_path / "t")
+    schema_text(tmp_path / "t")
     assert isinstance(schemas.ask([file])[file], list)
     assert schemas.cached()[file.encode()][0] == schemas.stamp_of(os.stat(file))
 
 
 def test_a_file_replaced_by_one_of_the_same_size_and_time_is_asked_again(tmp_path: Path) -> None:
-    file = said(tmp_path / "t", description="Old")
+    file = schema_text(tmp_path / "t", description="Old")
     schemas.ask([file])
     seen = os.stat(file)
-    other = said(tmp_path / "new", description="New")
+    other = schema_text(tmp_path / "new", description="New")
     os.utime(other, ns=(seen.st_atime_ns, seen.st_mtime_ns))
     os.replace(other, file)
-    told = schemas.ask([file])[file]
-    assert isinstance(told, list) and told[0]["description"] == "New"
+    found = schemas.ask([file])[file]
+    assert isinstance(found, list) and found[0]["description"] == "New"
 
 
 def test_files_that_are_gone_leave_the_cache(tmp_path: Path) -> None:
-    gone, there = said(tmp_path / "gone"), said(tmp_path / "there")
+    gone, there = schema_text(tmp_path / "gone"), schema_text(tmp_path / "there")
     schemas.ask([gone, there])
     os.unlink(gone)
-    schemas.ask([said(tmp_path / "third")])
+    schemas.ask([schema_text(tmp_path / "third")])
     assert gone.encode() not in schemas.cached() and there.encode() in schemas.cached()
 
 
 @pytest.mark.parametrize("damage", [b"", b"\n", b"agentutils schemas", b"\0" * 99])
 def test_a_damaged_cache_counts_as_none(damage: bytes, home: Path) -> None:
-    schemas.ask([said(home / "t")])
+    schemas.ask([schema_text(home / "t")])
     file = home / ".cache" / "agentutils" / "schemas"
     file.write_bytes(damage + file.read_bytes()[5:-1])
     assert schemas.cached() == {}
@@ -153,7 +153,7 @@ def test_the_cache_is_the_users_alone(home: Path) -> None:
     os.umask(before := os.umask(0))
     try:
         os.umask(0)
-        schemas.ask([said(home / "t")])
+        schemas.ask([schema_text(home / "t")])
     finally:
         os.umask(before)
     assert (home / ".cache" / "agentutils" / "schemas").stat().st_mode & 0o077 == 0
@@ -163,7 +163,7 @@ def test_find_looks_in_the_folders_in_order(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     (tmp_path / "a" / "x").write_text("not executable")
-    said(tmp_path / "b" / "x")
+    schema_text(tmp_path / "b" / "x")
     assert schemas.find("x", [tmp_path / "a", str(tmp_path / "b")]) == str(tmp_path / "b" / "x")
     for name in ("y", "../b/x", "", ".."):
         with pytest.raises(Fault):

@@ -65,11 +65,11 @@ def test_every_call_has_the_verdict_of_the_tables_whatever_its_arguments(machine
     if options.get("among"):
         special |= {pair[column] for pair, _ in seccomp.TO_ONESELF.values()}
     for number in range(600):
-        told = {verdict(code, number, one, one, one, arch=arch) for one in (0, 1, 2**32 - 1)}
+        verdicts = {verdict(code, number, one, one, one, arch=arch) for one in (0, 1, 2**32 - 1)}
         if number in numbers:
-            assert told == {seccomp.EPERM}, number
+            assert verdicts == {seccomp.EPERM}, number
         elif number not in special:
-            assert told == {seccomp.ALLOW}, number
+            assert verdicts == {seccomp.ALLOW}, number
 
 
 def test_another_architecture_and_x32_end_the_process(machine):
@@ -114,14 +114,14 @@ def test_processes_are_made_and_name_spaces_are_not(machine):
 def test_pipes_are_made_and_devices_are_not(machine):
     column, arch = machine
     code, mknodat = seccomp.program(), seccomp.CALLS["mknodat"][column]
-    for kind, told in (
+    for kind, verdicts in (
         (0x1000, seccomp.ALLOW),
         (0x8000, seccomp.ALLOW),
         (0xC000, seccomp.ALLOW),
         (0x2000, seccomp.EPERM),
         (0x6000, seccomp.EPERM),
     ):
-        assert verdict(code, mknodat, 3, 0, kind | 0o644, arch=arch) == told
+        assert verdict(code, mknodat, 3, 0, kind | 0o644, arch=arch) == verdicts
 
 
 @pytest.mark.parametrize("name", seccomp.MODES)
@@ -130,8 +130,12 @@ def test_no_file_gets_a_mode_that_makes_it_run_as_its_owner(machine, name):
     number, at = seccomp.CALLS[name][column], seccomp.MODES[name]
     if number is None:
         pytest.skip("there is no such call")
-    for mode, told in ((0o755, seccomp.ALLOW), (0o4755, seccomp.EPERM), (0o2755, seccomp.EPERM)):
-        assert verdict(seccomp.program(), number, *[0] * at, mode, arch=arch) == told
+    for mode, verdicts in (
+        (0o755, seccomp.ALLOW),
+        (0o4755, seccomp.EPERM),
+        (0o2755, seccomp.EPERM),
+    ):
+        assert verdict(seccomp.program(), number, *[0] * at, mode, arch=arch) == verdicts
 
 
 @pytest.mark.parametrize(("name", "before"), [("open", 1), ("openat", 2)])
@@ -141,12 +145,12 @@ def test_no_file_is_made_that_runs_as_its_owner(machine, name, before):
     if number is None:
         pytest.skip("there is no such call")
     made = os.O_CREAT | os.O_WRONLY, os.O_TMPFILE | os.O_RDWR
-    for flags, mode, told in (
+    for flags, mode, verdicts in (
         *((flags, 0o4755, seccomp.EPERM) for flags in made),
         *((flags, 0o644, seccomp.ALLOW) for flags in made),
         (os.O_RDONLY | os.O_DIRECTORY, 0o7777, seccomp.ALLOW),  # what no mode is may be anything
     ):
-        assert verdict(seccomp.program(), number, *[0] * before, flags, mode, arch=arch) == told
+        assert verdict(seccomp.program(), number, *[0] * before, flags, mode, arch=arch) == verdicts
     assert verdict(seccomp.program(), seccomp.CALLS["openat2"][column], arch=arch) == seccomp.ENOSYS
 
 
@@ -168,14 +172,14 @@ def test_nothing_is_typed_into_a_terminal(machine):
 def test_among_others_a_process_changes_itself_alone(machine, name):
     column, arch = machine
     pair, wanted = seccomp.TO_ONESELF[name]
-    own = [wanted.get(n, 7) for n in range(6)]
+    mine = [wanted.get(n, 7) for n in range(6)]
     code = seccomp.program(among=True)
-    assert verdict(code, pair[column], *own, arch=arch) == seccomp.ALLOW
+    assert verdict(code, pair[column], *mine, arch=arch) == seccomp.ALLOW
     assert verdict(seccomp.program(), pair[column], 7, 7, arch=arch) == seccomp.ALLOW
     for n, value in wanted.items():
         for other in (value + 1, 4321, 2**32 - 1):
-            told = verdict(code, pair[column], *own[:n], other, *own[n + 1 :], arch=arch)
-            assert told == seccomp.EPERM
+            verdicts = verdict(code, pair[column], *mine[:n], other, *mine[n + 1 :], arch=arch)
+            assert verdicts == seccomp.EPERM
 
 
 def test_jumps_stay_inside_and_the_program_is_short(machine):

@@ -184,14 +184,14 @@ def test_groff_has_no_warning_for_manual_pages() -> None:
 def test_a_manual_page_says_what_the_help_says() -> None:
     env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "MANWIDTH": "300", "MAN_KEEP_FORMATTING": ""}
     for name in ("agent-react", "agent-memory", "architect", "agent-new"):
-        told = usage.parse(help_of(name))
+        parsed = usage.parse(help_of(name))
         argv = [program("man"), "-l", str(SHARE / f"man/man1/{name}.1")]
         text = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
         flat = " ".join(text.split())
-        for option in told.options():
+        for option in parsed.options():
             assert option.flags[0] in flat
             assert " ".join(option.help.replace("`", "").split()) in flat
-        for section in told.sections.values():
+        for section in parsed.sections.values():
             assert " ".join(section.replace("`", "").split()) in flat
 
 
@@ -232,8 +232,8 @@ def test_the_words_that_completion_knows_by_itself_are_in_the_help() -> None:
 
 
 def test_text_is_no_roff() -> None:
-    told = usage.Usage("x", "y", ["x"], {}, {"": ".so /etc/passwd\n\n  'no \\fB-… `a' b`\n  .no"})
-    page = manual.page(told, "1", "2026-01-01", ["y"])
+    parsed = usage.Usage("x", "y", ["x"], {}, {"": ".so /etc/passwd\n\n  'no \\fB-… `a' b`\n  .no"})
+    page = manual.page(parsed, "1", "2026-01-01", ["y"])
     assert "\n\\&.so /etc/passwd\n" in page
     assert "\n\\(aqno \\efB\\-\\[u2026] \\(gaa\\(aq b\\(ga\n\\&.no\n" in page
     assert page.isascii()
@@ -241,9 +241,9 @@ def test_text_is_no_roff() -> None:
 
 def test_text_is_no_shell() -> None:
     option = usage.Option(["--x"], "N", [], "it's $(rm -r x) `a` [b]: \\")
-    told = usage.Usage("x-y", "z", ["x-y"], {"options": [option]}, {})
-    for name, text in (("zsh", completion.zsh(told)), ("fish", completion.fish(told))):
+    parsed = usage.Usage("x-y", "z", ["x-y"], {"options": [option]}, {})
+    for name, text in (("zsh", completion.zsh(parsed)), ("fish", completion.fish(parsed))):
         argv = [program(name), "-n", "/dev/stdin"]
         assert subprocess.run(argv, input=text, text=True).returncode == 0
-    assert "[it'\"'\"'s $(rm -r x) `a` \\[b\\]\\: \\\\]" in completion.zsh(told)
-    assert "'it\\'s $(rm -r x) `a` [b]: \\\\'" in completion.fish(told)
+    assert "[it'\"'\"'s $(rm -r x) `a` \\[b\\]\\: \\\\]" in completion.zsh(parsed)
+    assert "'it\\'s $(rm -r x) `a` [b]: \\\\'" in completion.fish(parsed)

@@ -28,7 +28,7 @@ def test_a_line_that_never_ends_is_refused_before_memory_is_full(
 ) -> None:
     monkeypatch.setattr(events, "LINE_CAP", 1000)
     one = events.Splitter()
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         for _ in range(1000):
             one.feed(b"x" * 100)
-    assert told.value.kind == "limit_exceeded" and "line 1" in told.value.message
+    assert caught.value.kind == "limit_exceeded" and "line 1" in caught.value.message

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from agentlib.faults import Fault
 from agentlib.provider import http_call
 from installed import suite
-from raw_server import DONE, STREAM, Said, Server, ask, completion, event, http, serving
+from raw_server import DONE, STREAM, Reply, Server, ask, completion, event, http, serving
 from vendors import shared
 
 END = event({}, "stop") + event(usage={"prompt_tokens": 3, "completion_tokens": 2}) + DONE
@@ -65,14 +65,14 @@ def test_a_line_and_an_event_have_a_cap() -> None:
         parsed([long + b"\n"] * 9)
 
 
-def streamed(*pieces: bytes) -> Said:
+def streamed(*pieces: bytes) -> Reply:
     """What the provider says to this stream."""
     with serving(STREAM + b"".join(pieces)) as server:
         return ask(server.address, stream=True)
 
 
 def test_deltas_are_the_text_and_the_usage_is_counted() -> None:
-    said = streamed(
+    reply = streamed(
         event({"role": "assistant", "content": ""}),
         event({"content": "a"}),
         b": ping\n\n",
@@ -81,29 +81,29 @@ def test_deltas_are_the_text_and_the_usage_is_counted() -> None:
         event({"content": "b"}),
         END,
     )
-    deltas = [r for r in said.records if r["type"] == "delta"]
-    assert [d["text"] for d in deltas] == ["a", "b"] and said.final["message"]["content"] == "ab"
+    deltas = [r for r in reply.records if r["type"] == "delta"]
+    assert [d["text"] for d in deltas] == ["a", "b"] and reply.final["message"]["content"] == "ab"
     assert (
-        said.final["usage"] == {"input_tokens": 3, "output_tokens": 2}
-        and said.final["stop_reason"] == "end_turn"
+        reply.final["usage"] == {"input_tokens": 3, "output_tokens": 2}
+        and reply.final["stop_reason"] == "end_turn"
     )
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\u0085", "\0", "\U0001f600", "\r\n", "\\"])
 def test_odd_characters_stay_on_one_line(odd: str) -> None:
-    said = streamed(event({"content": f"a{odd}b"}), END)
-    assert said.text == said.final["message"]["content"] == f"a{odd}b"
-    assert said.stdout.count("\n") == 2
+    reply = streamed(event({"content": f"a{odd}b"}), END)
+    assert reply.text == reply.final["message"]["content"] == f"a{odd}b"
+    assert reply.stdout.count("\n") == 2
 
 
 def test_a_character_split_over_two_deltas_is_joined() -> None:
-    said = streamed(event({"content": "x\ud83d"}), event({"content": "\ude00y"}), END)
-    assert said.text == said.final["message"]["content"] == "x\U0001f600y"
+    reply = streamed(event({"content": "x\ud83d"}), event({"content": "\ude00y"}), END)
+    assert reply.text == reply.final["message"]["content"] == "x\U0001f600y"
 
 
 def test_half_a_character_is_replaced() -> None:
-    said = streamed(event({"content": "x\ud83d"}), event({"content": "y"}), END)
-    assert said.text == said.final["message"]["content"] == "x\ufffdy"
+    reply = streamed(event({"content": "x\ud83d"}), event({"content": "y"}), END)
+    assert reply.text == reply.final["message"]["content"] == "x\ufffdy"
     assert streamed(event({"content": "x\ud83d"}), END).text == "x\ufffd"
 
 
@@ -114,7 +114,7 @@ def test_interleaved_calls_are_put_together_by_index() -> None:
             {"tool_calls": [{"index": index, **more, "function": {**name, "arguments": arguments}}]}
         )
 
-    said = streamed(
+    reply = streamed(
         piece(0, "", id="a", name="one"),
         piece(1, "", id="b", name="two"),
         piece(1, '{"y"'),
@@ -124,11 +124,11 @@ def test_interleaved_calls_are_put_together_by_index() -> None:
         event({}, "tool_calls"),
         DONE,
     ).final
-    assert said["message"]["tool_calls"] == [
+    assert reply["message"]["tool_calls"] == [
         {"id": "a", "name": "one", "arguments": {"x": 1}},
         {"id": "b", "name": "two", "arguments": {"y": 2}},
     ]
-    assert said["stop_reason"] == "tool_use"
+    assert reply["stop_reason"] == "tool_use"
 
 
 @pytest.mark.parametrize(
@@ -143,18 +143,19 @@ def test_interleaved_calls_are_put_together_by_index() -> None:
     ],
 )
 def test_an_error_in_the_stream_keeps_the_text_before_it(error: object, kind: str) -> None:
-    said = streamed(
+    reply = streamed(
         event({"content": "a"}), b"data: " + json.dumps({"error": error}).encode() + b"\n\n", DONE
     )
-    assert (said.text, said.final["kind"], said.final["partial"]) == ("a", kind, True)
-    assert said.final["retryable"] is (kind != "context_length" and "quota" not in str(error))
+    assert (reply.text, reply.final["kind"], reply.final["partial"]) == ("a", kind, True)
+    assert reply.final["retryable"] is (kind != "context_length" and "quota" not in str(error))
 
 
 def test_an_event_that_is_not_json_is_never_skipped() -> None:
-    said = streamed(event({"content": "a"}), b"data: {nonsense\n\n", event({"content": "b"}), END)
-    assert (said.text, said.final["kind"]) == ("a", "bad_response") and "{nonsense" in said.final[
-        "message"
-    ]
+    reply = streamed(event({"content": "a"}), b"data: {nonsense\n\n", event({"content": "b"}), END)
+    assert (reply.text, reply.final["kind"]) == (
+        "a",
+        "bad_response",
+    ) and "{nonsense" in reply.final["message"]
 
 
 @pytest.mark.parametrize(
@@ -173,8 +174,8 @@ def test_a_stream_that_ends_early_is_an_error(pieces: tuple[bytes, ...], kind: s
 
 def test_a_whole_answer_to_a_request_for_a_stream_is_taken() -> None:
     with serving(http(completion("all at once"))) as server:
-        said = ask(server.address, stream=True)
-    assert said.text == said.final["message"]["content"] == "all at once"
+        reply = ask(server.address, stream=True)
+    assert reply.text == reply.final["message"]["content"] == "all at once"
 
 
 def test_no_bytes_at_all_are_no_answer() -> None:

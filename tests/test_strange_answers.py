@@ -235,9 +235,9 @@ def test_what_an_answer_holds_beside_text_is_kept() -> None:
         {"type": "text", "text": "here"},
         {"type": "image", "media_type": "image/png", "data": "iVBORw0KGgo="},
     ]
-    told = body({"content": "x"})
-    told["choices"][0]["logprobs"] = {"content": [{"token": "x", "logprob": -0.125}]}
-    assert completion.parse("v", told)["logprobs"] == [told["choices"][0]["logprobs"]]
-    told["choices"].append({"index": 1, "message": {"content": "y"}, "finish_reason": "stop"})
+    found = body({"content": "x"})
+    found["choices"][0]["logprobs"] = {"content": [{"token": "x", "logprob": -0.125}]}
+    assert completion.parse("v", found)["logprobs"] == [found["choices"][0]["logprobs"]]
+    found["choices"].append({"index": 1, "message": {"content": "y"}, "finish_reason": "stop"})
     with pytest.raises(Fault, match="more than one choice"):
-        completion.parse("v", told)
+        completion.parse("v", found)

@@ -90,8 +90,8 @@ def test_a_stream_of_several_packed_members_is_read_to_its_end() -> None:
     events = [chunk({"content": "Hel"}), chunk({"content": "lo"}, "stop"), b"data: [DONE]\n\n"]
     head = STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
     with serving(head + packed(*events)) as server:
-        said = ask(server.address, stream=True)
-    assert said.text == "Hello" and said.final["type"] == "response"
+        reply = ask(server.address, stream=True)
+    assert reply.text == "Hello" and reply.final["type"] == "response"
 
 
 # How long to wait.
@@ -237,9 +237,9 @@ def test_thinking_in_the_text_of_a_stream_comes_as_thinking() -> None:
     pieces = ["<th", "ink>h", "m</thi", "nk>\n", "\nYes"]
     events = [chunk({"content": piece}) for piece in pieces] + [chunk({}, "stop")]
     with serving(STREAM + b"".join(events)) as server:
-        said = ask(server.address, stream=True)
-    assert said.text == "Yes"
-    assert "".join(r.get("thinking", "") for r in said.records) == "hm"
+        reply = ask(server.address, stream=True)
+    assert reply.text == "Yes"
+    assert "".join(r.get("thinking", "") for r in reply.records) == "hm"
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_pictures_and_logprobs_are_kept_in_every_dialect(modules: dict[str, Modu
     data = b64encode(b"\x89PNG....").decode()
     picture = {"type": "image", "media_type": "image/png", "data": data}
     url = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
-    told = [
+    found = [
         completion.parse(
             "v", {"choices": [{"message": {"content": [url]}, "finish_reason": "stop"}]}
         ),
@@ -369,9 +369,9 @@ def test_pictures_and_logprobs_are_kept_in_every_dialect(modules: dict[str, Modu
         ),
         modules["ollama"].parse({}, {"message": {"images": [data]}, "logprobs": [{"x": 1}]}),
     ]
-    for made in told:
+    for made in found:
         assert picture in made["message"]["content"]
-    assert told[2]["logprobs"] == told[4]["logprobs"] == [{"x": 1}]
+    assert found[2]["logprobs"] == found[4]["logprobs"] == [{"x": 1}]
     logprobs = {"type": "output_text", "text": "x", "logprobs": [{"x": 1}]}
     body = {"output": [{"type": "message", "content": [logprobs]}]}
     assert responses.parse("v", body)["logprobs"] == [[{"x": 1}]]

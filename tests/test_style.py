@@ -170,8 +170,8 @@ def test_every_package_is_pinned() -> None:
 
 
 def test_the_registry_names_every_agent_and_its_binary() -> None:
-    told = set(re.findall(r"^- \*\*Binary\*\*: `?([\w./-]+)`?", FILES["AGENTS.md"], re.M))
-    assert {Path(t).name for t in told} == {
+    registered = set(re.findall(r"^- \*\*Binary\*\*: `?([\w./-]+)`?", FILES["AGENTS.md"], re.M))
+    assert {Path(t).name for t in registered} == {
         n.removeprefix("bin/")
         for n in PROGRAMS
         if n.startswith("bin/") and not n.startswith("bin/agent-")
@@ -193,6 +193,6 @@ def named(tree: ast.AST) -> Iterator[str]:
             yield node.name.strip("_")
 
 
-@pytest.mark.parametrize("name", [n for n in PYTHON if not n.startswith("tests/")])
+@pytest.mark.parametrize("name", PYTHON)
 def test_names_say_what_a_thing_is(name: str) -> None:
     assert HOW_IT_CAME & set(named(ast.parse(FILES[name]))) == set()

@@ -11,16 +11,16 @@ from agentlib.faults import Fault
 from agentlib.llm import tape
 
 
-def asked(**fields: Any) -> dict[str, Any]:
+def request(**fields: Any) -> dict[str, Any]:
     return {"type": "request", "id": "1", "messages": [{"role": "user", "content": "hi"}], **fields}
 
 
 def key(**fields: Any) -> str:
-    return tape.key(tape.canonical(asked(**fields)))
+    return tape.key(tape.canonical(request(**fields)))
 
 
 def test_the_id_the_order_of_fields_and_nulls_do_not_count() -> None:
-    turned = dict(reversed(asked(id="2", schema=None).items()))
+    turned = dict(reversed(request(id="2", schema=None).items()))
     assert tape.key(tape.canonical(turned)) == key()
 
 
@@ -39,7 +39,7 @@ def test_everything_that_is_asked_counts(fields: dict[str, Any]) -> None:
 
 
 def test_what_was_measured_on_a_message_and_where_a_tool_lies_do_not_count() -> None:
-    said = {
+    reply = {
         "role": "user",
         "content": "hi",
         "type": "message",
@@ -48,7 +48,7 @@ def test_what_was_measured_on_a_message_and_where_a_tool_lies_do_not_count() -> 
         "cost_usd": 1,
         "usage": {},
     }
-    assert key(messages=[said]) == key()
+    assert key(messages=[reply]) == key()
     tool = {"name": "t", "description": "d", "inputSchema": {"type": "object"}}
     assert key(tools=[{**tool, "type": "tool", "command": ["/x/t"], "timeout": 5}]) == key(
         tools=[tool]
@@ -60,7 +60,7 @@ def test_an_exchange_is_found_by_what_it_asks_also_after_its_line_was_edited(
     tmp_path: Path,
 ) -> None:
     path = str(tmp_path / "tape")
-    wanted = tape.canonical(asked())
+    wanted = tape.canonical(request())
     tape.Recorder(path).keep(
         wanted, [{"type": "response", "message": {"role": "assistant", "content": "x"}}]
     )
@@ -78,7 +78,7 @@ def test_other_records_on_a_tape_are_passed_over_and_broken_exchanges_told(tmp_p
 
 def test_a_cache_keeps_whole_answers_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    cache, wanted = tape.Cache(), tape.canonical(asked())
+    cache, wanted = tape.Cache(), tape.canonical(request())
     cache.keep(wanted, [{"type": "error", "kind": "server"}])
     assert cache.find(wanted) is None
     cache.keep(wanted, [{"type": "delta", "text": "x"}, {"type": "response"}])

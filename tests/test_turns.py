@@ -27,10 +27,10 @@ def read() -> Record:
     return turn.message("vendor")
 
 
-def order(said: Record, name: str = "vendor") -> list[Any]:
+def order(reply: Record, name: str = "vendor") -> list[Any]:
     return [
         (kind, value if kind == "own" else value.get("text") or value["id"], more)
-        for kind, value, more in blocks.replay(said, name)
+        for kind, value, more in blocks.replay(reply, name)
     ]
 
 
@@ -54,10 +54,10 @@ def test_another_provider_gets_text_and_calls_and_nothing_of_the_vendors() -> No
 
 
 def test_what_was_taken_out_stays_out_and_what_was_added_comes_last() -> None:
-    said = read()
-    said["content"] = [{"type": "text", "text": "new"}]
-    said["tool_calls"] = [call("b"), call("c")]
-    assert order(said) == [
+    reply = read()
+    reply["content"] = [{"type": "text", "text": "new"}]
+    reply["tool_calls"] = [call("b"), call("c")]
+    assert order(reply) == [
         ("own", SIGNED, {}),
         ("text", "new", {}),
         ("call", "b", {}),
@@ -90,8 +90,8 @@ def test_plain_turns_are_plain_messages() -> None:
     ],
 )
 def test_data_that_is_no_order_is_passed_over(data: Any) -> None:
-    said = {"role": "assistant", "content": "yes", "provider_data": data}
-    assert order(said) == [("text", "yes", {})]
+    reply = {"role": "assistant", "content": "yes", "provider_data": data}
+    assert order(reply) == [("text", "yes", {})]
 
 
 def test_a_data_address_is_read_and_another_address_is_left_to_the_vendor() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from vendors import Record, asked, run, vendor
+from vendors import Record, replies, run, vendor
 
 KEY = "key-5ecre7-5ecre7"
 ANSWERS = {
@@ -53,18 +53,18 @@ def questions(count: int, **fields: object) -> list[Record]:
     ]
 
 
-def told(
+def found(
     name: str, status: int, data: bytes, headers: dict[str, str] | None = None, **fields: object
 ) -> list[Record]:
     """The records that a provider gives to one request that its vendor answers so."""
     with vendor((status, headers or {}, data)) as (url, _):
-        return asked(name, env(name, url), **fields)
+        return replies(name, env(name, url), **fields)
 
 
 @FOUR
 def test_a_key_that_the_vendor_says_back_is_in_no_record(name: str) -> None:
-    said = {"error": f"the key {KEY} is bad", "message": f"bad {KEY}"}
-    with vendor((401, {}, json.dumps(said).encode()), (500, {}, f"<p>{KEY}</p>".encode())) as (
+    reply = {"error": f"the key {KEY} is bad", "message": f"bad {KEY}"}
+    with vendor((401, {}, json.dumps(reply).encode()), (500, {}, f"<p>{KEY}</p>".encode())) as (
         url,
         _,
     ):
@@ -76,7 +76,7 @@ def test_a_key_that_the_vendor_says_back_is_in_no_record(name: str) -> None:
 def test_the_address_may_end_in_a_slash_and_have_a_path(name: str) -> None:
     with vendor((200, {}, json.dumps(ANSWERS[name]).encode())) as (url, seen):
         for end in ("/", "/some/prefix/"):
-            assert asked(name, env(name, url + end))[0]["type"] == "response"
+            assert replies(name, env(name, url + end))[0]["type"] == "response"
     (plain, _, _), (prefixed, _, _) = seen
     assert prefixed == f"/some/prefix{plain}" and "//" not in prefixed
 
@@ -84,7 +84,7 @@ def test_the_address_may_end_in_a_slash_and_have_a_path(name: str) -> None:
 @FOUR
 def test_a_redirect_is_not_followed_so_that_the_key_stays(name: str) -> None:
     with vendor((200, {}, b"{}")) as (elsewhere, seen):
-        (out,) = told(name, 302, b"", {"location": elsewhere})
+        (out,) = found(name, 302, b"", {"location": elsewhere})
     assert out["kind"] == "bad_response" and seen == []
 
 
@@ -112,7 +112,7 @@ def test_what_is_no_answer_is_a_bad_response(name: str) -> None:
 
 @FOUR
 def test_a_vendor_that_does_not_stream_is_understood_all_the_same(name: str) -> None:
-    out = told(name, 200, json.dumps(ANSWERS[name]).encode(), stream=True)
+    out = found(name, 200, json.dumps(ANSWERS[name]).encode(), stream=True)
     assert [(r["type"], r.get("text")) for r in out] == [("delta", "yo"), ("response", None)]
     assert out[1]["message"] == {"role": "assistant", "content": "yo"}
 

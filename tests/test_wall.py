@@ -118,7 +118,7 @@ def during(place, script, deed, profile="work"):
     return result[0]
 
 
-def own(place):
+def as_user(place):
     """What the user makes belongs to the user."""
     for path in place.work.rglob("*"):
         if path.lstat().st_uid != place.uid:
@@ -135,7 +135,7 @@ def test_what_the_user_makes_during_a_call_cannot_be_read_in_it(place):
         write(place.work / "x", "DECOY")
         (place.work / "x").replace(place.work / ".env")
         (place.work / "sub").rename(place.work / "moved")
-        own(place)
+        as_user(place)
 
     script = "for n in $(seq 1 40); do cat .env .env.local sub/* sub/.env key node.json moved/* x; sleep 0.05; done"
     ran = during(place, script, deed)
@@ -152,7 +152,7 @@ def test_what_the_user_makes_while_a_tool_reads_cannot_be_read_in_that_call(plac
         for name in (".env.local", "sub/.env", "key", "new.txt"):
             write(place.work / name, "DECOY")
         (place.work / "conf").rename(place.work / "plain")
-        own(place)
+        as_user(place)
 
     script = "for n in $(seq 1 40); do cat .env.local sub/* sub/.env key new.txt */.env; sleep 0.05; done"
     ran = during(place, script, deed, read)
@@ -182,7 +182,7 @@ def test_the_user_s_changes_during_a_call_are_kept_and_the_tool_s_lie_beside_the
         write(place.work / "both", "user\n")
         write(place.work / "user", "user\n")
         write(place.work / "gone", "user\n")
-        own(place)
+        as_user(place)
 
     ran = during(place, "sleep 1.5; echo tool >>both; echo tool >>tool; rm gone", deed)
     assert (place.work / "both").read_text() == (place.work / "user").read_text() == "user\n"
@@ -230,7 +230,7 @@ def test_git_works_and_what_it_runs_later_stays_as_it_is(place):
     write(place.work / "scripts" / "x.sh", "mine")
     write(place.work / "a.txt", "a\n")
     (place.work / ".git").chmod(0o2775)
-    own(place)
+    as_user(place)
     ran = place.shell(
         "work",
         """for who in AUTHOR COMMITTER; do export GIT_${who}_NAME=t GIT_${who}_EMAIL=t@x; done
@@ -268,7 +268,7 @@ def test_what_settings_of_git_name_stays_in_quotes_and_as_a_command_s_argument_t
         git(place, "config", key, value)
     write(place.work / "scripts" / "build.sh", "mine")
     write(place.work / "src" / "a.c", "a")
-    own(place)
+    as_user(place)
     ran = place.shell(
         "work",
         """mkdir -p "my hooks" "the pager" "a b"; echo evil >"my hooks/pre-commit"; echo evil >"the pager/show"

@@ -64,7 +64,7 @@ def end(home: Path, signum: int) -> None:
 
 @pytest.fixture
 def ask(tmp_path: Path, runtime: Path) -> Ask:
-    def run(address: str, said: str = "hi", **env: str) -> subprocess.CompletedProcess[str]:
+    def run(address: str, reply: str = "hi", **env: str) -> subprocess.CompletedProcess[str]:
         known = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
@@ -76,7 +76,7 @@ def ask(tmp_path: Path, runtime: Path) -> Ask:
             **env,
         }
         (tmp_path / "run").mkdir(mode=0o700, exist_ok=True)
-        argv = [suite() / "bin/agent-llm", said]
+        argv = [suite() / "bin/agent-llm", reply]
         return subprocess.run(
             argv, env=known, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
         )

@@ -75,9 +75,9 @@ def test_addresses_that_are_public(address: str) -> None:
     ],
 )
 def test_urls_that_are_refused_before_anything_is_sent(url: str, kind: str) -> None:
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as caught:
         fetch(url)
-    assert told.value.kind == kind
+    assert caught.value.kind == kind
 
 
 def page(server: Server, path: str = "/") -> str:
@@ -98,9 +98,9 @@ def test_the_whole_time_is_bound_however_slowly_something_comes(
             time.sleep(0.1)
 
     begun = time.monotonic()
-    with serving(play) as server, pytest.raises(Fault) as told:
+    with serving(play) as server, pytest.raises(Fault) as caught:
         fetch(server.address, {"1"})
-    assert told.value.kind == "timeout" and 0.9 < time.monotonic() - begun < 3
+    assert caught.value.kind == "timeout" and 0.9 < time.monotonic() - begun < 3
 
 
 def test_redirects_share_the_time_and_take_no_cookie_along(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,21 +117,21 @@ def test_redirects_share_the_time_and_take_no_cookie_along(monkeypatch: pytest.M
         connection.sendall(http("", "302 Found", location="/again"))
 
     begun = time.monotonic()
-    with serving(play) as server, pytest.raises(Fault) as told:
+    with serving(play) as server, pytest.raises(Fault) as caught:
         fetch(server.address, {"1"})
-    assert told.value.kind == "timeout" and time.monotonic() - begun < 3
+    assert caught.value.kind == "timeout" and time.monotonic() - begun < 3
 
 
 def test_the_address_that_was_checked_is_the_one_that_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    look_up, asked = socket.getaddrinfo, []
+    look_up, request = socket.getaddrinfo, []
 
     def name(host: Any, port: Any, *rest: Any, **options: Any) -> Any:
         if host not in (b"name.example", "name.example"):
             return look_up(host, port, *rest, **options)
-        asked.append(host)
-        address = "8.8.8.8" if len(asked) < 2 else "127.0.0.1"  # as a rebinding name server says
+        request.append(host)
+        address = "8.8.8.8" if len(request) < 2 else "127.0.0.1"  # as a rebinding name server says
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
     used = []
@@ -203,9 +203,9 @@ def test_a_packed_page_is_unpacked_up_to_the_cap() -> None:
         found = fetch(server.address, {"1"})
     assert found.cut and len(found.data) == web.CAP
     for data, coding in ((b"not packed", "gzip"), (gzip.compress(b"x")[:-4], "gzip"), (b"", "br")):
-        with serving(http(data, content_encoding=coding)) as server, pytest.raises(Fault) as told:
+        with serving(http(data, content_encoding=coding)) as server, pytest.raises(Fault) as caught:
             fetch(server.address, {"1"})
-        assert told.value.kind == "bad_response"
+        assert caught.value.kind == "bad_response"
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ def test_a_broken_page_gives_what_text_it_has_and_takes_no_long_time(
     broken: str, text: str | None
 ) -> None:
     begun = time.process_time()
-    said = plain(broken)
-    assert text is None or said == text
+    reply = plain(broken)
+    assert text is None or reply == text
     assert time.process_time() - begun < 2
 
 

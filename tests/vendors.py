@@ -48,11 +48,11 @@ def recorded(name: str) -> Iterator[tuple[str, Record]]:
         case = json.loads(path.read_text())
         record, _ = reader.plan(case) if case["response"]["status"] == 200 else (None, "")
         if record:
-            said = [
+            reply = [
                 {word: value for word, value in m.items() if word[0] != "_"}
                 for m in record["messages"]
             ]
-            yield path.stem, requests.checked({**record, "messages": said})
+            yield path.stem, requests.checked({**record, "messages": reply})
 
 
 def failures(check: str, name: str) -> dict[str, str]:
@@ -98,8 +98,8 @@ def vendor(
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             seen.append((self.path, self.headers, body))
-            said = left.pop(0) if len(left) > 1 else left[0]
-            status, headers, data = said(self.path) if callable(said) else said
+            reply = left.pop(0) if len(left) > 1 else left[0]
+            status, headers, data = reply(self.path) if callable(reply) else reply
             self.send_response(status)
             for name, value in {
                 "content-length": str(len(data)),
@@ -147,7 +147,7 @@ def run(name: str, env: dict[str, str], records: Iterable[Record] = (), *args: s
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def asked(name: str, env: dict[str, str], **fields: Any) -> list[Record]:
+def replies(name: str, env: dict[str, str], **fields: Any) -> list[Record]:
     """The records that providers/NAME gives to one request."""
     return run(name, env, [{"type": "request", "id": "1", "messages": [HI], **fields}])
 

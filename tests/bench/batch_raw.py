@@ -23,25 +23,25 @@ async def post(address: str, body: dict[str, Any]) -> dict[str, Any]:
     writer.write(f"{head}connection: close\r\n\r\n".encode() + data)
     answer = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(answer.partition(b"content-length:")[2].split(b"\r\n")[0])
-    said: dict[str, Any] = json.loads(await reader.readexactly(length))["choices"][0]["message"]
+    reply: dict[str, Any] = json.loads(await reader.readexactly(length))["choices"][0]["message"]
     writer.close()
-    return said
+    return reply
 
 
 async def task(address: str, tool: str | None) -> None:
     messages: list[dict[str, Any]] = [{"role": "user", "content": "go"}]
     tools = {"tools": [{"type": "function", "function": {"name": "three"}}]} if tool else {}
-    said = await post(address, {"model": "m", "messages": messages, **tools})
+    reply = await post(address, {"model": "m", "messages": messages, **tools})
     if tool:
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(tool, stdin=pipe, stdout=pipe)
         out, _ = await child.communicate(b"{}\n")
         result = {
             "role": "tool",
-            "tool_call_id": said["tool_calls"][0]["id"],
+            "tool_call_id": reply["tool_calls"][0]["id"],
             "content": out.decode(),
         }
-        await post(address, {"model": "m", "messages": [*messages, said, result], **tools})
+        await post(address, {"model": "m", "messages": [*messages, reply, result], **tools})
     print('{"type":"result"}')
 
 

@@ -15,7 +15,7 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "three", "argum
 
 
 def parse(message: dict[str, object], finish: str) -> bytes:
-    said = json.dumps(
+    reply = json.dumps(
         {
             "model": "m",
             "choices": [
@@ -25,8 +25,8 @@ def parse(message: dict[str, object], finish: str) -> bytes:
         }
     ).encode()
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
-        len(said),
-        said,
+        len(reply),
+        reply,
     )
 
 

@@ -55,9 +55,9 @@ def offers(names: list[str]) -> list[Case]:
 
 def one(model: subprocess.Popen[bytes], case: Case, tools: list[Case]) -> tuple[bool, bool, bool]:
     """(right tool, right arguments too, the answer holds the result) for one request."""
-    asked = {"role": "user", "content": case["request"]}
-    said = ask(model, [asked], tools)
-    call = (said.get("tool_calls") or [{"name": None, "arguments": {}}])[0]
+    question = {"role": "user", "content": case["request"]}
+    reply = ask(model, [question], tools)
+    call = (reply.get("tool_calls") or [{"name": None, "arguments": {}}])[0]
     right = call["name"] == case["tool"]
     exact = right and plain(call["arguments"]) == plain(
         case["args"]
@@ -68,18 +68,18 @@ def one(model: subprocess.Popen[bytes], case: Case, tools: list[Case]) -> tuple[
         )
     if case["tool"] is None:
         return right, exact, False
-    given, key = result(case)
+    arguments, key = result(case)
     wanted = [{"id": "c", "name": case["tool"], "arguments": case["args"]}]
-    told = [
-        asked,
+    output = [
+        question,
         {"role": "assistant", "content": "", "tool_calls": wanted},
-        {"role": "tool", "tool_call_id": "c", "name": case["tool"], "content": given},
+        {"role": "tool", "tool_call_id": "c", "name": case["tool"], "content": arguments},
     ]
-    said = ask(model, told, tools)
-    answer = said.get("content") or ""
+    reply = ask(model, output, tools)
+    answer = reply.get("content") or ""
     if key.lower() not in answer.lower():
-        instead = answer or (said.get("tool_calls") or [{}])[0]
-        print(f"{case['id']}: {case['request']}: the result {given!r} became {instead!r}")
+        instead = answer or (reply.get("tool_calls") or [{}])[0]
+        print(f"{case['id']}: {case['request']}: the result {arguments!r} became {instead!r}")
     return right, exact, key.lower() in answer.lower()
 
 

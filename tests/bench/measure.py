@@ -31,19 +31,21 @@ def run(argv: Sequence[str], env: dict[str, str] | None = None, stdin: str = os.
     """The cost of one run, which must succeed. Its standard input is the file `stdin`, its output is dropped."""
     env = dict(os.environ) if env is None else env
     program = shutil.which(argv[0], path=env["PATH"]) or sys.exit(f"{argv[0]}: not found")
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as errors:
         files = [
             (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_DUP2, said.fileno(), 2),
+            (os.POSIX_SPAWN_DUP2, errors.fileno(), 2),
         ]
         begun = time.perf_counter()
         pid = os.posix_spawn(program, list(argv), env, file_actions=files)
         _, status, usage = os.wait4(pid, 0)
         wall = time.perf_counter() - begun
-        said.seek(0)
+        errors.seek(0)
         if status:
-            sys.exit(f"{' '.join(argv)[:200]}: wait status {status}: {said.read().decode()[-500:]}")
+            sys.exit(
+                f"{' '.join(argv)[:200]}: wait status {status}: {errors.read().decode()[-500:]}"
+            )
     return Cost(usage.ru_utime + usage.ru_stime, wall)
 
 

@@ -54,10 +54,10 @@ def main() -> int:
         ours, raw = middle
         line(f"{COUNT:,} remembers, raw sqlite3", ours, raw, 2, "raw")
         store = ["--store", f"{folder}/our0.db"]
-        asked = [
+        request = [
             ["agent-memory", *words, *store] for words in (["recall", "key 7"], ["search", "gamma"])
         ]
-        recall, search, bare = medians([*asked, BARE], 15, env)
+        recall, search, bare = medians([*request, BARE], 15, env)
         line("recall of one key", recall, bare, 3, "bare")
         over = (search.wall - recall.wall) * 1e3
         print(

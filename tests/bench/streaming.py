@@ -20,14 +20,14 @@ BARE = (
 
 
 def main() -> int:
-    asked = {
+    request = {
         "type": "request",
         "id": "1",
         "stream": True,
         "messages": [{"role": "user", "content": "hi"}],
     }
     with vendor(0, COUNT) as address, tempfile.NamedTemporaryFile("w", suffix=".jsonl") as requests:
-        requests.write(json.dumps(asked) + "\n")
+        requests.write(json.dumps(request) + "\n")
         requests.flush()
         env = {
             "HOME": os.path.dirname(requests.name),
@@ -45,10 +45,10 @@ def main() -> int:
             )
             for _ in range(ROUNDS)
         ]
-    bare, alone, whole = (sorted(costs)[ROUNDS // 2] for costs in zip(*rounds, strict=True))
+    bare, alone, complete = (sorted(costs)[ROUNDS // 2] for costs in zip(*rounds, strict=True))
     line("the provider alone", alone, bare, ALONE, "httpx")
-    line("agent-llm", whole, bare, WHOLE, "httpx")
-    return 0 if alone.cpu <= ALONE * bare.cpu and whole.cpu <= WHOLE * bare.cpu else 1
+    line("agent-llm", complete, bare, WHOLE, "httpx")
+    return 0 if alone.cpu <= ALONE * bare.cpu and complete.cpu <= WHOLE * bare.cpu else 1
 
 
 if __name__ == "__main__":

@@ -63,11 +63,11 @@ def lines(archive: zipfile.ZipFile, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def schema(told: Any) -> Any:
+def schema(found: Any) -> Any:
     """A JSON Schema out of bfcl's own words for types."""
-    if not isinstance(told, dict):
-        return told
-    kept = {key: value for key, value in told.items() if not (key == "type" and value == "any")}
+    if not isinstance(found, dict):
+        return found
+    kept = {key: value for key, value in found.items() if not (key == "type" and value == "any")}
     out: dict[str, Any] = {
         key: [schema(one) for one in value] if isinstance(value, list) else schema(value)
         for key, value in kept.items()
@@ -99,9 +99,9 @@ def parsed(text: str, methods: dict[str, Any]) -> Call:
     node = ast.parse(text, mode="eval").body
     assert isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     names = list(inspect.signature(methods[node.func.id]).parameters)
-    given = dict(zip(names, map(ast.literal_eval, node.args), strict=False))
+    values = dict(zip(names, map(ast.literal_eval, node.args), strict=False))
     return node.func.id, {
-        **given,
+        **values,
         **{str(one.arg): ast.literal_eval(one.value) for one in node.keywords},
     }
 
@@ -109,10 +109,10 @@ def parsed(text: str, methods: dict[str, Any]) -> Call:
 def directly(folder: Path, entry: dict[str, Any], turns: list[list[Call]]) -> tuple[list[str], Any]:
     """(results, state at the end) of calling the simulators in this process."""
     simulators = simulator.fresh(str(folder), entry)
-    said = [
+    reply = [
         simulator.call(simulators, name, arguments) for turn in turns for name, arguments in turn
     ]
-    return said, simulator.state(simulators)
+    return reply, simulator.state(simulators)
 
 
 def through_react(
@@ -125,7 +125,7 @@ def through_react(
         script = "\n".join(
             [*(f"{name} {json.dumps(arguments)}" for name, arguments in turn), "= done"]
         )
-        with open(folder / "tools.jsonl", "rb") as given:
+        with open(folder / "tools.jsonl", "rb") as values:
             argv = [
                 "agent-react",
                 "--quiet",
@@ -137,7 +137,7 @@ def through_react(
                 "t.jsonl",
             ]
             subprocess.run(
-                [*argv, script], env=env, cwd=folder, stdin=given, check=True, timeout=120
+                [*argv, script], env=env, cwd=folder, stdin=values, check=True, timeout=120
             )
     messages = [json.loads(line) for line in open(folder / "t.jsonl")]
     with open(folder / "state", "rb") as file:

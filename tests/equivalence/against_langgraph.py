@@ -100,12 +100,12 @@ def alike(lines: str) -> list[Any]:
 
 
 def conversation(argv: list[Any], env: dict[str, str], stdin: Path) -> list[Any]:
-    with open(stdin, "rb") as given:
+    with open(stdin, "rb") as tasks_file:
         ran = subprocess.run(
             argv,
             env=env,
             cwd=env["HOME"],
-            stdin=given,
+            stdin=tasks_file,
             stdout=subprocess.PIPE,
             text=True,
             timeout=60,

@@ -21,9 +21,9 @@ from pydantic import create_model  # noqa: E402
 
 def tool(record: dict[str, Any]) -> StructuredTool:
     def call(**arguments: Any) -> str:
-        given = json.dumps(arguments) + "\n"
+        value = json.dumps(arguments) + "\n"
         return subprocess.run(
-            record["command"], input=given, text=True, capture_output=True, check=True
+            record["command"], input=value, text=True, capture_output=True, check=True
         ).stdout
 
     fields = {
@@ -35,7 +35,7 @@ def tool(record: dict[str, Any]) -> StructuredTool:
     )
 
 
-def told(message: Any) -> dict[str, Any]:
+def found(message: Any) -> dict[str, Any]:
     role = {"human": "user", "ai": "assistant", "tool": "tool"}[message.type]
     out: dict[str, Any] = {"role": role, "content": message.content}
     if role == "assistant" and message.tool_calls:
@@ -55,7 +55,7 @@ def main() -> None:
     model = ChatOpenAI(model="test-model", max_retries=0)
     agent = create_react_agent(model, ToolNode(tools, handle_tool_errors=True))
     for message in agent.invoke({"messages": [("user", request)]})["messages"]:
-        print(json.dumps(told(message)))
+        print(json.dumps(found(message)))
 
 
 main()

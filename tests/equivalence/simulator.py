@@ -98,11 +98,11 @@ def main() -> None:
         with open(kept, "rb") as file:
             simulators = pickle.load(file)
     for line in sys.stdin:
-        asked = json.loads(line)
-        content = call(simulators, asked["name"], asked["arguments"])
+        request = json.loads(line)
+        content = call(simulators, request["name"], request["arguments"])
         with open(kept, "wb") as file:
             pickle.dump(simulators, file)
-        print(json.dumps({"id": asked["id"], "content": content}), flush=True)
+        print(json.dumps({"id": request["id"], "content": content}), flush=True)
 
 
 if __name__ == "__main__":
