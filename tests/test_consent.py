@@ -184,9 +184,8 @@ def test_a_denial_tells_the_model_what_to_do():
     with pytest.raises(Fault) as caught:
         policy().allow({"name": "change", "command": ["/x"]}, {})
     assert caught.value.kind == "tool_denied"
-    assert (
-        "(--allow change)" in caught.value.message and "Do not try it again" in caught.value.message
-    )
+    message = caught.value.message
+    assert "(--allow change)" in message and "Do not try it again" in message
 
 
 RULES = """

@@ -79,8 +79,8 @@ def test_what_the_request_needs_comes_in_its_order_and_once() -> None:
     tools = [*TOOLS, tool("uppercase", "Capitals", path=False)]
 
     def due_after(request: str, *messages: Record) -> list[str]:
-        told = [{"role": "user", "content": request}, *messages]
-        return due.calls({"messages": told, "tools": tools})[0]
+        conversation = [{"role": "user", "content": request}, *messages]
+        return due.calls({"messages": conversation, "tools": tools})[0]
 
     request = "Reverse the word crew, then write it in capitals"
     first = [call("reverse", text="crew"), result("reverse", "werc")]
@@ -160,8 +160,8 @@ COUNTED += [call("wordcount", path="logs/b.txt"), result("wordcount", '{"words":
 def test_each_file_of_a_folder_is_looked_at_where_one_of_them_is_wanted(
     request_: str, messages: list[Record], wanted: tuple[list[str], list[str]]
 ) -> None:
-    told = {"messages": [{"role": "user", "content": request_}, *messages], "tools": LIST}
-    assert due.calls(told) == wanted
+    model_request = {"messages": [{"role": "user", "content": request_}, *messages], "tools": LIST}
+    assert due.calls(model_request) == wanted
 
 
 def form(name: str, *fields: str) -> Record:
@@ -169,31 +169,31 @@ def form(name: str, *fields: str) -> Record:
     return {"properties": {"tool": {"const": name}, "args": args}}
 
 
-def held(request: str, forms: list[Record], *messages: Record) -> list[Record]:
+def narrowed(request: str, forms: list[Record], *messages: Record) -> list[Record]:
     """The arguments of the calls that are left."""
-    told = [{"role": "user", "content": request}, *messages]
-    schema = due.narrow({"anyOf": deepcopy(forms)}, {"messages": told, "tools": TOOLS})
+    conversation = [{"role": "user", "content": request}, *messages]
+    schema = due.narrow({"anyOf": deepcopy(forms)}, {"messages": conversation, "tools": TOOLS})
     return [f["properties"]["args"]["properties"] for f in schema.get("anyOf", [schema])]
 
 
 def test_the_output_is_held_to_the_calls_that_must_come() -> None:
     forms = [form("read_file", "path"), form("read_file", "text"), form("reverse", "text")]
     made = [call("json_query", path="crew.json"), result("json_query", "null")]
-    assert held("Who is in crew.json?", forms, *made) == [{"path": {"enum": ["crew.json"]}}]
-    assert len(held("Good morning!", forms)) == 3
+    assert narrowed("Who is in crew.json?", forms, *made) == [{"path": {"enum": ["crew.json"]}}]
+    assert len(narrowed("Good morning!", forms)) == 3
 
 
 def test_a_call_takes_the_material_or_the_last_result_as_it_is() -> None:
     forms = [form("reverse", "text")]
     piece = {"type": "input", "source": "stdin", "text": "a b\n"}
     text = material.message("Reverse it", [piece])["content"]
-    assert held(text, forms) == [{"text": {"enum": ["a b\n"]}}]
+    assert narrowed(text, forms) == [{"text": {"enum": ["a b\n"]}}]
     either = form("reverse", "text")  # an argument that the words of the request seem to want
     either["properties"]["args"]["properties"]["path"] = {"type": "string"}
-    assert held(text, [either]) == [{"text": {"enum": ["a b\n"]}}]
+    assert narrowed(text, [either]) == [{"text": {"enum": ["a b\n"]}}]
     made = [call("read_file", path="a.txt"), result("read_file", "abc\n")]
-    assert held("Read a.txt and reverse it", forms, *made) == [{"text": {"enum": ["abc"]}}]
-    assert held("Reverse the word abc", forms) == [{"text": {"type": "string"}}]
+    assert narrowed("Read a.txt and reverse it", forms, *made) == [{"text": {"enum": ["abc"]}}]
+    assert narrowed("Reverse the word abc", forms) == [{"text": {"type": "string"}}]
 
 
 APPEND = form("write_file", "path", "content")
@@ -210,8 +210,8 @@ APPEND["properties"]["args"]["properties"]["append"] = {"type": "boolean"}
 )
 def test_what_is_added_to_a_file_does_not_replace_it(request_: str, append: Record | None) -> None:
     tools = [*TOOLS, tool("write_file", "Write a text to a file", reads=False)]
-    told = {"messages": [{"role": "user", "content": request_}], "tools": tools}
-    left = due.narrow({"anyOf": [deepcopy(APPEND), form("reverse", "text")]}, told)
+    model_request = {"messages": [{"role": "user", "content": request_}], "tools": tools}
+    left = due.narrow({"anyOf": [deepcopy(APPEND), form("reverse", "text")]}, model_request)
     assert left["properties"]["args"]["properties"].get("append") == append
 
 
@@ -241,7 +241,7 @@ def test_what_is_replaced_stands_in_the_file(
 def test_a_change_takes_its_old_text_from_what_was_read() -> None:
     made = [call("read_file", path="a.ini"), result("read_file", INI)]
     forms = [form("edit_file", "path", "old", "new"), form("write_file", "path", "content")]
-    (left,) = held("In a.ini set the port to 90", forms, *made)
+    (left,) = narrowed("In a.ini set the port to 90", forms, *made)
     assert (left["old"], left["new"]) == ({"const": "port: 80"}, {"const": "port: 90"})
 
 

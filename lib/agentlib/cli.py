@@ -68,12 +68,11 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
             self._decolor = str
 
     first, _, rest = doc.strip().partition("\n")
-    name = headline(doc)[0]
-    texts: dict[str, Any] = {"prog": name, "usage": usage, "description": first}
+    texts: dict[str, Any] = {"prog": headline(doc)[0], "usage": usage, "description": first}
     texts |= {"epilog": rest.strip("\n"), "allow_abbrev": False}
     layout = lambda prog: Layout(prog, max_help_position=28, width=100)  # noqa: E731
     made = Parser(**texts, formatter_class=layout)
-    made.add_argument("--version", action="version", version=version(name))
+    made.add_argument("--version", action="version", version=version(made.prog))
     options(made, "--agent-schema  describe this program as JSON and exit")
     return made
 

@@ -19,9 +19,7 @@ NAMES = (
     " secret.json secret.toml secret.y*ml *.tfstate *.tfstate.backup .ssh .aws .azure .gnupg .kube .docker"
     " .password-store"
 )
-COPY = (
-    r"(?i)\A\.?#| ?\(\d+\)(?=\.|\Z)|(?:[~#]|\.(?:bak|backup|copy|old|orig|save|sw[op]|tmp|\d+))+\Z"
-)
+COPY = r"\A\.?#| ?\(\d+\)(?=\.|\Z)|(?:[~#]|\.(?:bak|backup|copy|old|orig|save|sw[op]|tmp|\d+))+\Z"
 EXAMPLES = "*[._-]example *[._-]sample *[._-]template *.dist *.pub"
 WORDS = (  # a name that may stand for a secret, and what then shows that it does
     ("*.pem", rb"PRIVATE KEY"),
@@ -51,7 +49,7 @@ def _any(globs: str) -> re.Pattern[str]:
 
 def named(name: str, folder: bool = False) -> bool:
     """Whether a file (or folder: hidden ones only) of this name, or a copy (COPY) of one, holds secrets."""
-    names = {name, re.sub(COPY, "", name)}
+    names = {name, re.sub(COPY, "", name, flags=re.I)}
     known = any(map(_any(NAMES).match, names)) and not any(map(_any(EXAMPLES).match, names))
     return known and (not folder or name[:1] == ".")
 
@@ -68,9 +66,7 @@ def holds(name: str, head: bytes) -> bool:
     settings = _any(SETTINGS).match(name) or "." not in name[1:] or head.lstrip()[:1] == b"{"
     if settings and re.search(TOKEN, head):
         return True
-    return doubtful(name) and any(
-        _any(glob).match(name) and re.search(word, head) for glob, word in WORDS
-    )
+    return any(re.search(word, head) for glob, word in WORDS if _any(glob).match(name))
 
 
 def secret(path: str) -> bool:

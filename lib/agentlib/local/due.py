@@ -64,8 +64,7 @@ def calls(request: Record) -> tuple[list[str], list[str]]:
 
 def named(wanted: str) -> list[str]:
     """The files that a request names."""
-    files = dict.fromkeys(FILE.findall(wanted))
-    return [name for name in files if not RULES["site"].fullmatch(name)]
+    return [n for n in dict.fromkeys(FILE.findall(wanted)) if not RULES["site"].fullmatch(n)]
 
 
 def _needed(tools: list[str], wanted: str) -> list[str]:

@@ -9,9 +9,8 @@ from agentlib.search.rank import COMMON
 from agentlib.types import Record
 
 REMOVES = re.compile(TEXTS["requests"]["remove"], re.I)
-TO = re.compile(
-    r"\b(?:to|by|with|=)\s+(['\"`]?)([^'\"`\s]+)\1[.!]?\s*(?:(?:in|of) \S+\s*)?$"
-)  # the new value
+# the new value
+TO = re.compile(r"\b(?:to|by|with|=)\s+(['\"`]?)([^'\"`\s]+)\1[.!]?\s*(?:(?:in|of) \S+\s*)?$")
 MOST = 40  # pieces of a file that may be the old text
 
 
@@ -19,15 +18,15 @@ def forms(every: list[Record], request: Record, changes: bool, adds: bool) -> li
     """The forms of calls that change files: `append` true where the request adds something and only there; where it
     changes something, the old text one that stands in the file that was read."""
     if changes and adds and (appending := [form for form in every if "append" in fields(form)]):
-        return [_fixed(form, append={"const": True}) for form in appending]
+        return [_fixed(form, append=True) for form in appending]
     left = [form for form in every if "append" not in needed(form)]
     for form in left:
         fields(form).pop("append", None)
     changing = [form for form in left if {"old", "new"} <= {*fields(form)}]
     content = _read(request) if changes and changing else ""
     pairs = pieces(content, last_request(request["messages"])) if content else []
-    fixed = [_fixed(changing[0], old={"const": old}, **_new(new)) for old, new in pairs[:MOST]]
-    return fixed or left
+    values = [{"old": old} if new is None else {"old": old, "new": new} for old, new in pairs]
+    return [_fixed(changing[0], **one) for one in values[:MOST]] or left
 
 
 def pieces(content: str, wanted: str) -> list[tuple[str, str | None]]:
@@ -39,12 +38,10 @@ def pieces(content: str, wanted: str) -> list[tuple[str, str | None]]:
         found = [line for line in lines if {*re.findall(r"\w+", line)} & {*names}]
         exact = [line for line in found if line.strip() in names]
         return [(line, "") for line in exact or found]
-    value = TO.search(wanted)
-    for name in names if value else []:
-        for old, quote in re.findall(
-            rf"((?<![\w-])['\"]?{re.escape(name)}['\"]?\s*[:=]\s*(['\"]?)[^\s,;'\"}}]+\2)", content
-        ):
-            if value:
+    if value := TO.search(wanted):
+        for name in names:
+            rule = rf"((?<![\w-])['\"]?{re.escape(name)}['\"]?\s*[:=]\s*(['\"]?)[^\s,;'\"}}]+\2)"
+            for old, quote in re.findall(rule, content):
                 start = re.match(r"[^:=]*[:=]\s*", old)
                 return [(old, f"{start[0] if start else ''}{quote}{value[2]}{quote}")]
     parts = wanted.split()
@@ -77,12 +74,9 @@ def needed(form: Record) -> list[str]:
     return (form["properties"].get("args") or {}).get("required") or []
 
 
-def _new(text: str | None) -> Record:
-    return {} if text is None else {"new": {"const": text}}
-
-
-def _fixed(form: Record, **fixed: Record) -> Record:
-    """The form with these arguments, which it then needs."""
+def _fixed(form: Record, **values: object) -> Record:
+    """The form with these values of arguments, which it then needs."""
+    fixed = {name: {"const": value} for name, value in values.items()}
     args = form["properties"]["args"]
     required = [*dict.fromkeys([*args.get("required", []), *fixed])]
     args = {**args, "properties": {**args["properties"], **fixed}, "required": required}

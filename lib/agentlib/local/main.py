@@ -46,8 +46,7 @@ def _read_tools(model: str) -> None:
 
     from agentlib.local import prompt
 
-    what = "the model reads the suite's tools, once: half a minute, Ctrl-C leaves it out"
-    print(what, flush=True)
+    print("the model reads the suite's tools, once: half a minute; Ctrl-C skips it", flush=True)
     discover, react = (f"{paths.REAL}/bin/agent-{name}" for name in ("discover", "react"))
     options = ["--provider", "local", "--model", model, "--quiet", "--no-history"]
     try:
@@ -70,8 +69,8 @@ def status() -> int:
         elif os.path.isfile(path + ".partial"):
             percent = os.path.getsize(path + ".partial") * 100 // pin["bytes"]
             state += f" ({percent} % fetched; install goes on from there)"
-        gigabytes = models.gigabytes(pin["bytes"])
-        print(f"{size:8} {pin['title']:20} {gigabytes}  {pin['licence']}  {state}")
+        amount = models.gigabytes(pin["bytes"])
+        print(f"{size:8} {pin['title']:20} {amount}  {pin['licence']}  {state}")
     if file := os.environ.get("AGENT_LOCAL_MODEL"):
         print(f"own      AGENT_LOCAL_MODEL={file}" + ("" if installed else ": no such file"))
     state = "installed" if minilm.installed() else "not installed"

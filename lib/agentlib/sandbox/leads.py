@@ -60,9 +60,8 @@ def _settings(folder: str, repositories: dict[str, list[str]]) -> set[str]:
                 if key == "path" and len(files) < MANY and (path, bases) not in files:
                     files.append((path, bases))
                 sure = "/" in word or key == "hookspath" and number == 0  # it may yet be made
-                found |= {
-                    one for one in (path, os.path.realpath(path)) if sure or os.path.exists(one)
-                }
+                both = (path, os.path.realpath(path))
+                found |= {one for one in both if sure or os.path.exists(one)}
     return found
 
 
@@ -111,11 +110,7 @@ def _links(folder: str, starts: list[str]) -> set[str]:
                 more = [to]
             else:
                 with os.scandir(path) as entries:
-                    more = [
-                        one.path
-                        for one in entries
-                        if one.is_symlink() or one.is_dir(follow_symlinks=False)
-                    ]
+                    more = [one.path for one in entries if one.is_symlink() or one.is_dir()]
         except OSError:  # a file, or nothing
             continue
         starts += more[: max(0, MANY - len(starts))]
