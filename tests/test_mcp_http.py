@@ -308,7 +308,7 @@ def test_other_addresses_than_of_this_machine_and_bad_tokens_are_refused(tmp_pat
 
 def test_a_server_that_cannot_begin_says_why(tmp_path: Path) -> None:
     status, why = refused(tmp_path, "--http", "0", "no-such-tool")
-    assert status and "nothing found" in why and "Traceback" not in why
+    assert status and "no-such-tool: no file here" in why and "Traceback" not in why
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         assert "in use" in refused(tmp_path, "--http", place, "wordcount")[1]
