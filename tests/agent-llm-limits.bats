@@ -151,8 +151,8 @@ setup() {
     has "$output" "tape.jsonl: line 1: not a tape: "
     run -2 agent-llm --replay absent hi </dev/null
     equal "agent-llm: --replay: absent: No such file or directory" "$output"
-    run -111 agent-llm --record /nowhere/tape hi </dev/null
-    equal "agent-llm: /nowhere/tape: No such file or directory" "$output"
+    run -2 agent-llm --record /nowhere/tape hi </dev/null
+    equal "agent-llm: --record: /nowhere/tape: No such file or directory" "$output"
     run -2 agent-llm --record a --replay b hi </dev/null
 }
 
