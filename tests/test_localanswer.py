@@ -10,7 +10,7 @@ import pytest
 
 import vendors
 from agentlib.faults import Fault
-from agentlib.local import prompt
+from localmodel import prompt
 
 local_answer = vendors.provider("local")
 Cancelled, Completion, Pieces = local_answer.Cancelled, local_answer.Completion, local_answer.Pieces

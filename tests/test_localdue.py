@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentlib.local import due, edits, prompt
 from agentlib.messages import material
+from localmodel import due, edits, prompt
 
 Record = dict[str, Any]
 

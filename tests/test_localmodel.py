@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.local import fetch, main, models
+from localmodel import fetch, main, models
 
 DATA = bytes(range(256)) * 40
 PARTS = [DATA[:4000], DATA[4000:8000], DATA[8000:]]

@@ -9,9 +9,9 @@ import pytest
 
 from agentlib.faults import Fault
 from agentlib.invoke.tool import Tool
-from agentlib.local import prompt, reply
 from agentlib.messages import material
 from agentlib.react import settings
+from localmodel import prompt, reply
 
 WORDCOUNT = {
     "name": "wordcount",

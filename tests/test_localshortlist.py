@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agentlib.local import prompt
-from agentlib.local.prompt import FITTING, MOST
+from localmodel import prompt
+from localmodel.prompt import FITTING, MOST
 from test_localprompt import call, user
 
 

@@ -4,7 +4,7 @@ import os
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.local import models
+from localmodel import models
 
 # Wheels that need no others for this; 151 MB unpacked.
 RUNTIME = ("onnxruntime==1.32.0", "numpy==2.4.6")

@@ -3,13 +3,13 @@ failed, and find a tool for everything. These rules need no model."""
 
 import re
 
-from agentlib.local import edits
-from agentlib.local.prompt import FENCES, FILE, TEXTS, last_request, since_request, spaced
-from agentlib.local.reply import leaves
 from agentlib.messages import material
 from agentlib.messages.transcript import text
 from agentlib.search.rank import describe, words
 from agentlib.types import Record
+from localmodel import edits
+from localmodel.prompt import FENCES, FILE, TEXTS, last_request, since_request, spaced
+from localmodel.reply import leaves
 
 FEW = 6  # tools of somebody who has chosen them
 MOST_CHANGES = 3  # tries to change a file

@@ -15,10 +15,10 @@ import zipfile
 
 from agentlib import display, lock, packages, paths, stderr
 from agentlib.faults import Fault, Interrupted
-from agentlib.local import models
-from agentlib.local.models import Pin
 from agentlib.net.bounds import Bounds
 from agentlib.types import BinaryIO, Callable, Iterator
+from localmodel import models
+from localmodel.models import Pin
 
 HUB = "https://huggingface.co"  # where the makers of the models publish them
 HUB_CONNECT = 5.0  # seconds until the hub counts as out of reach
@@ -38,7 +38,7 @@ class Gone(Fault):
 def install(size: str | None) -> int:
     """Install the runtime and a model. Without a size: the default, or with a warning a smaller one if that is gone."""
     if size == models.EMBEDDINGS:
-        from agentlib.local import minilm
+        from localmodel import minilm
 
         for pin in minilm.pins():
             _install(pin, lambda: wheels("onnxruntime", *minilm.RUNTIME))

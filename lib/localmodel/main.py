@@ -5,7 +5,7 @@ import os
 import shutil
 
 from agentlib import paths, stderr
-from agentlib.local import models
+from localmodel import models
 
 DOC = """agent-llm local - put a small language model on this machine, and take it away
 
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
         return status()
     if args.action == "remove":
         return remove(args.size)
-    from agentlib.local import fetch
+    from localmodel import fetch
 
     fetch.install(args.size)
     if args.size != models.EMBEDDINGS:
@@ -44,7 +44,7 @@ def _read_tools(model: str) -> None:
     the user waits for it."""
     import subprocess
 
-    from agentlib.local import prompt
+    from localmodel import prompt
 
     print("the model reads the suite's tools, once: half a minute; Ctrl-C skips it", flush=True)
     discover, react = (f"{paths.REAL}/bin/agent-{name}" for name in ("discover", "react"))
@@ -59,7 +59,7 @@ def _read_tools(model: str) -> None:
 
 def status() -> int:
     """Print what is installed, one line each; 0 if a model can answer, else 1."""
-    from agentlib.local import minilm
+    from localmodel import minilm
 
     installed = models.installed()
     for size, pin in models.pins().items():
@@ -84,7 +84,7 @@ def status() -> int:
 
 def remove(size: str | None) -> int:
     """Delete the models, or only the one of this size; 1 if there was nothing to delete."""
-    from agentlib.local import minilm
+    from localmodel import minilm
 
     pins = [*models.pins().items(), *((models.EMBEDDINGS, pin) for pin in minilm.pins())]
     paths = [models.path(pin) for name, pin in pins if size in (None, name)]

@@ -3,10 +3,10 @@ the file. What the request and the file tell is settled here, without a model.""
 
 import re
 
-from agentlib.local.prompt import TEXTS, last_request, since_request
 from agentlib.messages.transcript import text
 from agentlib.search.rank import COMMON
 from agentlib.types import Record
+from localmodel.prompt import TEXTS, last_request, since_request
 
 REMOVES = re.compile(TEXTS["requests"]["remove"], re.I)
 # the new value

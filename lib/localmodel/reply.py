@@ -5,7 +5,10 @@ import re
 import secrets
 
 from agentlib.faults import Fault
-from agentlib.local.prompt import (
+from agentlib.messages import material
+from agentlib.messages.transcript import text
+from agentlib.types import Any, Record
+from localmodel.prompt import (
     FENCES,
     FILE,
     examples,
@@ -14,9 +17,6 @@ from agentlib.local.prompt import (
     spaced,
     tokens,
 )
-from agentlib.messages import material
-from agentlib.messages.transcript import text
-from agentlib.types import Any, Record
 
 SHORT = 200  # characters of a result that an answer must hold
 STEP_CAP = 40  # characters of a step's output that an answer must hold

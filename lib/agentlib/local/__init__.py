@@ -1,4 +1,0 @@
-"""Models on this machine: their files, the prompt and what an answer means.
-
-May import: the flat modules, messages, net, search.
-"""

@@ -1,0 +1,4 @@
+"""The models that run on this machine: their files, the prompt and what an answer means.
+
+May import: the flat modules, messages, net, search.
+"""
