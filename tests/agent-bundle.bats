@@ -151,10 +151,22 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
     equal "700 700" "$(stat -c %a "$CACHE" "$(tree)" | xargs)"
     equal "" "$(find "$(tree)" -perm /077 ! -type d -print -quit)"
     local broken
-    for broken in 'rm $TREE/tools/wordcount' 'echo "#" >>$TREE/lib/agentlib/cli.py' 'touch $TREE/bin/agent-llm' 'rm -r $TREE/lib'; do
+    for broken in 'rm $TREE/tools/wordcount' 'echo "#" >>$TREE/lib/agentlib/cli.py' 'touch $TREE/bin/agent-llm' 'rm -r $TREE/lib' \
+        'truncate -s -9 $TREE/lib/agentlib/__pycache__/cli.*.pyc' 'rm $TREE/../files'; do
         TREE=$(tree)/agentutils bash -c "$broken"
         equal '{"lines":0,"words":1,"bytes":1}' "$(./agentutils wordcount <<<'{"text":"a"}')"
         lacks "$(cat "$(tree)/agentutils/lib/agentlib/cli.py")" $'\n#\n'
+    done
+}
+
+@test "a list of files that was emptied, cut or replaced does not hide what is missing" {
+    ./agentutils agent-llm --version
+    local cut
+    for cut in ': >$LIST' 'truncate -s 1000 $LIST' 'echo 0 >$LIST' 'head -c 300 $LIST | tr "\\000" "\\n" | head -n 5 >$LIST' 'printf "1\\0" >$LIST' 'echo x >$LIST' 'rm $LIST && mkdir $LIST'; do
+        LIST=$(tree)/files bash -c "$cut"
+        rm "$(tree)/agentutils/tools/wordcount"
+        equal '{"lines":0,"words":1,"bytes":1}' "$(./agentutils wordcount <<<'{"text":"a"}')"
+        [[ -f $(tree)/files ]]
     done
 }
 
@@ -166,8 +178,55 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
     mkdir elsewhere -m 700
     ln -s "$PWD/elsewhere" "$CACHE"
     refused 100 "$CACHE: not a folder of yours alone" ./tp x
-    mkdir open -m 777
-    XDG_CACHE_HOME=$PWD/open refused 100 "$PWD/open: anyone may write to it" ./tp x
+}
+
+@test "a folder below one that another user may change is refused, also through a link, and nothing is made there" {
+    local mode why="another user may change what is in it, so nothing is kept there: set XDG_CACHE_HOME"
+    mkdir -p open/below
+    ln -s open link
+    ln -s link/below link.2
+    for mode in 777 707 727; do
+        chmod $mode open
+        for folder in open open/below link link/below link.2; do XDG_CACHE_HOME=$PWD/$folder refused 100 "$PWD/open: $why" ./tp x; done
+    done
+    chmod 1777 open # as /tmp
+    XDG_CACHE_HOME=$PWD/link.2 ./agentutils agent-llm --version
+    chmod 777 open # with what is unpacked in it
+    XDG_CACHE_HOME=$PWD/open/below run -100 ./agentutils agent-llm --version
+    has "$output" "$PWD/open: $why"
+}
+
+@test "a folder or link of another user on the way is refused, root's is not; one of the user's private group is not" {
+    ((EUID == 0)) || skip "only root can make what belongs to another user"
+    local why="another user may change what is in it, so nothing is kept there: set XDG_CACHE_HOME"
+    mkdir theirs theirs/below real
+    chmod 755 theirs theirs/below real
+    chown 65534 theirs
+    XDG_CACHE_HOME=$PWD/theirs/below refused 100 "$PWD/theirs: $why" ./tp x
+    chmod 1755 theirs
+    XDG_CACHE_HOME=$PWD/theirs refused 100 "$PWD/theirs: $why" ./tp x
+    ln -s real link
+    chown -h 65534 link
+    XDG_CACHE_HOME=$PWD/link refused 100 "$PWD/link: $why" ./tp x
+    chmod 775 real # of the group root, which has no other member
+    XDG_CACHE_HOME=$PWD/real ./agentutils agent-llm --version
+    chgrp 65534 real
+    rm -r real/agentutils
+    XDG_CACHE_HOME=$PWD/real refused 100 "$PWD/real: $why" ./tp x
+}
+
+@test "a disk whose programs may not run is named with the cure" {
+    unshare -rm true 2>/dev/null || skip "no disk can be mounted here"
+    # shellcheck disable=SC2016  # of the inner shell
+    refused 100 "$CACHE: no program may run from this disk (noexec): set XDG_CACHE_HOME" \
+        unshare -rm sh -c 'mount -t tmpfs -o noexec none "$HOME" && exec ./tp x'
+    ./tp x </dev/null || true
+    # shellcheck disable=SC2016
+    run -100 unshare -rm sh -c 'mount --bind "$HOME" "$HOME" && mount -o remount,bind,noexec "$HOME" && exec ./tp x'
+    has "$output" "$CACHE: no program may run from this disk (noexec)"
+    mkdir "$SCRATCH/more"
+    # shellcheck disable=SC2016
+    run -0 unshare -rm sh -c 'mount -t tmpfs -o noexec none "$HOME" && XDG_CACHE_HOME=$SCRATCH/more exec ./agentutils agent-llm --version'
 }
 
 @test "of two that start at once one unpacks; one that is killed leaves nothing for the next" {

@@ -18,7 +18,10 @@ def start(me, args):
         newer(me, args)
     folder, name, args = chosen(me, args)
     top = cache()
-    tree = os.path.join(top, BUNDLE["hash"] + os.path.realpath(sys.executable).replace("/", "-"))
+    safe_way(top)
+    major, minor = sys.version_info[:2]
+    python = f"-{major}.{minor}" + os.path.realpath(sys.executable).replace("/", "-")
+    tree = os.path.join(top, BUNDLE["hash"] + python)
     if not sound(top, tree):
         more = {**globals(), "__doc__": ""}
         exec(compile(file.read(BUNDLE["unpack"]), me, "exec"), more)
@@ -62,16 +65,19 @@ def cache():
     folder = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(folder):
         folder = os.path.join(os.path.expanduser("~"), ".cache")
+    if not os.path.isabs(folder):
+        fail("there is no home to keep a cache in: set XDG_CACHE_HOME")
     return os.path.join(folder, "agentutils", "bundles")
 
 
 def sound(top, tree):
-    """Whether the tree is there as it was unpacked: ours alone, each file with its size and time."""
+    """Whether the tree is there as it was unpacked: ours alone, each file with its size and time. The first line of
+    `files` says how many there are, so a list that was cut is seen."""
     try:
         alone(top)
         alone(tree)
         with open(tree + "/files", encoding="utf-8") as listing:
-            files = listing.read().splitlines()
+            count, *files = listing.read().split("\0")
         handle = os.open(tree, os.O_RDONLY)
         for line in files:
             size, _, name = line.partition(" ")
@@ -79,24 +85,75 @@ def sound(top, tree):
             if seen.st_size != int(size) or seen.st_mtime != MADE:
                 return False
         os.close(handle)
+        return int(count) == len(files) > 0
     except (OSError, ValueError):
         return False
-    return True
 
 
 def alone(folder):
-    """Refuse a folder that others than this user may change or replace. OSError where there is none."""
+    """Refuse a folder that is not this user's alone. OSError where there is none."""
     seen = os.lstat(folder)
     if seen.st_mode & 0o170077 != 0o40000 or seen.st_uid != os.getuid():
         why = "not a folder of yours alone (your own, mode 0700): remove it, or set XDG_CACHE_HOME"
         fail(f"{folder}: {why}")
-    above = os.path.realpath(os.path.dirname(folder))
-    while above != "/":
-        if os.stat(above).st_mode & 0o1002 == 0o2:
-            fail(
-                f"{above}: anyone may write to it, so nothing is kept below it: set XDG_CACHE_HOME"
-            )
-        above = os.path.dirname(above)
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        fail(f"{folder}: {NOEXEC}")
+
+
+NOEXEC = "no program may run from this disk (noexec): set XDG_CACHE_HOME to a folder of another"
+
+
+def safe_way(folder):
+    """Refuse a folder above this one, or a link on the way, that another user may change; as far as there are any."""
+    way, names = "/", folder.split("/")[::-1]
+    try:
+        unchanged_by_others(way)
+        while names:
+            way = os.path.normpath(os.path.join(way, names.pop()))
+            if unchanged_by_others(way):
+                names += os.readlink(way).split("/")[::-1]
+                way = "/" if os.readlink(way)[0] == "/" else os.path.dirname(way)
+            if len(names) > 1000:
+                raise OSError("too many links")
+    except FileNotFoundError:
+        pass
+    except OSError as bad:
+        fail(f"{way}: {bad.strerror or bad}: set XDG_CACHE_HOME")
+
+
+def unchanged_by_others(path):
+    """Whether this is a link. Refuse it where it is another user's, or open to others and not sticky: in a sticky
+    folder (/tmp) nobody replaces what another user has there."""
+    seen = os.lstat(path)
+    link = seen.st_mode & 0o170000 == 0o120000
+    others = 0 if link or seen.st_mode & 0o1000 else seen.st_mode & 0o22
+    if others == 0o20 and private_group(seen.st_gid):
+        others = 0
+    if others or seen.st_uid not in (0, os.getuid()) and not root_is_nobody(seen.st_uid):
+        why = "another user may change what is in it, so nothing is kept there: set XDG_CACHE_HOME"
+        fail(f"{path}: {why}")
+    return link
+
+
+def private_group(gid):
+    """Whether the user is the one member of this group, which has the user's name."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return (user.pw_gid, user.pw_name) == (gid, group.gr_name) and {*group.gr_mem} <= {user.pw_name}
+
+
+def root_is_nobody(uid):
+    """Whether this is a sandbox in which root has no number, and this number is what is seen instead."""
+    try:
+        with open("/proc/self/uid_map") as ranges, open("/proc/sys/kernel/overflowuid") as overflow:
+            return uid == int(overflow.read()) and all(int(line.split()[0]) for line in ranges)
+    except OSError:
+        return False
 
 
 def run(tree, program, args):
@@ -119,4 +176,5 @@ def run(tree, program, args):
     try:
         os.execv(program, [program, *args])
     except OSError as bad:
-        fail(f"{program}: {bad.strerror}", 126)
+        cure = ": set XDG_CACHE_HOME to a folder whose programs may run" * (bad.errno == 13)
+        fail(f"{program}: {bad.strerror}{cure}", 126)

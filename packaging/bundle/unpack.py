@@ -7,7 +7,8 @@ import os
 import sys
 
 BUNDLE, MADE = globals().get("BUNDLE", {}), globals().get("MADE", 0)
-file, alone, fail, sound = map(globals().get, ("file", "alone", "fail", "sound"))
+file, fail, sound = map(globals().get, ("file", "fail", "sound"))
+alone, safe_way = map(globals().get, ("alone", "safe_way"))
 PATIENCE = 120  # seconds that another start may take to unpack
 
 
@@ -20,6 +21,7 @@ def unpack(me, top, tree):
     work, mask = f"{top}/.new-{os.getpid()}", os.umask(0o077)
     try:
         os.makedirs(top, 0o700, exist_ok=True)
+        safe_way(top)
         alone(top)
         with open(top + "/.lock", "w") as lock:
             wait(lock)
@@ -90,7 +92,6 @@ def extract(me, work, platform):
         fail("this file is damaged (wrong SHA-256): copy it again")
     if sys.stderr.isatty():
         sys.stderr.write(f"{os.path.basename(me)}: unpacking, once\n")
-    listing = []
     with zipfile.ZipFile(me) as archive:
         for one in archive.infolist():
             if name := place(one.filename, platform):
@@ -100,12 +101,21 @@ def extract(me, work, platform):
                     target.write(begun(source))
                     shutil.copyfileobj(source, target, 1 << 20)
                 os.chmod(path, (one.external_attr >> 16) & 0o700)
-                os.utime(path, (MADE, MADE))
-                listing.append(f"{os.path.getsize(path)} {name}\n")
+                os.utime(path, (MADE, MADE))  # the compiled file names it
     # a tool in its sandbox cannot keep what it compiles
     compileall.compile_dir(work, quiet=2, stripdir=work, maxlevels=20)
-    with open(f"{work}/files", "w", encoding="utf-8") as listed:
-        listed.writelines(listing)
+    listing = list(listed(work))
+    with open(f"{work}/files", "w", encoding="utf-8") as files:
+        files.write("\0".join([str(len(listing)), *listing]))
+
+
+def listed(work):
+    """A line for each file below a folder, its size and name; all get the same time."""
+    for folder, _, names in os.walk(work):
+        for name in names:
+            path = os.path.join(folder, name)
+            os.utime(path, (MADE, MADE))
+            yield f"{os.path.getsize(path)} {os.path.relpath(path, work)}"
 
 
 def place(name, platform):
