@@ -137,7 +137,7 @@ END
     has "$output" 'nowhere.jsonl: No such file'
     run -2 agent-eval cases.jsonl
     run -2 agent-eval cases.jsonl --min 80 -- sh
-    run -100 agent-eval cases.jsonl -- no-such-program
+    run -127 agent-eval cases.jsonl -- no-such-program
 }
 
 @test "a table by kind with the rate, its interval and the cost; --min decides the status" {

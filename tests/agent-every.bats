@@ -91,7 +91,7 @@ P
     run -2 agent-every soon -- true
     run -2 agent-every 99999999999d -- true
     run -2 agent-every 5m
-    run -100 agent-every 5m -- no-such-program
+    run -127 agent-every 5m -- no-such-program
 }
 
 @test "the units are such as systemd takes, whatever the command holds" {

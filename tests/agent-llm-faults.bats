@@ -95,16 +95,18 @@ kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type
 @test "a file that cannot be run says why, and is not tried again" {
     fake plain 'echo x'
     chmod -x "$SCRATCH/providers/plain"
-    run -100 agent-llm --provider plain hi </dev/null
-    has "$output" "plain: not executable (chmod +x)"
+    run -126 agent-llm --provider plain hi </dev/null
+    has "$output" "plain: cannot be run: not executable (chmod +x)"
     fake bad 'echo x'
     sed -i '1s|.*|#!/no/such/interpreter|' "$SCRATCH/providers/bad"
-    run -100 agent-llm --provider bad --json hi </dev/null
-    has "$output" "#!/no/such/interpreter"
-    equal 1 "$(grep '^{' <<<"$output" | jq '.attempts|length')"
+    run -126 agent-llm --provider bad --json hi </dev/null
+    has "$output" "bad: cannot be run: #! names /no/such/interpreter, which is not there"
     sed -i '1s|.*|#!/usr/bin/env nosuchprogram|' "$SCRATCH/providers/bad"
+    run -126 agent-llm --provider bad --json hi </dev/null
+    has "$output" "bad: cannot be run: #! needs nosuchprogram, which is not on PATH"
+    printf 'no code' >"$SCRATCH/providers/bad"
     run -100 agent-llm --provider bad --json hi </dev/null
-    equal '"not_found"' "$(grep '^{' <<<"$output" | jq -c .kind)"
+    equal 1 "$(grep '^{' <<<"$output" | jq '.attempts|length')"
 }
 
 @test "a provider that hangs, or is stopped, is given up and killed" {

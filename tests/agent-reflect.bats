@@ -76,7 +76,7 @@ def reply(body):
 @test "without judge or command: wrong usage" {
     run -2 agent-reflect -- true
     run -2 agent-reflect --check true
-    run -100 agent-reflect --check true -- no-such-program </dev/null
+    run -127 agent-reflect --check true -- no-such-program </dev/null
 }
 
 @test "the answer of most wins, every run gets the same standard input" {

@@ -143,7 +143,7 @@ END
     run -1 agent-execute --quiet <<<'{"type":"step","id":"1","task":"! 400 four","needs":[],"status":"open"}'
     run agent-plan '= five' </dev/null
     run -127 agent-reflect --quiet --tries 2 --check true -- sh -c 'exit 127' </dev/null
-    run -100 agent-reflect --quiet --check true -- no-such-program </dev/null
+    run -127 agent-reflect --quiet --check true -- no-such-program </dev/null
     run -3 agent-trace --begin nightly -- sh -c 'agent-llm "= six" </dev/null; exit 3'
     has "$output" six
     agent-trace --begin weekly -- text-processor '= seven' </dev/null

@@ -85,6 +85,48 @@ END
     done
 }
 
+@test "a program that is named and is not there is 127, one that cannot be run 126, in every program that starts one" {
+    local program options name wanted turn=0 there=(words broken folder) covered=' agent-acp-prompt agent-mcp-http agent-parallel ' # these start none of this machine by that name
+    model hi
+    echo '{"id":"a","input":"x","checks":[{"equals":"x"}]}' >cases
+    echo '{"type":"step","id":"a","task":"x","needs":[],"status":"open"}' >plan
+    echo words >words
+    printf '#!/no/such/program\n' >broken
+    chmod +x broken
+    mkdir folder
+    while read -r program options; do
+        covered+="$program "
+        turn=$(((turn + 1) % 3))
+        for name in nosuch "$PWD/nosuch" "$PWD/${there[turn]}"; do
+            [[ $name == /* || $program != agent-llm ]] || continue # a word is a provider's name
+            if [[ -e $name ]]; then wanted=126; else wanted=127; fi
+            # shellcheck disable=SC2086  # each option is a word
+            run "-$wanted" --separate-stderr timeout 20 "$program" ${options//NAME/"$name"} <plan
+            equal "1 $program" "${#stderr_lines[@]} $program"
+            has "$stderr" "$name"
+            lacks "$output" output
+        done
+    done <<'END'
+agent-acp -- NAME
+agent-eval cases -- NAME
+agent-every 1h --count 1 -- NAME
+agent-execute -- NAME
+agent-llm --provider NAME hi
+agent-mcp list NAME
+agent-mcp prompts NAME
+agent-mcp-connect -- NAME
+agent-react --plugin NAME hi
+agent-reflect --check true -- NAME
+agent-schedule add job --every 1h --with cron -- NAME
+agent-trace --begin job -- NAME
+agent-vote -- NAME
+text-processor --plugin NAME hi
+END
+    for program in "$ROOT"/bin/*; do
+        [[ $("$program" --help) != *" -- "[A-Z]* ]] || has "$covered" " ${program##*/} "
+    done
+}
+
 @test "the operand - at a terminal is what is typed until Ctrl-D" {
     echoing
     cat >type.py <<'END'

@@ -325,10 +325,10 @@ def test_what_is_wrong_gets_one_clear_error_each(place: Place) -> None:
 
 
 def test_an_agent_that_cannot_be_started(place: Place) -> None:
-    editor = place.editor("--", "no-such-agent")
+    editor = place.editor("--", "./no-such-agent")  # of a session's folder
     editor.call("initialize", protocolVersion=1)
     code, why = editor.wrong("session/new", cwd=str(place.folder), mcpServers=[])
-    assert code == -32603 and why == "no-such-agent: no such program"
+    assert code == -32603 and why == "./no-such-agent: no such program"
 
 
 def _server(*words: str, name: str = "mine", **env: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ _STATUS = {
     2: "invalid_input",
     130: "interrupted",
 }
+NOT_FOUND, UNUSABLE = 127, 126  # exit status, where a program that was named was not started
 KINDS = {kind: status for status, kinds in _STATUS.items() for kind in kinds.split()}
 RETRYABLE = set("rate_limit overloaded timeout network server".split())
 
@@ -16,17 +17,14 @@ RETRYABLE = set("rate_limit overloaded timeout network server".split())
 class Fault(Exception):
     """A failure, as the caller gets it.
 
-    kind: a key of KINDS. message: one line for a person. fields: more of the `error` record
-    (`provider`, `status`, `retry_after` in seconds, `retryable`, `partial`).
+    kind: a key of KINDS. message: one line for a person. fields: more of the `error` record (`provider`, `status`,
+    `retry_after` in seconds, `retryable`, `partial`), and `exit`: an exit status that is not the kind's.
     """
 
     def __init__(self, kind: str, message: str, **fields: Any) -> None:
         super().__init__(message)
+        self.status: int = fields.pop("exit", 0) or KINDS.get(kind, 100)
         self.kind, self.message, self.fields = kind, message, fields
-
-    @property
-    def status(self) -> int:
-        return KINDS.get(self.kind, 100)
 
     def record(self, id: str | None = None) -> dict[str, Any]:
         head: dict[str, Any] = {"type": "error"} if id is None else {"type": "error", "id": id}
@@ -36,14 +34,14 @@ class Fault(Exception):
 class os_errors:
     """An OSError inside of this block becomes a Fault: what went wrong, behind what it is about."""
 
-    def __init__(self, about: str, kind: str = "invalid_input") -> None:
-        self.about, self.kind = about, kind
+    def __init__(self, about: str, kind: str = "invalid_input", **fields: Any) -> None:
+        self.about, self.kind, self.fields = about, kind, fields
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, _kind: object, bad: object, _trace: object) -> None:
         if isinstance(bad, OSError):
-            raise Fault(self.kind, f"{self.about}: {bad.strerror or bad}") from None
+            raise Fault(self.kind, f"{self.about}: {bad.strerror or bad}", **self.fields) from None
 
 
 def in_words(error: dict[str, Any]) -> str:

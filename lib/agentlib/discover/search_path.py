@@ -3,7 +3,7 @@
 import os
 
 from agentlib import paths, stderr
-from agentlib.faults import Fault, near, os_errors
+from agentlib.faults import NOT_FOUND, UNUSABLE, Fault, near, os_errors
 from agentlib.schema import schemas
 from agentlib.types import Iterable, Iterator, NamedTuple
 
@@ -15,7 +15,6 @@ class Candidate(NamedTuple):
     named: bool
 
 
-NOT_FOUND, UNUSABLE = 127, 126  # exit status
 # these names clash with no folder
 SUITE = {f"@{kind}s": kind for kind in ("tool", "provider", "plugin", "format")}
 
@@ -76,9 +75,8 @@ def expand(operand: str) -> Iterator[Candidate]:
             known = [path for path in _all_folders() if path.endswith(f"/{operand}")]
             if not known:
                 hint = near(operand, [*folders_of("tool"), *_all_folders()])
-                why = (
-                    f"{operand}: no file here, nor a tool in {os.pathsep.join(folders_of('tool'))}"
-                )
+                looked = os.pathsep.join(folders_of("tool"))
+                why = f"{operand}: no file here, nor a tool in {looked}"
                 raise Fault("not_found", why + hint)
             yield from everything(known)
             return

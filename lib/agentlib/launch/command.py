@@ -3,46 +3,50 @@
 import os
 
 from agentlib import budget, paths, records
-from agentlib.faults import KINDS, Fault
+from agentlib.faults import KINDS, UNUSABLE, Fault, os_errors
 from agentlib.launch import start
 from agentlib.process import run as process_run
 from agentlib.process import status
 from agentlib.process.run import Outcome
+from agentlib.process.unusable import broken, unusable
 from agentlib.sandbox import host
-from agentlib.types import Any
+from agentlib.types import Any, Iterable
 
 BIN = os.path.join(paths.TOP, "bin")
 CAP = 4 * 1024 * 1024  # bytes of its output
 Scope = process_run.Scope
 
 
-def found(name: str) -> str:
-    """The path of a program on PATH, else in the suite; Fault `not_found`. A program of the suite is not looked for in
-    folders of PATH that lie in the working folder."""
+def found(name: str, first: Iterable[str] = ()) -> str:
+    """The path of a program in the folders `first`, on PATH, or in the suite; unusable() says why there is none. A
+    program of the suite is not looked for in folders of PATH that lie in the working folder."""
     search = os.environ.get("PATH", os.defpath)
-    in_suite = os.path.join(BIN, name)
-    if os.path.exists(in_suite) and os.sep not in name:
+    if os.sep not in name and os.path.exists(os.path.join(BIN, name)):
         real = {folder: os.path.realpath(folder or ".") for folder in search.split(os.pathsep)}
         here, ours = os.path.realpath("."), os.path.realpath(BIN)
         kept = [f for f in real if real[f] == ours or not host.inside(real[f], here)]
         search = os.pathsep.join(kept)
-    folders = search.split(os.pathsep) if os.sep not in name else [""]
-    for path in (*(os.path.join(one, name) for one in folders), in_suite):
+    folders = [*first, *search.split(os.pathsep)] if os.sep not in name else [""]
+    places = [os.path.join(one, name) for one in (*folders, BIN)]
+    for path in places:
         if os.path.isfile(path) and os.access(path, os.X_OK):
+            if broken(path)[:2] == "#!":
+                raise unusable(path)
             return path
-    raise Fault("not_found", f"{name}: no such program")
+    raise unusable(next(filter(os.path.exists, places), name))
 
 
 def run(argv: list[str], stdin: bytes, timeout: float, scope: Scope, **options: Any) -> Outcome:
-    """The outcome of the program. Fault `not_found` where neither PATH nor the suite has one of that name. options:
-    another `folder` or `env` than ours."""
-    try:
-        words = [found(argv[0]), *argv[1:]]
-        where = {"env": dict(os.environ), **options}
-        with start.sandbox(words, start.USER, start.TYPED, **where) as made:
-            return process_run.run(made.options, stdin, timeout, CAP, scope)
-    except OSError as bad:
-        raise Fault("not_found", f"{argv[0]}: {bad.strerror}") from None
+    """The outcome of the program. options: another `folder` or `env` than ours."""
+    words = [found(argv[0]), *argv[1:]]
+    where = {"env": dict(os.environ), **options}
+    with starting(words), start.sandbox(words, start.USER, start.TYPED, **where) as made:
+        return process_run.run(made.options, stdin, timeout, CAP, scope)
+
+
+def starting(argv: list[str]) -> os_errors:
+    """An OSError inside of this block is why the program was not started."""
+    return os_errors(f"{argv[0]}: cannot be run", "invalid_request", exit=UNUSABLE)
 
 
 def described(words: list[str]) -> bool:

@@ -7,6 +7,7 @@ from agentlib import paths, records, stderr
 from agentlib.environment import scrub
 from agentlib.faults import Fault, near
 from agentlib.llm import keys
+from agentlib.process.unusable import broken, unusable
 from agentlib.schema import schemas
 from agentlib.types import Any, Iterator, Mapping, NamedTuple, Record, Sequence
 
@@ -15,9 +16,6 @@ MODELS = {"default_model", "embedding_model"}  # one that only makes embeddings 
 PROBE = 0.3  # seconds for the question whether Ollama is there
 PATIENCE = 30.0  # seconds for a provider's schema, and for a vendor's list of models
 LIST_CAP = 4 << 20  # bytes of such a list
-
-# why a schema could not be read, though nothing is wrong with it, or its start will tell better what is
-STARTED_ANYHOW = ("sandbox unavailable", "#! n")
 
 
 class Provider(NamedTuple):
@@ -54,8 +52,8 @@ class Providers:
             path = self._path(name)
             answer = schemas.ask([path], PATIENCE)[path]
             if isinstance(answer, Fault) and answer.kind in ("tool_denied", "bad_response"):
-                # without its schema it would be started without its key
-                if not any(why in answer.message for why in STARTED_ANYHOW):
+                # without its schema it would be started without its key; no sandbox is no fault of its own
+                if "sandbox unavailable" not in answer.message:
                     raise Fault(answer.kind, f"{path}: {answer.message}", provider=name)
             schema = answer[0] if isinstance(answer, list) and answer else {}
             self._known[name] = Provider(os.path.basename(path), path, schema)
@@ -64,11 +62,10 @@ class Providers:
     def _path(self, name: str) -> str:
         folders = [""] if "/" in name else self.folders
         for path in [os.path.abspath(os.path.join(folder, name)) for folder in folders]:
-            if executable(path):
+            if executable(path) and broken(path)[:2] != "#!":
                 return path
-            if os.path.isfile(path):
-                why = f"{path}: not executable (chmod +x)"
-                raise Fault("invalid_request", why, provider=name)
+            if "/" in name or os.path.isfile(path):
+                raise unusable(path)
         hint = near(name, self.folders) or "; agent-llm --list-providers lists them"
         why = f"no provider {name!r} in {os.pathsep.join(self.folders)}{hint}"
         raise Fault("not_found", why, provider=name)

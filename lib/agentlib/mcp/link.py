@@ -117,7 +117,7 @@ class Link:
         self._listener.join(0.2)
         tail = self._tail.decode("utf-8", "replace").strip()
         last = f". Its standard error ends:\n{tail}" if tail else ""
-        return Fault(fault.kind, fault.message + last)
+        return Fault(fault.kind, fault.message + last, exit=fault.status)
 
     def _parse(self, raw: bytes) -> Record:
         """A message; an empty one for a line that is none, of which the first is shown."""

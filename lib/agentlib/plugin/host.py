@@ -6,12 +6,11 @@ Plugins may be guards: one that ends, does not answer or answers nonsense is nev
 import itertools
 import os
 import shlex
-import shutil
 import time
 
 from agentlib import paths, records
 from agentlib.faults import Fault
-from agentlib.launch import start
+from agentlib.launch import command, start
 from agentlib.process import run, status
 from agentlib.process.coprocess import Coprocess
 from agentlib.types import Callable, Iterable, Record
@@ -27,10 +26,10 @@ class Plugin:
 
     def __init__(self, line: str, granted: Iterable[str], timeout: float) -> None:
         self._timeout = timeout
-        command = _command(line)
-        env = dict(os.environ) if paths.of_suite(command[0]) else start.keyless(granted)
-        schema = _read_schema(line, command, env)
-        self.name = str(schema.get("name") or os.path.basename(command[0]))
+        argv = _command(line)
+        env = dict(os.environ) if paths.of_suite(argv[0]) else start.keyless(granted)
+        schema = _read_schema(line, argv, env)
+        self.name = str(schema.get("name") or os.path.basename(argv[0]))
         hooks = schema.get("hooks")
         self.hooks = hooks if isinstance(hooks, list) else []
         if not self.hooks or any(hook not in HOOKS for hook in self.hooks):
@@ -38,9 +37,9 @@ class Plugin:
             raise Fault("tool_error", why, plugin=self.name)
         args = schema.get("args")
         words = [str(word) for word in args] if isinstance(args, list) else []
-        if words and command[-len(words) :] != words:
-            command = [*command, *words]
-        sandbox = start.sandbox(command, start.USER, start.TYPED, env=env)
+        if words and argv[-len(words) :] != words:
+            argv = [*argv, *words]
+        sandbox = start.sandbox(argv, start.USER, start.TYPED, env=env)
         self._coprocess = Coprocess(f"plugin {self.name}", sandbox.options)
 
     def run_hook(self, id: str, hook: str, record: Record) -> Record:
@@ -107,25 +106,22 @@ def _command(line: str) -> list[str]:
         raise Fault("invalid_input", f"--plugin {line!r}: {bad}") from None
     if not words:
         raise Fault("invalid_input", "--plugin: an empty command")
-    folders = [f"{paths.place('data')}/plugins", f"{paths.TOP}/plugins", f"{paths.TOP}/bin"]
-    search = os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
-    found = shutil.which(words[0], path=search)
-    if not found:
-        raise Fault("not_found", f"--plugin {line!r}: no program {words[0]!r}")
-    return [found, *words[1:]]
+    folders = (f"{paths.place('data')}/plugins", f"{paths.TOP}/plugins", command.BIN)
+    return [command.found(words[0], folders), *words[1:]]
 
 
-def _read_schema(line: str, command: list[str], env: dict[str, str]) -> Record:
+def _read_schema(line: str, argv: list[str], env: dict[str, str]) -> Record:
     try:
-        cut = command.index("--") if "--" in command else len(command)
-        question = [*command[:cut], "--agent-schema", *command[cut:]]
-        sandbox = start.sandbox(question, start.USER, start.TYPED, env=env)
-        outcome = run.run(sandbox.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Scope())
+        cut = argv.index("--") if "--" in argv else len(argv)
+        question = [*argv[:cut], "--agent-schema", *argv[cut:]]
+        with command.starting(argv):
+            sandbox = start.sandbox(question, start.USER, start.TYPED, env=env)
+            outcome = run.run(sandbox.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Scope())
         if outcome.status:
             errors = outcome.err.decode("utf-8", "replace").strip()
             raise ValueError(errors or status.words(outcome.status))
         schemas = [records.loads(text) for text in outcome.out.splitlines() if text.strip()]
-    except (OSError, ValueError) as bad:
+    except ValueError as bad:
         why = f"--plugin {line!r}: no --agent-schema: {bad}"
         raise Fault("tool_error", why, plugin=line) from None
     plugins = [one for one in schemas if isinstance(one, dict) and one.get("kind") == "plugin"]

@@ -9,6 +9,7 @@ from contextlib import suppress
 from agentlib.faults import Fault
 from agentlib.process import events
 from agentlib.process.child import readable
+from agentlib.process.unusable import unusable
 from agentlib.types import TYPE_CHECKING, Callable, Mapping, NoReturn, Sequence
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def spawn(argv: list[str], env: Mapping[str, str]) -> tuple[int, int, int, int, 
         os.waitpid(pid, 0)
         for file in (end, stdin, stdout, stderr):
             os.close(file)
-        raise _unusable(argv[0], int(why))
+        raise unusable(argv[0], os.strerror(int(why)))
     for pipe in (stdin, stdout):  # a larger pipe saves turns
         with suppress(OSError):  # more than the user's limit
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)
@@ -232,14 +233,3 @@ def _become(
         os.write(report, str(bad.errno).encode())
     finally:
         os._exit(127)
-
-
-def _unusable(path: str, number: int) -> Fault:
-    if not os.path.exists(path):
-        return Fault("not_found", f"{path}: no such program")
-    reason, first = os.strerror(number), b""
-    with suppress(OSError), open(path, "rb") as file:
-        first = file.readline(256).rstrip(b"\n")
-    if first.startswith(b"#!"):
-        reason += f" (its first line is {first.decode('utf-8', 'replace')!r})"
-    return Fault("invalid_request", f"{path}: cannot be run: {reason}")

@@ -193,7 +193,9 @@ def _probe(files: Sequence[str], timeout: float | None, profile: str) -> dict[st
         except RecursionError:
             answers[path] = Fault("bad_response", "--agent-schema: the answer is nested too deeply")
         except Fault as fault:
-            wrong = trust.broken(path)
+            from agentlib.process.unusable import broken
+
+            wrong = broken(path)
             kind = trust.NoInterpreter if paths.of_suite(path) else Fault
             answers[path] = kind(fault.kind, wrong) if wrong else fault
     return answers
