@@ -269,7 +269,9 @@ def table(folder: str, page: Path) -> str:
     total = sum(map(house.lines, every))
     rows.append(f"| {len(rows) - 2 + len(inner)} programs | | {total} |")
     below = (
-        ["", f"Among them are some that another one starts: {', '.join(inner)}."] if inner else []
+        ["", f"Some of them are started by other programs alone: {', '.join(inner)}."]
+        if inner
+        else []
     )
     return "\n".join([*rows, *below, ""])
 

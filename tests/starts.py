@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""starts - every place in the sources that starts a process, held against tests/starts.txt
+"""starts - every place in the sources that starts a process, compared with tests/starts.txt
 
     tests/starts.py        print the places as a table (docs/safety.md holds it), and what tests/starts.txt lacks
 
@@ -32,12 +32,12 @@ OURS = {"Direct", "Supervised", "Coprocess", "ProcessPoolExecutor"}
 RUNS = {"agentlib.process.run": ("run", "start")}
 HOW = {
     "door": "`launch.start.sandbox`: origin, policy, environment, sandbox",
-    "part": "the part that starts what another place made ready",
-    "suite": "the suite's own program, with words of our own",
-    "system": "a program of the system, with words of our own",
+    "part": "part of the library: starts what another place of this table has prepared",
+    "suite": "a program of the suite, with arguments that the suite chooses",
+    "system": "a program of the system, with arguments that the suite chooses",
     "user": "a command in the user's own configuration",
-    "inside": "in the sandbox of the tool already, or as the tool that the user runs",
-    "script": "a pipe with words of its own; the suite's folder is first on its PATH",
+    "inside": "already in the sandbox of the tool, or as the tool that the user runs",
+    "script": "a pipe of fixed commands; the suite's folder is first on its PATH",
 }
 COMMON = (ROOT / "lib/agent.bash").read_text()  # what the agents in bash share
 SHELL = re.compile(r"#!.*\b(ba)?sh$")
