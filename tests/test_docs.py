@@ -169,9 +169,7 @@ def test_the_glossary_has_an_example_of_every_type_of_record() -> None:
     )
     examples = [json.loads(text) for _, text in rows]
     assert [record["type"] for record in examples] == [name for name, _ in rows]
-    known = re.findall(
-        r"^\| ((?:`\w+`(?:, )?)+) \|", section(PAGES["protocol"], "Records"), re.M
-    )
+    known = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section(PAGES["protocol"], "Records"), re.M)
     assert {name for name, _ in rows} == {name for row in known for name in re.findall(r"\w+", row)}
     assert all(
         {"command", "name", "description"} <= set(r) for r in examples if r["type"] == "tool"
