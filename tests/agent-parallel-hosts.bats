@@ -46,6 +46,11 @@ at_least() {
     scripted --latency 0.1
     agent-bundle --all --python "$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')" -o agents >/dev/null
     { agent-discover uppercase; tasks 80 'uppercase {"text":"abc"}'; } >todo
+    remote --jobs 5
+    run --separate-stderr "${words[@]}" <todo
+    equal 111 "$status"
+    equal "$(printf "agent-parallel: 10.77.0.1%s: no worker could be started: it does not have the suite: install it there, or copy it with --bundle\n" 1 2 3 4)" \
+        "$(sort <<<"$stderr")"
     remote --jobs 5 --bundle agents
     run --separate-stderr "${words[@]}" <todo
     equal "0 " "$status $stderr"
@@ -117,17 +122,39 @@ at_least() {
 @test "machines that cannot be reached: the others do all; where there is none, each task says so, status 111" {
     scripted
     tasks 20 '= fine' >todo
-    sed -i 's/10.77.0.13$/10.77.0.99/; s/10.77.0.14$/-oPubkeyAuthentication=no &/' hosts # it wants a password
-    remote --jobs 2 --lost-after 3
+    # nobody there, one wants a password, one has a key that nobody knows
+    sed -i 's/10.77.0.12$/10.77.0.99/; s/10.77.0.13$/-oPubkeyAuthentication=no &/; s/Checking=no\(.*10.77.0.14$\)/Checking=yes\1/' hosts
+    remote --jobs 1 --lost-after 3
     run --separate-stderr "${words[@]}" <todo
     equal 0 "$status"
     all_of 20 - <<<"$output"
+    has "$stderr" "10.77.0.13: no worker could be started: root@10.77.0.13: Permission denied (publickey"
+    has "$stderr" "10.77.0.14: no worker could be started: Host key verification failed."
+    equal "" "$(sort <<<"$stderr" | uniq -d)"
     sed -i 's/10.77.0.1.$/10.77.0.99/; 3,$d' hosts
     run --separate-stderr "${words[@]}" <todo
     equal 111 "$status"
     all_of 20 - <<<"$output"
     equal network "$(jq -r .error.kind <<<"$output" | sort -u)"
     has "$stderr" "No route to host"
+}
+
+@test "Ctrl-C: status 130, each task has a result, and nothing is left on the machines" {
+    scripted --latency 60
+    tasks 40 '= fine' >todo
+    remote --jobs 2
+    env --default-signal=INT "${words[@]}" <todo >out 2>err 3>&- &
+    local pid=$!
+    at_least 8 asked
+    kill -INT "$(pgrep -f 'bin/agent-parallel --hosts' -P "$pid")"
+    wait "$pid" || equal 130 $?
+    all_of 40 out
+    equal interrupted "$(jq -r .error.kind out | sort -u)"
+    for ((try = 0; try < 200; try++)); do
+        grep -slaE 'HOME=[^=]*/host[1-4]' /proc/[0-9]*/environ >there || break
+        sleep 0.05
+    done
+    equal "" "$(cat there)"
 }
 
 @test "a machine with a full disk is told in one line, and the others do all" {
@@ -139,8 +166,7 @@ at_least() {
     run --separate-stderr "${words[@]}" <todo
     equal 0 "$status"
     all_of 20 - <<<"$output"
-    has "$stderr" ": the bundle: [Errno 28] No space left on device"
-    lacks "$stderr" Traceback
+    equal "agent-parallel: 10.77.0.12: no worker could be started: the bundle: [Errno 28] No space left on device" "$stderr"
 }
 
 @test "one rate limit and one budget for all machines" {

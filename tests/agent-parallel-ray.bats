@@ -52,26 +52,43 @@ listens() { (: >/dev/tcp/127.0.0.1/"$1"); }
 started() { grep -q "Ray runtime started" head.log && grep -q "Ray runtime started" other.log; }
 printed() { (($(wc -l <out) >= $1)); }
 
-@test "a cluster of two nodes, one is killed: every task has one good result, and what was lost is asked again" {
-    local port
-    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-    node head --head --port "$port" --include-dashboard=false
-    until_true 60 listens "$port"
-    node other --address "127.0.0.1:$port"
+# begin OPTION...: all tasks of todo, with PID for `wait`; the results are in out, the messages in err.
+begin() {
+    agent-parallel --ray "127.0.0.1:$PORT" --bundle agents --jobs 4 --env OPENAI_API_KEY --env OPENAI_BASE_URL --env AGENT_PROVIDER \
+        --env AGENT_MODEL "$@" <todo >out 2>err 3>&- &
+    PID=$!
+    until_true 60 printed 40
+}
+
+# all_good MESSAGE: each task has one good result, and one worker was lost.
+all_good() {
+    wait "$PID"
+    equal "$(printf 't%s\n' {1..240} | sort)" "$(jq -r .id out | sort)"
+    equal fine "$(jq -r .output out | sort -u)"
+    equal 1 "$(grep -c "Ray's node .*: lost; [1-9][0-9]* tasks of it are asked again" err)"
+}
+
+@test "a cluster of two nodes: a worker hangs, a node is killed: every task has one good result, what was lost is asked again" {
+    PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    node head --head --port "$PORT" --include-dashboard=false
+    until_true 60 listens "$PORT"
+    node other --address "127.0.0.1:$PORT"
     until_true 90 started
     scripted --latency 0.2
-    jq -cn 'range(1; 161) | {type:"task", id:"t\(.)", input:"= fine"}' >todo
+    jq -cn 'range(1; 241) | {type:"task", id:"t\(.)", input:"= fine"}' >todo
     agent-bundle --all --python "$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')" -o agents >/dev/null
-    agent-parallel --ray "127.0.0.1:$port" --bundle agents --jobs 4 --env OPENAI_API_KEY --env OPENAI_BASE_URL --env AGENT_PROVIDER --env AGENT_MODEL \
-        <todo >out 2>err 3>&- &
-    local pid=$!
-    until_true 60 printed 40
+    begin --lost-after 2
+    local one actor=''
+    for one in $(pgrep -f '^ray::Actor'); do
+        ! grep -qa "$SCRATCH" "/proc/$one/environ" || actor=$one
+    done
+    kill -STOP "$actor"
+    all_good
+    kill -9 "$actor"
+    begin
     kill -9 -- "-${NODES[1]}"
-    wait "$pid"
-    equal "$(printf 't%s\n' {1..160} | sort)" "$(jq -r .id out | sort)"
-    equal fine "$(jq -r .output out | sort -u)"
+    all_good
     cmp agents "$HOME"/.cache/agentutils/bundle-*/agent-parallel-worker
-    equal 1 "$(grep -c "Ray's node .*: lost; [1-9][0-9]* tasks of it are asked again" err)"
 }
 
 @test "a cluster that is not there is one line, and each task says so" {

@@ -32,6 +32,31 @@ P
     chmod +x agent
 }
 
+# stopped_worker: stops one of the workers; fails where what it found was a process that was about to become another.
+stopped_worker() {
+    local one
+    for one in $(survivors); do
+        [[ $(cat "/proc/$one/comm" 2>/dev/null) == agent-parallel- ]] || continue
+        grep -sqza /agent-parallel-worker "/proc/$one/cmdline" || continue
+        kill -STOP "$one" 2>/dev/null || continue
+        sleep 0.05
+        [[ $(ps -o state= -p "$one") != T ]] || return 0
+    done
+    return 1
+}
+
+# far BODY: an `ssh` in place of the real one, with a host of its own: the programs of ./far alone, and what BODY makes there.
+far() {
+    mkdir -p far
+    ln -sf /bin/sh /bin/rm /usr/bin/perl far
+    (cd far && eval "$1")
+    # shellcheck disable=SC2016  # of the script
+    printf '#!/bin/sh\nuntil [ "$1" = -- ]; do shift; done\nshift\nPATH=%s HOME=%s exec /bin/sh -c "$*"\n' "$PWD/far" "$PWD/far" >ssh
+    chmod +x ssh
+    PATH=$PWD:$PATH
+    echo 10.0.0.1 >hosts
+}
+
 parallel_tasks() { run --separate-stderr timeout 60 agent-parallel "$@" <todo; }
 
 @test "many tasks, two workers: one result each, by agent-react, status 0 and not a word" {
@@ -127,9 +152,7 @@ parallel_tasks() { run --separate-stderr timeout 60 agent-parallel "$@" <todo; }
     timeout 60 agent-parallel --local 2 --jobs 2 --lost-after 1 -- ./agent <todo >out 2>err 3>&- &
     local pid=$!
     until [[ -s asked ]]; do sleep 0.02; done
-    kill -STOP "$(survivors | while read -r one; do
-        [[ $(<"/proc/$one/comm") != agent-parallel- ]] || grep -lsza /agent-parallel-worker "/proc/$one/cmdline"
-    done | sed -n '1s|/proc/\([0-9]*\)/.*|\1|p')"
+    until stopped_worker; do sleep 0.02; done
     wait "$pid"
     all_of 30 out
     has "$(cat err)" "this-machine: lost; "
@@ -193,6 +216,47 @@ parallel_tasks() { run --separate-stderr timeout 60 agent-parallel "$@" <todo; }
     [[ ! -e asked ]]
 }
 
+@test "two runs with one journal: the second waits for the first, and asks for nothing that is done" {
+    agent 'time.sleep(0.1)'
+    tasks 20 x >todo
+    agent-parallel --local 1 --jobs 1 --journal journal -- ./agent <todo >first 2>err 3>&- &
+    local pid=$!
+    until [[ -s asked ]]; do sleep 0.02; done
+    parallel_tasks --local 1 --journal journal -- ./agent
+    equal "0 agent-parallel: journal: waiting for another run that has it" "$status $stderr"
+    wait "$pid"
+    all_of 20 first
+    all_of 20 - <<<"$output"
+    equal 20 "$(wc -l <asked)"
+    equal "" "$(cat err)"
+}
+
+@test "the disk of the journal is full: one line says so, and what was printed is in it" {
+    agent 'out["output"] = "x" * 9000'
+    tasks 90 x >todo
+    run --separate-stderr bash -c 'ulimit -f 300; exec agent-parallel --local 1 --jobs 1 --journal journal -- ./agent <todo'
+    equal 'agent-parallel: --journal journal: File too large' "$stderr"
+    equal 2 "$status"
+    equal "$(jq -r .id journal)" "$(jq -r .id <<<"$output")"
+    parallel_tasks --local 2 --journal journal -- ./agent
+    equal 0 "$status"
+    all_of 90 - <<<"$output"
+    equal "" "$(cut -d' ' -f1 asked | sort | uniq -c | awk '$1 > 1' | tail -n +4)" # but for those in flight
+}
+
+@test "--ordered: while the first result is waited for, no more is begun than there is room for" {
+    agent 'out["output"] = "x" * 1000000
+    while task["id"] == "t1" and not os.path.exists("go"): time.sleep(0.02)'
+    tasks 60 x >todo
+    timeout 60 agent-parallel --local 2 --jobs 1 --ordered -- ./agent <todo >out 2>err 3>&- &
+    local pid=$! before=-1
+    until [[ -s asked ]] && (($(wc -l <asked) == before)); do before=$(wc -l <asked 2>/dev/null || echo -1) && sleep 0.5; done
+    ((before >= 9 && before < 20)) # 8 MB
+    touch go
+    wait "$pid"
+    equal "$(printf 't%s\n' {1..60})" "$(jq -r .id out)"
+}
+
 @test "a failed task is asked again by the next run with the journal" {
     scripted
     { tasks 2 '= fine'; echo '{"type":"task","id":"bad","input":"! 401 no"}'; } >todo
@@ -231,6 +295,47 @@ parallel_tasks() { run --separate-stderr timeout 60 agent-parallel "$@" <todo; }
     parallel_tasks --local 2 --jobs 1
     has "$(cat "$AGENT_BUDGET")" '"spent_usd":0.0'
     equal limit_exceeded "$(jq -r '.error.kind // empty' <<<"$output" | sort -u)"
+}
+
+@test "the budget of a run that goes on: what it has spent before counts" {
+    model 'def reply(body): return {"text": "x", "usage": {"prompt_tokens": 1000, "completion_tokens": 0, "total_tokens": 1000}}'
+    tasks 10 x >todo
+    parallel_tasks --local 1 --jobs 1 --journal journal
+    equal 10 "$(wc -l <journal)"
+    tasks 30 x >todo
+    parallel_tasks --local 2 --jobs 1 --journal journal --max-total-tokens 15000
+    equal 1 "$status"
+    equal 30 "$(wc -l <<<"$output")"
+    local good
+    good=$(jq -r 'select(.error | not).id' <<<"$output" | wc -l)
+    ((good >= 15 && good < 15 + 2))
+}
+
+@test "what a task has spent is known before its result is, and at once" {
+    cat >spender <<'P'
+#!/usr/bin/env python3
+import fcntl, json, os, sys
+for line in sys.stdin:
+    with open(os.environ["AGENT_BUDGET"], "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        book = json.load(file)
+        for name in ("spent_tokens", "spent_input_tokens"):
+            book[name] = book.get(name, 0) + 1
+        file.seek(0)
+        file.write(json.dumps(book) + "\n")
+        file.truncate()
+    print('{"type":"result","id":"x"}', flush=True)
+P
+    chmod +x spender
+    jq -cn --arg agent "$PWD/spender" '{type:"setup", env:{}, command:[$agent], before:[], top:"/", folder:null, turns:false, budget:{tokens:9}, patience:20},
+        {type:"task", id:"x"}, {type:"task", id:"x"}, {type:"task", id:"x"}, {type:"end"}' >lines
+    run -0 bash -c '{ cat lines; sleep 1; } | agent-parallel-worker'
+    local said=0 results=0 line
+    while read -r line; do
+        [[ $line != *'"is":"spent"'* ]] || said=$(jq .spent_tokens <<<"$line")
+        [[ $line != *'"type":"result"'* ]] || { results=$((results + 1)); ((said >= results)); }
+    done <<<"$output"
+    equal 3 "$results"
 }
 
 @test "what stands before the tasks is for all of them; behind the first it is refused; what is unknown passes" {
@@ -327,9 +432,48 @@ END
         equal 2 "$status"
         has "$stderr" "is no host"
     done
+    mkdir other
+    printf '#!/usr/bin/perl\n# GNU parallel\n"will-cite|bibtex", "plain", "notice|no-notice", "ungroup|u", "delay=s"\n' >other/parallel
+    chmod +x other/parallel
+    PATH=$PWD/other:$SUITE_PREFIX/bin:$SYSTEM parallel_tasks --local 1
+    equal "100 agent-parallel: $PWD/other/parallel: too old, it has no --termseq" "$status $stderr"
+    printf '#!/bin/sh\n# of moreutils\n' >other/parallel
+    PATH=$PWD/other:$SUITE_PREFIX/bin:$SYSTEM parallel_tasks --local 1
+    equal "100 agent-parallel: $PWD/other/parallel: another parallel than GNU's" "$status $stderr"
     PATH=$SUITE_PREFIX/bin:$SYSTEM
     parallel_tasks --local 1
     equal 'agent-parallel: parallel: no such program; Debian has it in the package parallel' "$stderr"
+}
+
+@test "a host that cannot be a worker: one line says why, and each task says so" {
+    tasks 3 x >todo
+    printf '%s\n' '# nobody there' '' 127.0.0.1:9 >hosts
+    while IFS='|' read -r expected body words; do
+        [[ -z $body ]] || far "$body"
+        # shellcheck disable=SC2086  # one word an argument
+        parallel_tasks --hosts hosts $words
+        equal "111 agent-parallel: $expected" "$status $stderr"
+        equal 3 "$(jq -c .error.kind <<<"$output" | grep -c network)"
+    done <<'END'
+127.0.0.1: no worker could be started: ssh: connect to host 127.0.0.1 port 9: Connection refused|
+10.0.0.1: no worker could be started: it has no python3; the suite needs 3.11 or newer|true|--bundle todo
+10.0.0.1: no worker could be started: its python3 is 3.9; the suite needs 3.11 or newer|old_python|--bundle todo
+END
+}
+
+# old_python: a python3 that says of itself that it is 3.9.
+old_python() {
+    printf '#!/bin/sh\nshift\nshift\nexec %s -c '"'import sys; sys.version_info = (3, 9, 2); exec(sys.argv.pop(1))'"' "$@"\n' "$(type -P python3)" >python3
+    chmod +x python3
+}
+
+@test "what a host runs before the version of its Python is known is read by any Python" {
+    run -0 python3 - "$ROOT/bin/agent-parallel-ssh" <<'P'
+import ast, sys
+tree = ast.parse(open(sys.argv[1]).read())
+texts = {node.targets[0].id: node.value.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)}
+ast.parse(texts["UNPACK"], feature_version=(3, 4))
+P
 }
 
 @test "a line on a terminal counts, and nowhere else" {

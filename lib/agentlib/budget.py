@@ -111,10 +111,11 @@ def ledger(path: str, response: Record | None = None) -> dict[str, Any]:
     raise Fault("invalid_input", f"{VARIABLE}: {path}: {why}; {CURE}")
 
 
-def create(usd: float | None, tokens: int | None) -> str:
-    """The path of a new ledger in the user's runtime folder: the value of AGENT_BUDGET for a pipeline."""
+def create(usd: float | None, tokens: int | None, before: Record | None = None) -> str:
+    """The path of a new ledger in the runtime folder, for AGENT_BUDGET. before: a book of what is spent already."""
     path = os.path.join(paths.runtime(), f"budget-{time.time_ns():x}-{os.getpid()}")
-    replace(path, records.line({"usd": usd, "tokens": tokens}))
+    spent = {name: amount for name, amount in (before or {}).items() if name[:6] == "spent_"}
+    replace(path, records.line({"usd": usd, "tokens": tokens, **spent}))
     return path
 
 

@@ -12,17 +12,16 @@ AMOUNTS = "spent_usd spent_input_tokens spent_output_tokens".split()
 
 
 class Limits:
-    """One rate limit and one budget for all workers: turns are handed out here, and here is the ledger."""
+    """One rate limit and one budget for all workers: turns and the ledger are here. before: a book of earlier runs."""
 
-    def __init__(self, args: Any, loop: Any) -> None:
-        self.loop = loop
+    def __init__(self, args: Any, loop: Any, before: Record) -> None:
+        self.loop, self.pace, self.path = loop, args.rate_limit, os.environ.get(budget.VARIABLE)
         self.queue: deque[Any] = deque()  # workers that want a turn
-        self.pace, self.path = args.rate_limit, os.environ.get(budget.VARIABLE)
         if args.budget or args.max_total_tokens:
             if self.path:
                 why = f"{budget.VARIABLE} is set already, its ledger is what may be spent"
                 raise Fault("invalid_input", f"--budget, --max-total-tokens: {why}")
-            self.path = path = budget.create(args.budget, args.max_total_tokens)
+            self.path = path = budget.create(args.budget, args.max_total_tokens, before)
             cli.at_end(lambda: os.unlink(path))
 
     def turn(self, worker: Any) -> None:
