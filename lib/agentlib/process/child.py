@@ -11,21 +11,22 @@ from agentlib.types import Any, Protocol
 
 class Child(Protocol):
     """A process that runs for us: a child of ours (Direct), or a server's (supervised.py). handle: readable at its end.
-    ended: whether it ends within these seconds. reap: wait for its end; its status as Popen has it. left: after that,
-    the names of what it left running, all ended."""
+    reap: wait for its end; its status as Popen has it. left: after that, the names of what it left running, all
+    ended."""
 
     handle: int
-    left: str
+    left: str = ""
 
     def signal(self, signum: int) -> None: ...
-    def ended(self, seconds: float) -> bool: ...
     def reap(self) -> int: ...
 
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends within these seconds."""
+        return readable(self.handle, seconds)
 
-class Direct:
+
+class Direct(Child):
     """A child of ours: a program of the suite's own."""
-
-    left = ""
 
     def __init__(self, options: dict[str, Any], *files: int) -> None:
         """options: as for run.start(); session: whether it gets one of its own. files: the first of its descriptors,
@@ -53,9 +54,6 @@ class Direct:
         if self.handle >= 0:
             with suppress(ProcessLookupError, PermissionError):
                 (os.killpg if self._alone else os.kill)(self._pid, signum)
-
-    def ended(self, seconds: float) -> bool:
-        return readable(self.handle, seconds)
 
     def reap(self) -> int:
         if self.handle >= 0:

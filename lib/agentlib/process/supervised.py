@@ -10,7 +10,7 @@ from array import array
 from contextlib import closing, suppress
 
 from agentlib import paths
-from agentlib.process.child import Direct, memory_file, readable
+from agentlib.process.child import Child, Direct, memory_file
 from agentlib.types import Any, Callable, Sequence
 
 SUPERVISOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "supervisor.py")
@@ -19,13 +19,8 @@ UNSTARTED = 1000  # a status of -1000 - errno: it could not be started (supervis
 GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)  # a server has ended, or a thread closed it
 
 
-class Ordered:
-    """A process that a server (supervisor.py, fork_server.py) started for us, with all that it starts.
-
-    over: called when it has been reaped. left: then, the names of what it left running, which was ended.
-    """
-
-    left = ""
+class Ordered(Child):
+    """A process that a server (supervisor.py, fork_server.py) started for us, with all that it starts."""
 
     def __init__(
         self,
@@ -34,7 +29,8 @@ class Ordered:
         files: Sequence[int],
         over: Callable[[], None] = lambda: None,
     ) -> None:
-        """orders: the server's. files: the descriptors that the process gets. BrokenPipeError: no more server."""
+        """orders: the server's. files: the descriptors that the process gets. over: called when it has been reaped.
+        BrokenPipeError: no more server."""
         self._over = over
         self._line, theirs = socket.socketpair()
         paper = memory_file(marshal.dumps(order))
@@ -55,9 +51,6 @@ class Ordered:
         """To its group, or to all that runs in its sandbox; KILL to everything that it started."""
         with suppress(OSError):  # it has ended
             self._line.send(bytes([signum]))
-
-    def ended(self, seconds: float) -> bool:
-        return readable(self.handle, seconds)
 
     def reap(self) -> int:
         """Its status; OSError where it could not be started."""

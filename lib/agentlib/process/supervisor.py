@@ -226,8 +226,8 @@ def start(order: Order, files: list[int]) -> int:
     os.chdir(order["cwd"])
     numbers = [0, 1, 2, *order["numbers"]]
     apart = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, max(numbers) + 1) for one in files]
-    return os.posix_spawn(
-        found(order["argv"][0], order["env"]),
+    return os.posix_spawnp(
+        order["argv"][0],
         order["argv"],
         order["env"],
         file_actions=[(os.POSIX_SPAWN_DUP2, *pair) for pair in zip(apart, numbers, strict=True)],
@@ -235,13 +235,6 @@ def start(order: Order, files: list[int]) -> int:
         setsigdef=IGNORED_BY_PYTHON,
         setsigmask=(),
     )
-
-
-def found(program: str, env: dict[str, str]) -> str:
-    """The file of a program, by the PATH that it will have, as execvpe(3) finds it."""
-    folders = [] if "/" in program else os.get_exec_path(env)
-    tried = [os.path.join(one, program) for one in folders]
-    return next((one for one in tried if os.access(one, os.X_OK)), program)
 
 
 def mind(program: int) -> int:
@@ -252,48 +245,35 @@ def mind(program: int) -> int:
             return -signal.SIGKILL
         if signum == signal.SIGTERM:
             os.killpg(program, signal.SIGTERM)
-        elif (status := reaped(program)) is not None:
-            return status
+        elif program in (ended := reaped()[0]):
+            return os.waitstatus_to_exitcode(ended[program])
 
 
-def reaped(program: int) -> int | None:
-    """Reap what has ended; the program's status where it is among that."""
-    status = None
-    while True:
-        try:
-            pid, code = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return status
-        if pid == 0:
-            return status
-        if pid == program:
-            status = os.waitstatus_to_exitcode(code)
+def reaped() -> tuple[dict[int, int], bool]:
+    """Reap what has ended: (the status of each, by its number; whether nothing else is left)."""
+    ended: dict[int, int] = {}
+    try:
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            ended[found[0]] = found[1]
+    except ChildProcessError:
+        return ended, True
+    return ended, False
 
 
 def sweep(patient: bool) -> dict[int, str]:
     """End all that is left below us: who did not go by themselves, by name."""
     left: dict[int, str] = {}
     until = time.monotonic() + (LINGER if patient else 0.0)
-    while not childless() and (rest := until - time.monotonic()) > 0:
+    while not reaped()[1] and (rest := until - time.monotonic()) > 0:
         got = signal.sigtimedwait({signal.SIGCHLD, END}, rest)
         until = 0.0 if got and got.si_signo == END else until
     until = time.monotonic() + STUBBORN
-    while not childless() and time.monotonic() < until:
+    while not reaped()[1] and time.monotonic() < until:
         for pid in children():
             left.setdefault(pid, read(f"{pid}/comm").strip())
             os.kill(pid, signal.SIGKILL)
         signal.sigtimedwait({signal.SIGCHLD}, 0.01)
     return left
-
-
-def childless() -> bool:
-    """Reap what has ended; whether nothing else is left."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return True
-    return False
 
 
 def children() -> set[int]:

@@ -25,7 +25,7 @@ sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..",
 from agentlib.faults import Fault
 from agentlib.private import undumpable
 from agentlib.process import supervisor
-from agentlib.process.supervisor import HEARD, LIBC, Order, Worker, childless, keep, number, read
+from agentlib.process.supervisor import HEARD, LIBC, Order, Worker, keep, number, read, reaped
 from agentlib.sandbox import landlock, limits, seccomp
 from agentlib.sandbox.overlay import CHANGES, DOOR, EMPTY, NOTHING, OVERLAY, READY, WORK
 from agentlib.types import TYPE_CHECKING, Any, Callable, Iterator
@@ -124,7 +124,7 @@ class ForkServer(supervisor.Server):
             pass
         code = os.waitstatus_to_exitcode(found[1])
         code = code if code >= 0 else 128 - code
-        if not childless() or not self.as_new():
+        if not reaped()[1] or not self.as_new():
             os._exit(code)
         way.send(number(code))
 

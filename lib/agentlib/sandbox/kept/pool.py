@@ -24,7 +24,7 @@ class SandboxPool:
     """The kept sandboxes of this process, by what they show. It can be used from any thread."""
 
     def __init__(self) -> None:
-        self._kept: dict[Any, KeptSandbox | str] = {}  # a text: why there can be none
+        self._kept: dict[Any, KeptSandbox] = {}
         self._old: list[KeptSandbox] = []  # they get no more calls
         self._lock = threading.Lock()
 
@@ -51,30 +51,30 @@ class SandboxPool:
         """End all of them."""
         with self._lock:
             for kept in (*self._kept.values(), *self._old):
-                _end(kept)
+                kept.close()
             self._kept.clear()
             self._old.clear()
 
     def _give_up(self, kept: "KeptSandbox") -> None:
         with self._lock:
             for key in [key for key, one in self._kept.items() if one is kept]:
-                _end(self._kept.pop(key))  # else another thread has seen to it
+                self._kept.pop(key).close()  # else another thread has seen to it
 
     def _kept_sandbox(self, sandbox: "Sandbox") -> "KeptSandbox":
-        found = self._found(sandbox)
-        if isinstance(found, str) and sandbox.fall_back(found):
-            found = self._found(sandbox)
-        if isinstance(found, str):
-            raise Fault("tool_denied", f"sandbox unavailable: {found}")
-        return found
+        try:
+            return self._found(sandbox)
+        except OSError as bad:
+            if sandbox.fall_back(str(bad)):
+                return self._kept_sandbox(sandbox)
+            raise Fault("tool_denied", f"sandbox unavailable: {bad}") from None
 
-    def _found(self, sandbox: "Sandbox") -> "KeptSandbox | str":
+    def _found(self, sandbox: "Sandbox") -> "KeptSandbox":
         from agentlib.sandbox.kept.sandbox import KeptSandbox
 
         key = _key(sandbox)
         with self._lock:
             kept = self._kept.get(key)
-            if isinstance(kept, KeptSandbox) and kept.stale():
+            if kept and kept.stale():
                 self._old.append(kept)
                 del self._kept[key]
                 for idle in [one for one in self._old if one.idle]:
@@ -83,21 +83,13 @@ class SandboxPool:
             if key not in self._kept:
                 if len(self._kept) + len(self._old) >= MOST:
                     self._make_room()
-                try:
-                    self._kept[key] = KeptSandbox(sandbox)
-                except OSError as bad:
-                    self._kept[key] = str(bad)
+                self._kept[key] = KeptSandbox(sandbox)
             return self._kept[key]
 
     def _make_room(self) -> None:
         for key, kept in self._kept.items():
-            if isinstance(kept, str) or kept.idle:
-                return _end(self._kept.pop(key))
-
-
-def _end(kept: "KeptSandbox | str") -> None:
-    if not isinstance(kept, str):
-        kept.close()
+            if kept.idle:
+                return self._kept.pop(key).close()
 
 
 def _key(sandbox: "Sandbox") -> Any:
