@@ -14,8 +14,9 @@ import pytest
 
 from agentlib.process import run as process_run
 from agentlib.process.child import Direct
+from agentlib.process.ordered import KILLED
 from agentlib.process.run import Outcome, Scope
-from agentlib.process.supervised import KILLED, Supervised
+from agentlib.process.supervised import Supervised
 from agentlib.sandbox import landlock, prepare
 from agentlib.sandbox.kept.pool import SandboxPool
 

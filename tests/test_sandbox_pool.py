@@ -19,8 +19,8 @@ from agentlib.invoke.tool import Invocation, Tool
 from agentlib.invoke.toolset import Tools
 from agentlib.launch.start import Decision
 from agentlib.policy.rules import Policy, Rule
+from agentlib.process.ordered import KILLED
 from agentlib.process.run import Scope
-from agentlib.process.supervised import KILLED
 from agentlib.sandbox import prepare, scratch
 from agentlib.sandbox.kept import fork_server
 from agentlib.sandbox.kept.pool import SandboxPool
@@ -247,11 +247,11 @@ def test_a_sandbox_that_is_prepared_is_the_first_calls(
     made, runner = tools(tmp_path)
     try:
         made.prepare()
-        prepared = list(runner._pool._kept.values())
+        prepared = list(runner.pool._kept.values())
         assert len(prepared) == 1 and prepared[0]
         call = {"name": "reads", "id": "1", "arguments": {}}
         assert made.perform(call, Scope())["content"] == "done\n"
-        assert list(runner._pool._kept.values()) == prepared
+        assert list(runner.pool._kept.values()) == prepared
     finally:
         runner.close(0.0)
     assert prepared[0]._child.ended(0)
@@ -266,7 +266,7 @@ def test_no_sandbox_is_prepared_that_no_call_would_have(
     monkeypatch.chdir(tmp_path)
     made, runner = tools(tmp_path, **policy)
     made.prepare()
-    assert not runner._pool._kept
+    assert not runner.pool._kept
     runner.close(0.0)
 
 
@@ -277,7 +277,7 @@ def test_none_is_prepared_once_the_run_has_ended(
     made, runner = tools(tmp_path)
     runner.close(0.0)
     made.prepare()
-    assert not runner._pool._kept
+    assert not runner.pool._kept
 
 
 def test_a_tool_that_goes_on_is_started_at_a_terminal_too(

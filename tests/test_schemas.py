@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
+from agentlib.process.run import Outcome
 from agentlib.schema import schemas, trust
-from agentlib.schema.probe import Outcome
 
 
 @pytest.fixture(autouse=True)
@@ -70,35 +70,35 @@ def test_a_record_made_of_a_record_is_the_same() -> None:
     assert once["extra"] == 1
 
 
-def test_the_head_of_a_line_tells_name_and_kind(tmp_path: Path) -> None:
+def test_the_head_of_a_line_is_always_the_same(tmp_path: Path) -> None:
     file = script(
         tmp_path / "a", """echo '{"description":"\\"quoted\\"","kind":"agent","name":"a-1"}'"""
     )
     [line] = schemas.ask_raw([file])[file]  # type: ignore[misc]
-    assert schemas.head(line) == ("a-1", "agent")
+    assert line.startswith(b'{"type":"tool","name":"a-1","kind":"agent",')
 
 
 @pytest.mark.parametrize(
     ("outcome", "word"),
     [
-        (Outcome(None, b"", b"", 3.0, "no answer within 3 s"), "no answer"),
-        (Outcome(1, b"{}", b"first\nlast\n", 0.1, ""), "status 1: last"),
-        (Outcome(-9, b"", b"", 0.1, ""), "ended by SIGKILL"),
-        (Outcome(139, b"", b"", 0.1, ""), "ended by SIGSEGV"),
-        (Outcome(0, b"", b"", 0.1, ""), "prints nothing"),
-        (Outcome(0, b"\n \n", b"", 0.1, ""), "prints nothing"),
-        (Outcome(0, b"usage: x", b"", 0.1, ""), "not print JSON"),
-        (Outcome(0, b"\xff", b"", 0.1, ""), "not print JSON"),
+        (Fault("bad_response", "no answer within 3 s"), "no answer"),
+        (Outcome(1, b"{}", err=b"first\nlast\n"), "status 1: last"),
+        (Outcome(-9, b""), "ended by SIGKILL"),
+        (Outcome(139, b""), "ended by SIGSEGV"),
+        (Outcome(0, b""), "prints nothing"),
+        (Outcome(0, b"\n \n"), "prints nothing"),
+        (Outcome(0, b"usage: x"), "not print JSON"),
+        (Outcome(0, b"\xff"), "not print JSON"),
     ],
 )
-def test_no_answer_is_a_fault_that_says_why(outcome: Outcome, word: str) -> None:
+def test_no_answer_is_a_fault_that_says_why(outcome: Outcome | Fault, word: str) -> None:
     with pytest.raises(Fault, match=word):
         schemas.answer(outcome)
 
 
 def test_an_answer_may_be_one_document_over_lines_or_a_line_a_tool() -> None:
-    assert schemas.answer(Outcome(0, b'{\n "a": 1\n}\n', b"", 0.1, "")) == [{"a": 1}]
-    assert schemas.answer(Outcome(0, b'{"a":1}\n\n{"b":2}', b"", 0.1, "")) == [{"a": 1}, {"b": 2}]
+    assert schemas.answer(Outcome(0, b'{\n "a": 1\n}\n')) == [{"a": 1}]
+    assert schemas.answer(Outcome(0, b'{"a":1}\n\n{"b":2}')) == [{"a": 1}, {"b": 2}]
 
 
 def test_each_file_gets_its_answer_and_a_fault_is_not_raised(tmp_path: Path) -> None:

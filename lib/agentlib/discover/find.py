@@ -2,7 +2,7 @@
 
 from agentlib import records, stderr
 from agentlib.discover import search_path
-from agentlib.schema import origin, schemas
+from agentlib.schema import agents, schemas
 from agentlib.search import rank
 from agentlib.types import Record
 
@@ -18,7 +18,7 @@ def everything() -> list[Record]:
     files = [one.path for one in search_path.everything(search_path.folders_of("tool"))]
     answers = [answer for answer in schemas.ask(files).values() if isinstance(answer, list)]
     tools = [one for answer in answers for one in answer if one["type"] == "tool"]
-    for one in [*origin.agents(), *tools]:
+    for one in [*agents.every(), *tools]:
         found.setdefault(one["name"], one)
     return list(found.values())
 

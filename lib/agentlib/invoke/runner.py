@@ -16,7 +16,7 @@ from agentlib.process import status
 from agentlib.sandbox import prepare
 from agentlib.sandbox.kept.pool import SandboxPool
 from agentlib.sandbox.prepare import Sandbox
-from agentlib.types import Any, Callable
+from agentlib.types import Any
 
 TIMEOUT = {"agent": 600.0}  # seconds by kind, where neither the tool nor the user says
 OTHERS = 120.0
@@ -30,10 +30,11 @@ class Runner:
 
     def __init__(self, timeout: float | None, depth: int) -> None:
         self._timeout, self._depth = timeout, depth
-        self._coprocesses: dict[tuple[str, ...], tuple[Any, Sandbox]] = {}
-        self._starts: dict[tuple[str, ...], int] = {}
-        self._pool, self._closed, self.ids = SandboxPool(), False, itertools.count(1)
-        self._preparing, self._lock = threading.Lock(), threading.Lock()
+        self.pool, self._closed, self._preparing = SandboxPool(), False, threading.Lock()
+        # of served.py: what stays up, how often it was started, the ids of requests
+        self.coprocesses: dict[tuple[str, ...], tuple[Any, Sandbox]] = {}
+        self.starts: dict[tuple[str, ...], int] = {}
+        self.ids = itertools.count(1)
 
     def run(self, call: Invocation) -> str:
         """The output of a call that went well, as `render` makes it; Fault, in words for the model, for any other."""
@@ -41,8 +42,8 @@ class Runner:
         check_program(tool)
         try:
             words, stdin = _input(tool, call.arguments)
-            with self._sandbox(tool, call.decision, words, call.trace) as sandbox:
-                begin = partial(self._pool.begin, sandbox)
+            with self.sandbox(tool, call.decision, words, call.trace) as sandbox:
+                begin = partial(self.pool.begin, sandbox)
                 outcome = process_run.run(begin, stdin, limit, output.KEPT, call.scope)
         except (OSError, ValueError) as bad:
             why = getattr(bad, "strerror", None) or bad
@@ -57,19 +58,20 @@ class Runner:
         """Start the kept sandbox that a call of this tool would have. Faults: as of a call."""
         with self._preparing:
             if not self._closed:
-                with self._sandbox(tool, granted, []) as sandbox:
-                    self._pool.prepare(sandbox)
+                with self.sandbox(tool, granted, []) as sandbox:
+                    self.pool.prepare(sandbox)
 
     def close(self, grace: float) -> None:
         """End the coprocesses, and the kept sandboxes."""
         with self._preparing:
             self._closed = True
-        for coprocess, sandbox in self._coprocesses.values():
+        for coprocess, sandbox in self.coprocesses.values():
             coprocess.close(grace)
             sandbox.close()
-        self._pool.close()
+        self.pool.close()
 
-    def _sandbox(self, tool: Tool, decision: Decision, args: list[str], trace: str = "") -> Sandbox:
+    def sandbox(self, tool: Tool, decision: Decision, args: list[str], trace: str = "") -> Sandbox:
+        """What a call of this tool starts in."""
         outputs = output.folder()
         read = [outputs] if os.path.isdir(outputs) else []
         homes = paths.homes() if paths.of_suite(tool.command[0]) else {}
@@ -85,26 +87,6 @@ class Runner:
         """Seconds that a call may take."""
         wanted = tool.timeout or self._timeout or TIMEOUT.get(str(tool.record.get("kind")), OTHERS)
         return float(min(wanted, self._timeout or wanted))
-
-    def kept(
-        self, tool: Tool, decision: Decision, make: Callable[..., Any], most: float = 1e9
-    ) -> tuple[Any, Sandbox]:
-        """What speaks with the program behind the tool, which runs as long as we do; started again where it has ended,
-        `most` times in all."""
-        key = (decision.profile, *tool.command)
-        with self._lock:
-            if key in self._coprocesses and not self._coprocesses[key][0].running:
-                coprocess, sandbox = self._coprocesses.pop(key)
-                coprocess.close(0.0)
-                sandbox.close()
-            if key not in self._coprocesses:
-                self._starts[key] = self._starts.get(key, 0) + 1
-                if self._starts[key] > most:
-                    why = f"{tool.name}: its server has ended again; it stays down"
-                    raise Fault("tool_error", why)
-                sandbox = self._sandbox(tool, decision, [])
-                self._coprocesses[key] = make(partial(self._pool.begin, sandbox)), sandbox
-            return self._coprocesses[key]
 
 
 def warn(tool: Tool, refused: list[str]) -> str:

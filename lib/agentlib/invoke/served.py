@@ -1,5 +1,6 @@
 """Call a tool whose program stays up: a coprocess in JSON lines, or an MCP server. A run has one of each."""
 
+import threading
 from functools import partial
 
 from agentlib import records
@@ -15,13 +16,14 @@ from agentlib.sandbox.prepare import Sandbox
 from agentlib.types import Any, Callable, Record
 
 STARTS = 2  # of a server in one run: again where it has ended, but not for ever
+_starting = threading.Lock()
 
 
 def converse(runs: Runner, call: Invocation) -> str:
     """The answer of a tool that speaks JSON lines and stays up. Faults as of Runner.run()."""
     name = call.tool.name
     made = lambda begin: Coprocess(name, {}, start=lambda _, *pipes: begin(*pipes))  # noqa: E731
-    coprocess, sandbox = _started(runs, call.tool, call.decision, made, 1e9)
+    coprocess, sandbox = started(runs, call.tool, call.decision, made)
     record = {"id": str(next(runs.ids)), "name": name, "arguments": call.arguments}
     answer = coprocess.call(record["id"], record, runs.limit(call.tool))
     content = answer.get("content", "")
@@ -71,15 +73,31 @@ def connected(
 ) -> tuple[Session, Sandbox]:
     """The connection to the server of a tool. ask: whether it may put questions to the person at the terminal."""
     name = str(tool.record.get("server", tool.name))
-    return _started(runs, tool, decision, partial(Session, name, ask), STARTS)
+    return started(runs, tool, decision, partial(Session, name, ask), STARTS)
 
 
-def _started(
-    runs: Runner, tool: Tool, decision: Decision, made: Callable[..., Any], most: float
+def started(
+    runs: Runner, tool: Tool, decision: Decision, make: Callable[..., Any], most: float = 1e9
 ) -> tuple[Any, Sandbox]:
+    """What speaks with the program behind the tool, which runs as long as `runs` does; and its sandbox. make: starts
+    it, again where it has ended, `most` times in all."""
     runner.check_program(tool)
-    try:
-        return runs.kept(tool, decision, made, most)
-    except (OSError, ValueError) as bad:
-        name, why = tool.record.get("server", tool.name), getattr(bad, "strerror", None) or bad
-        raise Fault("tool_error", f"{name} could not be started: {why}.") from None
+    name, key = tool.record.get("server", tool.name), (decision.profile, *tool.command)
+    with _starting:
+        if key in runs.coprocesses:
+            coprocess, sandbox = runs.coprocesses[key]
+            if coprocess.running:
+                return coprocess, sandbox
+            del runs.coprocesses[key]
+            coprocess.close(0.0)
+            sandbox.close()
+        runs.starts[key] = runs.starts.get(key, 0) + 1
+        if runs.starts[key] > most:
+            raise Fault("tool_error", f"{name}: its server has ended again; it stays down")
+        try:
+            sandbox = runs.sandbox(tool, decision, [])
+            runs.coprocesses[key] = make(partial(runs.pool.begin, sandbox)), sandbox
+        except (OSError, ValueError) as bad:
+            why = getattr(bad, "strerror", None) or bad
+            raise Fault("tool_error", f"{name} could not be started: {why}.") from None
+        return runs.coprocesses[key]

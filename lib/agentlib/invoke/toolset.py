@@ -13,7 +13,6 @@ from agentlib.messages import transcript
 from agentlib.messages.validate import Validator
 from agentlib.policy.rules import Policy
 from agentlib.process.run import Scope
-from agentlib.schema import origin
 from agentlib.types import Any, Callable, Record
 
 Hook = Callable[[str, Record], Record]
@@ -99,7 +98,9 @@ class Tools:
         decision = self._policy.allow(tool.record, arguments, tool.origin)
         if tool.name != "call_agent" or not paths.of_suite(tool.command[0]):
             return self._invoke(Invocation(tool, arguments, decision, scope, trace=trace))
-        agent = Tool(origin.agent(arguments["name"]))  # here, where the policy is
+        from agentlib.schema import agents
+
+        agent = Tool(agents.named(arguments["name"]))  # here, where the policy is
         return self.hand_over(agent, arguments["input"], scope, trace=trace)
 
     def _invoke(self, call: Invocation) -> Content:

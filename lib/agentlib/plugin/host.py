@@ -8,11 +8,12 @@ import os
 import shlex
 import time
 
-from agentlib import paths, records
+from agentlib import paths
 from agentlib.faults import Fault
 from agentlib.launch import command, start
-from agentlib.process import run, status
+from agentlib.process import run
 from agentlib.process.coprocess import Coprocess
+from agentlib.schema import schemas
 from agentlib.types import Callable, Iterable, Record
 
 HOOKS = "install before_run before_model after_model before_tool after_tool after_run".split()
@@ -111,20 +112,16 @@ def _command(line: str) -> list[str]:
 
 
 def _read_schema(line: str, argv: list[str], env: dict[str, str]) -> Record:
+    cut = argv.index("--") if "--" in argv else len(argv)
+    question = [*argv[:cut], "--agent-schema", *argv[cut:]]
+    with command.starting(argv):
+        sandbox = start.sandbox(question, start.USER, start.TYPED, env=env)
+        outcome = run.run(sandbox.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Scope())
     try:
-        cut = argv.index("--") if "--" in argv else len(argv)
-        question = [*argv[:cut], "--agent-schema", *argv[cut:]]
-        with command.starting(argv):
-            sandbox = start.sandbox(question, start.USER, start.TYPED, env=env)
-            outcome = run.run(sandbox.options, b"", SCHEMA_TIME, SCHEMA_CAP, run.Scope())
-        if outcome.status:
-            errors = outcome.err.decode("utf-8", "replace").strip()
-            raise ValueError(errors or status.words(outcome.status))
-        schemas = [records.loads(text) for text in outcome.out.splitlines() if text.strip()]
-    except ValueError as bad:
-        why = f"--plugin {line!r}: no --agent-schema: {bad}"
-        raise Fault("tool_error", why, plugin=line) from None
-    plugins = [one for one in schemas if isinstance(one, dict) and one.get("kind") == "plugin"]
+        found = schemas.answer(outcome)
+    except Fault as bad:
+        raise Fault("tool_error", f"--plugin {line!r}: {bad}", plugin=line) from None
+    plugins = [one for one in found if isinstance(one, dict) and one.get("kind") == "plugin"]
     if not plugins:
         why = f'--plugin {line!r}: its --agent-schema has no line with "kind":"plugin"'
         raise Fault("tool_error", why, plugin=line)

@@ -12,7 +12,7 @@ import _thread  # a lock without the module threading, which costs 1 ms at every
 import os
 from fnmatch import fnmatchcase
 
-from agentlib import paths, records
+from agentlib import records
 from agentlib.faults import Fault
 from agentlib.launch.start import OTHER, Decision
 from agentlib.types import Any, Iterable, Iterator, NamedTuple, Record
@@ -24,15 +24,6 @@ MEANING = {
     "net": "this folder, and the network",
     "off": "no sandbox: whatever you may do",
     "read+net": "reads only, and the network",
-}
-# Programs of the suite that may see and write data of the user where their schemas ask for it.
-DATA = {
-    "agent-memory": ["$XDG_DATA_HOME/agentutils/memory"],
-    "agent-mcp-connect": ["$XDG_STATE_HOME/agentutils/mcp-login"],
-    "find_agent": ["$XDG_DATA_HOME/agentutils/AGENTS.md"],
-    # where pip, pipx, uv and rustup put linters
-    "run_linter": ["$HOME/.local/bin", "$HOME/.local/share/pipx", "$HOME/.local/pipx/venvs"]
-    + ["$HOME/.local/share/uv", "$HOME/.local/lib", "$HOME/.cargo/bin", "$HOME/.rustup"],
 }
 
 
@@ -96,7 +87,13 @@ class Policy:
             profile = "read+net"
         env = [*self.env, *(name for rule in rules for name in rule.env)]
         env += os.environ if trusted and profile == "off" else ()
-        decision = Decision("allow", profile, "", *_grants(tool, rules), frozenset(env))
+        read = [path for rule in rules for path in rule.read]
+        write = [path for rule in rules for path in rule.write]
+        if isinstance(tool.get("sandbox"), dict):
+            from agentlib.policy import grants
+
+            read, write = [a + b for a, b in zip((read, write), grants.of(tool), strict=True)]
+        decision = Decision("allow", profile, "", tuple(read), tuple(write), frozenset(env))
         must_ask = any(rule.verdict == "ask" for rule in rules)
         allowed = called and trusted or any(rule.verdict == "allow" for rule in rules)
         # enforced to read only; or believed to, where the user switched the sandbox off for all
@@ -161,47 +158,6 @@ def wished(tool: Record) -> str:
     wish = tool.get("sandbox")
     profile = wish.get("profile") if isinstance(wish, dict) else wish
     return profile if isinstance(profile, str) and profile in WIDTH else ""
-
-
-def _grants(tool: Record, rules: list[Rule]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(read, write): the paths of the rules; and for programs of the suite the data that their schemas ask for."""
-    read = [path for rule in rules for path in rule.read]
-    write = [path for rule in rules for path in rule.write]
-    wish = tool.get("sandbox")
-    if isinstance(wish, dict):
-        data = [path for path in _suite_data(tool, wish.get("write")) if not path.endswith(".md")]
-        for path in data:  # what is not there could not be shown to the tool
-            os.makedirs(path, mode=0o700, exist_ok=True)
-        read += [path for path in _suite_data(tool, wish.get("read")) if os.path.exists(path)]
-        read += _skills(tool.get("command") or [""])
-        write += data
-    return tuple(read), tuple(write)
-
-
-def _suite_data(tool: Record, wanted: Any) -> list[str]:
-    """Those of the paths that are this program's own data; they may begin with a variable, `$XDG_DATA_HOME/…`."""
-    from agentlib.sandbox.host import inside
-
-    command = tool.get("command") or [""]
-    program = os.path.realpath(command[0])
-    name = os.path.basename(program)
-    runs_another = name == "agent-mcp-connect" and "--" in command
-    if name not in DATA or runs_another or not paths.of_suite(program):
-        return []
-    folders = [os.path.realpath(paths.expand(path)) for path in DATA[name]]
-    expanded = [paths.expand(str(path)) for path in wanted or ()]
-    real = {path: os.path.realpath(path) for path in expanded}
-    return [path for path in expanded if any(inside(real[path], folder) for folder in folders)]
-
-
-def _skills(command: list[str]) -> list[str]:
-    """What the suite's own tool `skill` (agent-context) reads: the folders that it names, where each is a skill."""
-    program, mode, names = command[0], command[1:2], command[2::2]
-    is_tool = os.path.basename(program) == "agent-context" and mode == ["--read-skill"]
-    if not is_tool or not paths.of_suite(program) or set(names) != {"--skills"}:
-        return []
-    skills = [folder for folder in command[3::2] if os.path.isfile(f"{folder}/SKILL.md")]
-    return [*skills, *(os.path.realpath(f"{folder}/SKILL.md") for folder in skills)]
 
 
 def _matches(rule: Rule, tool: Record, arguments: Any) -> bool:

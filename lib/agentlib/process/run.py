@@ -1,16 +1,15 @@
 """Run one child process to its end: what it prints is read, its time and output are bounded, its whole group ends."""
 
 import os
-import queue
 import select
 import signal
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 
 from agentlib.process.child import Child, memory_file
-from agentlib.types import Any, Callable, Iterable, Iterator, NamedTuple
+from agentlib.types import Any, Callable, NamedTuple
 
 Begin = Callable[[int, int, int], Child]
 Options = dict[str, Any]  # for start()
@@ -24,14 +23,15 @@ CHUNK = 64 * 1024
 class Outcome(NamedTuple):
     """What became of a child. status: as Popen has it (negative: a signal). out: at most `cap` bytes of stdout. over:
     there was more, and the child was ended for it. err: the end of stderr. late: time was up. left: the names of
-    what it left running, which was ended."""
+    what it left running, which was ended. seconds: from its start to its end."""
 
     status: int
     out: bytes
-    over: bool
-    err: bytes
-    late: bool
-    left: str
+    over: bool = False
+    err: bytes = b""
+    late: bool = False
+    left: str = ""
+    seconds: float = 0.0
 
 
 class Scope:
@@ -79,37 +79,6 @@ class Scope:
             child.signal(signal.SIGKILL)
 
 
-def at_once(
-    most: int, todo: Iterable[Any], do: Callable[[Any], Any], scope: Scope
-) -> Iterator[Any]:
-    """What do(one) returns for each, as they end: in threads, `most` at a time.
-
-    Nothing that they start in the scope outlives this, however it is left.
-    """
-    jobs = list(todo)
-    left, ended = iter(jobs), queue.SimpleQueue[Any]()
-
-    def work() -> None:
-        try:
-            with suppress(InterruptedError):  # the scope was cancelled
-                for job in left:
-                    ended.put((do(job),))
-        finally:
-            ended.put(None)
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in jobs[:most]]
-    try:
-        for thread in threads:
-            thread.start()
-        for _ in threads:
-            yield from (one[0] for one in iter(ended.get, None))
-    finally:
-        jobs.clear()
-        scope.cancel()
-        for thread in filter(threading.Thread.is_alive, threads):
-            thread.join(LINGER)
-
-
 def start(options: Options, stdin: int, stdout: int = 1, stderr: int = 2) -> Child:
     """Somebody else's program, which ends with us however we end, and with it all that it starts (supervisor.py).
     options: args, env and cwd (None: ours), files (more descriptors, by the numbers that it knows). The three
@@ -130,7 +99,7 @@ def run(
     """Run a child to its end with these bytes on standard input. OSError where it cannot be started. begin: starts it
     with the three descriptors that it gets; or the options for start(). timeout: seconds, then TERM and `grace` later
     KILL. cap: bytes of stdout kept; a child that writes more is ended. What it leaves is killed."""
-    begun = partial(start, begin) if isinstance(begin, dict) else begin
+    begun, began = partial(start, begin) if isinstance(begin, dict) else begin, time.monotonic()
     with ExitStack() as ours, ExitStack() as theirs:
         its_stdin = memory_file(stdin)
         theirs.callback(os.close, its_stdin)
@@ -151,7 +120,7 @@ def run(
         finally:
             status = scope.drop(child)
     out, err = bytes(printed.out[:cap]), bytes(printed.err)
-    return Outcome(status, out, printed.over, err, late, child.left)
+    return Outcome(status, out, printed.over, err, late, child.left, time.monotonic() - began)
 
 
 class _Printed:

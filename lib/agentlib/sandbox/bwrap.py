@@ -27,7 +27,8 @@ def command(program: str, view: View, network: bool, base: str) -> list[str]:
     masked = [path for path, do in view.ordered() if do == MASK and os.path.isdir(path)]
     for path, action in view.ordered():
         if action == EMPTY or path in masked:
-            argv += ["--size", str(size(path) if action == EMPTY else 4096), "--tmpfs", path]
+            size = SIZES.get(path, SIZE) if action == EMPTY else 4096
+            argv += ["--size", str(size), "--tmpfs", path]
         elif action == MASK:
             argv += ["--ro-bind", "/dev/null", path]
         else:
@@ -40,8 +41,3 @@ def command(program: str, view: View, network: bool, base: str) -> list[str]:
     for path in masked:  # last, since others may have been mounted inside
         argv += ["--remount-ro", path]
     return [*argv, *(["--bind", base, DOOR] if base else []), "--chdir", "/", "--"]
-
-
-def size(path: str) -> int:
-    """Bytes of memory that this empty place may fill."""
-    return SIZES.get(path, SIZE)

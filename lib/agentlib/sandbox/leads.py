@@ -7,7 +7,7 @@ from agentlib import paths as places
 from agentlib.sandbox import guard
 from agentlib.sandbox.host import homes, inside
 from agentlib.sandbox.workspace import Found
-from agentlib.types import Collection, Iterable, Sequence
+from agentlib.types import Iterable, Sequence
 
 # a line of git's settings, perhaps behind its section; its value may be or hold a path: a program, hooks, settings
 SETTING = re.compile(r"^\s*(?:\[(?:\"[^\"\n]*\"|[^]\"\n])*\]\s*)?([\w.-]+)\s*=\s*(\S.*)$", re.M)
@@ -129,10 +129,3 @@ def of_git(parts: Sequence[str]) -> bool:
     """Whether a path below a repository's own folder is guarded."""
     first, *more = [part.casefold() for part in parts]
     return first in OF_GIT or (first == "worktrees" and not OF_GIT.isdisjoint(more[1:2]))
-
-
-def parts(paths: Collection[str]) -> list[str]:
-    """These paths, and for a repository's own folder what of it is guarded."""
-    inside = [f"{one}/{part}" for one in paths for part in sorted(OF_GIT)]
-    there = [path for path in inside if os.path.lexists(path)]
-    return there + [one for one in paths if not any(path.startswith(f"{one}/") for path in there)]

@@ -156,7 +156,8 @@ class Sandbox:
         view = None
         if self.way == "bubblewrap":
             kinds, pairs = {EMPTY: EMPTY, OVERLAY: OVERLAY}, self.view.ordered()
-            view = [(path, kinds.get(do, ""), bwrap.size(path)) for path, do in pairs]
+            size = bwrap.SIZES.get
+            view = [(path, kinds.get(do, ""), size(path, bwrap.SIZE)) for path, do in pairs]
         return {"view": view, "user": (os.getuid(), os.getgid()), "network": self.network}
 
     def order(self) -> dict[str, Any]:

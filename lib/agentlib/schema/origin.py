@@ -1,4 +1,4 @@
-"""Who owns a program: the suite, the user, or somebody else. And which agents there are, by name.
+"""Who owns a program: the suite, the user, or somebody else.
 
 Real paths inside the suite's installation, the user's own registry and the configuration decide it. What a record says
 of itself does not count, nor does an AGENTS.md, which comes with any clone.
@@ -7,7 +7,7 @@ of itself does not count, nor does an AGENTS.md, which comes with any clone.
 import functools
 import os
 
-from agentlib import paths, stderr
+from agentlib import paths
 from agentlib.faults import Fault
 from agentlib.launch.start import OTHER, SUITE, USER
 from agentlib.types import Record
@@ -61,35 +61,3 @@ def _users() -> list[tuple[str, str]]:
         return [(one.name, one.path) for one in registry.entries(registry.users())]
     except Fault:  # it may not be read
         return []
-
-
-def agent(name: str) -> Record:
-    """The record of the agent with this name; Fault tool_not_found where there is none."""
-    known = {one["name"]: one for one in agents()}
-    if name not in known:
-        why = f"there is no agent {name!r}; there are: {', '.join(known) or 'none'}"
-        raise Fault("tool_not_found", why)
-    return known[name]
-
-
-def agents(warn: bool = False) -> list[Record]:
-    """The agents of all registries, each name once; the suite's and the user's names are not a project's to take. warn:
-    say what is left out, and why."""
-    from agentlib.schema import registry
-
-    found: dict[str, Record] = {}
-    for file in sorted(registry.sources(), key=lambda one: one != registry.users()):
-        try:
-            for entry in registry.entries(file):
-                try:
-                    one = registry.record(entry)
-                    if taken := shadows(entry.name, one["command"][0]):
-                        raise Fault("tool_denied", f"left out: {taken}")
-                    found.setdefault(entry.name, one)
-                except Fault as fault:
-                    if warn:
-                        stderr.warn(f"{file}: {fault.message}")
-        except Fault as fault:
-            if warn:
-                stderr.warn(fault.message)
-    return list(found.values())

@@ -1,29 +1,19 @@
 """Run foreign programs briefly and at once: no shell, no input, little output, an end for sure."""
 
 import os
-import time
 
 from agentlib import paths
 from agentlib.faults import Fault
 from agentlib.launch import start
 from agentlib.process import run as process_run
+from agentlib.process.at_once import at_once
 from agentlib.process.child import Child
+from agentlib.process.run import Outcome
 from agentlib.sandbox.kept.pool import SandboxPool
-from agentlib.types import TYPE_CHECKING, NamedTuple, Sequence
+from agentlib.types import TYPE_CHECKING, Mapping, Sequence
 
 if TYPE_CHECKING:
     from agentlib.sandbox.prepare import Sandbox
-
-
-class Outcome(NamedTuple):
-    """How a program ended. status: its exit status, -N after signal N, None where `why` says what stopped it. out, err:
-    what it wrote, up to the cap. seconds: wall time. why: "", or one phrase ("no answer within 3 s")."""
-
-    status: int | None
-    out: bytes
-    err: bytes
-    seconds: float
-    why: str
 
 
 OUTPUT = 64 * 1024  # bytes of standard output; more ends the program
@@ -46,14 +36,14 @@ def busy() -> float:
 
 
 def run(
-    files: Sequence[str],
-    args: Sequence[str],
+    commands: Mapping[str, Sequence[str]],
     timeout: float | None,
     profile: str = "probe",
     folder: str = "",
     stdin: int | None = None,
-) -> dict[str, Outcome]:
-    """Run each file with these arguments, AT_ONCE at a time, in an empty home and folder (or this one); how each ended.
+) -> dict[str, Outcome | Fault]:
+    """Run each file with its arguments, AT_ONCE at a time, in an empty home and folder (or this one): how each ended;
+    or why it could not be run to its end, in a phrase ("no answer within 3 s").
 
     profile: the sandbox of all but our own. They see no key and no configuration, the suite's own programs first.
     timeout: seconds for each; None: LIMIT, and longer on a busy machine. stdin: what each reads; None: nothing.
@@ -64,35 +54,32 @@ def run(
         try:
             made = tempfile.TemporaryDirectory(prefix="agent-probe-", ignore_cleanup_errors=True)
         except OSError:  # nothing can be written anywhere, so they cannot either
-            return run(files, args, timeout, profile, "/", stdin)
+            return run(commands, timeout, profile, "/", stdin)
         with made as folder:
-            return run(files, args, timeout, profile, folder, stdin)
-    scope, pool, outcomes = process_run.Scope(), SandboxPool(), dict[str, Outcome]()
+            return run(commands, timeout, profile, folder, stdin)
+    scope, pool, outcomes = process_run.Scope(), SandboxPool(), dict[str, Outcome | Fault]()
 
     def work(path: str) -> None:
-        patience, begun = timeout or LIMIT * busy(), time.monotonic()
+        patience = timeout or LIMIT * busy()
         try:
-            with _sandbox([os.path.abspath(path), *args], profile, folder) as sandbox:
+            with _sandbox([os.path.abspath(path), *commands[path]], profile, folder) as sandbox:
 
                 def begin(passed: int, *others: int) -> Child:
                     return pool.begin(sandbox, passed if stdin is None else stdin, *others)
 
-                begun = time.monotonic()
                 done = process_run.run(begin, b"", patience, OUTPUT, scope, grace=0.0)
         except (Fault, OSError) as bad:
             why = bad.message if isinstance(bad, Fault) else f"cannot be run: {bad.strerror}"
-            outcomes[path] = Outcome(None, b"", b"", 0.0, why)
-            return
-        why = f"no answer within {patience:.3g} s" if done.late else ""
-        why = f"more than {OUTPUT >> 10} KiB of output" if done.over else why
-        status, seconds = None if why else done.status, time.monotonic() - begun
-        outcomes[path] = Outcome(status, done.out, done.err, seconds, why)
+        else:
+            why = f"no answer within {patience:.3g} s" if done.late else ""
+            why = f"more than {OUTPUT >> 10} KiB of output" if done.over else why
+        outcomes[path] = Fault("bad_response", why) if why else done
 
     try:
-        list(process_run.at_once(AT_ONCE, files, work, scope))
+        list(at_once(AT_ONCE, commands, work, scope))
     finally:
         pool.close()
-    return {path: outcomes[path] for path in files}
+    return {path: outcomes[path] for path in commands}
 
 
 def _sandbox(argv: list[str], profile: str, folder: str) -> "Sandbox":

@@ -16,7 +16,7 @@ from agentlib.schema import trust
 from agentlib.types import TYPE_CHECKING, Any, Iterable, Record, Sequence
 
 if TYPE_CHECKING:
-    from agentlib.schema.probe import Outcome
+    from agentlib.process.run import Outcome
 
 Answer = list[bytes] | Fault
 Cache = dict[bytes, list[bytes]]  # path to [stamp, record…]
@@ -56,18 +56,17 @@ def ask_raw(
         except Fault as fault:
             answers[path] = fault
             continue
-        stamp, known = stamp_of(seen), cache.get(key(path))
-        if known and known[0] == stamp and not fresh:
-            answers[path] = known[1:] if len(known) > 1 else trust.unmarked()
+        stamp, kept = stamp_of(seen), cache.get(key(path))
+        if kept and kept[0] == stamp and not fresh:
+            answers[path] = kept[1:] if len(kept) > 1 else trust.unmarked()
         else:
             stamps[path] = stamp
             answers[path] = []  # keeps the order of the files
     if stamps:
         found = _probe(list(stamps), timeout, profile)
         answers.update(found)
-        kept = {path: [] if isinstance(a, trust.Skipped) else a for path, a in found.items()}
-        lists = {path: a for path, a in kept.items() if isinstance(a, list)}
-        save(cache, {path: [stamps[path], *lines] for path, lines in lists.items()})
+        known = {path: [] if isinstance(a, trust.Skipped) else a for path, a in found.items()}
+        save(cache, {p: [stamps[p], *a] for p, a in known.items() if isinstance(a, list)})
     return answers
 
 
@@ -148,10 +147,10 @@ def faults(schema: object) -> list[str]:
     return found
 
 
-def answer(outcome: "Outcome") -> list[Any]:
+def answer(outcome: "Outcome | Fault") -> list[Any]:
     """The JSON values of what a program answered; a Fault where it did not answer, or not in JSON."""
-    if outcome.why:
-        raise Fault("bad_response", f"--agent-schema: {outcome.why}")
+    if isinstance(outcome, Fault):
+        raise Fault("bad_response", f"--agent-schema: {outcome.message}")
     if outcome.status:
         words = outcome.err.decode("utf-8", "replace").strip().splitlines()[-1:]
         why = "".join(f": {line[:200]}" for line in words)
@@ -169,25 +168,12 @@ def answer(outcome: "Outcome") -> list[Any]:
     return found
 
 
-def head(raw: bytes) -> tuple[str, str]:
-    """(name, kind) of a record's line, read off its fixed head."""
-    parts = raw.split(b'"', 12)
-    return parts[7].decode(), parts[11].decode()
-
-
 def _probe(files: Sequence[str], timeout: float | None, profile: str) -> dict[str, Answer]:
     from agentlib.schema import probe
 
-    answers: dict[str, Answer] = {}
-    flags: dict[str, list[str]] = {}
-    for path in files:
-        answers[path] = trust.unmarked()
-        if trust.marked(path):
-            flags.setdefault(trust.flag(path), []).append(path)
-    outcomes: dict[str, Outcome] = {}
-    for word, same in flags.items():
-        outcomes |= probe.run(same, [f"--{word}"], timeout, profile)
-    for path, outcome in outcomes.items():
+    answers: dict[str, Answer] = {path: trust.unmarked() for path in files}
+    commands = {path: [f"--{trust.flag(path)}"] for path in files if trust.marked(path)}
+    for path, outcome in probe.run(commands, timeout, profile).items():
         try:
             answers[path] = [line(tool(each, path)) for each in answer(outcome)]
         except RecursionError:

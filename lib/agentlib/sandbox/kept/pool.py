@@ -9,7 +9,6 @@ import threading
 
 from agentlib.faults import Fault
 from agentlib.process.run import start
-from agentlib.process.supervised import Supervised
 from agentlib.types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,7 +44,12 @@ class SandboxPool:
 
     def prepare(self, sandbox: "Sandbox") -> None:
         """Start the kept sandbox for calls that see what this one sees."""
-        Supervised.serving() if sandbox.way == "off" else self._kept_sandbox(sandbox)
+        if sandbox.way != "off":
+            self._kept_sandbox(sandbox)
+            return
+        from agentlib.process.supervised import Supervised
+
+        Supervised.serving()
 
     def close(self) -> None:
         """End all of them."""

@@ -1,6 +1,6 @@
 """A kept sandbox, seen from outside: one bubblewrap with a fork server in it (fork_server.py), for many calls."""
 
-import _socket as socket  # see process/supervised.py
+import _socket as socket  # see process/ordered.py
 import marshal
 import os
 import queue
@@ -13,7 +13,7 @@ from functools import partial
 
 from agentlib import paths
 from agentlib.process.child import Direct
-from agentlib.process.supervised import Ordered
+from agentlib.process.ordered import Ordered
 from agentlib.sandbox import bwrap, limits, prepare, scratch
 from agentlib.types import TYPE_CHECKING, Any
 

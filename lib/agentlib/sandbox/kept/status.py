@@ -64,7 +64,11 @@ def _here(folder: str, way: str) -> list[str]:
     real = view.folder
     space = workspace.of(real)
     seen = space.found
-    guarded = {*leads.paths(real, seen), *leads.parts(seen.guarded)}
+    # of a repository's own folder, what is guarded in it
+    parts = [f"{path}/{part}" for path in seen.guarded for part in sorted(leads.OF_GIT)]
+    parts = [path for path in parts if os.path.lexists(path)]
+    others = [one for one in seen.guarded if not any(part.startswith(f"{one}/") for part in parts)]
+    guarded = {*leads.paths(real, seen), *parts, *others}
     found = [f"masked: {os.path.relpath(path, real)}" for path in seen.secrets]
     found += [
         f"read-only: {os.path.relpath(path, real)}" for path in sorted(guarded - {*seen.secrets})
