@@ -1,7 +1,6 @@
-"""What agent-react prints: the answer as it is made, records; at a terminal, what a run waits for and what it cost."""
+"""What agent-react prints: the answer as it is made, records; person.py has what else is seen at a terminal."""
 
 import os
-import time
 
 from agentlib import faults, records, stderr
 from agentlib.faults import Fault
@@ -12,9 +11,6 @@ from agentlib.types import TYPE_CHECKING, Namespace, Record
 
 if TYPE_CHECKING:
     from agentlib.plugin.host import Plugins
-
-WIDTH = 100  # characters of the line for a call, or for its result
-SOON = 0.15  # seconds without a sign of life, before a line says what the run waits for
 
 
 def visible(quiet: bool) -> bool:
@@ -51,16 +47,10 @@ class Output(Watcher):
 
     def waits(self, what: str) -> None:
         """Show a person what the run waits for, and for how long."""
-        since, name = time.monotonic(), what or self.model
-
-        def text() -> str:
-            seconds = time.monotonic() - since
-            return f"waiting for {name}, {seconds:.0f} s" if seconds > SOON else ""
-
         if self._watched:
-            from agentlib import display
+            from agentlib.react import person
 
-            display.live.show(text)
+            person.waits(what or self.model)
 
     def delta(self, record: Record) -> None:
         """Print a piece of the answer."""
@@ -86,14 +76,10 @@ class Output(Watcher):
             records.put(b"" if self._text.endswith("\n") else b"\n")
             self._printed.append(self._text)
             self._text = ""
-        for call in calls if self._watched else ():
-            arguments = call.get("arguments")
-            text = arguments if isinstance(arguments, str) else records.dumps(arguments)
-            _show(f"→ {call.get('name')} {text}")
-        if self._watched and record.get("role") == "tool":
-            lines = transcript.text(record).strip().splitlines() or [""]
-            more = f" (+{len(lines) - 1} lines)" if len(lines) > 1 else ""
-            _show(f"{'✗' if record.get('is_error') else '←'} {lines[0]}", more)
+        if self._watched:
+            from agentlib.react import person
+
+            person.message(record, calls)
 
     def done(self, result: Record) -> None:
         """Print the result of the one run, the way the user wants it."""
@@ -115,34 +101,15 @@ class Output(Watcher):
             cut = " (the answer above is not whole)" if self._text and not text else ""
             stderr.warn(faults.in_words(error) + cut)
         if self._watched and result.get("iterations"):
-            _show(_cost(result))
+            from agentlib.react import person
+
+            person.cost(result)
 
     def _quiet_down(self) -> None:
         if self._watched:
             from agentlib import display
 
             display.live.hide()
-
-
-def _show(text: str, end: str = "") -> None:
-    from agentlib import display
-
-    line = display.visible(text).replace("\n", " ")
-    width = WIDTH - len(end)
-    line = (line if len(line) <= width else f"{line[: width - 1]}…") + end
-    try:
-        display.live.write(2, f"{display.dim(line)}\n".encode("utf-8", "replace"), apart=True)
-    except OSError:
-        pass
-
-
-def _cost(result: Record) -> str:
-    """What a run has cost: tokens, money where the price is known, time."""
-    usage, cost = result.get("usage") or {}, result.get("cost_usd")
-    tokens = f"{usage.get('input_tokens', 0):,} tokens in, {usage.get('output_tokens', 0):,} out"
-    money = "" if cost is None else f", ${cost:.6f}"
-    estimated = " (estimated)" if usage.get("estimated") else ""
-    return f"{tokens}{money}{estimated}, {result['duration_ms'] / 1000:.1f} s"
 
 
 def _pick(result: Record, fields: list[str]) -> None:

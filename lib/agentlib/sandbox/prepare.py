@@ -68,7 +68,7 @@ class Sandbox:
         space = self._space
         if space and self.changes:
             clean = scratch.clean(self.changes, self._folder)
-            self.removed += [] if clean else self._take_over(going_on=False)
+            self.removed += [] if clean else self._take_over(space, going_on=False)
             self.over(self.changes, clean)
         elif space and self.way == "landlock" and self.view.writable:
             from agentlib.sandbox.apply import set_aside
@@ -91,14 +91,14 @@ class Sandbox:
 
     def settle(self) -> list[str]:
         """Take over what a tool has changed that goes on; what it may not, in words."""
-        return self._take_over(going_on=True) if self._space and self.changes else []
+        space = self._space
+        return self._take_over(space, going_on=True) if space and self.changes else []
 
-    def _take_over(self, going_on: bool) -> list[str]:
+    def _take_over(self, space: workspace.Workspace, going_on: bool) -> list[str]:
         from agentlib.sandbox.apply import Hand
 
-        if self._hand is None and self._space:
-            self._hand = Hand(self._space, self._begun, self.view.kept)
-        return self._hand.take(f"{self.changes}/{overlay.CHANGES}", going_on) if self._hand else []
+        self._hand = self._hand or Hand(space, self._begun, self.view.kept)
+        return self._hand.take(f"{self.changes}/{overlay.CHANGES}", going_on)
 
     def _enclose(self, profile: str, read: Paths, write: Paths) -> None:
         search = self.env.get("PATH", os.defpath)

@@ -4,11 +4,11 @@ To start one takes 30 ms, of which an interpreter's start is a part; a call in i
 What each call has of its own: see fork_server.py.
 """
 
-import os
 import threading
 
 from agentlib.faults import Fault
 from agentlib.process.run import start
+from agentlib.sandbox import mounts
 from agentlib.types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -97,17 +97,9 @@ class SandboxPool:
 
 
 def _key(sandbox: "Sandbox") -> Any:
-    """What tells one sandbox from another: what it shows of which files, and whether it has a network."""
+    """What tells one sandbox from another: what it shows of which files, and whether it has a network. A mount stays
+    with its file where another takes its name. (KeptSandbox.stale: that one gets its number too.)"""
     if sandbox.way == "landlock":
         return sandbox.way
     view = sandbox.view.ordered()
-    return sandbox.network, tuple((path, action, *_identity(path)) for path, action in view)
-
-
-def _identity(path: str) -> tuple[int, int]:
-    """A mount stays with its file where another takes its name. (KeptSandbox.stale: that one gets its number too.)"""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return 0, 0
-    return found.st_dev, found.st_ino
+    return sandbox.network, tuple((path, do, *mounts.stamp(path)[:2]) for path, do in view)
