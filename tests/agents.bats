@@ -162,6 +162,102 @@ def reply(body):
     has "$output" "go-reviewer was not run: the user has not allowed it (--allow go-reviewer)"
 }
 
+@test "scan_security finds unsafe calls of common languages by itself, and leaves safe ones alone" {
+    while IFS='|' read -r file what; do
+        read -r code
+        printf '%s\n' "$code" >"$file"
+        run -0 "$ROOT/tools/scan_security" <<<"{\"path\":\"$file\"}"
+        if [[ -n $what ]]; then has "$output" "$file:1: $what"; else has "$output" "no unsafe calls found"; fi
+    done <<'END'
+a.py|text is run as code
+x = eval(open(p).read())
+b.py|a command for a shell
+subprocess.run(f"ls {folder}", shell=True)
+c.js|a command for a shell
+exec('ping ' + name)
+d.php|SQL made from text
+mysqli_query($db, "SELECT * FROM users WHERE id = $_GET[id]");
+e.js|SQL made from text
+db.query(`select a from t where id = ${id}`)
+f.py|SQL made from text
+cur.execute("UPDATE t SET a = 1 WHERE b = '%s'" % b)
+g.py|objects are made from foreign bytes
+yaml.load(text)
+h.go|certificates are not checked
+tls.Config{InsecureSkipVerify: true}
+i.sh|deletes what a variable names
+rm -rf $1/*
+j.sh|a download is run without a look
+curl -s https://a.example/x.sh | sudo bash
+k.c|writes without a bound
+strcpy(name, argv[1]);
+l.py|a secret made by chance
+token = random.randint(0, 9999)
+v.py|password, secret or key in the source
+AWS_SECRET_ACCESS_KEY = 'wJalrXUtnFE+7MDENGbPxRfi'
+q.py|a default value that all calls share
+def add(item, basket=[]):
+r.go|an index behind the last element
+return v[len(v)]
+s.js|every error is passed over
+try { run() } catch (e) {}
+aa.py|password, secret or key in the source
+if password == 'hunter2':
+ab.sh|password, secret or key in the source
+export DB_PASSWORD=s3cr3t-Xk29fLq0
+ac.py|a path made from text
+return open('/srv/files/' + name).read()
+ad.js|a path made from text
+fs.readFileSync(`/srv/files/${name}`)
+ae.go|divides by a length that may be zero
+return sum / len(xs)
+af.py|opened and never closed
+file = open(path)
+ag.py|the mode for developers
+app.run(host="0.0.0.0", debug=True)
+ah.c|a format that comes from outside
+printf(name);
+u.go|
+return v[len(v)-1]
+ba.py|
+return sum(xs) / len(xs) if xs else 0
+bb.py|
+with open(path) as file: print(file.read())
+bc.py|
+password = ask_password(text2, "for")
+bd.py|
+return open(path)
+be.c|
+printf("%s", name);
+m.py|
+cur.execute("SELECT a FROM t WHERE b = %s", (b,))
+n.py|
+yaml.load(text, Loader=yaml.SafeLoader)
+o.js|
+const found = /a/.exec(text)
+p.py|
+# never eval(text)
+END
+}
+
+@test "a length that a condition rules zero out for, and a file that is closed, are well" {
+    printf 'def mean(xs):\n    if not xs:\n        return 0\n    return sum(xs) / len(xs)\n' >mean.py
+    printf 'def first(path):\n    file = open(path)\n    line = file.readline()\n    file.close()\n    return line\n' >first.py
+    run -0 "$ROOT/tools/scan_security" <<<'{"path":"."}'
+    has "$output" "no unsafe calls found"
+}
+
+@test "code in which the scanner found something is not called fine" {
+    model 'import json
+def reply(body):
+    fine = "the code is fine" in json.dumps(body)
+    return json.dumps({"issues": [], "suggestions": [], "score": 2 if fine else 1})'
+    printf 'x = eval(open(p).read())\n' >a.py
+    printf 'x = 1\n' >b.py
+    equal 1 "$(code-reviewer a.py --json --no-memory </dev/null | jq .score)"
+    equal 2 "$(code-reviewer b.py --json --no-memory </dev/null | jq .score)"
+}
+
 @test "what keeps agent-llm from its work is said once, by the agent's name, with its own status" {
     local name line
     model 'fine'

@@ -193,58 +193,6 @@ def reply(body):
     has "$output" 'pip-audit is not installed'
 }
 
-@test "scan_security finds unsafe calls of common languages by itself, and leaves safe ones alone" {
-    while IFS='|' read -r file what; do
-        read -r code
-        printf '%s\n' "$code" >"$file"
-        run -0 "$ROOT/tools/scan_security" <<<"{\"path\":\"$file\"}"
-        if [[ -n $what ]]; then has "$output" "$file:1: $what"; else has "$output" "no unsafe calls found"; fi
-    done <<'END'
-a.py|text is run as code
-x = eval(open(p).read())
-b.py|a command for a shell
-subprocess.run(f"ls {folder}", shell=True)
-c.js|a command for a shell
-exec('ping ' + name)
-d.php|SQL made from text
-mysqli_query($db, "SELECT * FROM users WHERE id = $_GET[id]");
-e.js|SQL made from text
-db.query(`select a from t where id = ${id}`)
-f.py|SQL made from text
-cur.execute("UPDATE t SET a = 1 WHERE b = '%s'" % b)
-g.py|objects are made from foreign bytes
-yaml.load(text)
-h.go|certificates are not checked
-tls.Config{InsecureSkipVerify: true}
-i.sh|deletes what a variable names
-rm -rf $1/*
-j.sh|a download is run without a look
-curl -s https://a.example/x.sh | sudo bash
-k.c|writes without a bound
-strcpy(name, argv[1]);
-l.py|a secret made by chance
-token = random.randint(0, 9999)
-v.py|password, secret or key in the source
-AWS_SECRET_ACCESS_KEY = 'wJalrXUtnFE+7MDENGbPxRfi'
-q.py|a default value that all calls share
-def add(item, basket=[]):
-r.go|an index behind the last element
-return v[len(v)]
-s.js|every error is passed over
-try { run() } catch (e) {}
-u.go|
-return v[len(v)-1]
-m.py|
-cur.execute("SELECT a FROM t WHERE b = %s", (b,))
-n.py|
-yaml.load(text, Loader=yaml.SafeLoader)
-o.js|
-const found = /a/.exec(text)
-p.py|
-# never eval(text)
-END
-}
-
 @test "scan_security as a stage passes the stream on, and says what it found where it will stand" {
     git init -q . && printf 'one\ntwo\n' >a.py && git add . && git -c user.name=a -c user.email=a@example.org commit -qm start
     printf 'one\neval(two)\n' >a.py
