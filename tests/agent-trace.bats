@@ -191,6 +191,34 @@ PY
     equal "" "$stderr"
 }
 
+@test "a damaged record is left out and said, and runs that call one another, or 3,000 in one another, are listed" {
+    model fine
+    agent-llm one </dev/null >/dev/null
+    file=("$HOME"/.local/state/agentutils/history/*)
+    id=$(jq -r 'select(.type == "run").id' "${file[0]}")
+    printf '{"type":"message","run":"%s","role":"us{"type":"x"}\n' "$id" >>"${file[0]}"
+    for words in --json "--search fine"; do
+        # shellcheck disable=SC2086  # an option and its value
+        run --separate-stderr agent-trace $words </dev/null
+        equal 0 "$status"
+        has "$output" "${id:0:8}"
+        equal 1 "${#stderr_lines[@]}"
+        has "$stderr" "agent-trace: run $id: a record is left out: "
+    done
+    python3 - >calls.jsonl <<'PY'
+line = '{"type":"run","id":"%016x","time":"2026-11-28T09:00:00.000Z","trace_id":"%032x","parent_id":"%016x","name":"%s"}'
+print(line % (1, 1, 2, "one"), line % (2, 1, 1, "two"), line % (3, 3, 3, "self"), sep="\n")
+print(*(line % (n, 9, n - 1, "deep") for n in range(1000, 4000)), sep="\n")
+PY
+    for words in "" --json --html --otlp --atif "--to tree"; do
+        # shellcheck disable=SC2086  # an option and its value
+        run -0 --separate-stderr agent-trace $words calls.jsonl </dev/null
+        equal "" "$stderr"
+    done
+    equal 'deep|one|self' "$(agent-trace calls.jsonl </dev/null | awk '{ print $4 }' | sort -u | paste -sd '|')"
+    equal 3003 "$(agent-trace --json calls.jsonl </dev/null | wc -l)"
+}
+
 @test "plugins are in it, with their hook and a refusal" {
     scripted
     tool t 'echo ok'

@@ -94,7 +94,7 @@ def clock(seconds: float) -> str:
 def calls(runs: Iterable[Record]) -> str:
     """How often models and tools were called: `2+1`."""
     found = [(run.get("model_calls", 0), run.get("tool_calls", 0)) for run in runs]
-    return f"{sum(one[0] for one in found)}+{sum(one[1] for one in found)}"
+    return f"{sum([one[0] for one in found])}+{sum([one[1] for one in found])}"
 
 
 def tokens(runs: Iterable[Record]) -> str:
@@ -105,7 +105,7 @@ def tokens(runs: Iterable[Record]) -> str:
 
 def cost(parts: Iterable[Record]) -> str:
     """Dollars, `-` where no price is known."""
-    known = [part["cost_usd"] for part in parts if "cost_usd" in part]
+    known = [price for part in parts if (price := part.get("cost_usd")) is not None]
     return f"${sum(known):.6f}" if known else "-"
 
 
