@@ -10,13 +10,14 @@ import shlex
 
 from usage import Option, Usage
 
-FIND = """agent-discover @{0} </dev/null 2>/dev/null | sed -n 's/^{{"type":"[a-z]*","name":"\\([^"]*\\)".*/\\1/p'"""
+FIND = """agent-discover {0} </dev/null 2>/dev/null | sed -n 's/^{{"type":"[a-z]*","name":"\\([^"]*\\)".*/\\1/p'"""
 # What prints the values of a kind, one a line, in POSIX shell.
 VALUES = {
-    "tools": FIND.format("tools"),
-    "providers": FIND.format("providers"),
-    "plugins": FIND.format("plugins"),
-    "formats": FIND.format("formats"),
+    "tools": FIND.format("@tools"),
+    "agents": FIND.format("--agents"),
+    "providers": FIND.format("@providers"),
+    "plugins": FIND.format("@plugins"),
+    "formats": FIND.format("@formats"),
     "models": """agent-discover @providers </dev/null 2>/dev/null | awk -F'"models":\\\\[' '
 NF > 1 { split($1, word, "\\""); sub(/\\].*/, "", $2); gsub(/"/, "", $2)
 for (n = split($2, model, ","); n; n--) print word[8] "/" model[n] }'""",
@@ -35,14 +36,24 @@ OF_OPTION = {
     "--allow": "tools",
     "--deny": "tools",
 }
-OF_FILE = re.compile("FILE|FOLDER|RESULTS")
+OF_FILE = re.compile("FILE|FOLDER|RESULTS|DIR")
 WORDS = {"PROFILE": "read work net off".split()}
-# The first operand, beside the words under Commands.
+# The first operand, beside the words under Commands; and what may stand behind an operand.
 OPERANDS = {
     "agent-discover": "@tools @providers @plugins @formats find".split(),
     "agent-llm": "keys local budget".split(),
+    "agent-mcp": "list resources read prompts serve install login".split(),
 }
-BY_KIND = {"agent-discover": "tools"}
+BEHIND = {
+    "agent-llm": {"local": "install status remove".split()},
+    "agent-mcp": {"install": "claude codex cursor gemini vscode".split()},
+}
+BY_KIND = {
+    "agent-discover": "tools",
+    "agent-acp": "tools",
+    "agent-mcp": "tools",
+    "agent-bundle": "agents",
+}
 
 
 def kind(option: Option) -> str:
@@ -62,6 +73,11 @@ def takes_value(option: Option) -> bool:
     return bool(option.value) and not option.value.startswith("[")
 
 
+def takes_profile(option: Option) -> bool:
+    """Whether a profile may stand behind its value: NAME:PROFILE."""
+    return ":PROFILE" in option.value
+
+
 def kinds(program: Usage) -> list[str]:
     """The kinds of names that a program's options and operands need."""
     used = {kind(one) for one in program.options()} | {BY_KIND.get(program.name, "")}
@@ -74,7 +90,7 @@ def first_words(program: Usage) -> list[str]:
 
 def runs_commands(program: Usage) -> bool:
     """Whether a command may stand behind --."""
-    return any("-- COMMAND" in line for line in program.usage)
+    return any(re.search("-- (COMMAND|AGENT)", line) for line in program.usage)
 
 
 def bash(program: Usage) -> str:
@@ -112,7 +128,7 @@ def _bash_names(option: Option) -> str:
     if kind(option) == "words":
         return f"list='{' '.join(words(option))}'"
     names = f"list=$({VALUES[kind(option)]})"
-    if ":PROFILE" in option.value:
+    if takes_profile(option):
         profiles = ",".join(WORDS["PROFILE"])
         names += f"; [[ $word != *:* ]] || list=$(printf '%s ' \"${{word%%:*}}\":{{{profiles}}})"
     return names
@@ -126,6 +142,8 @@ def _bash_operands(program: Usage) -> str:
         parts.append(f'list+=" $({VALUES[name]})"')
     if not program.commands():
         parts.append("files=yes")
+    for word, more in BEHIND.get(program.name, {}).items():
+        parts.append(f"[[ ${{words[-1]}} != {word} ]] || {{ list='{' '.join(more)}'; files=; }}")
     if runs_commands(program):
         parts.append('[[ ${words[-1]} != -- ]] || list=$(compgen -c -- "$word")')
     return "; ".join(parts)
@@ -137,9 +155,16 @@ def zsh(program: Usage) -> str:
     for name in kinds(program):
         lines.append(f'_agentutils_{name}() {{ local -a found; found=(${{(f)"$({VALUES[name]})"}})')
         lines.append("    compadd -a found }")
+    if any(map(takes_profile, program.options())):
+        lines.append(f"_agentutils_profiles() {{ {ZSH_PROFILES} }}")
     lines += ["_agentutils_operands() {", *_zsh_operands(program), "}", "_arguments -s -S \\"]
     lines += [f"    {_zsh_option(one)} \\" for one in program.options()]
     return "\n".join([*lines, "    '*::operand:_agentutils_operands'", ""])
+
+
+ZSH_PROFILES = (
+    f"if compset -P '*:'; then compadd -- {' '.join(WORDS['PROFILE'])}; else _agentutils_tools; fi"
+)
 
 
 def _zsh_option(option: Option) -> str:
@@ -148,6 +173,7 @@ def _zsh_option(option: Option) -> str:
         return f"'({' '.join(option.flags)})'{_either(option.flags)}{shlex.quote(about)}"
     name = kind(option)
     actions = {"words": f"({' '.join(words(option))})", "files": "_files", "": " "}
+    name = "profiles" if takes_profile(option) else name
     action = actions.get(name, f"_agentutils_{name}")
     flags = [flag + ("=" if flag.startswith("--") else "+") for flag in option.flags]
     return f"'*'{_either(flags)}{shlex.quote(f'{about}:{_zsh_text(option.value)}:{action}')}"
@@ -165,6 +191,9 @@ def _zsh_operands(program: Usage) -> list[str]:
     lines = []
     if first := " ".join(first_words(program)):
         lines.append(f"    ((CURRENT > 1)) || compadd -- {first}")
+    for word, more in BEHIND.get(program.name, {}).items():
+        words = f"{{ compadd -- {' '.join(more)}; return }}"
+        lines.append(f"    [[ ${{words[CURRENT-1]}} != {word} ]] || {words}")
     if name := BY_KIND.get(program.name):
         lines.append(f"    _agentutils_{name}")
     if runs_commands(program):
@@ -181,8 +210,13 @@ def fish(program: Usage) -> str:
         lines.append(f"{begin} -f")
     if first := " ".join(first_words(program)):
         lines.append(f"{begin} -n 'test (count (commandline -opc)) -eq 1' -a {_fish_text(first)}")
+    behind = BEHIND.get(program.name, {})
+    for word, more in behind.items():
+        condition = f"-n 'test (commandline -opc)[-1] = {word}'"
+        lines.append(f"{begin} {condition} -f -a {_fish_text(' '.join(more))}")
     if name := BY_KIND.get(program.name):
-        lines.append(f"{begin} -a {_fish_text(_fish_values(name))}")
+        condition = f"-n 'not contains -- (commandline -opc)[-1] {' '.join(behind)}'"
+        lines.append(f"{begin} {condition} -a {_fish_text(_fish_values(VALUES[name]))}")
     if runs_commands(program):
         condition = "contains -- -- (commandline -opc)"
         lines.append(f"{begin} -n {_fish_text(condition)} -a '(__fish_complete_command)'")
@@ -195,12 +229,25 @@ def _fish_option(option: Option) -> str:
     if takes_value(option):
         name = kind(option)
         known = {"": "-x", "files": "-r -F", "words": f"-x -a '{' '.join(words(option))}'"}
-        value = known.get(name) or f"-x -a {_fish_text(_fish_values(name))}"
+        value = known.get(name) or f"-x -a {_fish_text(_fish_names(option))}"
     return " ".join([*flags, value, "-d", _fish_text(option.help)]).replace("  ", " ")
 
 
-def _fish_values(name: str) -> str:
-    return f"(sh -c {_fish_text(VALUES[name])})"
+FISH_PROFILES = """case $1 in
+*:*) tool=${{1#--*=}}; for name in {profiles}; do echo "${{tool%%:*}}:$name"; done ;;
+*) {tools} ;; esac"""
+
+
+def _fish_names(option: Option) -> str:
+    if not takes_profile(option):
+        return _fish_values(VALUES[kind(option)])
+    profiles = " ".join(WORDS["PROFILE"])
+    script = FISH_PROFILES.format(profiles=profiles, tools=VALUES["tools"])
+    return _fish_values(script, " sh (commandline -ct)")
+
+
+def _fish_values(script: str, words: str = "") -> str:
+    return f"(sh -c {_fish_text(script)}{words})"
 
 
 def _fish_text(text: str) -> str:

@@ -47,6 +47,13 @@ TYPED = [
     ("agent-llm key", "keys"),
     ("agent-react --transcript tal", "--transcript talk.jsonl"),
     ("agent-every 10m -- monitor-ag", "10m -- monitor-agent"),
+    ("agent-eval cases -- text-proc", "cases -- text-processor"),
+    ("agent-react --allow calculator:n", "--allow calculator:net"),
+    ("agent-react --allow=calculator:wo", "--allow=calculator:work"),
+    ("agent-llm local ins", "local install"),
+    ("agent-mcp install cur", "install cursor"),
+    ("agent-mcp serve wordc", "serve wordcount"),
+    ("agent-bundle text-proc", "text-processor"),
 ]
 START = {
     "bash": "bash --norc --noprofile -i",
@@ -226,6 +233,8 @@ def test_all_options_of_all_programs_are_in_page_and_completions() -> None:
 def test_the_words_that_completion_knows_by_itself_are_in_the_help() -> None:
     for name, words in completion.OPERANDS.items():
         assert all(word in help_of(name) for word in words)
+    for name, behind in completion.BEHIND.items():
+        assert all(word in help_of(name) for words in behind.values() for word in words)
     every = " ".join(map(help_of, PROGRAMS))
     assert all(flag in every for flag in completion.OF_OPTION)
     assert all(word in help_of("agent-react") for word in completion.WORDS["PROFILE"])

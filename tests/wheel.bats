@@ -52,7 +52,24 @@ works_from() {
     equal "It says 7" "$(agent-discover json_query </dev/null | agent-react "What is a?")"
     end_model
     equal "$(readlink -f "$3/man/man1/agent-react.1")" "$(MANPATH='' man -w agent-react)"
-    [[ -e $3/bash-completion/completions/agent-react && -e $3/zsh/site-functions/_agent-react && -e $3/fish/vendor_completions.d/agent-react.fish ]]
+    ! type -P mman >/dev/null || has "$(MANPATH=$3/man: mman -w agent-react 2>/dev/null)" "$3/man/man1/agent-react.1"
+    completes "$3"
+}
+
+# completes SHARE: the shells that are here find the completions as docs/install.md says, and the values of an option.
+# shellcheck disable=SC2016  # words of the shells
+completes() {
+    local name loader=/usr/share/bash-completion/bash_completion
+    [[ -e $loader ]] || loader=$1/bash-completion/completions/agent-react
+    equal anthropic "$(bash -c '. "$0"; declare -F _completion_loader >/dev/null && _completion_loader agent-react
+        COMP_LINE="agent-react --provider anth" COMP_POINT=27; _agent_react; echo "${COMPREPLY[@]}"' "$loader")"
+    for name in zsh fish; do
+        type -P $name >/dev/null || continue
+        case $name in
+        zsh) equal _agent-react "$(zsh -fc 'fpath=($0/zsh/site-functions $fpath); autoload -U compinit; compinit -D -u; echo $_comps[agent-react]' "$1")" ;;
+        fish) has "$(fish -c 'complete -C "agent-react --provider anth"')" anthropic ;;
+        esac
+    done
 }
 
 version() { sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$TESTS/../lib/agentlib/__init__.py"; }
@@ -112,6 +129,8 @@ names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
 
 @test "pip: the suite works from an environment, and what is missing names its extra" {
     in_environment
+    export VIRTUAL_ENV=$ENVIRONMENT
+    eval "$(grep '^export XDG_DATA_DIRS=' "$TESTS/../docs/install.md")"
     works_from "$ENVIRONMENT/lib/agentutils" "$ENVIRONMENT/bin" "$ENVIRONMENT/share"
     printf '%%PDF-1.4\n' >x.pdf
     run ! --separate-stderr agent-context x.pdf </dev/null
