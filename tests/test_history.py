@@ -157,7 +157,7 @@ def test_what_cannot_be_written_is_told_once(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     made = history.History(False, set())
-    monkeypatch.setattr(history.lock, "share", full)
+    monkeypatch.setattr(history, "_append", full)
     made.write({"type": "message"})
     made.write({"type": "message"})
     why = f"the history is not kept: {home}: No space left on device"

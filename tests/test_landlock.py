@@ -24,8 +24,9 @@ needs_kernel = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no
 def confined(readable, writable, script):
     """Run a piece of Python that may use only these trees; what it printed."""
     head = (
-        "import json, os, sys; sys.path.insert(0, sys.argv[1]); from agentlib.sandbox import landlock, rules\n"
-        "landlock.limit(rules.ruleset(json.loads(sys.argv[2]), json.loads(sys.argv[3]), False))\n"
+        "import json, os, sys; sys.path.insert(0, sys.argv[1]); from agentlib.sandbox import rules\n"
+        "from agentlib.sandbox.kept import fork_server\n"
+        "fork_server.limit(rules.ruleset(json.loads(sys.argv[2]), json.loads(sys.argv[3]), False))\n"
         "def tried(act):\n    try: act(); print('done')\n    except OSError as bad: print(bad.strerror)\n"
     )
     lib = paths.TOP + "/lib"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agentlib import lock
+from agentlib import lock, tail
 from vendors import ROOT
 
 
@@ -32,20 +32,20 @@ from vendors import ROOT
 def test_a_line_goes_behind_whole_lines_alone(before: bytes, after: bytes, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(before)
-    lock.append(str(file), b'{"b":2}\n')
+    tail.append(str(file), b'{"b":2}\n')
     assert file.read_bytes() == after + b'{"b":2}\n'
     assert file.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_file_that_is_made_is_ours_alone(tmp_path: Path) -> None:
-    lock.append(str(tmp_path / "file"), b"{}\n")
+    tail.append(str(tmp_path / "file"), b"{}\n")
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
 
 
 def limited(body: str, file: Path) -> subprocess.CompletedProcess[str]:
     """Python code run where no file may be longer than 100 bytes, as on a disk that is nearly full."""
     return subprocess.run(
-        [sys.executable, "-c", f"from agentlib import lock\n{body}", str(file)],
+        [sys.executable, "-c", f"from agentlib import lock, tail\n{body}", str(file)],
         env={**os.environ, "PYTHONPATH": str(ROOT / "lib")},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
         capture_output=True,
@@ -57,7 +57,7 @@ def limited(body: str, file: Path) -> subprocess.CompletedProcess[str]:
 def test_where_there_is_no_room_nothing_of_a_line_is_there(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b'{"a":1}\n{"half')
-    ran = limited("import sys; lock.append(sys.argv[1], b'x' * 200)", file)
+    ran = limited("import sys; tail.append(sys.argv[1], b'x' * 200)", file)
     assert os.strerror(errno.EFBIG) in ran.stderr and str(file) in ran.stderr
     assert file.read_bytes() == b'{"a":1}\n'
 
@@ -72,10 +72,10 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_lines_of_many_writers_are_all_there_and_whole(tmp_path: Path) -> None:
     file = tmp_path / "file"
-    body = "import sys\nfor n in range(200): lock.append(sys.argv[1], b'{\"text\":\"%s\"}\\n' % (b'x' * n))"
+    body = "import sys\nfor n in range(200): tail.append(sys.argv[1], b'{\"text\":\"%s\"}\\n' % (b'x' * n))"
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", f"from agentlib import lock\n{body}", str(file)],
+            [sys.executable, "-c", f"from agentlib import lock, tail\n{body}", str(file)],
             env={**os.environ, "PYTHONPATH": str(ROOT / "lib")},
         )
         for _ in range(4)
@@ -95,6 +95,6 @@ def test_only_the_last_line_without_an_end_is_cut(tmp_path: Path) -> None:
             seen = []
             while stream.readline():
                 at = stream.tell()
-                seen.append(lock.cut(stream))
+                seen.append(tail.cut(stream))
                 stream.seek(at)
         assert seen == wanted

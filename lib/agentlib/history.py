@@ -5,6 +5,8 @@ behind whole lines, under a lock that the kernel drops where its holder dies.
 """
 
 import _thread  # without the module threading, which costs 1 ms at every start
+import errno
+import fcntl
 import os
 import time
 from contextlib import suppress
@@ -63,7 +65,7 @@ class History:
                 seen = os.fstat(self._file) if time.time() < self._until else None
                 if not seen or not seen.st_nlink or seen.st_size >= self._bytes / 4:
                     self._open()  # a new day; it was taken away, or is full
-                lock.share(self._file, data, WAIT)
+                _append(self._file, data)
                 if self._new and os.isatty(2) and not self._quiet:
                     text = f"what is asked and answered is kept in {folder()} (docs/agent-trace.md)"
                     cli.at_end(lambda: stderr.warn(text))
@@ -100,6 +102,28 @@ class History:
                 too_much = size > self._bytes * 3 / 4 or os.path.basename(other) < oldest
                 if too_much and other != path:
                     os.unlink(other)
+
+
+def _append(file: int, lines: bytes) -> None:
+    """Add lines to a file that others append to as well; without the lock where that is not to be had in time. So
+    nothing may be cut off here: what is left of a dead writer's line, or of one on a full disk, becomes blanks."""
+    locked = False
+    with suppress(TimeoutError):
+        lock.acquire(file, WAIT)
+        locked = True
+    try:
+        size = os.fstat(file).st_size
+        if size and os.pread(file, 1, size - 1) != b"\n":
+            from agentlib import tail
+
+            lines = b"\n" + lines
+            if locked:
+                tail.wipe(file)
+        if os.write(file, lines) < len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        if locked:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def opened(quiet: bool, hidden: set[bytes]) -> History | None:

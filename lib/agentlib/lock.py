@@ -1,15 +1,12 @@
-"""Files that many processes change in turn, and that stay whole where one of them dies or the disk is full.
+"""Files that many processes change in turn, and that stay whole where one of them dies or the disk is full (tail.py: to
+add lines to one). The kernel drops the lock of a process that dies."""
 
-The kernel drops the lock of a process that dies. A line is added whole or not at all, behind whole lines alone.
-"""
-
-import errno
 import fcntl
 import os
 import time
 from contextlib import contextmanager, suppress
 
-from agentlib.types import BinaryIO, Iterator
+from agentlib.types import Iterator
 
 RUN_PATIENCE = 600.0  # seconds to wait for another run that has a file
 PATIENCE = 2.0  # seconds: whoever holds the lock needs it for less than a millisecond
@@ -55,53 +52,6 @@ def acquire_for_run(file: int, path: str) -> None:
         acquire(file, RUN_PATIENCE, 0.05)
     except TimeoutError:
         raise Fault("timeout", f"{path}: another run has it still") from None
-
-
-def append(path: str, line: bytes) -> None:
-    """Add a line (with its end) to the file, made where it is not there. OSError: the file is as it was."""
-    with locked(path, os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
-        add(file, line)
-
-
-def share(file: int, lines: bytes, patience: float) -> None:
-    """As add(), to a file that others append to as well; without the lock where that is not to be had in time. So
-    nothing may be cut off here: what is left of a dead writer's line, or of one on a full disk, becomes blanks."""
-    locked = False
-    with suppress(TimeoutError):
-        acquire(file, patience)
-        locked = True
-    try:
-        size = os.fstat(file).st_size
-        if size and os.pread(file, 1, size - 1) != b"\n":
-            from agentlib import halves
-
-            lines = b"\n" + lines
-            if locked:
-                halves.wipe(file)
-        if os.write(file, lines) < len(lines):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    finally:
-        if locked:
-            fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def add(file: int, line: bytes) -> None:
-    """As append(), to a file that is open for reading and appending, and ours alone."""
-    from agentlib import halves
-
-    size = halves.mend(file)
-    try:
-        while line:
-            line = line[os.write(file, line) :]
-    except OSError:
-        with suppress(OSError):  # a pipe, a terminal
-            os.ftruncate(file, size)
-        raise
-
-
-def cut(file: BinaryIO) -> bool:
-    """Whether the line that was read last is the file's last one and has no end."""
-    return not file.read(1) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
 
 
 def replace(path: str, data: bytes, mode: int = 0o600) -> None:

@@ -8,8 +8,9 @@ import os
 
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault, os_errors
-from agentlib.lock import append, cut, replace
+from agentlib.lock import replace
 from agentlib.messages import subschemas
+from agentlib.tail import append, cut
 from agentlib.types import Any, BinaryIO, Record
 
 UNASKED = ("id", "type")

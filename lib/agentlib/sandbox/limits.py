@@ -7,8 +7,6 @@ the kernel, and get a control group (pids) where the machine has one that we may
 import os
 import time
 
-from agentlib.types import Mapping
-
 GROUPS = "/sys/fs/cgroup"
 NAME = "agentutils"
 GIB = 1 << 30
@@ -18,24 +16,6 @@ def defaults() -> dict[str, int]:
     """processes, memory (bytes of address space, each process), file (bytes), files (open ones)."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {"processes": 256, "memory": max(4 * GIB, pages * 3 // 4), "file": GIB, "files": 1024}
-
-
-def impose(limits: Mapping[str, int], processes: int) -> None:
-    """Put these on the calling process. processes: of all that the kernel counts with the tool's."""
-    import resource
-
-    wanted = {"NPROC": processes, "AS": limits["memory"], "FSIZE": limits["file"], "CORE": 0}
-    for name, value in {**wanted, "NOFILE": limits["files"], "MSGQUEUE": 0}.items():
-        which = getattr(resource, f"RLIMIT_{name}")
-        most = resource.getrlimit(which)[1]
-        value = value if most == resource.RLIM_INFINITY else min(value, most)
-        resource.setrlimit(which, (value, value))
-
-
-def running() -> int:
-    """How many processes and threads this machine has: without a user namespace those of the user count too."""
-    with open("/proc/loadavg") as load:
-        return int(load.read().split()[3].split("/")[1])
 
 
 def group(processes: int) -> str:

@@ -11,6 +11,7 @@ argv, env, cwd, limits. With Landlock: network, and unseen: whether nothing at a
 """
 
 import _socket as socket  # neither it nor contextlib or functools is loaded: see supervisor.py
+import _thread
 import ctypes
 import gc
 import marshal
@@ -26,7 +27,7 @@ from agentlib.faults import Fault
 from agentlib.private import undumpable
 from agentlib.process import supervisor
 from agentlib.process.supervisor import HEARD, LIBC, Order, Worker, keep, number, read, reaped
-from agentlib.sandbox import landlock, limits, seccomp
+from agentlib.sandbox import landlock, seccomp
 from agentlib.sandbox.overlay import CHANGES, DOOR, EMPTY, NOTHING, OVERLAY, READY, WORK
 from agentlib.types import TYPE_CHECKING, Any, Callable, Iterator
 
@@ -52,6 +53,7 @@ OWN_SPACES = 0x00020000 | 0x08000000 | 0x20000000  # CLONE_NEWNS, CLONE_NEWIPC, 
 NEW_USERS = 0x10000000  # CLONE_NEWUSER
 DUMPABLE, DROP_FROM_BOUND, AMBIENT, CLEAR_ALL = 4, 24, 47, 4  # linux/prctl.h
 CAPABILITY_VERSION_3 = 0x20080522
+NO_NEW_PRIVILEGES, RESTRICT_SELF = 38, 446  # the number of landlock_restrict_self(2)
 
 
 class ForkServer(supervisor.Server):
@@ -164,7 +166,7 @@ class ForkServer(supervisor.Server):
         if self.user != (0, 0):
             become(*self.user)
         abandon()
-        limits.impose(order["limits"], order["limits"]["processes"])
+        impose(order["limits"], order["limits"]["processes"])
         self.filter()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, terminate)
@@ -202,14 +204,58 @@ def contents(place: str) -> Iterator[Any]:
 
 def alone(order: Order, files: list[int]) -> int:
     """The number of the tool's process, behind Landlock: a thread of which nothing else comes puts on the walls."""
-    most = order["limits"]
-    limits.impose(most, most["processes"] + limits.running())
+    with open(
+        "/proc/loadavg"
+    ) as load:  # without a user namespace the user's other processes count too
+        running = int(load.read().split()[3].split("/")[1])
+    impose(order["limits"], order["limits"]["processes"] + running)
 
     def spawn() -> int:
         barred(order["network"], order["unseen"])()
         return supervisor.start({**order, "numbers": ()}, files[:3])
 
-    return landlock.behind(files[3:], spawn)
+    return behind(files[3:], spawn)
+
+
+def impose(limits: dict[str, int], processes: int) -> None:
+    """Put these (limits.defaults) on this process. processes: of all that the kernel counts with the tool's."""
+    wanted = {"NPROC": processes, "AS": limits["memory"], "FSIZE": limits["file"], "CORE": 0}
+    for name, value in {**wanted, "NOFILE": limits["files"], "MSGQUEUE": 0}.items():
+        which = getattr(resource, f"RLIMIT_{name}")
+        most = resource.getrlimit(which)[1]
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(which, (value, value))
+
+
+def limit(ruleset: int) -> None:
+    """From now on this thread may do what the ruleset allows; what is added to it later is of no use to it. OSError."""
+    check(LIBC.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0), "landlock")
+    check(LIBC.syscall(RESTRICT_SELF, ruleset, 0), "landlock")
+
+
+def behind(rulesets: list[int], work: Callable[[], int]) -> int:
+    """What work() returns or raises, done by a new thread that these hold from the start, and that has ended then."""
+    made: list[int | BaseException] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def run() -> None:
+        try:
+            for one in rulesets:
+                limit(one)
+            made.append(work())
+        except BaseException as bad:
+            made.append(bad)
+        finally:
+            done.release()
+
+    _thread.start_new_thread(run, ())
+    done.acquire()
+    while len(os.listdir("/proc/self/task")) > 1:
+        os.sched_yield()
+    if isinstance(made[0], BaseException):
+        raise made[0]
+    return made[0]
 
 
 def barred(network: bool, unseen: bool) -> Callable[[], None]:
@@ -270,7 +316,7 @@ def proc() -> None:
 def lay(target: str, lower: int, place: str, writable: bool, ruleset: int = -1) -> None:
     """Put the overlay of an open folder on a path. place: the folder for changes; ruleset: -1 for no list. OSError."""
     rulesets = [ruleset] if ruleset >= 0 else []
-    made = landlock.behind(rulesets, lambda: _overlay(f"/proc/self/fd/{lower}", place, writable))
+    made = behind(rulesets, lambda: _overlay(f"/proc/self/fd/{lower}", place, writable))
     overlay = landlock.Descriptor(made)
     call(MOVE_MOUNT, overlay, b"", HERE, os.fsencode(target), FROM_DESCRIPTOR)
 

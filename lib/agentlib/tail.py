@@ -1,9 +1,35 @@
-"""The half line at the end of a file of JSON lines that a dead writer, or a full disk, left (lock.py)."""
+"""The end of a file of JSON lines: a line is added whole or not at all, behind whole lines alone. A dead writer, or a
+full disk, may have left half of one."""
 
 import os
 from contextlib import suppress
 
+from agentlib.lock import locked
 from agentlib.records import loads
+from agentlib.types import BinaryIO
+
+
+def append(path: str, line: bytes) -> None:
+    """Add a line (with its end) to the file, made where it is not there. OSError: the file is as it was."""
+    with locked(path, os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
+        add(file, line)
+
+
+def add(file: int, line: bytes) -> None:
+    """As append(), to a file that is open for reading and appending, and ours alone."""
+    size = mend(file)
+    try:
+        while line:
+            line = line[os.write(file, line) :]
+    except OSError:
+        with suppress(OSError):  # a pipe, a terminal
+            os.ftruncate(file, size)
+        raise
+
+
+def cut(file: BinaryIO) -> bool:
+    """Whether the line that was read last is the file's last one and has no end."""
+    return not file.read(1) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
 
 
 def mend(file: int) -> int:
