@@ -12,10 +12,9 @@ import _thread  # a lock without the module threading, which costs 1 ms at every
 import os
 from fnmatch import fnmatchcase
 
-from agentlib import records
 from agentlib.faults import Fault
 from agentlib.launch.start import OTHER, Decision
-from agentlib.types import Any, Iterable, Iterator, NamedTuple, Record
+from agentlib.types import Any, Callable, Iterable, NamedTuple, Record
 
 WIDTH = {"read": 0, "work": 1, "net": 2, "off": 3}
 MEANING = {
@@ -28,10 +27,10 @@ MEANING = {
 
 
 class Rule(NamedTuple):
-    """tool: globs on the name. arguments: globs by argument, all of which must match. verdict: '' only grants."""
+    """tool: globs on the name. fits: whether it is for these arguments, None for all. verdict: '' only grants."""
 
     tool: tuple[str, ...]
-    arguments: dict[str, tuple[str, ...]] = {}
+    fits: Callable[[Any], bool] | None = None
     verdict: str = ""
     profile: str = ""
     read: tuple[str, ...] = ()
@@ -162,37 +161,5 @@ def wished(tool: Record) -> str:
 
 def _matches(rule: Rule, tool: Record, arguments: Any) -> bool:
     names = [str(tool.get("name")), f"{tool.get('server')}__{tool.get('tool')}"]
-    return any(fnmatchcase(name, glob) for name in names for glob in rule.tool) and all(
-        _fits(arguments, name, globs, rule.verdict) for name, globs in rule.arguments.items()
-    )
-
-
-def _fits(arguments: Any, name: str, globs: tuple[str, ...], verdict: str) -> bool:
-    """Whether an argument matches: for an allow every part of it must, of which there is at least one.
-
-    No allow matches null, an empty list or object, nor a path with `..` in it. For a deny or ask any part is enough,
-    also the parts in a row, as a command would have them, or the whole as JSON.
-    """
-    if not isinstance(arguments, dict) or name not in arguments:
-        return False
-    parts = list(_parts(arguments[name]))
-    texts = [text for text in parts if text is not None]
-    if verdict in ("deny", "ask"):
-        texts += [" ".join(texts), records.dumps(arguments[name])]
-        return any(fnmatchcase(text, glob) for text in texts for glob in globs)
-    if len(texts) < len(parts) or any(".." in text.split("/") for text in texts):
-        return False
-    return all(any(fnmatchcase(text, glob) for glob in globs) for text in texts)
-
-
-def _parts(value: Any) -> Iterator[str | None]:
-    """All strings, numbers and booleans in a value, as texts; None for null and for what is empty."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | dict) and value:
-        for item in value if isinstance(value, list) else [*value, *value.values()]:
-            yield from _parts(item)
-    elif value is None or isinstance(value, list | dict):
-        yield None
-    else:
-        yield records.dumps(value)
+    named = any(fnmatchcase(name, glob) for name in names for glob in rule.tool)
+    return named and (rule.fits is None or rule.fits(arguments))
