@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentlib.sandbox import guard, leads
+from agentlib.sandbox import guard, references
 from test_sandbox import (  # noqa: F401
     HAS_BWRAP,
     IN_SANDBOX,
@@ -256,5 +256,5 @@ def test_no_descriptor_of_a_call_stays_open(tmp_path):
 
 def test_the_page_lists_all_that_is_guarded() -> None:
     page = (Path(__file__).parent.parent / "docs/sandbox.md").read_text().casefold()
-    listed = {*guard.NAMES, *leads.OF_GIT, *guard.BEGINNINGS, *guard.ENDINGS}
+    listed = {*guard.NAMES, *references.OF_GIT, *guard.BEGINNINGS, *guard.ENDINGS}
     assert [name for name in sorted(listed) if f"`{name}`" not in page] == []

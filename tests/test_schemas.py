@@ -74,7 +74,7 @@ def test_the_head_of_a_line_is_always_the_same(tmp_path: Path) -> None:
     file = script(
         tmp_path / "a", """echo '{"description":"\\"quoted\\"","kind":"agent","name":"a-1"}'"""
     )
-    [line] = schemas.ask_raw([file])[file]  # type: ignore[misc]
+    [line] = schemas.read_lines([file])[file]  # type: ignore[misc]
     assert line.startswith(b'{"type":"tool","name":"a-1","kind":"agent",')
 
 
@@ -107,7 +107,7 @@ def test_each_file_gets_its_answer_and_a_fault_is_not_raised(tmp_path: Path) -> 
         script(tmp_path / "b", "echo no"),
         str(tmp_path / "c"),
     )
-    found = schemas.ask([broken, well, missing])
+    found = schemas.read([broken, well, missing])
     assert list(found) == [broken, well, missing]
     assert isinstance(found[well], list) and found[well][0]["command"] == [well]
     assert isinstance(found[broken], Fault) and isinstance(found[missing], Fault)
@@ -115,35 +115,35 @@ def test_each_file_gets_its_answer_and_a_fault_is_not_raised(tmp_path: Path) -> 
 
 def test_what_failed_is_asked_again_what_answered_is_not(tmp_path: Path) -> None:
     file = script(tmp_path / "t", "exit 1")
-    assert isinstance(schemas.ask([file])[file], Fault)
+    assert isinstance(schemas.read([file])[file], Fault)
     assert file.encode() not in schemas.cached()
     schema_text(tmp_path / "t")
-    assert isinstance(schemas.ask([file])[file], list)
+    assert isinstance(schemas.read([file])[file], list)
     assert schemas.cached()[file.encode()][0] == schemas.stamp_of(os.stat(file))
 
 
 def test_a_file_replaced_by_one_of_the_same_size_and_time_is_asked_again(tmp_path: Path) -> None:
     file = schema_text(tmp_path / "t", description="Old")
-    schemas.ask([file])
+    schemas.read([file])
     seen = os.stat(file)
     other = schema_text(tmp_path / "new", description="New")
     os.utime(other, ns=(seen.st_atime_ns, seen.st_mtime_ns))
     os.replace(other, file)
-    found = schemas.ask([file])[file]
+    found = schemas.read([file])[file]
     assert isinstance(found, list) and found[0]["description"] == "New"
 
 
 def test_files_that_are_gone_leave_the_cache(tmp_path: Path) -> None:
     gone, there = schema_text(tmp_path / "gone"), schema_text(tmp_path / "there")
-    schemas.ask([gone, there])
+    schemas.read([gone, there])
     os.unlink(gone)
-    schemas.ask([schema_text(tmp_path / "third")])
+    schemas.read([schema_text(tmp_path / "third")])
     assert gone.encode() not in schemas.cached() and there.encode() in schemas.cached()
 
 
 @pytest.mark.parametrize("damage", [b"", b"\n", b"agentutils schemas", b"\0" * 99])
 def test_a_damaged_cache_counts_as_none(damage: bytes, home: Path) -> None:
-    schemas.ask([schema_text(home / "t")])
+    schemas.read([schema_text(home / "t")])
     file = home / ".cache" / "agentutils" / "schemas"
     file.write_bytes(damage + file.read_bytes()[5:-1])
     assert schemas.cached() == {}
@@ -153,7 +153,7 @@ def test_the_cache_is_the_users_alone(home: Path) -> None:
     os.umask(before := os.umask(0))
     try:
         os.umask(0)
-        schemas.ask([schema_text(home / "t")])
+        schemas.read([schema_text(home / "t")])
     finally:
         os.umask(before)
     assert (home / ".cache" / "agentutils" / "schemas").stat().st_mode & 0o077 == 0

@@ -16,7 +16,7 @@ def everything() -> list[Record]:
     """The agents of the registries and the tools on the tool path, each name once. What is broken is left out."""
     found: dict[str, Record] = {}
     files = [one.path for one in search_path.everything(search_path.folders_of("tool"))]
-    answers = [answer for answer in schemas.ask(files).values() if isinstance(answer, list)]
+    answers = [answer for answer in schemas.read(files).values() if isinstance(answer, list)]
     tools = [one for answer in answers for one in answer if one["type"] == "tool"]
     for one in [*agents.every(), *tools]:
         found.setdefault(one["name"], one)

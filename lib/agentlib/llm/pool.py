@@ -11,9 +11,9 @@ from agentlib.llm.inflight import Pending
 from agentlib.llm.output import Out
 from agentlib.llm.routing import Provider
 from agentlib.paths import REAL
-from agentlib.process import children, events
+from agentlib.process import events, peer
 from agentlib.process import status as process_status
-from agentlib.process.children import Child
+from agentlib.process.peer import Peer
 from agentlib.records import LINE_CAP
 from agentlib.types import TYPE_CHECKING, Any, Mapping, Record
 
@@ -31,10 +31,10 @@ EARLY = 100  # answers that are kept for requests which are yet to come
 LEAST = 256  # bytes that a delta counts for where it has fewer: so many does it take in memory
 STRAYS = 3  # lines that belong to no call and are reported; more are dropped in silence
 FINAL = ("response", "embedding", "error", "embed")  # the last comes back where none are made
-STATUSES = {126: "invalid_request", 127: "not_found", children.LOST: "server"}
+STATUSES = {126: "invalid_request", 127: "not_found", peer.LOST: "server"}
 
 
-class Process(Child):
+class Process(Peer):
     """A provider's process and the calls that it has."""
 
     def __init__(self, pool: "Pool", provider: Provider) -> None:

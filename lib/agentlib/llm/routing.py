@@ -50,7 +50,7 @@ class Providers:
         """The provider of this name, or at this path where the name has a slash; a Fault says why there is none."""
         if name not in self._known:
             path = self._path(name)
-            answer = schemas.ask([path], PATIENCE)[path]
+            answer = schemas.read([path], PATIENCE)[path]
             if isinstance(answer, Fault) and answer.kind in ("tool_denied", "bad_response"):
                 # without its schema it would be started without its key; no sandbox is no fault of its own
                 if "sandbox unavailable" not in answer.message:
@@ -82,11 +82,11 @@ class Providers:
                 for name in sorted(os.listdir(folder)):
                     if executable(path := os.path.abspath(os.path.join(folder, name))):
                         files.setdefault(name, path)
-            answers = schemas.ask(files.values())
+            answers = schemas.read(files.values())
             late = [path for path, answer in answers.items() if isinstance(answer, Fault)]
             # the suite's own answer, if late: the machine is busy
             if ours := [path for path in late if paths.of_suite(path)]:
-                answers |= schemas.ask(ours, PATIENCE)
+                answers |= schemas.read(ours, PATIENCE)
             self._all = {}
             for name, path in files.items():
                 answer = answers[path]

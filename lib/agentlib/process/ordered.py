@@ -30,9 +30,9 @@ class Ordered(Child):
         BrokenPipeError: no more server."""
         self._over = over
         self._line, theirs = socket.socketpair()
-        paper = memory_file(marshal.dumps(order))
+        content = memory_file(marshal.dumps(order))
         try:
-            passed = array("i", [paper, theirs.fileno(), *files])
+            passed = array("i", [content, theirs.fileno(), *files])
             orders.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
         except OSError as bad:
             self._line.close()
@@ -40,7 +40,7 @@ class Ordered(Child):
                 raise BrokenPipeError(bad.errno, "the server is gone") from None
             raise
         finally:
-            os.close(paper)
+            os.close(content)
             theirs.close()
         self.handle = self._line.fileno()
 

@@ -53,8 +53,8 @@ class Worker:
 
     line = -1
 
-    def __init__(self, pid: int, way: socket.socket, fits: Any) -> None:
-        self.pid, self.way, self.fits, self.handle = pid, way, fits, os.pidfd_open(pid)
+    def __init__(self, pid: int, channel: socket.socket, fits: Any) -> None:
+        self.pid, self.channel, self.fits, self.handle = pid, channel, fits, os.pidfd_open(pid)
 
 
 class Server:
@@ -64,7 +64,7 @@ class Server:
 
     def __init__(self, start: Callable[[Order, list[int]], int]) -> None:
         self.start = start
-        self.known: dict[int, Worker] = {}  # by handle, way and line
+        self.known: dict[int, Worker] = {}  # by handle, channel and line
         self.idle: list[Worker] = []
         self.poll = select.poll()
 
@@ -78,12 +78,12 @@ class Server:
         for one in [one for one in self.idle if fits is not None and one.fits == fits]:
             self.idle.remove(one)
             try:
-                pass_on(one.way, packet)
+                pass_on(one.channel, packet)
                 return one
             except OSError:  # it has just been killed
                 pass
         made = self.made(fits)
-        pass_on(made.way, packet)
+        pass_on(made.channel, packet)
         return made
 
     def made(self, fits: Any) -> Worker:
@@ -100,13 +100,13 @@ class Server:
     def fork(self) -> int:
         return os.fork()
 
-    def live(self, way: socket.socket, starter: int) -> NoReturn:
+    def live(self, channel: socket.socket, starter: int) -> NoReturn:
         """In a new process: run one program after another, until there are no more orders."""
         try:
-            keep(way.fileno())
+            keep(channel.fileno())
             self.settle(starter)
-            while packet := received(way):
-                self.run(way, content(packet[0]), packet[1:])
+            while packet := received(channel):
+                self.run(channel, content(packet[0]), packet[1:])
         finally:  # nothing of ours may go on as another server
             os._exit(126)
 
@@ -116,18 +116,18 @@ class Server:
         if os.getppid() != starter:
             os._exit(1)
 
-    def run(self, way: socket.socket, order: Order, files: list[int]) -> None:
+    def run(self, channel: socket.socket, order: Order, files: list[int]) -> None:
         """Start the program, pass signals on to it, end what it leaves, and report."""
         left: dict[int, str] = {}
         try:
             program = self.start(order, files)
-            keep(way.fileno())  # a pipe ends when the program closes it, not when we end
+            keep(channel.fileno())  # a pipe ends when the program closes it, not when we end
             status = mind(program)
             left = sweep(status != -signal.SIGKILL)
             left.pop(program, None)
         except OSError as bad:
             status = unstarted(bad)
-        way.send(number(status) + " ".join(sorted(set(left.values()))).encode()[:1000])
+        channel.send(number(status) + " ".join(sorted(set(left.values()))).encode()[:1000])
 
     def serve(self, orders: socket.socket) -> int:
         """Until the orders end, and with them everything here."""
@@ -185,7 +185,7 @@ class Server:
                 self.adopted()
             worker.fits = None
             self.done(worker, number(status))
-        elif data := worker.way.recv(4096):
+        elif data := worker.channel.recv(4096):
             self.done(worker, data)
         else:  # it is about to end
             self.forget(descriptor)
@@ -203,8 +203,8 @@ class Server:
             self.dismiss(self.idle.pop(0))
 
     def dismiss(self, worker: Worker) -> None:
-        self.forget(worker.way.fileno())
-        worker.way.close()
+        self.forget(worker.channel.fileno())
+        worker.channel.close()
 
     def adopted(self) -> None:
         """End what a supervisor had that has been killed, and what comes from there meanwhile."""
@@ -288,16 +288,16 @@ def read(file: str) -> str:
         return ""
 
 
-def pass_on(way: socket.socket, files: list[int]) -> None:
+def pass_on(channel: socket.socket, files: list[int]) -> None:
     """A packet of descriptors."""
     passed = b"".join(one.to_bytes(4, sys.byteorder) for one in files)
-    way.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
+    channel.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
 
 
-def received(way: socket.socket) -> list[int]:
+def received(channel: socket.socket) -> list[int]:
     """The descriptors of a packet; none at the end."""
     room, close = socket.CMSG_SPACE(4 * MOST_FILES), socket.MSG_CMSG_CLOEXEC
-    passed = [memoryview(one[2]).cast("i") for one in way.recvmsg(1, room, close)[1]]
+    passed = [memoryview(one[2]).cast("i") for one in channel.recvmsg(1, room, close)[1]]
     return list(passed[0]) if passed else []
 
 

@@ -26,7 +26,7 @@ def of_provider(provider: str) -> int | None:
         path = schemas.find(provider, paths.folders("AGENT_PROVIDER_PATH", "providers"))
     except Fault:
         return None
-    answer = schemas.ask([path])[path]
+    answer = schemas.read([path])[path]
     known = [] if isinstance(answer, Fault) else answer
     sizes = [(one.get("capabilities") or {}).get("max_tokens") for one in known]
     return next((size for size in sizes if isinstance(size, int) and size > 0), None)

@@ -12,7 +12,7 @@ from agentlib.react.loop import Request, Run, Work
 from agentlib.types import Any, Callable, Iterator, Record
 
 # seconds for an answer, where the run has no limit of its own and agent-llm keeps none
-PATIENCE = 1800.0
+ANSWER_TIMEOUT = 1800.0
 THREADS = 64  # at most; tools that run at once in all runs together
 LOOK = 10.0  # seconds between two looks at who waits too long
 STACK = 512 * 1024  # bytes of a thread's stack: the default, 8 MiB each, breaks under `ulimit -v`
@@ -57,7 +57,7 @@ class Workers:
             self._events.put((key, done))
 
 
-class Live:
+class Active:
     """A run on its way: where its generator stands, and what it waits for."""
 
     step = 0  # number of the present step; an answer to another one is late
@@ -78,7 +78,7 @@ class Engine:
         self._model, self._events, self._timeout = model, events, timeout
         self._workers = Workers(events)
         self.beside: Callable[[], None] | None = None  # done once, with the first request under way
-        self._live: dict[int, Live] = {}
+        self._live: dict[int, Active] = {}
         self._count = 0
         self._ends: list[tuple[float, int]] = []  # when the time of which run is up
 
@@ -88,7 +88,7 @@ class Engine:
     def start(self, run: Run, done: Callable[[Record], None]) -> None:
         """Begin a run; done(result) is called when it ends."""
         self._count += 1
-        self._live[self._count] = live = Live(self._count, run, done)
+        self._live[self._count] = live = Active(self._count, run, done)
         if self._timeout:
             heapq.heappush(self._ends, (time.monotonic() + self._timeout, self._count))
         self._go(live, None)
@@ -131,16 +131,16 @@ class Engine:
                 why = f"the run was not done within {self._timeout:g} s (--timeout)"
                 self._throw(live, Fault("timeout", why))
         for live in list(self._live.values()):
-            if live.request and now - live.since > PATIENCE:
-                self._throw(live, Fault("timeout", f"no answer within {PATIENCE:g} s"))
+            if live.request and now - live.since > ANSWER_TIMEOUT:
+                self._throw(live, Fault("timeout", f"no answer within {ANSWER_TIMEOUT:g} s"))
 
-    def _throw(self, live: Live, fault: Fault) -> None:
+    def _throw(self, live: Active, fault: Fault) -> None:
         if live.request:
             self._model.forget(live.request)
         live.run.scope.cancel(0.05)
         self._go(live, fault)
 
-    def _go(self, live: Live, value: Any) -> None:
+    def _go(self, live: Active, value: Any) -> None:
         """Send or throw the value into the run, and see to what it waits for then."""
         live.step += 1
         live.request = ""
@@ -169,11 +169,11 @@ class Engine:
             del self._live[live.number]
             live.done(live.run.ended(step))
 
-    def _begin(self, live: Live, count: int = 1) -> None:
+    def _begin(self, live: Active, count: int = 1) -> None:
         for key, part in islice(live.parts, count):
             self._workers.submit(key, part)
 
-    def _take(self, live: Live, index: int, value: Any) -> None:
+    def _take(self, live: Active, index: int, value: Any) -> None:
         if index == MODEL:
             kind = None if isinstance(value, Fault) else value.get("type")
             if kind == "delta":

@@ -1,6 +1,6 @@
 """Take the changes of a call over into the working folder, file by file, when the tool has ended.
 
-The hand that does it is ours, outside of the sandbox, and knows what is guarded. It follows no link, neither in the
+This process does it, outside of the sandbox, and knows what is guarded. It follows no link, neither in the
 folder nor in the changes; it replaces or removes only files that were on the workspace's list and that nobody else has
 changed since the call began. What it refuses it leaves as it was, and says so.
 """
@@ -11,7 +11,7 @@ import stat
 import threading
 from contextlib import suppress
 
-from agentlib.sandbox import guard, leads
+from agentlib.sandbox import guard, references
 from agentlib.sandbox.landlock import Descriptor
 from agentlib.sandbox.overlay import OF_AN_OVERLAY
 from agentlib.sandbox.workspace import Workspace
@@ -50,12 +50,12 @@ class Conflict(Refused):
     """Somebody else has changed it since the call began."""
 
 
-class Hand:
+class Takeover:
     """Takes over one call's changes. begun: when it began, in nanoseconds. kept: paths that stay, absolute."""
 
     def __init__(self, workspace: Workspace, begun: int, kept: Iterable[str]) -> None:
         self._workspace, self._begun = workspace, begun
-        every = (*kept, *leads.settings())
+        every = (*kept, *references.settings())
         self._kept = {os.path.relpath(path, workspace.folder) for path in every}
         self._refused: list[str] = []
         self._before: set[str] = set()  # what was said before
@@ -76,7 +76,7 @@ class Hand:
             self._refused = []
             if os.listdir(changes):
                 space = self._workspace
-                named = leads.paths(space.folder, space.found)
+                named = references.paths(space.folder, space.found)
                 self._kept |= {os.path.relpath(path, space.folder) for path in named}
                 new = Descriptor(os.open(changes, FOLDER))
                 real = Descriptor(os.open(space.folder, FOLDER))
@@ -111,7 +111,7 @@ class Hand:
             of_git = path[at.git :]
             # of a new work tree most is guarded
             new_tree = of_git[:-1] == ("worktrees",) and name not in there
-            guarded = new_tree or leads.of_git(of_git)
+            guarded = new_tree or references.of_git(of_git)
         elif name == guard.GIT and name in there:
             guarded = not _both_folders(at, name)
         else:

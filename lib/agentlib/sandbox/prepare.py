@@ -17,7 +17,7 @@ from agentlib.sandbox.overlay import EMPTY, OVERLAY
 from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable
 
 if TYPE_CHECKING:
-    from agentlib.sandbox.apply import Hand
+    from agentlib.sandbox.apply import Takeover
 
 Env = dict[str, str]
 USUAL = "PATH HOME LANG LC_ALL LC_CTYPE TERM TMPDIR TZ USER LOGNAME TRACEPARENT".split()
@@ -45,7 +45,7 @@ class Sandbox:
         self.env, self.way, self.network = dict(env), "off", profile in ("net", "read+net", "off")
         self.changes, self.version, self._begun = "", 0, time.time_ns()
         self._ruleset: Descriptor | None = None
-        self._hand: Hand | None = None
+        self._takeover: Takeover | None = None
         self._space: workspace.Workspace | None = None
         self.over: Callable[[str, bool], None] = lambda place, clean: scratch.clear(place)
         try:
@@ -95,10 +95,10 @@ class Sandbox:
         return self._take_over(space, going_on=True) if space and self.changes else []
 
     def _take_over(self, space: workspace.Workspace, going_on: bool) -> list[str]:
-        from agentlib.sandbox.apply import Hand
+        from agentlib.sandbox.apply import Takeover
 
-        self._hand = self._hand or Hand(space, self._begun, self.view.kept)
-        return self._hand.take(f"{self.changes}/{overlay.CHANGES}", going_on)
+        self._takeover = self._takeover or Takeover(space, self._begun, self.view.kept)
+        return self._takeover.take(f"{self.changes}/{overlay.CHANGES}", going_on)
 
     def _enclose(self, profile: str, read: Paths, write: Paths) -> None:
         search = self.env.get("PATH", os.defpath)

@@ -77,9 +77,9 @@ def of(view: View, space: Workspace | None, network: bool = False) -> Trees:
     if space and view.writable:
         found = space.found
         holes += [*view.kept, *found.secrets, *found.guarded]
-        from agentlib.sandbox import leads
+        from agentlib.sandbox import references
 
-        holes += [one for one in leads.settings() if host.inside(one, view.folder)]
+        holes += [one for one in references.settings() if host.inside(one, view.folder)]
         # what nobody has looked at may be what a tool must not read or change
         holes += [f"what cannot be looked at ({path}: {why})" for path, why in found.unknown]
         if found.unread:

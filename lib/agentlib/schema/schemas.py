@@ -30,7 +30,7 @@ _VALUES = ("enum", "const", "default", "examples")  # of arguments: kept as they
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
-def ask(
+def read(
     files: Iterable[str], timeout: float | None = None, fresh: bool = False
 ) -> dict[str, list[Record] | Fault]:
     """The records of each executable, by the path given; a Fault, never raised, for one that has none.
@@ -39,14 +39,14 @@ def ask(
     """
     return {
         path: answer if isinstance(answer, Fault) else [records.loads(raw) for raw in answer]
-        for path, answer in ask_raw(files, timeout, fresh).items()
+        for path, answer in read_lines(files, timeout, fresh).items()
     }
 
 
-def ask_raw(
+def read_lines(
     files: Iterable[str], timeout: float | None = None, fresh: bool = False, profile: str = "probe"
 ) -> dict[str, Answer]:
-    """As ask(), with each record as the bytes of its line. profile: the sandbox for all programs but our own."""
+    """As read(), with each record as the bytes of its line. profile: the sandbox for all programs but our own."""
     cache, folders = cached(), dict[str, str]()
     answers: dict[str, Answer] = {}
     stamps: dict[str, bytes] = {}

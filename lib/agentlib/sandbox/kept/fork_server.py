@@ -107,10 +107,10 @@ class ForkServer(supervisor.Server):
         if not self.walled:
             super().settle(starter)
 
-    def run(self, way: socket.socket, order: Order, files: list[int]) -> None:
+    def run(self, channel: socket.socket, order: Order, files: list[int]) -> None:
         """Be the first process of the namespaces: prepare them, start the tool; and end, where it leaves anything."""
         if not self.walled:
-            return super().run(way, order, files)
+            return super().run(channel, order, files)
         try:
             if not self.new:
                 self.furnish(order)
@@ -121,14 +121,14 @@ class ForkServer(supervisor.Server):
         except BaseException as bad:
             os.write(files[2], f"sandbox: {bad}\n".encode())
             raise
-        keep(way.fileno())  # a pipe ends when the tool closes it, not when we end
+        keep(channel.fileno())  # a pipe ends when the tool closes it, not when we end
         while (found := os.waitpid(-1, 0))[0] != tool:
             pass
         code = os.waitstatus_to_exitcode(found[1])
         code = code if code >= 0 else 128 - code
         if not reaped()[1] or not self.as_new():
             os._exit(code)
-        way.send(number(code))
+        channel.send(number(code))
 
     def as_new(self) -> bool:
         """Whether the tools that ran in these namespaces have left nothing. It stops at the first trace."""

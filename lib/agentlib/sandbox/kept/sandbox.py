@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PACKET = 128 * 1024  # bytes of the answer to a setup at most
 LONG = 1e6  # seconds that poll(2) can wait
-PATIENCE = 5.0  # seconds that a kept sandbox may take to start, and a killed one to end
+START_TIMEOUT = 5.0  # seconds that a kept sandbox may take to start, and a killed one to end
 FORK_SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fork_server.py")
 
 
@@ -69,7 +69,7 @@ class KeptSandbox:
         with closing(theirs), open(os.devnull, "r+b") as null:
             self._child = _started(argv, null.fileno(), null.fileno(), complaints, theirs.fileno())
         try:
-            self._orders.settimeout(PATIENCE)
+            self._orders.settimeout(START_TIMEOUT)
             self._orders.send(marshal.dumps(sandbox.setup()))
             room, flag = socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
             packet, passed, _, _ = self._orders.recvmsg(PACKET, room, flag)
@@ -171,7 +171,7 @@ class KeptSandbox:
         self._orders.close()
         while self._table:
             os.close(self._table.pop())
-        self._child.ended(PATIENCE)
+        self._child.ended(START_TIMEOUT)
         self._child.signal(signal.SIGKILL)
         self._child.reap()
         if self._group:

@@ -3,7 +3,7 @@
 import os
 
 from agentlib.faults import Fault
-from agentlib.sandbox import landlock, leads, limits, prepare, rules, seccomp, workspace
+from agentlib.sandbox import landlock, limits, prepare, references, rules, seccomp, workspace
 from agentlib.sandbox.kept.pool import SandboxPool
 from agentlib.sandbox.mounts import View
 
@@ -65,10 +65,10 @@ def _here(folder: str, way: str) -> list[str]:
     space = workspace.of(real)
     seen = space.found
     # of a repository's own folder, what is guarded in it
-    parts = [f"{path}/{part}" for path in seen.guarded for part in sorted(leads.OF_GIT)]
+    parts = [f"{path}/{part}" for path in seen.guarded for part in sorted(references.OF_GIT)]
     parts = [path for path in parts if os.path.lexists(path)]
     others = [one for one in seen.guarded if not any(part.startswith(f"{one}/") for part in parts)]
-    guarded = {*leads.paths(real, seen), *parts, *others}
+    guarded = {*references.paths(real, seen), *parts, *others}
     found = [f"masked: {os.path.relpath(path, real)}" for path in seen.secrets]
     found += [
         f"read-only: {os.path.relpath(path, real)}" for path in sorted(guarded - {*seen.secrets})

@@ -1,4 +1,4 @@
-"""What stays as it is because something guarded leads there: settings of git, and links."""
+"""What stays as it is because something guarded refers to it: settings of git name it, or links lead there."""
 
 import os
 import re

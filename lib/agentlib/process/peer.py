@@ -1,4 +1,4 @@
-"""A provider's process: in a session of its own, spoken to in lines both ways, ended with us whatever happens."""
+"""A process, or a connection, that is spoken to in lines both ways: a provider, a worker. It ends with us."""
 
 import fcntl
 import os
@@ -24,7 +24,7 @@ LOST = 111  # the status of a connection that broke off
 PDEATHSIG = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
-class Child:
+class Peer:
     """One process, or (line) a connection to one that stays. on_line(line) gets each line of its stdout,
     on_message(line) of its stderr; on_end(status) comes once."""
 

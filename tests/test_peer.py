@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.process import children, events
+from agentlib.process import events, peer
 
 
 class Run:
@@ -19,7 +19,7 @@ class Run:
     def __init__(self, script: str, argv: list[str] | None = None) -> None:
         self.loop, self.lines, self.messages = events.Loop(), list[bytes](), list[bytes]()
         self.status: int | None = None
-        self.child = children.Child(
+        self.child = peer.Peer(
             self.loop,
             argv or ["/bin/sh", "-c", script],
             dict(os.environ),
@@ -66,7 +66,7 @@ def test_a_grandchild_that_keeps_the_pipe_does_not_keep_us() -> None:
 
 
 def test_a_child_that_will_not_end_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "HARD", 0.2)
+    monkeypatch.setattr(peer, "HARD", 0.2)
     run = Run('trap "" TERM; echo up; while :; do sleep 0.05; done')
     while not run.lines:
         run.loop.turn()
@@ -135,7 +135,7 @@ def test_what_cannot_be_run_is_told(
         file.chmod(mode)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Fault) as caught:
-        children.spawn([str(file)], {})
+        peer.spawn([str(file)], {})
     assert caught.value.kind == kind and str(file) in caught.value.message
     assert len(os.listdir("/proc/self/fd")) == before
 
