@@ -15,7 +15,7 @@ ASKING = set("agent find know look me program search some somebody someon anyon 
 def everything() -> list[Record]:
     """The agents of the registries and the tools on the tool path, each name once. What is broken is left out."""
     found: dict[str, Record] = {}
-    files = [one.path for one in search_path.everything(search_path.folders_of("tool"))]
+    files = search_path.everything(search_path.folders_of("tool"))
     answers = [answer for answer in schemas.read(files).values() if isinstance(answer, list)]
     tools = [one for answer in answers for one in answer if one["type"] == "tool"]
     for one in [*agents.every(), *tools]:

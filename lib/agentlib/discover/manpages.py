@@ -14,10 +14,8 @@ from agentlib.schema import schemas
 from agentlib.types import Iterator, Record
 
 SECTIONS = ("1", "8", "6")  # of the manual: commands, administration, games
-SECONDS, CAP = (
-    60,
-    64 << 20,
-)  # that man-db may take to read the pages of all programs; bytes of what it says
+SECONDS = 60  # that man-db may take to read the pages of all programs
+CAP = 64 << 20  # bytes of what it says
 STATUS = "/var/lib/dpkg/status"
 INFO = "/var/lib/dpkg/info"
 _PROGRAM = re.compile(rb"^/(?:usr/)?(?:local/)?(?:s?bin|games)/[^/\n]+$", re.M)
@@ -53,9 +51,9 @@ def _read(file: str) -> bytes:
 def search_path() -> list[str]:
     """The folders of PATH, each once. Relative ones and those anyone may write to are left out, with a message."""
     found: dict[str, str] = {}
-    sound = paths.sound("PATH", os.environ.get("PATH", os.defpath))
-    for folder in filter(os.path.isdir, sound):
-        found.setdefault(os.path.realpath(folder), folder)
+    for folder in paths.sound("PATH", os.environ.get("PATH", os.defpath)):
+        if os.path.isdir(folder):
+            found.setdefault(os.path.realpath(folder), folder)
     return list(found.values())
 
 
@@ -72,8 +70,8 @@ def programs(folders: list[str]) -> Iterator[Record]:
         if not stat.S_ISREG(mode) or not mode & 0o111:
             continue
         name, (text, source) = os.path.basename(path), described[path]
-        one: Record = {"type": "program", "name": name, "description": text, "path": path}
-        one["source"] = source
+        about = {"name": name, "description": text, "path": path, "source": source}
+        one: Record = {"type": "program", **about}
         if mode & (stat.S_ISUID | stat.S_ISGID):
             one["setuid"] = True
         if first.setdefault(name, path) != path:
@@ -92,8 +90,7 @@ def descriptions(files: list[str]) -> dict[str, tuple[str, str]]:
     pages_of = {path: [pages[name] for name in names[path] if name in pages] for path in files}
     texts = name_lines([page for found in pages_of.values() for page in found])
     from_man = {path: [texts[page] for page in pages_of[path] if page in texts] for path in files}
-    known = all(from_man.values())
-    owners, packages = ({}, {}) if known else _dpkg()
+    owners, packages = ({}, {}) if all(from_man.values()) else _dpkg()
     found = {}
     for path in files:
         owner = [owners.get(p) for p in (path, real[path], real[path].removeprefix("/usr"))]

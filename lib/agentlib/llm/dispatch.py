@@ -17,10 +17,7 @@ from agentlib.llm.pool import Pool
 from agentlib.llm.routing import Provider, Router
 from agentlib.messages import requests
 from agentlib.process import events
-from agentlib.types import TYPE_CHECKING, Record
-
-if TYPE_CHECKING:
-    from agentlib.history import History
+from agentlib.types import Record
 
 IN_FLIGHT = 1000  # requests at once
 START = 2.0  # seconds that, at a pace, the second request waits at most for a sign of the provider
@@ -38,7 +35,7 @@ class Dispatch:
         self.sink: Lines | Whole = Lines(out)
         self.pool = Pool(loop, self, out, router.providers.config, limits.silence, quiet)
         self.open: set[Pending] = set()
-        self.history: History | None = None
+        self.history: history.History | None = None
         self.unrecorded = False  # an answer that should be on the tape is not
         self._flying = 0
         self._unpaid: deque[Pending] = deque()  # wait for the budget
@@ -251,7 +248,7 @@ class Dispatch:
         for other in waiting:
             self.loop.at(0, partial(self._go, other))
 
-    def _keep_question(self, kept: "History", call: Pending) -> None:
+    def _keep_question(self, kept: history.History, call: Pending) -> None:
         ids, time = history.identity(False), history.now()
         fields = {name: call.request.get(name) for name in ("provider", "model", "tools")}
         if not self.limits.player:

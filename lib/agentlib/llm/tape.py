@@ -113,8 +113,7 @@ class Cache:
     def keep(self, request: Record, answer: list[Record]) -> None:
         if answer[-1].get("type") == "error":
             return
-        lines = (records.line(record) for record in answer)
-        replace(self._file(request), b"".join(lines))
+        replace(self._file(request), b"".join(map(records.line, answer)))
 
     def _file(self, request: Record) -> str:
         name = key(request)

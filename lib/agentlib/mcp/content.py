@@ -12,8 +12,7 @@ PICTURE = 5 << 20  # characters of one in base64; models take no larger ones
 
 def of_result(result: Record) -> tuple[str, list[Record]]:
     """(text, pictures) of what a tool returned. Structured content is in the text, once."""
-    blocks = result.get("content")
-    found = [of_block(one) for one in blocks or () if isinstance(one, dict)]
+    found = [of_block(one) for one in result.get("content") or () if isinstance(one, dict)]
     text = "\n".join(part["text"] for part in found if part["type"] == "text")
     structured = result.get("structuredContent")
     if structured is not None and not _holds(text, structured):

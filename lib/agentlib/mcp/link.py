@@ -9,14 +9,13 @@ import os
 import queue
 import threading
 import time
+from contextlib import suppress
 
 from agentlib import __version__, records, stderr
 from agentlib.faults import Fault
 from agentlib.process.coprocess import Answer, Coprocess
-from agentlib.types import TYPE_CHECKING, Callable, Record
-
-if TYPE_CHECKING:
-    from agentlib.process.run import Begin
+from agentlib.process.run import Begin
+from agentlib.types import Callable, Record
 
 MODERN, LEGACY = "2026-07-28", "2025-11-25 2025-06-18 2025-03-26 2024-11-05".split()
 UNSUPPORTED = -32022  # the error of a server that knows the newer era, but not this version
@@ -29,7 +28,7 @@ TAIL = 2000  # bytes of its standard error that an error shows
 class Link:
     """begin: starts the server, with its three descriptors. on_message: gets each message that is no answer."""
 
-    def __init__(self, name: str, begin: "Begin", on_message: Callable[[Record], None]) -> None:
+    def __init__(self, name: str, begin: Begin, on_message: Callable[[Record], None]) -> None:
         self.name, self._ids, self.unasked = name, itertools.count(1), 0
         self._junk, self._tail = False, b""
         messages, theirs = os.pipe()
@@ -124,12 +123,9 @@ class Link:
         self.unasked += len(raw)
         if self.unasked > FLOOD:
             raise Fault("limit_exceeded", f"wrote {FLOOD >> 20} MiB that no request asked for")
-        try:
-            message = records.foreign(raw)
-        except ValueError:
-            message = None
-        if isinstance(message, dict):
-            return message
+        with suppress(ValueError):
+            if isinstance(message := records.foreign(raw), dict):
+                return message
         if not self._junk:
             stderr.warn(f"{self.name}: prints what is no message of MCP; skipped: {raw[:80]!r}")
         self._junk = True

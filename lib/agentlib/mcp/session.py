@@ -8,10 +8,8 @@ from functools import partial
 from agentlib import stderr
 from agentlib.faults import Fault
 from agentlib.mcp.link import Link
-from agentlib.types import TYPE_CHECKING, Any, Record
-
-if TYPE_CHECKING:
-    from agentlib.process.run import Begin, Scope
+from agentlib.process.run import Begin, Scope
+from agentlib.types import Any, Record
 
 SECONDS = 60.0  # for a request that is no call, and to start: `npx` may first fetch the server
 LONGEST = 10  # times its seconds, for a call whose server reports progress
@@ -41,7 +39,7 @@ class Session:
 
     seconds = SECONDS
 
-    def __init__(self, name: str, ask: bool, begin: "Begin") -> None:
+    def __init__(self, name: str, ask: bool, begin: Begin) -> None:
         self.changed, self._ask = False, ask
         self._open: dict[str, Wait] = {}
         self._meta: Record | None = None  # of each request; None until the era is known
@@ -75,7 +73,7 @@ class Session:
             seen.add(cursor)
 
     def request(
-        self, method: str, params: Record, seconds: float = 0.0, scope: "Scope | None" = None
+        self, method: str, params: Record, seconds: float = 0.0, scope: Scope | None = None
     ) -> Record:
         """The result. Faults: `tool_timeout`, `interrupted` (the scope ended), `tool_error` in the server's words,
         and as the server ended. A question of the server goes to the person."""
@@ -104,9 +102,7 @@ class Session:
         self._link = self._start()
         return self._link.agree(able, self.seconds, newer=False)
 
-    def _exchange(
-        self, method: str, params: Record, seconds: float, scope: "Scope | None"
-    ) -> Record:
+    def _exchange(self, method: str, params: Record, seconds: float, scope: Scope | None) -> Record:
         wait, meta = Wait(), {**(self._meta or {}), **params.get("_meta", {})}
         if scope:
             scope.start(lambda: wait)

@@ -11,7 +11,7 @@ from agentlib import records
 from agentlib.environment import seconds
 from agentlib.faults import Fault
 from agentlib.net.bounds import NEVER, Bounds
-from agentlib.provider.http_call import Call, Explain, excerpt
+from agentlib.provider.http_call import Call, Explain, excerpt, lenient
 from agentlib.types import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 if TYPE_CHECKING:
@@ -102,10 +102,7 @@ class Reply:
         """The body as a JSON object, or with `lists` a list; `bad_response` with an excerpt where it is none. chunks:
         the body, where its beginning has been looked at."""
         data = b"".join(self.chunks() if chunks is None else chunks)
-        try:
-            value = records.foreign(data)
-        except ValueError:
-            value = None
+        value = lenient(data)
         if not isinstance(value, (dict, list) if lists else dict):
             empty, cut = not data.strip(), value is None and data.lstrip()[:1] == b"{"
             what = "is empty" if empty else f"begins {excerpt(data)!r}"

@@ -138,12 +138,17 @@ def ndjson(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         raise broke_off()
 
 
+def lenient(text: str | bytes) -> Any:
+    """The value of a vendor's JSON; None for what is none."""
+    try:
+        return records.foreign(text)
+    except ValueError:
+        return None
+
+
 def decoded(text: str, what: str) -> dict[str, Any]:
     """A JSON object out of a stream; `bad_response` that says what is none."""
-    try:
-        value = records.foreign(text)
-    except ValueError:
-        value = None
+    value = lenient(text)
     if not isinstance(value, dict):
         why = f"{what} is not a JSON object: {excerpt(text.encode('utf-8', 'replace'), 100)!r}"
         raise Fault("bad_response", why)

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from agentlib import records
 from agentlib.faults import RETRYABLE, Fault
-from agentlib.provider.http_call import Headers, excerpt
+from agentlib.provider.http_call import Headers, excerpt, lenient
 from agentlib.types import Any, Iterator, Record
 
 STATUSES = {
@@ -87,14 +87,11 @@ def failed(error: Any, status: int | None = None, headers: Headers | None = None
 
 def explain(status: int, headers: Headers, body: bytes) -> Fault:
     """The fault of a refused request, by its body: an object, a list of one, or plain text."""
-    document: Any = None
-    with suppress(ValueError):
-        document = records.foreign(body)
+    document = lenient(body)
     if isinstance(document, list) and document:
         document = document[0]
     if 300 <= status < 400 or not isinstance(document, dict):
-        why = f"HTTP {status}: {excerpt(body)}" if body.strip() else ""
-        return refused(status, headers, why)
+        return refused(status, headers, f"HTTP {status}: {excerpt(body)}" if body.strip() else "")
     return failed(error_of(document) or document, status, headers)
 
 

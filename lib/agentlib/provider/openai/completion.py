@@ -3,7 +3,6 @@
 import io
 from copy import deepcopy
 
-from agentlib import records
 from agentlib.faults import Fault
 from agentlib.messages import requests
 from agentlib.provider import answer as provider_answer
@@ -191,12 +190,8 @@ def _image(part: Record) -> Record:
 
 
 def _is_whole(call: Record) -> bool:
-    if isinstance(call["arguments"], dict):
-        return True
-    try:
-        return isinstance(records.loads("".join(call["arguments"])), dict)
-    except ValueError:
-        return False
+    found = call["arguments"]
+    return isinstance(http_call.lenient("".join(found)) if isinstance(found, list) else found, dict)
 
 
 def join(parts: list[Any], piece: Any, apart: bool = False) -> None:
