@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ def chunk(delta: Record, stop: str | None = None) -> Record:
 
 
 def streamed(*chunks: Record, done: bool = True) -> Record:
-    texts = [completion.records.dumps(one) for one in chunks] + (["[DONE]"] if done else [])
+    texts = [json.dumps(one) for one in chunks] + (["[DONE]"] if done else [])
     deltas = completion.stream("v", iter(Event("message", text, "") for text in texts))
     while True:
         try:

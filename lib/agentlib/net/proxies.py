@@ -57,8 +57,9 @@ def _spares(entry: str, url: httpx.URL) -> bool:
     name, host = name.strip("[]").removeprefix("*").strip("."), url.host.strip(".")
     try:
         address = ipaddress.ip_address(host)
-    except ValueError:
-        return bool(name) and (host == name or host.endswith(f".{name}"))
+    except ValueError:  # a name, of which an entry may have the one or the other form (IDNA)
+        hosts = host, url.raw_host.decode("ascii").strip(".")
+        return bool(name) and any(f".{host}".endswith(f".{name}") for host in hosts)
     with suppress(ValueError):
         return address in ipaddress.ip_network(name, strict=False)
     return False
