@@ -15,7 +15,7 @@ arguments() {
 # Programs in Python whose standard input is nobody's, or goes to the command they run as it is. (The agents in bash
 # read plain text.)
 readers_of_no_records=" agent-acp agent-acp-prompt agent-bundle agent-eval agent-every agent-mcp-connect agent-mcp-hold agent-mcp-http agent-mcp-login agent-mcp-serve agent-reflect agent-schedule agent-vote "
-readers_of_no_records+="agent-parallel-ray agent-parallel-ssh "
+readers_of_no_records+="agent-discover-check agent-parallel-ray agent-parallel-ssh "
 
 # ask FILE ARGUMENT... : runs it under a bound, without standard input, output and messages apart.
 ask() { run --separate-stderr timeout 20 "$@" </dev/null; }

@@ -78,6 +78,7 @@ RUNS: dict[str, list[str]] = {
         "agent-discover --agents",
         f"agent-discover --register {EVIL}",
     ],
+    "agent-discover-check": ["agent-discover-check ./described ./broken"],
     "agent-acp": ['agent-acp --allow "x:$(cat evil.txt)"'],
     "agent-acp-prompt": [f"agent-acp-prompt --session {EVIL}"],
     "agent-eval": [
