@@ -21,7 +21,7 @@ def prices_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty home of configuration; the file to write prices to."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     prices.prices.cache_clear()
-    prices.owned.cache_clear()
+    prices.users_prices.cache_clear()
     (tmp_path / "agentutils").mkdir()
     return tmp_path / "agentutils" / "config.toml"
 

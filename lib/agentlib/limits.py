@@ -28,10 +28,10 @@ class Limits:
         """A call of the worker wants to begin."""
         self.queue.append(worker)
         wait = self.pace.turn() if self.pace else 0.0
-        self.loop.at(time.monotonic() + wait, self._come)
+        self.loop.at(time.monotonic() + wait, self._give_turn)
 
-    def _come(self) -> None:
-        """The first one may, if anything is left: it looks once more at what all have spent until now."""
+    def _give_turn(self) -> None:
+        """Give the worker that has waited longest its turn, and before it what all have spent until now."""
         if self.queue:  # else a worker was lost that waited
             worker = self.queue.popleft()
             worker.tell(self.book())

@@ -55,7 +55,7 @@ def named(name: str, folder: bool = False) -> bool:
 
 
 def doubtful(name: str) -> bool:
-    """Whether the content decides already for this name's sake."""
+    """Whether a file of this name is a secret only where its content shows it (WORDS)."""
     return bool(_any(MAY_BE).match(name))
 
 

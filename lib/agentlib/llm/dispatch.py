@@ -25,7 +25,7 @@ LASTING = ("invalid_input", "limit_exceeded", "interrupted")  # no other model w
 
 
 class Dispatch:
-    """Takes requests with submit(); everything else happens in the loop. defaults: fill what a request leaves open."""
+    """Takes requests with submit(); everything else happens in the loop. defaults: for what a request does not say."""
 
     def __init__(
         self, loop: events.Loop, router: Router, limits: Limits, defaults: Record, quiet: bool
@@ -37,7 +37,7 @@ class Dispatch:
         self.open: set[Pending] = set()
         self.history: history.History | None = None
         self.unrecorded = False  # an answer that should be on the tape is not
-        self._flying = 0
+        self._in_flight = 0
         self._unpaid: deque[Pending] = deque()  # wait for the budget
         self._paced: deque[Pending] = deque()  # wait for their turn
         self._begun = 0.0  # when the first turn came
@@ -60,7 +60,7 @@ class Dispatch:
             self._finish(call, fault.record())
 
     def _recalled(self, call: Pending) -> bool:
-        """Whether tape or cache had the answer. If not, it will be kept where it should be."""
+        """Whether tape or cache had the answer. If not, `kept` says where it will be kept."""
         limits, found = self.limits, None
         if not (limits.player or limits.recorder or limits.cache):
             return False
@@ -90,15 +90,17 @@ class Dispatch:
     # -- out
 
     def _go(self, call: Pending) -> None:
-        """The next try, as soon as the budget and the pace let it go."""
+        """Send the next try as soon as the budget and the pace allow it."""
         try:
-            others = 0 if call.flying else self._flying  # 0: at its turn, when all may be spent
+            others = (
+                0 if call.in_flight else self._in_flight
+            )  # 0: at its turn, when all may be spent
             if not all([budget.room(others) for budget in self.limits.budgets]):
                 return self._unpaid.append(call)
         except Fault as fault:
             return self._finish(call, fault.record())
-        turn, call.flying = call.flying, True
-        self._flying += not turn
+        turn, call.in_flight = call.in_flight, True
+        self._in_flight += not turn
         if turn or self.limits.pace is None:
             return self._send(call)
         self._paced.append(call)
@@ -115,11 +117,11 @@ class Dispatch:
             if self._paced and warm and pace.ahead == 1:
                 self._take_turn(pace)
 
-        pace.come(self.loop, come)
+        pace.at_turn(self.loop, come)
 
     def _started(self) -> None:
-        """A provider runs. Requests sent before that would have reached the service all at once when it was up. If the
-        first one may have gone out more than one interval ago, it takes one more turn."""
+        """Note that a provider runs. Requests sent before that would have reached the service all at once. If the first
+        one may have gone out more than one interval ago, take one more turn for it."""
         pace = self.limits.pace
         if self._warm or not self._begun or not pace:
             return
@@ -164,7 +166,7 @@ class Dispatch:
         if call.kept:
             call.deltas.append(record)
         if self.sink.delta(call, record, raw):
-            call.spoken = True
+            call.partial = True
 
     def other(self, raw: bytes) -> None:
         self.sink.other(raw)
@@ -190,7 +192,7 @@ class Dispatch:
         self._finish(call, record, raw)
 
     def failed(self, call: Pending, error: Record) -> None:
-        """The failed try is noted; where it pays, there is another after a pause, or at once with the next model."""
+        """Note the failed try; try again after a pause if that may help, or at once with the next model."""
         self._started()
         self._land(call)
         if call.target:
@@ -200,7 +202,7 @@ class Dispatch:
         found |= {"time": history.now(), "duration_ms": round((now - call.sent) * 1000)}
         names = "provider model kind status message time duration_ms".split()
         call.failed.append({name: found[name] for name in names if found.get(name) is not None})
-        if call.spoken or error.get("kind") in LASTING:
+        if call.partial or error.get("kind") in LASTING:
             return self._finish(call, error)
         pause = inflight.wait(error, call.tries, self.limits.retries, os.urandom(1)[0] / 256)
         if pause is None or now + pause >= call.due:
@@ -214,9 +216,9 @@ class Dispatch:
     # -- the end
 
     def _finish(self, call: Pending, record: Record, raw: bytes | None = None) -> None:
-        """The final record, with what only we know; it is kept where answers are kept."""
+        """Write the final record, with what only we know, and keep it on the tape and in the cache if they are used."""
         if record["type"] == "error":
-            record["partial"] = call.spoken
+            record["partial"] = call.partial
         if call.failed:
             record["attempts"] = call.failed
         if record["type"] == "error" or call.failed:
@@ -239,11 +241,11 @@ class Dispatch:
         self.sink.final(call, record, raw)
 
     def _land(self, call: Pending) -> None:
-        """It is no longer in flight: those that wait for the budget may look again."""
-        if not call.flying:
+        """Count it as ended: requests that wait for the budget try again."""
+        if not call.in_flight:
             return
-        call.flying = False
-        self._flying -= 1
+        call.in_flight = False
+        self._in_flight -= 1
         waiting = [self._unpaid.popleft() for _ in range(len(self._unpaid))]
         for other in waiting:
             self.loop.at(0, partial(self._go, other))
@@ -252,7 +254,7 @@ class Dispatch:
         ids, time = history.identity(False), history.now()
         fields = {name: call.request.get(name) for name in ("provider", "model", "tools")}
         if not self.limits.player:
-            with suppress(Fault):  # told, or another one asked, when it is sent
+            with suppress(Fault):  # it is reported, or another model requested, when it is sent
                 target = self.router.target(call.request)
                 fields |= {"provider": target.provider.name, "model": target.model}
         run = history.begun(ids, {"program": "agent-llm", **fields, **call.run})
@@ -283,7 +285,7 @@ class Dispatch:
                 break
             if not self.out.between:  # the signal may have cut a line: end it
                 self.sink.other(b"")
-            fault = Fault("interrupted", "ended by a signal", partial=call.spoken)
+            fault = Fault("interrupted", "ended by a signal", partial=call.partial)
             self._keep_answer(call, fault.record())
             self.sink.final(call, {"type": "error", "id": call.id, **fault.record()}, None)
             self.out.flush()

@@ -35,7 +35,7 @@ class Pending:
         self.known = 0  # messages at the beginning that an earlier run has kept
         self.run: Record = {}  # in the history: more for its `run` record, then its ids
         self.size = 0  # bytes of its deltas
-        self.spoken = self.flying = False  # a delta went out; it counts as in flight
+        self.partial = self.in_flight = False  # a delta went out; it counts as in flight
         self.kept: dict[Recorder | Cache, Record] = {}  # where its answer is kept, and as what
         self.deltas: list[Record] = []  # for that
         self.tails: dict[str, str] = {}  # ends of its text and thinking that may begin a secret
@@ -96,7 +96,7 @@ class Pace:
             self._alone = at + self.interval
         return max(0.0, at - now)
 
-    def come(self, loop: "Loop", act: Callable[[], None]) -> None:
+    def at_turn(self, loop: "Loop", act: Callable[[], None]) -> None:
         """Call act() when the next turn has come."""
         loop.at(time.monotonic() + self.turn(), act)
 
@@ -125,7 +125,7 @@ class Turns(Pace):
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def come(self, loop: "Loop", act: Callable[[], None]) -> None:
+    def at_turn(self, loop: "Loop", act: Callable[[], None]) -> None:
         import socket
 
         def came() -> None:

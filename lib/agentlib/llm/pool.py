@@ -92,7 +92,7 @@ class Pool:
         return child
 
     def send(self, call: Pending, provider: Provider, request: Record) -> None:
-        """Give the provider this request, for the call. Fault where it cannot be run."""
+        """Send the provider this request of the call. Fault where it cannot be run."""
         child = self.process(provider)
         wire = call.id if isinstance(call.id, str) else records.dumps(call.id)
         if wire in child.calls or wire in child.late:  # the user's own id, unless it is taken
@@ -116,7 +116,7 @@ class Pool:
         wire = record.get("id") if kind else None
         call = child.calls.get(wire) if isinstance(wire, str) else None
         if call is None or not isinstance(kind, str):
-            self._unasked(child, kind, wire, raw)
+            self._without_call(child, kind, wire, raw)
         elif kind not in FINAL:
             call.active = time.monotonic()
             call.size += max(LEAST, len(raw) - len(str(wire)))
@@ -132,7 +132,7 @@ class Pool:
             self._final(child, call, record, raw if wire == call.id else None)
             self._rest(child)
 
-    def _unasked(self, child: Process, kind: Any, wire: Any, raw: bytes) -> None:
+    def _without_call(self, child: Process, kind: Any, wire: Any, raw: bytes) -> None:
         """A line that belongs to no call; an answer among them is reported."""
         early = not child.busy and len(child.early) < EARLY
         if not isinstance(kind, str):
@@ -164,7 +164,7 @@ class Pool:
         self._bounded(child, raw)
 
     def _bounded(self, child: Process, raw: bytes) -> bool:
-        """Whether its lines that belong to no open call are still few; one that writes nothing else is ended."""
+        """Whether the lines that belong to no open call are few; a process that writes nothing else is ended."""
         child.idle += len(raw)
         if child.idle <= LINE_CAP * (1 + len(child.late)):
             return True
@@ -211,7 +211,7 @@ class Pool:
         return min(call.due, call.active + self.silence) if call.request.get("stream") else call.due
 
     def _watch_clocks(self, moment: float) -> None:
-        """See to it that the clocks are looked at then. A new call is due no sooner than those before it."""
+        """Look at the clocks at this moment. A new call is due no sooner than those before it."""
         if moment < self._swept:
             self._swept = moment
             self.loop.at(moment, self._sweep)
@@ -231,7 +231,7 @@ class Pool:
                 self._rest(child)
 
     def _give_up(self, child: Process, wire: str, kind: str, what: str) -> None:
-        """A call that gets no answer, or too long a one; its process is not trusted with another one."""
+        """End a call that gets no answer, or too long a one; its process gets no other one."""
         call = child.calls.pop(wire)
         child.late.add(wire)
         self._retire(child)
@@ -251,7 +251,7 @@ class Pool:
             child.close(grace=0)
 
     def close(self) -> None:
-        """End all processes in peace: end of input, a grace, TERM, KILL. All calls must be finished."""
+        """End all processes: end of input, a moment to leave, TERM, KILL. All calls must be finished."""
         self._current.clear()
         for child in list(self._alive):
             child.close()

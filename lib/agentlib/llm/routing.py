@@ -180,7 +180,7 @@ class Router:
         return self._found[key]
 
     def explain(self, found: Target) -> None:
-        """Once, which provider was taken where nobody named one."""
+        """Say, once, which provider was taken where nobody named one."""
         if found.why and not self.quiet and found.provider.name not in self._explained:
             self._explained.add(found.provider.name)
             name = found.provider.name + (f"/{found.model}" if found.model else "")
@@ -188,7 +188,7 @@ class Router:
 
 
 def target(providers: Providers, wishes: list[Wish]) -> Target:
-    """The provider and model by the wishes, the one with most authority first; a Fault where nobody can be asked."""
+    """The provider and model by the wishes, the strongest first; a Fault where there is no provider."""
     model = next((wish for wish in wishes if wish.model), None)
     named = next((wish for wish in wishes if wish.provider), None)
     if named is None:
@@ -198,11 +198,11 @@ def target(providers: Providers, wishes: list[Wish]) -> Target:
         if other and not providers.get(str(named.provider)).slashes:
             return other
     provider = providers.get(str(named.provider))
-    mine = next((w.model for w in wishes if w.model and w.provider in (None, named.provider)), None)
-    return _there(Target(provider, own_name(provider, mine)), mine, providers.config)
+    name = next((w.model for w in wishes if w.model and w.provider in (None, named.provider)), None)
+    return _installed(Target(provider, vendors_name(provider, name)), name, providers.config)
 
 
-def own_name(provider: Provider, model: str | None) -> str | None:
+def vendors_name(provider: Provider, model: str | None) -> str | None:
     """The model's name as the vendor knows it: without the provider's name before it, unless that is part of it."""
     if model and model not in provider.models:
         model = model.removeprefix(f"{provider.name}/")
@@ -210,8 +210,8 @@ def own_name(provider: Provider, model: str | None) -> str | None:
     return model or _str(default or provider.schema.get("default_model"))
 
 
-def _there(found: Target, model: str | None, config: Mapping[str, Any]) -> Target:
-    """The same, but of an Ollama's models one that it has, where nobody named one: by its list, the newest first."""
+def _installed(found: Target, model: str | None, config: Mapping[str, Any]) -> Target:
+    """The target; of Ollama, where nobody named a model, with the newest that it has if its default is not there."""
     default = found.model
     if found.provider.name != OLLAMA or model or not default or os.environ.get("OLLAMA_MODEL"):
         return found
@@ -234,7 +234,7 @@ def _by_prefix(providers: Providers, wish: Wish | None) -> Target | None:
         every = [other for other, _ in _usable(providers, list(providers.all().values()))]
         if any(name in other.models for other in every):
             return None
-    return Target(provider, own_name(provider, name))
+    return Target(provider, vendors_name(provider, name))
 
 
 def _first(providers: Providers, wish: Wish | None) -> Target:
@@ -244,8 +244,8 @@ def _first(providers: Providers, wish: Wish | None) -> Target:
     usable = list(_usable(providers, every))
     usable.sort(key=lambda found: model is not None and model not in found[0].models)
     for provider, why in usable or _keyless(providers, every):
-        found = Target(provider, own_name(provider, model), why)
-        return _there(found, model, providers.config)
+        found = Target(provider, vendors_name(provider, model), why)
+        return _installed(found, model, providers.config)
     named = sorted({keys.variables(p.schema)[0] for p in every if keys.required(p.schema)})
     key = f"set a key ({', '.join(named)}), " if named else ""
     cure = "start Ollama, or put a model on this machine: agent-llm local install"

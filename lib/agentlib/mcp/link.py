@@ -29,7 +29,7 @@ class Link:
     """begin: starts the server, with its three descriptors. on_message: gets each message that is no answer."""
 
     def __init__(self, name: str, begin: Begin, on_message: Callable[[Record], None]) -> None:
-        self.name, self._ids, self.unasked = name, itertools.count(1), 0
+        self.name, self._ids, self.unrequested = name, itertools.count(1), 0
         self._junk, self._tail = False, b""
         messages, theirs = os.pipe()
         self._listener = threading.Thread(target=self._listen, args=(messages,), daemon=True)
@@ -46,7 +46,7 @@ class Link:
         finally:
             os.close(theirs)
 
-    def ask(self, method: str, params: Record, answer: Callable[[Answer], None]) -> str:
+    def send(self, method: str, params: Record, answer: Callable[[Answer], None]) -> str:
         """Send a request; answer(message or Fault) comes once, in another thread. Its id."""
         id = str(next(self._ids))
         if "progressToken" in params.get("_meta", {}):
@@ -55,7 +55,7 @@ class Link:
         self.process.send(id, message, answer)
         return id
 
-    def tell(self, method: str, params: Record) -> None:
+    def notify(self, method: str, params: Record) -> None:
         """Send a notification."""
         self.process.post({"jsonrpc": "2.0", "method": method, "params": params})
 
@@ -63,14 +63,14 @@ class Link:
         """The `_meta` of each request, {} in the older era, if not newer. Faults: no answer, no version, its end."""
         answers: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
 
-        def ask(method: str, params: Record) -> None:
-            self.ask(method, params, lambda answer: answers.put((method, answer)))
+        def send(method: str, params: Record) -> None:
+            self.send(method, params, lambda answer: answers.put((method, answer)))
 
         fields = {"protocolVersion": MODERN, "clientCapabilities": capabilities, "clientInfo": INFO}
         meta = {f"io.modelcontextprotocol/{name}": value for name, value in fields.items()}
         older = {"protocolVersion": LEGACY[0], "capabilities": capabilities, "clientInfo": INFO}
         until, both = time.monotonic() + seconds, not newer
-        ask("server/discover", {"_meta": meta}) if newer else ask("initialize", older)
+        send("server/discover", {"_meta": meta}) if newer else send("initialize", older)
         while True:
             left = until - time.monotonic()
             try:
@@ -91,16 +91,16 @@ class Link:
                 raise self.refused(method, answer)
             if not both:
                 both = True
-                ask("initialize", older)
+                send("initialize", older)
 
     def _begin(self, meta: Record, result: Record) -> Record:
         if not meta:
             if (version := result.get("protocolVersion")) not in LEGACY:
                 raise Fault("tool_error", f"{self.name}: speaks MCP {str(version)[:40]} alone")
-            self.tell("notifications/initialized", {})
+            self.notify("notifications/initialized", {})
         elif '"listChanged":true' in records.dumps(result.get("capabilities")):
             wanted = {"_meta": meta, "notifications": {"toolsListChanged": True}}
-            self.ask("subscriptions/listen", wanted, lambda answer: None)
+            self.send("subscriptions/listen", wanted, lambda answer: None)
         return meta
 
     def refused(self, method: str, answer: Record) -> Fault:
@@ -120,8 +120,8 @@ class Link:
 
     def _parse(self, raw: bytes) -> Record:
         """A message; an empty one for a line that is none, of which the first is shown."""
-        self.unasked += len(raw)
-        if self.unasked > FLOOD:
+        self.unrequested += len(raw)
+        if self.unrequested > FLOOD:
             raise Fault("limit_exceeded", f"wrote {FLOOD >> 20} MiB that no request asked for")
         with suppress(ValueError):
             if isinstance(message := records.foreign(raw), dict):

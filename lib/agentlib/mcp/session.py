@@ -107,20 +107,20 @@ class Session:
         if scope:
             scope.start(lambda: wait)
             meta["progressToken"] = ""
-        id = self._link.ask(method, {**params, **({"_meta": meta} if meta else {})}, wait.put)
+        id = self._link.send(method, {**params, **({"_meta": meta} if meta else {})}, wait.put)
         self._open[id] = wait
         try:
             answer = self._answered(wait, seconds)
         except Fault as fault:
             if fault.kind in ("tool_timeout", "interrupted"):
                 self._link.process.forget(id)
-                self._link.tell("notifications/cancelled", {"requestId": id})
+                self._link.notify("notifications/cancelled", {"requestId": id})
             raise self._link.fault(fault) from None
         finally:
             del self._open[id]
             if scope:
                 scope.drop(wait)
-        self._link.unasked = 0
+        self._link.unrequested = 0
         if isinstance(result := answer.get("result"), dict):
             return result
         raise self._link.refused(method, answer)

@@ -114,7 +114,7 @@ def tool_call(id: Any, name: Any, arguments: Any) -> Record:
         except ValueError:
             value = ""
     value = {} if value is None else value  # Groq says "null" for none
-    # no tool is called `unnamed`: the model hears so, and the conversation can go on
+    # no tool is called `unnamed`: the model is told so, and the conversation can go on
     made: Record = {
         "id": id if id and isinstance(id, str) else f"call_{os.urandom(8).hex()}",
         "name": name if name and isinstance(name, str) else "unnamed",

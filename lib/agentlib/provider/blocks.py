@@ -120,7 +120,7 @@ def alternating(
 
 def renamed(request: Record, **names: str) -> Record:
     """These fields of a request, where it has them, by the vendor's names."""
-    return {theirs: request[ours] for ours, theirs in names.items() if ours in request}
+    return {new: request[old] for old, new in names.items() if old in request}
 
 
 def part_text(part: Record, where: str) -> str:

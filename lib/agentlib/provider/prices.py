@@ -36,7 +36,7 @@ def cost(provider: str, model: str, usage: Mapping[str, Any]) -> float | None:
 @cache
 def prices(provider: str, model: str) -> Prices | None:
     """(input, output, cached, cache write) of a model in US dollars per million tokens, None where unknown."""
-    users = owned()
+    users = users_prices()
     for name in spellings(model):
         if found := users.get(f"{provider}/{name}") or users.get(name):
             return found
@@ -64,7 +64,7 @@ def spellings(model: str) -> Iterator[str]:
 
 
 @cache
-def owned() -> dict[str, Prices]:
+def users_prices() -> dict[str, Prices]:
     """The user's own prices by model; a fault that names the one that is not a price."""
     table = config.load().get("prices") or {}
     for model, entry in table.items():

@@ -127,7 +127,7 @@ def cause(error: Any) -> str:
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PIECE = r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
-GOING = rf"(?:\b(?:again|retry|wait)\b\D{{0,40}}?)((?:{PIECE}\s*)+)"
+WAIT_WORDS = rf"(?:\b(?:again|retry|wait)\b\D{{0,40}}?)((?:{PIECE}\s*)+)"
 # the fields of an error, and their units
 _SECONDS = "retry_after retryafter retry_after_seconds retry_delay retrydelay estimated_time"
 FIELDS = {**dict.fromkeys(_SECONDS.split(), 1.0), "retry_after_ms": 0.001}
@@ -137,7 +137,7 @@ HEADERS = {"retry-after-ms": 0.001, "x-ms-retry-after-ms": 0.001, "retry-after":
 
 def wait(headers: Headers, message: str = "", document: Any = None) -> float | None:
     """Seconds to wait by the error's fields or words, or by the limits' reset headers; None where none says."""
-    again = re.search(GOING, message, re.IGNORECASE)
+    again = re.search(WAIT_WORDS, message, re.IGNORECASE)
     by_words = moment(again[1]) if again else None
     return next(filter(None, _advice(document)), None) or by_words or resets(headers)
 

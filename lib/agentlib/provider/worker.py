@@ -70,7 +70,7 @@ class Exchange:
 
 
 def _put(line: bytes) -> None:
-    """Where nobody reads, or nothing can be written, the whole program ends."""
+    """Write a line. Where nobody reads, or nothing can be written, the whole program ends."""
     try:
         records.put(line)
     except records.ClosedPipe:

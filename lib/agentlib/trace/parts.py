@@ -18,7 +18,7 @@ OPTIONAL |= {"usage": dict, "error": dict, "cost_usd": NUMBER}
 class Parts:
     """All records by their ids; roots: those whose parent is not among them.
 
-    A record that is none of agent-trace's is named and left out; so is, without a word, a field of another type."""
+    A record that is none of agent-trace's is left out with a message, a field of another type without one."""
 
     def __init__(self) -> None:
         self.table = {one["id"]: one for one in map(_fitted, records.read()) if one}

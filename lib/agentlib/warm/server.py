@@ -58,7 +58,7 @@ def serve(name: str, prepare: Callable[[], Work], idle: float | None = None) -> 
 
 
 def _inherited() -> socket.socket | None:
-    """The listening socket that came as standard input. Nothing else of our starter's is kept, nor its folder."""
+    """The listening socket that came as standard input. Nothing else of our starter stays open, nor its folder."""
     if not stat.S_ISSOCK(os.fstat(0).st_mode):
         return None
     sock = socket.socket(fileno=os.dup(0))

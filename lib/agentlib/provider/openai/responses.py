@@ -80,7 +80,7 @@ def body(vendor: Vendor, request: Record) -> Record:
         named = {"type": "function", "name": choice["name"]} if isinstance(choice, dict) else None
         out["tool_choice"] = named or choice
     fields = {"max_tokens": "max_output_tokens", "temperature": "temperature"}
-    out |= {theirs: request[ours] for ours, theirs in fields.items() if ours in request}
+    out |= {new: request[old] for old, new in fields.items() if old in request}
     if effort := request.get("reasoning"):
         out["reasoning"] = {"effort": effort}
     if schema := request.get("schema"):
