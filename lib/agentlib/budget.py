@@ -117,12 +117,3 @@ def create(usd: float | None, tokens: int | None, before: Record | None = None) 
     spent = {name: amount for name, amount in (before or {}).items() if name[:6] == "spent_"}
     replace(path, records.line({"usd": usd, "tokens": tokens, **spent}))
     return path
-
-
-def spent(path: str) -> Record:
-    """What was spent from a ledger, as a `response` has it: `usage`, and `cost_usd` where all of it is known."""
-    book = ledger(path)
-    if "spent_tokens" not in book:
-        return {}
-    usage = {side: book.get(f"spent_{side}", 0) for side in SIDES}
-    return {"usage": usage, **({} if "unpriced" in book else {"cost_usd": book["spent_usd"]})}

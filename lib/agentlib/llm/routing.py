@@ -96,9 +96,8 @@ class Providers:
 
     def ready(self, provider: Provider) -> bool:
         """Whether the key is there, if one is needed; where the key is optional, the provider sees for itself."""
-        if not keys.required(provider.schema):
-            return True
-        return bool(keys.source(provider.name, provider.schema, self.config))
+        found = keys.source(provider.name, provider.schema, self.config)
+        return bool(found) or not keys.required(provider.schema)
 
 
 def executable(path: str) -> bool:

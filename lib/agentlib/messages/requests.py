@@ -20,7 +20,7 @@ def checked(request: Record, default_model: str | None = None) -> Record:
     for name, kinds, fits, what in _RULES:
         value = out.get(name)
         good = isinstance(value, kinds) and (kinds is bool or not isinstance(value, bool))
-        if name in out and not (good and fits(value)):
+        if name in out and not (good and (fits is None or fits(value))):
             raise Fault("invalid_input", f"{name}: must be {what}, not {value!r:.60}")
     if out.get("type") == "embed":
         if not out.get("texts") or not _words(out["texts"]):
@@ -69,23 +69,19 @@ def _choice(value: Any) -> bool:
     return _words([value.get("name")])
 
 
-def _any(value: Any) -> bool:
-    return True
-
-
-_RULES: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
+_RULES: tuple[tuple[str, Any, Callable[[Any], bool] | None, str], ...] = (
     ("model", str, bool, "the name of a model"),
-    ("messages", list, _any, "a list of messages"),
-    ("tools", list, _any, "a list of tools"),
+    ("messages", list, None, "a list of messages"),
+    ("tools", list, None, "a list of tools"),
     ("tool_choice", (str, dict), _choice, '"auto", "none", "required" or {"name": …}'),
     ("temperature", (int, float), lambda v: abs(v) < 1e6, "a number"),
     ("max_tokens", int, lambda v: 0 < v < 2**53, "a whole number above 0"),
     ("stop", list, _words, "a list of strings"),
-    ("schema", dict, _any, "a JSON Schema object"),
-    ("stream", bool, _any, "true or false"),
+    ("schema", dict, None, "a JSON Schema object"),
+    ("stream", bool, None, "true or false"),
     ("reasoning", str, ("low", "medium", "high").__contains__, '"low", "medium" or "high"'),
     ("api", str, ("chat", "responses").__contains__, '"chat" or "responses"'),
-    ("options", dict, _any, "an object"),
+    ("options", dict, None, "an object"),
 )
 
 

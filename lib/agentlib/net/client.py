@@ -193,8 +193,7 @@ def _context(secure: bool) -> ssl.SSLContext:
     """The TLS context of all clients; for plain HTTP an empty one, since httpx requires one."""
     with _making:
         if secure not in _contexts:
-            empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            _contexts[secure] = trusted() if secure else empty
+            _contexts[secure] = trusted() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return _contexts[secure]
 
 

@@ -298,13 +298,11 @@ def _room() -> int:
     """How many requests may be in flight: IN_FLIGHT, or what the limit of open files (raised) leaves room for."""
     import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = IN_FLIGHT + SPARE_FILES
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return IN_FLIGHT
-    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, soft - SPARE_FILES)
+    (soft, hard), most = resource.getrlimit(resource.RLIMIT_NOFILE), IN_FLIGHT + SPARE_FILES
+    if 0 <= soft < most:  # -1: no limit
+        most = most if hard < 0 else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(1, most - SPARE_FILES)
 
 
 def _frames(call: Call, media: str, first: bytes) -> Any:

@@ -202,8 +202,8 @@ def _message(vendor: Vendor, message: Record) -> Record:
     for call in message.get("tool_calls") or ():
         made = {"name": call["name"], "arguments": arguments_text(call)}
         id = answer.call_id(call.get("id"), vendor.call_ids)
-        calls = out.setdefault("tool_calls", [])
-        calls.append({"id": id, "type": "function", "function": made})
+        one = {"id": id, "type": "function", "function": made}
+        out.setdefault("tool_calls", []).append(one)
     data = answer.kept(message, vendor.name)
     if role == "assistant" and isinstance(data, dict):
         # reasoning is wanted back where calls hang on it, signed reasoning always
@@ -221,8 +221,7 @@ def arguments_text(call: Record) -> str:
 
 
 def file(part: Record) -> Record:
-    name = requests.file_name(part) or "document"
-    return {"filename": name, "file_data": requests.address(part)}
+    return {"filename": requests.file_name(part) or "document", "file_data": requests.address(part)}
 
 
 def _part(vendor: Vendor, part: Record) -> Record:
