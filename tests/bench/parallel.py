@@ -24,7 +24,8 @@ AGENT = """#!/usr/bin/env -S python3 -IS
 import json, sys
 for line in sys.stdin:
     task = json.loads(line)
-    print(json.dumps({"type": "result", "id": task["id"], "output": "x", "incomplete": False}), flush=True)
+    result = {"type": "result", "id": task["id"], "output": "x", "incomplete": False}
+    print(json.dumps(result, separators=(",", ":")), flush=True)
 """
 
 
