@@ -4,6 +4,9 @@
 # The programs go to PREFIX/lib/agentutils with a private Python environment, links to them into PREFIX/bin.
 # All is built beside the old version and put in its place by one rename: a run that fails or is
 # interrupted leaves what was there before.
+[ -n "${BASH_VERSION-}" ] || exec bash "$0" "$@" # of `sh install.sh`
+# before what an older bash cannot read (macOS)
+[[ $OSTYPE == linux* ]] || { echo "install.sh: needs Linux, and this is $OSTYPE: docs/install.md says what for" >&2 && exit 1; }
 set -euo pipefail
 unset CDPATH PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV
 
@@ -32,7 +35,6 @@ fail() {
 }
 
 main() {
-    [[ $OSTYPE == linux* ]] || fail "needs Linux, and this is $OSTYPE: docs/install.md says what for"
     source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
     read_options "$@"
     lib=$prefix/lib/agentutils
@@ -45,6 +47,9 @@ main() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
+    for_all=''
+    # in a folder outside the home it is for all users, whatever root's own files are
+    if [[ -z ${HOME-} || $prefix != "$HOME"/* ]]; then for_all=yes && umask 022; fi
     find_python
     prepare_prefix
     build
@@ -238,6 +243,7 @@ make_share() {
 
 # One rename makes the new version the installed one.
 swap_in() {
+    if [[ -n $for_all ]]; then chmod -R a+rX -- "$new"; fi
     ln -s -- "$(basename "$new")" "$prefix/lib/.agentutils-$$"
     mv -T -- "$prefix/lib/.agentutils-$$" "$lib"
     if [[ -n $old ]]; then rm -rf -- "$old"; fi

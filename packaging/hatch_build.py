@@ -40,7 +40,7 @@ DIRECTLY = """[ ! -x "$here/python3" ] || exec "$here/python3" -IS "$program" "$
 
 def pinned(file: str) -> Iterator[tuple[str, list[str]]]:
     """(requirement, the extras it is for) of each line of a file of requirements."""
-    for line in (ROOT / file).read_text().splitlines():
+    for line in (ROOT / file).read_text("utf-8").splitlines():
         requirement, _, names = line.partition("#")
         if requirement.strip():
             yield requirement.strip(), names.split()
@@ -61,7 +61,7 @@ def extras() -> dict[str, list[str]]:
 
 def parts() -> list[str]:
     """The files and folders of the sources that an installation has."""
-    lines = [line.split() for line in (ROOT / "packaging/tree.txt").read_text().splitlines()]
+    lines = [line.split() for line in (ROOT / "packaging/tree.txt").read_text("utf-8").splitlines()]
     names = [words[0] for words in lines if words[0] != "#" and len(words) == 1]
     return [name for name in names if (ROOT / name).exists()]
 

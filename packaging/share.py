@@ -41,6 +41,11 @@ def described(program: Path) -> usage.Usage:
     return usage.parse(done.stdout)
 
 
+def read(file: Path) -> str:
+    """The text of a file of the sources, whatever the locale."""
+    return file.read_text(encoding="utf-8")
+
+
 def helper(name: str, names: list[str]) -> bool:
     """Whether another program starts this one: NAME-PART, of the program NAME."""
     return any(name.startswith(f"{other}-") for other in names)
@@ -48,7 +53,7 @@ def helper(name: str, names: list[str]) -> bool:
 
 def write(tree: Path, share: Path, date: str) -> None:
     """All files of `share`, of the programs in `tree`/bin."""
-    version = re.search(r'__version__ = "(.+)"', (tree / "lib/agentlib/__init__.py").read_text())
+    version = re.search(r'__version__ = "(.+)"', read(tree / "lib/agentlib/__init__.py"))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         programs = list(threads.map(described, sorted((tree / "bin").iterdir())))
     typed = [
@@ -67,7 +72,7 @@ def write(tree: Path, share: Path, date: str) -> None:
         for name, text in texts.items():
             file = share / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
+            file.write_text(text, encoding="utf-8")
 
 
 def main() -> None:

@@ -192,11 +192,15 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     rm "$PLACE/bin/agent-vote"
 }
 
-@test "a path with blanks works, and the uninstall leaves nothing of it" {
+@test "a path with blanks works, outside a home all users can read it, and the uninstall leaves nothing of it" {
     source_copy
     mv "$SCRATCH/source" "$SCRATCH/my source"
+    umask 077
+    chmod -R go-rwx "$SCRATCH/my source"
     run "$SCRATCH/my source/install.sh" --prefix "$SCRATCH/my programs/here"
     equal 0 "$status"
+    equal "" "$(find "$SCRATCH/my programs" ! -type l ! -perm -o+r)"
+    equal "" "$(find "$SCRATCH/my programs" -type d ! -perm -o+x)"
     read -r first <"$SCRATCH/my programs/here/bin/agent-discover"
     equal "#!/usr/bin/env -S python3 -IS" "$first"
     run --separate-stderr "$SCRATCH/my programs/here/bin/agent-discover" wordcount
@@ -287,6 +291,9 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
 }
 
 @test "on another system install.sh, the programs and the agents say so in one line" {
+    { sed '/^main()/q' "$SOURCE/install.sh" && echo '((('; } >part # what comes later is not even read
+    OSTYPE=darwin23 run -1 bash part
+    equal "install.sh: needs Linux, and this is darwin23: docs/install.md says what for" "$output"
     OSTYPE=darwin23 run -1 "$SOURCE/install.sh" --prefix "$SCRATCH/p"
     equal "install.sh: needs Linux, and this is darwin23: docs/install.md says what for" "$output"
     # shellcheck disable=SC2016  # Python
@@ -306,7 +313,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$SOURCE/bin/agent-llm" --help
     equal "install.sh: --prefix needs a value; see ./install.sh --help" "$output"
     run "$SOURCE/install.sh" --with-local-model=huge
     equal 2 "$status"
-    run "$SOURCE/install.sh" --help
+    run sh "$SOURCE/install.sh" --help
     equal 0 "$status"
     has "$output" "--uninstall"
 }

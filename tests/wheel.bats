@@ -80,8 +80,10 @@ documented() { bash -c "$(grep "^$1 " "$TESTS/../docs/install.md")"; }
 # names FOLDER: the files in it.
 names() { (cd "$1" && find . ! -type d ! -name '*.pyc' | sort); }
 
-@test "two builds have the same bytes: from the checkout, and from the sdist in another folder at another time" {
+@test "two builds have the same bytes: from the checkout, and from the sdist in another folder, locale and time" {
     umask 077
+    localedef -i en_US -f ISO-8859-1 "$SCRATCH/en_US.ISO-8859-1" 2>/dev/null || true # else that of C
+    export LOCPATH=$SCRATCH LC_ALL=en_US.ISO-8859-1
     tar -xzf "$SDIST" --touch
     cd agentutils-*
     TZ=Asia/Tokyo python3 -m hatchling build -d "$SCRATCH/again" >"$SCRATCH/log" 2>&1
