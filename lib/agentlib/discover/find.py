@@ -24,8 +24,7 @@ def everything() -> list[Record]:
 
 
 def best(records_: list[Record], wanted: str) -> list[Record]:
-    """The records that have something of the request, the best first. A word that begins as one of the request does
-    counts as that one (review, reviewer)."""
+    """The records that share words with the request, the best first: `reviewer` counts as the request's `review`."""
     query = [word for word in rank.words(wanted) if word not in ASKING]
     stems = [word for word in query if len(word) >= STEM]
     texts = []

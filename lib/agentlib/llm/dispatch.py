@@ -246,9 +246,8 @@ class Dispatch:
             return
         call.in_flight = False
         self._in_flight -= 1
-        waiting = [self._unpaid.popleft() for _ in range(len(self._unpaid))]
-        for other in waiting:
-            self.loop.at(0, partial(self._go, other))
+        for _ in range(len(self._unpaid)):
+            self.loop.at(0, partial(self._go, self._unpaid.popleft()))
 
     def _keep_question(self, kept: history.History, call: Pending) -> None:
         ids, time = history.identity(False), history.now()

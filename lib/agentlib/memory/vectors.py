@@ -102,8 +102,7 @@ def search(
         vectors = Vectors(store.db, embedder.model, query, namespace)
         _fill(vectors, embedder, MOST)
     by_meaning = vectors.nearest(set(tags), POOL, LEAST)
-    found = fused(by_words, by_meaning, name=lambda one: (one.get("namespace"), one["key"]))
-    return found[:limit]
+    return fused(by_words, by_meaning, name=lambda m: (m.get("namespace"), m["key"]))[:limit]
 
 
 def make(store: Store, spec: str) -> int:

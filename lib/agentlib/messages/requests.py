@@ -231,8 +231,7 @@ def only_text(message: Record, why: str) -> str:
 
 
 def vectors(found: Any, texts: list[str]) -> list[list[float]]:
-    """The vectors of an answer, if there is one of numbers for each text and all are of one length; else
-    `bad_response`."""
+    """The vectors of an answer; `bad_response` unless there is one of numbers for each text, all of one length."""
     if not isinstance(found, list) or len(found) != len(texts):
         count = len(found) if isinstance(found, list) else "no"
         raise Fault("bad_response", f"{count} vectors came for {len(texts)} texts")

@@ -10,9 +10,8 @@ NEVER = float("inf")
 
 
 class Bounds:
-    """connect, read, total: seconds until there is a connection, for each read, from now to the end; NEVER is none.
-    connecting: the moment (of the monotonic clock) by which there must be a connection, NEVER once it is open. until:
-    at which all must be over."""
+    """connect, read, total: seconds until there is a connection, for each read, for all of it; NEVER is no bound.
+    connecting, until: the moments (of the monotonic clock) by which it must be open (NEVER once it is), and be over."""
 
     def __init__(self, connect: float, read: float, total: float) -> None:
         self.connect, self.read, self.started = connect, read, time.monotonic()

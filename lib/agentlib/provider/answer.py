@@ -33,8 +33,7 @@ def key(*variables: str) -> str:
 def listed(
     url: str, headers: Headers, explain: Explain, rows: str, following: Callable[[Record], str]
 ) -> Iterator[Record]:
-    """The objects under `rows` on all pages of a list. following: of a page, what is added to the address for the next
-    one, "" where there is none."""
+    """The objects under `rows` on all pages of a list. following(page): what the next address adds, "" for none."""
     from agentlib.provider.http import Connection, Reply, Watch
 
     def read(reply: Reply) -> Any:

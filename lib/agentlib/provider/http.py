@@ -51,8 +51,7 @@ class Watch(Bounds):
 
 
 class Reply:
-    """The vendor's answer: status, headers (names in lower case), and its body, to be read once. proxy: that may have
-    answered itself."""
+    """The vendor's answer: status, headers (in lower case), its body, to be read once. proxy: one that may give it."""
 
     def __init__(self, response: "httpx.Response", proxy: str = "") -> None:
         self.status, self.proxy = response.status_code, proxy

@@ -66,8 +66,7 @@ def failed(error: Any, status: int | None = None, headers: Headers | None = None
     error = error if isinstance(error, dict) else {"message": str(error)}
     message = cause(error)
     codes = [str(error.get(name) or "") for name in CODES]
-    numbers = (int(code) for code in codes if code.isdecimal() and len(code) == 3)
-    number = status or next(numbers, 0)
+    number = status or next((int(c) for c in codes if c.isdecimal() and len(c) == 3), 0)
     details = records.dumps(error["details"]) if error.get("details") else ""
     text = " ".join([message, details, *codes]).lower().strip()
     kind = next((kind for kind, words in WORDS.items() if re.search(words, text)), None)

@@ -6,7 +6,7 @@ import re
 import stat
 import subprocess
 
-from agentlib import secrets, stderr
+from agentlib import stderr
 from agentlib.faults import Fault
 from agentlib.types import Any, Callable, Iterator
 
@@ -30,22 +30,6 @@ def git(*args: str, folder: str = ".", errors: list[str] | None = None) -> bytes
     if errors is not None:
         errors += done.stderr.decode("utf-8", "replace").removeprefix("fatal: ").splitlines()
     return done.stdout if done.returncode == 0 else None
-
-
-def diff(revision: str, secrets_too: bool = False) -> str:
-    """The change of the working tree since a revision, as git shows it without programs of the repository, less that
-    of files whose names are those of secrets."""
-    if revision.startswith("-"):
-        raise Fault("invalid_input", f"--diff {revision}: not a revision")
-    errors: list[str] = []
-    if git("rev-parse", "--git-dir", errors=errors) is None:
-        raise Fault("invalid_input", f"--diff: {''.join(errors) or 'git does not answer'}")
-    names = [] if secrets_too else secrets.NAMES.split()
-    less = [f":(top,exclude,glob,icase)**/{name}" for name in names]
-    text = git("diff", "--no-ext-diff", "--no-textconv", "--no-color", revision, "--", ":/", *less)
-    if text is None:
-        raise Fault("invalid_input", f"--diff {revision}: git knows no such revision here")
-    return text.decode("utf-8", "replace")
 
 
 def expand(operand: str, tell: Callable[[str], None] = stderr.warn) -> list[str]:

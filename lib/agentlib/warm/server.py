@@ -73,8 +73,7 @@ def _inherited() -> socket.socket | None:
 
 
 def _remove(name: str, listener: socket.socket, idle: bool = False) -> bool:
-    """Stop listening; the socket's file goes first, so that no client finds it dead. idle: not where a client connects
-    at this moment. Whether it was done."""
+    """Stop listening, once the socket's file is gone: whether it was done. idle: not where a client connects now."""
     with warm_socket.lock(name):
         if idle and select.select([listener], [], [], 0)[0]:
             return False

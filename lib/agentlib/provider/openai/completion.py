@@ -195,8 +195,7 @@ def _is_whole(call: Record) -> bool:
 
 
 def join(parts: list[Any], piece: Any, apart: bool = False) -> None:
-    """Add a piece to the last part of its kind, so that a stream makes the same parts as an answer that comes at
-    once."""
+    """Add a piece to the last part of its kind, so that a stream makes the same parts as a whole answer."""
     last = parts[-1] if parts and isinstance(piece, dict) else None
     if last is None or apart or any(last.get(k) != piece.get(k) for k in ("type", "index")):
         return parts.append(deepcopy(piece))
