@@ -92,9 +92,8 @@ class Dispatch:
     def _go(self, call: Pending) -> None:
         """Send the next try as soon as the budget and the pace allow it."""
         try:
-            others = (
-                0 if call.in_flight else self._in_flight
-            )  # 0: at its turn, when all may be spent
+            # 0: at its turn, when all may be spent
+            others = 0 if call.in_flight else self._in_flight
             if not all([budget.room(others) for budget in self.limits.budgets]):
                 return self._unpaid.append(call)
         except Fault as fault:

@@ -14,6 +14,7 @@ from agentlib.messages.requests import blob, parts
 from agentlib.provider.answer import image, kept
 from agentlib.types import Any, Callable, Iterable, Iterator, Record
 
+Blocks = Callable[[Record, int], list[Record]]  # of a message and its number
 # tokens of thinking before 4.6; 1024 is the least
 BUDGET = {"low": 1024, "medium": 4096, "high": 12288}
 BEFORE_4_6 = r"claude-(v?2|3|instant|(opus|sonnet|haiku)-4-([0-5]\b|20\d{6}))"
@@ -99,9 +100,7 @@ def split(messages: list[Record]) -> tuple[list[str], list[Record]]:
     return [text for text in system if text.strip()], others
 
 
-def alternating(
-    messages: list[Record], blocks_of: Callable[[Record, int], list[Record]], result: str
-) -> list[Record]:
+def alternating(messages: list[Record], blocks_of: Blocks, result: str) -> list[Record]:
     """The turns of vendors where user and assistant alternate: [{"role", "content": blocks}], by blocks_of(message,
     number). All results of a round stand in one user turn, before its text; `result` is the key or type of a result."""
     out: list[Record] = []
@@ -172,9 +171,7 @@ def claude_thinking(model: str, effort: str, limit: int | None) -> Record:
     return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
 
 
-def claude_turns(
-    messages: list[Record], blocks_of: Callable[[Record, int], list[Record]], result: str
-) -> list[Record]:
+def claude_turns(messages: list[Record], blocks_of: Blocks, result: str) -> list[Record]:
     """The turns (see alternating). No Claude takes a last one of the assistant's that ends with white space."""
     made = alternating(messages, blocks_of, result)
     if made and made[-1]["role"] == "assistant" and (block := made[-1]["content"][-1]).get("text"):
