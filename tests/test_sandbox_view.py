@@ -207,7 +207,7 @@ def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
     for version in (1, 2, 3):
         monkeypatch.setattr(fork_server.landlock, "abi", lambda version=version: version)
         fork_server._filters.clear()
-        fork_server.barred(network=False, unseen=True)
+        fork_server.filtered(network=False, unseen=True)
         assert wanted == {"unseen": True, "truncate": version < 3, "among": True}
 
 

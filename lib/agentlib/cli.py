@@ -40,9 +40,14 @@ def schema(doc: str, **fields: Any) -> Schema:
 
 def parser(doc: str, usage: str | None = None) -> ArgumentParser:
     """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
-    plain: Any = type(sys)("gettext")  # no translation: loading and asking the real one costs 3 ms
-    plain.gettext, plain.ngettext = str, lambda one, many, count: one if count == 1 else many
-    sys.modules.setdefault("gettext", plain)
+    untranslated: Any = type(sys)(
+        "gettext"
+    )  # no translation: loading and asking the real one costs 3 ms
+    untranslated.gettext, untranslated.ngettext = (
+        str,
+        lambda one, many, count: one if count == 1 else many,
+    )
+    sys.modules.setdefault("gettext", untranslated)
     import argparse
 
     class Parser(argparse.ArgumentParser):

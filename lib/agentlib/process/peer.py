@@ -111,7 +111,7 @@ class Peer:
         except BlockingIOError:
             self._loop.watch(self._stdin, events.OUT, self._write)
             return
-        except OSError:  # it need not read what it is given: its answer, or its end, tells
+        except OSError:  # it may leave its input unread: its answer or its end comes all the same
             self.input_closed = True
             self._outbox.clear()
         self._loop.forget(self._stdin)

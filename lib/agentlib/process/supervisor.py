@@ -1,10 +1,10 @@
 """supervisor.py FD - start programs for the process at the other end of FD, and end them all when it ends, however
 
 A process cannot promise that its children end with it: kill -9 gives it no time, and what asks the kernel for a signal
-at its parent's death (bubblewrap, setpriv) may ask too late, or be one of many. So the children are ours, who live one
-purpose: to see the end of FD. Every program has a supervisor, a fork of this process, which adopts what the program's
-own children leave behind (a subreaper), passes signals on, and when the program has ended, ends all of that. Then it
-may have another program: a fork costs more than most of these.
+at its parent's death (bubblewrap, setpriv) may ask too late, or be one of many. So they are children of this process,
+whose one purpose is to see the end of FD. Every program has a supervisor, a fork of this process, which adopts what the
+program's own children leave behind (a subreaper), passes signals on, and when the program has ended, ends all of that.
+Then it may have another program: a fork costs more than most of these.
 
 FD is a socket of packets. An order is a packet with descriptors: a file that holds an object in marshal's form (argv,
 env, cwd, numbers: those of the descriptors after the first three), the line, and the program's descriptors. A byte on
@@ -12,7 +12,7 @@ the line is a signal for the program, its end is KILL; back goes, once, the exit
 and after it the names of what was left running.
 """
 
-import _socket as socket  # their faces cost 12 ms to load, half of our start
+import _socket as socket  # the modules around them take 12 ms to load, half of our start
 import ctypes
 import fcntl
 import gc
@@ -91,7 +91,7 @@ class Server:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         starter, pid = os.getpid(), self.fork()
         if pid == 0:
-            self.live(theirs, starter)
+            self.work(theirs, starter)
         theirs.close()
         made = Worker(pid, ours, fits)
         self.watch(made, made.handle, ours.fileno())
@@ -100,10 +100,10 @@ class Server:
     def fork(self) -> int:
         return os.fork()
 
-    def live(self, channel: socket.socket, starter: int) -> NoReturn:
+    def work(self, channel: socket.socket, starter: int) -> NoReturn:
         """In a new process: run one program after another, until there are no more orders."""
         try:
-            keep(channel.fileno())
+            keep_only(channel.fileno())
             self.settle(starter)
             while packet := received(channel):
                 self.run(channel, content(packet[0]), packet[1:])
@@ -121,13 +121,13 @@ class Server:
         left: dict[int, str] = {}
         try:
             program = self.start(order, files)
-            keep(channel.fileno())  # a pipe ends when the program closes it, not when we end
-            status = mind(program)
+            keep_only(channel.fileno())  # a pipe ends when the program closes it, not when we end
+            status = wait_for(program)
             left = sweep(status != -signal.SIGKILL)
             left.pop(program, None)
         except OSError as bad:
             status = unstarted(bad)
-        channel.send(number(status) + " ".join(sorted(set(left.values()))).encode()[:1000])
+        channel.send(packed(status) + " ".join(sorted(set(left.values()))).encode()[:1000])
 
     def serve(self, orders: socket.socket) -> int:
         """Until the orders end, and with them everything here."""
@@ -149,7 +149,7 @@ class Server:
         try:
             worker = self.worker(content(packet[0]), packet)
         except OSError as bad:
-            report(line, number(unstarted(bad)))
+            report(line, packed(unstarted(bad)))
         else:
             worker.line = line
             self.watch(worker, line)
@@ -184,7 +184,7 @@ class Server:
             if status < 0:  # killed itself: what it had is ours now
                 self.adopted()
             worker.fits = None
-            self.done(worker, number(status))
+            self.done(worker, packed(status))
         elif data := worker.channel.recv(4096):
             self.done(worker, data)
         else:  # it is about to end
@@ -237,7 +237,7 @@ def start(order: Order, files: list[int]) -> int:
     )
 
 
-def mind(program: int) -> int:
+def wait_for(program: int) -> int:
     """Pass signals on until the program has ended; its status."""
     while True:
         signum = signal.sigwaitinfo(HEARD).si_signo
@@ -306,7 +306,7 @@ def content(order: int) -> Order:
     return made
 
 
-def number(status: int) -> bytes:
+def packed(status: int) -> bytes:
     return status.to_bytes(4, "little", signed=True)
 
 
@@ -323,8 +323,8 @@ def report(line: int, data: bytes) -> None:
     os.close(line)
 
 
-def keep(*files: int) -> None:
-    """Close all descriptors but these."""
+def keep_only(*files: int) -> None:
+    """Close all other descriptors."""
     first = 0
     for one in sorted(files):
         os.closerange(first, one)

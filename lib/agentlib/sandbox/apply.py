@@ -97,14 +97,14 @@ class Takeover:
         if at.git < 0 and guard.repository(there):
             at = at._replace(git=len(at.path))
         try:
-            self._guarded(at, name, there, made)
+            self._check_guarded(at, name, there, made)
             what(at, name)
         except Refused as why:
             self._refused.append(f"{'/'.join((*at.path, name))}: {why}")
         except OSError as bad:
             self._refused.append(f"{'/'.join((*at.path, name))}: not taken over: {bad.strerror}")
 
-    def _guarded(self, at: At, name: str, there: set[str], made: set[str]) -> None:
+    def _check_guarded(self, at: At, name: str, there: set[str], made: set[str]) -> None:
         """Refused for what runs or is believed later. there, made: the names in the folder and in its changes."""
         path, home = (*at.path, name), self._workspace.home and not at.path
         if at.git >= 0:
@@ -167,8 +167,8 @@ class Takeover:
         if found is None:
             return
         if not stat.S_ISDIR(found.st_mode):
-            self._leads(at, name)
-            self._mine(at, found)
+            self._check_way(at, name)
+            self._check_replaceable(at, found)
             return os.unlink(name, dir_fd=at.real)
         below = self._below(at._replace(new=-1), name)
         there = set(os.listdir(below.real))
@@ -176,13 +176,13 @@ class Takeover:
             self._trying(below, one, there, set(), self._remove)
         os.rmdir(name, dir_fd=at.real)
 
-    def _leads(self, at: At, name: str) -> None:
+    def _check_way(self, at: At, name: str) -> None:
         """Refused for a link, or what might become one, on the way to a path that stays."""
         way = os.path.join(*at.path, name) + "/"
         if any(path.startswith(way) for path in self._kept):
             raise Refused(KEPT)
 
-    def _mine(self, at: At, found: os.stat_result) -> None:
+    def _check_replaceable(self, at: At, found: os.stat_result) -> None:
         """Refused where the tool may not replace or remove a file that is there."""
         if found.st_ctime_ns > self._begun:
             raise Conflict("somebody else has changed it during the call: left as it is")
@@ -191,7 +191,7 @@ class Takeover:
             raise Refused("it holds a secret, or was not looked at: left as it was")
 
     def _place(self, at: At, name: str, found: os.stat_result) -> None:
-        self._leads(at, name)
+        self._check_way(at, name)
         there, target, conflict = _stat(at.real, name), name, None
         path, now = (*at.path, name), (found.st_ino, found.st_ctime_ns)
         before = self._taken.get(path, ())
@@ -201,7 +201,7 @@ class Takeover:
             self._remove(at, name)
         elif there and there.st_ino not in before[2:]:
             try:
-                self._mine(at, there)
+                self._check_replaceable(at, there)
             except Conflict as why:
                 conflict, target = why, f"{name}.tool-{os.urandom(4).hex()}"
         if self._going_on or not _moved(at, name, target, found):

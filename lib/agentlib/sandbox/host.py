@@ -67,7 +67,7 @@ def programs(argv: list[str]) -> list[str]:
 def program(path: str, search: str) -> list[str]:
     """What a program needs to be seen in order to start: itself, its folder, and its interpreter's."""
     line, found = b"", [path, os.path.realpath(path)]
-    found += [_itself(os.path.abspath(one)) for one in found]
+    found += [_narrowest(os.path.abspath(one)) for one in found]
     with suppress(OSError), open(path, "rb") as opened:
         line = opened.readline(256)
     words = line[2:].decode("utf-8", "replace").split() if line.startswith(b"#!") else []
@@ -82,22 +82,22 @@ def beside(program: str) -> list[str]:
     """The folder `lib` beside a program's own, from which one in tools/ or bin/ loads its parts; not one in a home."""
     real = (os.path.abspath(program), os.path.realpath(program))
     above = sorted({os.path.dirname(os.path.dirname(one)) for one in real})
-    found = [f"{one}/lib" for one in above if not _wide(one)]
+    found = [f"{one}/lib" for one in above if not _holds_hidden(one)]
     return [one for one in found if os.path.isdir(one) and not os.path.islink(one)]
 
 
 @functools.cache
 def _installed(search: str) -> tuple[str, ...]:
     real = [one for one in search.split(os.pathsep) if os.path.isabs(one) and os.path.isdir(one)]
-    return tuple(_prefix(f"{folder}/any") for folder in real if not _wide(folder))
+    return tuple(_prefix(f"{folder}/any") for folder in real if not _holds_hidden(folder))
 
 
-def _itself(file: str) -> str:
-    return file if _wide(os.path.dirname(file)) else os.path.dirname(file)
+def _narrowest(file: str) -> str:
+    return file if _holds_hidden(os.path.dirname(file)) else os.path.dirname(file)
 
 
 @functools.lru_cache(1024)
-def _wide(folder: str) -> bool:
+def _holds_hidden(folder: str) -> bool:
     return any(inside(area, os.path.realpath(folder)) for area in (*homes(), *scratch()))
 
 
@@ -108,8 +108,8 @@ def _prefix(file: str) -> str:
     # .cargo has neither, but keys
     tree = os.path.isdir(f"{above}/lib") or os.path.isdir(f"{above}/libexec")
     if tree and name in ("bin", "sbin", "shims") and above != os.path.join(home(), ".local"):
-        return folder if _wide(above) else above
-    return _itself(file)
+        return folder if _holds_hidden(above) else above
+    return _narrowest(file)
 
 
 def which(name: str, search: str) -> str:

@@ -47,7 +47,7 @@ class Sandbox:
         self._ruleset: Descriptor | None = None
         self._takeover: Takeover | None = None
         self._space: workspace.Workspace | None = None
-        self.over: Callable[[str, bool], None] = lambda place, clean: scratch.clear(place)
+        self.on_close: Callable[[str, bool], None] = lambda place, clean: scratch.clear(place)
         try:
             if profile != "off":
                 self._wanted = profile, tuple(read), tuple(write)
@@ -69,7 +69,7 @@ class Sandbox:
         if space and self.changes:
             clean = scratch.clean(self.changes, self._folder)
             self.removed += [] if clean else self._take_over(space, going_on=False)
-            self.over(self.changes, clean)
+            self.on_close(self.changes, clean)
         elif space and self.way == "landlock" and self.view.writable:
             from agentlib.sandbox.apply import set_aside
 

@@ -26,7 +26,7 @@ sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..",
 from agentlib.faults import Fault
 from agentlib.private import undumpable
 from agentlib.process import supervisor
-from agentlib.process.supervisor import HEARD, LIBC, Order, Worker, keep, number, read, reaped
+from agentlib.process.supervisor import HEARD, LIBC, Order, Worker, keep_only, packed, read, reaped
 from agentlib.sandbox import landlock, seccomp
 from agentlib.sandbox.overlay import CHANGES, DOOR, EMPTY, NOTHING, OVERLAY, READY, WORK
 from agentlib.types import TYPE_CHECKING, Any, Callable, Iterator
@@ -60,12 +60,12 @@ class ForkServer(supervisor.Server):
     """setup: view (None: there are no walls), network, user (uid, gid)."""
 
     def __init__(self, setup: dict[str, Any]) -> None:
-        super().__init__(alone)
+        super().__init__(start_restricted)
         self.new: list[Any] = []  # of the first process of a call: its traces before the first tool
         self.walled, self.user = setup["view"] is not None, setup["user"]
         if self.walled:
             self.kill = signal.SIGKILL
-            self.refill = refiller(setup["view"])
+            self.mount = mounting(setup["view"])
             self.places = [path for path, action, _ in setup["view"] if action == EMPTY]
             self.places.append("/dev/pts")
             self.overlays: dict[str, int] = {}  # by the name of their changes: their list's version
@@ -76,7 +76,7 @@ class ForkServer(supervisor.Server):
         else:
             undumpable()
             LIBC.prctl(supervisor.SUBREAPER, 1, 0, 0, 0)
-            renounce()  # of root a tool gets but the files
+            bar_capabilities()  # of root a tool gets but the files
             signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
 
     def fits(self, order: Order) -> Any:
@@ -89,7 +89,7 @@ class ForkServer(supervisor.Server):
         if self.walled:
             self.ready(order, packet[4:])
             return super().worker(order, packet[:4])
-        barred(order["network"], order["unseen"])
+        filtered(order["network"], order["unseen"])
         worker, worker.fits = super().worker(order, packet), None
         try:
             self.idle += [] if self.idle else [self.made("unused")]
@@ -121,14 +121,14 @@ class ForkServer(supervisor.Server):
         except BaseException as bad:
             os.write(files[2], f"sandbox: {bad}\n".encode())
             raise
-        keep(channel.fileno())  # a pipe ends when the tool closes it, not when we end
+        keep_only(channel.fileno())  # a pipe ends when the tool closes it, not when we end
         while (found := os.waitpid(-1, 0))[0] != tool:
             pass
         code = os.waitstatus_to_exitcode(found[1])
         code = code if code >= 0 else 128 - code
         if not reaped()[1] or not self.as_new():
             os._exit(code)
-        channel.send(number(code))
+        channel.send(packed(code))
 
     def as_new(self) -> bool:
         """Whether the tools that ran in these namespaces have left nothing. It stops at the first trace."""
@@ -153,26 +153,26 @@ class ForkServer(supervisor.Server):
         if name in self.overlays:
             LIBC.umount2(os.fsencode(path), DETACH)
         os.makedirs(path, exist_ok=True)
-        lay(path, folder, f"/proc/self/fd/{place}", name != NOTHING, *listed)
+        mount_overlay(path, folder, f"/proc/self/fd/{place}", name != NOTHING, *listed)
         self.overlays[name] = version
         os.close(folder)
         os.close(place)
 
     def furnish(self, order: Order) -> None:
         os.setsid()
-        self.refill(order["changes"])
+        self.mount(order["changes"])
         os.makedirs(order["cwd"], exist_ok=True)
         os.chdir(order["cwd"])
         if self.user != (0, 0):
-            become(*self.user)
-        abandon()
+            become_user(*self.user)
+        drop_capabilities()
         impose(order["limits"], order["limits"]["processes"])
         self.filter()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGTERM, terminate_all)
 
 
-def terminate(*_: object) -> None:
+def terminate_all(*_: object) -> None:
     """SIGTERM for all processes of this call."""
     LIBC.kill(-1, signal.SIGTERM)
 
@@ -202,7 +202,7 @@ def contents(place: str) -> Iterator[Any]:
             found += [f"{path}/{name}" for name in sorted(os.listdir(path))]
 
 
-def alone(order: Order, files: list[int]) -> int:
+def start_restricted(order: Order, files: list[int]) -> int:
     """The number of the tool's process, behind Landlock: a thread of which nothing else comes puts on the walls."""
     with open(
         "/proc/loadavg"
@@ -211,10 +211,10 @@ def alone(order: Order, files: list[int]) -> int:
     impose(order["limits"], order["limits"]["processes"] + running)
 
     def spawn() -> int:
-        barred(order["network"], order["unseen"])()
+        filtered(order["network"], order["unseen"])()
         return supervisor.start({**order, "numbers": ()}, files[:3])
 
-    return behind(files[3:], spawn)
+    return restricted(files[3:], spawn)
 
 
 def impose(limits: dict[str, int], processes: int) -> None:
@@ -233,7 +233,7 @@ def limit(ruleset: int) -> None:
     check(LIBC.syscall(RESTRICT_SELF, ruleset, 0), "landlock")
 
 
-def behind(rulesets: list[int], work: Callable[[], int]) -> int:
+def restricted(rulesets: list[int], work: Callable[[], int]) -> int:
     """What work() returns or raises, done by a new thread that these hold from the start, and that has ended then."""
     made: list[int | BaseException] = []
     done = _thread.allocate_lock()
@@ -258,7 +258,7 @@ def behind(rulesets: list[int], work: Callable[[], int]) -> int:
     return made[0]
 
 
-def barred(network: bool, unseen: bool) -> Callable[[], None]:
+def filtered(network: bool, unseen: bool) -> Callable[[], None]:
     if not (found := _filters.get((network, unseen))):
         old = landlock.abi() < 3
         code = seccomp.program(network, unseen=unseen, truncate=old, among=True)
@@ -266,12 +266,12 @@ def barred(network: bool, unseen: bool) -> Callable[[], None]:
     return found
 
 
-def refiller(view: View) -> Callable[..., None]:
+def mounting(view: View) -> Callable[..., None]:
     """A function that makes the mounts of a call: new empty folders, the overlay, and what the view shows in them."""
     spaces = {path for path, action, _ in view if action}
     steps = [step for step in view if step[1] or above(step[0], view) in spaces]
 
-    def refill(changes: str) -> None:
+    def mount_all(changes: str) -> None:
         kept = {
             path: os.open(f"{READY}/{changes}" if action else path, os.O_PATH | os.O_CLOEXEC)
             for path, action, _ in steps
@@ -282,13 +282,13 @@ def refiller(view: View) -> Callable[..., None]:
                 os.makedirs(path, exist_ok=True)
                 mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEVICES, f"mode=755,size={size}")
                 continue
-            place(path, os.path.isdir(f"/proc/self/fd/{kept[path]}"))
+            make_mount_point(path, os.path.isdir(f"/proc/self/fd/{kept[path]}"))
             mount(f"/proc/self/fd/{kept[path]}", path, None, BIND | RECURSIVE)
         terminals = "newinstance,ptmxmode=0666,mode=620"
         mount("devpts", "/dev/pts", "devpts", NO_SUID | NO_PROGRAMS, terminals)
-        proc()
+        mount_proc()
 
-    return refill
+    return mount_all
 
 
 def above(path: str, view: View) -> str:
@@ -297,13 +297,13 @@ def above(path: str, view: View) -> str:
     return max(folders, key=len, default="")
 
 
-def place(path: str, folder: bool) -> None:
+def make_mount_point(path: str, folder: bool) -> None:
     os.makedirs(path if folder else os.path.dirname(path), exist_ok=True)
     if not folder:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
 
 
-def proc() -> None:
+def mount_proc() -> None:
     """A /proc of one's own; what root could turn there is read-only, as bubblewrap has it."""
     flags = NO_SUID | NO_DEVICES | NO_PROGRAMS
     mount("proc", "/proc", "proc", flags)
@@ -313,15 +313,15 @@ def proc() -> None:
             mount(None, path, None, REMOUNT | BIND | READ_ONLY | flags)
 
 
-def lay(target: str, lower: int, place: str, writable: bool, ruleset: int = -1) -> None:
+def mount_overlay(target: str, lower: int, place: str, writable: bool, ruleset: int = -1) -> None:
     """Put the overlay of an open folder on a path. place: the folder for changes; ruleset: -1 for no list. OSError."""
     rulesets = [ruleset] if ruleset >= 0 else []
-    made = behind(rulesets, lambda: _overlay(f"/proc/self/fd/{lower}", place, writable))
+    made = restricted(rulesets, lambda: new_overlay(f"/proc/self/fd/{lower}", place, writable))
     overlay = landlock.Descriptor(made)
     call(MOVE_MOUNT, overlay, b"", HERE, os.fsencode(target), FROM_DESCRIPTOR)
 
 
-def _overlay(lower: str, place: str, writable: bool) -> int:
+def new_overlay(lower: str, place: str, writable: bool) -> int:
     """The descriptor of a new overlay that is mounted nowhere."""
     file_system = landlock.Descriptor(call(FSOPEN, b"overlay", 1))
     parts = {"lowerdir": f"{lower}:{place}"}
@@ -348,7 +348,7 @@ def try_overlay() -> None:
         raise OSError("this kernel has no Landlock")
     for path in (f"{lower}/listed", changes, work):
         landlock.allow(ruleset, path)
-    lay(lower, landlock.Descriptor(os.open(lower, os.O_PATH)), place, True, ruleset)
+    mount_overlay(lower, landlock.Descriptor(os.open(lower, os.O_PATH)), place, True, ruleset)
     for name, wanted in (("listed", True), ("later", False), ("new", True)):
         flags = os.O_CREAT if name == "new" else os.O_RDONLY
         try:
@@ -373,10 +373,10 @@ def seal(user: tuple[int, int]) -> None:
         check(LIBC.umount2(b"/proc", DETACH), "umount /proc")
     mount(None, "/dev", None, REMOUNT | BIND | READ_ONLY | NO_SUID)
     check(LIBC.prctl(DUMPABLE, 0, 0, 0, 0), "prctl")
-    renounce()
+    bar_capabilities()
 
 
-def become(uid: int, gid: int) -> None:
+def become_user(uid: int, gid: int) -> None:
     """Be the user again. To mount, a fork server is root in its sandbox's user namespace; outside it is the user."""
     check(LIBC.unshare(NEW_USERS), "unshare")
     check(LIBC.prctl(DUMPABLE, 1, 0, 0, 0), "prctl")  # else these files are not ours
@@ -384,10 +384,10 @@ def become(uid: int, gid: int) -> None:
     write("/proc/self/uid_map", f"{uid} 0 1")
     write("/proc/self/gid_map", f"{gid} 0 1")
     check(LIBC.prctl(DUMPABLE, 0, 0, 0, 0), "prctl")
-    renounce()
+    bar_capabilities()
 
 
-def renounce() -> None:
+def bar_capabilities() -> None:
     """No program that is started from here on gets a capability."""
     check(LIBC.prctl(AMBIENT, CLEAR_ALL, 0, 0, 0), "prctl")
     for capability in range(64):
@@ -395,7 +395,7 @@ def renounce() -> None:
             break  # the one before was the last that this kernel knows
 
 
-def abandon() -> None:
+def drop_capabilities() -> None:
     """Give up those that this process has."""
     header, none = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
     check(LIBC.capset(header, none), "capset")

@@ -119,30 +119,30 @@ class KeptSandbox:
     def begin(self, sandbox: "Sandbox", *files: int) -> Ordered:
         """Start the tool of this sandbox with these descriptors. BrokenPipeError: the fork server has ended."""
         if sandbox.way == "bubblewrap" and sandbox.view.listed and sandbox.view.writable:
-            sandbox.take(self._place(sandbox))
-            sandbox.over = partial(self._back, sandbox.version)
+            sandbox.take(self._clean_place(sandbox))
+            sandbox.on_close = partial(self._take_back, sandbox.version)
         with self._lock:
             drop, self._drop = self._drop, []
         return self._start(sandbox, {**sandbox.order(), "drop": drop}, *files)
 
-    def _place(self, sandbox: "Sandbox") -> str:
+    def _clean_place(self, sandbox: "Sandbox") -> str:
         """A clean place for changes whose overlay stands and has this list; '' where there is none."""
         with self._lock:
             while self._clean and sandbox.listed >= 0:
                 version, place = self._clean.pop()
                 if version == sandbox.version:
                     return place
-                self._away(place)
+                self._discard(place)
         return ""
 
-    def _back(self, version: int, place: str, clean: bool) -> None:
+    def _take_back(self, version: int, place: str, clean: bool) -> None:
         with self._lock:
             if clean and not self._closed:
                 self._clean.append((version, place))
             else:
-                self._away(place)
+                self._discard(place)
 
-    def _away(self, place: str) -> None:
+    def _discard(self, place: str) -> None:
         self._drop.append(os.path.basename(place))
         scratch.clear(place)
 
