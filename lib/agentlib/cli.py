@@ -16,7 +16,8 @@ LONGEST = 1000 * 366 * 86400.0  # seconds of a time
 Schema = dict[str, Any]
 Schemas = Schema | Sequence[Schema]
 _last: list[Callable[[], object]] = []
-_unread = 128 + signal.SIGPIPE  # exit status where nobody reads our output
+CLOSED = 128 + signal.SIGPIPE
+_unread = CLOSED  # exit status where nobody reads our output
 
 
 def headline(doc: str) -> tuple[str, str]:
@@ -219,12 +220,11 @@ def at_end(do: Callable[[], object]) -> None:
 def end(status: int) -> NoReturn:
     """Leave at once with this status, with at_end's handlers alone. What was printed goes out first, or a message says
     that it is lost."""
-    closed = 128 + signal.SIGPIPE
     try:
-        if status != closed:
+        if status != CLOSED:
             sys.stdout.flush()
     except BrokenPipeError:
-        status = status or closed
+        status = status or CLOSED
     except (Interrupted, KeyboardInterrupt) as stop:
         status = 128 + getattr(stop, "signum", signal.SIGINT)
     except OSError as bad:
@@ -233,7 +233,7 @@ def end(status: int) -> NoReturn:
             status = 111
     while _last:
         _last.pop()()
-    if status == closed:  # end as the shell expects of a writer without reader
+    if status == CLOSED:  # end as the shell expects of a writer without reader
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
     os._exit(status)

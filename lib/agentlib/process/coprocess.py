@@ -40,10 +40,8 @@ class Coprocess:
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reaping = threading.Lock()
         self._code: int | None = None
-        (stdin, files), (printed, stdout) = os.pipe(), os.pipe()
-        messages, stderr = os.pipe() if os.isatty(2) else (-1, -1)
-        theirs = [stdin, stdout, *([stderr] if stderr >= 0 else [])]
-        ours = [files, printed, *([messages] if stderr >= 0 else [])]
+        pipes = [os.pipe()[::-1], os.pipe(), *([os.pipe()] if os.isatty(2) else [])]
+        ours, theirs = zip(*pipes, strict=True)
         try:
             self._child = start(options, *theirs)
         except OSError:
@@ -53,10 +51,10 @@ class Coprocess:
         finally:
             for one in theirs:
                 os.close(one)
-        self._stdin, self._stdout = open(files, "wb"), open(printed, "rb")
-        self._messages = threading.Thread(target=self._show, args=(messages,), daemon=True)
+        self._stdin, self._stdout = open(ours[0], "wb"), open(ours[1], "rb")
+        self._messages = threading.Thread(target=self._show, args=ours[2:], daemon=True)
         works = [threading.Thread(target=work, daemon=True) for work in (self._write, self._read)]
-        for thread in [*works, *([self._messages] if stderr >= 0 else [])]:
+        for thread in [*works, *([self._messages] if ours[2:] else [])]:
             thread.start()
 
     def send(self, id: str, record: Record, answer: Callable[[Answer], None]) -> None:

@@ -56,61 +56,63 @@ CAPABILITY_VERSION_3 = 0x20080522
 NO_NEW_PRIVILEGES, RESTRICT_SELF = 38, 446  # the number of landlock_restrict_self(2)
 
 
-class ForkServer(supervisor.Server):
-    """setup: view (None: there are no walls), network, user (uid, gid)."""
+class LandlockServer(supervisor.Server):
+    """Outside of any sandbox: each tool has a process that Landlock restricts, which has waited for it, and serves it
+    alone."""
 
-    def __init__(self, setup: dict[str, Any]) -> None:
+    def __init__(self) -> None:
         super().__init__(start_restricted)
-        self.new: list[Any] = []  # of the first process of a call: its traces before the first tool
-        self.walled, self.user = setup["view"] is not None, setup["user"]
-        if self.walled:
-            self.kill = signal.SIGKILL
-            self.mount = mounting(setup["view"])
-            self.places = [path for path, action, _ in setup["view"] if action == EMPTY]
-            self.places.append("/dev/pts")
-            self.overlays: dict[str, int] = {}  # by the name of their changes: their list's version
-            self.filter = seccomp.installer(seccomp.program(setup["network"]))
-            seal(self.user)
-            if any(action == OVERLAY for _, action, _ in setup["view"]):
-                try_overlay()
-        else:
-            undumpable()
-            LIBC.prctl(supervisor.SUBREAPER, 1, 0, 0, 0)
-            bar_capabilities()  # of root a tool gets but the files
-            signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-
-    def fits(self, order: Order) -> Any:
-        """What an order must have in common with the one before, to use its namespaces again: tool, view of the folder,
-        limits. Without bubblewrap a process serves one call, and waits for it."""
-        names = ("changes", "version", "cwd", "limits")
-        return [order["argv"][0], *(order[name] for name in names)] if self.walled else "unused"
+        undumpable()
+        LIBC.prctl(supervisor.SUBREAPER, 1, 0, 0, 0)
+        bar_capabilities()  # of root a tool gets but the files
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
 
     def worker(self, order: Order, packet: list[int]) -> Worker:
-        if self.walled:
-            self.ready(order, packet[4:])
-            return super().worker(order, packet[:4])
         filtered(order["network"], order["unseen"])
         worker, worker.fits = super().worker(order, packet), None
         try:
-            self.idle += [] if self.idle else [self.made("unused")]
+            self.idle += [] if self.idle else [self.made(True)]
         except OSError:  # the next call makes it
             pass
         return worker
 
+
+class ForkServer(supervisor.Server):
+    """Inside of a sandbox of bubblewrap. setup: view, network, user (uid, gid)."""
+
+    kill = signal.SIGKILL
+
+    def __init__(self, setup: dict[str, Any]) -> None:
+        super().__init__(supervisor.start)
+        self.new: list[Any] = []  # of the first process of a call: its traces before the first tool
+        self.user, self.mount = setup["user"], mounting(setup["view"])
+        self.places = [path for path, action, _ in setup["view"] if action == EMPTY]
+        self.places.append("/dev/pts")
+        self.overlays: dict[str, int] = {}  # by the name of their changes: their list's version
+        self.filter = seccomp.installer(seccomp.program(setup["network"]))
+        seal(self.user)
+        if any(action == OVERLAY for _, action, _ in setup["view"]):
+            try_overlay()
+
+    def fits(self, order: Order) -> Any:
+        """What an order must have in common with the one before, to use its namespaces again: tool, view of the folder,
+        limits."""
+        names = ("changes", "version", "cwd", "limits")
+        return [order["argv"][0], *(order[name] for name in names)]
+
+    def worker(self, order: Order, packet: list[int]) -> Worker:
+        self.ready(order, packet[4:])
+        return super().worker(order, packet[:4])
+
     def fork(self) -> int:
-        if not self.walled:
-            return super().fork()
         number = CLONE[os.uname().machine]
         return check(LIBC.syscall(number, OWN_SPACES | signal.SIGCHLD, 0, 0, 0, 0), "clone")
 
-    def settle(self, starter: int) -> None:
-        if not self.walled:
-            super().settle(starter)
+    def settle(self, _starter: int) -> None:
+        """The first process of its namespaces has all that is started in them below it, and ends with this server."""
 
     def run(self, channel: socket.socket, order: Order, files: list[int]) -> None:
         """Be the first process of the namespaces: prepare them, start the tool; and end, where it leaves anything."""
-        if not self.walled:
-            return super().run(channel, order, files)
         try:
             if not self.new:
                 self.furnish(order)
@@ -204,9 +206,8 @@ def contents(place: str) -> Iterator[Any]:
 
 def start_restricted(order: Order, files: list[int]) -> int:
     """The number of the tool's process, behind Landlock: a thread of which nothing else comes puts on the walls."""
-    with open(
-        "/proc/loadavg"
-    ) as load:  # without a user namespace the user's other processes count too
+    # without a user namespace the user's other processes count too
+    with open("/proc/loadavg") as load:
         running = int(load.read().split()[3].split("/")[1])
     impose(order["limits"], order["limits"]["processes"] + running)
 
@@ -425,10 +426,12 @@ def main(argv: list[str]) -> int:
     os.chdir("/")
     os.set_inheritable(int(argv[0]), False)
     orders = socket.socket(fileno=int(argv[0]))
+    server, why = None, ""
     try:
-        server, why = ForkServer(marshal.loads(orders.recv(SETUP))), ""
+        setup = marshal.loads(orders.recv(SETUP))
+        server = ForkServer(setup) if setup["view"] is not None else LandlockServer()
     except (OSError, Fault, EOFError, ValueError) as bad:
-        server, why = None, str(bad)
+        why = str(bad)
     gc.disable()  # it would write to every page that we share with a child, and so copy it
     with open("/proc/self/mountinfo", "rb") as table:
         table.read()
