@@ -54,13 +54,9 @@ class Text(NamedTuple):
 MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
-def text(path: str) -> str:
-    """The whole text of a file; a Fault where it is binary, or larger than SIZE."""
-    return read(path).text
-
-
 def read(path: str) -> Text:
-    """The whole text of a file, and how the file has it: UTF-8, else by its mark, else Latin-1."""
+    """The whole text of a file, and how the file has it: UTF-8, else by its mark, else Latin-1. A Fault where it is
+    binary, or larger than SIZE."""
     with reading(path) as file:
         data = file.read(SIZE + 1)
     if len(data) > SIZE:

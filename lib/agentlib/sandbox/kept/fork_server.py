@@ -57,8 +57,7 @@ NO_NEW_PRIVILEGES, RESTRICT_SELF = 38, 446  # the number of landlock_restrict_se
 
 
 class LandlockServer(supervisor.Server):
-    """Outside of any sandbox: each tool has a process that Landlock restricts, which has waited for it, and serves it
-    alone."""
+    """Outside of any sandbox: each call has a process of its own, made before it, that Landlock restricts."""
 
     def __init__(self) -> None:
         super().__init__(start_restricted)
