@@ -2,22 +2,17 @@
 
 A vector is its numbers as little-endian floats of 4 bytes, of length 1, so that a product says how near two are. The
 SQL is common to SQLite and PostgreSQL. All vectors are looked at, with numpy where it is here (figures:
-docs/agent-memory.md). A memory's place in a search is made of its places by words and by meaning.
+docs/agent-memory.md).
 """
 
 import heapq
 import time
 
-from agentlib import records, stderr
-from agentlib.memory.store import ALIVE, COLUMNS, Store, memory, select
-from agentlib.search.embedder import BATCH, LEAST, READ, Embedder, opened, products
-from agentlib.search.rank import fused
+from agentlib.memory.store import ALIVE, COLUMNS, memory, select
+from agentlib.search.embedder import products
 from agentlib.types import Any, Iterable, Record
 
 PAGE = 4096  # vectors that are read at once
-MOST = 1000  # vectors that one search makes; the next one goes on
-PROGRESS = 250  # vectors after which it is told how many there are
-POOL = 200  # places of each list that are fused
 INSERT = (
     "INSERT INTO vectors(id, model, vector) SELECT id, ?, ? FROM versions WHERE id=? "
     "ON CONFLICT(id, model) DO UPDATE SET vector=excluded.vector"
@@ -88,56 +83,3 @@ class Vectors:
         ids = ",".join(str(id) for _, id in best) or "NULL"
         found = {row[0]: memory(row) for row in self.db.sql(select(f"v.id IN ({ids})"))}
         return [{**found[id], "similarity": round(score, 3)} for score, id in best if id in found]
-
-
-def search(
-    store: Store, spec: str, namespace: str | None, words: str, tags: list[str], limit: int
-) -> list[Record]:
-    """The memories that fit best by words and meaning; those found by meaning have their `similarity`."""
-    by_words = store.search(namespace, words, tags, POOL)
-    if not words.strip():
-        return list(by_words[:limit])
-    with opened(spec) as embedder:
-        [query] = embedder.vectors([words[:READ]])
-        vectors = Vectors(store.db, embedder.model, query, namespace)
-        _fill(vectors, embedder, MOST)
-    by_meaning = vectors.nearest(set(tags), POOL, LEAST)
-    return fused(by_words, by_meaning, name=lambda m: (m.get("namespace"), m["key"]))[:limit]
-
-
-def make(store: Store, spec: str) -> int:
-    """Make every vector that is missing in any namespace, drop those of other models; how many were made."""
-    with opened(spec) as embedder:
-        [any_one] = embedder.vectors(["?"])
-        vectors = Vectors(store.db, embedder.model, any_one, None)
-        made = _fill(vectors, embedder, vectors.missing())
-        vectors.drop_others()
-    return made
-
-
-def _fill(vectors: Vectors, embedder: Embedder, most: int) -> int:
-    """Make vectors that are missing, at most so many; how many were made."""
-    if not (missing := vectors.missing()):
-        return 0
-    if not vectors.db.writable:
-        why = "for the store is read only; words alone find them"
-        stderr.warn(f"{missing} memories have no vector, {why}")
-        return 0
-    if others := vectors.others():
-        stderr.warn(f"the vectors are of {', '.join(others)}; making those of {vectors.model}")
-    made = 0
-    while made < most and (batch := vectors.without(min(BATCH, most - made))):
-        texts = embedder.vectors([_text(record) for _, record in batch])
-        vectors.keep((id, vector) for (id, _), vector in zip(batch, texts, strict=True))
-        made += len(batch)
-        if made % PROGRESS == 0 and made < missing:
-            stderr.warn(f"{made} of {missing} vectors made")
-    if made < missing:
-        cure = "`agent-memory embed` makes all of them"
-        stderr.warn(f"{missing - made} memories have no vector yet: {cure}")
-    return made
-
-
-def _text(record: Record) -> str:
-    value = record["value"] if isinstance(record["value"], str) else records.dumps(record["value"])
-    return f"{record['key']}: {value[:READ]} {' '.join(record.get('tags', ()))}".strip()
