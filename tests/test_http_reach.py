@@ -366,6 +366,17 @@ def test_a_password_in_the_address_goes_into_its_header() -> None:
         ({"ALL_PROXY": "a:1", "NO_PROXY": ".x.example"}, "http://x.example", None),
         ({"ALL_PROXY": "a:1", "NO_PROXY": ".x.example"}, "http://notx.example", "a"),
         ({"ALL_PROXY": "a:1", "NO_PROXY": "y.example x.example"}, "http://x.example", None),
+        (
+            {"ALL_PROXY": "a:1", "NO_PROXY": "m\u00fcnchen.example"},
+            "http://a.m\u00fcnchen.example",
+            None,
+        ),
+        (
+            {"ALL_PROXY": "a:1", "NO_PROXY": "xn--mnchen-3ya.example"},
+            "http://m\u00fcnchen.example",
+            None,
+        ),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "xn--mnchen-3ya.example"}, "http://munchen.example", "a"),
         ({"ALL_PROXY": "a:1", "NO_PROXY": "y.example,\tx.example ,"}, "http://x.example.", None),
         ({"ALL_PROXY": "a:1", "NO_PROXY": " , .,"}, "http://x.example", "a"),
         ({"ALL_PROXY": "a:1", "NO_PROXY": "10.1.2.3/8"}, "http://10.200.0.1", None),

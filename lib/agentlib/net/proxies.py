@@ -54,12 +54,13 @@ def _spares(entry: str, url: httpx.URL) -> bool:
     name, port = with_port.groups() if with_port else (place, "")
     if port and int(port) != (url.port or {"http": 80, "https": 443}[url.scheme]):
         return False
-    name, host = name.strip("[]").removeprefix("*").strip("."), url.host.strip(".")
+    name, host = name.strip("[]").removeprefix("*").strip("."), url.raw_host.decode().strip(".")
     try:
         address = ipaddress.ip_address(host)
-    except ValueError:  # a name, of which an entry may have the one or the other form (IDNA)
-        hosts = host, url.raw_host.decode("ascii").strip(".")
-        return bool(name) and any(f".{host}".endswith(f".{name}") for host in hosts)
+    except ValueError:  # a name: both in the form of ASCII (IDNA)
+        with suppress(httpx.InvalidURL):
+            name = httpx.URL(scheme="http", host=name).raw_host.decode()
+        return bool(name) and f".{host}".endswith(f".{name}")
     with suppress(ValueError):
         return address in ipaddress.ip_network(name, strict=False)
     return False
