@@ -79,7 +79,7 @@ read_options() {
             if [[ -n ${2-} && $2 != -* ]]; then model=$2 && shift; fi
             ;;
         --help | -h) usage && exit 0 ;;
-        *) status=2 fail "unknown option $1; see ./install.sh --help" ;;
+        *) status=2 fail "unrecognized arguments: $1; see './install.sh --help'" ;;
         esac
         shift || status=2 fail "$option needs a value; see ./install.sh --help"
     done

@@ -230,10 +230,10 @@ END
     echo plain >d/plain.txt
     run -0 --separate-stderr agent-context d </dev/null
     equal 'd/plain.txt' "$(sources "$output")"
-    equal "agent-context: left out: 5 with secrets: d/credentials.json, d/id_rsa, d/notes.txt, d/settings.yaml, d/sub/server.key (--include-secrets sends them)" "$stderr"
+    equal "agent-context: left out: 5 with secrets: d/credentials.json, d/id_rsa, d/notes.txt, d/settings.yaml, d/sub/server.key (--include-secrets includes them)" "$stderr"
     lacks "$(agent-context 'd/*' d/sub </dev/null 2>&1)" SECRET
     run -2 agent-context d/id_rsa </dev/null
-    equal 'agent-context: d/id_rsa holds secrets: --include-secrets sends it' "$output"
+    equal 'agent-context: d/id_rsa holds secrets: --include-secrets includes it' "$output"
     has "$(agent-context --include-secrets d/id_rsa </dev/null)" SECRET
 }
 
@@ -283,7 +283,7 @@ unprivileged() {
     chmod 755 new known
 }
 
-@test "what is not UTF-8 is read as Latin-1 or with marks, which is said; what is no text is refused, everywhere alike" {
+@test "what is not UTF-8 is read as Latin-1 or with marks, which is said; what is not text is refused, everywhere alike" {
     printf 'caf\xe9 \x96 na\xefve\n' >latin
     printf 'caf\xc3\xa9 cr\xc3\xa8me \xe9 x\n' >mixed
     printf '\x89\x01\x02\xfe\xff%s' abc >binary
@@ -299,13 +299,13 @@ unprivileged() {
     for program in "agent-llm - hi" "agent-react - hi" "agent-plan - hi" "agent-context -" "agent-memory remember k -"; do
         # shellcheck disable=SC2086  # words
         run -2 --separate-stderr $program <binary
-        equal "${program%% *}: standard input is no text: give a picture or document by agent-context" "$stderr"
+        equal "${program%% *}: standard input is not text: give a picture or document by agent-context" "$stderr"
     done
     run agent-context binary </dev/null
     has "$output" "agent-context: binary: binary"
     for program in text-processor commit-message assistant architect; do
         run --separate-stderr "$program" - hi <binary
         ((status))
-        has "$stderr" "standard input is no text"
+        has "$stderr" "standard input is not text"
     done
 }

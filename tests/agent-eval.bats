@@ -190,7 +190,7 @@ worse: down, same
 new: fresh
 not run: gone' "$(sed -n '/^since/,$p' <<<"$output")"
     run -2 agent-eval cases.jsonl --compare cases.jsonl -- cat
-    has "$output" 'it is not what agent-eval --json prints'
+    has "$output" 'not the output of agent-eval --json'
 }
 
 @test "a run is recorded on a tape, with its judge, and replayed without a model" {

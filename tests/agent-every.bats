@@ -20,7 +20,7 @@ load helper
     pid=$!
     until [ -e begun ]; do sleep 0.02; done
     run -1 agent-every 30s --name x -- true
-    equal 'agent-every: x: is running already' "$output"
+    equal 'agent-every: x: is running already; --name gives another name' "$output"
     kill "$pid"
     wait "$pid"
     agent-every 30s --name x --count 1 -- true

@@ -141,7 +141,7 @@ max_tokens = 3' >"$HOME/.config/agentutils/config.toml"
     run -0 agent-llm </dev/null
     equal "" "$output"
     run -2 agent-llm <<<'{"type":"context","text":"x"}'
-    has "$output" "nothing is asked"
+    has "$output" "no request"
     run -0 bash -c 'agent-llm <&-'
     equal "" "$output"
 }
@@ -415,7 +415,7 @@ while True: s.accept()' >port &
 @test "an operand without a word asks nothing, and that is told" {
     model 'unheard'
     run -2 agent-llm "" </dev/null
-    has "$output" 'nothing is asked'
+    has "$output" 'no request'
     equal 0 "$(requests | wc -l)"
 }
 

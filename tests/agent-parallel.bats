@@ -90,7 +90,7 @@ parallel_tasks() { run --separate-stderr timeout 60 agent-parallel "$@" <todo; }
     printf '{"type":"task","id":7,"input":"%s"}\n' first second >>todo
     parallel_tasks --local 2 -- ./agent
     equal 4 "$(jq -c .id <<<"$output" | sort -u | wc -l)"
-    equal 'agent-parallel: 1 tasks have the id of one before: asked once' "$stderr"
+    equal 'agent-parallel: 1 tasks have the id of an earlier one: run once' "$stderr"
     before=$(jq -c .id <<<"$output" | sort)
     parallel_tasks --local 1 -- ./agent
     equal "$before" "$(jq -c .id <<<"$output" | sort)"
@@ -417,11 +417,11 @@ P
         equal "agent-parallel: $expected" "$stderr"
         ((status == 2 || status == 100))
     done <<'END'
-one of --local, --hosts and --ray says where; see --help|
-one of --local, --hosts and --ray says where; see --help|--local 1 --hosts x
+give one of --local, --hosts and --ray; see 'agent-parallel --help'|
+give one of --local, --hosts and --ray; see 'agent-parallel --help'|--local 1 --hosts x
 gone: No such file or directory|--hosts gone
---quiet goes before --: with it there are no results|--local 1 -- --quiet
---env NO_SUCH: it is not in the environment|--local 1 --env NO_SUCH
+--quiet after -- prints no results: give it before --|--local 1 -- --quiet
+--env NO_SUCH: it is not set in the environment|--local 1 --env NO_SUCH
 END
     printf '# mine\n\n2/host\nhost two three\n' >bad
     parallel_tasks --hosts bad

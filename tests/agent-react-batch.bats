@@ -65,7 +65,7 @@ ids() { jq -r .id <<<"$output" | paste -sd' '; }
     equal '1 2' "$(ids)"
 }
 
-@test "a task whose system or model is no text is told so by its field" {
+@test "a task whose system or model is not text is told so by its field" {
     scripted
     printf '{"type":"task","input":"= x",%s}\n' '"system":7' '"model":["m"]' '"system":null,"model":null' >tools.jsonl
     react --ordered

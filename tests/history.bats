@@ -241,5 +241,5 @@ said_all='def reply(body):
     model fine
     agent-llm one </dev/null >/dev/null
     run -2 agent-llm -c </dev/null
-    has "$output" "nothing is asked"
+    has "$output" "no request"
 }

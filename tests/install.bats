@@ -307,7 +307,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$SOURCE/bin/agent-llm" --help
 @test "wrong usage is status 2, help is status 0" {
     run "$SOURCE/install.sh" --frobnicate
     equal 2 "$status"
-    equal "install.sh: unknown option --frobnicate; see ./install.sh --help" "$output"
+    equal "install.sh: unrecognized arguments: --frobnicate; see './install.sh --help'" "$output"
     run "$SOURCE/install.sh" --prefix
     equal 2 "$status"
     equal "install.sh: --prefix needs a value; see ./install.sh --help" "$output"

@@ -441,7 +441,7 @@ def reply(body):
     printf '\x89PNG\0\0' >picture
     for name in text-processor code-reviewer architect security-scanner assistant coordinator; do
         run -2 --separate-stderr "$name" - "What is it?" <picture
-        has "$stderr" "$name: nothing is asked: standard input is no text"
+        has "$stderr" "$name: no model was called: standard input is not text"
     done
     equal "" "$(requests)"
 }

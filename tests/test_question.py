@@ -43,7 +43,7 @@ def test_a_conversation_asks_by_itself() -> None:
     ],
 )
 def test_nothing_asked_is_refused(stream: list[dict[str, Any]]) -> None:
-    with pytest.raises(Fault, match="nothing is asked"):
+    with pytest.raises(Fault, match="no request"):
         prompt.request(stream, "")
 
 

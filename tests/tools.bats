@@ -276,7 +276,7 @@ PYTHON
     tool fetch_url "{\"url\":\"http://127.0.0.1:$at/html\",\"raw\":true}"
     has "$output" "<b>tea</b>"
     tool fetch_url "{\"url\":\"http://127.0.0.1:$at/image\"}"
-    fails 1 "fetch_url: http://127.0.0.1:$at/image: image/png, 4 bytes, is no text"
+    fails 1 "fetch_url: http://127.0.0.1:$at/image: image/png, 4 bytes, is not text"
     tool fetch_url "{\"url\":\"http://127.0.0.1:$at/nosuch\"}"
     fails 1 "fetch_url: http://127.0.0.1:$at/nosuch: HTTP 404 Not Found"
     tool fetch_url "{\"url\":\"http://127.0.0.1:$at/big\"}"

@@ -130,7 +130,7 @@ def text_of(data: bytes, source: str = "standard input") -> str:
     except UnicodeDecodeError:
         pass
     if binary(data):
-        why = f"{source} is no text: give a picture or document by agent-context"
+        why = f"{source} is not text: give a picture or document by agent-context"
         raise Fault("invalid_input", why)
     read, text = data.decode(codec, "ignore"), data.decode(codec, "replace")
     wrong = len(text) - len(read)

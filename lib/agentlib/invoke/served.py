@@ -57,7 +57,7 @@ def call(tools: Any, runs: Runner, call: Invocation) -> str | list[Record]:
             for record in offer.records_of(found, shared, set(tools.table)):
                 tools.add(record)
     except (AttributeError, KeyError, TypeError):
-        raise Fault("bad_response", f"{name}: its answer is not of the form of MCP") from None
+        raise Fault("bad_response", f"{name}: its answer is not valid MCP") from None
     finally:
         notes = runner.warn(tool, sandbox.settle())
     data = text.encode("utf-8", "replace")

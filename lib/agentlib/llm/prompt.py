@@ -12,7 +12,7 @@ OF_A_TOOL = ("name", "description", "inputSchema")
 
 
 def request(stream: Iterable[Record], operands: str) -> Record:
-    """The request that the records and the operands make. Fault `invalid_input` where nothing is asked."""
+    """The request that the records and the operands make. Fault `invalid_input` if there is none."""
     messages: list[Record] = []
     pieces: list[Record] = []
     tools: list[Record] = []
@@ -46,7 +46,7 @@ def _wanted(messages: list[Record], pieces: list[Record]) -> tuple[str, list[Rec
         return text, [record for record in pieces if record not in inputs]
     if messages and messages[-1]["role"] in ("user", "tool") and not pieces:
         return "", []
-    why = "nothing is asked: give the request as an operand, or `request` records"
+    why = "no request: give it as an operand, or `request` records"
     raise Fault("invalid_input", why)
 
 

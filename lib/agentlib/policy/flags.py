@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 COMMAND = "command"  # --allow NAME:command
 OPTIONS = """
---allow NAME[:PROFILE]...  let this tool run though it is not read-only (`all`: every tool), and in this sandbox;
- NAME:command, for an agent of yours: as your own command, without a sandbox, with your whole environment and its keys
---deny NAME...             never run this tool
+--allow NAME[:PROFILE]...  let this tool run though it is not read-only (`all`: every tool), in this sandbox;
+ NAME:command, for an agent of yours: as your own command, without a sandbox, with your environment and its keys
+--deny NAME...             never run this tool; may be repeated
 --ask                      ask on the terminal before a tool that is not allowed
---sandbox PROFILE          of all tools: read, work, net or off (none)
+--sandbox PROFILE          of all tools: read, work, net or off (no sandbox)
 """
 
 
@@ -33,9 +33,11 @@ def options(parser: Any) -> None:
 
     profiles = {"choices": ("read", "work", "net", "off")}
     cli.options(parser, OPTIONS, sandbox=profiles, allow=lambda word: _allowed(word) and word)
-    help = "say what the sandbox gives here, and exit"
+    help = "describe the sandbox on this machine, and exit"
     parser.add_argument("--sandbox-status", action=Status, nargs=0, help=help)
-    cli.options(parser, "--env NAME...  give tools this variable of the environment")
+    cli.options(
+        parser, "--env NAME...  give tools this variable of the environment; may be repeated"
+    )
 
 
 def words(args: Namespace) -> list[str]:

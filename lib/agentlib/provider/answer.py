@@ -80,7 +80,7 @@ def checked(made: Answer) -> Answer:
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     texts = [part.get(part["type"], "") for part in parts if part["type"] in ("text", "thinking")]
     if not all(isinstance(text, str) for text in texts):
-        raise Fault("bad_response", "the answer's text is no text")
+        raise Fault("bad_response", "the answer's text is not text")
     for call in made["message"].get("tool_calls", ()):
         if not isinstance(call["arguments"], dict | None):
             raise Fault("bad_response", "a call's arguments are no object")

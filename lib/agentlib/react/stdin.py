@@ -50,7 +50,7 @@ class Input:
         elif kind != "delta":  # its message comes whole
             if kind == "error":
                 if record.get("kind") in UNREAD and "id" not in record:
-                    raise Fault(record["kind"], f"nothing is asked: {record.get('message')}")
+                    raise Fault(record["kind"], f"no model was called: {record.get('message')}")
                 stderr.warn(f"an error came down the pipe: {record.get('message')}")
             self._other(line.raw)
 
