@@ -67,10 +67,10 @@ no_survivors() {
 # survivors: the pids of processes with this test's folder in their environment (as HOME, whatever else a program
 # takes away from those it starts) that are not this test itself.
 survivors() {
-    local file pid own=" $$ $BASHPID $PPID ${BATS_ROOT_PID-} "
+    local file pid ignored=" $$ $BASHPID $PPID ${BATS_ROOT_PID-} "
     while read -r file; do
         pid=${file#/proc/} pid=${pid%/environ}
-        [[ $own != *" $pid "* ]] && ! is_ours "$pid" && echo "$pid"
+        [[ $ignored != *" $pid "* ]] && ! is_ours "$pid" && echo "$pid"
     done < <(grep -slaF -- "$SCRATCH/" /proc/[0-9]*/environ) || true
 }
 

@@ -92,6 +92,15 @@ def test_every_python_program_starts_and_ends_alike(program: str) -> None:
     assert re.search(r"\w+\.(start|serve)\(", last) and "__doc__" in last
 
 
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if p in PYTHON])
+def test_main_comes_first_and_then_what_it_calls(program: str) -> None:
+    """Only the reading of the options, and what the schema needs, may stand before it."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    defined = [n.name for n in ast.parse(FILES[program]).body if isinstance(n, kinds)]
+    if "main" in defined:
+        assert set(defined[: defined.index("main")]) <= {"arguments", "tool_schema"}
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_has_a_shebang_can_be_run_and_nothing_else(name: str) -> None:
     runs = bool((ROOT / name).stat().st_mode & 0o111)
