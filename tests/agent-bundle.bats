@@ -42,7 +42,7 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
     equal "" "$(find "$HOME" -name '.new-*' -o -name files 2>/dev/null)"
 }
 
-@test "a bundle is one small file, and what was written is said" {
+@test "a bundle is one small file, and a message says what was written" {
     has "$(cat "$MADE/said")" "tp: "
     has "$(cat "$MADE/said")" " MB, for Linux on $(uname -m)"
     (($(stat -c %s tp) < 9000000)) # and about 0.9 MB for each Python more

@@ -50,7 +50,7 @@ PYTHON
     (($(wc -l <<<"$output") >= 17))
 }
 
-@test "the tutorial's agents are found, checked, registered and called as they stand, though standard input stays open" {
+@test "the tutorial's agents are found, checked, registered and called unchanged, though standard input stays open" {
     examples
     mkfifo open && exec 7<>open
     for file in examples/*/helper; do

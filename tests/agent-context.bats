@@ -73,14 +73,14 @@ sources() { jq -r 'select(.type=="context").source' <<<"$1" | xargs; }
     has "$stderr" 'left out: 9 more'
 }
 
-@test "a long file is cut at a line end, and that is said" {
+@test "a long file is cut at a line end, with a message" {
     seq 10000 >long.txt
     run -0 --separate-stderr agent-context --max-file-tokens 100 long.txt </dev/null
     has "$(jq -r .text <<<"$output" | tail -2)" 'more lines]'
     has "$stderr" 'over 100 tokens'
 }
 
-@test "a diff is what git says has changed, and a revision that is none is an error" {
+@test "a diff is what git says has changed, and an unknown revision is an error" {
     repository
     echo 'more' >>src/retry.py
     has "$(agent-context --diff </dev/null | jq -r .text)" '+more'
@@ -255,7 +255,7 @@ unprivileged() {
     if ((EUID)); then "$@"; else setpriv --bounding-set=-dac_override,-dac_read_search -- "$@"; fi
 }
 
-@test "a folder that cannot be read is said, in a repository and without, and not taken for a missing one" {
+@test "a folder that cannot be read is reported, in a repository and without, and not taken for a missing one" {
     git init -q . && mkdir new known open && touch new/a known/b open/c
     git add known open && chmod 0 new known
     [[ ! -r known ]] || ((!EUID)) || skip "modes stop nobody here"
@@ -283,7 +283,7 @@ unprivileged() {
     chmod 755 new known
 }
 
-@test "what is not UTF-8 is read as Latin-1 or with marks, which is said; what is not text is refused, everywhere alike" {
+@test "what is not UTF-8 is read as Latin-1 or with U+FFFD, with a message; what is not text is refused, everywhere alike" {
     printf 'caf\xe9 \x96 na\xefve\n' >latin
     printf 'caf\xc3\xa9 cr\xc3\xa8me \xe9 x\n' >mixed
     printf '\x89\x01\x02\xfe\xff%s' abc >binary

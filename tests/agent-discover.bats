@@ -59,7 +59,7 @@ discover() { run --separate-stderr timeout 30 agent-discover "$@" </dev/null; }
     equal "$PWD/one/x $PWD/two/y $PWD/z" "$(jq -r '.command[0]' <<<"$output" | paste -sd' ')"
 }
 
-@test "without an operand everything on the path is listed, and a name that comes again is told" {
+@test "without an operand everything on the path is listed, and a name that comes again is reported" {
     mkdir one two
     named one/x && named two/x && named two/y
     AGENT_TOOL_PATH=$PWD/one:$PWD/two:$PWD/nosuch discover
@@ -308,7 +308,7 @@ assert paths == {os.path.abspath(os.path.join("t", name)) for name in os.listdir
 PYTHON
 }
 
-@test "a script whose interpreter is missing, or whose lines end in CR LF, is told as such" {
+@test "a script whose interpreter is missing, or whose lines end in CR LF, is reported as such" {
     mkdir t
     printf '#!/usr/bin/env nosuch\n# agent-schema\n' | executable t/none
     printf '#!/bin/sh\r\n# agent-schema\r\n' | executable t/crlf
@@ -317,7 +317,7 @@ PYTHON
     has "$stderr" "t/crlf: #! ends in CR LF"
 }
 
-@test "a program that is being written is told, and the others are listed" {
+@test "a program that is being written is reported, and the others are listed" {
     mkdir t
     named t/well && named t/busy
     exec 7>>t/busy
@@ -350,7 +350,7 @@ PYTHON
     equal 3 "$(wc -l <count)"
 }
 
-@test "a broken cache is written anew, and one that cannot be written is no error" {
+@test "a broken cache is written again, and one that cannot be written is no error" {
     named ./t
     agent-discover ./t </dev/null >want
     local cache=$HOME/.cache/agentutils/schemas
@@ -374,7 +374,7 @@ PYTHON
     exec 7>&-
 }
 
-@test "a tool of the suite in a language that is not here is left out in silence, and said where it is named" {
+@test "a tool of the suite in a language that is not here is left out without a message, and reported if it is named" {
     discover "$ROOT/tools"
     equal "0 " "$status $stderr"
     lacks "$output" current_time
@@ -439,7 +439,7 @@ END
     has "$output" "not the one that was found"
 }
 
-@test "tools, where there is no folder of that name, is the suite's tools; a folder of one's own goes first" {
+@test "tools, if there is no folder of that name, is the suite's tools; a folder of one's own goes first" {
     has "$(agent-discover tools </dev/null | jq -r .name)" wordcount
     has "$(agent-discover plugins </dev/null | jq -r .name)" redact
     mkdir tools

@@ -87,7 +87,7 @@ P
     wait "$pid"
 }
 
-@test "a time that is none, a program that is none" {
+@test "an invalid time, a missing program" {
     run -2 agent-every soon -- true
     run -2 agent-every 99999999999d -- true
     run -2 agent-every 5m

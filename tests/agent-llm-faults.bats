@@ -17,7 +17,7 @@ kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type
     equal '[["a","not_found"],["b",null]]' "$(kinds)"
 }
 
-@test "a provider that ends without an answer is told with its status and what it said, without secrets" {
+@test "a provider that ends without an answer is reported with its status and what it said, without secrets" {
     export DEAD_KEY=key-that-nobody-may-see
     SCHEMA='"env":[{"name":"DEAD_KEY","key":true}]' fake dead 'read -r line; echo "oops: $DEAD_KEY" >&2; exit 3'
     run -111 --separate-stderr agent-llm --provider dead --json hi </dev/null
@@ -126,7 +126,7 @@ kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type
     equal '[["a","timeout"],["b",null],["c","timeout"]]' "$(kinds)"
 }
 
-@test "what may pass is tried again, with pauses that grow; what went wrong is told" {
+@test "what may pass is tried again, with pauses that grow; what went wrong is reported" {
     export AGENT_PROVIDER_PATH=$SCRATCH/providers
     fake busy 'while read -r line; do id=$(id "$line"); date +%s.%N >>times
         if [ "$(wc -l <times)" -lt 3 ]; then printf "{\"type\":\"error\",\"id\":\"%s\",\"kind\":\"overloaded\",\"message\":\"busy\",\"status\":529}\n" "$id"
@@ -245,14 +245,14 @@ for n in range(1000): print("""{"type":"request","id":"%d","messages":[{"role":"
     has "$stderr" "this process keeps to the limit alone"
 }
 
-@test "a full disk is told, never taken for success" {
+@test "a full disk is reported, never taken for success" {
     run agent-llm hi </dev/null >/dev/full
     run bash -c 'agent-llm hi </dev/null 2>&1 >/dev/full'
     [[ $status != 0 ]]
     has "$output" "No space left on device"
 }
 
-@test "Ctrl-C ends it at once: 130, every open request is told, no process is left" {
+@test "Ctrl-C ends it at once: 130, every open request gets an error, no process is left" {
     { request a x; request b "!slow 60"; } >in
     run python3 - <<'EOF'
 import signal, subprocess, time
@@ -364,7 +364,7 @@ print(os.waitstatus_to_exitcode(status), used.ru_maxrss // 1024)' "$@"
     equal 2 "${#lines[@]}"
 }
 
-@test "a provider that floods standard error is heard out, in little memory, and 16 KiB of it are shown" {
+@test "a provider that floods standard error is read to the end, in little memory, and 16 KiB of it are shown" {
     for length in lines line; do
         peak agent-llm "!complain 100 $length" </dev/null
         equal "0 !complain 100 $length" "$status $(<out)"
@@ -380,7 +380,7 @@ print(os.waitstatus_to_exitcode(status), used.ru_maxrss // 1024)' "$@"
     has "$stderr" "prints more than is read"
 }
 
-@test "a ledger that is none is refused in one line, and nothing is asked" {
+@test "an invalid ledger is refused in one line, and no model is called" {
     for content in '{}' '{"usd":-1}' '{"usd":"1"}' '{"usd":NaN}' '[]' '{"usd":1,"spent_usd":-9}' ''; do
         printf %s "$content" >ledger
         AGENT_BUDGET=ledger run -2 --separate-stderr agent-llm hi </dev/null
@@ -399,7 +399,7 @@ print(os.waitstatus_to_exitcode(status), used.ru_maxrss // 1024)' "$@"
     equal "agent-react: failing: no (after 2 tries)" "$stderr"
 }
 
-@test "a key that is a plain word stays in what is written, which is said once" {
+@test "a key that is a plain word stays in what is written, with one message" {
     SCHEMA='"env":[{"name":"WORDY_KEY","key":true}]' fake wordy \
         'while read -r line; do response "$(id "$line")" "the llamas say password, password"; done'
     WORDY_KEY=password run --separate-stderr agent-llm --provider wordy hi </dev/null

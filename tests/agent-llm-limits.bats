@@ -60,7 +60,7 @@ setup() {
     sort -n times | awk '{t[NR]=$1} END{for (i = 14; i <= NR; i++) if (t[i] - t[i-13] < 1) exit 1; exit NR != 20}'
 }
 
-@test "a killed process leaves no lock, and a damaged file is told and sets no limit aside" {
+@test "a killed process leaves no lock, and a damaged file is reported and sets no limit aside" {
     export XDG_RUNTIME_DIR=$SCRATCH/run
     mkdir -m 700 "$XDG_RUNTIME_DIR"
     state=$XDG_RUNTIME_DIR/agentutils/rate
@@ -145,7 +145,7 @@ setup() {
     equal 600 "$(stat -c %a tape.jsonl)"
 }
 
-@test "a tape that is none is told by its line; one that cannot be written before anything is asked" {
+@test "an invalid tape is reported with its line; one that cannot be written is, before any request" {
     echo 'junk' >tape.jsonl
     run -2 agent-llm --replay tape.jsonl hi </dev/null
     has "$output" "tape.jsonl: line 1: not a tape: "
@@ -166,7 +166,7 @@ setup() {
     equal "600 600" "$(find "$HOME/.cache/agentutils/answers" -type f -printf '%m\n' | paste -sd ' ')"
 }
 
-@test "an error is not cached, a damaged file is asked anew, a cache that cannot be written is told" {
+@test "an error is not cached, a damaged file is asked again, a cache that cannot be written is reported" {
     agent-llm --cache "!error auth" </dev/null || true
     run -1 find "$HOME/.cache/agentutils/answers" -name '*' -type f
     agent-llm --cache hi </dev/null
@@ -203,7 +203,7 @@ KEYED_KEY = ["echo", "the secret"]'
     lacks "$output" "the secret"
 }
 
-@test "a command that gives no key is told without its output" {
+@test "a command that gives no key is reported without its output" {
     SCHEMA='"env":[{"name":"KEYED_KEY","key":true}]' fake keyed 'exit 1'
     config '[keys]
 keyed = ["sh", "-c", "echo half-a-secret; exit 7"]'
@@ -215,7 +215,7 @@ keyed = 5'
     run -2 agent-llm --provider keyed hi </dev/null
 }
 
-@test "a config file that is malformed is told with its line" {
+@test "a config file that is malformed is reported with its line" {
     config 'model = '
     run -2 --separate-stderr agent-llm hi </dev/null
     has "$stderr" "line 1"

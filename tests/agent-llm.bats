@@ -113,7 +113,7 @@ max_tokens = 3' >"$HOME/.config/agentutils/config.toml"
     equal '["error","auth"]' "$(jq -c '[.type,.kind]' <<<"$output")"
 }
 
-@test "an answer that was cut, or that is a call of a tool, is told" {
+@test "an answer that was cut, or that is a call of a tool, is reported" {
     run -1 --separate-stderr agent-llm "!cut" </dev/null
     equal "!cut" "$output"
     has "$stderr" "--max-tokens"
@@ -135,7 +135,7 @@ max_tokens = 3' >"$HOME/.config/agentutils/config.toml"
     done
 }
 
-@test "nothing asked is wrong usage; an empty stream is an empty answer" {
+@test "no request is wrong usage; an empty stream is an empty answer" {
     run -2 agent-llm - </dev/null
     has "$output" "standard input is empty"
     run -0 agent-llm </dev/null
@@ -156,7 +156,7 @@ max_tokens = 3' >"$HOME/.config/agentutils/config.toml"
     done
 }
 
-@test "a pipe that stays silent is spoken of once, and still read to its end" {
+@test "a silent pipe is reported once, and still read to its end" {
     mkfifo pipe
     agent-llm "Sum up" <pipe >out 2>err &
     exec 7>pipe
@@ -314,7 +314,7 @@ two() { # two providers that say who they are
     equal abc "$(LATE_KEY=abc agent-llm --provider late hi </dev/null)"
 }
 
-@test "a provider whose schema is no JSON is told so, and not started without its key" {
+@test "a provider whose schema is not JSON is reported, and not started without its key" {
     fake broken 'echo started >started'
     sed -i '3s/.*/echo "{"/' "$SCRATCH/providers/broken"
     run -111 --separate-stderr agent-llm --provider broken hi </dev/null
@@ -322,12 +322,12 @@ two() { # two providers that say who they are
     [[ ! -e started ]]
 }
 
-@test "a key that is missing is told before anything is started, or loaded that a request needs" {
+@test "a key that is missing is reported before anything is started, or loaded that a request needs" {
     two
     unset TWO_KEY
     agent-llm --provider two hi </dev/null 2>/dev/null || true
     sed 's/^response()/echo started >>"$SCRATCH_OF_TEST"; &/' -i "$SCRATCH/providers/two"
-    agent-llm --provider two hi </dev/null 2>/dev/null || true # asked anew for its schema, for it has changed
+    agent-llm --provider two hi </dev/null 2>/dev/null || true # asked again for its schema, for it has changed
     export SCRATCH_OF_TEST=$PWD/started
     run python3 -ISX importtime "$ROOT/bin/agent-llm" --provider two hi </dev/null
     equal 100 "$status"
@@ -400,7 +400,7 @@ while True: s.accept()' >port &
     equal '{"type":"model","provider":"echo","id":"echo-live"}' "$(agent-llm --list-models --provider echo --json)"
 }
 
-@test "which provider is used is said where one is asked, and not where nobody is" {
+@test "the message that names the provider comes if a model is called, and only then" {
     unset AGENT_PROVIDER
     SCHEMA='"env":[{"name":"ONE_KEY","key":true}]' fake one 'while read -r line; do response "$(id "$line")" fine; done'
     export ONE_KEY=x
@@ -412,7 +412,7 @@ while True: s.accept()' >port &
     has "$stderr" "using one: ONE_KEY is set"
 }
 
-@test "an operand without a word asks nothing, and that is told" {
+@test "an operand without a word calls no model, with a message" {
     model 'unheard'
     run -2 agent-llm "" </dev/null
     has "$output" 'no request'

@@ -79,7 +79,7 @@ kinds() { jq -c 'select(.role == "tool") | .error.kind' <<<"$output" | xargs; }
     equal 15 "$(agent-mcp list 'python3 mcp_server.py legacy PAGES' </dev/null | wc -l)"
 }
 
-@test "a list that is none, one without end and a version that is not ours are said" {
+@test "an invalid list, one without end and a version that is not ours are reported" {
     run -111 agent-mcp list 't=python3 mcp_server.py modern nolist' </dev/null
     equal 'agent-mcp: t: tools/list: its answer has no list of tools' "$output"
     run -0 --separate-stderr agent-mcp list 't=python3 mcp_server.py legacy endless' </dev/null
@@ -117,7 +117,7 @@ kinds() { jq -c 'select(.role == "tool") | .error.kind' <<<"$output" | xargs; }
     ((${#output} < 200000))
 }
 
-@test "a server that ends is told with its last words, started once more, and then stays down" {
+@test "a server that ends is reported with its last words, started once more, and then stays down" {
     scripted
     listed legacy
     called $'ends {}\necho {"text":"a"}\nends {}\necho {"text":"b"}'
@@ -126,7 +126,7 @@ kinds() { jq -c 'select(.role == "tool") | .error.kind' <<<"$output" | xargs; }
     has "$(results | tail -n 1)" 'stays down'
 }
 
-@test "a call that takes too long ends, and the server is told; one that reports progress may go on" {
+@test "a call that takes too long ends, with a notice to the server; one that reports progress may continue" {
     scripted
     listed modern
     called 'slow {"seconds":1.5} & slow {"seconds":1.5,"progress":true}' --tool-timeout 1
@@ -159,7 +159,7 @@ kinds() { jq -c 'select(.role == "tool") | .error.kind' <<<"$output" | xargs; }
     equal tool_timeout "$(kinds)"
 }
 
-@test "a question is declined where nobody may be asked" {
+@test "a question is declined if there is nobody to ask" {
     scripted
     for era in modern legacy; do
         listed "$era"
@@ -168,7 +168,7 @@ kinds() { jq -c 'select(.role == "tool") | .error.kind' <<<"$output" | xargs; }
     done
 }
 
-@test "with --ask a question is put to the person at the terminal, and the answer held against its schema" {
+@test "with --ask a question is put to the person at the terminal, and the answer compared with its schema" {
     scripted
     for era in modern legacy; do
         listed "$era"
@@ -183,7 +183,7 @@ kinds() { jq -c 'select(.role == "tool") | .error.kind' <<<"$output" | xargs; }
     equal '{"action": "accept", "content": {"colour": "y"}}' "$(jq -r 'select(.role == "tool").content' out)"
 }
 
-@test "tools that change while a run goes on are offered anew" {
+@test "tools that change while a run goes on are offered again" {
     scripted
     for era in modern legacy; do
         listed "$era"
@@ -268,7 +268,7 @@ END
     lacks "$output" fetching
 }
 
-@test "a server that ends at what is newer than it is started anew in its own era" {
+@test "a server that ends at what is newer than it is started again in its own era" {
     scripted
     sed 's/^def put(message):/FIRST = json.loads(sys.stdin.buffer.peek(1000).splitlines()[0])\nif FIRST["method"] != "initialize":\n    sys.exit("expected initialize")\n&/' mcp_server.py >strict.py
     agent-mcp list 't=python3 strict.py legacy' </dev/null >tools.jsonl
@@ -318,7 +318,7 @@ END
     run -2 agent-mcp install codex --no-such-option
 }
 
-@test "answers that are none of MCP are errors, whatever their shape" {
+@test "answers that are not MCP are errors, in any shape" {
     scripted
     listed modern
     called 'strange {"result":"{\"content\":7}"} & strange {"result":"{\"content\":\"text\"}"} & strange {"result":"{\"content\":[null,{\"type\":[]},{\"type\":\"image\",\"data\":7}]}"} & strange {"result":"{\"resultType\":\"input_required\",\"inputRequests\":[1]}"} & echo {"text":"still there"}'
@@ -327,7 +327,7 @@ END
     equal '"echo: still there"' "$(results | tail -n 1)"
 }
 
-@test "a list waits no longer than it is told to" {
+@test "a list waits no longer than --timeout" {
     SECONDS=0
     run -1 agent-mcp list --timeout 1 'python3 mcp_server.py modern silent' </dev/null
     has "$output" 'does not answer within 1 s; where it needs the network: --sandbox net'

@@ -73,7 +73,7 @@ sqlite3_count() {
         "$HOME/.local/share/agentutils/memory/default.db" "$1"
 }
 
-@test "another model is noticed: its vectors are made anew, beside those of the first; embed drops those" {
+@test "another model is noticed: its vectors are made again, beside those of the first; embed drops those" {
     found car
     run -0 --separate-stderr agent-memory search --semantic=openai/other car
     equal wheels "$(jq -r .key <<<"$output")"
@@ -142,7 +142,7 @@ sqlite3_count() {
     equal 1 "$(wc -l <<<"$stderr")"
 }
 
-@test "vectors that are no vectors are told of" {
+@test "invalid vectors are reported" {
     uses jq
     mkdir providers
     for made in '[[1,2],[3,4]]' '[["x"]]' '"vector"'; do
@@ -158,7 +158,7 @@ EOF
     done
 }
 
-@test "one memory that cannot be embedded is told of; nothing is kept half" {
+@test "one memory that cannot be embedded is reported; nothing is kept in part" {
     agent-memory remember bad 'an impossible thing'
     run -100 agent-memory search --semantic car
     has "$output" "no such thing"

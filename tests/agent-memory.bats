@@ -31,7 +31,7 @@ many() { jq -cn --argjson n "$1" 'range($n) | {type:"memory", key:"key \(.)", va
     equal $'1\n2' "$(agent-memory recall k --history | jq .value)"
 }
 
-@test "search finds by words, best first, and exits 1 where there is nothing" {
+@test "search finds by words, best first, and exits 1 if there is nothing" {
     agent-memory remember a 'the red fox'
     agent-memory remember b 'the red car' --tag car
     equal b "$(agent-memory search red car | jq -r .key)"
@@ -159,7 +159,7 @@ P
     kill "$pid"
 }
 
-@test "a full disk is told, and what was there before is whole" {
+@test "a full disk is reported, and what was there before is whole" {
     command -v bwrap >/dev/null || skip "bubblewrap is not installed"
     many 20000 >in
     run bwrap --bind / / --dev /dev --size 600000 --tmpfs "$TMPDIR" bash -c \
@@ -186,7 +186,7 @@ P
     done
 }
 
-@test "a folder, a pipe, a loop of links and /dev/null are told at once" {
+@test "a folder, a pipe, a loop of links and /dev/null are reported at once" {
     mkdir folder.db
     mkfifo pipe.db
     ln -s loop.db loop.db

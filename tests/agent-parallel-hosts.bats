@@ -119,7 +119,7 @@ at_least() {
     (($(asked) <= 120 + 4 * 7)) # what the workers held is asked again
 }
 
-@test "machines that cannot be reached: the others do all; where there is none, each task says so, status 111" {
+@test "machines that cannot be reached: the others do all; if there is none, each task says so, status 111" {
     scripted
     tasks 20 '= fine' >todo
     # nobody there, one wants a password, one has a key that nobody knows
@@ -157,7 +157,7 @@ at_least() {
     equal "" "$(cat there)"
 }
 
-@test "a machine with a full disk is told in one line, and the others do all" {
+@test "a machine with a full disk is reported in one line, and the others do all" {
     scripted
     agent-bundle --all --python "$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')" -o agents >/dev/null
     tasks 20 '= fine' >todo

@@ -84,7 +84,7 @@ parallel_tasks() { run --separate-stderr timeout 60 agent-parallel "$@" <todo; }
     equal "$(printf 't%s\n' {1..20})" "$(jq -r .id <<<"$output")"
 }
 
-@test "ids are made where there are none, the same ones each time; an id that stands twice is asked once" {
+@test "ids are made if there are none, the same ones each time; an id that stands twice is asked once" {
     agent pass
     printf '{"type":"task","input":"%s"}\n' a b b >todo
     printf '{"type":"task","id":7,"input":"%s"}\n' first second >>todo
@@ -338,7 +338,7 @@ P
     equal 3 "$results"
 }
 
-@test "what stands before the tasks is for all of them; behind the first it is refused; what is unknown passes" {
+@test "records before the tasks are for all of them; after the first task they are refused; unknown ones pass" {
     model 'def reply(body): return "|".join(m["content"] for m in body["messages"])'
     { echo '{"type":"message","role":"system","content":"be brief"}'; echo '{"type":"mark",  "n":1}'; tasks 4 hi; } >todo
     parallel_tasks --local 2

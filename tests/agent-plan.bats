@@ -249,7 +249,7 @@ def reply(body):
     [ ! -e x ]
 }
 
-@test "--replan: what is left is planned anew, once" {
+@test "--replan: what is left is planned again, once" {
     model 'import json
 def reply(body):
     assert "failed" in body["messages"][-1]["content"]

@@ -58,14 +58,14 @@ ids() { jq -r .id <<<"$output" | paste -sd' '; }
         "$(jq -r 'select(.error) | "\(.id):\(.error.kind)"' <<<"$output" | sort | paste -sd' ')"
 }
 
-@test "tasks without ids are numbered, an id that is null is none" {
+@test "tasks without ids are numbered, a null id counts as no id" {
     scripted
     printf '{"type":"task","input":"= x"}\n{"type":"task","id":null,"input":"= y"}\n' >tools.jsonl
     react --ordered
     equal '1 2' "$(ids)"
 }
 
-@test "a task whose system or model is not text is told so by its field" {
+@test "a task whose system or model is not text is reported by its field" {
     scripted
     printf '{"type":"task","input":"= x",%s}\n' '"system":7' '"model":["m"]' '"system":null,"model":null' >tools.jsonl
     react --ordered

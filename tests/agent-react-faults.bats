@@ -10,7 +10,7 @@ result() { jq -r "select(.type == \"result\") | $1" <<<"$output"; }
 # kinds: of the errors that tool messages tell, one a line.
 kinds() { jq -r 'select(.role == "tool") | .error.kind // "none"' <<<"$output"; }
 
-@test "a tool over its time is ended with its children, the model is told, the run goes on" {
+@test "a tool over its time is ended with its children, the model gets the reason, the run continues" {
     scripted
     tool sleeper 'sleep 60 & sleep 60' '{"timeout":1,"annotations":{"readOnlyHint":true}}'
     tool t 'echo ok'
@@ -237,7 +237,7 @@ PY
     equal 7 "$(sort -u out*)"
 }
 
-@test "a tool killed by a signal is told by the signal's name" {
+@test "a tool killed by a signal is reported with the signal's name" {
     scripted
     tool crash 'kill -SEGV $$'
     react --events 'crash {}'
@@ -246,7 +246,7 @@ PY
     lacks "$(results)" "-11"
 }
 
-@test "a gigabyte of output is cut, told, and costs no memory" {
+@test "a gigabyte of output is cut, with a message, and costs no memory" {
     scripted
     tool flood 'head -c 1000000000 /dev/zero | tr "\0" x'
     run --separate-stderr /usr/bin/time -f '%M %e' agent-react --events 'flood {}' <tools.jsonl
@@ -339,7 +339,7 @@ s = http.server.HTTPServer(("127.0.0.1", 0), H); print(s.server_port, flush=True
     equal "$(jq -r 'select(.tool_calls).tool_calls[].id' <<<"$output")" "$(jq -r 'select(.role == "tool").tool_call_id' <<<"$output")"
 }
 
-@test "a program that is gone since it was found is told so" {
+@test "a program that is gone since it was found is reported" {
     scripted
     tool gone 'echo x'
     rm tools/gone
@@ -354,7 +354,7 @@ s = http.server.HTTPServer(("127.0.0.1", 0), H); print(s.server_port, flush=True
     equal tool_denied "$(kinds)"
 }
 
-@test "a coprocess that dies is told, and started again for the next call" {
+@test "a coprocess that dies is reported, and started again for the next call" {
     scripted
     cat >co.py <<'PY'
 import json, os, sys
@@ -407,7 +407,7 @@ PY
     equal "" "$stderr"
 }
 
-@test "standard output on a full disk is a failure that is told" {
+@test "standard output on a full disk is a failure that is reported" {
     scripted
     run --separate-stderr bash -c 'agent-react "= hi" </dev/null >/dev/full'
     [[ $status -ne 0 ]]
@@ -420,7 +420,7 @@ PY
     equal $'hi\nhi' "$output"
 }
 
-@test "a full disk under the transcript: the answer is printed, it is told, status 1" {
+@test "a full disk under the transcript: the answer is printed, with a message and status 1" {
     scripted
     react '= warm up: the providers are known from now on'
     # no file can be written any more, so its own output goes through a pipe

@@ -24,7 +24,7 @@ talk() { jq -c '[.role, .content, [.tool_calls[]?.arguments]]' "$1"; }
     done
 }
 
-@test "a transcript on standard input, cut off, is gone on with where there is no request" {
+@test "a transcript on standard input, cut off, is continued if there is no request" {
     scripted
     tool t 'read -r line; echo "got $line"'
     react --events $'t {"n":1}\n= {results}'
@@ -33,7 +33,7 @@ talk() { jq -c '[.role, .content, [.tool_calls[]?.arguments]]' "$1"; }
     equal 'got {"n":1}' "$output"
 }
 
-@test "a real kill -9 in the middle leaves a transcript that can be gone on with" {
+@test "a real kill -9 in the middle leaves a transcript that can be continued" {
     scripted
     tool slow 'read -r line; sleep 0.3; echo "got $line"'
     local script=$'slow {"n":1}\nslow {"n":2}\nslow {"n":3}\n= {results}'
@@ -46,7 +46,7 @@ talk() { jq -c '[.role, .content, [.tool_calls[]?.arguments]]' "$1"; }
     equal 'got {"n":1}|got {"n":2}|got {"n":3}' "$output"
 }
 
-@test "a conversation that nears the window is summed up, and the run goes on" {
+@test "a conversation that nears the window is summed up, and the run continues" {
     model 'def reply(body):
     first = body["messages"][0]["content"]
     assert len(str(body["messages"])) < 20000, "too long"

@@ -47,7 +47,7 @@ if hook == "after_run": record["output"] = record["output"].strip() + "!"'
     equal 'got {"a":2} ***!' "$output"
 }
 
-@test "a denied call is told to the model, and the loop goes on" {
+@test "a denied call is reported to the model, and the loop continues" {
     scripted
     tool t 'touch ran'
     plugin guard before_tool 'deny = "not on Sundays"'
@@ -67,7 +67,7 @@ if hook == "after_run": record["output"] = record["output"].strip() + "!"'
     equal 0 "$(requests | wc -l)"
 }
 
-@test "changed arguments are held against the schema again" {
+@test "changed arguments are compared with the schema again" {
     scripted
     tool t 'echo ran' '{"annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"n":{"type":"integer"}}}}'
     plugin bend before_tool 'record["arguments"] = {"n": "x"}'

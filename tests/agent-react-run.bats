@@ -55,7 +55,7 @@ fields() { jq -c 'select(.type == "result") | [.output, .incomplete]' <<<"$outpu
     equal "" "$output"
 }
 
-@test "the round that mends an answer's shape has the schema and no tools, whatever was called before" {
+@test "the round that corrects an answer's shape has the schema and no tools, whatever was called before" {
     tool t 'echo 7'
     model 'def reply(body):
     if "tools" not in body: return "{\"n\":7}"

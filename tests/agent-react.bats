@@ -88,7 +88,7 @@ as_jsonl {"n":2}'
     equal "${got[3]#*:*:*:}" "${got[4]#*:*:*:}" # the same process
 }
 
-@test "an unknown tool is told with the ones there are, and the loop goes on" {
+@test "an unknown tool is reported with the names of the known ones, and the loop continues" {
     scripted
     tool wordtally 'echo 3'
     react --events $'wordtaly {}\nwordtally {}\n= {results}'
@@ -110,7 +110,7 @@ as_jsonl {"n":2}'
     [[ ! -e ran ]]
 }
 
-@test "arguments that are no JSON, or too deep, are told; nothing is run" {
+@test "arguments that are no JSON, or too deep, are reported; nothing is run" {
     model 'def reply(body):
     last = body["messages"][-1]
     turns = sum(m["role"] == "assistant" for m in body["messages"])
@@ -157,7 +157,7 @@ as_jsonl {"n":2}'
     equal "\"broken failed: ended with status 3.\\nIts standard error ends:\\nno such table: x\\nIts output:\\npartial\\n\"" "$(results)"
 }
 
-@test "read-only calls run together, results stand in the order of the calls" {
+@test "read-only calls run together, results are in the order of the calls" {
     scripted
     tool slow 'read -r line; sleep 2; echo "slow"'
     tool fast 'echo "fast"'
@@ -208,7 +208,7 @@ as_jsonl {"n":2}'
     equal "" "$output$stderr"
 }
 
-@test "--events is a transcript: fed back, the conversation goes on" {
+@test "--events is a transcript: fed back, the conversation continues" {
     scripted
     tool t 'echo 7'
     react --events 't {}'
@@ -218,7 +218,7 @@ as_jsonl {"n":2}'
     equal 5 "$output"
 }
 
-@test "--transcript goes on with the file and adds to it" {
+@test "--transcript continues the file and adds to it" {
     scripted
     react --transcript t.jsonl '= one'
     react --transcript t.jsonl '= {messages}'
@@ -237,7 +237,7 @@ as_jsonl {"n":2}'
     has "$stderr" "waiting for another run"
 }
 
-@test "a half line at the end of a transcript is dropped and told" {
+@test "a half line at the end of a transcript is dropped and reported" {
     scripted
     react --transcript t.jsonl '= one'
     printf '{"type":"message","role":"us' >>t.jsonl

@@ -27,7 +27,7 @@ def reply(body):
     has "$stderr" '> try 3: passed'
 }
 
-@test "with - standard input is text, and the lessons stand before it" {
+@test "with - standard input is text, and the lessons come before it" {
     model "$teacher"
     printf '#!/bin/bash\ntee -a seen | grep -c Lesson\n' >try
     chmod +x try
@@ -35,7 +35,7 @@ def reply(body):
     equal 'the text|Lesson of an earlier try: Lesson: read 1||the text' "$(paste -sd'|' seen)"
 }
 
-@test "what the check prints is told to the model" {
+@test "the model gets what the check prints" {
     model "$teacher"
     run -1 agent-reflect --quiet --tries 2 --check 'echo it is too short; false' -- echo x </dev/null
     has "$(requests | jq -r '.messages[-1].content')" 'it is too short'
@@ -88,7 +88,7 @@ def reply(body):
     has "$stderr" '> 3 of 4 votes'
 }
 
-@test "a tie is told, exit 1; a field of JSON counts alone" {
+@test "a tie is reported, exit 1; a field of JSON counts alone" {
     printf '#!/bin/bash\nmkdir first 2>/dev/null && v=1 || v=2\necho "{\\"v\\":$v,\\"r\\":$RANDOM}"\n' >vote
     chmod +x vote
     run -1 --separate-stderr agent-vote -n 2 --jobs 1 --field v -- ./vote </dev/null

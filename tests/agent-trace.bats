@@ -296,7 +296,7 @@ END
     equal "user: after" "$(jq -r 'select(.role == "user") | "\(.role): \(.content)"' follow)"
 }
 
-@test "--follow at a terminal is a table that is drawn anew, cut to its size, and gone after Ctrl-C" {
+@test "--follow at a terminal is a table that is drawn again, cut to its size, and gone after Ctrl-C" {
     model fine
     run -0 python3 - "$TESTS" <<'PY'
 import fcntl, os, pty, select, struct, subprocess, sys, termios, time
@@ -327,14 +327,14 @@ PY
     equal "" "$output"
 }
 
-@test "nothing on standard input is said; no page is made of no runs" {
+@test "an empty standard input is reported; no page is made of no runs" {
     run --separate-stderr agent-trace < <(:)
     equal "1 agent-trace: no runs in what came on standard input" "$status $stderr"
     trace --html --since soon
     equal "" "$output"
 }
 
-@test "--html, --otlp and --atif are formats by their options; --otlp-endpoint says where it cannot post" {
+@test "--html, --otlp and --atif are formats by their options; --otlp-endpoint says if it cannot post" {
     model fine
     agent-llm one </dev/null >/dev/null
     trace --html

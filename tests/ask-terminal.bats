@@ -42,7 +42,7 @@ press() {
     tmux send-keys -t walk "$@"
 }
 
-@test "a walk: the call is shown with its sandbox and arguments, Enter is no, y runs it, the next is asked anew" {
+@test "a walk: the call is shown with its sandbox and arguments, Enter is no, y runs it, the next is asked again" {
     at_terminal $'change {"n":1}\nchange {"n":2}\nchange {"n":3}'
     shown 1 'is no:'
     screen >first
@@ -60,7 +60,7 @@ press() {
     equal '{"n":2}' "$(cat made)"
 }
 
-@test "a walk: always is asked once in a run" {
+@test "a walk: `always` is asked for once in a run" {
     at_terminal $'change {"n":1}\nchange {"n":2}'
     shown 1 'is no:'
     press a Enter

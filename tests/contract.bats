@@ -2,7 +2,7 @@
 # The promises that every executable of the project keeps (docs/protocol.md), registered in a loop over all of them.
 load helper
 
-# How a program that reads records is asked to read them: its arguments, where it is not simply run without any.
+# How a program that reads records is asked to read them: its arguments, if it is not simply run without any.
 arguments() {
     case ${1##*/} in
     agent-react) echo "say hi" ;;
@@ -31,7 +31,7 @@ line_two() {
     printf '%s\n' "$line"
 }
 
-# Whether it is written in Python. (No process for it: this file is read anew for each of its tests.)
+# Whether it is written in Python. (No process for it: this file is read again for each of its tests.)
 python() {
     local first
     IFS= read -r first <"$1"

@@ -3,7 +3,7 @@
 
     tests/docs.py [PAGE...]            run the console blocks; print where a page differs from what happens
     tests/docs.py --write [PAGE...]    fill the blocks between `<!-- help: NAME -->` and `<!-- /help -->` with NAME's
-                                       --help, and those between `<!-- programs: FOLDER -->` (bin where none is said)
+                                       --help, and those between `<!-- programs: FOLDER -->` (bin if none is said)
                                        and `<!-- /programs -->` with a table of the programs; `<!-- file: PATH -->`
                                        to `<!-- /file -->` with a file, `<!-- house -->` with what lib/ is made of,
                                        `<!-- starts -->` with what starts a process; and lib/agent.help

@@ -18,7 +18,7 @@ small() {
 
 half() { printf '%s' '{"type":"exchange","key":"' >>"$1"; }
 
-@test "a tape that ends in a half line is played up to there, said so, and mended before it is added to" {
+@test "a tape that ends in a half line is replayed up to there, with a message, and corrected before it is added to" {
     model hello
     agent-llm --record tape one </dev/null
     half tape
@@ -31,7 +31,7 @@ half() { printf '%s' '{"type":"exchange","key":"' >>"$1"; }
     equal "" "$stderr"
 }
 
-@test "half a line in the middle of a tape is damage, and told" {
+@test "half a line in the middle of a tape is damage, and reported" {
     model hello
     half tape
     echo >>tape
@@ -50,19 +50,19 @@ half() { printf '%s' '{"type":"exchange","key":"' >>"$1"; }
     equal 2 "$(jq -s length state)"
 }
 
-@test "an audit log that ends in a half line goes on with a whole one" {
+@test "after a half line an audit log continues with a complete one" {
     model hello
     half log
     agent-react --plugin 'audit log' hi </dev/null
     equal before_run "$(jq -rs '.[0].hook' log)"
 }
 
-@test "results that end in a half line: the task runs again, and its result stands on a line of its own" {
+@test "results that end in a half line: the task runs again, and its result is on a line of its own" {
     model hello
     printf '{"type":"task","id":"%s","input":"hi"}\n' a b >tasks
     agent-react <tasks >results
     truncate -s -9 results
-    # shellcheck disable=SC2094  # that is how a batch is gone on with
+    # shellcheck disable=SC2094  # that is how a batch is continued
     agent-react --skip-done results <tasks >>results
     equal '"a" "b"' "$(jq -c .id results | sort | paste -sd' ')"
 }
@@ -116,7 +116,7 @@ db.execute(\"UPDATE versions SET value = 2\"); os.kill(os.getpid(), 9)'
     kept=$(jq .count <<<"${lines[3]}")
     equal "$kept" "${lines[4]}"
     equal "$kept" "$(jq .line <<<"${lines[3]}")"
-    has "$output" "$kept kept, to line $kept: go on with line $((kept + 1))"
+    has "$output" "$kept kept, to line $kept: continue with line $((kept + 1))"
 }
 
 @test "an import that was killed goes on behind the line that it counted last" {
@@ -150,7 +150,7 @@ db.execute(\"UPDATE versions SET value = 2\"); os.kill(os.getpid(), 9)'
     equal "" "${lines[*]:4}"
 }
 
-@test "memories are read where no file may grow" {
+@test "memories are read if no file may grow" {
     agent-memory --store ./m.db remember one 1
     run bash -c "(ulimit -f 0; agent-memory --store ./m.db recall one; agent-memory --store ./m.db remember two 2; echo status \$?) 2>&1 | cat"
     equal 1 "${lines[0]}"

@@ -33,7 +33,7 @@ plain_user() {
 
 needs_bwrap() { command -v bwrap >/dev/null || skip "bubblewrap is not installed"; }
 
-@test "gullible model, default policy: what it is told to do is denied or harmless" {
+@test "gullible model, default policy: what an attack asks for is denied or harmless" {
     contained
 }
 

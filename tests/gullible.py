@@ -5,7 +5,7 @@
 
 Runs PROGRAM (agent-react, or one that starts others: WAYS) in a scratch place with tests/fixtures/gullible: a page
 holds every attack of attacks.txt, and the model does as it says, or plans as it says. Prints `N attacks, N contained`
-and the name of each that was not; status 1 where there is one. --allow: every tool is allowed (they must be contained
+and the name of each that was not; status 1 if there is one. --allow: every tool is allowed (they must be contained
 by the sandbox); without, the default policy. --bare: the working folder is no repository and holds no secrets, so that
 Landlock alone may let tools write there. --off: only the attacks of these goals, without any sandbox (choose harmless
 ones): they must come out, or this test is blind.

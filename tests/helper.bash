@@ -137,7 +137,7 @@ lacks() {
     [[ $1 != *"$2"* ]] || { printf 'not wanted in the text: %s\nthe text:\n%s\n' "$2" "$1" >&2; return 1; }
 }
 
-# need_data PATH: sets DATA to the test data beside the checkout; the test is skipped where it is not there.
+# need_data PATH: sets DATA to the test data beside the checkout; the test is skipped if it does not exist.
 need_data() {
     DATA=${SHARED:-$TESTS/../../shared}/$1
     [[ -e $DATA ]] || skip "the test data $1 is not here"

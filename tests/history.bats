@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The history: what agent-llm and agent-react keep of what was asked and answered, and how one goes on with it.
+# The history: what agent-llm and agent-react keep of what was asked and answered, and how one continues it.
 # shellcheck disable=SC2016,SC2030,SC2031  # bodies are for their own shell; each test is a subshell
 load helper
 load react
@@ -54,7 +54,7 @@ said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
     has "$output" "weeks is no setting"
 }
 
-@test "AGENT_HISTORY that is neither on nor off is told; on is stronger than history = false" {
+@test "AGENT_HISTORY that is neither on nor off is reported; on is stronger than history = false" {
     model fine
     for program in agent-llm agent-react; do
         AGENT_HISTORY=bogus run -2 "$program" one </dev/null
@@ -147,7 +147,7 @@ said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
     done
 }
 
-@test "what is kept is said once, at the first use, at a terminal alone" {
+@test "what is kept is reported once, at the first use, at a terminal alone" {
     rm -rf "$HOME/.local"
     model fine
     run --separate-stderr python3 "$TESTS/terminal.py" never no agent-llm one </dev/null
@@ -157,7 +157,7 @@ said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
     lacks "$stderr" "is kept in"
 }
 
-@test "nothing is said of what is kept where nothing is" {
+@test "there is no message about the history if nothing is kept" {
     rm -rf "$HOME/.local" && mkdir -p "$HOME/.local/state/agentutils"
     model fine
     run --separate-stderr python3 "$TESTS/terminal.py" never no agent-llm --no-history one </dev/null
@@ -175,7 +175,7 @@ said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
 said_all='def reply(body):
     return "|".join(m["role"][0] + ":" + str(m["content"]) for m in body["messages"]) + "|" + body["model"]'
 
-@test "agent-llm -c goes on with the last conversation of this terminal, system text and model too" {
+@test "agent-llm -c continues the last conversation of this terminal, system text and model too" {
     model "$said_all"
     agent-llm --system Sys --model chosen one </dev/null >/dev/null
     setsid agent-llm other </dev/null >/dev/null
@@ -199,7 +199,7 @@ said_all='def reply(body):
     equal "more 9" "$output"
 }
 
-@test "-c ID goes on with that run, whoever had it; an id that is none is told" {
+@test "-c ID continues that run, whoever had it; an unknown id is reported" {
     model "$said_all"
     setsid -w agent-llm one </dev/null >/dev/null
     agent-llm two </dev/null >/dev/null
@@ -212,7 +212,7 @@ said_all='def reply(body):
     has "$output" "task"
 }
 
-@test "an agent's script goes on with its own last conversation" {
+@test "an agent's script continues its own last conversation" {
     model 'def reply(body):
     return "%d messages" % (len(body["messages"]) - 1)'
     text-processor one </dev/null >/dev/null
@@ -237,7 +237,7 @@ said_all='def reply(body):
     run -0 agent-llm -c "${id:0:8}" two </dev/null
 }
 
-@test "agent-llm -c with nothing to ask says so" {
+@test "agent-llm -c without a request says so" {
     model fine
     agent-llm one </dev/null >/dev/null
     run -2 agent-llm -c </dev/null

@@ -258,7 +258,7 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     equal "" "$(ls "$SCRATCH/p/lib")"
 }
 
-@test "no network is said in one line" {
+@test "no network is reported in one line" {
     PIP_CONFIG_FILE=/dev/null PIP_INDEX_URL=http://127.0.0.1:9/ run "$SOURCE/install.sh" --prefix "$SCRATCH/p"
     equal 1 "$status"
     equal "install.sh: cannot reach the Python package index: check the network, or the proxy and index of pip's configuration" \
@@ -266,7 +266,7 @@ request() { jq -cn --arg text "$1" '{type:"request",id:"1",messages:[{role:"user
     [[ ! -e $SCRATCH/p ]]
 }
 
-@test "no venv module, no Python that is new enough, no disk and no right to write are each said with the cure" {
+@test "no venv module, no Python that is new enough, no disk and no right to write are each reported with the cure" {
     mkdir fake
     for name in bash cat cp dirname basename realpath mkdir df awk sed date rm find sort paste tail rmdir; do
         ln -s "$(type -P $name)" fake

@@ -3,7 +3,7 @@
 
 COMMAND is started COUNT times, with standard input of ours and a mark in its environment. As soon as a process below it
 has WORD (slow) in its command for the CALLS-th time, COMMAND is killed, some fraction of a millisecond later, another
-each time. Whatever bears the mark 5 s after that was left, and is told and ended. Status 1 where there was any.
+each time. Whatever bears the mark 5 s after that was left, and is told and ended. Status 1 if there was any.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def reply(body):
     has "$(requests | head -1 | jq -r '.messages[-1].content')" 'echo $1'
 }
 
-@test "run_linter checks the syntax where no linter is, in few words, and runs nothing of the code" {
+@test "run_linter checks the syntax if no linter is, in few words, and runs nothing of the code" {
     echo 'def f(:' >a.py
     echo 'import os; os.mkdir("evil")' >b.py
     echo 'if true; then' >c.sh
@@ -193,7 +193,7 @@ def reply(body):
     has "$output" 'pip-audit is not installed'
 }
 
-@test "scan_security as a stage passes the stream on, and says what it found where it will stand" {
+@test "scan_security as a stage passes the stream on, and says what it found and where it will be" {
     git init -q . && printf 'one\ntwo\n' >a.py && git add . && git -c user.name=a -c user.email=a@example.org commit -qm start
     printf 'one\neval(two)\n' >a.py
     git diff | agent-discover read_file - >stream
@@ -226,11 +226,11 @@ def reply(body):
     model '
 def reply(body):
     return "all well" if "cores: " in str(body["messages"]) and "Filesystem" in str(body["messages"]) else "lost"'
-    run -0 --separate-stderr monitor-agent </dev/null # also where no systemd answers
+    run -0 --separate-stderr monitor-agent </dev/null # also if no systemd answers
     equal 'all well' "$output"
 }
 
-@test "monitor-agent --daemon goes on until it is told to end" {
+@test "monitor-agent --daemon runs until it is ended" {
     model 'all well'
     AGENT_MONITOR_INTERVAL=1s monitor-agent --daemon >out 2>err &
     pid=$!
@@ -279,7 +279,7 @@ def reply(body):
     equal "" "$output"
 }
 
-@test "coordinator hands its standard input on to the agents, and takes it for the task where there is none" {
+@test "coordinator hands its standard input on to the agents, and takes it for the task if there is none" {
     model "$planned"
     echo 'uses SAML' | coordinator - "refactor" >/dev/null 2>&1
     has "$(requests)" 'two modules for SAML'
@@ -338,7 +338,7 @@ def reply(body):
     run -1 agent-memory list --store reviews
 }
 
-@test "where nothing is asked and nothing is given, no model is asked" {
+@test "without a request and without input no model is called" {
     model 'something'
     for agent in code-reviewer architect security-scanner commit-message coordinator text-processor assistant; do
         run -2 --separate-stderr timeout 20 "$agent" </dev/null
@@ -356,7 +356,7 @@ def reply(body):
     done
 }
 
-@test "every agent of bin/ stands in AGENTS.md, and every entry is there" {
+@test "every agent of bin/ is in AGENTS.md, and every entry exists" {
     for agent in code-reviewer architect security-scanner commit-message monitor-agent coordinator text-processor; do
         grep -q "^- \*\*Binary\*\*: bin/$agent$" "$ROOT/AGENTS.md" || { echo "$agent is not in AGENTS.md" >&2; return 1; }
     done
@@ -375,7 +375,7 @@ def reply(body):
     done
 }
 
-@test "what is typed wrong is said by the agent's name before anything is asked, in every agent" {
+@test "wrong usage is reported with the agent's name before any request, in every agent" {
     local name
     model "nothing is asked"
     for name in text-processor code-reviewer architect security-scanner coordinator assistant; do
@@ -403,7 +403,7 @@ def reply(body):
     has "$stderr" "code-reviewer: src/no.py: no such file or folder; it is taken as words"
 }
 
-@test "commit-message takes what is staged where standard input is /dev/null, and says where there is no change" {
+@test "commit-message takes what is staged where standard input is /dev/null, and says if there is no change" {
     model 'app: print the time'
     git init -q . && echo one >f && git add f
     run -0 commit-message </dev/null
@@ -435,7 +435,7 @@ def reply(body):
     has "$output" "status 100: the cause"
 }
 
-@test "where standard input cannot be read no model is asked" {
+@test "if standard input cannot be read no model is called" {
     local name
     model "unheard"
     printf '\x89PNG\0\0' >picture

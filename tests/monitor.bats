@@ -79,7 +79,7 @@ $(value 'agent_run_seconds_bucket{agent="worker",le="+Inf"}')"
     lacks "$(<environment)" test-key
 }
 
-@test "an alert that fails or hangs is told and costs the run ten seconds at most" {
+@test "an alert that fails or hangs is reported and costs the run ten seconds at most" {
     scripted
     react --plugin "monitor m.prom --when 'runs>0' -- false" '= x'
     equal '0 x' "$status $output"

@@ -4,7 +4,7 @@
 load helper
 load llm
 
-@test "what stands behind -- is an operand, also with a dash, and is read as no option" {
+@test "what follows -- is an operand, also with a dash, and never an option" {
     echoing
     echo hi >./-notes.txt
     for program in agent-llm agent-react; do
@@ -27,7 +27,7 @@ load llm
     equal x "$(agent-discover -- -x </dev/null | jq -r .name)"
 }
 
-@test "an agent takes what stands behind -- as its request" {
+@test "an agent takes what follows -- as its request" {
     model 'Done'
     for agent in text-processor code-reviewer architect security-scanner assistant monitor-agent coordinator; do
         run --separate-stderr timeout 60 "$agent" -- '- buy milk' </dev/null
@@ -36,7 +36,7 @@ load llm
     done
 }
 
-@test "numbers that make no sense are wrong usage in every program, told in one line" {
+@test "numbers that make no sense are wrong usage in every program, reported in one line" {
     while read -r program options; do
         for value in nan inf -1 x; do
             for option in $options; do
@@ -142,7 +142,7 @@ END
     equal "typed words" "$(agent-memory recall key)"
 }
 
-@test "monitor-agent bears programs that are not there or fail" {
+@test "monitor-agent works without programs that are missing or fail" {
     model 'def reply(body):
     return "seen " + " ".join(word for word in ("cores: ", "free is not installed") if word in str(body))'
     mkdir few

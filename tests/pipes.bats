@@ -208,7 +208,7 @@ reader_goes_away() {
     no_traceback
 }
 
-@test "a transcript after kill -9 has whole lines, and the conversation goes on from it" {
+@test "a transcript after kill -9 has whole lines, and the conversation continues from it" {
     scripted --latency 0.1
     tool echo_it 'echo said'
     script=$(printf 'echo_it {}\n%.0s' {1..40})

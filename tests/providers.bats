@@ -131,7 +131,7 @@ say() { printf '{"type":"request","id":"%s","messages":[{"role":"user","content"
     equal 0 "$(requests | wc -l)"
 }
 
-@test "openai-sh passes other records on and stops at a line that is none" {
+@test "openai-sh passes other records on and stops at a line that is not a record" {
     model "$RULES"
     run --separate-stderr "$ROOT/providers/openai-sh" <<<$'{"type":"other", "n":1.0}\n'"$(say a)"$'\nnonsense\n'"$(say b)"
     equal 2 "$status"

@@ -41,7 +41,7 @@ tool() { run --separate-stderr timeout 30 "$ROOT/tools/$1" "${@:3}" <<<"$2"; }
     done
 }
 
-@test "an agent that was entered is listed, once, and taken out byte for byte, whatever stands before it" {
+@test "an agent that was entered is listed, once, and removed byte for byte, whatever is before it" {
     agent ag Ag
     for text in '# P\n\n```npm test``` runs.\n' '# P\n\n```sh\nnever closed\n' '# P\n\n<!-- never closed\n' '\xef\xbb\xbf# P\n' '# P\r\n'; do
         printf %b "$text" | tee before >AGENTS.md
@@ -194,7 +194,7 @@ END
     equal 6 "$(grep -c Binary AGENTS.md)"
 }
 
-@test "--register refuses what does not answer, and what lies elsewhere; --user takes it" {
+@test "--register refuses what does not answer, and what is elsewhere; --user takes it" {
     echo x >plain
     : >AGENTS.md
     discover --register plain
@@ -309,7 +309,7 @@ plain: do plain things, don't --worry (man)" \
     equal 2 "$status"
 }
 
-@test "find_agent tells who fits, and runs nobody" {
+@test "find_agent names the agents that fit, and runs none" {
     agent bin/go-reviewer "x" "touch MARKER"
     registry AGENTS.md go-reviewer bin/go-reviewer
     sed -i 's/Does the work of .*/Reviews code written in Go/' AGENTS.md

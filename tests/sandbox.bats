@@ -33,7 +33,7 @@ ended() {
     [[ ! -e made && ! -e $HOME/made ]]
 }
 
-@test "a tool that changes things is denied without the user's word, and the model is told" {
+@test "a tool that changes things is denied without the user's consent, and the model gets the reason" {
     tool change 'echo x >made' "$CHANGES"
     react --events 'change {}'
     has "$(results)" "was not run: the user has not allowed it (--allow change)"
@@ -234,7 +234,7 @@ TOML
     has "$output" "here: sandbox unavailable: without bubblewrap"
 }
 
-@test "discovery runs no program without the mark, and a marked one can change nothing and reach nobody" {
+@test "discovery runs no program without the bytes agent-schema, and one with them can change nothing and reach nobody" {
     mkdir found
     printf '#!/bin/sh\ntouch "%s/marker"\n' "$PWD" >found/unmarked
     cat >found/marked <<TOOL
@@ -279,7 +279,7 @@ TOOL
     ended 'sleep 60.9731'
 }
 
-@test "a tool that a limit ended is told in words, as limit_exceeded" {
+@test "a tool that a limit ended is reported in words, as limit_exceeded" {
     tool burner 'ulimit -S -t 1; while :; do :; done'
     tool writer 'ulimit -f 1; exec head -c 100000 /dev/zero >"$HOME/much"'
     react --events 'burner {} & writer {}'
@@ -288,7 +288,7 @@ TOOL
     equal "limit_exceeded limit_exceeded" "$(jq -r 'select(.role == "tool") | .error.kind' <<<"$output" | xargs)"
 }
 
-@test "a tool over its time is told so in words" {
+@test "a tool over its time is reported in words" {
     tool sleeper 'sleep 61; exit'
     react --tool-timeout 1 --events 'sleeper {}'
     has "$(results)" "sleeper timed out after 1 s."
@@ -301,7 +301,7 @@ TOOL
     equal '"0\n0\n"' "$(results)"
 }
 
-@test "a sandbox is shared where the suite's interpreter lies in a home that is hidden" {
+@test "a sandbox is shared also if the suite's interpreter is in a home that is hidden" {
     needs_bwrap
     mkdir -p "$HOME/.local/share/agentutils" suite
     cp -r "$ROOT"/{bin,lib,providers,tools} suite

@@ -1,4 +1,4 @@
-"""The forms that agent-trace writes: each held against what others read it with."""
+"""The forms that agent-trace writes: each compared with what others read it with."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def self_signed(folder: Path, subject: str, *more: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment names no proxy, and is looked at anew."""
+    """The environment names no proxy, and is looked at again."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     proxies.proxy_for.cache_clear()

@@ -43,7 +43,7 @@ def test_a_file_that_is_made_is_ours_alone(tmp_path: Path) -> None:
 
 
 def limited(body: str, file: Path) -> subprocess.CompletedProcess[str]:
-    """Python code run where no file may be longer than 100 bytes, as on a disk that is nearly full."""
+    """Python code run if no file may be longer than 100 bytes, as on a disk that is nearly full."""
     return subprocess.run(
         [sys.executable, "-c", f"from agentlib import lock, tail\n{body}", str(file)],
         env={**os.environ, "PYTHONPATH": str(ROOT / "lib")},

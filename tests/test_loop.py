@@ -210,7 +210,7 @@ def test_without_a_model_that_can_sum_up_it_is_done_mechanically() -> None:
 
 
 def test_a_context_length_error_sums_up_and_goes_on() -> None:
-    """Once; where it does not help the run ends with the error."""
+    """Once; if it does not help the run ends with the error."""
     setting = Setting(FakeTools(), max_iterations=0)  # type: ignore[arg-type]
     reply: list[Any] = [
         Fault("context_length", "too long"),

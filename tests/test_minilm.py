@@ -62,7 +62,7 @@ def test_a_long_text_is_cut_at_the_cap_and_still_ends_as_it_should() -> None:
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    """A data folder with the model, fetched once into the user's cache; skipped where it cannot be had."""
+    """A data folder with the model, fetched once into the user's cache; skipped if it cannot be had."""
     return installed("embeddings")
 
 

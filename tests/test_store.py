@@ -1,4 +1,4 @@
-"""The promises of a store of memories, held against SQLite and against a real PostgreSQL."""
+"""The promises of a store of memories, compared with SQLite and against a real PostgreSQL."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def test_a_field_of_another_type_is_a_record_and_never_a_python_error(
 
 
 def well_formed(answer: Record) -> str:
-    """What is wrong with an Answer, "" where it makes a record that other programs can read."""
+    """What is wrong with an Answer, "" if it makes a record that other programs can read."""
     json.dumps(answer, allow_nan=False)
     message, usage = answer["message"], answer["usage"]
     content = message["content"]

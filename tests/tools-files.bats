@@ -147,7 +147,7 @@ END
     cmp b <(printf 'one\r\ntwo\r\nthree\r\n')
 }
 
-@test "write_file and edit_file stay beneath the working folder, whatever links say" {
+@test "write_file and edit_file stay in the working folder, whatever links there are" {
     mkdir outside work
     echo old >outside/file
     ln -s ../outside work/link

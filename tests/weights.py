@@ -13,7 +13,7 @@ from installed import suite
 
 
 def installed(size: str) -> Path:
-    """A data folder with the model of this size (`tiny`, `embeddings`); the test is skipped where it cannot be had."""
+    """A data folder with the model of this size (`tiny`, `embeddings`); the test is skipped if it cannot be had."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentutils-tests"
     for _ in range(100):
         argv = [suite() / "bin/agent-llm", "local", "install", "--size", size]

@@ -41,7 +41,7 @@ def chosen(me, args):
 
 
 def newer(me, args):
-    """Start again with a newer Python, where one is on PATH."""
+    """Start again with a newer Python, if one is on PATH."""
     import shutil
 
     for name in ("python3.14", "python3.13", "python3.12", "python3.11"):
@@ -91,7 +91,7 @@ def sound(top, tree):
 
 
 def alone(folder):
-    """Refuse a folder that is not this user's alone. OSError where there is none."""
+    """Refuse a folder that is not this user's alone. OSError if there is none."""
     seen = os.lstat(folder)
     if seen.st_mode & 0o170077 != 0o40000 or seen.st_uid != os.getuid():
         why = "not a folder of yours alone (your own, mode 0700): remove it, or set XDG_CACHE_HOME"

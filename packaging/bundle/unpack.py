@@ -1,4 +1,4 @@
-"""What a bundle runs where it is not unpacked yet: check the machine, write the tree, verified, and rename it.
+"""What a bundle runs if it is not unpacked yet: check the machine, write the tree, verified, and rename it.
 
 It is run with the names of start.py, and `file` stands at the zip.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """discover - a warm `agent-discover` of 500 tools against a bare interpreter (under 3); cold, against the tools' starts
 
-Cold, each tool is asked in the sandbox; held against a shell that starts one after another without any, by wall time
+Cold, each tool is asked in the sandbox; compared with a shell that starts one after another without any, by wall time
 (at most 5 times): what runs in a kept sandbox is nobody's CPU.
 """
 

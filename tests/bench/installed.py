@@ -34,7 +34,7 @@ PYTHON = Path(sys.base_prefix, "bin/python3").resolve()
 
 
 def do(*argv: str | Path) -> None:
-    """Run a step; its output is shown where it fails. The user's settings are kept, for the package index."""
+    """Run a step; its output is shown if it fails. The user's settings are kept, for the package index."""
     env = {**os.environ, "PATH": f"{PYTHON.parent}:/usr/bin:/bin"}
     done = subprocess.run(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:

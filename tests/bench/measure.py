@@ -124,7 +124,7 @@ LLM = "llm==0.36"
 
 
 def llm(env: dict[str, str]) -> str:
-    """PyPI's `llm` in an environment of its own, made where it is not there yet, set up for the model of `env`."""
+    """PyPI's `llm` in an environment of its own, made if it does not exist yet, set up for the model of `env`."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     cache = home / "agentutils-bench" / LLM.replace("==", "-")
     if not (cache / "bin" / "llm").exists():

@@ -147,7 +147,7 @@ def main() -> int:
         times = wall / least
         print(f"{title:44} {wall:6.1f} ms, {wall - least:5.1f} more, {times:4.1f} times as much")
     for title, column in (
-        ("where nothing was started", colds),
+        ("if nothing was started", colds),
         ("the first of agent-react", alone),
     ):
         for way, wall in zip(("off", *ways), column, strict=True):

@@ -6,7 +6,7 @@
 A job of its own, no part of tests/run: it fetches the wheel of bfcl-eval (data and simulators; nothing of it is
 installed) into the user's cache folder. For each conversation of `multi_turn_base` whose simulators need the standard
 library alone, a scripted model makes the calls of the ground truth, turn by turn, each turn a run of agent-react that
-goes on with the transcript, the simulators a coprocess in the sandbox, the schemas those of bfcl. Every result, and the
+continues the transcript, the simulators a coprocess in the sandbox, the schemas those of bfcl. Every result, and the
 simulators' state at the end, must be what calling them directly gives. This is a test of dispatch, never a score.
 """
 
