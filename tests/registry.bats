@@ -284,7 +284,7 @@ plain: do plain things, don't --worry (man)" \
     printf '#!/bin/sh\nsleep 300\n' | executable p/slow
     PATH=$PWD/p:$PATH discover --timeout 1 --help-probe slow nosuch
     equal 1 "$status"
-    has "$stderr" "slow: --help says nothing (no answer within 1 s)"
+    has "$stderr" "slow: --help prints nothing (no answer within 1 s)"
     has "$stderr" "nosuch: not found on PATH"
 }
 
