@@ -120,7 +120,7 @@ S
     run -0 agent-execute --quiet --jobs 1 --retry 0 -- ./step < <(plan a b c d)
 }
 
-@test "a failed step is tried again; for good, what needs it is skipped and the others go on; exit 1" {
+@test "a failed step is tried again; after all tries the steps that need it are skipped and the others run; exit 1" {
     cat >step <<'S'
 #!/bin/bash
 echo "$1" >>log

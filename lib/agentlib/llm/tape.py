@@ -91,7 +91,7 @@ class Player:
         takes = self._answers.get(key(request))
         if not takes:
             count = f"({sum(map(len, self._answers.values()))} exchanges are)"
-            cure = "record it anew with --record, the same options and the same input"
+            cure = "record it again with --record, the same options and the same input"
             raise Fault("not_found", f"this request is not on the tape {self.path} {count}; {cure}")
         return takes.pop(0) if len(takes) > 1 else takes[0]
 
