@@ -82,6 +82,17 @@ def test_every_program_has_a_page_with_its_purpose_and_help(program: str) -> Non
 
 
 @pytest.mark.parametrize("page", MANUAL)
+def test_every_help_begins_with_usage_purpose_and_the_same_options(page: str) -> None:
+    block = re.search(r"^<!-- help: .*? -->\n```text\n(.*?)^```", MANUAL[page], re.M | re.S)
+    assert block is not None
+    usage, purpose = block[1].split("\n\n")[:2]
+    assert usage.startswith("usage: ")
+    assert purpose == " - ".join(docs.line_two(PROGRAMS[page]))
+    flags = re.findall(r"^  (?:-\w(?: \S+)?, )?(--[a-z-]+)", block[1], re.M)
+    assert flags[:3] == ["--help", "--version", "--agent-schema"]
+
+
+@pytest.mark.parametrize("page", MANUAL)
 def test_every_manual_page_has_a_program_and_its_sections_in_order(page: str) -> None:
     assert page in PROGRAMS
     titles = re.findall(
