@@ -35,9 +35,7 @@ def options(parser: Any) -> None:
     cli.options(parser, OPTIONS, sandbox=profiles, allow=lambda word: _allowed(word) and word)
     help = "describe the sandbox on this machine, and exit"
     parser.add_argument("--sandbox-status", action=Status, nargs=0, help=help)
-    cli.options(
-        parser, "--env NAME...  give tools this variable of the environment; may be repeated"
-    )
+    cli.options(parser, "--env NAME...  give tools this environment variable; may be repeated")
 
 
 def words(args: Namespace) -> list[str]:
