@@ -115,6 +115,19 @@ def test_a_short_result_that_the_answer_leaves_out_is_put_below_it() -> None:
     assert final["message"]["content"] == "Done.\n\nx1x\nx2x" == "".join(deltas)
 
 
+def test_what_was_read_before_a_change_is_not_put_below_the_answer() -> None:
+    tools = [
+        {**TOOL, "name": n, "annotations": {"readOnlyHint": n == "look"}} for n in ("look", "alter")
+    ]
+    messages = [{"role": "user", "content": "Make it x2x"}]
+    for name, content in (("look", "x1x"), ("alter", "changed a.txt")):
+        made = {"id": name, "name": name, "arguments": {"text": name}}
+        messages.append({"role": "assistant", "content": "", "tool_calls": [made]})
+        messages.append({"role": "tool", "tool_call_id": name, "content": content})
+    final, _ = answer(Model(NONE, "Done: changed a.txt"), messages=messages, tools=tools)
+    assert final["message"]["content"] == "changed a.txt"
+
+
 def test_an_answer_to_a_schema_is_held_to_it_also_with_tools_and_is_left_as_it_is() -> None:
     schema = {"type": "object"}
     model = Model(NONE, "{}")

@@ -67,6 +67,16 @@ def test_a_request_about_files_is_not_answered_before_a_call(
     assert calls(request_)[0] == tools
 
 
+def test_a_file_of_a_list_is_not_forgotten_and_is_for_the_tool_that_read_the_one_before() -> None:
+    made = [call("json_query", path="x.txt"), result("json_query", "9")]
+    wanted = (["json_query"], ["y.md", "z.txt"])
+    assert calls("How long are x.txt, y.md and z.txt?", *made) == wanted
+    assert calls("Query x.txt, then say what is in y.md", *made) == ([], [])
+    assert calls("Copy x.txt to y.md", *made) == ([], [])
+    more = [call("json_query", path="y.md"), result("json_query", "7")]
+    assert calls("How long are x.txt and y.md?", *made, *more) == ([], [])
+
+
 def test_a_file_that_is_material_already_needs_no_call() -> None:
     piece = {"type": "context", "source": "crew.json", "text": "{}"}
     text = material.message("Who is named in crew.json?", [piece])["content"]
@@ -196,6 +206,22 @@ def test_a_call_takes_the_material_or_the_last_result_as_it_is() -> None:
     assert narrowed("Reverse the word abc", forms) == [{"text": {"type": "string"}}]
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    ["Reverse the word abc", "Write 'abc' backwards", "Reverse this: abc", "Drehe das Wort abc um"],
+)
+def test_a_call_takes_the_requests_own_text_though_there_is_material(wanted: str) -> None:
+    piece = {"type": "context", "source": "shop.txt", "text": "rope\npaint\n"}
+    text = material.message(wanted, [piece])["content"]
+    assert narrowed(text, [form("reverse", "text")]) == [{"text": {"type": "string"}}]
+
+
+def test_a_text_in_a_file_is_no_text_of_the_request() -> None:
+    piece = {"type": "context", "source": "shop.txt", "text": "rope\n"}
+    text = material.message("Reverse the word in shop.txt", [piece])["content"]
+    assert narrowed(text, [form("reverse", "text")]) == [{"text": {"enum": ["rope\n"]}}]
+
+
 APPEND = form("write_file", "path", "content")
 APPEND["properties"]["args"]["properties"]["append"] = {"type": "boolean"}
 
@@ -265,9 +291,42 @@ def test_a_call_without_a_word_of_the_request_is_far_fetched(
 
 def test_of_the_figures_of_one_result_those_that_are_wanted_are_told() -> None:
     def answer(request: str) -> str:
-        made = [call("wordcount", path="a.txt"), result("wordcount", '{"lines":0,"words":3}')]
+        made = [
+            call("wordcount", path="a.txt"),
+            result("wordcount", '{"lines":0,"words":3,"bytes":9}'),
+        ]
         messages = [{"role": "user", "content": request}, *made]
         return str(prompt.answer({"messages": messages}).body["messages"][-1]["content"])
 
     assert "What is known:\nwords: 3\n" in answer("Count the words of a.txt")
-    assert '{"lines":0,"words":3}' in answer("How long is a.txt?")
+    assert "What is known:\nwords: 3\n" in answer("how many wrods has a.txt")
+    assert "What is known:\nmots: 3\n" in answer("Combien de mots dans a.txt ?")
+    assert "What is known:\nzeilen: 0\n" in answer("Wie viele Zeilen hat a.txt?")
+    assert "What is known:\ncharacters: 9\n" in answer("How many characters has a.txt?")
+    assert '{"lines":0,"words":3,"bytes":9}' in answer("How long is a.txt?")
+
+
+def test_the_figures_of_several_files_are_compared_beside_the_list_of_the_files() -> None:
+    made = [call("list_files", path="."), result("list_files", "a.txt\nb.txt\n")]
+    for name, count in (("a.txt", 3), ("b.txt", 7)):
+        one = call("wordcount", path=name)
+        one["tool_calls"][0]["id"] = name
+        made += [one, result(name, f'{{"lines":0,"words":{count}}}')]
+    messages = [{"role": "user", "content": "Which file here has the most words?"}, *made]
+    content = prompt.answer({"messages": messages}).body["messages"][-1]["content"]
+    assert "(most words: b.txt)" in content
+
+
+def test_that_a_file_is_missing_is_known_only_where_the_request_names_it() -> None:
+    def answer(request: str) -> str:
+        made = [
+            call("read_file", path="shop.md"),
+            result("read_file", "shop.md: No such file", True),
+        ]
+        messages = [{"role": "user", "content": request}, *made]
+        return str(
+            prompt.answer({"messages": messages, "tools": TOOLS}).body["messages"][-1]["content"]
+        )
+
+    assert "No such file" in answer("What does shop.md say?")
+    assert "No such file" not in answer("Our shop is slow. What should we change?")

@@ -71,7 +71,7 @@ def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Index:
     monkeypatch.delenv("AGENT_LOCAL_MODEL", raising=False)
     made = Index()
     monkeypatch.setattr(fetch, "pip", made.pip)
-    monkeypatch.setattr(fetch, "runtime", lambda: None)
+    monkeypatch.setattr(fetch, "wheels", lambda *_: None)
     monkeypatch.setattr(fetch, "HUB", "http://127.0.0.1:9")  # nobody is there
     monkeypatch.setattr(models, "pins", lambda: {"default": PIN})
     return made

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.invoke.tool import Tool
 from agentlib.messages import material
 from agentlib.react import settings
 from localmodel import prompt, reply
@@ -468,30 +467,6 @@ def test_the_arguments_have_the_form_of_an_example_and_what_else_the_request_nam
 
 def test_a_tool_without_a_schema_of_its_arguments_still_has_a_form() -> None:
     assert prompt.arguments_forms({"name": "x"}, "hi")[0]["required"] == ["input"]
-
-
-def test_a_file_that_the_request_names_is_not_forgotten() -> None:
-    reads = {**WORDCOUNT, "annotations": {"readOnlyHint": True}}
-    request = {"messages": [user("Which of a.txt, b.txt and c.md is longer?")]}
-    request["tools"] = [reads, REVERSE]
-    assert forms(request) == ["wordcount", "reverse", "answer"]
-    request["messages"] += [call("wordcount", path="a.txt"), result("9")]
-    schema = choice(request).body["response_format"]["json_schema"]["schema"]
-    assert schema["properties"]["args"]["properties"]["path"] == {"enum": ["b.txt", "c.md"]}
-    request["messages"] += [call("wordcount", path="b.txt"), result("9")]
-    request["messages"] += [call("wordcount", path="c.md"), result("9")]
-    assert "answer" in forms(request)
-
-
-def test_a_file_of_the_same_list_is_for_the_tool_that_read_the_one_before() -> None:
-    reads = {**WORDCOUNT, "command": ["true"], "annotations": {"readOnlyHint": True}}
-    tools = [Tool({**reads, "name": name}).offer for name in "ab"]  # as agent-react offers them
-    request = {"messages": [user("How long are x.txt and y.md?"), call("b", path="x.txt")]}
-    assert forms({**request, "tools": tools}) == ["b"]
-    request["messages"][0] = user("Count the words of x.txt, then list what is in y.md")
-    assert forms({**request, "tools": tools}) == ["a", "b", "answer"]
-    request["messages"][0] = user("Copy x.txt to y.md")
-    assert "answer" in forms({**request, "tools": tools})
 
 
 def test_a_file_that_is_to_be_written_is_not_forced_on_a_tool_that_reads() -> None:

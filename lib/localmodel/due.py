@@ -8,15 +8,15 @@ from agentlib.messages.transcript import text
 from agentlib.search.rank import describe, words
 from agentlib.types import Record
 from localmodel import edits
-from localmodel.prompt import FENCES, FILE, TEXTS, last_request, since_request, spaced
+from localmodel.prompt import FENCES, FILE, TEXTS, last_request, since_request, spaced, tokens
 from localmodel.reply import leaves
 
+BETWEEN = {*"and or of in the file with how many".split()}  # in a list of files
 FEW = 6  # tools of somebody who has chosen them
 MOST_CHANGES = 3  # tries to change a file
 MOST_FILES = 8  # of a folder that are looked at one by one
 MOST_TEXT = 2000  # characters of material that a call takes as it is
 READ = "read_file"  # the tool that helps where another found nothing in a file
-FOLDERS = ("list_files", "search_files")  # the tools whose path is a folder
 RULES = {name: re.compile(rule, re.I | re.S) for name, rule in TEXTS["requests"].items()}
 NEEDS = {name: re.compile(rule, re.I | re.S) for name, rule in TEXTS["needs"].items()}
 NOTHING = ("", "null", "[]", "{}", "nothing found")  # results that say nothing
@@ -40,6 +40,8 @@ def calls(request: Record) -> tuple[list[str], list[str]]:
         if (left := _listed(run)) is None:
             return ["list_files"], []
         return ([each], left) if left else ([], [])
+    if made and (left := _in_list(wanted, made, reads)):
+        return [made[-1]["name"]], left
     changes = bool(files and writes and not needed and RULES["change"].match(wanted))
     if not results:
         if files and writes and (RULES["make"].match(wanted) or adds(request)):
@@ -60,6 +62,14 @@ def calls(request: Record) -> tuple[list[str], list[str]]:
         return writes, []
     done = [call["name"] for call in made]
     return [n for n in needed if n not in done and not _failed(results[-1])][:1], []
+
+
+def _in_list(wanted: str, made: list[Record], reads: list[str]) -> list[str]:
+    """The files that no call has had yet of the list whose last one was read: a small model forgets them."""
+    left = [n for n in named(wanted) if n not in spaced([c.get("arguments") for c in made])]
+    last = str(made[-1]["arguments"].get("path", "")) if left and made[-1]["name"] in reads else ""
+    _, there, between = wanted.partition(left[0])[0].rpartition(last) if last else ("", "", "")
+    return left if there and tokens(between) <= BETWEEN else []
 
 
 def named(wanted: str) -> list[str]:
@@ -128,7 +138,8 @@ def narrow(schema: Record, request: Record) -> Record:
     texts = _texts(request)
     for form in left:
         tool, args = form["properties"]["tool"].get("const"), edits.fields(form)
-        if tool in tools and "path" in args and names and (files or tool not in FOLDERS):
+        of_a_file = files or tool not in ("list_files", "search_files")  # whose path is a folder
+        if tool in tools and "path" in args and names and of_a_file:
             args["path"] = {"enum": names}
         if tool in tools and "path" not in args and "text" in args and texts:
             args["text"] = {"enum": texts}
@@ -151,12 +162,13 @@ def _only(forms: list[Record], name: str, other: str) -> list[Record]:
 
 
 def _texts(request: Record) -> list[str]:
-    """What a call takes as it is: the last result where the request goes on with it, else the material."""
+    """What a call takes as it is: the last result where the request goes on with it, else the material, but where the
+    request has a text of its own."""
     wanted, mark, rest = last_request(request["messages"]).partition(material.RULE)
     run = since_request(request["messages"])
     results = [text(m, joint="\n").strip() for m in run if m["role"] == "tool"]
-    texts = [piece for _, _, piece in FENCES.findall(rest)]
-    if results and (mark or named(wanted) or RULES["chain"].search(wanted)):
+    texts = [] if RULES["text"].search(wanted) else [piece for _, _, piece in FENCES.findall(rest)]
+    if results and (texts or named(wanted) or RULES["chain"].search(wanted)):
         texts = results[-1:]
     return texts if sum(map(len, texts)) <= MOST_TEXT else []
 

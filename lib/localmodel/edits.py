@@ -47,14 +47,10 @@ def pieces(content: str, wanted: str) -> list[tuple[str, str | None]]:
     parts = wanted.split()
     spans = [" ".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 1, i + 7)]
     spans = [span.strip("'\"`,.:") for span in spans]
-    found = [s for s in spans if {*s.lower().split()} - COMMON and _times(s, content) == 1]
+    found = [s for s in spans if {*s.lower().split()} - COMMON]
+    found = [s for s in found if len(re.findall(rf"(?<!\w){re.escape(s)}(?!\w)", content)) == 1]
     longest = [s for s in found if not any(s in other and s != other for other in found)]
     return [(span, None) for span in dict.fromkeys(longest)]
-
-
-def _times(span: str, content: str) -> int:
-    """How often the words stand in a text."""
-    return len(re.findall(rf"(?<!\w){re.escape(span)}(?!\w)", content))
 
 
 def _read(request: Record) -> str:

@@ -46,7 +46,7 @@ def install(size: str | None) -> int:
     first, *smaller = (size,) if size else models.SIZES
     while True:
         try:
-            _install(models.pins()[first], runtime)
+            _install(models.pins()[first], lambda: wheels("xllamacpp", models.RUNTIME))
             return 0
         except Gone as gone:
             if not smaller:
@@ -113,8 +113,7 @@ def _alone(folder: str) -> Iterator[None]:
         try:
             lock.acquire(file.fileno(), 0.0)
         except TimeoutError:
-            why = "another `agent-llm local install` is running"
-            raise Fault("overloaded", why) from None
+            raise Fault("overloaded", "another `agent-llm local install` is running") from None
         yield
 
 
@@ -147,10 +146,6 @@ def _output(command: list[str]) -> tuple[int, str]:
     null, pipe, both = subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT
     done = subprocess.run(command, stdin=null, stdout=pipe, stderr=both, errors="replace")
     return done.returncode, done.stdout
-
-
-def runtime() -> None:
-    wheels("xllamacpp", models.RUNTIME)
 
 
 def wheels(module: str, *requirements: str) -> None:

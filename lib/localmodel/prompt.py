@@ -4,10 +4,12 @@ The first prompt has the tools with their examples, and its output is held to on
 needed. The second is a plain chat, without examples that could slip into the answer. reply.py reads what comes back.
 """
 
+import contextlib
 import json
 import os
 import re
 import tomllib
+from difflib import get_close_matches
 
 from agentlib.faults import Fault
 from agentlib.messages import material
@@ -24,6 +26,7 @@ SYSTEM_CAP = 600  # characters of the caller's system text that the choice of a 
 RESULT_CAP = 500  # characters of a result that the choice of the next call sees
 QUOTE_CAP = 4000  # characters of a result that the answer is made from
 TEXT_CAP = 1600  # characters of a text in an answer that has a schema
+CLOSE = 0.8  # of 1, how alike a word is to another that may be meant
 LABEL_CAP = 80  # characters that say what a result was made from
 REMINDER_CAP = 300  # characters of the request that are repeated after a result
 with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "prompts.toml"), "rb") as _file:
@@ -32,7 +35,6 @@ with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "prompts.tom
 KEYWORDS = "type enum const minimum maximum minItems maxItems minLength maxLength".split()
 FILE = re.compile(r"[\w./-]*\w\.(?:[A-Za-z]\w{1,4}|[ch])\b")  # the name of a file
 GREETING = re.compile(TEXTS["requests"]["greeting"], re.I)
-BETWEEN = {*"and or of in the file with how many".split()}  # in a list of files
 FENCES = re.compile(r"<<<([^\n]*) ([0-9a-f]{20})\n(.*?)\n\2 end>>>", re.S)
 
 
@@ -62,9 +64,7 @@ def choice(request: Record) -> Plan | None:
     while any(tool["name"] == name for tool in tools):
         name = f"final_{name}"
     forms = [call_form(t["name"], form) for t in tools for form in arguments_forms(t, last)]
-    if remaining := wanted == "auto" and files_left(messages, tools, last):
-        forms = remaining
-    elif wanted == "auto":
+    if wanted == "auto":
         forms.append(object_schema({"tool": {"const": name}}))
     lines = "\n".join([tool_line(tool) for tool in tools])
     uncalled = "\n".join(f"  {text} -> {spaced({'tool': name})}" for text in TEXTS["uncalled"])
@@ -147,8 +147,7 @@ def offered(tools: list[Record], wanted: Any, messages: list[Record]) -> list[Re
         name = wanted["name"]
         if named := [tool for tool in tools if tool["name"] == name]:
             return named
-        why = f"tool_choice names {name!r}, which is not among the tools"
-        raise Fault("invalid_request", why)
+        raise Fault("invalid_request", f"tool_choice names {name!r}, which is no tool here")
     if len(tools) <= MOST:
         return tools
     used = {call["name"] for m in messages for call in m.get("tool_calls") or []}
@@ -175,28 +174,6 @@ def arguments_forms(tool: Record, request: str) -> list[Record]:
         fit = {k: v for k, v in properties.items() if k in required or k in more}
         forms.append({**schema, "properties": fit, "required": required})
     return forms or [schema]
-
-
-def files_left(messages: list[Record], tools: list[Record], request: str) -> list[Record]:
-    """The forms of the next call where the last one only read a file, and the request has others in the same list that
-    no call had yet: a small model forgets them."""
-    calls = [c for m in since_request(messages) for c in m.get("tool_calls") or []]
-    named = dict.fromkeys(FILE.findall(shortened(reordered(request))))
-    left = [name for name in named if name not in spaced([c.get("arguments") for c in calls])]
-    last = calls[-1].get("arguments") if calls and left else {}
-    keys = [k for k, v in last.items() if v in named] if isinstance(last, dict) else []
-    if not keys:
-        return []
-    _, there, between = request.rpartition(left[0])[0].rpartition(str(last[keys[0]]))
-    if not there or not tokens(between) <= BETWEEN:
-        return []
-    found = [tool for tool in tools if tool.get("name") == calls[-1].get("name")]
-    found = [tool for tool in found if (tool.get("annotations") or {}).get("readOnlyHint")]
-    forms = [form for tool in found for form in arguments_forms(tool, request)]
-    file = {keys[0]: {"enum": left}}
-    needing = [form for form in forms if keys[0] in form.get("required", [])]
-    fitted = [{**form, "properties": {**form["properties"], **file}} for form in needing]
-    return [call_form(found[0]["name"], form) for form in fitted]
 
 
 def since_request(messages: list[Record]) -> list[Record]:
@@ -238,13 +215,10 @@ def subset(schema: Any, root: Any = None, depth: int = 0) -> Record:
 
 def resolved(root: Any, ref: str) -> Any:
     """What a reference within the same document points at; None if that does not exist."""
-    if not ref.startswith("#"):
-        return None
-    path = ref[1:].strip("/")
-    for step in path.split("/") if path else []:
-        step = step.replace("~1", "/").replace("~0", "~")
-        root = root.get(step) if isinstance(root, dict) else None
-    return root
+    for step in ref.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        root = root.get(name) if isinstance(root, dict) else None
+    return root if ref.startswith("#") else None
 
 
 def schema_of(system: str) -> tuple[str, Record | None]:
@@ -327,8 +301,8 @@ def answer_turns(messages: list[Record], offers: bool) -> list[Record]:
         elif role == "assistant" and content and not message.get("tool_calls"):
             turns.append({"role": "assistant", "content": content})
     last = turns[-1] if turns else {"role": "", "content": TEXTS["material"]}
-    if last["role"] == "user" and any(message["role"] == "tool" for message in run):
-        known = f"{TEXTS['known']}\n{facts(run, last['content'])}"
+    if last["role"] == "user" and (found := facts(run, last["content"])):
+        known = f"{TEXTS['known']}\n{found}"
         last["content"] = f"{known}\n\n{last['content']}\n{TEXTS['done']}"
     elif (
         offers and TEXTS["material"] not in last["content"] and not GREETING.match(last["content"])
@@ -338,10 +312,15 @@ def answer_turns(messages: list[Record], offers: bool) -> list[Record]:
 
 
 def facts(run: list[Record], request: str) -> str:
-    """The results of calls, each under what it was made from. Errors only where nothing else is known."""
+    """The results of calls, each under what it was made from. Errors only where nothing else is known, and not that a
+    file is missing which the request does not name."""
     labels = {c.get("id"): label(c) for m in run for c in m.get("tool_calls") or []}
     results = [m for m in run if m["role"] == "tool"]
     results = [m for m in results if not m.get("is_error")] or results
+    guessed = [m for m in results if m.get("is_error") and "No such file" in text(m)]
+    results = [
+        m for m in results if m not in guessed or labels.get(m["tool_call_id"], "") in request
+    ]
     pairs = [(labels.get(m["tool_call_id"], ""), text(m, joint="\n")) for m in results]
     return table(pairs, request) or "\n\n".join(
         piece_text(m, shorter(c, QUOTE_CAP)) for m, c in pairs
@@ -358,18 +337,19 @@ def label(call: Record) -> str:
 def table(pairs: list[tuple[str, str]], request: str) -> str:
     """Results of the same numbers, a line a number, with most, fewest and sum; else "". Small models compare badly, so
     they see only the number and the comparison that the request names, where it names one."""
-    try:
-        rows = {made: json.loads(content) for made, content in pairs}
-    except (ValueError, RecursionError):
-        return ""
+    rows = {}
+    for made, content in pairs:
+        with contextlib.suppress(ValueError, RecursionError):
+            rows[made] = json.loads(content)
     values = list(rows.values())
-    if not rows or not all(isinstance(row, dict) and [*row] == [*values[0]] for row in values):
+    few = len(rows) < min(2, len(pairs))  # beside a list of the files, those of more than one
+    if few or not rows or not all(isinstance(r, dict) and [*r] == [*values[0]] for r in values):
         return ""
     wanted = tokens(request.lower())
-    names = [name for name in values[0] if {name, name.removesuffix("s")} & wanted]
+    names = [name for name in values[0] if figure(str(name), wanted)]
     if len(rows) == 1:
         figures = all(isinstance(value, int | float) for value in values[0].values())
-        return "\n".join(f"{name}: {values[0][name]}" for name in names if figures)
+        return "\n".join(f"{figure(n, wanted)}: {values[0][n]}" for n in names if figures)
     lines = []
     for name in names or values[0]:
         line = f"{name}: " + ", ".join(f"{made} {row[name]}" for made, row in rows.items())
@@ -381,6 +361,13 @@ def table(pairs: list[tuple[str, str]], request: str) -> str:
             line += " (" + "; ".join(f"{k} {name}: {v}" for k, v in more.items()) + ")"
         lines.append(line)
     return "\n".join(lines)
+
+
+def figure(name: str, wanted: Collection[str]) -> str:
+    """The word of the request for this figure, also in another language or with a letter wrong; "" without one."""
+    known = TEXTS["figures"].get(name, [name, name.removesuffix("s")])
+    close = [word for word in known if get_close_matches(word, wanted, 1, CLOSE)]
+    return next((word for word in close if word in wanted), name if close else "")
 
 
 def reordered(content: str, used: Collection[str] = ()) -> str:

@@ -8,15 +8,7 @@ from agentlib.faults import Fault
 from agentlib.messages import material
 from agentlib.messages.transcript import text
 from agentlib.types import Any, Record
-from localmodel.prompt import (
-    FENCES,
-    FILE,
-    examples,
-    last_request,
-    since_request,
-    spaced,
-    tokens,
-)
+from localmodel.prompt import FENCES, FILE, examples, last_request, since_request, spaced, tokens
 
 SHORT = 200  # characters of a result that an answer must hold
 STEP_CAP = 40  # characters of a step's output that an answer must hold
@@ -37,8 +29,7 @@ def call(raw: str, request: Record) -> Record | None:
         reply = json.loads(raw)
         name, args = reply["tool"], reply.get("args")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        why = f"the reply is no whole call: {raw[:80]!r}"
-        raise Fault("bad_response", why, retryable=False) from None
+        raise Fault("bad_response", f"no whole call: {raw[:80]!r}", retryable=False) from None
     if args is None or all(tool.get("name") != name for tool in request.get("tools") or []):
         return None
     return {"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}
@@ -63,12 +54,15 @@ def useless(made: Record, request: Record) -> bool:
 
 
 def expected(request: Record) -> list[str]:
-    """The results that belong into the answer: short ones, and not only steps to another call."""
+    """The results that belong into the answer: short ones, not only steps to another call, and none before a change."""
     found: list[str] = []
+    tools = request.get("tools") or []
+    reads = [t["name"] for t in tools if (t.get("annotations") or {}).get("readOnlyHint")]
     for message in since_request(request["messages"]):
         for made in message.get("tool_calls") or []:
             used = tokens(spaced(made.get("arguments")))
             found = [result for result in found if not tokens(result) <= used]
+            found = found if not reads or made["name"] in reads else []
         result = text(message, joint="\n").strip()
         if message.get("role") == "tool" and not message.get("is_error"):
             found += [result] if 0 < len(result) <= SHORT else []
