@@ -232,6 +232,18 @@ SH
     equal 5 "$(screen 1000 | wc -l)"
 }
 
+@test "what a program makes of a batch's records and its progress never share a row" {
+    model 'def reply(body): return {"text": "x", "delay": 0.4}'
+    printf '{"type":"task","input":"%s"}\n' a b c d >tasks.jsonl
+    terminal bash -c 'agent-react --jobs 1 <tasks.jsonl | while read -r line; do sleep 0.3; echo "seen $line"; done'
+    equal 4 "$(screen 1000 | grep -c '^seen {"type":"result".*}$')"
+    has "$(screen 1000)" "0/4 done"
+    has "$(screen 1000)" "4/4 done"
+    lacks "$(grep -F ' done' <<<"$(screen 1000)")" seen
+    agent-react --jobs 1 <tasks.jsonl >quiet.jsonl 2>errors
+    equal "" "$(cat errors)"
+}
+
 @test "usage that is estimated is marked so" {
     model 'def reply(body): return {"status": 200, "headers": {"content-type": "text/event-stream"}, "body":
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"}'

@@ -29,6 +29,7 @@ _OBEYED = re.compile(
     "(?<![\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])[\U000e0100-\U000e01ef]"
 )
 OFTEN = 0.2  # seconds between two states of the line that is redrawn
+SELDOM = 10.0  # seconds between two rows where it is not
 BLANK = "\u115f\u1160\u2800\u3164\uffa0\U0001d159\U00013441\U00013442"  # letters and signs that show nothing
 
 
@@ -79,12 +80,14 @@ class Live:
         self._lock = _thread.allocate_lock()
         self._text: Callable[[], str] | None = None
         self._drawn = ""  # what is on the screen
+        self._rows = False  # it is written again and again, each time on a row of its own
         self._running = False
         self.begun = False  # the cursor stands behind text without a line end
 
-    def show(self, text: "Callable[[], str]") -> None:
-        """Draw what text() gives, again and again, until hide(); nothing where it gives ''."""
-        self._text = text
+    def show(self, text: "Callable[[], str]", rows: bool = False) -> None:
+        """Draw what text() gives, again and again, until hide(); nothing where it gives ''. rows: where standard output
+        is a pipe, write it on rows of its own, since who reads the pipe may print to this terminal at any time."""
+        self._text, self._rows = text, rows and not os.isatty(1) and not os.path.isfile("/dev/fd/1")
         if not self._running:
             self._running = True
             _thread.start_new_thread(self._redraw, ())
@@ -105,16 +108,18 @@ class Live:
                 data = data[os.write(descriptor, data) :]
 
     def _redraw(self) -> None:
+        pause = OFTEN
         while True:
-            time.sleep(OFTEN)
+            time.sleep(pause)
+            pause = SELDOM if self._rows else OFTEN
             try:
                 with self._lock:
                     if (text := self._text) and not self.begun:
                         line = visible(text()).replace("\n", " ")[: _columns() - 1]
                         if line != self._drawn:
                             self._erase()
-                            os.write(2, dim(line).encode("utf-8", "replace"))
-                            self._drawn = line
+                            end, self._drawn = ("\n", "") if self._rows else ("", line)
+                            os.write(2, f"{dim(line)}{end}".encode("utf-8", "replace"))
             except OSError:  # the terminal is gone
                 self._text = None
 

@@ -58,7 +58,7 @@ class Batch:
         if watched:
             from agentlib import display
 
-            display.live.show(self.progress)
+            display.live.show(self.progress, rows=True)
         self._take(first)
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
         try:
