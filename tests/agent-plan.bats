@@ -68,6 +68,19 @@ def reply(body):
     has "$(requests | jq -r '.messages[0].content')" '- architect: designs'
 }
 
+@test "a step goes to the one agent that its words name, where the one chosen has none of them" {
+    model 'import json
+def reply(body):
+    return json.dumps({"steps": [{"task": "Review dl.py", "needs": [], "agent": "shouter"}, {"task": "shout it out", "needs": [], "agent": "shouter"},
+        {"task": "do whatever", "needs": [], "agent": "shouter"}, {"task": "review and scan", "needs": [], "agent": "shouter"}]})'
+    {
+        echo '{"type":"tool","name":"shouter","description":"Write in capitals","kind":"agent","command":["/bin/true"]}'
+        echo '{"type":"tool","name":"critic","description":"Judges","kind":"agent","tags":["review"],"command":["/bin/true"]}'
+        echo '{"type":"tool","name":"scanner","description":"Looks","kind":"agent","tags":["scan"],"command":["/bin/true"]}'
+    } >agents.jsonl
+    equal "critic shouter shouter shouter" "$(agent-plan all <agents.jsonl | jq -rs '[.[] | select(.type == "step").agent] | join(" ")')"
+}
+
 @test "a plan with a circle is sent back once, then refused" {
     model 'import json
 def reply(body):
