@@ -9,6 +9,7 @@
 #   take      the same, and it is taken out of the words; its value is `taken`
 #   material  a stage that adds the files and folders that the operands name
 #   input     yes where standard input is read: - is an operand, or there is none; else it is left to others
+#   one_word  asks about a request of one word that looks like a command
 #   visible   `visible COMMAND...`: on a terminal, no control character of its output is obeyed
 [[ $OSTYPE == linux* ]] || { echo "${here##*/}: needs Linux, and this is $OSTYPE: docs/install.md says what for" >&2; exit 100; }
 PATH=${here%/*}:$PATH
@@ -68,6 +69,13 @@ mentioned() {
 }
 
 usage() { local name=${0##*/}; visible echo "$name: $1; see '$name --help'" >&2 && exit 2; }
+
+# Asks about one word that looks like a command, as agent-react does, for an agent that gives it more than that word.
+one_word() {
+    [[ "${#request[@]}${paths-}" != 1 ]] || python3 -IS -c 'import sys; sys.path.insert(0, sys.argv[2])
+from agentlib import cli, stderr; from agentlib.policy import terminal
+cli.start(lambda argv: terminal.check_request(argv[:1], stderr.program(), {}), "", {})' "${request[0]}" "$library"
+}
 
 pass() { cat 2>/dev/null; } # without a word where nobody reads on
 

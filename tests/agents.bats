@@ -48,6 +48,18 @@ def reply(body):
     exec 4>&-
 }
 
+@test "one word that looks like a command is not sent, by an agent that has material of its own neither" {
+    model 'def reply(body): return "sent"'
+    for words in 'assistant help' 'coordinator status' 'monitor-agent stop' 'monitor-agent --quiet start'; do
+        read -ra line <<<"$words"
+        run -2 --separate-stderr setsid -w "${line[@]}" </dev/null
+        equal " ${line[0]}: '${line[-1]}' looks like a command" "$output ${stderr%%,*}"
+    done
+    equal "" "$(requests)"
+    equal sent "$(monitor-agent "start of trouble?" </dev/null)"
+    equal sent "$(echo help | assistant - 2>/dev/null | tail -n 1)"
+}
+
 @test "files that the operands name are material, in sentences too; what holds secrets is not" {
     model seen
     mkdir "a folder" src

@@ -210,6 +210,16 @@ END
     equal "" "$(<AGENTS.md)"
 }
 
+@test "an agent of the user's registry is found by its name, wherever one is; one of a project is not" {
+    agent here/bin/helper Helps
+    (cd here && discover --register bin/helper)
+    mkdir elsewhere && cd elsewhere
+    run -127 agent-discover helper </dev/null
+    (cd ../here && discover --register --user bin/helper)
+    discover helper
+    equal "0 helper $(realpath ../here)/bin/helper" "$status $(jq -r '.name + " " + .command[0]' <<<"$output")"
+}
+
 @test "find ranks agents and tools by what they do" {
     agent bin/code-reviewer "Reviews code for issues"
     agent bin/poet "Writes verses"

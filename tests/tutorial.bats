@@ -38,6 +38,29 @@ def reply(body):
     done
 }
 
+@test "an agent leaves the list of a loop to the loop, and reads what is a file of its own or comes down a pipe" {
+    model '
+def reply(body):
+    text = body["messages"][-1]["content"]
+    return next((word for word in ("fjord", "four") if word in text), "none") + " " + text.split()[0]'
+    printf 'one\ntwo fjord\nthree four\n' >list
+    for n in 1 5; do
+        stage "$n"
+        [ "$n" = 1 ] || model 'import json
+def reply(body):
+    if body.get("response_format"):
+        return json.dumps({"passed": True, "why": ""})
+    return "ok"'
+        equal 3 "$(while read -r line; do ./helper "$line" 2>>notes; done <list | wc -l)"
+        has "$(cat notes)" 'agent-discover: a loop is reading standard input, so it is left alone; cat | has it read'
+    done
+    stage 1
+    model 'def reply(body): return "fjord" if "fjord" in str(body["messages"]) else "none"'
+    equal fjord "$(./helper "which?" <list)"
+    equal fjord "$(cat list | ./helper "which?")"
+    equal fjord "$({ read -r line && cat; } <list | ./helper "which?")"
+}
+
 @test "from stage 2 the agent knows its memories, from stage 5 the project" {
     model '{"passed":true,"why":""}'
     agent-memory remember style 'we indent with tabs' --store helper

@@ -100,9 +100,12 @@ def waiting(quiet: bool = False) -> bool:
 
 def plain(terminal: bool = True) -> Record:
     """The `input` record that wraps all of standard input, read as plain text (the operand `-`): at a terminal what is
-    typed until Ctrl-D. terminal=False, for a stage of an agent: nothing there, and a fault is a record for the next."""
+    typed until Ctrl-D. terminal=False, for a stage of an agent: nothing there, nor of the list that a shell's loop is
+    reading, unless it is one of the suite's (lib/agent.bash); and a fault is a record for the next."""
     data = b""
-    if sys.stdin is not None and (terminal or not sys.stdin.isatty()):
+    if not terminal and not stderr.agent and of_a_loop():
+        stderr.warn("a loop is reading standard input, so it is left alone; cat | has it read")
+    elif sys.stdin is not None and (terminal or not sys.stdin.isatty()):
         data = sys.stdin.buffer.read(LINE_CAP + 1)
     try:
         if len(data) > LINE_CAP:
