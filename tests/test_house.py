@@ -29,7 +29,7 @@ MOST = 15  # files in a package, its __init__.py among them
 LONGEST = 500  # lines of a file
 
 
-SIZE = 18_142  # lines of lib/ at most, whatever is added: a feature pays with a cut
+SIZE = 18_141  # lines of lib/ at most, whatever is added: a feature pays with a cut
 AGENTLIB = 16_970  # lines of lib/agentlib/ at most; the goal is 16,500
 SOURCES = {".py", ".pyi", ".bash", ".awk"}
 

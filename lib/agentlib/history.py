@@ -160,9 +160,9 @@ def files(since: str = "") -> list[str]:
 
 
 def identity(named: bool = True) -> Record:
-    """The ids of a new run, by the environment's trace context (https://www.w3.org/TR/trace-context/). AGENT_SPAN: of
-    the run that the stages of a script are in, and its parent. named: this is its agent-react. `session`: of a run that
-    nobody but a person started."""
+    """The ids of a new run, by the environment's trace context (https://www.w3.org/TR/trace-context/) and AGENT_SPAN:
+    of the run of a script, and of its parent. named: this is the script's agent-react, which has that run's ids.
+    `session` is only of a run that a person started."""
     if not _around:
         words = os.environ.get("TRACEPARENT", "").split("-")
         known = len(words) > 3 and [len(word) for word in words[1:3]] == [32, 16]
@@ -180,15 +180,14 @@ def identity(named: bool = True) -> Record:
 
 
 def session() -> str:
-    """What tells this terminal, or this session without one, from all others on this machine since it was started."""
+    """The name of this terminal, or of this session without one; no other on this machine has it until a restart."""
     leader = os.getsid(0)
     return f"{leader}.{ticks(leader)}"
 
 
 def span(run: str, answer: int, call: int = 0) -> str:
-    """The id of the n-th answer of a run, or of a call in it, from 1; of calls before the first answer: 0."""
-    number = int(run, 16) + 0x9E3779B97F4A7C15 * (answer * 65536 + call)
-    return f"{number % 2**64:016x}"
+    """The id of an answer of a run, or of a call in it; both count from 1. Calls before the first answer: answer 0."""
+    return f"{(int(run, 16) + 0x9E3779B97F4A7C15 * (answer * 65536 + call)) % 2**64:016x}"
 
 
 def ticks(pid: int) -> str:

@@ -54,7 +54,7 @@ def homes() -> dict[str, str]:
 
 
 def expand(path: str) -> str:
-    """A path that may begin with one of these variables, `$XDG_DATA_HOME/…`, or with `$HOME/`."""
+    """The path, with a variable of homes() or `$HOME` at its beginning replaced, as in `$XDG_DATA_HOME/…`."""
     start, slash, rest = path.partition("/")
     if not start.startswith("$"):
         return path

@@ -6,7 +6,7 @@ from agentlib.messages import material, transcript
 from agentlib.types import Any, Iterable, Mapping, Record
 
 FIELDS = ("temperature", "max_tokens", "stop", "schema", "reasoning")
-# no material: settings, pieces of what comes whole, orders for agent-react
+# no material: settings, deltas of a message that comes whole, tasks for agent-react
 SILENT = ("config", "delta", "task")
 OF_A_TOOL = ("name", "description", "inputSchema")
 

@@ -172,7 +172,7 @@ class Store:
         return len(gone)
 
     def _keep(self, namespace: str, item: Record, gone: bool = False, again: bool = True) -> int:
-        """One new version of a key, inside a transaction; `again`: also where nothing changed."""
+        """Make a new version of a key, inside a transaction. again: also where nothing changed."""
         if self.db.lock:
             self.db.sql(self.db.lock, f"{namespace}\x1f{item['key']}")
         seconds, fraction = divmod(clock.time(), 1)

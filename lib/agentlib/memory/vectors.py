@@ -20,7 +20,7 @@ INSERT = (
 
 
 class Vectors:
-    """Those of one model, as long as `query`, in one namespace of a store (None: in all)."""
+    """The vectors of one model, as long as `query`, in one namespace of a store (None: in all)."""
 
     def __init__(self, db: Any, model: str, query: bytes, namespace: str | None) -> None:
         self.db, self.model, self.query = db, model, query
@@ -44,7 +44,7 @@ class Vectors:
         return int(self._lacking("count(*)", "")[0][0])
 
     def without(self, count: int) -> list[tuple[int, Record]]:
-        """(version, memory) of the newest of them, at most `count`."""
+        """(version, memory) of the newest memories that have no vector, at most `count`."""
         rows = self._lacking(COLUMNS, f"ORDER BY v.id DESC LIMIT {count}")
         return [(row[0], memory(row)) for row in rows]
 

@@ -28,11 +28,11 @@ class Parts:
         self.roots = [one for one in self.table.values() if one["parent_id"] not in self.table]
 
     def below(self, part: Record) -> list[Record]:
-        """What hangs below it, in the order in which it began."""
+        """The parts directly below this one, in the order in which they began."""
         return self._below.get(part["id"], [])
 
     def walk(self, part: Record, depth: int = 0) -> Iterator[tuple[Record, int]]:
-        """It and all below it, with how deep each stands."""
+        """This part and all below it, each with its depth."""
         yield part, depth
         for inner in self.below(part):
             yield from self.walk(inner, depth + 1)

@@ -28,7 +28,7 @@ def main(name: str, path: str, seconds: str) -> None:
 
 
 class Shared:
-    """The provider's process, and who waits for what of it."""
+    """The provider's process, and the clients that wait for its answers."""
 
     def __init__(self, path: str) -> None:
         self._waiting: dict[str, Callable[[Any], None]] = {}  # by the id on the wire
