@@ -26,10 +26,9 @@ about() {
     --version)
         line=${top%/*}/agentutils
         [[ ! $line -ef $top ]] || top=$line # the link, as agentlib/paths.py has it
-        while read -r line _ version; do [[ $line != __version__ ]] || echo "$name ${version//\"/} from $top"; done <"$library/agentlib/__init__.py" ;;
+        while read -r line _ version; do [[ $line != __version__ ]] || { echo "$name ${version//\"/} from $top"; return; }; done <"$library/agentlib/__init__.py" ;;
     --agent-schema)
-        printf '{"name":"%s","description":"%s","kind":"agent","invoke":"text","inputSchema":{"type":"object","properties":{"input":{"type":"string","description":"%s"}},"required":["input"]}}\n' \
-            "$name" "${purpose^}" "The request, with its material" ;;
+        printf '{"name":"%s","description":"%s","kind":"agent","invoke":"text","inputSchema":{"type":"object","properties":{"input":{"type":"string","description":"The request, with its material"}},"required":["input"]}}\n' "$name" "${purpose^}" ;;
     *) line=${options_help//@name@/$name} && printf '%s\n%s' "${line//@purpose@/$purpose}" "$comment" ;;
     esac
 }
@@ -78,6 +77,8 @@ cli.start(lambda argv: terminal.check_request(argv[:1], stderr.program(), {}), "
 }
 
 pass() { cat 2>/dev/null; } # without a word where nobody reads on
+unprinted() { echo "${0##*/}: standard output: nothing can be written" >&2 && exit 111; }
+print() { visible cat 2>/dev/null || { (($? < 128)) || return 141; unprinted; }; } # an agent's last stage
 
 material() {
     local path more=()
@@ -86,7 +87,8 @@ material() {
     agent-context --skip --max-tokens 6000 --max-file-tokens 6000 "${more[@]}" -- "${paths[@]}"
 }
 
-options=() operands=() request=() paths=() others=() value='' end='' input=''
+options=() operands=() request=() paths=() others=() value='' end='' input='' hex=''
+[[ -e /dev/fd/1 ]] || exec 1</dev/null # closed: no file that is opened later may take its place
 for word; do
     if [[ -n $value ]]; then
         options+=("$word") value=''
@@ -95,16 +97,13 @@ for word; do
     else
         case $word in
         --) end=yes && continue ;;
-        --help | -h | --version | --agent-schema) about "$word"; exit ;;
+        --help | -h | --version | --agent-schema) about "$word" 2>/dev/null || unprinted; exit ;;
         esac
         known "$word" || [[ $word == -[a-z]?* ]] || usage "unrecognized arguments: $word"
         while [[ $word == -[a-z]?* ]] && ! takes_value "${word:0:2}"; do options+=("${word:0:2}") word=-${word:2}; done
-        if [[ $word == -[a-z]?* ]]; then
-            options+=("${word:0:2}" "${word:2}") # -mMODEL
-        else
-            options+=("$word")
-            if takes_value "$word"; then value=yes; fi
-        fi
+        [[ $word != -[a-z]?* ]] || { options+=("${word:0:2}" "${word:2}") && continue; } # -mMODEL
+        options+=("$word")
+        if takes_value "$word"; then value=yes; fi
     fi
 done
 for word in "${operands[@]}"; do
@@ -124,7 +123,6 @@ if [[ -n ${task-} && -n ${paths-} && -z ${others-} ]]; then request=("${task%.}:
 words=("${options[@]}" -- "${request[@]}")
 if ((!${#operands[@]})); then input=yes; fi
 # All stages are in one run, that of agent-react; what the others ask hangs below it (docs/agent-trace.md).
-hex=''
 while ((${#hex} < 48)); do printf -v hex '%s%08x' "$hex" "${SRANDOM:-$RANDOM$RANDOM}"; done
 trace=${hex:16:32} parent=''
 if [[ ${TRACEPARENT-} =~ ^00-([0-9a-f]{32})-([0-9a-f]{16})- ]]; then trace=${BASH_REMATCH[1]} parent=${BASH_REMATCH[2]}; fi

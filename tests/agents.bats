@@ -326,3 +326,44 @@ def reply(body):
     has "$stderr" "agent-memory: "
     has "$stderr" "other: "
 }
+
+@test "options that contradict each other are wrong usage in every agent, also those that it takes out" {
+    local agent turn=0 pairs=("--json --events" "-q --json" "--events --quiet")
+    model 'nothing is asked'
+    while read -r agent; do
+        # shellcheck disable=SC2086  # two options
+        run -2 --separate-stderr timeout 60 "$agent" ${pairs[turn++ % 3]} "do it" </dev/null
+        has "$stderr" "${agent##*/}: argument -"
+        has "$stderr" "not allowed with argument"
+        equal 1 "${#stderr_lines[@]}"
+    done < <(grep -l agent.bash "$ROOT"/bin/*)
+    run -2 --separate-stderr timeout 20 code-reviewer -j --events "do it" </dev/null
+    run -2 --separate-stderr timeout 20 monitor-agent --daemon --json --quiet </dev/null
+    run -2 --separate-stderr timeout 20 monitor-agent --daemon --budget nan </dev/null
+    equal "" "$(requests)"
+}
+
+@test "the coordinator checks all options before a plan is made and paid for" {
+    local wanted options why
+    model '{"steps":[]}'
+    while IFS='|' read -r wanted options why; do
+        # shellcheck disable=SC2086  # options and values
+        run "-$wanted" --separate-stderr timeout 60 coordinator $options "do it" </dev/null
+        equal 1 "${#stderr_lines[@]}"
+        has "$stderr" "coordinator: $why"
+    done <<'END'
+2|--transcript /no/such|/no/such: No such file or directory
+127|--plugin nosuch|nosuch: no such program
+2|--field a=/no/such/b|--field: /no/such/b cannot be written
+2|--schema /no/such|--schema /no/such: No such file or directory
+2|--continue|--continue: no conversation in this terminal yet
+2|--continue --transcript t|--continue goes with neither tasks nor --transcript
+END
+    run -2 --separate-stderr coordinator --json --transcript /no/such "do it" </dev/null
+    equal '"invalid_input"' "$(jq .error.kind <<<"$output")"
+    mkdir -p "$HOME/.config/agentutils"
+    echo 'sandbx = "read"' >"$HOME/.config/agentutils/policy.toml"
+    run -2 --separate-stderr coordinator "do it" </dev/null
+    has "$stderr" "policy.toml: sandbx is no setting; did you mean sandbox?"
+    equal "" "$(requests)"
+}

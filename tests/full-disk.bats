@@ -157,3 +157,24 @@ db.execute(\"UPDATE versions SET value = 2\"); os.kill(os.getpid(), 9)'
     has "${lines[1]}" "the disk is full"
     equal "status 1" "${lines[2]}"
 }
+
+@test "what cannot be printed is an error in one line, with every program: standard output is closed, or full" {
+    local program words turn=0 options=(--help --version --agent-schema)
+    model 'def reply(body):
+    review = "You review" in str(body["messages"])
+    return "{\"issues\":[],\"suggestions\":[],\"score\":9}" if review else "hello"'
+    agent-memory remember key value </dev/null
+    printf '%s\n' 'agent-llm hi' 'agent-react --json hi' 'text-processor hi' 'assistant hi' 'code-reviewer hi' \
+        'agent-memory recall key' 'agent-discover wordcount' 'agent-vote -q -n 1 -- echo hi' 'agent-demo' >commands
+    for program in "$ROOT"/bin/*; do
+        echo "${program##*/} ${options[turn++ % 3]}" >>commands
+    done
+    while read -r program words; do
+        # shellcheck disable=SC2016,SC2086  # another shell's words; each is one
+        for how in 'timeout 60 "$@" >&- </dev/null' 'timeout 60 "$@" >/dev/full </dev/null'; do
+            run --separate-stderr bash -c "$how" - "$program" $words
+            equal "111 1 $program $words" "$status ${#stderr_lines[@]} $program $words"
+            has "$stderr" "standard output: "
+        done
+    done <commands
+}

@@ -127,6 +127,37 @@ END
     done
 }
 
+@test "an option that takes a name takes no other word, in every program" {
+    local program options
+    while read -r program options; do
+        # shellcheck disable=SC2086  # each option is a word
+        run -2 --separate-stderr timeout 20 "$program" $options x </dev/null
+        equal 1 "${#stderr_lines[@]}"
+        has "$stderr" "expected"
+    done <<'END'
+agent-react --env A=B
+agent-react --env 9
+text-processor --env A=B
+agent-execute --env A-B
+agent-mcp list --env A=B
+agent-react --deny a,b
+coordinator --allow a,b:net
+agent-react --field =x
+agent-react --field x=
+agent-react --memory a,b
+code-reviewer --memory a,b
+agent-reflect --store a,b
+END
+    for option in --deny --name --memory --model --provider --field --transcript --skip-done --fallback --sandbox; do
+        run -2 --separate-stderr agent-react "$option" "" hi </dev/null
+        has "$stderr" "argument "
+        has "$stderr" "$option"
+    done
+    for option in --store --namespace --tag; do run -2 agent-memory "$option" "" list; done
+    run -2 agent-every 1s --count 1 --name "" -- true
+    run -2 agent-vote --field "" -- true
+}
+
 @test "the operand - at a terminal is what is typed until Ctrl-D" {
     echoing
     cat >type.py <<'END'

@@ -113,7 +113,7 @@ TOML
     printf '[[rule]]\ntol = "change"\n' >"$HOME/.config/agentutils/policy.toml"
     react '= hi'
     equal 2 "$status"
-    has "$stderr" "rule 1: unknown: tol"
+    has "$stderr" "rule 1: tol is no setting; did you mean tool?"
 }
 
 @test "--ask shows the call on the terminal and runs it after a yes, output untouched" {

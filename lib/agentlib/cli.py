@@ -12,7 +12,10 @@ from agentlib.records import ClosedPipe, loads, put, write
 from agentlib.stderr import program, warn
 from agentlib.types import Any, ArgumentParser, Callable, NoReturn, Sequence
 
-LONGEST = 1000 * 366 * 86400.0  # seconds of a time
+# what the values of options look like, by their METAVAR; no value is empty but a TEXT
+FORMS = {"TEXT": "(?s).*", "[=PROVIDER]": "(?s).*", "NAME[=FILE]": "(?s)[^=]+(=.+)?"}
+FORMS |= {"TOOL": r"(?a)[\w*?!\[\]-]+", "NAME[:PROFILE]": r"(?a)[\w*?!\[\]-]+(:\w*)?"}
+FORMS |= {"VARIABLE": r"(?a)[A-Za-z_]\w*", "STORE": r"(?a)[\w-][\w.-]{0,99}|(?s:.*/.*|.*\.db)"}
 Schema = dict[str, Any]
 Schemas = Schema | Sequence[Schema]
 _last: list[Callable[[], object]] = []
@@ -22,8 +25,7 @@ _unread = CLOSED  # exit status where nobody reads our output
 
 def headline(doc: str) -> tuple[str, str]:
     """(name, purpose) of a program from line two of its file, `name - purpose`."""
-    name, _, purpose = doc.strip().splitlines()[0].partition(" - ")
-    return name, purpose
+    return doc.strip().splitlines()[0].partition(" - ")[::2]
 
 
 def version(name: str) -> str:
@@ -50,11 +52,18 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
     )
     sys.modules.setdefault("gettext", untranslated)
     import argparse
+    import re
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             plain = message.replace("\\x00", "")
             raise Fault("invalid_input", f"{plain}; see '{program()} --help'")
+
+        def _get_value(self, action: Any, text: str) -> Any:
+            form = FORMS.get(action.metavar, "(?s).+")
+            if action.option_strings and not re.fullmatch(form, text):
+                raise argparse.ArgumentError(action, f"expected {action.metavar}, not {text!r}")
+            return super()._get_value(action, text)
 
         def parse_intermixed_args(self, args: Sequence[str]) -> Any:  # type: ignore[override]
             """With `--`, which argparse loses here: what stands behind it are operands, also with a dash."""
@@ -134,19 +143,6 @@ def number(least: float, most: float = 1e9, kind: Callable[[str], float] = float
 
 def count(least: int, most: int = 2**53 - 1) -> Any:
     return number(least, most, int)
-
-
-def duration(text: str, option: str = "") -> float:
-    """The seconds of a time like 90s, 15m, 12h, 30d or 2w."""
-    import re
-
-    why = "is not a time: a number and one of s m h d w, such as 10m"
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text, re.A):
-        seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
-        if seconds <= LONGEST:
-            return seconds
-        why = "is longer than a thousand years"
-    raise Fault("invalid_input", f"{option}{text!r} {why}")
 
 
 def json_schema(text: str) -> Schema:
@@ -264,10 +260,10 @@ def _open_standard_files() -> None:
     for fd in range(3):
         try:
             os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
+        except OSError:  # what is printed must not be lost in silence
+            os.open(os.devnull, os.O_RDONLY if fd == 1 else os.O_RDWR)
     sys.stdin = sys.stdin or open(os.devnull)
-    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         if os.isatty(descriptor):
             from agentlib import display

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from agentlib.faults import Fault, os_errors
 from agentlib.paths import place
-from agentlib.types import Any
+from agentlib.types import Any, Iterable
 
 # And their names; None: any.
 TABLES = {"keys": None, "prices": None, "discover": {"allow"}, "history": {"days", "megabytes"}}
@@ -17,11 +17,8 @@ def load() -> dict[str, Any]:
     """The tables of the file, {} where there is none; a fault with line and column where it is not TOML."""
     file = os.path.join(place("config"), "config.toml")
     text = b""
-    with (
-        os_errors(file),
-        suppress(FileNotFoundError, NotADirectoryError),
-        open(file, "rb") as opened,
-    ):
+    absent = suppress(FileNotFoundError, NotADirectoryError)
+    with os_errors(file), absent, open(file, "rb") as opened:
         text = opened.read()
     if not text:
         return {}
@@ -30,18 +27,17 @@ def load() -> dict[str, Any]:
     try:
         found = tomllib.loads(text.decode())
     except UnicodeDecodeError as bad:
-        why = f"{file}: byte {bad.start + 1} is not UTF-8"
-        raise Fault("invalid_input", why) from None
+        raise Fault("invalid_input", f"{file}: byte {bad.start + 1} is not UTF-8") from None
     except tomllib.TOMLDecodeError as bad:
         raise Fault("invalid_input", f"{file}: {bad}") from None
-    _check(found, SETTINGS | TABLES.keys(), file)
+    check(found, SETTINGS | TABLES.keys(), file)
     for name, known in TABLES.items():
         table = found.get(name, {})
         table = {} if name == "history" and isinstance(table, bool) else table
         if not isinstance(table, dict):
             raise Fault("invalid_input", f"{file}: {name} is a table: [{name}]")
         if known:
-            _check(table, known, f"{file}: [{name}]")
+            check(table, known, f"{file}: [{name}]")
     history = found.get("history")
     for name, value in history.items() if isinstance(history, dict) else ():
         if type(value) not in (int, float) or not 0 <= value < 1e9:
@@ -49,7 +45,7 @@ def load() -> dict[str, Any]:
     return found
 
 
-def _check(table: dict[str, Any], known: set[str], where: str) -> None:
+def check(table: Iterable[str], known: Iterable[str], where: str) -> None:
     """A Fault for a name that is none, with the one that was probably meant."""
     for name in table:
         if name not in known:

@@ -173,3 +173,5 @@ def put(data: bytes) -> None:
                 view = view[out(view) :]
         except BrokenPipeError:
             raise ClosedPipe from None
+        except OSError as bad:
+            raise OSError(bad.errno, bad.strerror, "standard output") from None

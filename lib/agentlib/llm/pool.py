@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from agentlib import __version__, cli, records, stderr
+from agentlib import __version__, duration, records, stderr
 from agentlib.faults import Fault
 from agentlib.llm import keys
 from agentlib.llm.inflight import Pending
@@ -267,7 +267,7 @@ class Pool:
 def idle_seconds(config: Config) -> float:
     """How long a provider stays after its last answer; 0: it is not kept."""
     value = str(os.environ.get("AGENT_WARM") or config.get("warm") or "0").strip()
-    return cli.duration(f"{value}s" if value[-1:].isdigit() else value, "warm: ")
+    return duration.seconds(f"{value}s" if value[-1:].isdigit() else value, "warm: ")
 
 
 def connect_warm(provider: Provider, env: Mapping[str, str], idle: float) -> "socket.socket":

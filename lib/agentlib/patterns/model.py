@@ -42,7 +42,7 @@ def call(args: Namespace, system: str, text: str, schema: Record | None = None) 
     if schema is not None:
         request["schema"] = schema
     limit = getattr(args, "timeout", TIMEOUT)
-    status, out = run_program("agent-llm", words(args), records.line(request), limit)
+    status, out = run("agent-llm", words(args), records.line(request), limit)
     for record in map(records.loads, out.splitlines()):
         if record["type"] == "response":
             reply = transcript.text(record["message"])
@@ -52,9 +52,7 @@ def call(args: Namespace, system: str, text: str, schema: Record | None = None) 
     raise Fault("server", f"agent-llm ended with status {status} and no answer")
 
 
-def run_program(
-    name: str, words: list[str], stdin: bytes, limit: float = TIMEOUT
-) -> tuple[int, bytes]:
+def run(name: str, words: list[str], stdin: bytes, limit: float = TIMEOUT) -> tuple[int, bytes]:
     """(exit status, output) of a program of the suite, which ends with us; Fault `timeout` after limit seconds."""
     import subprocess  # not loaded for --help
 
@@ -94,8 +92,7 @@ def refusal(args: Namespace, measure: str, output: str) -> str:
     """Why a model refuses an output, by the user's measure; "" where it does not."""
     text = f"The measure: {measure}\n\nThe output:\n{output[:SHOWN]}"
     verdict = call(args, prompt("judge"), text, VERDICT)
-    if not isinstance(verdict, dict):
-        verdict = {"why": verdict}
+    verdict = verdict if isinstance(verdict, dict) else {"why": verdict}
     return "" if verdict.get("passed") is True else str(verdict.get("why")) or "the critic said no"
 
 

@@ -4,6 +4,7 @@ import os
 from fnmatch import fnmatchcase
 
 from agentlib import records
+from agentlib.config import check
 from agentlib.faults import Fault
 from agentlib.policy.rules import WIDTH, Policy, Rule
 from agentlib.types import Any, Iterator
@@ -20,7 +21,7 @@ def parse(text: str, path: str) -> Policy:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as bad:
         raise _fault(path, bad) from None
-    _check_keys(path, table, {"rule", "sandbox", "ask", "env"})
+    check(table, ("rule", "sandbox", "ask", "env"), path)
     sandbox, ask, rules = table.get("sandbox", ""), table.get("ask", False), table.get("rule", [])
     if sandbox and sandbox not in WIDTH or not isinstance(ask, bool):
         raise _fault(path, f"sandbox is one of {PROFILES}, ask is true or false")
@@ -32,7 +33,7 @@ def parse(text: str, path: str) -> Policy:
 
 def _rule(path: str, number: int, table: dict[str, Any]) -> Rule:
     where = f"{path}: rule {number}"
-    _check_keys(where, table, {*Rule._fields, "arguments"} - {"fits"})
+    check(table, {*Rule._fields, "arguments"} - {"fits"}, where)
     if not table.get("tool"):
         raise _fault(where, "it names no `tool`")
     if table.get("verdict", "allow") not in VERDICTS or table.get("profile", "read") not in WIDTH:
@@ -47,12 +48,6 @@ def _rule(path: str, number: int, table: dict[str, Any]) -> Rule:
     verdict = fields.get("verdict", "")
     fits = lambda values: all(_fits(values, name, globs[name], verdict) for name in globs)  # noqa: E731
     return Rule(**fields, fits=fits, reason=reason)
-
-
-def _check_keys(where: str, table: dict[str, Any], known: set[str]) -> None:
-    if unknown := sorted(set(table) - known):
-        names = ", ".join(sorted(known))
-        raise _fault(where, f"unknown: {', '.join(unknown)} (known are {names})")
 
 
 def _strings(where: str, value: Any) -> tuple[str, ...]:

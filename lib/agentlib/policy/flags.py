@@ -14,7 +14,7 @@ COMMAND = "command"  # --allow NAME:command
 OPTIONS = """
 --allow NAME[:PROFILE]...  let this tool run though it is not read-only (`all`: every tool), in this sandbox;
  NAME:command, for an agent of yours: as your own command, without a sandbox, with your environment and its keys
---deny NAME...             never run this tool; may be repeated
+--deny TOOL...             never run this tool; may be repeated
 --ask                      ask on the terminal before a tool that is not allowed
 --sandbox PROFILE          of all tools: read, work, net or off (no sandbox)
 """
@@ -35,7 +35,7 @@ def options(parser: Any) -> None:
     cli.options(parser, OPTIONS, sandbox=profiles, allow=lambda word: _allowed(word) and word)
     help = "describe the sandbox on this machine, and exit"
     parser.add_argument("--sandbox-status", action=Status, nargs=0, help=help)
-    cli.options(parser, "--env NAME...  give tools this environment variable; may be repeated")
+    cli.options(parser, "--env VARIABLE...  give tools this environment variable; may be repeated")
 
 
 def words(args: Namespace) -> list[str]:

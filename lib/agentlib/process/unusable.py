@@ -10,9 +10,7 @@ def unusable(path: str, why: str = "") -> Fault:
     start has said."""
     if not os.path.exists(path):
         return Fault("not_found", f"{path}: no such program", exit=NOT_FOUND)
-    why = broken(path) or why
-    if not os.access(path, os.X_OK):
-        why = "not executable (chmod +x)"
+    why = (broken(path) or why) if os.access(path, os.X_OK) else "not executable (chmod +x)"
     return Fault("invalid_request", f"{path}: cannot be run: {why}", exit=UNUSABLE)
 
 
