@@ -19,7 +19,7 @@ usage: ./install.sh [--prefix DIR] [--with NAME,...] [--with-local-model [defaul
   --prefix DIR                where to install (default: ~/.local)
   --with NAME,...             also the packages for: postgres (agent-memory), pdf and html (agent-context),
                               aws (bedrock, by AWS credentials), socks (proxies), mcp (servers that want a
-                              login); an upgrade keeps them
+                              login), ray (agent-parallel --ray); an upgrade keeps them
   --with-local-model [SIZE]   also fetch a language model for this machine (default: 1.1 GB, small: 0.5 GB)
   --check                     say what is here, what is missing and how to get it, with versions; status 1 where
                               something is missing that every program needs

@@ -329,7 +329,9 @@ P
     chmod +x spender
     jq -cn --arg agent "$PWD/spender" '{type:"setup", env:{}, command:[$agent], before:[], top:"/", folder:null, turns:false, budget:{tokens:9}, patience:20},
         {type:"task", id:"x"}, {type:"task", id:"x"}, {type:"task", id:"x"}, {type:"end"}' >lines
-    run -0 bash -c '{ cat lines; sleep 1; } | agent-parallel-worker'
+    mkfifo pipe
+    run -0 --separate-stderr bash -c 'exec 7<>pipe; cat lines >&7; exec timeout 30 agent-parallel-worker <&7 7>&-'
+    equal "" "$stderr"
     local said=0 results=0 line
     while read -r line; do
         [[ $line != *'"is":"spent"'* ]] || said=$(jq .spent_tokens <<<"$line")
