@@ -115,6 +115,29 @@ def test_a_short_result_that_the_answer_leaves_out_is_put_below_it() -> None:
     assert final["message"]["content"] == "Done.\n\nx1x\nx2x" == "".join(deltas)
 
 
+@pytest.mark.parametrize(
+    "wanted,content",
+    [
+        ("How many words are in: one fish and two fish", "5 words"),
+        ("how many lnies has it?", "2 lines"),
+        ("Combien de mots ?", "5 mots"),
+        ("Has it more than 3 words?", "Said."),
+        ("How many words has it, and which is the longest?", "Said."),
+        ("How many words and lines has it?", "Said."),
+        ("How long is it?", "Said."),
+    ],
+)
+def test_the_one_figure_that_is_wanted_is_the_answer(wanted: str, content: str) -> None:
+    made = {"id": "c", "name": "reverse", "arguments": {"text": "x"}}
+    messages = [
+        {"role": "user", "content": wanted},
+        {"role": "assistant", "content": "", "tool_calls": [made]},
+        {"role": "tool", "tool_call_id": "c", "content": '{"lines":2,"words":5,"bytes":24}'},
+    ]
+    final, _ = answer(Model(NONE, "Said."), messages=messages, tools=[TOOL])
+    assert final["message"]["content"].partition("\n")[0] == content
+
+
 def test_what_was_read_before_a_change_is_not_put_below_the_answer() -> None:
     tools = [
         {**TOOL, "name": n, "annotations": {"readOnlyHint": n == "look"}} for n in ("look", "alter")
