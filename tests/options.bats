@@ -158,6 +158,23 @@ END
     run -2 agent-vote --field "" -- true
 }
 
+@test "an option that is none is named, also where a word is missing beside it, in every program" {
+    local program
+    for program in "$ROOT"/bin/agent-*; do
+        run -2 --separate-stderr timeout 20 "${program##*/}" --nope </dev/null
+        has "$stderr" "unrecognized arguments: --nope"
+        equal "1 $program" "${#stderr_lines[@]} $program"
+    done
+    for program in "agent-mcp list" "agent-mcp serve" "agent-mcp install" "agent-mcp login" "agent-memory remember" "agent-schedule add" \
+        "agent-llm keys" "agent-llm local"; do
+        # shellcheck disable=SC2086  # a program and what it is to do
+        run -2 --separate-stderr timeout 20 $program --nope </dev/null
+        has "$stderr" "unrecognized arguments: --nope"
+    done
+    run -2 --separate-stderr agent-every -- echo --nope
+    has "$stderr" "required: INTERVAL"
+}
+
 @test "the operand - at a terminal is what is typed until Ctrl-D" {
     echoing
     cat >type.py <<'END'

@@ -43,19 +43,18 @@ def schema(doc: str, **fields: Any) -> Schema:
 
 def parser(doc: str, usage: str | None = None) -> ArgumentParser:
     """An argument parser whose help is the program's docstring: its first line above, the rest below the options."""
-    untranslated: Any = type(sys)(
-        "gettext"
-    )  # no translation: loading and asking the real one costs 3 ms
-    untranslated.gettext, untranslated.ngettext = (
-        str,
-        lambda one, many, count: one if count == 1 else many,
-    )
-    sys.modules.setdefault("gettext", untranslated)
+    module: Any = type(sys)("gettext")  # no translation: loading and asking the real one costs 3 ms
+    module.gettext, module.ngettext = str, lambda one, many, count: one if count == 1 else many
+    sys.modules.setdefault("gettext", module)
     import argparse
     import re
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
+            typed = [word.partition("=")[0] for word in iter(iter(sys.argv).__next__, "--")]
+            unknown = [w for w in typed if w[:2] == "--" and w not in self._option_string_actions]
+            if unknown and "arguments are required" in message:  # for want of what was meant so
+                message = f"unrecognized arguments: {' '.join(unknown)}"
             plain = message.replace("\\x00", "")
             raise Fault("invalid_input", f"{plain}; see '{program()} --help'")
 

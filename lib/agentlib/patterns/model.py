@@ -18,8 +18,7 @@ def prompt(name: str) -> str:
     """A text of prompts.toml."""
     import tomllib
 
-    folder = os.path.dirname(os.path.realpath(__file__))
-    with open(os.path.join(folder, "prompts.toml"), "rb") as file:
+    with open(os.path.join(os.path.dirname(__file__), "prompts.toml"), "rb") as file:
         return str(tomllib.load(file)[name])
 
 

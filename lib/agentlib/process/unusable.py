@@ -6,8 +6,7 @@ from agentlib.faults import NOT_FOUND, UNUSABLE, Fault
 
 
 def unusable(path: str, why: str = "") -> Fault:
-    """The Fault, with the exit status of a shell: 127 where it is not there, 126 where it cannot be run. why: what its
-    start has said."""
+    """The Fault: exit status 127 where it is not there, 126 where it cannot be run. why: what its start has said."""
     if not os.path.exists(path):
         return Fault("not_found", f"{path}: no such program", exit=NOT_FOUND)
     why = (broken(path) or why) if os.access(path, os.X_OK) else "not executable (chmod +x)"
