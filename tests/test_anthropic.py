@@ -83,7 +83,7 @@ def test_every_recorded_answer_is_read_as_it_was_meant() -> None:
     assert failures("wire", "anthropic") == {}
 
 
-def test_every_recorded_request_is_said_as_it_was_meant() -> None:
+def test_every_recorded_request_is_sent_as_it_was_meant() -> None:
     assert failures("wire-requests", "anthropic") == {}
 
 
@@ -362,7 +362,7 @@ def test_a_stream_gives_the_message_that_would_have_come_whole() -> None:
     )
 
 
-def test_arguments_that_the_limit_cut_are_told_raw_and_never_guessed() -> None:
+def test_arguments_that_the_limit_cut_are_kept_raw_and_never_guessed() -> None:
     _, answer = streamed(
         start(0, type="tool_use", id="a", name="look", input={}),
         delta(0, type="input_json_delta", partial_json='{"at":"x'),

@@ -75,7 +75,7 @@ def test_every_recorded_answer_is_read_as_it_was_meant() -> None:
     assert failures("wire", "bedrock").keys() <= {CITATIONS}
 
 
-def test_every_recorded_request_is_said_as_it_was_meant() -> None:
+def test_every_recorded_request_is_sent_as_it_was_meant() -> None:
     assert failures("wire-requests", "bedrock") == {}
 
 
@@ -144,7 +144,7 @@ def test_results_of_one_round_stand_before_the_text_and_say_their_error() -> Non
     ]
 
 
-def test_tools_are_told_again_where_the_history_holds_calls() -> None:
+def test_tools_are_sent_again_if_the_history_has_calls() -> None:
     assert body(HI, CALL, RESULT)["toolConfig"] == {
         "tools": [
             {
@@ -185,9 +185,7 @@ def test_documents_have_names_that_aws_takes() -> None:
         ("moonshotai.kimi-k2.5", {"reasoning_config": "low"}),
     ],
 )
-def test_each_family_of_models_is_told_to_think_in_its_own_words(
-    model: str, fields: Record
-) -> None:
+def test_each_family_of_models_gets_its_own_field_for_thinking(model: str, fields: Record) -> None:
     assert body(model=model, reasoning="low")["additionalModelRequestFields"] == fields
 
 

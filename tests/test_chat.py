@@ -131,7 +131,7 @@ def test_a_schema_is_strict_only_where_it_keeps_the_rules() -> None:
     assert "strict" not in body(schema={"type": "object"})["response_format"]["json_schema"]
 
 
-def test_parts_are_said_in_the_vendors_way(tmp_path: Any) -> None:
+def test_parts_are_sent_in_the_vendors_form(tmp_path: Any) -> None:
     image, document = tmp_path / "a.png", tmp_path / "b.pdf"
     image.write_bytes(b"\x89PNG\r\n\x1a\n")
     document.write_bytes(b"%PDF-1.4")
@@ -197,7 +197,7 @@ def test_schemas_are_refused_where_there_are_none() -> None:
         body({"schemas": False}, schema=SCHEMA)
 
 
-def test_calls_and_results_are_said() -> None:
+def test_calls_and_results_are_sent() -> None:
     calls = [
         {"id": "c1", "name": "f", "arguments": {"n": 1}},
         {"id": "c2", "name": "g", "arguments": None, "arguments_raw": '{"n'},
@@ -274,7 +274,7 @@ def test_visible_reasoning_is_thinking() -> None:
     assert message["provider_data"] == {"openai": {"reasoning_content": "hm"}}
 
 
-def test_a_refusal_is_told_as_one() -> None:
+def test_a_refusal_is_reported_as_one() -> None:
     final = answered("", refusal="I will not.").final
     assert (final["stop_reason"], final["message"]["content"]) == ("refusal", "I will not.")
 
@@ -293,7 +293,7 @@ def test_a_refusal_is_told_as_one() -> None:
         ('{"a":NaN}', None),
     ],
 )
-def test_arguments_are_an_object_or_told_raw(raw: Any, wanted: Any) -> None:
+def test_arguments_are_an_object_or_kept_raw(raw: Any, wanted: Any) -> None:
     function = {"name": "f", "arguments": raw}
     call = answered("", tool_calls=[{"id": "c", "type": "function", "function": function}]).final[
         "message"

@@ -55,7 +55,7 @@ def test_line_two_makes_name_description_and_help(tmp_path: Path) -> None:
     assert ran.stdout.endswith("\n\nThe text below the options.\n")
 
 
-def test_the_schema_and_the_version_are_told_before_main_runs(tmp_path: Path) -> None:
+def test_the_schema_and_the_version_are_printed_before_main_runs(tmp_path: Path) -> None:
     result = run(tmp_path, "raise SystemExit(9)", "anything", "--agent-schema")
     assert (result.returncode, result.stderr) == (0, "")
     assert json.loads(result.stdout) == {
@@ -67,7 +67,7 @@ def test_the_schema_and_the_version_are_told_before_main_runs(tmp_path: Path) ->
     assert version.startswith(f"probe {__version__} from ")
 
 
-def test_what_stands_after_two_dashes_is_not_an_option_of_ours(tmp_path: Path) -> None:
+def test_what_follows_two_dashes_is_not_an_option_of_ours(tmp_path: Path) -> None:
     assert run(tmp_path, "return 7", "--", "--agent-schema").returncode == 7
 
 
@@ -125,7 +125,7 @@ def test_a_closed_pipe_ends_in_silence_by_the_signal(tmp_path: Path, body: str) 
 @pytest.mark.parametrize(
     "body", ["print('x')", "records.write({'type': 'x'})", "print('x' * 100_000)"]
 )
-def test_a_full_disk_is_told_and_is_no_success(tmp_path: Path, body: str) -> None:
+def test_a_full_disk_is_reported_and_is_no_success(tmp_path: Path, body: str) -> None:
     with open("/dev/full", "w") as full:
         ran = run(tmp_path, body, stdout=full)
     assert ran.returncode == 111

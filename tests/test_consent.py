@@ -427,7 +427,7 @@ def test_the_question_shows_what_would_run_with_every_character_visible(terminal
     assert not {"\x1b", "\u202e", "\x07"} & set(printed)
 
 
-def test_a_long_argument_is_cut_in_the_middle_and_it_is_said(terminal):
+def test_a_long_argument_is_cut_in_the_middle_with_a_message(terminal):
     screen = terminal(b"n\n")
     decide("change", "--ask", arguments={"text": "BEGIN" + "x" * 100000 + "END"})
     printed = screen.seen.decode()

@@ -134,7 +134,7 @@ def test_ollama_is_asked_not_to_cut_and_its_answer_is_read() -> None:
     assert list(valid.iter_errors(sent)) == []
 
 
-def test_what_is_too_long_for_a_model_of_ollamas_is_told_as_that() -> None:
+def test_what_is_too_long_for_a_model_of_ollamas_is_reported_as_that() -> None:
     with vendor(answer({"error": "the input length exceeds the context length"}, 400)) as (
         address,
         _,

@@ -182,7 +182,7 @@ def test_otlp_is_read_by_the_protocol_s_own_package() -> None:
     assert written("otlp").stdout == written("otlp").stdout  # a pure filter: ids are derived
 
 
-def test_otlp_has_what_was_said_only_with_content() -> None:
+def test_otlp_has_texts_only_with_content() -> None:
     assert "no such file" not in written("otlp").stdout
     assert "I look" not in written("otlp").stdout
     (line,) = records(written("otlp", "--content").stdout)
@@ -316,7 +316,7 @@ FOREIGN = {file.stem: file.read_text() for file in sorted(STREAMS.iterdir())}
 
 
 @pytest.mark.parametrize("form", FOREIGN)
-def test_streams_of_other_agents_are_read_and_what_is_lost_is_said(form: str) -> None:
+def test_streams_of_other_agents_are_read_and_what_is_lost_is_reported(form: str) -> None:
     argv = [str(installed.suite() / "formats/stream"), form, "--from"]
     got = subprocess.run(argv, input=FOREIGN[form], capture_output=True, text=True, timeout=60)
     first, tool, last, result = records(got.stdout)

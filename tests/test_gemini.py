@@ -56,7 +56,7 @@ def test_every_recorded_answer_is_read_as_it_was_meant() -> None:
     assert failures("wire", "gemini") == {}
 
 
-def test_every_recorded_request_is_said_as_it_was_meant() -> None:
+def test_every_recorded_request_is_sent_as_it_was_meant() -> None:
     assert failures("wire-requests", "gemini") == {}
 
 
@@ -338,7 +338,7 @@ def test_each_error_has_its_kind_and_googles_words(
         assert (fault.kind, fault.message) == (want, message)
 
 
-def test_the_wait_that_google_asks_for_is_told() -> None:
+def test_the_wait_that_google_asks_for_is_reported() -> None:
     error = {
         "code": 429,
         "status": "RESOURCE_EXHAUSTED",

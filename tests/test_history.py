@@ -90,7 +90,7 @@ def test_a_half_line_that_is_still_being_written_is_no_half_line(
     assert [record["n"] for record in kept(home)] == [1, 2, 3]
 
 
-def test_what_stands_of_a_record_that_the_disk_had_no_room_for_becomes_blanks(home: Path) -> None:
+def test_the_part_of_a_record_that_the_full_disk_took_becomes_blanks(home: Path) -> None:
     import resource
     import signal
 
@@ -150,7 +150,7 @@ def test_two_that_take_away_the_same_old_file_both_go_on(
     assert [record["n"] for record in kept(home)] == [1]
 
 
-def test_what_cannot_be_written_is_told_once(
+def test_what_cannot_be_written_is_reported_once(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: Any) -> None:

@@ -114,7 +114,7 @@ def test_the_drawing_shows_every_package() -> None:
     assert all(f" {name.replace('.', '/')} " in drawing() for name in PACKAGES)
 
 
-def test_what_one_program_alone_uses_stands_in_its_own_file() -> None:
+def test_what_one_program_alone_uses_is_in_its_own_file() -> None:
     """A module of the library has two users, or would make the file of its only one too long."""
     alone = {at: users()[at][0] for at in FILES if at not in PACKAGES and len(users()[at]) == 1}
     assert "memory.sqlite" in alone

@@ -52,7 +52,7 @@ def test_a_vendor_says_whether_to_try_again(found: str, status: str, retryable: 
         assert ask(server.address).final["retryable"] is retryable
 
 
-def test_the_wait_is_told_in_seconds() -> None:
+def test_the_wait_is_given_in_seconds() -> None:
     later = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 30))
     assert refusal.retry_after({"retry-after": "19", "retry-after-ms": "18642"}) == 18.642
     assert refusal.retry_after({"retry-after": "1", "retry-after-ms": "0"}) == 1
@@ -261,7 +261,7 @@ def test_the_path_is_right_however_the_address_is_written(end: str) -> None:
     assert server.requests[0][0].split(" ")[1] == f"{end.rstrip('/')}/chat/completions"
 
 
-def test_ipv6_is_spoken() -> None:
+def test_ipv6_works() -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     with serving(http(completion()), socket.AF_INET6) as server:

@@ -149,7 +149,7 @@ def test_each_variable_of_curl_and_its_kin_names_a_certificate(
         ("SSL_CERT_DIR", ".:nothing"),
     ],
 )
-def test_certificates_that_cannot_be_read_are_told_and_never_passed_over(
+def test_certificates_that_cannot_be_read_are_reported_and_never_ignored(
     name: str, path: str, secure: Server, certificate: Path, tmp_path: Path
 ) -> None:
     paths = ":".join(str(certificate.parent / one) for one in path.split(":"))
@@ -170,7 +170,7 @@ def test_a_common_name_alone_is_no_name(tmp_path: Path) -> None:
     assert "certificate" in reply["message"] and not server.requests
 
 
-def test_tls_that_is_none_and_none_that_is_tls_are_told(secure: Server) -> None:
+def test_plain_text_where_tls_is_due_and_the_reverse_are_reported(secure: Server) -> None:
     assert ask(secure.address.replace("https:", "http:")).final["kind"] == "network"
     with serving(WELL) as plain:
         reply = ask(
@@ -228,7 +228,7 @@ def test_a_proxy_is_a_tunnel_for_https(certificate: Path) -> None:
     )
 
 
-def test_a_proxy_may_be_spoken_to_by_tls(certificate: Path) -> None:
+def test_a_proxy_may_be_reached_by_tls(certificate: Path) -> None:
     heads: list[bytes] = []
 
     def play(outer: socket.socket) -> None:
@@ -269,7 +269,7 @@ def test_a_proxy_may_be_spoken_to_by_tls(certificate: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
-def test_a_socks_proxy_is_spoken_to(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+def test_a_socks_proxy_is_used(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     # an extra: the checkout's .venv has it
     monkeypatch.setattr(installed, "suite", lambda: installed.CHECKOUT)
     steps: list[bytes] = []
@@ -297,7 +297,7 @@ def test_a_socks_proxy_is_spoken_to(monkeypatch: pytest.MonkeyPatch, scheme: str
     assert steps[3].startswith(b"POST /v1/chat/completions ")
 
 
-def test_a_tunnel_that_is_not_opened_in_time_is_told() -> None:
+def test_a_tunnel_that_is_not_opened_in_time_is_reported() -> None:
     with serving(lambda connection: time.sleep(5)) as proxy:
         env = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "AGENT_CONNECT_TIMEOUT": "0.5"}
         reply = ask("https://vendor.example/v1", env=env)
@@ -322,7 +322,7 @@ def test_a_proxy_that_refuses_is_named() -> None:
 @pytest.mark.parametrize(
     "proxy", ["socks4://u:pa55word@127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://h:x"]
 )
-def test_a_proxy_that_cannot_be_spoken_to_is_told(proxy: str) -> None:
+def test_a_proxy_that_cannot_be_used_is_reported(proxy: str) -> None:
     reply = ask("http://vendor.example/v1", env={"HTTP_PROXY": proxy}).final
     assert (
         reply["kind"] == "invalid_request"

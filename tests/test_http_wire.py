@@ -49,7 +49,7 @@ BODY = completion().encode()
         CHUNKED + b"2;" + b"x" * 200_000,
     ],
 )
-def test_what_is_no_http_is_told_at_once(answer: bytes) -> None:
+def test_what_is_not_http_is_reported_at_once(answer: bytes) -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(answer)
         connection.recv(1)  # until the provider leaves
@@ -222,7 +222,7 @@ def two(server: Server) -> Iterator[dict[str, Any]]:
         process.stdin.close()
 
 
-def test_a_connection_that_the_vendor_has_closed_is_opened_anew() -> None:
+def test_a_connection_that_the_vendor_has_closed_is_opened_again() -> None:
     with serving(http(BODY).replace(b"connection: close\r\n", b"")) as server:
         assert [message["type"] for message in two(server)] == ["response", "response"]
     assert len(server.requests) == 2

@@ -122,7 +122,7 @@ def test_where_a_tool_found_nothing_in_a_file_it_is_read(
     assert calls("Which part has Ines in crew.json?", *made) == wanted
 
 
-def test_a_change_is_made_before_it_is_told() -> None:
+def test_a_change_is_made_before_it_is_reported() -> None:
     request = "In crew.txt change Tom to Ines"
     assert calls(request)[1] == ["crew.txt"]  # what stands in it is read first
     failed = [
@@ -186,7 +186,7 @@ def narrowed(request: str, forms: list[Record], *messages: Record) -> list[Recor
     return [f["properties"]["args"]["properties"] for f in schema.get("anyOf", [schema])]
 
 
-def test_the_output_is_held_to_the_calls_that_must_come() -> None:
+def test_the_output_must_be_one_of_the_calls_that_must_come() -> None:
     forms = [form("read_file", "path"), form("read_file", "text"), form("reverse", "text")]
     made = [call("json_query", path="crew.json"), result("json_query", "null")]
     assert narrowed("Who is in crew.json?", forms, *made) == [{"path": {"enum": ["crew.json"]}}]
@@ -258,7 +258,7 @@ INI = "[lamp]\nhost: a.example\nport: 80\nname = 'Tom'\n"
         ("tea\n", "Make a.txt shorter", []),
     ],
 )
-def test_what_is_replaced_stands_in_the_file(
+def test_what_is_replaced_is_in_the_file(
     content: str, request_: str, pairs: list[tuple[str, str | None]]
 ) -> None:
     assert edits.pieces(content, request_) == pairs
@@ -289,7 +289,7 @@ def test_a_call_without_a_word_of_the_request_is_far_fetched(
     assert not due.far_fetched({"name": name}, {**request, "tools": TOOLS})
 
 
-def test_of_the_figures_of_one_result_those_that_are_wanted_are_told() -> None:
+def test_of_the_figures_of_one_result_those_that_are_wanted_are_printed() -> None:
     def answer(request: str) -> str:
         made = [
             call("wordcount", path="a.txt"),

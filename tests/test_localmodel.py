@@ -147,7 +147,7 @@ def test_a_size_that_has_vanished_gives_way_to_a_smaller_one_only_where_none_was
     assert "trying the small model instead" in capfd.readouterr().err
 
 
-def test_a_full_disk_is_said_before_anything_is_fetched(
+def test_a_full_disk_is_reported_before_anything_is_fetched(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))

@@ -93,7 +93,7 @@ def test_options_win_over_what_was_built() -> None:
     assert (body["temperature"], body["seed"]) == (1, 7)
 
 
-def test_the_choice_is_held_to_the_tools_and_to_none_of_them() -> None:
+def test_the_choice_is_one_of_the_tools_or_none_of_them() -> None:
     request = {"messages": [user("hi")], "tools": [WORDCOUNT, REVERSE]}
     assert forms(request) == ["wordcount", "reverse", "answer"]
 
@@ -236,7 +236,7 @@ def test_long_results_are_cut_in_their_middle() -> None:
     assert len(text) < 560
 
 
-def test_a_failed_tool_is_told_as_an_error() -> None:
+def test_a_failed_tool_is_reported_as_an_error() -> None:
     messages = [user("x"), call("wordcount", path="c"), result("no file", is_error=True)]
     last = contents(choice({"messages": messages, "tools": [WORDCOUNT]}))[-1]
     assert last.startswith("Error: no file\n")
@@ -300,7 +300,7 @@ def test_half_a_call_is_a_bad_response(raw: str) -> None:
     assert caught.value.kind == "bad_response"
 
 
-def test_a_schema_is_told_and_enforced_with_tools_and_without() -> None:
+def test_a_schema_is_shown_to_the_model_and_enforced_with_tools_and_without() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     messages = [{"role": "system", "content": "Be brief."}, user("hi")]
     for tools in ([], [REVERSE]):
@@ -424,9 +424,7 @@ def test_a_result_that_was_only_a_step_to_another_call_need_not_be_in_the_answer
         ("List them", "a.txt\nb.txt", False),
     ],
 )
-def test_one_short_line_is_the_answer_as_it_stands(
-    request_: str, result_: str, plain: bool
-) -> None:
+def test_one_short_line_is_the_answer_unchanged(request_: str, result_: str, plain: bool) -> None:
     messages = [user(request_), call("any", x=1), result(result_)]
     assert reply.verbatim({"messages": messages}) == (result_ if plain else "")
     assert reply.verbatim({"messages": [*messages, call("any", x=2), result("2")]}) == ""

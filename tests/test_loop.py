@@ -236,7 +236,7 @@ def test_calls_without_an_id_or_with_one_twice_get_their_own() -> None:
     assert len(set(ids)) == 3
 
 
-def test_an_answer_cut_by_the_vendor_is_told_as_incomplete() -> None:
+def test_an_answer_cut_by_the_vendor_is_reported_as_incomplete() -> None:
     """max_tokens is not a whole answer."""
     run = Run(Setting(FakeTools()), [], {"id": "1", "input": "go"})  # type: ignore[arg-type]
     steps = run.steps()

@@ -184,7 +184,7 @@ def older(request: Request) -> None:
         request.answer({"session": request.headers["Mcp-Session-Id"]})
 
 
-def test_a_session_that_the_server_has_ended_is_begun_anew_once(place: Place) -> None:
+def test_a_session_that_the_server_has_ended_is_opened_again_once(place: Place) -> None:
     seen = place.play(older)
     client = place.connected()
     client.ask("initialize")

@@ -130,7 +130,7 @@ def test_a_login_can_be_forgotten(home: Home) -> None:
 
 
 @pytest.mark.skipif(not (SDK / "mcp").exists(), reason="tests/mcp-parts has not had the SDK")
-def test_a_token_is_made_anew_by_the_server_that_gave_it(home: Home, place: Place) -> None:
+def test_a_token_is_renewed_by_the_server_that_issued_it(home: Home, place: Place) -> None:
     issuer = place.address
     endpoints = {"authorization_endpoint": f"{issuer}/a", "token_endpoint": f"{issuer}/t"}
     metadata = {"issuer": issuer, "response_types_supported": ["code"], **endpoints}

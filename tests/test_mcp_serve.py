@@ -130,7 +130,9 @@ def test_calls_go_through_consent_and_sandbox(client: Client, tmp_path: Path) ->
     assert (tmp_path / "file").read_text() == "here\n"
 
 
-def test_wrong_arguments_are_told_the_model_and_unknown_tools_the_client(client: Client) -> None:
+def test_wrong_arguments_are_reported_to_the_model_and_unknown_tools_to_the_client(
+    client: Client,
+) -> None:
     answer = client.call("wordcount", text=7)
     assert answer["isError"] and "do not fit" in answer["content"][0]["text"]
     client.ask("tools/call", name="nobody", arguments={})

@@ -50,7 +50,7 @@ def test_every_recorded_answer_is_read_as_it_was_meant() -> None:
     assert failures("wire", "ollama") == {}
 
 
-def test_every_recorded_request_is_said_as_it_was_meant() -> None:
+def test_every_recorded_request_is_sent_as_it_was_meant() -> None:
     assert failures("wire-requests", "ollama") == {}
 
 
@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_never_cut_in_silence() -> None:
     assert body()["truncate"] is False and body()["shift"] is False
 
 
-def test_streaming_is_said_either_way_for_the_server_would_stream_by_itself() -> None:
+def test_streaming_is_set_either_way_as_the_server_would_stream_by_default() -> None:
     assert body()["stream"] is False and body(stream=True)["stream"] is True
 
 

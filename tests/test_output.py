@@ -54,7 +54,7 @@ def test_old_outputs_are_removed() -> None:
     assert not os.path.exists(old)
 
 
-def test_a_folder_that_cannot_be_written_is_said_not_raised(
+def test_a_folder_that_cannot_be_written_is_reported_not_raised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")

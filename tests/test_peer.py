@@ -53,7 +53,7 @@ def test_lines_go_both_ways_however_large() -> None:
     assert run.wait().status == 0
 
 
-def test_everything_that_was_said_is_heard_before_the_end() -> None:
+def test_everything_that_was_written_is_read_before_the_end() -> None:
     run = Run("for i in 1 2 3; do echo $i; done; echo bad >&2; printf last; exit 3").wait()
     assert run.lines == [b"1", b"2", b"3", b"last"] and run.messages == [b"bad"]
     assert run.status == 3 and run.child.tail == b"bad\n"
@@ -126,7 +126,7 @@ def test_the_kernel_ends_the_child_with_its_starter() -> None:
         ("echo\n", 0o644, "invalid_request"),
     ],
 )
-def test_what_cannot_be_run_is_told(
+def test_what_cannot_be_run_is_reported(
     content: str | None, mode: int, kind: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "program"

@@ -125,7 +125,7 @@ def test_a_wrong_request_is_refused_before_anything_is_sent(wrong: dict[str, Any
     assert next(iter(wrong)) in reply.final["message"] and reply.final["retryable"] is False
 
 
-def test_no_key_is_told_with_the_variable_before_anything_slow_is_loaded() -> None:
+def test_no_key_is_reported_with_the_variable_before_anything_slow_is_loaded() -> None:
     done = subprocess.run(
         ["python3", "-X", "importtime", "-IS", suite() / "providers/openai"],
         input=request(),
@@ -149,7 +149,7 @@ def test_no_key_is_told_with_the_variable_before_anything_slow_is_loaded() -> No
 
 
 @pytest.mark.parametrize("key", ["key with\nnewline", "schl\u00fcssel", "tab\tkey"])
-def test_a_key_that_no_header_can_carry_is_told(key: str) -> None:
+def test_a_key_that_no_header_can_carry_is_reported(key: str) -> None:
     reply = ask("http://127.0.0.1:1", env={"OPENAI_API_KEY": key}).final
     assert (
         reply["kind"] == "auth"

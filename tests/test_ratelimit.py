@@ -37,7 +37,7 @@ def test_turns_that_nobody_took_are_not_saved_up(state: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"garbage", b"nan", b"-5", b"1e300", b"\xff\x00"])
-def test_a_damaged_file_is_told_and_does_not_free_all(
+def test_a_damaged_file_is_reported_and_does_not_free_all(
     content: bytes, state: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     state.parent.mkdir(mode=0o700)

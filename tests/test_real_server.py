@@ -90,7 +90,7 @@ def test_it_answers_by_a_schema(served: tuple[str, list[Record]]) -> None:
     assert list(json.loads(final["message"]["content"])) == ["n"]
 
 
-def test_a_prompt_that_is_too_long_is_told_as_that(served: tuple[str, list[Record]]) -> None:
+def test_a_prompt_that_is_too_long_is_reported_as_that(served: tuple[str, list[Record]]) -> None:
     final = ask(
         served[0], messages=[{"role": "user", "content": "word " * 4000}], max_tokens=1
     ).final

@@ -176,7 +176,7 @@ def python(code: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(argv, capture_output=True, timeout=60, **how)
 
 
-def test_a_pipe_that_stays_silent_is_spoken_of_once() -> None:
+def test_a_pipe_that_stays_silent_is_reported_once() -> None:
     path = f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r})"
     code = "from agentlib import records; records.SILENCE = 0.05\nprint(list(records.read()))"
     argv = [sys.executable, "-IS", "-c", f"{path}\n{code}"]

@@ -368,7 +368,7 @@ def others(place):
 
 
 @everywhere
-def test_guarded_files_that_a_tool_makes_anew_do_not_stay(place):
+def test_guarded_files_that_a_tool_makes_again_do_not_stay(place):
     ran = place.shell(
         "work",
         "mkdir -p .git/hooks; echo evil >.git/hooks/new; echo evil >AGENTS.md; ln -s x .envrc",

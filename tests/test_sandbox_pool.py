@@ -214,7 +214,7 @@ def test_a_call_that_gets_no_descriptors_is_no_harm_to_the_others(
         assert child.reap() == KILLED
 
 
-def test_a_program_that_cannot_be_started_is_told(
+def test_a_program_that_cannot_be_started_is_reported(
     pool: SandboxPool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "odd").write_text("#!/no/such/interpreter\n")

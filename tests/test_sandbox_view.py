@@ -29,7 +29,7 @@ def place(request, without_bwrap):  # noqa: F811
 
 
 @everywhere
-def test_the_tool_is_seen_and_cannot_be_changed_wherever_it_lies(place):
+def test_the_tool_is_seen_and_cannot_be_changed_wherever_it_is(place):
     for folder in (place.home / "tools", place.home, place.work / "tools", place.work):
         if place.way == "landlock" and folder == place.work / "tools":
             continue
@@ -53,7 +53,7 @@ def test_a_tool_in_a_home_does_not_open_that_home(place):
 
 
 @everywhere
-def test_the_lib_beside_a_tool_is_seen_and_what_else_lies_there_is_not(place):
+def test_the_lib_beside_a_tool_is_seen_and_what_else_is_there_is_not(place):
     folder = place.home / "suite" / "tools"
     folder.mkdir(parents=True)
     (place.home / "suite" / "lib").mkdir()
@@ -211,7 +211,7 @@ def test_an_old_landlock_is_helped_out_by_the_call_filter(monkeypatch):
         assert wanted == {"unseen": True, "truncate": version < 3, "among": True}
 
 
-def test_a_tool_that_is_not_there_is_told_so(tmp_path):
+def test_a_tool_that_is_not_there_is_reported(tmp_path):
     from agentlib.faults import Fault
     from agentlib.sandbox import prepare
 

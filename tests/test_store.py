@@ -365,7 +365,7 @@ def test_only_memories_that_are_alive_are_near_and_a_vector_is_gone_with_its_ver
     assert pointed.db.sql("SELECT count(*) FROM vectors") == [(1,)]
 
 
-def test_what_has_no_vector_of_this_model_and_length_is_told_the_newest_first(pointed):
+def test_what_has_no_vector_of_this_model_and_length_is_reported_the_newest_first(pointed):
     keep(pointed, "new", 1)
     keep(pointed, "elsewhere", 1, "b")
     assert near(pointed, [1, 0])[0].missing() == 1

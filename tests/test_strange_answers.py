@@ -85,7 +85,7 @@ def test_an_answer_without_choices_is_no_success() -> None:
         streamed({"choices": [], "usage": {"prompt_tokens": 3}})
 
 
-def test_a_stream_that_said_why_it_ended_needs_no_done() -> None:
+def test_a_stream_that_has_the_reason_of_its_end_needs_no_done() -> None:
     answer = streamed(chunk({"content": "Hi"}), chunk({}, "stop"), done=False)
     assert answer["message"]["content"] == "Hi"
     with pytest.raises(Fault) as cut:
@@ -167,7 +167,7 @@ def test_the_cause_is_the_most_specific_that_an_error_holds(raw: str) -> None:
     assert "<function=f{" in refusal.failed(groq, 400).message
 
 
-def test_strict_is_said_only_of_schemas_that_strict_mode_takes() -> None:
+def test_strict_is_set_only_for_schemas_that_strict_mode_takes() -> None:
     def strict(**field: Any) -> bool:
         schema = {"type": "object", "properties": {"a": field}, "required": ["a"]}
         return chat.is_strict({**schema, "additionalProperties": False})

@@ -139,7 +139,7 @@ WAITS: list[tuple[dict[str, str], Any, float]] = [
 
 
 @pytest.mark.parametrize(("headers", "error", "seconds"), WAITS)
-def test_the_wait_that_a_server_asks_for_is_told(
+def test_the_wait_that_a_server_asks_for_is_reported(
     headers: dict[str, str], error: Any, seconds: float
 ) -> None:
     moments = {"DATE": soon(30), "EPOCH": str(int(time.time()) + 40)}

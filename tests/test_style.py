@@ -124,7 +124,7 @@ def test_no_function_is_longer_than_50_lines() -> None:
     )
 
 
-def test_no_choice_stands_in_another() -> None:
+def test_no_conditional_expression_is_nested() -> None:
     """`x if y else z if …`, also with brackets: a name or an if in its place."""
     for name in PYTHON:
         for node in ast.walk(ast.parse(FILES[name])):

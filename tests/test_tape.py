@@ -38,7 +38,7 @@ def test_everything_that_is_asked_counts(fields: dict[str, Any]) -> None:
     assert key(**fields) != key()
 
 
-def test_what_was_measured_on_a_message_and_where_a_tool_lies_do_not_count() -> None:
+def test_what_was_measured_on_a_message_and_where_a_tool_is_do_not_count() -> None:
     reply = {
         "role": "user",
         "content": "hi",
@@ -69,7 +69,7 @@ def test_an_exchange_is_found_by_what_it_asks_also_after_its_line_was_edited(
     assert tape.Player(path).find(wanted)[0]["message"]["content"] == "y"
 
 
-def test_other_records_on_a_tape_are_passed_over_and_broken_exchanges_told(tmp_path: Path) -> None:
+def test_other_records_on_a_tape_are_ignored_and_broken_exchanges_reported(tmp_path: Path) -> None:
     path = tmp_path / "tape"
     path.write_text('{"type":"note"}\n{"type":"exchange","key":"x"}\n')
     with pytest.raises(Fault, match="line 2"):

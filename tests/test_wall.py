@@ -330,7 +330,7 @@ def test_a_hard_link_to_a_secret_is_one(place):
     assert "DECOY" not in place.shell("work", "cat a .env z; cp a b; ln z y; cat b y").stdout
 
 
-def test_more_files_than_are_looked_at_cannot_be_read_and_that_is_said(place):
+def test_more_files_than_are_looked_at_cannot_be_read_with_a_message(place):
     for n in range(30):
         write(place.work / f"f{n}", "text")
     write(place.work / "zz" / ".env", "DECOY")

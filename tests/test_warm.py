@@ -203,9 +203,7 @@ def test_another_user_is_refused(echo: Warm) -> None:
     assert echo.noted("begun") == 1
 
 
-def test_a_server_of_another_user_is_not_spoken_to(
-    echo: Warm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_of_another_user_is_not_used(echo: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
     echo.pid()
     monkeypatch.setattr(warm_socket, "peer", lambda sock: os.getuid() + 1)
     with pytest.raises(Fault, match="another user"):

@@ -110,7 +110,7 @@ def test_config_toml_says_so_too(ask: Ask, runtime: Path, tmp_path: Path) -> Non
     assert len(list(runtime.glob("*.sock"))) == 1
 
 
-def test_what_is_no_time_is_told(ask: Ask) -> None:
+def test_what_is_no_time_is_reported(ask: Ask) -> None:
     done = ask("http://127.0.0.1:9", AGENT_WARM="long")
     assert done.returncode == 2 and "'long' is not a time" in done.stderr
 

@@ -83,7 +83,7 @@ def test_a_vendor_with_a_dialect_of_its_own_is_used_whole_and_streamed(folder: P
     }, done.stdout
 
 
-def test_its_errors_are_told(folder: Path) -> None:
+def test_its_errors_are_reported(folder: Path) -> None:
     with serving(http("closed on Sundays", "403 No", "text/plain")) as server:
         done = llm(folder, server, "--provider", "acme", "hi")
     assert (done.returncode, done.stdout) == (100, "") and "closed on Sundays" in done.stderr
