@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from agentlib import history
+from agentlib import earlier, history, records
 from agentlib.types import Any, Record
 
 NAMES = ("TRACEPARENT", "AGENT_SPAN", "AGENT_DEPTH", "AGENT_HISTORY")
@@ -139,6 +141,8 @@ def test_two_that_take_away_the_same_old_file_both_go_on(
 ) -> None:
     home.mkdir(parents=True)
     (home / "2020-01-01.jsonl").write_text("{}\n")
+    yesterday = time.strftime("%Y-%m-%d", time.gmtime(time.time() - history.DAY))
+    (home / f"{yesterday}.jsonl").write_text('{"n":0}\n')
     real = os.unlink
 
     def late(path: str) -> None:
@@ -147,7 +151,7 @@ def test_two_that_take_away_the_same_old_file_both_go_on(
 
     monkeypatch.setattr(os, "unlink", late)
     history.History(False, set()).write({"type": "message", "n": 1})
-    assert [record["n"] for record in kept(home)] == [1]
+    assert [record["n"] for record in kept(home)] == [0, 1]
 
 
 def test_what_cannot_be_written_is_reported_once(
@@ -217,3 +221,45 @@ def test_the_ids_of_calls_differ(home: Path) -> None:
     run = "ffffffffffffffff"
     found = [history.span(run, answer, call) for answer in range(40) for call in range(-5, 20)]
     assert len(set(found)) == len(found) and all(len(id) == 16 for id in found)
+
+
+@pytest.mark.parametrize("before", ["", "\n", "\t", "\r\n", "\x07", "\u2028", "é", "=", "a\\"])
+def test_a_key_at_the_beginning_of_a_line_is_taken_out_too(before: str) -> None:
+    for key in ("ghp_" + "0" * 36, "sk-ant-" + "0" * 40, "AKIA" + "0" * 16, "hf_" + "a" * 34):
+        kept = history.scrubbed(records.line({"type": "x", "text": f"my key:{before}{key}"}), ())
+        assert key not in kept.decode()
+
+
+def test_words_with_the_beginning_of_a_key_inside_do_not_load_what_looks_for_keys() -> None:
+    code = """import sys; from agentlib import history
+history.scrubbed(b'{"text":"task-1 risk-free task_live_ \\\\\\\\u00e9"}', ())
+sys.exit('agentlib.secrets' in sys.modules)"""
+    lib = str(Path(history.__file__).parents[1])
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": lib}).returncode == 0
+
+
+def test_a_clock_that_was_wrong_once_costs_nothing_that_is_kept(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept_at(day: float) -> set[str]:
+        monkeypatch.setattr(time, "time", lambda: day * 86400.0)
+        history.History(True, set(), days=5).write({"type": "x"})
+        return {os.path.basename(file)[:10] for file in history.files()}
+
+    days = kept_at(20_000) | kept_at(20_001)
+    for wrong in (30_000, 3, 20_002):
+        assert days <= kept_at(wrong)
+    assert days <= kept_at(20_009)  # nothing was asked for a week: the next day takes them
+    assert kept_at(20_010) == {"2024-10-13", "2024-10-14", "2052-02-20"}
+
+
+def test_the_last_conversation_is_the_last_one_too_where_the_clock_was_ahead(home: Path) -> None:
+    ids = {"session": history.session(), "host": os.uname().nodename}
+    home.mkdir(parents=True)
+    for day, ticks, word in (("2999-01-01", "900", "ahead"), (history.now()[:10], "1000", "last")):
+        run = {"type": "run", "id": word * 4, "time": f"{day}T00:00:00.000Z", **ids, "ticks": ticks}
+        message = {"type": "message", "run": word * 4, "role": "user", "content": word}
+        (home / f"{day}.jsonl").write_bytes(records.line(run) + records.line(message))
+    assert [one["content"] for one in earlier.conversation(["more"])[1]] == ["last"]
+    (home / f"{history.now()[:10]}.jsonl").unlink()
+    assert [one["content"] for one in earlier.conversation(["more"])[1]] == ["ahead"]

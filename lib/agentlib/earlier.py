@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.history import files, session
+from agentlib.history import files, now, session
 from agentlib.types import Iterator, Record
 
 
@@ -37,18 +37,21 @@ def _found(id: str, name: str | None = None) -> Record:
     """The `run` record with this id, "" for the last one of this terminal; {} where there is none."""
     wanted = {"session": session(), "host": os.uname().nodename, "name": name}
     wanted = {} if id else {field: value for field, value in wanted.items() if value}
-    start = b'{"type":"run","id":"%b' % id.encode()
+    start, found, today = b'{"type":"run","id":"%b' % id.encode(), list[Record](), now()[:10]
     for path in reversed(files()):
         for record in _last_records(path, start):
-            good = isinstance(record.get("time"), str)
-            if good and all(record.get(field) == one for field, one in wanted.items()):
-                return record
-    return {}
+            if isinstance(record.get("time"), str) and wanted.items() <= record.items():
+                found.append(record)
+                break
+        if found and os.path.basename(path)[:10] <= today:
+            break  # others are of days to come: the clock was wrong, and it counts which process began last
+    return max(found, key=lambda run: f"{run.get('ticks')!s:>20}", default={})
 
 
 def _messages(run: Record) -> list[Record]:
     start = b'{"type":"message","run":"%b"' % run["id"].encode()
-    found = [one for path in files(run["time"][:10])[::-1] for one in _last_records(path, start)]
+    since = min(run["time"], now())[:10]
+    found = [one for path in files(since)[::-1] for one in _last_records(path, start)]
     return [one for one in reversed(found) if isinstance(one.get("role"), str)]
 
 

@@ -8,6 +8,7 @@ import _thread  # without the module threading, which costs 1 ms at every start
 import errno
 import fcntl
 import os
+import re
 import time
 from contextlib import suppress
 
@@ -22,7 +23,7 @@ WAIT = 0.5  # seconds for the lock
 SOON, MANY = 0.05, 500  # seconds that a record of many runs waits for others, how many at most
 DAY = 86400
 OFF, ON = "off 0 false no".split(), "on 1 true yes".split()  # AGENT_HISTORY
-MARKS = b"ghp_ gho_ ghs_ ghr_ ghu_ _pat_ glpat- AKIA ASIA xox AIza sk- sk_ npm_ hf_ PRIV".split()
+MARKS = b"ghp_ gho_ ghs_ ghr_ ghu_ github_pat_ glpat- AKIA ASIA xox AIza sk- sk_live_ npm_ hf_ PRIV".split()
 _around: list[Any] = []  # what the environment says of where runs of this process belong
 _process: Record = {}  # what a `run` record says of this process
 MEASURED = "usage model provider cost_usd duration_ms stop_reason attempts".split()
@@ -44,7 +45,6 @@ class History:
 
         def later() -> None:
             time.sleep(SOON)
-            self._soon = False
             self.flush()
 
         self._lines += map(_line, found)
@@ -57,7 +57,7 @@ class History:
     def flush(self) -> None:
         """Write what is not written yet."""
         with self._lock:
-            lines, self._lines = self._lines, []
+            lines, self._lines, self._soon = self._lines, [], False
             if self._broken or not lines:
                 return
             data = scrubbed(b"".join(lines), (*self._secrets, *self._hidden))
@@ -94,13 +94,15 @@ class History:
             os.close(self._file)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._file, self._until = os.open(path, flags, 0o600), (now // DAY + 1) * DAY
-        # a new file: the oldest go, until what is left is neither too old nor, with it, too much
+        # a new file: what is too old goes, but not all (the clock may be wrong), and the oldest while it is too much
         size = os.fstat(self._file).st_size
-        for other in [] if size else files()[::-1]:
+        others = [] if size else files()[::-1]
+        fresh = any(oldest <= os.path.basename(other) < day for other in others)
+        for other in others:
             with suppress(OSError):  # another process took it away, or nobody may
                 size += os.stat(other).st_size
-                too_much = size > self._bytes * 3 / 4 or os.path.basename(other) < oldest
-                if too_much and other != path:
+                old = fresh and os.path.basename(other) < oldest
+                if (old or size > self._bytes * 3 / 4) and other != path:
                     os.unlink(other)
 
 
@@ -155,8 +157,8 @@ def files(since: str = "") -> list[str]:
     """The files, the oldest first. since: a day, YYYY-MM-DD; files of days before it are left out."""
     every = os.scandir(folder()) if os.path.isdir(folder()) else ()
     names = [one.name for one in every if one.name.endswith(".jsonl") and one.is_file()]
-    ordered = sorted(names, key=lambda name: (name[:10], len(name), name))
-    return [os.path.join(folder(), name) for name in ordered if name >= since]
+    names.sort(key=lambda name: (name[:10], len(name), name))
+    return [os.path.join(folder(), name) for name in names if name >= since]
 
 
 def identity(named: bool = True) -> Record:
@@ -203,8 +205,7 @@ def ticks(pid: int) -> str:
 def now() -> str:
     """The time for a record, to the millisecond."""
     seconds = time.time()
-    date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{date}.{int(seconds % 1 * 1000):03}Z"
+    return f"{time.strftime('%FT%T', time.gmtime(seconds))}.{int(seconds % 1 * 1000):03}Z"
 
 
 def begun(ids: Record, fields: Record) -> Record:
@@ -220,8 +221,8 @@ def scrubbed(data: bytes, hidden: Iterable[bytes]) -> bytes:
     data = scrub(data, hidden)
     if not any(map(data.__contains__, MARKS)):
         return data
-    import re
-
+    if not re.search(rb"(?:^|[^A-Za-z0-9]|\\.|\\u....)(?:%b)" % b"|".join(MARKS), data):
+        return data  # as `task-1`: what looks for keys costs 2 ms
     from agentlib.secrets import TOKEN
 
     block = rb'-----BEGIN [A-Z0-9 ]*PRIVATE KEY[^"]*?(?:-----END [A-Z0-9 ]*KEY[A-Z ]*-----|(?="))'
@@ -233,9 +234,9 @@ def _of_environment() -> list[bytes]:
     for name, value in os.environ.items():
         if len(value) >= 6 and secret(name) and looks_secret(value):
             found.add(value.strip())
-        found |= {match[1] for match in PASSWORD.finditer(value) if len(match[1]) >= 6}
+        found |= {m[1] for m in PASSWORD.finditer(value if "@" in value else "") if len(m[1]) >= 6}
     spelled = found | {records.dumps(word)[1:-1] for word in found}
-    encoded = [word.encode("utf-8", "surrogateescape") for word in spelled]
+    encoded = (word.encode("utf-8", "surrogateescape") for word in spelled)
     return sorted(encoded, key=len, reverse=True)
 
 

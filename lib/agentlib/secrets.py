@@ -35,9 +35,9 @@ KEY = (  # a file that begins with a private key, or has one in it
     rb"|^\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----\s*\n(?:[\w-]+: .*\n)*\s*[A-Za-z0-9+/=]{40,}\s*$"
 )
 TOKEN = (
-    rb"\b(?:gh[opsur]_[A-Za-z0-9]{36}|github_pat_\w{50,}|glpat-[\w-]{20}|(?:AKIA|ASIA)[0-9A-Z]{16}"
-    rb"|xox[abeprs]-[\w-]{20,}|AIza[\w-]{35}|sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}|sk_live_\w{24,}|npm_[A-Za-z0-9]{36}"
-    rb"|hf_[A-Za-z0-9]{30,})\b"
+    rb"(?:\b|(?<=\\[bfnrt])|(?<=\\u\w{4}))(?:gh[opsur]_[A-Za-z0-9]{36}|github_pat_\w{50,}|glpat-[\w-]{20}"
+    rb"|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[abeprs]-[\w-]{20,}|AIza[\w-]{35}|sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}"
+    rb"|sk_live_\w{24,}|npm_[A-Za-z0-9]{36}|hf_[A-Za-z0-9]{30,})\b"
     rb"|-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:\\r|\\n|\s)+[A-Za-z0-9+/=]{40}"  # in a string, as JSON writes it
 )
 

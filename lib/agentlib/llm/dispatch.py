@@ -258,21 +258,21 @@ class Dispatch:
         run = history.begun(ids, {"program": "agent-llm", **fields, **call.run})
         head = {"type": "message", "run": ids["id"], "time": time}
         new = [{**head, **one} for one in call.request["messages"][call.known :]]
-        kept.write(run, *new, soon="session" in call.run)
-        call.run = ids
+        call.run = {"id": ids["id"], "soon": "session" in call.run}
+        kept.write(run, *new, soon=call.run["soon"])
 
     def _keep_answer(self, call: Pending, record: Record) -> None:
         if self.history is None or "id" not in call.run:
             return
-        run, time = call.run["id"], history.now()
+        run, time, soon = call.run["id"], history.now(), call.run["soon"]
         measured = {name: record[name] for name in history.MEASURED if name in record}
         result = {"type": "result", "run": run, "time": time, "calls": 0}
         if record["type"] == "error":
             error = {k: v for k, v in record.items() if k not in ("type", "id")}
-            return self.history.write({**result, "iterations": 0, "error": error}, soon=True)
+            return self.history.write({**result, "iterations": 0, "error": error}, soon=soon)
         message = {"type": "message", "run": run, **record["message"], **measured, "time": time}
         result |= {**measured, "iterations": 1, "incomplete": record.get("stop_reason") in CUT}
-        self.history.write(message, result, soon=True)
+        self.history.write(message, result, soon=soon)
 
     def interrupt(self) -> None:
         """Write `interrupted` errors for what is open, as far as standard output takes them without waiting."""

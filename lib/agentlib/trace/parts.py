@@ -49,14 +49,12 @@ def _fitted(line: Line) -> Record | None:
             why = f"left out: a {record['type']} record with a wrong {name!r}"
             stderr.warn(f"line {line.number}: {why}")
             return None
-    wrong = {name for name, kind in OPTIONAL.items() if not isinstance(record.get(name), kind)}
-    made = {name: value for name, value in record.items() if name not in wrong}
+    made = {k: one for k, one in record.items() if isinstance(one, OPTIONAL.get(k, object))}
     is_model = record["kind"] == "model"
     if is_model:
         made["input"] = objects(record.get("input"))
         made["output"] = record["output"] if isinstance(record.get("output"), dict) else {}
-    for name in {"input", "output"} & made.keys():
-        made[name] = _messages(made[name], is_model)
+    made |= {name: _messages(made[name], is_model) for name in {"input", "output"} & made.keys()}
     if usage := made.get("usage"):
         made["usage"] = {name: count for name, count in usage.items() if isinstance(count, int)}
     if "result" in record:
