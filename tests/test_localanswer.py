@@ -120,6 +120,7 @@ def test_a_short_result_that_the_answer_leaves_out_is_put_below_it() -> None:
     [
         ("How many words are in: one fish and two fish", "5 words"),
         ("how many lnies has it?", "2 lines"),
+        ("word count: one fish", "5 words"),
         ("Combien de mots ?", "5 mots"),
         ("Has it more than 3 words?", "Said."),
         ("How many words has it, and which is the longest?", "Said."),

@@ -367,7 +367,7 @@ def figure(name: str, wanted: Collection[str]) -> str:
     """The word of the request for this figure, also in another language or with a letter wrong; "" without one."""
     known = TEXTS["figures"].get(name, [name, name.removesuffix("s")])
     close = [word for word in known if get_close_matches(word, wanted, 1, CLOSE)]
-    return next((word for word in close if word in wanted), name if close else "")
+    return next((w for w in close if w in wanted and w[:4] != name[:4]), name if close else "")
 
 
 def reordered(content: str, used: Collection[str] = ()) -> str:
