@@ -222,6 +222,12 @@ def test_a_text_in_a_file_is_no_text_of_the_request() -> None:
     assert narrowed(text, [form("reverse", "text")]) == [{"text": {"enum": ["rope\n"]}}]
 
 
+def test_a_search_that_is_typed_without_capitals_finds_both() -> None:
+    forms = [form("search_files", "text"), form("reverse", "text")]
+    assert narrowed("which file has the todo", forms)[0]["ignore_case"] == {"const": True}
+    assert "ignore_case" not in narrowed("Which file has the TODO?", forms)[0]
+
+
 APPEND = form("write_file", "path", "content")
 APPEND["properties"]["args"]["properties"]["append"] = {"type": "boolean"}
 

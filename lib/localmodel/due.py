@@ -141,6 +141,9 @@ def narrow(schema: Record, request: Record) -> Record:
         of_a_file = files or tool not in ("list_files", "search_files")  # whose path is a folder
         if tool in tools and "path" in args and names and of_a_file:
             args["path"] = {"enum": names}
+        if tool == "search_files" and wanted == wanted.lower():  # without capitals: all count
+            args["ignore_case"] = {"const": True}
+            edits.needed(form).append("ignore_case")
         if tool in tools and "path" not in args and "text" in args and texts:
             args["text"] = {"enum": texts}
     left = edits.forms(left, request, bool(tools and names), adds(request))
