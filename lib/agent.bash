@@ -77,8 +77,8 @@ cli.start(lambda argv: terminal.check_request(argv[:1], stderr.program(), {}), "
 }
 
 pass() { cat 2>/dev/null; } # without a word where nobody reads on
-unprinted() { echo "${0##*/}: standard output: nothing can be written" >&2 && exit 111; }
-print() { visible cat 2>/dev/null || { (($? < 128)) || return 141; unprinted; }; } # an agent's last stage
+unprinted() { (($1 < 128)) || exit "$1"; echo "${0##*/}: standard output: ${2##*: }" >&2 && exit 111; }
+print() { visible cat 2>/dev/null || { (($? < 128)) || return 141; unprinted 1 "nothing can be written"; }; } # an agent's last stage
 
 material() {
     local path more=()
@@ -97,7 +97,7 @@ for word; do
     else
         case $word in
         --) end=yes && continue ;;
-        --help | -h | --version | --agent-schema) about "$word" 2>/dev/null || unprinted; exit ;;
+        --help | -h | --version | --agent-schema) { value=$(about "$word" 2>&1 >&3); } 3>&1 || unprinted "$?" "$value"; exit ;;
         esac
         known "$word" || [[ $word == -[a-z]?* ]] || usage "unrecognized arguments: $word"
         while [[ $word == -[a-z]?* ]] && ! takes_value "${word:0:2}"; do options+=("${word:0:2}") word=-${word:2}; done
