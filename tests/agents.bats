@@ -357,7 +357,7 @@ def reply(body):
 2|--field a=/no/such/b|--field: /no/such/b cannot be written
 2|--schema /no/such|--schema /no/such: No such file or directory
 2|--continue|--continue: no conversation in this terminal yet
-2|--continue --transcript t|--continue goes with neither tasks nor --transcript
+2|--continue --transcript t|--continue cannot be used with
 END
     run -2 --separate-stderr coordinator --json --transcript /no/such "do it" </dev/null
     equal '"invalid_input"' "$(jq .error.kind <<<"$output")"
