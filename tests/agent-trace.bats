@@ -219,6 +219,16 @@ PY
     equal 3003 "$(agent-trace --json calls.jsonl </dev/null | wc -l)"
 }
 
+@test "a name with line ends is one line, in the list and in the tree" {
+    printf '{"type":"run","id":"%s","time":"2026-11-28T09:00:00.000Z","name":"a\\nb\\r\\u2028c","model":"m\\nn"}\n' 0123456789abcdef >odd.jsonl
+    for words in "" "--to tree"; do
+        # shellcheck disable=SC2086  # an option and its value
+        run -0 agent-trace $words odd.jsonl </dev/null
+        equal 1 "${#lines[@]}"
+        has "$output" "a b"
+    done
+}
+
 @test "plugins are in it, with their hook and a refusal" {
     scripted
     tool t 'echo ok'
