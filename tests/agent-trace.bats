@@ -55,7 +55,7 @@ trace() { run --separate-stderr agent-trace "$@" </dev/null; }
     run -2 agent-trace < <(echo no record)
     has "$output" "line 1: not JSON"
     run -2 agent-trace --to ''
-    has "$output" "argument --to: '' is no format"
+    has "$output" "argument --to: expected FORMAT, not ''"
 }
 
 @test "--json: ids of a run, its calls and a retry, with times, tokens and content" {
