@@ -101,6 +101,22 @@ def test_every_end_has_its_status_and_at_most_one_line(
     assert (ran.returncode, ran.stdout, ran.stderr) == (status, "", message)
 
 
+@pytest.mark.parametrize("number", [2, 15])
+def test_a_signal_at_the_end_shows_no_traceback_and_breaks_off_no_clean_up(
+    tmp_path: Path, number: int
+) -> None:
+    """Wherever it comes: as main has just returned, as a message is written, as the clean-up runs."""
+    kill = f"import os, signal\nkill = lambda: signal.raise_signal({number})\n"
+    clean = "cli.at_end(lambda: print('cleaned', file=sys.stderr, flush=True))\n"
+    ran = run(tmp_path, kill + clean + "cli.at_end(kill)")
+    assert (ran.returncode, ran.stderr) == (0, "cleaned\n")
+    ran = run(tmp_path, kill + clean + "cli.warn = lambda text: kill()\nraise Fault('auth', 'no')")
+    assert (ran.returncode, ran.stderr) == (128 + number, "cleaned\n")
+    profile = "sys.setprofile(lambda frame, event, arg: frame.f_code.co_name == 'end' and kill())\n"
+    ran = run(tmp_path, kill + clean + profile + "return 0")
+    assert (ran.returncode, ran.stderr) == (128 + number, "cleaned\n")
+
+
 def test_a_bug_shows_its_traceback_only_when_asked(tmp_path: Path) -> None:
     ran = run(tmp_path, "{}['x']", env={"AGENT_DEBUG": "1"})
     assert "Traceback" in ran.stderr and ran.returncode != 0
@@ -138,12 +154,15 @@ def test_messages_that_nobody_can_read_do_not_matter(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout) == (0, '{"type":"x"}\n')
 
 
-def test_closed_standard_files_are_no_files_of_ours(tmp_path: Path) -> None:
-    body = "held = open(os.devnull)\nassert held.fileno() > 2\nprint(sys.stdin.read()); print('y', file=sys.stdout)"
+@pytest.mark.parametrize("body, status", [("pass", 0), ("print('y', file=sys.stdout)", 111)])
+def test_closed_standard_files_are_no_files_of_ours(tmp_path: Path, body: str, status: int) -> None:
+    """What is printed to a closed standard output is lost, and that is no success."""
     file = tmp_path / "probe"
-    file.write_text(PROGRAM % body.replace("\n", "\n    "))
+    start = "held = open(os.devnull)\nassert held.fileno() > 2\nsys.stdin.read()\n"
+    file.write_text(PROGRAM % (start + body).replace("\n", "\n    "))
     argv = f"exec {sys.executable} -IS {file} <&- >&- 2>&-"
-    assert subprocess.run(["sh", "-c", argv], timeout=30, check=False).returncode == 0
+    ran = subprocess.run(["sh", "-c", argv], timeout=30, check=False)
+    assert ran.returncode == status
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -19,7 +19,9 @@ FORMS |= {"VARIABLE": r"(?a)[A-Za-z_]\w*", "STORE": r"(?a)[\w-][\w.-]{0,99}|(?s:
 Schema = dict[str, Any]
 Schemas = Schema | Sequence[Schema]
 _last: list[Callable[[], object]] = []
+at_end = _last.append  # what is to be done as the program ends
 CLOSED = 128 + signal.SIGPIPE
+STOPS = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
 _unread = CLOSED  # exit status where nobody reads our output
 
 
@@ -166,12 +168,19 @@ def start(
 ) -> NoReturn:
     """Run main(arguments) and end with its exit status. Answers --agent-schema (from `describe`) and --version before
     anything is imported or read; turns a Fault into one line and its status; never prints a traceback."""
+    try:
+        end(_status(main, doc, describe))
+    except (Interrupted, KeyboardInterrupt) as stop:  # also one that comes while the program ends
+        end(128 + getattr(stop, "signum", signal.SIGINT))
+
+
+def _status(main: Callable[[list[str]], int | None], doc: str, describe: Any) -> int:
+    """The exit status of a program that ended by itself, after its message."""
     if sys.platform != "linux":
         warn(f"needs Linux, and this is {sys.platform}: docs/install.md says what for")
         os._exit(100)
     _open_standard_files()
     args = sys.argv[1:]
-    status: int | None = 0
     try:
         _catch_signals()
         options = args[: args.index("--")] if "--" in args else args
@@ -183,33 +192,27 @@ def start(
             put(f"{version(headline(doc)[0])}\n".encode())
         else:
             private.no_core()
-            status = main(args)
+            return main(args) or 0
     except (ClosedPipe, BrokenPipeError):
-        end(_unread)
-    except (Interrupted, KeyboardInterrupt) as stop:
-        end(128 + getattr(stop, "signum", signal.SIGINT))
+        return _unread
     except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Fault as fault:
         warn(fault.message)
-        status = fault.status
+        return fault.status
     except MemoryError:
         warn("out of memory")
-        status = 1
+        return 1
     except OSError as bad:
         where = f"{bad.filename}: " if bad.filename else ""
         warn(f"{where}{bad.strerror or bad}")
-        end(111)
+        return 111
     except Exception as bug:
         if os.environ.get("AGENT_DEBUG"):
             raise
         warn(f"internal error: {type(bug).__name__}: {bug} (AGENT_DEBUG=1 shows where)")
-        end(100)
-    end(status or 0)
-
-
-def at_end(do: Callable[[], object]) -> None:
-    _last.append(do)
+        return 100
+    return 0
 
 
 def end(status: int) -> NoReturn:
@@ -226,6 +229,7 @@ def end(status: int) -> NoReturn:
         if status == 0:
             warn(f"standard output: {bad.strerror}")
             status = 111
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # nothing breaks off the clean-up
     while _last:
         _last.pop()()
     if status == CLOSED:  # end as the shell expects of a writer without reader
@@ -280,7 +284,7 @@ def _catch_signals() -> None:
     def stop(signum: int, _frame: Any) -> None:
         raise Interrupted(signum)
 
-    for signum in (signal.SIGTERM, signal.SIGHUP):
+    for signum in STOPS - {signal.SIGINT}:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, stop)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
