@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib"
 FOLDERS = ("bin", "providers", "tools", "plugins", "formats")
-PROGRAMS = {"llm", "react", "memory", "discover", "patterns", "localmodel"}
+PROGRAMS = {"llm", "react", "memorystore", "discover", "patterns", "localmodel"}
 
 
 def module(file: Path) -> str:

@@ -124,7 +124,7 @@ def test_the_error_kinds_of_the_protocol_end_with_the_codes_it_says() -> None:
 
 
 def test_the_environment_of_the_protocol_is_what_the_sources_read() -> None:
-    folders = ("bin", "lib/agentlib", "lib/localmodel", "plugins", "providers", "tools", "formats")
+    folders = ("bin", "lib", "plugins", "providers", "tools", "formats")
     sources = [p for folder in folders for p in (ROOT / folder).rglob("*")]
     sources.append(ROOT / "install.sh")
     read = set().union(

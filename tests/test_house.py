@@ -29,8 +29,8 @@ MOST = 15  # files in a package, its __init__.py among them
 LONGEST = 500  # lines of a file
 
 
-SIZE = 18_141  # lines of lib/ at most, whatever is added: a feature pays with a cut
-AGENTLIB = 16_970  # lines of lib/agentlib/ at most; the goal is 16,500
+SIZE = 18_140  # lines of lib/ at most, whatever is added: a feature pays with a cut
+AGENTLIB = 16_020  # lines of lib/agentlib/ at most, where the goal was 16,500
 SOURCES = {".py", ".pyi", ".bash", ".awk"}
 
 
@@ -77,16 +77,11 @@ def test_only_the_door_and_who_goes_through_it_know_of_sandboxes() -> None:
     ] == []
 
 
-def test_the_models_of_this_machine_stand_beside_agentlib() -> None:
-    """One vendor's own code: its providers and its commands import it, agentlib does not know of it."""
-    users = [
-        at
-        for at in FILES
-        if room(at) != "localmodel"
-        for to in imports()[at]
-        if room(to) == "localmodel"
-    ]
-    assert users == []
+def test_what_stands_beside_agentlib_is_used_by_programs_alone() -> None:
+    """agentlib knows neither the models of this machine nor the store of agent-memory."""
+    beside = {at for at in FILES if room(at) in {"localmodel", "memorystore"}}
+    assert len(beside) > 2
+    assert [at for at in FILES for to in imports()[at] if to in beside and at not in beside] == []
 
 
 def test_no_circle() -> None:
@@ -117,7 +112,7 @@ def test_the_drawing_shows_every_package() -> None:
 def test_what_one_program_alone_uses_is_in_its_own_file() -> None:
     """A module of the library has two users, or would make the file of its only one too long."""
     alone = {at: users()[at][0] for at in FILES if at not in PACKAGES and len(users()[at]) == 1}
-    assert "memory.sqlite" in alone
+    assert "memorystore.sqlite" in alone
     assert [at for at, user in alone.items() if lines(user) + lines(FILES[at]) <= LONGEST] == []
 
 

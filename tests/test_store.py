@@ -15,11 +15,11 @@ import time
 import pytest
 
 from agentlib.faults import Fault
-from agentlib.memory.sqlite import Sqlite
-from agentlib.memory.store import Store
-from agentlib.memory.vectors import Vectors
 from agentlib.search.embedder import packed, products
 from agentlib.search.rank import fused
+from memorystore.sqlite import Sqlite
+from memorystore.store import Store
+from memorystore.vectors import Vectors
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +82,7 @@ def opener(request, tmp_path):
         yield lambda: Store(Sqlite(str(tmp_path / "m.db")))
         return
     url = request.getfixturevalue("server")
-    from agentlib.memory.postgres import Postgres
+    from memorystore.postgres import Postgres
 
     yield lambda: Store(_patient(Postgres, url))
     database = Postgres(url)
@@ -312,7 +312,7 @@ def test_two_writers_of_one_key_leave_one_value_and_both_in_the_history(opener):
 
 
 def test_a_password_in_the_address_is_refused(server):
-    from agentlib.memory.postgres import Postgres
+    from memorystore.postgres import Postgres
 
     with pytest.raises(Fault, match="password"):
         Postgres("postgresql://me:secret@/x")
@@ -348,7 +348,7 @@ def test_the_products_are_the_same_with_numpy_and_without(monkeypatch):
 
 
 def test_many_vectors_are_read_in_pages(store, monkeypatch):
-    monkeypatch.setattr("agentlib.memory.vectors.PAGE", 3)
+    monkeypatch.setattr("memorystore.vectors.PAGE", 3)
     ids = [keep(store, f"k{n}", n) for n in range(9)]
     near(store, [1, 0])[0].keep((id, packed([1, n])) for n, id in enumerate(ids))
     assert [key for key, _ in near(store, [1, 0])[1]] == ["k0", "k1", "k2", "k3"]

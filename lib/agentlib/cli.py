@@ -174,7 +174,7 @@ def start(
         end(128 + getattr(stop, "signum", signal.SIGINT))
 
 
-def _status(main: Callable[[list[str]], int | None], doc: str, describe: Any) -> int:
+def _status(main: Any, doc: str, describe: Any) -> int:
     """The exit status of a program that ended by itself, after its message."""
     if sys.platform != "linux":
         warn(f"needs Linux, and this is {sys.platform}: docs/install.md says what for")
@@ -192,7 +192,7 @@ def _status(main: Callable[[list[str]], int | None], doc: str, describe: Any) ->
             put(f"{version(headline(doc)[0])}\n".encode())
         else:
             private.no_core()
-            return main(args) or 0
+            return int(main(args) or 0)
     except (ClosedPipe, BrokenPipeError):
         return _unread
     except SystemExit as stop:

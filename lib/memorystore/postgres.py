@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from agentlib import packages
 from agentlib.faults import Fault
-from agentlib.memory.store import ALIVE, indexed, select, spaced, statements
 from agentlib.types import Any, Iterable, Iterator
+from memorystore.store import ALIVE, indexed, select, spaced, statements
 
 INSERT = (
     "INSERT INTO versions(namespace, key, value, tags, time, expires, latest, spaced) "

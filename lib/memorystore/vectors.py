@@ -8,9 +8,9 @@ docs/agent-memory.md).
 import heapq
 import time
 
-from agentlib.memory.store import ALIVE, COLUMNS, memory, select
 from agentlib.search.embedder import products
 from agentlib.types import Any, Iterable, Record
+from memorystore.store import ALIVE, COLUMNS, memory, select
 
 PAGE = 4096  # vectors that are read at once
 INSERT = (

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.memory.store import ALIVE, indexed, select, spaced, statements
 from agentlib.types import Any, Iterable, Iterator
+from memorystore.store import ALIVE, indexed, select, spaced, statements
 
 APPLICATION = 0x6167656D  # "agem", in the header of each store (https://sqlite.org/pragma.html#pragma_application_id)
 LAYOUT = 2  # 1: the words were indexed as they stand, not as store.indexed() has them
