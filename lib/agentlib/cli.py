@@ -22,7 +22,7 @@ _last: list[Callable[[], object]] = []
 at_end = _last.append  # what is to be done as the program ends
 CLOSED = 128 + signal.SIGPIPE
 STOPS = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
-_unread = CLOSED  # exit status where nobody reads our output
+_unread: int = CLOSED  # exit status where nobody reads our output
 
 
 def headline(doc: str) -> tuple[str, str]:
@@ -196,7 +196,7 @@ def _status(main: Any, doc: str, describe: Any) -> int:
     except (ClosedPipe, BrokenPipeError):
         return _unread
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return int(stop.code if isinstance(stop.code, int) else stop.code is not None)
     except Fault as fault:
         warn(fault.message)
         return fault.status
