@@ -224,6 +224,9 @@ def test_otlp_has_results_pictures_and_the_words_of_a_run_as_parts() -> None:
 
 
 def test_otlp_posts_to_a_collector_and_says_why_it_was_not_taken() -> None:
+    from google.protobuf import json_format
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
     got: list[dict[str, Any]] = []
 
     class Collector(BaseHTTPRequestHandler):
@@ -242,11 +245,15 @@ def test_otlp_posts_to_a_collector_and_says_why_it_was_not_taken() -> None:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         fine = written("otlp", "--endpoint", f"{url}/v1/traces")
+        base = written("otlp", "--endpoint", url)
         bad = written("otlp", "--endpoint", f"{url}/elsewhere")
         server.shutdown()
     none = written("otlp", "--endpoint", f"{url}/v1/traces")
     assert (fine.returncode, fine.stdout, fine.stderr) == (0, "", "")
     assert got[0]["kind"] == "application/json" and len(otlp_spans(got[0]["body"])) == 8
+    assert json_format.ParseDict(got[0]["body"], ExportTraceServiceRequest()).resource_spans
+    assert (base.returncode, base.stderr, got[1]["path"]) == (0, "", "/v1/traces")
+    assert got[1]["body"] == got[2]["body"]
     assert bad.returncode and f"{url}/elsewhere: 404" in bad.stderr
     assert none.returncode and len(none.stderr.splitlines()) == 1
 
