@@ -63,7 +63,7 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
         def _get_value(self, action: Any, text: str) -> Any:
             form = FORMS.get(action.metavar, "(?s).+")
             if action.option_strings and not re.fullmatch(form, text):
-                raise argparse.ArgumentError(action, f"expected {action.metavar}, not {text!r}")
+                raise argparse.ArgumentError(action, f"expected {action.metavar}, not '{text}'")
             return super()._get_value(action, text)
 
         def parse_intermixed_args(self, args: Sequence[str]) -> Any:  # type: ignore[override]
