@@ -309,6 +309,6 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
         equal 1 "${#stderr_lines[@]}"
     done
     run -2 "$SUITE_PREFIX/bin/agent-bundle"
-    run -100 --separate-stderr "$SUITE_PREFIX/bin/agent-bundle" gone-agent
+    run -127 --separate-stderr "$SUITE_PREFIX/bin/agent-bundle" gone-agent
     [[ ! -e x ]]
 }

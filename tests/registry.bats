@@ -198,7 +198,7 @@ END
     echo x >plain
     : >AGENTS.md
     discover --register plain
-    equal 2 "$status"
+    equal 126 "$status"
     agent "$HOME/far" "Far away"
     discover --register "$HOME/far"
     equal 2 "$status"
