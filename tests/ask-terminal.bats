@@ -60,7 +60,7 @@ press() {
     equal '{"n":2}' "$(cat made)"
 }
 
-@test "a walk: `always` is asked for once in a run" {
+@test "a walk: an answer of always is asked for once in a run" {
     at_terminal $'change {"n":1}\nchange {"n":2}'
     shown 1 'is no:'
     press a Enter
