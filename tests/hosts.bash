@@ -6,7 +6,7 @@
 # folder HIDDEN, if that is set, and then with the system's programs alone), but a home of its own, $SCRATCH/hostN; that of
 # the machine FULL has room for 1 MB.
 
-NET=1 HOSTS=()
+NET=1 HOSTS=() SPACES=''
 
 net() { nsenter --net="/proc/$NET/ns/net" -- "$@"; }
 
@@ -40,6 +40,7 @@ namespace() {
     HOLDER=$!
     HOSTS+=("$HOLDER")
     until [[ $(readlink "/proc/$HOLDER/ns/net") != "$(readlink /proc/self/ns/net)" ]]; do sleep 0.01; done
+    SPACES+="<$(readlink "/proc/$HOLDER/ns/net")>"
 }
 
 host_up() {
@@ -75,7 +76,14 @@ host_up() {
 host_lost() { net ip link set "host$1" down; }
 
 hosts_down() {
+    local link process
     end_model
+    for link in /proc/[0-9]*/ns/net; do # a session of sshd outlives a link that was cut
+        process=${link%/ns/net}
+        if [[ $SPACES == *"<$(readlink "$link")>"* && $(<"$process/comm") == sshd* ]]; then
+            HOSTS+=("${process#/proc/}")
+        fi
+    done 2>/dev/null
     ((${#HOSTS[@]} == 0)) || kill "${HOSTS[@]}" 2>/dev/null || true
     wait
 }
