@@ -240,3 +240,15 @@ def test_options_are_a_table_of_lines() -> None:
     assert "who it is" in " ".join(parser.format_help().split())
     with pytest.raises(Fault):
         parser.parse_args(["--size", "huge"])
+
+
+def test_a_help_reads_the_same_with_every_python() -> None:
+    parser = cli.parser("x - do x")
+    table = "-o, --output FILE  the file\n-k, --keep A|B  a, b\n-n, --number N...  some\n-q, --quiet  not a word"
+    cli.options(parser, table)
+    lines = parser.format_help().splitlines()
+    wanted = ["-o, --output FILE", "-k, --keep A|B", "-n, --number N", "-q, --quiet"]
+    assert [
+        line[2:].partition("  ")[0] for line in lines if line[2:4] in ("-o", "-k", "-n", "-q")
+    ] == wanted
+    assert "\x1b" not in parser.format_help()

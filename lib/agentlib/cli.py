@@ -78,16 +78,18 @@ def parser(doc: str, usage: str | None = None) -> ArgumentParser:
             return found
 
     class Layout(argparse.RawDescriptionHelpFormatter):
+        def _format_action_invocation(self, action: Any) -> str:
+            """`-o, --output FILE`, as Python from 3.13 on has it, in place of `-o FILE, --output FILE`."""
+            return re.sub(r"^(-\w) .*, --", r"\1, --", super()._format_action_invocation(action))
+
         def _set_color(self, *_: object) -> None:
             """No colours: in Python 3.14 each parser would load dataclasses for them, 17 ms."""
             self._theme = type("Plain", (), {"__getattr__": lambda *_: ""})()
             self._decolor = str
 
     first, _, rest = doc.strip().partition("\n")
-    texts: dict[str, Any] = {"prog": headline(doc)[0], "usage": usage, "description": first}
-    texts |= {"epilog": rest.strip("\n"), "allow_abbrev": False}
-    layout = lambda prog: Layout(prog, max_help_position=28, width=100)  # noqa: E731
-    made = Parser(**texts, formatter_class=layout)
+    more: Any = {"formatter_class": lambda prog: Layout(prog, max_help_position=28, width=100)}
+    made = Parser(headline(doc)[0], usage, first, rest.strip("\n"), **more, allow_abbrev=False)
     made.add_argument("--version", action="version", version=version(made.prog))
     options(made, "--agent-schema  describe this program as JSON and exit")
     return made
@@ -216,8 +218,7 @@ def _status(main: Any, doc: str, describe: Any) -> int:
 
 
 def end(status: int) -> NoReturn:
-    """Leave at once with this status, with at_end's handlers alone. What was printed goes out first, or a message says
-    that it is lost."""
+    """Leave at once, with at_end's handlers alone. What was printed goes out first, or a message says it is lost."""
     try:
         if status != CLOSED:
             sys.stdout.flush()
@@ -278,8 +279,7 @@ def _open_standard_files() -> None:
 
 
 def _catch_signals() -> None:
-    """TERM and HUP end the program by way of its clean-up, and so does the end of who asked for it (process/child.py);
-    SIGCHLD is ours again where the caller ignored it."""
+    """TERM, HUP, and the end of who asked for the program (process/child.py) end it by way of its clean-up."""
 
     def stop(signum: int, _frame: Any) -> None:
         raise Interrupted(signum)
@@ -287,6 +287,6 @@ def _catch_signals() -> None:
     for signum in STOPS - {signal.SIGINT}:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, stop)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # which the caller may have ignored
     if (parent := os.environ.pop("AGENT_PARENT", "")).isdecimal():
         private.end_with_starter(int(parent))
