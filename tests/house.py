@@ -9,6 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib"
 FOLDERS = ("bin", "providers", "tools", "plugins", "formats")
+GROUND = {
+    "budget",
+    "history",
+    "records",
+}  # the packages of the ground floor, beside the flat modules
 PROGRAMS = {"llm", "react", "memorystore", "discover", "patterns", "localmodel"}
 
 
@@ -59,10 +64,10 @@ def room(name: str) -> str:
 
 
 def between() -> dict[str, set[str]]:
-    """The packages that each package imports, the flat modules left out."""
+    """The packages that each package imports; the ground floor is left out, but for one that is of it itself."""
     return {
         name: {package(to) for at in FILES if package(at) == name for to in imports()[at]}
-        - {name, ""}
+        - {name, "", *(set() if name in GROUND else GROUND)}
         for name in PACKAGES
     }
 
@@ -107,8 +112,8 @@ def users() -> dict[str, list[Path]]:
 
 
 def floors() -> list[list[str]]:
-    """The packages, those that import none first, then those that import from the floors before alone."""
-    left, graph, out = set(PACKAGES), between(), []
+    """The packages above the ground, those that import none first, then those that import from the floors before."""
+    left, graph, out = PACKAGES - GROUND, between(), []
     while left:
         floor = sorted(name for name in left if not graph[name] & left)
         out.append(floor)
@@ -120,7 +125,7 @@ def drawing() -> str:
     """The house from the ground up, a line a floor: each package with its lines."""
     flat = " ".join(sorted(name for name in FILES if name and not package(name)))
     rows = [f"ground   {size('')} lines: {flat}"]
-    for number, floor in enumerate(floors(), 1):
+    for number, floor in enumerate([sorted(GROUND), *floors()]):
         names = (f"{name.replace('.', '/')} {size(name)}" for name in floor)
-        rows.append(f"floor {number}  {', '.join(names)}")
+        rows.append(f"{f'floor {number}' if number else '':7}  {', '.join(names)}")
     return "\n".join([*rows, f"in all   {sum(map(lines, FILES.values()))} lines", ""])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib import codec, quick_codec
+from agentlib.records import codec, quick_codec
 from vendors import ROOT, shared
 
 NUMBERS = (
@@ -193,7 +193,7 @@ def test_orjson_is_loaded_once_a_stream_is_count(count: int, loaded: bool) -> No
 @pytest.mark.parametrize(("count", "loaded"), SIZES)
 def test_orjson_is_loaded_once_much_was_written(count: int, loaded: bool) -> None:
     code = (
-        "from agentlib import codec\n"
+        "from agentlib.records import codec\n"
         f"for n in range({count}): assert len(codec.encode({{'text': '0123456789' * 3}})) == 41\n"
         "print('orjson' in sys.modules)"
     )
@@ -202,7 +202,7 @@ def test_orjson_is_loaded_once_much_was_written(count: int, loaded: bool) -> Non
 
 def test_without_orjson_a_long_stream_is_read_all_the_same() -> None:
     code = (
-        "from agentlib import codec, packages\npackages.TOP = '/nonexistent'\n"
+        "from agentlib import packages; from agentlib.records import codec\npackages.TOP = '/nonexistent'\n"
         f"for n in range({codec.LONG // 10}): assert codec.loads(b'[123456789]') == [123456789]\n"
         "print('orjson' in sys.modules)"
     )
@@ -210,7 +210,7 @@ def test_without_orjson_a_long_stream_is_read_all_the_same() -> None:
 
 
 def test_what_is_too_deep_is_refused_in_a_thread_with_a_small_stack() -> None:
-    code = "import sys, threading; sys.path.insert(0, sys.argv[1]); from agentlib import codec\n"
+    code = "import sys, threading; sys.path.insert(0, sys.argv[1]); from agentlib.records import codec\n"
     code += "def read():\n  for text in '[' * 10**5, '{\"a\":' * 10**5, b'[' * 10**5:\n"
     code += "    for way in codec.loads, codec.foreign:\n"
     code += "      try: way(text)\n      except ValueError as bad: print(bad)\n"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agentlib import earlier, history, records
+from agentlib import history, records
+from agentlib.history import earlier
 from agentlib.types import Any, Record
 
 NAMES = ("TRACEPARENT", "AGENT_SPAN", "AGENT_DEPTH", "AGENT_HISTORY")
@@ -234,7 +235,7 @@ def test_words_with_the_beginning_of_a_key_inside_do_not_load_what_looks_for_key
     code = """import sys; from agentlib import history
 history.scrubbed(b'{"text":"task-1 risk-free task_live_ \\\\\\\\u00e9"}', ())
 sys.exit('agentlib.secrets' in sys.modules)"""
-    lib = str(Path(history.__file__).parents[1])
+    lib = str(Path(history.__file__).parents[2])
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": lib}).returncode == 0
 
 

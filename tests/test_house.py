@@ -12,6 +12,7 @@ import pytest
 
 from house import (
     FILES,
+    GROUND,
     PACKAGES,
     PROGRAMS,
     ROOT,
@@ -29,8 +30,8 @@ MOST = 15  # files in a package, its __init__.py among them
 LONGEST = 500  # lines of a file
 
 
-SIZE = 18_145  # lines of lib/ at most, whatever is added: a feature pays with a cut
-AGENTLIB = 16_022  # lines of lib/agentlib/ at most; the goal was 16,500
+SIZE = 18_143  # lines of lib/ at most, whatever is added: a feature pays with a cut
+AGENTLIB = 16_013  # lines of lib/agentlib/ at most; the goal was 16,500
 SOURCES = {".py", ".pyi", ".bash", ".awk"}
 
 
@@ -39,7 +40,7 @@ def may_import(name: str) -> set[str]:
     doc = ast.get_docstring(ast.parse(FILES[name].read_text())) or ""
     assert "May import: " in doc, f"{name}/__init__.py does not say what it may import"
     words = doc.partition("May import: ")[2].rstrip(".").split(", ")
-    return set(words) - {"the flat modules"}
+    return set(words) - {"the flat modules" if name in GROUND else "the ground floor"}
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGES))
@@ -49,10 +50,11 @@ def test_a_package_imports_what_its_docstring_allows(name: str) -> None:
     assert may_import(name) - used == set(), "named, but not imported"
 
 
-def test_the_flat_modules_import_no_package() -> None:
-    assert {
-        (at, to) for at in FILES if not package(at) for to in imports()[at] if package(to)
-    } == set()
+def test_the_ground_floor_imports_only_itself() -> None:
+    """It is the flat modules and the packages of GROUND: what any program may need, whatever it does."""
+    ground = {at for at in FILES if package(at) in {"", *GROUND}}
+    assert len(GROUND) < 4 and len([at for at in ground if not package(at)]) <= 14
+    assert {(at, to) for at in ground for to in imports()[at] if to not in ground} == set()
 
 
 def test_programs_meet_in_pipes() -> None:

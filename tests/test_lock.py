@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agentlib import lock, tail
+from agentlib import lock
+from agentlib.records import tail
 from vendors import ROOT
 
 
@@ -45,7 +46,12 @@ def test_a_file_that_is_made_is_ours_alone(tmp_path: Path) -> None:
 def limited(body: str, file: Path) -> subprocess.CompletedProcess[str]:
     """Python code run if no file may be longer than 100 bytes, as on a disk that is nearly full."""
     return subprocess.run(
-        [sys.executable, "-c", f"from agentlib import lock, tail\n{body}", str(file)],
+        [
+            sys.executable,
+            "-c",
+            f"from agentlib import lock; from agentlib.records import tail\n{body}",
+            str(file),
+        ],
         env={**os.environ, "PYTHONPATH": str(ROOT / "lib")},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
         capture_output=True,
@@ -75,7 +81,12 @@ def test_lines_of_many_writers_are_all_there_and_whole(tmp_path: Path) -> None:
     body = "import sys\nfor n in range(200): tail.append(sys.argv[1], b'{\"text\":\"%s\"}\\n' % (b'x' * n))"
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", f"from agentlib import lock, tail\n{body}", str(file)],
+            [
+                sys.executable,
+                "-c",
+                f"from agentlib import lock; from agentlib.records import tail\n{body}",
+                str(file),
+            ],
             env={**os.environ, "PYTHONPATH": str(ROOT / "lib")},
         )
         for _ in range(4)

@@ -3,7 +3,7 @@
 import os
 from contextlib import suppress
 
-from agentlib.faults import Fault, os_errors
+from agentlib.faults import Fault, near, os_errors
 from agentlib.paths import place
 from agentlib.types import Any, Iterable
 
@@ -49,8 +49,5 @@ def check(table: Iterable[str], known: Iterable[str], where: str) -> None:
     """A Fault for a name that is none, with the one that was probably meant."""
     for name in table:
         if name not in known:
-            import difflib  # only a mistake needs it
-
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
-            raise Fault("invalid_input", f"{where}: {name} is no setting; {hint}")
+            hint = near(name, known) or f"; there are: {', '.join(sorted(known))}"
+            raise Fault("invalid_input", f"{where}: {name} is no setting{hint}")

@@ -54,13 +54,11 @@ def in_words(error: dict[str, Any]) -> str:
     return f"{message} (after {tries} tries)" if tries > 1 else message
 
 
-def near(word: str, folders: Iterable[str]) -> str:
-    """The hint that a file of these folders has a name like the word; "" where none has."""
+def near(word: str, names: Iterable[str]) -> str:
+    """The hint that one of these names is like the word; "" where none is."""
     import difflib  # only a mistake needs it
-    import os
 
-    files = [file for folder in folders if os.path.isdir(folder) for file in os.listdir(folder)]
-    found = difflib.get_close_matches(word, files, 1)
+    found = difflib.get_close_matches(word, list(names), 1)
     return f"; did you mean {found[0]}?" if found else ""
 
 

@@ -1,5 +1,5 @@
-"""Files that many processes change in turn, and that stay whole where one of them dies or the disk is full (tail.py: to
-add lines to one). The kernel drops the lock of a process that dies."""
+"""Files that many processes change in turn, and that stay whole where one of them dies or the disk is full (to add
+lines: records/tail.py). The kernel drops the lock of a process that dies."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
 """The models that run on this machine: their files, the prompt and what an answer means.
 
-May import: the flat modules, messages, net, search.
+May import: the ground floor, messages, net, search.
 """

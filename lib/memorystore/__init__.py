@@ -1,4 +1,4 @@
 """The store of agent-memory, in SQLite or PostgreSQL, and its vectors.
 
-May import: the flat modules, search.
+May import: the ground floor, search.
 """

@@ -1,4 +1,4 @@
 """The one door to programs that are not the suite's own machinery, and the user's own commands through it.
 
-May import: the flat modules, process, sandbox.
+May import: the ground floor, process, sandbox.
 """

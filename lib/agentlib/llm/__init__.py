@@ -1,4 +1,4 @@
 """The program agent-llm: from its standard input through a provider to its output.
 
-May import: the flat modules, process, messages, schema, warm.
+May import: the ground floor, process, messages, schema, warm.
 """

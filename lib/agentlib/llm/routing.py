@@ -66,7 +66,7 @@ class Providers:
                 return path
             if "/" in name or os.path.isfile(path):
                 raise unusable(path)
-        hint = near(name, self.folders) or "; agent-llm --list-providers lists them"
+        hint = near(name, self._files()) or "; agent-llm --list-providers lists them"
         why = f"no provider {name!r} in {os.pathsep.join(self.folders)}{hint}"
         raise Fault("not_found", why, provider=name)
 
@@ -77,11 +77,7 @@ class Providers:
     def all(self) -> dict[str, Provider]:
         """Every provider that answers, by name; the first folder that has a name wins."""
         if self._all is None:
-            files: dict[str, str] = {}
-            for folder in filter(os.path.isdir, self.folders):
-                for name in sorted(os.listdir(folder)):
-                    if executable(path := os.path.abspath(os.path.join(folder, name))):
-                        files.setdefault(name, path)
+            files = self._files()
             answers = schemas.read(files.values())
             late = [path for path, answer in answers.items() if isinstance(answer, Fault)]
             # the suite's own answer, if late: the machine is busy
@@ -93,6 +89,14 @@ class Providers:
                 if isinstance(answer, list) and answer and answer[0].get("kind") == "provider":
                     self._all[name] = Provider(name, path, answer[0])
         return self._all
+
+    def _files(self) -> dict[str, str]:
+        files: dict[str, str] = {}
+        for folder in filter(os.path.isdir, self.folders):
+            for name in sorted(os.listdir(folder)):
+                if executable(path := os.path.abspath(os.path.join(folder, name))):
+                    files.setdefault(name, path)
+        return files
 
     def ready(self, provider: Provider) -> bool:
         """Whether the key is there, if one is needed; where the key is optional, the provider sees for itself."""

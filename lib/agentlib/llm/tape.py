@@ -10,7 +10,7 @@ from agentlib import paths, records, stderr
 from agentlib.faults import Fault, os_errors
 from agentlib.lock import replace
 from agentlib.messages import subschemas
-from agentlib.tail import append, cut
+from agentlib.records.tail import append, cut
 from agentlib.types import Any, BinaryIO, Record
 
 UNASKED = ("id", "type")

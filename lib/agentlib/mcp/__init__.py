@@ -1,4 +1,4 @@
 """MCP, as a client: a connection to one server, what its results become, and its questions to a person.
 
-May import: the flat modules, messages, policy, process, schema.
+May import: the ground floor, messages, policy, process, schema.
 """

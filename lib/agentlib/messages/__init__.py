@@ -1,4 +1,4 @@
 """What passes in the pipes: requests, messages, transcripts, material, and JSON Schema.
 
-May import: the flat modules.
+May import: the ground floor.
 """

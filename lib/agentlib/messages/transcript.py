@@ -92,7 +92,7 @@ class File:
 
     def messages(self) -> list[Record]:
         """The messages in the file. A last line that was cut off (a crash while it was written) is taken away."""
-        from agentlib.tail import mend
+        from agentlib.records.tail import mend
 
         size = os.fstat(self._handle).st_size
         try:
@@ -109,7 +109,7 @@ class File:
         """Write one record; where that fails the run goes on, and `failed` is set."""
         if self.failed:
             return
-        from agentlib.tail import add
+        from agentlib.records.tail import add
 
         try:
             add(self._handle, records.line(record))

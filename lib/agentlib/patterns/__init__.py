@@ -1,4 +1,4 @@
 """What the programs agent-plan, agent-execute, agent-reflect, agent-vote, agent-eval and agent-trace share.
 
-May import: the flat modules, messages, process.
+May import: the ground floor, messages, process.
 """

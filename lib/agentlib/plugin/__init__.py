@@ -1,4 +1,4 @@
 """Plugins: the host that runs their hooks, and what a plugin in Python starts with.
 
-May import: the flat modules, launch, process, schema.
+May import: the ground floor, launch, process, schema.
 """

@@ -1,4 +1,4 @@
 """Child processes: run one to its end, keep one up as a coprocess, read a command's text.
 
-May import: the flat modules.
+May import: the ground floor.
 """

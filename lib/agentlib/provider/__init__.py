@@ -1,4 +1,4 @@
 """What a provider in Python is written with: the worker, HTTP, event streams, prices.
 
-May import: the flat modules, messages, net.
+May import: the ground floor, messages, net.
 """

@@ -8,7 +8,7 @@ from _thread import start_new_thread  # threading.Thread waits for it to begin: 
 from collections import deque
 from contextlib import suppress
 
-from agentlib import cli, codec, environment, records, stderr
+from agentlib import cli, environment, records, stderr
 from agentlib.faults import RETRYABLE, Fault, Interrupted
 from agentlib.messages import requests, transcript
 from agentlib.provider.answer import Answer, Embedding, Stream, Thoughts, checked, thoughts_apart
@@ -160,7 +160,7 @@ class Service:
             self._begin(Exchange(line.record, str(line.number) if id is None else id))
             begun += 1
             if begun == 2:  # no one-shot; its import fits in the wait for the first answers
-                codec.take_over()
+                records.take_over()
 
     def _wait(self, room: int) -> None:
         with self.changed:

@@ -1,4 +1,4 @@
 """The program agent-react: the loop of reasoning, acting and observing.
 
-May import: the flat modules, invoke, messages, plugin, process, schema.
+May import: the ground floor, invoke, messages, plugin, process, schema.
 """

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from agentlib import codec, records, stderr
+from agentlib import records, stderr
 from agentlib.faults import Fault, os_errors
 from agentlib.react import output
 from agentlib.react.loop import Run, Watcher, failed, interrupted
@@ -112,7 +112,7 @@ class Batch:
     def _take(self, task: Record) -> None:
         self.count += 1
         if self.count == 200:  # from here on the faster codec is worth its start
-            codec.take_over()
+            records.take_over()
         if task.get("id") is None:
             task["id"] = str(self.count)
         if records.dumps(task["id"]) in self.skip:
@@ -182,7 +182,7 @@ def _wrong(task: Record, empty: bool) -> str:
 def _done_before(path: str) -> set[str]:
     """The ids with a good result in an earlier output; its last line may have been cut off, and ours go behind it."""
     from agentlib.lock import acquire_for_run
-    from agentlib.tail import mend
+    from agentlib.records.tail import mend
 
     found = set()
     with os_errors(f"--skip-done {path}"):

@@ -1,4 +1,4 @@
 """The sandbox of a tool: what it sees (mounts), what it may do (seccomp, limits), what it leaves.
 
-May import: the flat modules.
+May import: the ground floor.
 """

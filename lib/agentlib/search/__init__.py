@@ -1,4 +1,4 @@
 """Rank texts by words and by meaning.
 
-May import: the flat modules, process, messages.
+May import: the ground floor, process, messages.
 """

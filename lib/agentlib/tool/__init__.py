@@ -1,4 +1,4 @@
 """What a tool in Python is written with: arguments, files, walks, the text of pages.
 
-May import: the flat modules.
+May import: the ground floor.
 """

@@ -1,4 +1,4 @@
 """A JSON-lines filter kept warm behind a socket of the user.
 
-May import: the flat modules, process.
+May import: the ground floor, process.
 """

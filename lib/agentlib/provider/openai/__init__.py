@@ -1,4 +1,4 @@
 """The dialect of OpenAI, which many vendors speak: chat completions, Responses, embeddings.
 
-May import: the flat modules, messages, provider.
+May import: the ground floor, messages, provider.
 """

@@ -1,4 +1,4 @@
 """Sandboxes that are kept between calls: a fork server inside one bubblewrap starts each call.
 
-May import: the flat modules, process, sandbox.
+May import: the ground floor, process, sandbox.
 """

@@ -180,7 +180,7 @@ def terminate_all(*_: object) -> None:
 
 def traces(places: list[str]) -> Iterator[Any]:
     """All in which a tool could leave something to the next one in its namespaces: files in the empty folders, System V
-    objects, how the kernel treats their first process. (POSIX queues cannot be made: limits.py.)"""
+    objects, how the kernel treats their first process. (POSIX queues cannot be made: sandbox/limits.py.)"""
     for place in places:
         yield from contents(place)
     yield [read(f"sysvipc/{name}") for name in ("shm", "sem", "msg")]

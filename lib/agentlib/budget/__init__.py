@@ -3,6 +3,8 @@
 The ledger is a small file whose path is in AGENT_BUDGET: {"usd":limit,"tokens":limit} and, as they come, `spent_usd`,
 `spent_tokens`, `largest_usd`, `largest_tokens` (of one call) and `unpriced` (a model whose cost is not known). A call
 goes only where the largest so far, once more for each in flight, still fits: a budget is passed by one call at most.
+
+May import: records, the flat modules.
 """
 
 import os
@@ -29,9 +31,7 @@ PRICE = 'give its price in config.toml ([prices."MODEL"]) or bound the tokens in
 class Budget:
     """One budget: kept in memory for one run, or in the ledger at `path`."""
 
-    def __init__(
-        self, usd: float | None = None, tokens: int | None = None, path: str | None = None
-    ) -> None:
+    def __init__(self, usd: float | None = None, tokens: int | None = None, path: str = "") -> None:
         self.path = path
         self.book: dict[str, Any] = ledger(path) if path else {"usd": usd, "tokens": tokens}
 

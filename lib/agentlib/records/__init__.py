@@ -1,4 +1,7 @@
-"""Read and write records: JSON lines, one object a line, `type` first. codec.py decides what is JSON."""
+"""Read and write records: JSON lines, one object a line, `type` first. codec.py decides what is JSON.
+
+May import: the flat modules.
+"""
 
 import _thread  # a lock without the module threading, which costs 1 ms at every start
 import io
@@ -8,11 +11,11 @@ import stat
 import sys
 
 from agentlib import stderr
-from agentlib.codec import dumps, encode, foreign, loads
 from agentlib.faults import Fault
+from agentlib.records.codec import dumps, encode, foreign, loads, take_over
 from agentlib.types import Any, Iterator, NamedTuple, Record
 
-__all__ = ["dumps", "encode", "foreign", "loads"]  # of codec, for all that reads or writes records
+__all__ = ["dumps", "encode", "foreign", "loads", "take_over"]  # codec.py's
 
 
 class Line(NamedTuple):

@@ -2,6 +2,8 @@
 
 Writing never fails and never waits long: what cannot be kept costs one line on standard error. A record is one write
 behind whole lines, under a lock that the kernel drops where its holder dies.
+
+May import: records, the flat modules.
 """
 
 import _thread  # without the module threading, which costs 1 ms at every start
@@ -80,10 +82,9 @@ class History:
         """Today's file; where it is a quarter of all that is kept, another one beside it."""
         now, where = time.time(), folder()
         day, oldest = [time.strftime("%F", time.gmtime(now - n * DAY)) for n in (0, self._days)]
-        if not os.path.isdir(where):
-            with suppress(FileExistsError):  # open() says what is wrong with it
-                os.makedirs(where, 0o700)
-                self._new = True
+        with suppress(FileExistsError):  # open() says what is wrong with it
+            os.makedirs(where, 0o700)
+            self._new = True
         stem = os.path.join(where, f"{day}.")
         words = [path[len(stem) :].partition(".")[0] for path in files(day) if stem in path]
         part = max([1, *(int(word) for word in words if word.isdecimal())])
@@ -116,7 +117,7 @@ def _append(file: int, lines: bytes) -> None:
     try:
         size = os.fstat(file).st_size
         if size and os.pread(file, 1, size - 1) != b"\n":
-            from agentlib import tail
+            from agentlib.records import tail
 
             lines = b"\n" + lines
             if locked:
@@ -236,8 +237,7 @@ def _of_environment() -> list[bytes]:
             found.add(value.strip())
         found |= {m[1] for m in PASSWORD.finditer(value if "@" in value else "") if len(m[1]) >= 6}
     spelled = found | {records.dumps(word)[1:-1] for word in found}
-    encoded = (word.encode("utf-8", "surrogateescape") for word in spelled)
-    return sorted(encoded, key=len, reverse=True)
+    return sorted((w.encode("utf-8", "surrogateescape") for w in spelled), key=len, reverse=True)
 
 
 def _line(record: Record) -> bytes:

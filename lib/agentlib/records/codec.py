@@ -67,12 +67,11 @@ def _too_deep(text: str | bytes) -> bool:
     if data.count(b"[") + data.count(b"{") <= DEEPEST:
         return False
     import re
+    from itertools import accumulate
 
-    level = deepest = 0
-    for mark in re.finditer(rb'"(?:[^"\\]++|\\.)*+"?|[][{}]', data, re.S):
-        level += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
-        deepest = max(deepest, level)
-    return deepest > DEEPEST
+    steps = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+    marks = re.finditer(rb'"(?:[^"\\]++|\\.)*+"?|[][{}]', data, re.S)
+    return max(accumulate(steps.get(mark[0], 0) for mark in marks)) > DEEPEST
 
 
 def _count(size: int) -> bool:
@@ -98,7 +97,7 @@ def take_over() -> None:
         from agentlib.faults import Fault
 
         with suppress(Fault, ImportError):
-            from agentlib import quick_codec
+            from agentlib.records import quick_codec
 
             _quick = quick_codec
         done.release()

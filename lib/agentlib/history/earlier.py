@@ -7,12 +7,10 @@ from contextlib import suppress
 from agentlib import records
 from agentlib.faults import Fault
 from agentlib.history import files, now, session
-from agentlib.types import Iterator, Record
+from agentlib.types import Any, Iterator, Record
 
 
-def conversation(
-    words: list[str], name: str | None = None
-) -> tuple[Record, list[Record], list[str]]:
+def conversation(words: list[str], name: Any = None) -> tuple[Record, list[Record], list[str]]:
     """(run, messages, words) of the conversation to go on with: of the run whose id is the first word, which is then
     taken from them, else of the last one in this terminal. name: of the agent whose last one it is to be."""
     named = words and re.fullmatch("[0-9a-f]{8,32}", words[0])

@@ -38,6 +38,5 @@ def encode(value: Any) -> bytes:
         return b""
     if isinstance(value, str):
         return data
-    if b"0.0000" in data or (b"e-" in data and _tiny(data)):
-        return b""
-    return b"" if b"null" in data and orjson.loads(data) != value else data
+    unsure = b"0.0000" in data or (b"e-" in data and _tiny(data))
+    return b"" if unsure or (b"null" in data and orjson.loads(data) != value) else data
