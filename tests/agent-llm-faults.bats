@@ -83,12 +83,12 @@ kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type
     chmod 1777 "$SCRATCH/providers"
     run -100 --separate-stderr agent-llm --provider "$SCRATCH/providers/mine" hi </dev/null
     has "$stderr" "anyone may write to the folder $SCRATCH/providers"
-    run -100 --separate-stderr agent-llm --provider mine hi </dev/null
+    run -127 --separate-stderr agent-llm --provider mine hi </dev/null
     has "$stderr" "agent-llm: AGENT_PROVIDER_PATH: anyone may write to $SCRATCH/providers; left out"
     chmod 755 "$SCRATCH/providers"
     run -0 agent-llm --provider mine hi </dev/null
     cd "$SCRATCH"
-    AGENT_PROVIDER_PATH=providers run -100 --separate-stderr agent-llm --provider mine hi </dev/null
+    AGENT_PROVIDER_PATH=providers run -127 --separate-stderr agent-llm --provider mine hi </dev/null
     has "$stderr" "'providers' is not an absolute folder; left out"
 }
 
@@ -105,7 +105,7 @@ kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type
     run -126 agent-llm --provider bad --json hi </dev/null
     has "$output" "bad: cannot be run: #! needs nosuchprogram, which is not on PATH"
     printf 'no code' >"$SCRATCH/providers/bad"
-    run -100 agent-llm --provider bad --json hi </dev/null
+    run -126 agent-llm --provider bad --json hi </dev/null
     equal 1 "$(grep '^{' <<<"$output" | jq '.attempts|length')"
 }
 

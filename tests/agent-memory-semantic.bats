@@ -127,7 +127,7 @@ sqlite3_count() {
 }
 
 @test "no such provider, no model here, one that makes no embeddings: a line each, and the status" {
-    run -100 --separate-stderr agent-memory search --semantic=nobody car
+    run -127 --separate-stderr agent-memory search --semantic=nobody car
     has "$stderr" "agent-memory: --semantic=nobody: no provider 'nobody'"
     equal '' "$output"
     run -100 --separate-stderr env -u AGENT_EMBEDDINGS agent-memory search --semantic car

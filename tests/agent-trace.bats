@@ -337,6 +337,23 @@ PY
     equal "" "$output"
 }
 
+@test "a silent pipe is reported once, in whatever form the runs are to be" {
+    local form
+    for form in "" --json --html --otlp "--to tree"; do
+        mkfifo pipe
+        # shellcheck disable=SC2086  # each option is a word
+        agent-trace $form <pipe 2>err &
+        exec 7>pipe
+        until [[ -s err ]]; do kill -0 $!; sleep 0.1; done
+        sleep 0.5 7>&- # in which a second program would say it, too
+        exec 7>&-
+        wait $! || true
+        equal 1 "$(grep -c 'agent-trace: waiting for records on standard input' err)"
+        lacks "$(grep -v '^agent-trace: ' err)" waiting
+        rm pipe
+    done
+}
+
 @test "an empty standard input is reported; no page is made of no runs" {
     run --separate-stderr agent-trace < <(:)
     equal "1 agent-trace: no runs in what came on standard input" "$status $stderr"

@@ -86,7 +86,7 @@ END
 }
 
 @test "a program that is named and is not there is 127, one that cannot be run 126, in every program that starts one" {
-    local program options name wanted turn=0 there=(words broken folder) covered=' agent-acp-prompt agent-mcp-http agent-parallel ' # these start none of this machine by that name
+    local program options name wanted turn=0 there=(words broken folder) covered=' agent-acp-prompt agent-mcp-http ' # these start none of this machine by that name
     model hi
     echo '{"id":"a","input":"x","checks":[{"equals":"x"}]}' >cases
     echo '{"type":"step","id":"a","task":"x","needs":[],"status":"open"}' >plan
@@ -98,13 +98,12 @@ END
         covered+="$program "
         turn=$(((turn + 1) % 3))
         for name in nosuch "$PWD/nosuch" "$PWD/${there[turn]}"; do
-            [[ $name == /* || $program != agent-llm ]] || continue # a word is a provider's name
             if [[ -e $name ]]; then wanted=126; else wanted=127; fi
             # shellcheck disable=SC2086  # each option is a word
             run "-$wanted" --separate-stderr timeout 20 "$program" ${options//NAME/"$name"} <plan
             equal "1 $program" "${#stderr_lines[@]} $program"
             has "$stderr" "$name"
-            lacks "$output" output
+            [[ $options == *--json* ]] || lacks "$output" output
         done
     done <<'END'
 agent-acp -- NAME
@@ -112,18 +111,40 @@ agent-eval cases -- NAME
 agent-every 1h --count 1 -- NAME
 agent-execute -- NAME
 agent-llm --provider NAME hi
+agent-llm --provider NAME --json hi
 agent-mcp list NAME
 agent-mcp prompts NAME
 agent-mcp-connect -- NAME
+agent-parallel --local 1 -- NAME
+agent-plan --provider NAME hi
+agent-reflect --check true --critic good --provider NAME -- echo no
 agent-react --plugin NAME hi
+agent-react --provider NAME hi
+agent-react --provider NAME --json hi
 agent-reflect --check true -- NAME
 agent-schedule add job --every 1h --with cron -- NAME
 agent-trace --begin job -- NAME
 agent-vote -- NAME
+code-reviewer --provider NAME hi
 text-processor --plugin NAME hi
+text-processor --provider NAME hi
 END
     for program in "$ROOT"/bin/*; do
         [[ $("$program" --help) != *" -- "[A-Z]* ]] || has "$covered" " ${program##*/} "
+    done
+}
+
+@test "what is typed often has a letter of its own, the same in every program" {
+    local program help
+    for program in "$ROOT"/bin/*; do
+        help=$("${program##*/}" --help)
+        [[ ! $help =~ $'\n  '(--(json|quiet|model|provider|system|timeout))[\ $'\n'] ]] || has "${program##*/}" "a letter for ${BASH_REMATCH[1]}"
+    done
+    model hi
+    equal '"hi"' "$(agent-llm -p openai -m gpt-5-mini -s Short -t 60 -j hello </dev/null | jq .message.content)"
+    for program in architect assistant code-reviewer commit-message coordinator monitor-agent security-scanner text-processor; do
+        has "$("$program" --help)" $'\n  -j, --json '
+        has "$("$program" --help)" $'\n  -q, --quiet '
     done
 }
 
@@ -166,7 +187,7 @@ END
         equal "1 $program" "${#stderr_lines[@]} $program"
     done
     for program in "agent-mcp list" "agent-mcp serve" "agent-mcp install" "agent-mcp login" "agent-memory remember" "agent-schedule add" \
-        "agent-llm keys" "agent-llm local"; do
+        "agent-llm keys" "agent-llm local" "agent-llm budget" "agent-llm budget 1"; do
         # shellcheck disable=SC2086  # a program and what it is to do
         run -2 --separate-stderr timeout 20 $program --nope </dev/null
         has "$stderr" "unrecognized arguments: --nope"

@@ -15,20 +15,27 @@ RETRYABLE = set("rate_limit overloaded timeout network server".split())
 
 
 class Fault(Exception):
-    """A failure, as the caller gets it.
+    """A failure, as the caller gets it. kind: a key of KINDS. message: one line for a person. exit: NOT_FOUND or
+    UNUSABLE, where that is the exit status. fields: more of the `error` record (`provider`, `status`, `retry_after` in
+    seconds, `retryable`, `partial`)."""
 
-    kind: a key of KINDS. message: one line for a person. fields: more of the `error` record (`provider`, `status`,
-    `retry_after` in seconds, `retryable`, `partial`), and `exit`: an exit status that is not the kind's.
-    """
-
-    def __init__(self, kind: str, message: str, **fields: Any) -> None:
+    def __init__(self, kind: str, message: str, exit: Any = 0, **fields: Any) -> None:
         super().__init__(message)
-        self.status: int = fields.pop("exit", 0) or KINDS.get(kind, 100)
-        self.kind, self.message, self.fields = kind, message, fields
+        named = {"exit": exit} if exit in (NOT_FOUND, UNUSABLE) else {}
+        self.status: int = named.get("exit") or KINDS.get(kind, 100)
+        self.kind, self.message, self.fields = kind, message, {**fields, **named}
 
     def record(self, id: str | None = None) -> dict[str, Any]:
         head: dict[str, Any] = {"type": "error"} if id is None else {"type": "error", "id": id}
         return {**head, "kind": self.kind, "message": self.message, **self.fields}
+
+
+def of_record(error: dict[str, Any]) -> Fault:
+    """The Fault that an `error` record says."""
+    kind, why = error.get("kind") or "server", error.get("message") or "the model failed"
+    fault = Fault(str(kind), str(why), error.get("exit"))
+    fault.fields = {k: v for k, v in error.items() if k not in ("type", "id", "kind", "message")}
+    return fault
 
 
 class os_errors:

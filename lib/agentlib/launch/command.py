@@ -80,4 +80,4 @@ def failure(outcome: Outcome, timeout: float) -> Fault | None:
     why = errors[-1] if errors else outcome.out.decode("utf-8", "replace").strip()[-200:]
     if budget.REFUSAL in why:
         kind = "limit_exceeded"
-    return Fault(status.kind(code, kind), f"{status.words(code)}: {why}".rstrip(": "))
+    return Fault(status.kind(code, kind), f"{status.words(code)}: {why}".rstrip(": "), code)

@@ -1,8 +1,7 @@
 """Where answers go: as records for a filter, as text for a person, as one record; nothing secret on the way out."""
 
-from agentlib import records, stderr
+from agentlib import faults, records, stderr
 from agentlib.environment import scrub
-from agentlib.faults import KINDS, Fault, in_words
 from agentlib.llm.inflight import Pending
 from agentlib.messages import transcript
 from agentlib.types import Record
@@ -87,7 +86,7 @@ class Whole(Lines):
 
     def status(self) -> int:
         if self.record["type"] == "error":
-            return KINDS.get(str(self.record.get("kind")), 100)
+            return faults.of_record(self.record).status
         return 1 if self.record.get("stop_reason") in CUT or is_empty(self.record) else 0
 
 
@@ -109,7 +108,7 @@ class Text(Whole):
 
     def status(self) -> int:
         if self.record["type"] == "error":
-            raise Fault(str(self.record.get("kind")), in_words(self.record))
+            raise faults.of_record({**self.record, "message": faults.in_words(self.record)})
         message = self.record["message"]
         names = ", ".join(str(call.get("name")) for call in transcript.calls(message))
         tools = f"the model asks for a tool ({names}): --json shows the call, agent-react runs it"

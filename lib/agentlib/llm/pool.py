@@ -59,8 +59,8 @@ class Process(Peer):
             line=connect_warm(provider, env, pool.warm) if pool.warm else None,
         )
 
-    def fault(self, kind: str, what: str) -> Fault:
-        return Fault(kind, f"{self.provider.name}: {what}", provider=self.provider.name)
+    def fault(self, kind: str, what: str, exit: int = 0) -> Fault:
+        return Fault(kind, f"{self.provider.name}: {what}", exit, provider=self.provider.name)
 
 
 class Pool:
@@ -196,7 +196,7 @@ class Pool:
             last_words = self.out.clean(child.tail).decode("utf-8", "replace").strip()
             reason = f": {last_words or child.stray}" if last_words or child.stray else ""
             what = f"{process_status.words(status)} before it answered{reason}"
-            self._fail_all(child, child.fault(STATUSES.get(status, "bad_response"), what))
+            self._fail_all(child, child.fault(STATUSES.get(status, "bad_response"), what, status))
 
     def _fail_all(self, child: Process, fault: Fault) -> None:
         calls = list(child.calls.items())

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from agentlib import paths, records, stderr
 from agentlib.environment import scrub
-from agentlib.faults import Fault, near
+from agentlib.faults import NOT_FOUND, Fault, near
 from agentlib.llm import keys
 from agentlib.process.unusable import broken, unusable
 from agentlib.schema import schemas
@@ -68,7 +68,7 @@ class Providers:
                 raise unusable(path)
         hint = near(name, self._files()) or "; agent-llm --list-providers lists them"
         why = f"no provider {name!r} in {os.pathsep.join(self.folders)}{hint}"
-        raise Fault("not_found", why, provider=name)
+        raise Fault("not_found", why, NOT_FOUND, provider=name)
 
     def named(self, word: str) -> bool:
         """Whether there is a provider of this name; nothing is run for that."""

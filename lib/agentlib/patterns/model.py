@@ -47,7 +47,7 @@ def call(args: Namespace, system: str, text: str, schema: Record | None = None) 
             reply = transcript.text(record["message"])
             return reply if schema is None else value(reply)
         if record["type"] == "error":
-            raise Fault(str(record.get("kind", "server")), in_words(record))
+            raise Fault(str(record.get("kind", "server")), in_words(record), record.get("exit"))
     raise Fault("server", f"agent-llm ended with status {status} and no answer")
 
 

@@ -60,10 +60,9 @@ class Coprocess:
     def send(self, id: str, record: Record, answer: Callable[[Answer], None]) -> None:
         """Send a request. answer(record or Fault) is called once, in another thread, unless forget(id) comes first."""
         with self._lock:
-            over = self._over
-            if over is None:
+            if not (over := self._over):
                 self._open[id] = answer
-        if over is not None:
+        if over:
             answer(over)
         else:
             self._outbox.put(records.line(record))
@@ -144,7 +143,8 @@ class Coprocess:
         if not isinstance(record, dict):
             raise ValueError(f"answered with something that is not an object: {raw[:80]!r}")
         if record.get("type") == "error" and "id" not in record:  # why it ends
-            return self._end(Fault(str(record.get("kind")), str(record.get("message"))))
+            why = str(record.get("kind")), str(record.get("message"))
+            return self._end(Fault(*why, record.get("exit")))
         id = record.get("id")
         if not isinstance(id, str) or not self._final(record):
             return self._passing(record)
@@ -157,12 +157,11 @@ class Coprocess:
         if fault is None:
             code = self._reaped() if self._child.ended(1.0) else None
             words = f"{self.name}: {status.words(code)} before it answered"
-            fault = Fault(KINDS.get(code or 0) or status.kind(code or 0, self._kind), words)
+            fault = Fault(KINDS.get(code or 0) or status.kind(code or 0, self._kind), words, code)
         with self._lock:
             self._over = self._over or fault
-            waiting = list(self._open.values())
-            self._open.clear()
-        for answer in waiting:
+            waiting, self._open = self._open, {}
+        for answer in waiting.values():
             answer(fault)
 
     def _reaped(self) -> int:

@@ -7,7 +7,7 @@ import threading
 import time
 from itertools import islice
 
-from agentlib.faults import Fault
+from agentlib.faults import Fault, of_record
 from agentlib.react.loop import Request, Run, Work
 from agentlib.types import Any, Callable, Iterator, Record
 
@@ -135,8 +135,7 @@ class Engine:
                 self._throw(live, Fault("timeout", f"no answer within {ANSWER_TIMEOUT:g} s"))
 
     def _throw(self, live: Active, fault: Fault) -> None:
-        if live.request:
-            self._model.forget(live.request)
+        self._model.forget(live.request)
         live.run.scope.cancel(0.05)
         self._go(live, fault)
 
@@ -179,19 +178,13 @@ class Engine:
             if kind == "delta":
                 live.since = time.monotonic()
                 return live.run.watcher.delta(value)
-            return self._go(live, _fault(value) if kind == "error" else value)
+            return self._go(live, of_record(value) if kind == "error" else value)
         live.results[index] = value
         live.left -= 1
         if live.left:
             return self._begin(live)
         bad = next((one for one in live.results if isinstance(one, BaseException)), None)
         self._go(live, _known(bad) if bad else live.results)
-
-
-def _fault(error: Record) -> Fault:
-    fields = {k: v for k, v in error.items() if k not in ("type", "id", "kind", "message")}
-    kind, why = error.get("kind") or "server", error.get("message") or "the model failed"
-    return Fault(str(kind), str(why), **fields)
 
 
 def _known(bad: BaseException) -> Fault:

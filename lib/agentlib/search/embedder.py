@@ -44,7 +44,8 @@ class Embedder:
             longest, kind = max(map(len, texts)), str(answer.get("kind"))
             if kind == "context_length" and longest > SHORTEST:
                 return self.vectors([text[: longest // 2] for text in texts])
-            raise Fault(kind, f"--semantic={self._spec}: {answer.get('message')}")
+            why = f"--semantic={self._spec}: {answer.get('message')}"
+            raise Fault(kind, why, answer.get("exit"))
         self.model = f"{answer.get('provider')}/{answer.get('model')}"
         return [packed(numbers) for numbers in requests.vectors(answer.get("vectors"), texts)]
 

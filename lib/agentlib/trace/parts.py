@@ -21,7 +21,8 @@ class Parts:
     A record that is none of agent-trace's is left out with a message, a field of another type without one."""
 
     def __init__(self) -> None:
-        self.table = {one["id"]: one for one in map(_fitted, records.read()) if one}
+        fitted = map(_fitted, records.read(quiet=bool(stderr.agent)))  # else agent-trace says it
+        self.table = {one["id"]: one for one in fitted if one}
         self._below: dict[str, list[Record]] = {}
         for part in sorted(self.table.values(), key=lambda part: part["start"]):
             self._below.setdefault(part["parent_id"], []).append(part)
