@@ -3,7 +3,6 @@
 import os
 
 from agentlib import records
-from agentlib.faults import Fault
 from localmodel import models
 
 # Wheels that need no others for this; 151 MB unpacked.
@@ -21,9 +20,3 @@ def pins() -> list[models.Pin]:
 def installed() -> bool:
     there = all(os.path.isfile(models.path(pin)) for pin in pins())
     return there and models.has_runtime("onnxruntime", "numpy")
-
-
-def absent() -> Fault:
-    cost = "0.15 GB of download, 0.17 GB of disk, licence Apache-2.0, no key needed"
-    cure = f"`agent-llm local install --size embeddings` fetches it: {cost}"
-    return Fault("not_found", f"{TITLE} is not on this machine; {cure}", retryable=False)

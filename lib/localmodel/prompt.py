@@ -63,7 +63,8 @@ def choice(request: Record) -> Plan | None:
     name, last = TEXTS["answer"], last_request(messages)  # no tool may have the name
     while any(tool["name"] == name for tool in tools):
         name = f"final_{name}"
-    forms = [call_form(t["name"], form) for t in tools for form in arguments_forms(t, last)]
+    calls = [(t["name"], form) for t in tools for form in arguments_forms(t, last)]
+    forms = [object_schema({"tool": {"const": n}, "args": form}) for n, form in calls]
     if wanted == "auto":
         forms.append(object_schema({"tool": {"const": name}}))
     lines = "\n".join([tool_line(tool) for tool in tools])
@@ -102,9 +103,7 @@ def bounded(schema: Any) -> Any:
     if out.get("type") == "string" and "enum" not in out:
         out.setdefault("maxLength", TEXT_CAP)
     if isinstance(properties := out.get("properties"), dict):
-        choices = [
-            n for n, value in properties.items() if isinstance(value, dict) and "enum" in value
-        ]
+        choices = [n for n, v in properties.items() if isinstance(v, dict) and "enum" in v]
         if choices:
             out["required"] = list(dict.fromkeys([*(out.get("required") or []), *choices]))
     return out
@@ -163,9 +162,11 @@ def last_request(messages: list[Record]) -> str:
 def arguments_forms(tool: Record, request: str) -> list[Record]:
     """The forms that a tool's arguments may have, by its examples: a small model fills in every argument it may."""
     schema = subset(arguments_schema(tool))
-    properties = schema.get("properties") or {}
-    needed, wanted = schema.get("required") or [], set(words(request))
-    flags = {n for e in examples(tool) for n, value in e["arguments"].items() if value is True}
+    properties, needed = schema.get("properties") or {}, schema.get("required") or []
+    flags = [n for n, s in properties.items() if s.get("type") == "boolean" and n not in needed]
+    for name in [n for n in flags if not wants(tool, n, request)]:
+        del properties[name]
+    wanted = set(words(request))
     more = [name for name in properties if name in flags or wanted & set(words(name))]
     uses = {tuple(n for n in properties if n in e["arguments"]) for e in examples(tool)[:2]}
     forms = []
@@ -176,16 +177,25 @@ def arguments_forms(tool: Record, request: str) -> list[Record]:
     return forms or [schema]
 
 
+def wants(tool: Record, flag: str, request: str) -> bool:
+    """Whether a request has the words of a flag's name, a third of those of its description and examples, or other
+    words for one of these."""
+    about = [flag, str(arguments_schema(tool)["properties"][flag].get("description"))]
+    about += [e["request"] for e in examples(tool) if e["arguments"].get(flag) is True]
+    stems, wanted = ({*words(FILE.sub("", piece))} for piece in (" ".join(about), request))
+    stems -= {*words(str(tool.get("description")))}
+    if {*words(flag)} <= wanted or 3 * len(stems & wanted) >= len(stems) > 0:
+        return True
+    others = [rule for word, rule in TEXTS["flags"].items() if word in stems]
+    return any(re.search(rule, request, re.I | re.S) for rule in others)
+
+
 def since_request(messages: list[Record]) -> list[Record]:
     """The messages after the last one of the user: calls and results."""
     found: list[Record] = []
     for message in messages:
         found = [] if message.get("role") == "user" else [*found, message]
     return found
-
-
-def call_form(name: str, args: Record) -> Record:
-    return object_schema({"tool": {"const": name}, "args": args})
 
 
 def arguments_schema(tool: Record) -> Record:
@@ -301,12 +311,10 @@ def answer_turns(messages: list[Record], offers: bool) -> list[Record]:
         elif role == "assistant" and content and not message.get("tool_calls"):
             turns.append({"role": "assistant", "content": content})
     last = turns[-1] if turns else {"role": "", "content": TEXTS["material"]}
-    if last["role"] == "user" and (found := facts(run, last["content"])):
-        known = f"{TEXTS['known']}\n{found}"
-        last["content"] = f"{known}\n\n{last['content']}\n{TEXTS['done']}"
-    elif (
-        offers and TEXTS["material"] not in last["content"] and not GREETING.match(last["content"])
-    ):
+    content = last["content"]
+    if last["role"] == "user" and (found := facts(run, content)):
+        last["content"] = f"{TEXTS['known']}\n{found}\n\n{content}\n{TEXTS['done']}"
+    elif offers and TEXTS["material"] not in content and not GREETING.match(content):
         last["content"] += f"\n\n({TEXTS['alone']})"
     return turns
 
@@ -318,13 +326,11 @@ def facts(run: list[Record], request: str) -> str:
     results = [m for m in run if m["role"] == "tool"]
     results = [m for m in results if not m.get("is_error")] or results
     guessed = [m for m in results if m.get("is_error") and "No such file" in text(m)]
-    results = [
-        m for m in results if m not in guessed or labels.get(m["tool_call_id"], "") in request
-    ]
-    pairs = [(labels.get(m["tool_call_id"], ""), text(m, joint="\n")) for m in results]
-    return table(pairs, request) or "\n\n".join(
-        piece_text(m, shorter(c, QUOTE_CAP)) for m, c in pairs
-    )
+    known = [(m, labels.get(m["tool_call_id"], "")) for m in results]
+    known = [(m, name) for m, name in known if m not in guessed or name in request]
+    pairs = [(name, text(m, joint="\n")) for m, name in known]
+    parts = (piece_text(name, shorter(content, QUOTE_CAP)) for name, content in pairs)
+    return table(pairs, request) or "\n\n".join(parts)
 
 
 def label(call: Record) -> str:

@@ -37,7 +37,7 @@ def call(raw: str, request: Record) -> Record | None:
 
 def useless(made: Record, request: Record) -> bool:
     """Whether the call was made before for the same request, copies a file's name from an example, or is about a file
-    that only a result names, where the request wants one thing: small models tend to all three."""
+    or folder that only a result names, where the request wants one thing: small models tend to all three."""
     messages = request["messages"]
     run, wanted = since_request(messages), last_request(messages)
     earlier = [old for message in run for old in message.get("tool_calls") or []]
@@ -49,7 +49,7 @@ def useless(made: Record, request: Record) -> bool:
     if any(v in copies and v not in known for v in values if FILE.search(str(v))):
         return True
     results = spaced([m.get("content") for m in run if m["role"] == "tool"])
-    files = [str(value) for value in values if FILE.fullmatch(str(value))]
+    files = [str(v) for v in values if FILE.fullmatch(str(v)) or str(v).endswith("/")]
     return not PARTS.search(wanted) and any(f in results and f not in wanted for f in files)
 
 
