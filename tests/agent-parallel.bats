@@ -45,18 +45,6 @@ stopped_worker() {
     return 1
 }
 
-# far BODY: an `ssh` in place of the real one, with a host of its own: the programs of ./far alone, and what BODY makes there.
-far() {
-    mkdir -p far
-    ln -sf /bin/sh /bin/rm /usr/bin/perl far
-    (cd far && eval "$1")
-    # shellcheck disable=SC2016  # of the script
-    printf '#!/bin/sh\nuntil [ "$1" = -- ]; do shift; done\nshift\nPATH=%s HOME=%s exec /bin/sh -c "$*"\n' "$PWD/far" "$PWD/far" >ssh
-    chmod +x ssh
-    PATH=$PWD:$PATH
-    echo 10.0.0.1 >hosts
-}
-
 parallel_tasks() { run --separate-stderr timeout 60 agent-parallel "$@" <todo; }
 
 @test "many tasks, two workers: one result each, by agent-react, status 0 and not a word" {
@@ -445,37 +433,6 @@ END
     PATH=$SUITE_PREFIX/bin:$SYSTEM
     parallel_tasks --local 1
     equal 'agent-parallel: parallel: no such program; Debian has it in the package parallel' "$stderr"
-}
-
-@test "a host that cannot be a worker: one line says why, and each task says so" {
-    tasks 3 x >todo
-    printf '%s\n' '# nobody there' '' 127.0.0.1:9 >hosts
-    while IFS='|' read -r expected body words; do
-        [[ -z $body ]] || far "$body"
-        # shellcheck disable=SC2086  # one word an argument
-        parallel_tasks --hosts hosts $words
-        equal "111 agent-parallel: $expected" "$status $stderr"
-        equal 3 "$(jq -c .error.kind <<<"$output" | grep -c network)"
-    done <<'END'
-127.0.0.1: no worker could be started: ssh: connect to host 127.0.0.1 port 9: Connection refused|
-10.0.0.1: no worker could be started: it has no python3; the suite needs 3.11 or newer|true|--bundle todo
-10.0.0.1: no worker could be started: its python3 is 3.9; the suite needs 3.11 or newer|old_python|--bundle todo
-END
-}
-
-# old_python: a python3 that says of itself that it is 3.9.
-old_python() {
-    printf '#!/bin/sh\nshift\nshift\nexec %s -c '"'import sys; sys.version_info = (3, 9, 2); exec(sys.argv.pop(1))'"' "$@"\n' "$(type -P python3)" >python3
-    chmod +x python3
-}
-
-@test "what a host runs before the version of its Python is known is read by any Python" {
-    run -0 python3 - "$ROOT/bin/agent-parallel-ssh" <<'P'
-import ast, sys
-tree = ast.parse(open(sys.argv[1]).read())
-texts = {node.targets[0].id: node.value.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)}
-ast.parse(texts["UNPACK"], feature_version=(3, 4))
-P
 }
 
 @test "a line on a terminal counts, and nowhere else" {
