@@ -28,19 +28,14 @@ screen() { tmux capture-pane -p -J -S - -t walk; }
 
 # shown TIMES TEXT: waits until the screen has so many lines with the text.
 shown() {
-    local until=$((SECONDS + 15))
+    local until=$((SECONDS + 60))
     until (($(screen | grep -cF -- "$2") >= $1)); do
         ((SECONDS < until)) || { screen; return 1; }
         sleep 0.05
     done
 }
 
-# press KEY...: a moment after the question stands there, for what was typed before does not count (and what it forgets
-# last cannot be seen from outside).
-press() {
-    sleep 0.2
-    tmux send-keys -t walk "$@"
-}
+press() { tmux send-keys -t walk "$@"; }
 
 @test "a walk: the call is shown with its sandbox and arguments, Enter is no, y runs it, the next is asked again" {
     at_terminal $'change {"n":1}\nchange {"n":2}\nchange {"n":3}'

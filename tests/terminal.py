@@ -37,11 +37,6 @@ def main(args):
         screen += data
         if screen.count(question) > answered:
             answered += 1
-            os.set_blocking(master, True)
-            termios.tcdrain(master)
-            subprocess.run(
-                ["sleep", "0.1"], check=True
-            )  # the question forgets what was typed before it was there
             os.write(master, answers[min(answered, len(answers)) - 1])
     os.write(2, screen)
     return child.wait()

@@ -59,14 +59,14 @@ def question(
     """
     from agentlib import display
 
-    text = "".join(f"{display.exact(line)}\n" for line in lines) + display.exact(prompt)
+    text = "".join(f"{display.exact(line)}\n" for line in lines)
     with _one_at_a_time:
         try:
             fd = os.open(terminal, os.O_RDWR | os.O_NOCTTY)
         except OSError:
             return None
         try:
-            _show(fd, text.encode("utf-8", "replace"))
+            _show(fd, text, display.exact(prompt))
             return _line(fd, time.monotonic() + seconds)
         except OSError:  # hung up, or we are in the background
             return None
@@ -75,18 +75,18 @@ def question(
             os.close(fd)
 
 
-def _show(fd: int, data: bytes) -> None:
+def _show(fd: int, text: str, prompt: str) -> None:
     import signal
     import termios
 
     from agentlib import display
 
-    # In the background: an error instead of a stop.
-    if threading.current_thread() is threading.main_thread():
+    if threading.current_thread() is threading.main_thread():  # in the background: no stop
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    display.live.write(fd, data, apart=True)
-    termios.tcflush(fd, termios.TCIFLUSH)
+    display.live.write(fd, text.encode("utf-8", "replace"), apart=True)
+    termios.tcflush(fd, termios.TCIFLUSH)  # before the prompt: who sees that is heard
+    display.live.write(fd, prompt.encode("utf-8", "replace"))
 
 
 def _line(fd: int, deadline: float) -> str | None:
