@@ -242,6 +242,21 @@ refused() { # refused STATUS WORDS COMMAND...: in one line, by its name, and not
     equal "" "$(compgen -G "$CACHE/.new-*" || true)"
 }
 
+@test "a signal while it unpacks ends it without a word, and leaves nothing" {
+    local pid status name
+    while read -r name expected; do
+        rm -rf "$CACHE"
+        env --default-signal="$name" ./tp x </dev/null >out 2>&1 3>&- &
+        pid=$!
+        until compgen -G "$CACHE/.new-*/*" >/dev/null; do kill -0 "$pid"; done
+        kill -"$name" "$pid"
+        status=0
+        wait "$pid" || status=$?
+        equal "$expected " "$status $(cat out)"
+        equal "" "$(compgen -G "$CACHE/.new-*" || true)"
+    done <<<$'INT 130\nTERM 143\nHUP 129'
+}
+
 @test "a full disk, a home that cannot be written to, and a damaged file are one line" {
     uses bwrap
     local bound=(bwrap --dev-bind / / --die-with-parent)

@@ -3,6 +3,7 @@
 It is run with the names of start.py, and `file` stands at the zip.
 """
 
+import _signal as signal
 import os
 import sys
 
@@ -13,10 +14,14 @@ PATIENCE = 120  # seconds that another start may take to unpack
 
 
 def unpack(me, top, tree):
-    """Make the tree beside its place and rename it. What fails leaves nothing, and is one line."""
+    """Make the tree beside its place and rename it. What fails leaves nothing, and is one line; a signal ends it so
+    too, without a word."""
     import errno
     import shutil
 
+    for signum in (1, 2, 15):  # HUP, INT, TERM
+        if signal.getsignal(signum) == signal.SIG_DFL:
+            signal.signal(signum, lambda signum, frame: sys.exit(128 + signum))
     platform = fits()
     work, mask = f"{top}/.new-{os.getpid()}", os.umask(0o077)
     try:
@@ -40,6 +45,9 @@ def unpack(me, top, tree):
         fail(f"{why}; set XDG_CACHE_HOME to a folder that has room", 111 if full else 100)
     finally:
         os.umask(mask)
+        for signum in (1, 2, 15):
+            if callable(signal.getsignal(signum)):
+                signal.signal(signum, signal.SIG_DFL)
         for left in (work, work + "-broken"):
             shutil.rmtree(left, ignore_errors=True)
 
