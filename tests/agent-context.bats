@@ -122,6 +122,7 @@ packages() {
     echo '%PDF-1.4 broken' >b.pdf
     run -2 agent-context b.pdf </dev/null
     has "$output" 'b.pdf: not a PDF that can be read'
+    equal 1 "${#lines[@]}"
 }
 
 @test "a page in a file is read without a package, by the charset that it names, also in UTF-16 or broken" {

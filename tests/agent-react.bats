@@ -247,6 +247,19 @@ as_jsonl {"n":2}'
     has "$stderr" "cut off"
 }
 
+@test "a transcript whose last line has no end is continued; another file is refused and keeps what it has" {
+    scripted
+    printf '%s' '{"type":"message","role":"user","content":"one"}' >t.jsonl
+    react --transcript t.jsonl '= {messages}'
+    equal "0 2" "$status $output"
+    equal 3 "$(jq -s length t.jsonl)"
+    printf 'my notes' >notes
+    react --transcript notes '= hi'
+    equal 2 "$status"
+    has "$stderr" "agent-react: notes: line 1: not JSON"
+    equal 'my notes' "$(<notes)"
+}
+
 @test "system text comes by flag, else by config record" {
     model 'def reply(body): return body["messages"][0]["content"]'
     echo '{"type":"config","system":"from the record","temperature":0.5,"max_tokens":77}' >in.jsonl

@@ -158,6 +158,10 @@ END
     done <<'END'
 agent-react --env A=B
 agent-react --env 9
+agent-react --rate-limit fast
+agent-parallel --rate-limit 5/x
+agent-llm --rate-limit 0
+agent-llm --option x
 text-processor --env A=B
 agent-execute --env A-B
 agent-mcp list --env A=B
@@ -177,6 +181,27 @@ END
     for option in --store --namespace --tag; do run -2 agent-memory "$option" "" list; done
     run -2 agent-every 1s --count 1 --name "" -- true
     run -2 agent-vote --field "" -- true
+}
+
+@test "a file that is named and is not what it must be is named in the message, a name that lacks is asked for" {
+    local words wanted
+    printf '\377\376\375' >data
+    echo words >words
+    while IFS='|' read -r words wanted; do
+        # shellcheck disable=SC2086  # each is a word
+        run -2 --separate-stderr timeout 20 $words </dev/null
+        equal 1 "${#stderr_lines[@]}"
+        has "$stderr" "$wanted"
+    done <<'END'
+agent-llm --schema data hi|--schema data: byte 1 is not UTF-8
+agent-react --schema words hi|--schema words: Expecting value
+agent-trace words|agent-trace: words: line 1: not JSON
+agent-trace --json data|data: line 1: not JSON
+agent-llm --replay words hi|words: line 1: not
+agent-react --transcript words hi|words: line 1: not JSON
+agent-new|which NAME?
+agent-schedule add|which NAME?
+END
 }
 
 @test "an option that is none is named, also where a word is missing beside it, in every program" {

@@ -16,6 +16,7 @@ from agentlib.types import Any, ArgumentParser, Callable, NoReturn, Sequence
 FORMS = {"TEXT": "(?s).*", "[=PROVIDER]": "(?s).*", "NAME[=FILE]": "(?s)[^=]+(=.+)?"}
 FORMS |= {"TOOL": r"(?a)[\w*?!\[\]-]+", "NAME[:PROFILE]": r"(?a)[\w*?!\[\]-]+(:\w*)?"}
 FORMS |= {"VARIABLE": r"(?a)[A-Za-z_]\w*", "STORE": r"(?a)[\w-][\w.-]{0,99}|(?s:.*/.*|.*\.db)"}
+FORMS |= {"N[/s|/m|/h]": "[0-9.]*[1-9][0-9.]*(/[smh])?", "KEY=VALUE": "(?s)[^=]+=.*"}
 Schema = dict[str, Any]
 Schemas = Schema | Sequence[Schema]
 _last: list[Callable[[], object]] = []
@@ -151,10 +152,8 @@ def count(least: int, most: int = 2**53 - 1) -> Any:
 def json_schema(text: str) -> Schema:
     """The object of --schema: itself, or the name of its file."""
     try:
-        if not text.lstrip().startswith("{"):
-            with open(text, encoding="utf-8") as file:
-                text = file.read()
-        value = loads(text)
+        typed = text.lstrip().startswith("{")
+        value = loads(text if typed else open(text, "rb").read())
     except (OSError, ValueError) as bad:
         why = getattr(bad, "strerror", None) or bad
         raise Fault("invalid_input", f"--schema {text[:80]}: {why}") from None

@@ -68,7 +68,7 @@ class Providers:
                 raise unusable(path)
         hint = near(name, self._files()) or "; agent-llm --list-providers lists them"
         why = f"no provider {name!r} in {os.pathsep.join(self.folders)}{hint}"
-        raise Fault("not_found", why, NOT_FOUND, provider=name)
+        raise Fault("not_found", why, NOT_FOUND)
 
     def named(self, word: str) -> bool:
         """Whether there is a provider of this name; nothing is run for that."""

@@ -98,7 +98,7 @@ class File:
         try:
             if mend(self._handle) < size:
                 stderr.warn(f"{self.path}: its last line was cut off and is dropped")
-            with open(self._handle, "rb", closefd=False) as stream:
+            with open(f"/proc/self/fd/{self._handle}", "rb") as stream:  # from its beginning
                 found = [line.record for line in records.read(stream)]
             return replaced([check(one) for one in found if one["type"] == "message"])
         except (OSError, Fault) as bad:
