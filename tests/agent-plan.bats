@@ -81,6 +81,17 @@ def reply(body):
     equal "critic shouter shouter shouter" "$(agent-plan all <agents.jsonl | jq -rs '[.[] | select(.type == "step").agent] | join(" ")')"
 }
 
+@test "a text or a file of the request that all steps have lost is put into the step that it is for" {
+    model 'import json
+def reply(body):
+    return json.dumps({"steps": [{"task": task, "needs": []} for task in ("Count the words in a.txt", "Write the word in capitals", "Measure it")]})'
+    agent-plan "Count the words in a.txt and write the word milk in capitals, then measure: four small cats" </dev/null >plan.jsonl
+    equal "Count the words in a.txt|Write the word in capitals (write the word milk in capitals)|Measure it (measure: four small cats)" \
+        "$(jq -rs '[.[] | select(.type == "step").task] | join("|")' plan.jsonl)"
+    agent-plan "Look at a.txt, then write" </dev/null >plan.jsonl
+    equal "Count the words in a.txt" "$(jq -rs '[.[] | select(.type == "step")][0].task' plan.jsonl)"
+}
+
 @test "a plan with a circle is sent back once, then refused" {
     model 'import json
 def reply(body):

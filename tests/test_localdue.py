@@ -336,3 +336,22 @@ def test_that_a_file_is_missing_is_known_only_where_the_request_names_it() -> No
 
     assert "No such file" in answer("What does shop.md say?")
     assert "No such file" not in answer("Our shop is slow. What should we change?")
+
+
+@pytest.mark.parametrize(
+    "request_,text",
+    [
+        ("dans quel fichier est définie la fonction wind", "wind"),
+        ("Where is the class called Harbour used?", "Harbour"),
+        ("Which file defines the function that adds?", None),
+    ],
+)
+def test_a_search_for_something_with_a_name_is_for_that_name(
+    request_: str, text: str | None
+) -> None:
+    form = {"tool": {"const": "search_files"}}
+    form["args"] = {"properties": {"text": {"type": "string"}, "path": {}}, "required": ["text"]}
+    tools = [tool("search_files", "Search files")]
+    request = {"messages": [{"role": "user", "content": request_}], "tools": tools}
+    fields = due.narrow({"properties": deepcopy(form)}, request)["properties"]["args"]["properties"]
+    assert fields["text"] == ({"const": text} if text else {"type": "string"})

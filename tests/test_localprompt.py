@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from agentlib.faults import Fault
 from agentlib.messages import material
 from agentlib.react import settings
 from localmodel import prompt, reply
-from programs import ROOT
 
 WORDCOUNT = {
     "name": "wordcount",
@@ -462,29 +460,6 @@ def test_the_arguments_have_the_form_of_an_example_and_what_else_the_request_nam
     assert forms_of("x", tool)[0] == (["path"], ["path"])
     assert forms_of("the hidden ones", tool)[-1] == (["path", "hidden"], ["path", "hidden"])
     assert forms_of("x", {**tool, "examples": []}) == [(["path", "text"], [])]
-
-
-@pytest.mark.parametrize(
-    "name,flag,with_it,without",
-    [
-        ("list_files", "recursive", "All files below src", "List all files in src"),
-        ("list_files", "recursive", "Every file under src", "Show the files under ./build"),
-        ("list_files", "recursive", "What is in docs and its subfolders?", "what is in docs?"),
-        ("list_files", "recursive", "List all Python files", "ls docs"),
-        ("list_files", "hidden", "files that begin with a dot", "names of the files in src"),
-        ("edit_file", "all", "Replace every kg by t in a.csv", "In a.csv replace kg by t"),
-        ("fetch_url", "raw", "the HTML of https://x.org", "Fetch https://x.org"),
-        ("search_files", "ignore_case", "Search for ink, ignore case", "Which file has ink?"),
-        ("write_file", "append", "Add ink to list.txt", "Make list.txt that says: ink"),
-    ],
-)
-def test_a_flag_may_be_set_only_where_the_words_of_the_request_ask_for_it(
-    name: str, flag: str, with_it: str, without: str
-) -> None:
-    program = [str(ROOT / "tools" / name), "--agent-schema"]
-    tool = json.loads(subprocess.run(program, stdout=subprocess.PIPE).stdout.splitlines()[0])
-    found = [prompt.arguments_forms(tool, request) for request in (with_it, without)]
-    assert [any(flag in form["properties"] for form in forms) for forms in found] == [True, False]
 
 
 def test_a_tool_without_a_schema_of_its_arguments_still_has_a_form() -> None:

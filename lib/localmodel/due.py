@@ -13,8 +13,7 @@ from localmodel.reply import leaves
 
 BETWEEN = {*"and or of in the file with how many".split()}  # in a list of files
 FEW = 6  # tools of somebody who has chosen them
-MOST_CHANGES = 3  # tries to change a file
-MOST_FILES = 8  # of a folder that are looked at one by one
+MOST_CHANGES, MOST_FILES = 3, 8  # tries to change a file; files looked at one by one
 MOST_TEXT = 2000  # characters of material that a call takes as it is
 READ = "read_file"  # the tool that helps where another found nothing in a file
 RULES = {name: re.compile(rule, re.I | re.S) for name, rule in TEXTS["requests"].items()}
@@ -44,7 +43,7 @@ def calls(request: Record) -> tuple[list[str], list[str]]:
         return [made[-1]["name"]], left
     changes = bool(files and writes and not needed and RULES["change"].match(wanted))
     if not results:
-        if files and writes and (RULES["make"].match(wanted) or adds(request)):
+        if files and writes and (RULES["make"].match(wanted) or RULES["add"].match(wanted)):
             return writes, []
         found = [name for name in needed if name in reads][:1]
         if files and READ in reads and (changes or needed and not found):
@@ -108,11 +107,6 @@ def _listed(run: list[Record]) -> list[str] | None:
     return [path for path in paths if path not in had]
 
 
-def adds(request: Record) -> bool:
-    """Whether something is to be added to the end of a file."""
-    return bool(RULES["add"].match(last_request(request["messages"])))
-
-
 def _failed(result: Record) -> bool:
     """Whether another try may help: not where the user did not allow it."""
     return bool(result.get("is_error")) and "allow" not in text(result)
@@ -144,9 +138,11 @@ def narrow(schema: Record, request: Record) -> Record:
         if tool == "search_files" and wanted == wanted.lower():  # without capitals: all count
             args["ignore_case"] = {"const": True}
             edits.needed(form).append("ignore_case")
+        if tool == "search_files" and "text" in args and (name := RULES["sought"].search(wanted)):
+            args["text"] = {"const": name[1]}
         if tool in tools and "path" not in args and "text" in args and texts:
             args["text"] = {"enum": texts}
-    left = edits.forms(left, request, bool(tools and names), adds(request))
+    left = edits.forms(left, request, bool(tools and names), bool(RULES["add"].match(wanted)))
     return {"anyOf": left} if len(left) != 1 else left[0]
 
 

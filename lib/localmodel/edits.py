@@ -23,7 +23,9 @@ def forms(every: list[Record], request: Record, changes: bool, adds: bool) -> li
     for form in left:
         fields(form).pop("append", None)
     changing = [form for form in left if {"old", "new"} <= {*fields(form)}]
-    content = _read(request) if changes and changing else ""
+    run = [m for m in since_request(request["messages"]) if m["role"] == "tool"]
+    run = [m for m in run if m.get("name", "read_file") == "read_file" and changes and changing]
+    content = text(run[-1], joint="\n") if run and not run[-1].get("is_error") else ""
     pairs = pieces(content, last_request(request["messages"])) if content else []
     values = [{"old": old} if new is None else {"old": old, "new": new} for old, new in pairs]
     return [_fixed(changing[0], **one) for one in values[:MOST]] or left
@@ -51,13 +53,6 @@ def pieces(content: str, wanted: str) -> list[tuple[str, str | None]]:
     found = [s for s in found if len(re.findall(rf"(?<!\w){re.escape(s)}(?!\w)", content)) == 1]
     longest = [s for s in found if not any(s in other and s != other for other in found)]
     return [(span, None) for span in dict.fromkeys(longest)]
-
-
-def _read(request: Record) -> str:
-    """The last result of a call that read, as it stands in the file."""
-    run = since_request(request["messages"])
-    results = [m for m in run if m["role"] == "tool" and m.get("name", "read_file") == "read_file"]
-    return text(results[-1], joint="\n") if results and not results[-1].get("is_error") else ""
 
 
 def fields(form: Record) -> Record:

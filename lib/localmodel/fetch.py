@@ -21,8 +21,7 @@ from localmodel import models
 from localmodel.models import Pin
 
 HUB = "https://huggingface.co"  # where the makers of the models publish them
-HUB_CONNECT = 5.0  # seconds until the hub counts as out of reach
-SILENCE = 30.0  # seconds without a byte
+HUB_CONNECT, SILENCE = 5.0, 30.0  # seconds until the hub counts as out of reach, and without a byte
 WHOLE = 6 * 3600.0  # seconds for all of a file
 CHUNK = 1 << 20
 # What pip prints when it cannot reach the index.
@@ -38,10 +37,8 @@ class Gone(Fault):
 def install(size: str | None) -> int:
     """Install the runtime and a model. Without a size: the default, or with a warning a smaller one if that is gone."""
     if size == models.EMBEDDINGS:
-        from localmodel import minilm
-
-        for pin in minilm.pins():
-            _install(pin, lambda: wheels("onnxruntime", *minilm.RUNTIME))
+        for pin in models.embedder():
+            _install(pin, lambda: wheels("onnxruntime", *models.EMBEDDER_RUNTIME))
         return 0
     first, *smaller = (size,) if size else models.SIZES
     while True:

@@ -59,8 +59,6 @@ def _read_tools(model: str) -> None:
 
 def status() -> int:
     """Print what is installed, one line each; 0 if a model can answer, else 1."""
-    from localmodel import minilm
-
     installed = models.installed()
     for size, pin in models.pins().items():
         path, state = models.path(pin), "not installed"
@@ -73,8 +71,8 @@ def status() -> int:
         print(f"{size:8} {pin['title']:20} {amount}  {pin['licence']}  {state}")
     if file := os.environ.get("AGENT_LOCAL_MODEL"):
         print(f"own      AGENT_LOCAL_MODEL={file}" + ("" if installed else ": no such file"))
-    state = "installed" if minilm.installed() else "not installed"
-    print(f"{models.EMBEDDINGS} {minilm.TITLE}, for agent-memory --semantic: {state}")
+    state = "installed" if models.embeds() else "not installed"
+    print(f"{models.EMBEDDINGS} {models.EMBEDDER}, for agent-memory --semantic: {state}")
     if not models.has_runtime():
         print("runtime  xllamacpp is not installed: agent-llm local install")
         return 1
@@ -84,9 +82,7 @@ def status() -> int:
 
 def remove(size: str | None) -> int:
     """Delete the models, or only the one of this size; 1 if there was nothing to delete."""
-    from localmodel import minilm
-
-    pins = [*models.pins().items(), *((models.EMBEDDINGS, pin) for pin in minilm.pins())]
+    pins = [*models.pins().items(), *((models.EMBEDDINGS, pin) for pin in models.embedder())]
     paths = [models.path(pin) for name, pin in pins if size in (None, name)]
     installed = any([os.path.lexists(path) for path in paths])
     for path in [path + ending for path in paths for ending in ENDINGS]:

@@ -12,7 +12,11 @@ RUNTIME = "xllamacpp==2026.10.11549"  # llama.cpp as a wheel without dependencie
 PINS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "models.json")
 WHEEL = ".wheel-"  # begins the name of a folder in which a wheel is fetched
 SIZES = ("default", "small", "tiny")
-EMBEDDINGS = "embeddings"  # the size that stands for the model of minilm.py, which answers only `embed` records
+EMBEDDINGS = "embeddings"  # the size that stands for the model of providers/minilm, which answers only `embed` records
+EMBEDDER, EMBEDDER_RUNTIME = (
+    "all-MiniLM-L6-v2",
+    ("onnxruntime==1.32.0", "numpy==2.4.6"),
+)  # wheels alone; 151 MB
 
 
 class Model(NamedTuple):
@@ -28,6 +32,16 @@ def pins() -> dict[str, Pin]:
     """The pinned models by size: name, title, file, bytes, sha256, licence, source, path (on the hub), parts."""
     with open(PINS, "rb") as file:
         return records.loads(file.read())  # type: ignore[no-any-return]
+
+
+def embedder() -> list[Pin]:
+    """The pinned files of all-MiniLM-L6-v2, quantized to int8, each like a model: the weights, then the vocabulary."""
+    with open(os.path.join(os.path.dirname(PINS), "minilm.json"), "rb") as file:
+        return records.loads(file.read())  # type: ignore[no-any-return]
+
+
+def embeds() -> bool:
+    return all(os.path.isfile(path(p)) for p in embedder()) and has_runtime("onnxruntime", "numpy")
 
 
 def folder() -> str:

@@ -5,6 +5,7 @@ needed. The second is a plain chat, without examples that could slip into the an
 """
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -23,12 +24,13 @@ CHAT_TOKENS, CALL_TOKENS = 1024, 512  # max_tokens where the request has none
 MOST = 24  # tools in one prompt, about 110 tokens each; with the same tools they are read once
 FITTING = 10  # of more tools than that: other ones for each request, so they are read each time
 SYSTEM_CAP = 600  # characters of the caller's system text that the choice of a tool sees
-RESULT_CAP = 500  # characters of a result that the choice of the next call sees
-QUOTE_CAP = 4000  # characters of a result that the answer is made from
+RESULT_CAP, QUOTE_CAP = (
+    500,
+    4000,
+)  # characters of a result that the choice of the next call, and the answer, sees
 TEXT_CAP = 1600  # characters of a text in an answer that has a schema
 CLOSE = 0.8  # of 1, how alike a word is to another that may be meant
-LABEL_CAP = 80  # characters that say what a result was made from
-REMINDER_CAP = 300  # characters of the request that are repeated after a result
+LABEL_CAP, REMINDER_CAP = 80, 300  # characters of the label and the request at a result
 with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "prompts.toml"), "rb") as _file:
     TEXTS: dict[str, Any] = tomllib.load(_file)
 # The keywords that llama.cpp's constraints surely support; the caller validates against the complete schema anyway.
@@ -40,8 +42,7 @@ FENCES = re.compile(r"<<<([^\n]*) ([0-9a-f]{20})\n(.*?)\n\2 end>>>", re.S)
 
 class Plan(NamedTuple):
     """One prompt: `body` for llama.cpp's chat completions, and the numbers of messages at which its parts end; the
-    first part is the same for all requests with the same system text and tools. schema: whether the output is
-    JSON."""
+    first is the same for all requests with one system text and the same tools. schema: whether the output is JSON."""
 
     body: Record
     ends: list[int]
@@ -132,8 +133,7 @@ def check(request: Record) -> list[Record]:
         why = "the local model has no `reasoning`; leave it out"
     messages: list[Record] = request.get("messages") or []
     contents = [m["content"] for m in messages if isinstance(m.get("content"), list)]
-    kinds = [part["type"] for content in contents for part in content]
-    if other := [kind for kind in kinds if kind not in ("text", "thinking")]:
+    if other := [p["type"] for c in contents for p in c if p["type"] not in ("text", "thinking")]:
         why = f"the local model reads text only, not a part of type {other[0]!r}"
     if why:
         raise Fault("invalid_request", why)
@@ -178,16 +178,14 @@ def arguments_forms(tool: Record, request: str) -> list[Record]:
 
 
 def wants(tool: Record, flag: str, request: str) -> bool:
-    """Whether a request has the words of a flag's name, a third of those of its description and examples, or other
-    words for one of these."""
+    """Whether a request has the name of a flag, a third of the words of its description, or others for one of these."""
     about = [flag, str(arguments_schema(tool)["properties"][flag].get("description"))]
     about += [e["request"] for e in examples(tool) if e["arguments"].get(flag) is True]
     stems, wanted = ({*words(FILE.sub("", piece))} for piece in (" ".join(about), request))
     stems -= {*words(str(tool.get("description")))}
-    if {*words(flag)} <= wanted or 3 * len(stems & wanted) >= len(stems) > 0:
-        return True
+    near = {*words(flag)} <= wanted or 3 * len(stems & wanted) >= len(stems) > 0
     others = [rule for word, rule in TEXTS["flags"].items() if word in stems]
-    return any(re.search(rule, request, re.I | re.S) for rule in others)
+    return near or any(re.search(rule, request, re.I | re.S) for rule in others)
 
 
 def since_request(messages: list[Record]) -> list[Record]:
@@ -284,7 +282,8 @@ def choice_turns(messages: list[Record], name: str) -> list[Record]:
         if role == "user":
             before = f"(Your answer to the last request was: {answered})\n\n" if answered else ""
             turns.append({"role": "user", "content": before + reordered(content)})
-            answered, reminder = "", TEXTS["next"] % (shortened(reordered(content)), name)
+            line = " ".join(reordered(content).rpartition(TEXTS["request"])[2].split())
+            answered, reminder = "", TEXTS["next"] % (line[:REMINDER_CAP], name)
         elif role == "tool":
             lines = f"{'Error' if message.get('is_error') else 'Result'}: {shorter(content)}\n"
             if turns and turns[-1]["role"] == "user":
@@ -329,7 +328,7 @@ def facts(run: list[Record], request: str) -> str:
     known = [(m, labels.get(m["tool_call_id"], "")) for m in results]
     known = [(m, name) for m, name in known if m not in guessed or name in request]
     pairs = [(name, text(m, joint="\n")) for m, name in known]
-    parts = (piece_text(name, shorter(content, QUOTE_CAP)) for name, content in pairs)
+    parts = (piece_text(n, shorter(c, QUOTE_CAP)) + pointed(c, request) for n, c in pairs)
     return table(pairs, request) or "\n\n".join(parts)
 
 
@@ -381,10 +380,38 @@ def reordered(content: str, used: Collection[str] = ()) -> str:
     request, mark, rest = content.partition(f"\n\n{material.RULE}")
     if not mark or not (pieces := FENCES.findall(rest)):
         return content
-    parts = [piece_text(label, piece) for label, _, piece in pieces if not tokens(piece) <= {*used}]
-    if not parts:
+    left = [(label, piece) for label, _, piece in pieces if not tokens(piece) <= {*used}]
+    if not left:
         return request
+    parts = [piece_text(label, piece) + pointed(piece, request) for label, piece in left]
     return "\n\n".join([TEXTS["material"], *parts, f"{TEXTS['request']}{request}"])
+
+
+def rows_of(content: str) -> list[Record]:
+    """The rows of a CSV file or of a JSON list of objects; [] for another text."""
+    content = content.strip()[:100_000]  # less than the longest field that csv reads
+    try:
+        rows = json.loads(content)
+    except (ValueError, RecursionError):
+        mark = re.match(r"[^\n]*?([\t;,])(?! )", content)  # in the line of the headings
+        rows = [*csv.DictReader(content.splitlines(), delimiter=mark[1])] if mark else []
+    rows = rows if isinstance(rows, list) and len(rows) > 1 else []
+    return rows if all(isinstance(r, dict) and [*r] == [*rows[0]] for r in rows) else []
+
+
+def pointed(content: str, request: str) -> str:
+    """What the request points at in lines or rows, the third or the largest: small models count and compare badly."""
+    request, rows = request.rpartition(TEXTS["request"])[2], rows_of(content)
+    lines = [spaced(row) for row in rows] or [one for one in content.splitlines() if one.strip()]
+    places = [(n, p) for n, (p, rule) in TEXTS["places"].items() if re.search(rule, request, re.I)]
+    found = [f"\nThe {n}: {lines[p - (p > 0)]}" for n, p in places if lines and p <= len(lines)]
+    ends = [end for end, rule in TEXTS["ends"].items() if rows and re.search(rule, request, re.I)]
+    for end, column in ((end, column) for end in ends for column in rows[0]):
+        with contextlib.suppress(ValueError):  # a column without numbers and dates
+            values = [float(re.sub(r"(?<=\d)-", "", str(row[column]))) for row in rows]
+            best = values.index(max(values) if end == "largest" else min(values))
+            found.append(f"\nThe {end} {column}: {lines[best]}")
+    return "".join(found)
 
 
 def tokens(piece: str) -> set[str]:
@@ -394,11 +421,6 @@ def tokens(piece: str) -> set[str]:
 def piece_text(label: str, piece: str) -> str:
     name = label.removeprefix("context ")
     return f"{name}:\n```\n{piece}\n```" if "\n" in piece.strip() else f"{name}: {piece.strip()}"
-
-
-def shortened(request: str) -> str:
-    line = " ".join(request.rpartition(TEXTS["request"])[2].split())
-    return line if len(line) <= REMINDER_CAP else line[:REMINDER_CAP] + "…"
 
 
 def shorter(result: str, cap: int = RESULT_CAP) -> str:

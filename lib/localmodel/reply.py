@@ -8,17 +8,16 @@ from agentlib.faults import Fault
 from agentlib.messages import material
 from agentlib.messages.transcript import text
 from agentlib.types import Any, Record
+from localmodel import prompt
 from localmodel.prompt import FENCES, FILE, examples, last_request, since_request, spaced, tokens
 
-SHORT = 200  # characters of a result that an answer must hold
-STEP_CAP = 40  # characters of a step's output that an answer must hold
+SHORT, STEP_CAP = (
+    200,
+    40,
+)  # characters of a result, and of a step's output, that an answer must hold
 STEP = re.compile(r"context step [^:]*: ")
-# Words of a request that none of its parts needs.
-LINKS = set(
-    "a about also an and as at both do done first for from give has have in into is it its me now "
-    "of on please say tell that the then this to with".split()
-)
-# Words of a request that wants more than one thing.
+LINKS = {*prompt.TEXTS["links"].split()}  # words of a request that none of its parts needs
+DIFFERENCE = re.compile(prompt.TEXTS["requests"]["difference"], re.I)
 PARTS = re.compile(r"\b(and|then|each|every|all|which|say|says|first|last|\w+est)\b|[,;]", re.I)
 YES_OR_NO = re.compile(r"\s*(is|are|was|were|do|does|did|has|have|had|should)\b", re.I)
 
@@ -32,6 +31,10 @@ def call(raw: str, request: Record) -> Record | None:
         raise Fault("bad_response", f"no whole call: {raw[:80]!r}", retryable=False) from None
     if args is None or all(tool.get("name") != name for tool in request.get("tools") or []):
         return None
+    pair = re.fullmatch(r"\s*([\d.]+)\s*-\s*([\d.]+)\s*", str(args.get("expression")))
+    positive = pair and DIFFERENCE.search(last_request(request["messages"]))
+    if pair and positive and float(pair[1]) < float(pair[2]):
+        args = {**args, "expression": f"{pair[2]} - {pair[1]}"}
     return {"id": f"call_{secrets.token_hex(8)}", "name": name, "arguments": args}
 
 
@@ -65,7 +68,7 @@ def expected(request: Record) -> list[str]:
             found = found if not reads or made["name"] in reads else []
         result = text(message, joint="\n").strip()
         if message.get("role") == "tool" and not message.get("is_error"):
-            found += [result] if 0 < len(result) <= SHORT else []
+            found += [result] if 0 < len(result) <= SHORT and not prompt.rows_of(result) else []
     return found
 
 
