@@ -386,6 +386,14 @@ SH
     has "$stderr" "no further"
 }
 
+@test "a depth of agents that is no number counts as none" {
+    export AGENT_DEPTH=deep
+    run --separate-stderr agent-mcp serve wordcount </dev/null
+    equal "0 " "$status $stderr"
+    run --separate-stderr agent-execute </dev/null
+    equal "0 " "$status $stderr"
+}
+
 @test "an agent is a tool of another: its answer is one result" {
     scripted
     cat >helper-agent <<'SH'

@@ -229,7 +229,7 @@ def test_a_program_that_cannot_be_started_is_reported(
 
 def tools(folder: Path, **policy: Any) -> tuple[Tools, Runner]:
     """Two tools, of which none may run that writes without consent."""
-    runner = Runner(10.0, 1)
+    runner = Runner(10.0)
     made = Tools(Policy(**policy), runner)
     for name, notes in (("writes", {}), ("reads", {"readOnlyHint": True})):
         program = folder / name
@@ -292,7 +292,7 @@ def test_a_tool_that_goes_on_is_started_at_a_terminal_too(
     monkeypatch.setattr(os, "isatty", lambda descriptor: True)
     record = {"type": "tool", "name": "echo", "command": [str(program)], "invoke": "jsonl"}
     for profile in ("work", "off"):
-        runner = Runner(10.0, 1)
+        runner = Runner(10.0)
         made = Tool({**record, "inputSchema": {"type": "object"}})
         try:
             found = served.converse(

@@ -86,6 +86,31 @@ def test_a_coding_that_nobody_asked_for_is_refused_by_name(coding: str) -> None:
         list(client.unpacked(iter([b"x"]), coding))
 
 
+@pytest.mark.parametrize("count", [6, 1000, 15_000])
+def test_a_body_packed_over_and_over_is_refused_before_it_is_unpacked(count: int) -> None:
+    with pytest.raises(Fault, match="unwanted encoding"):
+        list(client.unpacked(iter([packed(b"")]), ",".join(["gzip"] * count)))
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [packed(b"") * 1000, packed(TEXT) + bytes(20_000), b"\x1f\x8b\x08\x08" + b"n" * 20_000],
+)
+def test_a_bomb_that_holds_nearly_nothing_ends_early(inner: bytes) -> None:
+    pack, read = zlib.compressobj(wbits=31), 0
+
+    def bomb() -> Iterator[bytes]:
+        nonlocal read
+        while True:
+            data = pack.compress(inner)
+            read += len(inner)
+            yield data
+
+    with pytest.raises(Fault, match="nearly nothing|damaged"):
+        list(client.unpacked(bomb(), "gzip, gzip"))
+    assert read < 64 << 20
+
+
 def test_a_stream_of_several_packed_members_is_read_to_its_end() -> None:
     events = [chunk({"content": "Hel"}), chunk({"content": "lo"}, "stop"), b"data: [DONE]\n\n"]
     head = STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")

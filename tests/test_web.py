@@ -69,6 +69,8 @@ def test_addresses_that_are_public(address: str) -> None:
         ("http://", "invalid_arguments"),
         ("http://u@x/", "invalid_arguments"),
         ("http://x:99999/", "invalid_arguments"),
+        ("http://x:-1/", "invalid_arguments"),
+        ("http://xn--a/", "invalid_arguments"),
         ("http://[x/", "invalid_arguments"),
         ("http://localhost/", "tool_denied"),
         ("https://127.1/", "tool_denied"),

@@ -9,6 +9,7 @@ _RUN = """BUDGET CONNECT_TIMEOUT COUNT DEBUG DENY DEPTH EMBEDDINGS FETCH_PRIVATE
 MODEL MONITOR_INTERVAL NAME NAMESPACE PARENT PROVIDER PROVIDER_PATH RATE_LIMIT RECORD REPLAY RETRY RUN_TIMEOUT
 SILENCE_TIMEOUT SPAN TIMEOUT TOOL_PATH WARM WARM_MINUTES"""
 RUN = frozenset(f"AGENT_{word}" for word in _RUN.split())  # a user's other AGENT_* may be secrets
+DEPTH = 5  # agents that may call agents, one inside the other
 PASSWORD = re.compile(r"(?:://|^)[^/@\s:]*:([^/\s]+)@")  # of a proxy's or a database's address
 _SECRET = re.compile(
     "KEY|TOKEN|SECRET|PASS(?!THROUGH)|CREDENTIAL|CONN(?:ECTION)?_?STR"
@@ -51,3 +52,9 @@ def seconds(variable: str, default: float) -> float:
     except ValueError:
         return default
     return value if value > 0 else float("inf")
+
+
+def depth() -> int:
+    """How deep agents have called agents until here; what is no number means 0."""
+    text = os.environ.get("AGENT_DEPTH", "")
+    return int(text) if text.isdecimal() else 0

@@ -193,8 +193,8 @@ def _from_hub(pin: Pin, file: BinaryIO, progress: Progress) -> bool:
     headers = {"range": f"bytes={file.tell()}-", "accept-encoding": "identity"}
     with contextlib.suppress(Fault), contextlib.ExitStack() as stack:
         client = stack.enter_context(contextlib.closing(Client()))
-        answer = client.stream("GET", url, bounds, headers, follow_redirects=True)
-        response = stack.enter_context(answer)
+        client.follow = True
+        response = stack.enter_context(client.stream("GET", url, bounds, headers))
         if response.status_code == 200:  # the whole file, from its beginning
             file.seek(0)
             file.truncate()

@@ -5,7 +5,7 @@ import os
 import threading
 from functools import partial
 
-from agentlib import paths, records, stderr
+from agentlib import environment, paths, records, stderr
 from agentlib.faults import Fault
 from agentlib.invoke import output
 from agentlib.invoke.tool import Invocation, Tool
@@ -26,10 +26,10 @@ _fingerprints: dict[tuple[int, ...], str] = {}  # by what changes when a file is
 
 
 class Runner:
-    """timeout: the user's limit for a call, in seconds, or None. depth: how deep agents called by us stand."""
+    """timeout: the user's limit for a call, in seconds, or None."""
 
-    def __init__(self, timeout: float | None, depth: int) -> None:
-        self._timeout, self._depth = timeout, depth
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
         self.pool, self._closed, self._preparing = SandboxPool(), False, threading.Lock()
         # of served.py: what stays up, how often it was started, the ids of requests
         self.coprocesses: dict[tuple[str, ...], tuple[Any, Sandbox]] = {}
@@ -75,7 +75,8 @@ class Runner:
         outputs = output.folder()
         read = [outputs] if os.path.isdir(outputs) else []
         homes = paths.homes() if paths.of_suite(tool.command[0]) else {}
-        env = {**prepare.environment(decision.env), **homes, "AGENT_DEPTH": str(self._depth)}
+        env = prepare.environment(decision.env) | homes
+        env["AGENT_DEPTH"] = str(environment.depth() + 1)
         env.pop("AGENT_SPAN", None)  # of our script, not of theirs
         if trace:
             env["TRACEPARENT"] = trace

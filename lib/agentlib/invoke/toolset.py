@@ -20,11 +20,6 @@ Content = str | list[Record]
 SCHEMA_SHOWN = 2000  # characters; a longer schema is not part of an error
 
 
-def unchanged(hook: str, record: Record) -> Record:
-    """The hook of a run without plugins."""
-    return record
-
-
 class Tools:
     """Everything that the model can call. policy: says which calls may be made, and in which sandbox."""
 
@@ -52,12 +47,13 @@ class Tools:
         return all(tool is not None and tool.reads for tool in tools)
 
     def perform(
-        self, call: dict[str, Any], scope: Scope, hook: Hook = unchanged, trace: str = ""
+        self, call: dict[str, Any], scope: Scope, hook: Hook | None = None, trace: str = ""
     ) -> Record:
         """Make one call; the message of its result, or of what went wrong in words the model can act on. hook: gets
         (`before_tool`, the call) and (`after_tool`, the message), and returns what takes its place. trace: its
         TRACEPARENT."""
         began = time.monotonic()
+        hook = hook or (lambda _, record: record)
         run = partial(self._run, call, scope, hook, trace)
         message = self._guarded(call, lambda: transcript.result(call, run()))
         message["duration_ms"] = round((time.monotonic() - began) * 1000)

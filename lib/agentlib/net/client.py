@@ -34,12 +34,15 @@ NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HOST = re.compile(rb"[\w.:-]+")
 VALUE = re.compile(r"[\t\x20-\x7e]*")
 HEAD_CAP = 256 * 1024  # bytes read until the head of an answer is whole, with all interim answers
-STEP = 1024 * 1024  # bytes unpacked at a time, so that a gzip bomb meets the caps
+STEP = 64 * 1024  # bytes unpacked at a time, so that a gzip bomb meets the caps
+CODINGS = 5  # of one body, at most; curl takes as many
 
 
 class Client:
     """A connection that stays open between requests, of one thread at a time. keep: seconds that it may be idle. allow:
     called with host, port and IP addresses of each new one; raises where they may not be reached; no proxy is used."""
+
+    follow = False  # redirects: never with a key
 
     def __init__(self, allow: Allow | None = None, keep: float = NEVER) -> None:
         self._allow, self._keep = allow, keep
@@ -55,13 +58,7 @@ class Client:
 
     @contextmanager
     def stream(
-        self,
-        method: str,
-        url: str,
-        bounds: Bounds,
-        headers: Headers,
-        content: bytes | None = None,
-        follow_redirects: bool = False,
+        self, method: str, url: str, bounds: Bounds, headers: Headers, content: bytes | None = None
     ) -> Iterator[httpx.Response]:
         """The answer to a request, its body unread, sent once. Faults: `invalid_request`, `timeout`, `network`."""
         address = parsed(url)
@@ -84,9 +81,9 @@ class Client:
             self._dialer.begin(bounds, secure + bool(proxy and proxy.scheme == "https"))
             sent = {"accept": "*/*", **headers}
             request = httpx.Request(method, address, headers=sent, content=content)
-            if follow_redirects or address.userinfo:
+            if self.follow or address.userinfo:
                 client = httpx.Client(transport=transport, trust_env=False, timeout=None)
-                response = client.send(request, stream=True, follow_redirects=follow_redirects)
+                response = client.send(request, stream=True, follow_redirects=self.follow)
             else:  # an httpx.Client for each connection costs as much again as all the rest
                 response = transport.handle_request(request)
                 response.request = request
@@ -140,8 +137,8 @@ def parsed(url: str) -> httpx.URL:
     """An address of http or https that can be sent to; else `invalid_request`."""
     try:
         address = httpx.URL(url)
-        good = address.scheme in ("http", "https") and (address.port or 0) < 65536
-        if good and HOST.fullmatch(address.raw_host):
+        good = address.scheme in ("http", "https") and (address.port or 0) in range(65536)
+        if good and address.host and HOST.fullmatch(address.raw_host):
             return address
         reason = "it is not of the form http[s]://host[:port]/…"
     except (httpx.InvalidURL, UnicodeError) as bad:
@@ -154,7 +151,7 @@ def unpacked(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
     """A body that came in a content coding, unpacked in steps; `bad_response` where that cannot be done."""
     codings = [word for word in coding.lower().replace(",", " ").split() if word != "identity"]
     for word in reversed(codings):
-        if word not in ("gzip", "x-gzip", "deflate"):
+        if word not in ("gzip", "x-gzip", "deflate") or len(codings) > CODINGS:
             raise Fault("bad_response", f"the answer came in an unwanted encoding: {coding[:40]}")
         chunks = _inflated(chunks)
     return chunks
@@ -165,8 +162,11 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
     import zlib
 
     unpack: Any = None
+    spare = 16 * STEP  # bytes that may come without content, as a bomb within a bomb does
     try:
         for chunk in chunks:
+            if (spare := spare - len(chunk)) < 0:
+                raise Fault("bad_response", "the packed answer holds nearly nothing")
             while chunk:
                 if unpack is None or unpack.eof and chunk[:1] == b"\x1f":
                     has_head = chunk[0] == 0x1F or chunk[0] & 0x0F == zlib.DEFLATED
@@ -175,6 +175,7 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 elif unpack.eof:
                     break
                 if data := unpack.decompress(chunk, STEP):
+                    spare += 8 * len(data)
                     yield data
                 chunk = unpack.unconsumed_tail or unpack.unused_data
         if unpack and (data := unpack.flush()):

@@ -13,6 +13,7 @@ from agentlib.types import Any, Callable, NamedTuple
 
 Begin = Callable[[int, int, int], Child]
 Options = dict[str, Any]  # for start()
+Start = Begin | Options
 
 GRACE = 1.5  # seconds between TERM and KILL
 LINGER = 0.3  # seconds that a grandchild may hold stdout open once the child itself has ended
@@ -89,12 +90,7 @@ def start(options: Options, stdin: int, stdout: int = 1, stderr: int = 2) -> Chi
 
 
 def run(
-    begin: Begin | Options,
-    stdin: bytes,
-    timeout: float,
-    cap: int,
-    scope: Scope,
-    grace: float = GRACE,
+    begin: Start, stdin: bytes, timeout: float, cap: int, scope: Scope, grace: float = GRACE
 ) -> Outcome:
     """Run a child to its end with these bytes on standard input. OSError where it cannot be started. begin: starts it
     with the three descriptors that it gets; or the options for start(). timeout: seconds, then TERM and `grace` later

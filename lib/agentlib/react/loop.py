@@ -10,7 +10,6 @@ from functools import partial
 
 from agentlib import history, records
 from agentlib.faults import Fault
-from agentlib.invoke.toolset import unchanged
 from agentlib.messages import transcript
 from agentlib.process.run import Scope
 from agentlib.react.settings import MISFIT, Setting
@@ -217,7 +216,7 @@ class Run:
     def _make(self, calls: list[dict[str, Any]]) -> Steps:
         """Make the calls, together where all only read; results are added in the order of the calls."""
         tools, plugins = self.setting.tools, self.setting.plugins
-        hook = partial(plugins.apply, seen=self._hooked) if plugins else unchanged
+        hook = partial(plugins.apply, seen=self._hooked) if plugins else None
         number, parts = self.tally.iterations, list[Any]()
         for place, call in enumerate(calls, 1):
             below = f"00-{self.ids['trace_id']}-{history.span(self.ids['id'], number, place)}-01"
