@@ -282,6 +282,8 @@ def test_a_change_takes_its_old_text_from_what_was_read() -> None:
     [
         ("Which is the deepest of the lakes?", "reverse", True),
         ("Turn the word lake around", "reverse", False),
+        ("What is the last word of the song?", "reverse", True),
+        ("revrse the last word", "reverse", False),
         ("Was ist der tiefste See?", "reverse", False),  # the words of tools are English
         ("Is 3 more than 2?", "reverse", False),
     ],
@@ -290,6 +292,7 @@ def test_a_call_without_a_word_of_the_request_is_far_fetched(
     request_: str, name: str, far: bool
 ) -> None:
     many = [*TOOLS, *(tool(f"t{n}", "x") for n in range(due.FEW))]
+    many[3] = {**many[3], "description": "Turn a word around"}
     request = {"messages": [{"role": "user", "content": request_}], "tools": many}
     assert due.far_fetched({"name": name}, request) == far
     assert not due.far_fetched({"name": name}, {**request, "tools": TOOLS})
@@ -355,3 +358,29 @@ def test_a_search_for_something_with_a_name_is_for_that_name(
     request = {"messages": [{"role": "user", "content": request_}], "tools": tools}
     fields = due.narrow({"properties": deepcopy(form)}, request)["properties"]["args"]["properties"]
     assert fields["text"] == ({"const": text} if text else {"type": "string"})
+
+
+FILES = [*TOOLS, tool("column_stats", "Figures of a column"), tool("uppercase", "Capitals", False)]
+
+
+@pytest.mark.parametrize(
+    "request_,tools",
+    [
+        ("In rivers.csv, which river is the longest?", ["read_file"]),
+        ("tell me who has the largest share in crew.csv", ["read_file"]),
+        ("Welcher Fluss in rivers.csv ist der kürzeste?", ["read_file"]),
+        ("Who is the oldest in crew.json?", ["read_file"]),
+        ("What's the third thing in list.txt?", ["read_file"]),
+        ("What is the highest price in prices.csv?", ["column_stats"]),
+        ("Could you please change the port to 9000 in app.toml?", ["read_file"]),
+        ("Supprime la ligne rice de list.txt", ["read_file"]),
+        ("Would you add 'salt' to list.txt", WRITES),
+        ("I'd like you to create notes.md with the text: hello", WRITES),
+        ("Write the text of a.txt in capitals", ["read_file"]),
+    ],
+)
+def test_polite_forms_and_other_languages_need_the_same_tools(
+    request_: str, tools: list[str]
+) -> None:
+    request = {"messages": [{"role": "user", "content": request_}], "tools": FILES}
+    assert due.calls(request)[0] == tools

@@ -178,4 +178,7 @@ def far_fetched(call: Record, request: Record) -> bool:
     if len(tools) <= FEW or RULES["exact"].search(wanted) or not RULES["english"].search(wanted):
         return False
     tool = next(tool for tool in tools if tool["name"] == call["name"])
-    return not {*words(wanted)} & {*words(describe(tool))}
+    asks = RULES["question"].match(wanted) and "path" not in spaced(tool)
+    rule = NEEDS.get(call["name"]) if asks else None
+    near = {*words(wanted)} & {*words(describe(tool))}
+    return not near or bool(rule and not rule.search(wanted))

@@ -9,8 +9,7 @@ from agentlib.types import Record
 from localmodel.prompt import TEXTS, last_request, since_request
 
 REMOVES = re.compile(TEXTS["requests"]["remove"], re.I)
-# the new value
-TO = re.compile(r"\b(?:to|by|with|=)\s+(['\"`]?)([^'\"`\s]+)\1[.!]?\s*(?:(?:in|of) \S+\s*)?$")
+TO = re.compile(TEXTS["requests"]["to"], re.I)
 MOST = 40  # pieces of a file that may be the old text
 
 

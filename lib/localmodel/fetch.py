@@ -21,8 +21,7 @@ from localmodel import models
 from localmodel.models import Pin
 
 HUB = "https://huggingface.co"  # where the makers of the models publish them
-HUB_CONNECT, SILENCE = 5.0, 30.0  # seconds until the hub counts as out of reach, and without a byte
-WHOLE = 6 * 3600.0  # seconds for all of a file
+HUB_CONNECT, SILENCE, WHOLE = 5.0, 30.0, 6 * 3600.0  # seconds: to connect, without a byte, in all
 CHUNK = 1 << 20
 # What pip prints when it cannot reach the index.
 UNREACHABLE = ("connection broken", "ConnectionError", "Max retries", "timed out", "ProxyError")
