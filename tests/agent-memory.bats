@@ -57,7 +57,7 @@ many() { jq -cn --argjson n "$1" 'range($n) | {type:"memory", key:"key \(.)", va
     equal other "$(AGENT_NAMESPACE=agent agent-memory recall k)"
     equal third "$(agent-memory recall k --store reviews)"
     agent-memory remember k v --ttl 1s
-    timeout 20 bash -c 'while agent-memory recall k >/dev/null; do sleep 0.05; done'
+    timeout 60 bash -c 'while agent-memory recall k >/dev/null; do sleep 0.05; done'
     run -1 agent-memory recall k
     run -2 agent-memory remember k v --ttl soon
 }
@@ -191,7 +191,7 @@ P
     mkfifo pipe.db
     ln -s loop.db loop.db
     for file in ./folder.db ./pipe.db ./loop.db /dev/null; do
-        run -2 timeout 5 agent-memory remember k v --store "$file"
+        run -2 timeout 60 agent-memory remember k v --store "$file"
         has "$output" "$file: "
     done
 }

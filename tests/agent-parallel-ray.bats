@@ -93,7 +93,7 @@ all_good() {
 
 @test "a cluster that is not there is one line, and each task says so" {
     echo '{"type":"task","id":"t1","input":"x"}' >todo
-    run --separate-stderr timeout 30 agent-parallel --ray 127.0.0.1:9 <todo
+    run --separate-stderr timeout 60 agent-parallel --ray 127.0.0.1:9 <todo
     equal 111 "$status"
     equal "" "$output"
     equal "agent-parallel: --ray 127.0.0.1:9: Connection refused" "$stderr"

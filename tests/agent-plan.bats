@@ -127,7 +127,7 @@ cat; echo "end $1" >>log
 echo "out of $1"
 S
     chmod +x step
-    run -0 timeout 20 agent-execute --quiet -- ./step < <(plan a b c:a,b)
+    run -0 timeout 60 agent-execute --quiet -- ./step < <(plan a b c:a,b)
     equal 'begin do c' "$(tail -2 log | head -1)"
     has "$(jq -r 'select(.id=="c").output' <<<"$output")" 'Output of the step a (do a):'
     has "$(jq -r 'select(.id=="c").output' <<<"$output")" 'out of do b'
@@ -301,7 +301,7 @@ def reply(body):
 }
 
 @test "a reader that leaves ends the run, silently" {
-    run --separate-stderr timeout 5 bash -c 'agent-execute --quiet -- echo | head -n 0; exit "${PIPESTATUS[0]}"' < <(plan a b:a)
+    run --separate-stderr timeout 60 bash -c 'agent-execute --quiet -- echo | head -n 0; exit "${PIPESTATUS[0]}"' < <(plan a b:a)
     equal 141 "$status"
     equal '' "$stderr"
 }

@@ -9,17 +9,10 @@ load react
 words() { model "def reply(body):
     return {'text': 'one two three four five six seven', 'pace': 0.2, $*}"; }
 
-# arrivals: reads standard input as it comes; for each piece the seconds since the start, in tenths.
-arrivals() {
-    python3 -c 'import os, time
-began = time.monotonic()
-while data := os.read(0, 65536): print(round((time.monotonic() - began) * 10), repr(data.decode()), sep="\t")'
-}
-
 # terminal [OPTION...] COMMAND...: what a terminal gets, see watch_terminal.py; in PIECES what was shown, in ENDED the status.
 terminal() {
     local all
-    all=$(timeout 60 "$TESTS/watch_terminal.py" "$@") || return
+    all=$(timeout 100 "$TESTS/watch_terminal.py" "$@") || return
     ENDED=${all##*$'\n'}
     LINES_SHOWN=$(sed '$d' <<<"$all")
     PIECES=$(cut -f 2 <<<"$LINES_SHOWN" | jq -sj 'add // ""')
@@ -54,10 +47,13 @@ PY
     words
     agent-react hi </dev/null >out
     equal "one two three four five six seven" "$(<out)"
-    agent-react hi </dev/null | arrivals >pieces
-    (($(wc -l <pieces) >= 4))
-    first=$(head -1 pieces | cut -f 1) last=$(tail -1 pieces | cut -f 1)
-    ((last - first >= 8))
+    words "'rest': 'go'"
+    agent-react hi </dev/null 3>&- | cat >out 3>&- &
+    wait_until grep -q one out
+    equal "one ." "$(<out)." # the others wait
+    touch go
+    wait $!
+    equal "one two three four five six seven" "$(<out)"
 }
 
 @test "--events has the deltas of each message before it; with --json, --quiet and --schema there are none" {
@@ -142,12 +138,12 @@ SH
 }
 
 @test "a terminal shows within half a second what is waited for, then the answer, then what it cost" {
-    model 'def reply(body): return {"text": "the answer", "delay": 1.6}'
+    model 'def reply(body): return {"text": "the answer", "delay": 4}'
     terminal agent-react hi </dev/null
     equal 0 "$ENDED"
-    # 1.6 s pass until the answer: the line was there for a second of them, at least
+    # 4 s pass until the answer: the line was there for a second of them, at least, on a busy machine too
     awk -F '\t' '/waiting for test-model/ && !seen { seen = $1 } /the answer/ { exit !(seen && $1 - seen > 1) }' <<<"$LINES_SHOWN"
-    has "$PIECES" "waiting for test-model, 1 s"
+    [[ $PIECES =~ "waiting for test-model, "[1-4]" s" ]]
     equal 'the answer' "$(screen | head -1)"
     equal 2 "$(screen | wc -l)"
     [[ $(screen | tail -1) =~ ^[0-9,]+\ tokens\ in,\ 2\ out,\ .*[0-9]\.[0-9]\ s$ ]]
@@ -155,7 +151,7 @@ SH
 
 @test "what a program makes of the records never shares a row of the terminal with the line that says what is waited for" {
     scripted
-    tool slow 'sleep 0.5; echo done'
+    tool slow 'sleep 2; echo done'
     terminal bash -c 'agent-react --events "slow {}
 = end" <tools.jsonl | while read -r line; do echo "seen $line"; done'
     has "$PIECES" "waiting for slow"
@@ -165,9 +161,9 @@ SH
 
 @test "a terminal shows the tool that is waited for, and what it was and gave" {
     scripted
-    tool slow 'sleep 1.3; echo done'
+    tool slow 'sleep 3; echo done'
     terminal agent-react $'slow {}\n= end' <tools.jsonl
-    has "$PIECES" "waiting for slow, 1 s"
+    [[ $PIECES =~ "waiting for slow, "[1-3]" s" ]]
     equal '→ slow {}' "$(screen | head -1)"
     lacks "$(screen)" waiting
     equal end "$(screen | sed -n 3p)"
@@ -192,8 +188,8 @@ SH
 }
 
 @test "Ctrl-C leaves a clean screen and the status 130" {
-    words "'delay': 9"
-    terminal --interrupt 1 agent-react hi </dev/null
+    words "'delay': 90"
+    terminal --interrupt waiting agent-react hi </dev/null
     equal 130 "$ENDED"
     lacks "$(screen)" waiting
 }
@@ -207,7 +203,7 @@ SH
 }
 
 @test "a dumb terminal, and NO_COLOR, get no escapes; a narrow one gets no second row" {
-    words "'delay': 1.3"
+    words "'delay': 2.5"
     TERM=dumb terminal agent-react hi </dev/null
     lacks "$PIECES" $'\033'
     has "$PIECES" waiting
@@ -217,7 +213,7 @@ SH
     terminal --columns 12 agent-react hi </dev/null
     lacks "$PIECES" "waiting for t"
     has "$PIECES" "waiting for"
-    terminal --narrow 0.8:12 agent-react hi </dev/null
+    terminal --narrow waiting:12 agent-react hi </dev/null
     lacks "$(screen 80)" waiting
 }
 
@@ -233,7 +229,7 @@ SH
 }
 
 @test "what a program makes of a batch's records and its progress never share a row" {
-    model 'def reply(body): return {"text": "x", "delay": 0.4}'
+    model 'def reply(body): return {"text": "x", "delay": 1.2}'
     printf '{"type":"task","input":"%s"}\n' a b c d >tasks.jsonl
     terminal bash -c 'agent-react --jobs 1 <tasks.jsonl | while read -r line; do sleep 0.3; echo "seen $line"; done'
     equal 4 "$(screen 1000 | grep -c '^seen {"type":"result".*}$')"

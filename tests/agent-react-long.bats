@@ -35,13 +35,14 @@ talk() { jq -c '[.role, .content, [.tool_calls[]?.arguments]]' "$1"; }
 
 @test "a real kill -9 in the middle leaves a transcript that can be continued" {
     scripted
-    tool slow 'read -r line; sleep 0.3; echo "got $line"'
+    tool slow 'read -r line; case $line in *2*) [ -e go ] || exec sleep 60 ;; esac; echo "got $line"'
     local script=$'slow {"n":1}\nslow {"n":2}\nslow {"n":3}\n= {results}'
     agent-react --transcript t.jsonl "$script" <tools.jsonl >out 2>err 3>&- &
     local pid=$!
     until [[ -e t.jsonl && $(wc -l <t.jsonl) -ge 4 ]]; do sleep 0.05; done
     kill -9 "$pid"
     wait "$pid" || true
+    touch go
     react --transcript t.jsonl "$script"
     equal 'got {"n":1}|got {"n":2}|got {"n":3}' "$output"
 }

@@ -159,12 +159,11 @@ as_jsonl {"n":2}'
 
 @test "read-only calls run together, results are in the order of the calls" {
     scripted
-    tool slow 'read -r line; sleep 2; echo "slow"'
+    # each of the slow ones ends once both are there
+    tool slow 'touch here.$$; until [ "$(ls here.* | wc -l)" = 2 ]; do sleep 0.05; done; echo "slow"'
     tool fast 'echo "fast"'
-    local began=$EPOCHREALTIME
-    react 'slow {} & fast {} & slow {}'
+    react --sandbox off --tool-timeout 30 'slow {} & fast {} & slow {}'
     equal 'slow|fast|slow' "$output"
-    (((${EPOCHREALTIME/./} - ${began/./}) < 3900000)) # one after another they take 4 s
 }
 
 @test "calls run one after another where one of them writes" {
@@ -228,13 +227,16 @@ as_jsonl {"n":2}'
 }
 
 @test "two runs with one transcript take turns" {
-    scripted --latency 0.3
-    agent-react --transcript t.jsonl '= one' </dev/null >/dev/null 2>&1 &
-    sleep 0.15
-    react --transcript t.jsonl '= {messages}'
+    model 'def reply(body): return {"text": str(sum(m["role"] != "system" for m in body["messages"])), "until": "go"}'
+    agent-react --transcript t.jsonl one </dev/null >/dev/null 2>&1 &
+    local first=$!
+    wait_until asked
+    agent-react --transcript t.jsonl two </dev/null >out 2>err &
+    wait_until grep -q "waiting for another run" err
+    touch go
     wait $!
-    equal 3 "$output"
-    has "$stderr" "waiting for another run"
+    wait "$first"
+    equal 3 "$(<out)"
 }
 
 @test "a half line at the end of a transcript is dropped and reported" {
@@ -273,10 +275,10 @@ as_jsonl {"n":2}'
 @test "an agent answers help and schema at once, with its own name" {
     mkfifo silent
     exec 4<>silent
-    run --separate-stderr timeout 5 agent-react --name code-reviewer --description 'Review code for style' --agent-schema <&4
+    run --separate-stderr timeout 60 agent-react --name code-reviewer --description 'Review code for style' --agent-schema <&4
     equal 0 "$status"
     equal '["code-reviewer","Review code for style","agent","text"]' "$(jq -c '[.name,.description,.kind,.invoke]' <<<"$output")"
-    run --separate-stderr timeout 5 agent-react --name code-reviewer --description 'Review code for style' --system x --help <&4
+    run --separate-stderr timeout 60 agent-react --name code-reviewer --description 'Review code for style' --system x --help <&4
     exec 4>&-
     equal 0 "$status"
     has "$output" "code-reviewer - review code for style"
@@ -463,24 +465,19 @@ SH
     react --json --timeout 1 'sleeper {}'
     equal 111 "$status"
     equal timeout "$(jq -r .error.kind <<<"$output")"
-    ((SECONDS - began < 4))
+    ((SECONDS - began < 40))
 }
 
 @test "the sandbox for a first call is started beside the first request; a run that ends without a call leaves nothing" {
     command -v bwrap >/dev/null || skip "bubblewrap is not installed"
-    scripted --latency 5
+    scripted --latency 200
     tool three 'echo 3'
     for signal in TERM INT; do
         python3 -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.execvp(sys.argv[1], sys.argv[1:])' agent-react go <tools.jsonl >out 2>err &
         pid=$!
-        for _ in {1..40}; do
-            below=$(pgrep -f "bind $HOME/.cache.*fork_server.py" || :)
-            [[ $below ]] && break
-            sleep 0.1
-        done
-        [[ $below ]]
+        wait_until pgrep -f "bind $HOME/.cache.*fork_server.py"
         kill -"$signal" $pid
         wait $pid || :
         equal "" "$(cat out err)"

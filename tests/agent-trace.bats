@@ -151,7 +151,10 @@ END
     equal 'agent-reflect incomplete|agent-reflect done|agent-vote tool_error|agent-execute incomplete|agent-plan bad_response|agent-reflect tool_error|agent-reflect not_found|nightly tool_error|weekly done' \
         "$(awk '{ print $4, $10 }' <<<"$output" | paste -sd '|')"
     has "${lines[0]}" "agent-llm = one"
-    run -124 timeout --signal INT 2 agent-trace --begin slow -- sleep 30 </dev/null
+    env --default-signal=INT agent-trace --begin slow -- sh -c 'touch begun; exec sleep 90' </dev/null &
+    wait_until test -e begun
+    kill -INT $!
+    wait $! || equal 130 $?
     equal interrupted "$(agent-trace </dev/null | awk 'END { print $10 }')"
 }
 
@@ -273,7 +276,7 @@ END
 
 @test "--follow in a pipe: a line for each thing that happens, also of a run that began before, and of one that is killed" {
     model 'def reply(body):
-    return {"text": "fine", "delay": 8 if "wait" in str(body["messages"]) else 0}'
+    return {"text": "fine", "until": "go" if "wait" in str(body["messages"]) else None}'
     agent-react --name early wait </dev/null >/dev/null &
     until grep -q '"content":"wait"' "$HOME"/.local/state/agentutils/history/* 2>/dev/null; do sleep 0.05; done
     agent-trace --follow </dev/null >follow 2>err &
@@ -286,6 +289,7 @@ END
     until [[ $(grep -c 'agent-llm  asks the model' follow) == 2 ]]; do sleep 0.05; done
     kill -9 $!
     until grep -q 'agent-llm  killed' follow; do sleep 0.05; done
+    touch go
     until grep -q 'early  done' follow; do sleep 0.05; done
     lacks "$(<follow)" 'early  killed'
     kill $follow
@@ -298,12 +302,11 @@ END
     agent-llm before </dev/null >/dev/null
     agent-trace --follow --json </dev/null >follow &
     follow=$!
-    sleep 1.5 # it has looked once; what follows is new
-    agent-llm after </dev/null >/dev/null
-    until grep -q '"result"' follow; do sleep 0.05; done
+    # what is said before it has looked once is before, too
+    until grep -q '"result"' follow; do agent-llm after </dev/null >/dev/null; done
     kill $follow
     wait $follow || true
-    equal "user: after" "$(jq -r 'select(.role == "user") | "\(.role): \(.content)"' follow)"
+    equal "user: after" "$(jq -r 'select(.role == "user") | "\(.role): \(.content)"' follow | sort -u)"
 }
 
 @test "--follow at a terminal is a table that is drawn again, cut to its size, and gone after Ctrl-C" {
@@ -314,7 +317,7 @@ child, terminal = pty.fork()
 if not child:
     os.execvp("agent-trace", ["agent-trace", "--follow"])
 size = lambda rows, columns: fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-def shown(until, seconds=20):
+def shown(until, seconds=60):
     data, end = b"", time.monotonic() + seconds
     while until not in data and time.monotonic() < end:
         if select.select([terminal], [], [], 0.1)[0]:
@@ -326,10 +329,12 @@ assert shown(b"0 running").startswith(b"\x1b[?1049h")
 subprocess.run(["agent-llm", "one \x1b[2J two"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 assert b"agent-llm" in shown(b"done")
 size(10, 30)
-picture = shown(b"\x1b[J" * 1)
-time.sleep(1.5)
-last = shown(b"\x1b[J").split(b"\x1b[H")[-1]
-assert all(len(line.replace(b"\x1b[K", b"").replace(b"\x1b[2m", b"").replace(b"\x1b[0m", b"")) < 31 for line in last.split(b"\r\n")), last
+end = time.monotonic() + 60
+while True:
+    picture = shown(b"\x1b[J").split(b"\x1b[H")[-1]
+    if all(len(line.replace(b"\x1b[K", b"").replace(b"\x1b[2m", b"").replace(b"\x1b[0m", b"")) < 31 for line in picture.split(b"\r\n")):
+        break
+    assert time.monotonic() < end, picture
 os.write(terminal, b"\x03")
 shown(b"\x1b[?1049l")
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
@@ -383,7 +388,7 @@ PY
 @test "--follow refuses what it would not do: a run of the past, a choice of runs, another form that waits for the end" {
     for words in --html --otlp --atif --failed "--since 1d" "--search fine" 12345678; do
         # shellcheck disable=SC2086  # an option and its value
-        run --separate-stderr timeout 20 agent-trace --follow $words </dev/null
+        run --separate-stderr timeout 60 agent-trace --follow $words </dev/null
         equal 2 "$status"
         has "$stderr" "agent-trace: --follow: "
     done

@@ -44,7 +44,7 @@ def reply(body):
     equal $'ONE\nTWO\nTHREE' "$(cat out)"
     mkfifo silent
     exec 4<>silent # nothing ever comes, and it never ends
-    equal X "$(timeout 20 text-processor "uppercase: x" <&4)"
+    equal X "$(timeout 60 text-processor "uppercase: x" <&4)"
     exec 4>&-
 }
 
@@ -337,9 +337,9 @@ def reply(body):
         has "$stderr" "not allowed with argument"
         equal 1 "${#stderr_lines[@]}"
     done < <(grep -l agent.bash "$ROOT"/bin/*)
-    run -2 --separate-stderr timeout 20 code-reviewer -j --events "do it" </dev/null
-    run -2 --separate-stderr timeout 20 monitor-agent --daemon --json --quiet </dev/null
-    run -2 --separate-stderr timeout 20 monitor-agent --daemon --budget nan </dev/null
+    run -2 --separate-stderr timeout 60 code-reviewer -j --events "do it" </dev/null
+    run -2 --separate-stderr timeout 60 monitor-agent --daemon --json --quiet </dev/null
+    run -2 --separate-stderr timeout 60 monitor-agent --daemon --budget nan </dev/null
     equal "" "$(requests)"
 }
 

@@ -21,7 +21,7 @@ teardown() {
 at_terminal() {
     printf '%s' "$1" >request
     tmux new-session -d -s walk -x 120 -y 40 \
-        "agent-react --ask \"\$(cat request)\" <tools.jsonl; echo \"ended with \$?\"; exec sleep 30"
+        "agent-react --ask \"\$(cat request)\" <tools.jsonl; echo \"ended with \$?\"; exec sleep 300"
 }
 
 screen() { tmux capture-pane -p -J -S - -t walk; }

@@ -21,12 +21,12 @@ signum = getattr(signal, "SIG" + sys.argv[1])
 for ignored in (signal.SIGINT, signal.SIGHUP):
     signal.signal(ignored, signal.SIG_DFL)
 child = subprocess.Popen(sys.argv[2:], stdin=3, start_new_session=True)
-until = time.monotonic() + 20
+until = time.monotonic() + 60
 while not os.path.exists(os.environ["SCRATCH"] + "/begun"):
     assert time.monotonic() < until and child.poll() is None, "the step did not begin"
     time.sleep(0.01)
 (os.killpg if signum == signal.SIGINT else os.kill)(child.pid, signum)
-sys.exit(child.wait(10) % 256)
+sys.exit(child.wait(60) % 256)
 P
 }
 

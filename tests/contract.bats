@@ -18,7 +18,7 @@ readers_of_no_records=" agent-acp agent-acp-prompt agent-bundle agent-eval agent
 readers_of_no_records+="agent-discover-check agent-parallel-ray agent-parallel-ssh "
 
 # ask FILE ARGUMENT... : runs it under a bound, without standard input, output and messages apart.
-ask() { run --separate-stderr timeout 20 "$@" </dev/null; }
+ask() { run --separate-stderr timeout 60 "$@" </dev/null; }
 
 no_traceback() { lacks "$stderr$output" "Traceback (most recent call last)" && lacks "$stderr" "internal error"; }
 
@@ -58,7 +58,7 @@ version_is_the_suites() {
 schema_is_json_with_line_two() {
     mkfifo silent
     exec 4<>silent # a standard input that never says anything and never ends
-    run --separate-stderr timeout 5 "$1" --agent-schema <&4
+    run --separate-stderr timeout 60 "$1" --agent-schema <&4
     exec 4>&-
     equal 0 "$status"
     equal "" "$stderr"
@@ -95,7 +95,7 @@ closed_pipe_is_silent() {
     # shellcheck disable=SC2094
     exec 4<>nobody 5>nobody 4>&- # descriptor 5 is a pipe that nobody reads
     for question in --help --agent-schema; do
-        run --separate-stderr bash -c 'exec env --default-signal=PIPE timeout 20 "$@" >&5' - "$1" "$question" </dev/null
+        run --separate-stderr bash -c 'exec env --default-signal=PIPE timeout 60 "$@" >&5' - "$1" "$question" </dev/null
         equal 141 "$status"
         equal "" "$stderr"
     done
@@ -105,7 +105,7 @@ closed_pipe_is_silent() {
 full_disk_is_told() {
     local question
     for question in --help --agent-schema; do
-        run --separate-stderr bash -c 'exec timeout 20 "$@" >/dev/full' - "$1" "$question" </dev/null
+        run --separate-stderr bash -c 'exec timeout 60 "$@" >/dev/full' - "$1" "$question" </dev/null
         ((status != 0 && status != 124))
         has "$stderr" "No space left"
         no_traceback
@@ -113,12 +113,12 @@ full_disk_is_told() {
 }
 
 closed_standard_input_is_none() {
-    run --separate-stderr bash -c 'exec timeout 20 "$@" <&-' - "$1" --agent-schema
+    run --separate-stderr bash -c 'exec timeout 60 "$@" <&-' - "$1" --agent-schema
     equal 0 "$status"
     equal "" "$stderr"
     python "$1" || return 0 # a shell without descriptor 0 gives its number to the pipes that it makes
     # shellcheck disable=SC2046  # no argument or one word and more
-    run --separate-stderr bash -c 'exec timeout 20 "$@" <&-' - "$1" $(arguments "$1")
+    run --separate-stderr bash -c 'exec timeout 60 "$@" <&-' - "$1" $(arguments "$1")
     ((status != 124))
     no_traceback
 }
@@ -126,7 +126,7 @@ closed_standard_input_is_none() {
 start_imports_nothing_slow() {
     local question
     for question in --help --agent-schema --version; do
-        timeout 20 python3 -X importtime -IS "$1" "$question" </dev/null >/dev/null 2>imports
+        timeout 60 python3 -X importtime -IS "$1" "$question" </dev/null >/dev/null 2>imports
         grep -q "encodings" imports # the log is there
         run ! grep -E '\| +(httpx|socket|asyncio|orjson|ssl|typing|dataclasses|pydantic|numpy)$' imports
     done
@@ -138,7 +138,7 @@ broken_record_is_named_by_its_line() {
         [[ $wrong != *NaN* ]] || python "$1" || continue # jq takes it for null
         printf '{"type":"unknown-to-all","x":1}\n\n%s\n' "$wrong" >stream.jsonl
         # shellcheck disable=SC2046
-        run --separate-stderr timeout 20 "$1" $(arguments "$1") <stream.jsonl
+        run --separate-stderr timeout 60 "$1" $(arguments "$1") <stream.jsonl
         equal 2 "$status"
         has "$stderr" "${1##*/}: "
         has "$stderr" "line 3"
@@ -149,7 +149,7 @@ broken_record_is_named_by_its_line() {
 broken_arguments_are_an_error() {
     local wrong
     for wrong in 'not json' '["a","list"]' '"text"' '{"path":' ''; do
-        run --separate-stderr timeout 20 "$1" <<<"$wrong"
+        run --separate-stderr timeout 60 "$1" <<<"$wrong"
         ((status != 0 && status != 124 && status < 126))
         equal "" "$output"
         has "$stderr" "${1##*/}: "

@@ -5,6 +5,8 @@
 # the suite as installed (tests/prefix) and of the system. ROOT is the installed suite, never the checkout; TESTS is the
 # folder of this file. A test file that needs more defines setup and teardown and calls `prepare`, `clean_up`.
 
+unset "${!LC_@}" # whoever runs the tests: texts here are in UTF-8
+export LANG=C.UTF-8
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 SUITE_PREFIX=${SUITE_PREFIX:-$("$TESTS/prefix")}
 ROOT=$SUITE_PREFIX/lib/agentutils
@@ -45,10 +47,34 @@ clean_up() {
     no_survivors
 }
 
+# wait_until COMMAND...: until it succeeds. Fails after two minutes: what takes so long on the busiest machine does not come.
+wait_until() {
+    local until=$((SECONDS + 120))
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < until)) || { echo "did not come true in two minutes: $*" >&2; return 1; }
+        sleep 0.05
+    done
+}
+
+# gone COMMAND...: the same until it fails.
+gone() { wait_until not "$@"; }
+not() { ! "$@"; }
+
+# running TEXT: the pids of the processes of this test with the text in their command line; status 1 if there is none.
+# Another test may have one with the same command line.
+running() {
+    local pid line found=1
+    for pid in $(survivors); do
+        line=$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") || continue
+        [[ $line != *"$1"* ]] || { echo "$pid" && found=0; }
+    done
+    return $found
+}
+
 # no_survivors [SECONDS]: fails, naming them, where processes started by this test are still there after so
-# long (default 5). A test that means to leave a process (a warm model) ends it itself before its end.
+# long (default 20). A test that means to leave a process (a warm model) ends it itself before its end.
 no_survivors() {
-    local until=$((SECONDS + ${1:-5})) left
+    local until=$((SECONDS + ${1:-20})) left
     while left=$(survivors) && [[ -n $left ]]; do
         if ((SECONDS >= until)); then
             # shellcheck disable=SC2086  # one pid a word
@@ -118,6 +144,9 @@ end_model() {
 # requests: the bodies of the requests that reached the model, one a line.
 requests() { jq -c .body "$SCRATCH/requests.jsonl"; }
 
+# asked [N]: whether N requests (default 1) have reached the model.
+asked() { (($(wc -l <"$SCRATCH/requests.jsonl") >= ${1:-1})); }
+
 # request_log: the same with time, method, path and headers.
 request_log() { cat "$SCRATCH/requests.jsonl"; }
 
@@ -126,6 +155,12 @@ equal() {
     [[ $1 == "$2" ]] && return
     diff -u --label wanted --label got <(printf '%s\n' "$1") <(printf '%s\n' "$2") >&2
 }
+
+# taken DESCRIPTOR: whether nothing is left in the pipe: who reads it has read all that was written.
+taken() { python3 -c 'import fcntl, sys, termios; sys.exit(any(fcntl.ioctl(int(sys.argv[1]), termios.FIONREAD, bytes(4))))' "$1"; }
+
+# newest: the file of the history that was begun last; at midnight there are two.
+newest() { printf '%s\n' "$HOME"/.local/state/agentutils/history/*.jsonl | tail -n 1; }
 
 # has TEXT PART: the text has the part.
 has() {

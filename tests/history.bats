@@ -8,6 +8,8 @@ kept() { cat "$HOME"/.local/state/agentutils/history/*.jsonl; }
 said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
 
 @test "agent-llm and agent-react keep question and answer, in files that are the user's alone" {
+    local before
+    before=$(date -u +%F)
     rm -rf "$HOME/.local"
     model 'def reply(body):
     return "fine"'
@@ -17,7 +19,7 @@ said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
     equal $'user: one\nassistant: fine\nuser: two\nassistant: fine' "$(said)"
     equal '["run","message","message","result"]' "$(kept | head -4 | jq -sc 'map(.type)')"
     equal "700 600" "$(stat -c %a "$HOME/.local/state/agentutils/history" "$HOME"/.local/state/agentutils/history/* | paste -sd ' ')"
-    equal "$(date -u +%F).jsonl" "$(ls "$HOME/.local/state/agentutils/history")"
+    has "$before.jsonl $(date -u +%F).jsonl" "$(basename "$(newest)")" # it may be midnight
 }
 
 @test "a stream of requests is kept, a run each; a failure with its kind" {
@@ -89,7 +91,7 @@ said() { kept | jq -r 'select(.type == "message") | "\(.role): \(.content)"'; }
     kill -9 $!
     wait $! || true
     equal $'user: wait {}\nassistant: ' "$(said)"
-    printf '{"type":"message","run":"00' >>"$HOME/.local/state/agentutils/history/$(date -u +%F).jsonl"
+    printf '{"type":"message","run":"00' >>"$(newest)"
     agent-llm '= two' </dev/null
     equal $'user: wait {}\nassistant: \nuser: = two\nassistant: two' "$(said)"
     equal killed "$(agent-trace --failed --json </dev/null | jq -r 'select(.type == "run") | .status')"
@@ -228,8 +230,8 @@ said_all='def reply(body):
     id=$(kept | jq -r 'select(.type == "run") | .id')
     session=$(kept | jq -r 'select(.type == "run") | .session')
     printf '{"type":"run","id":"0123456789abcdef","session":"%s","host":"%s",%s}\n' "$session" "$(hostname)" '"time":7' \
-        "$session" "$(hostname)" '"time":{"type":"run"' >>"$HOME/.local/state/agentutils/history/$(date -u +%F).jsonl"
-    printf '{"type":"message","run":"%s",%s}\n' "$id" '"role":"us{"type":"x"' "$id" '"role":5' >>"$HOME/.local/state/agentutils/history/$(date -u +%F).jsonl"
+        "$session" "$(hostname)" '"time":{"type":"run"' >>"$(newest)"
+    printf '{"type":"message","run":"%s",%s}\n' "$id" '"role":"us{"type":"x"' "$id" '"role":5' >>"$(newest)"
     run -0 agent-llm -c two </dev/null
     equal "u:one|a:u:one|test-model|u:two|test-model" "$output"
     run -2 agent-llm -c 0123456789ab two </dev/null

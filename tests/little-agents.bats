@@ -312,7 +312,7 @@ def reply(body):
     ledger=$(grep -o 'AGENT_BUDGET=[^ ]*' <<<"$output" | head -1)
     [ ! -e "${ledger#*=}" ]
     model 'def reply(body): return {"text": "late", "delay": 9}'
-    run -111 timeout 20 coordinator --timeout 0.5 --retry 0 "tell me" </dev/null
+    run -111 timeout 60 coordinator --timeout 0.5 --retry 0 "tell me" </dev/null
 }
 
 @test "coordinator with a step that failed: the answer is not whole" {
@@ -328,7 +328,7 @@ def reply(body):
 
 @test "without a key each agent says so in one line and ends with 100; nothing is remembered or written" {
     for agent in code-reviewer architect security-scanner commit-message monitor-agent coordinator text-processor assistant; do
-        run -100 --separate-stderr timeout 20 "$agent" "do it" </dev/null
+        run -100 --separate-stderr timeout 60 "$agent" "do it" </dev/null
         equal '' "$output"
         equal 1 "$(grep -vc '^> ' <<<"$stderr")"
         has "$stderr" 'no provider to ask'
@@ -341,7 +341,7 @@ def reply(body):
 @test "without a request and without input no model is called" {
     model 'something'
     for agent in code-reviewer architect security-scanner commit-message coordinator text-processor assistant; do
-        run -2 --separate-stderr timeout 20 "$agent" </dev/null
+        run -2 --separate-stderr timeout 60 "$agent" </dev/null
         has "$stderr" 'no request'
     done
     equal 0 "$(requests | wc -l)"
@@ -352,7 +352,7 @@ def reply(body):
     has "$(architect --help)" --update-patterns
     has "$(code-reviewer --help)" '{issues,suggestions,score}'
     for agent in code-reviewer architect security-scanner commit-message monitor-agent coordinator text-processor assistant; do
-        run -2 timeout 20 "$agent" --no-such-option </dev/null
+        run -2 timeout 60 "$agent" --no-such-option </dev/null
     done
 }
 

@@ -14,7 +14,10 @@ RULES.py defines `reply(body)`: from the body of the request to
   {"status": 429, "headers": {...}, "body": {...}}
                                    any answer of HTTP; a body that is a string is sent as it is
 Each of the two objects may have "delay" (seconds before the answer starts), "pace" (seconds between deltas)
-and "cut" (the connection breaks after so many deltas, or in the middle of a body). A rule that raises: 500.
+and "cut" (the connection breaks after so many deltas, or in the middle of a body). What a test waits for is no
+matter of seconds: with "until" (a file) the answer starts once the file is there, with "rest" (a file) all deltas
+but the first words wait for it, and with "together" (a number) the answer starts once so many requests have come; that
+they do not come in half a minute is status 500. A rule that raises: 500.
 The rules may keep state in globals; they run one at a time. `MODELS`, a list of names, is what GET answers.
 """
 
@@ -160,6 +163,9 @@ class Server:
             return await self.embeddings(writer, body)
         answer = self.reply(body)
         await asyncio.sleep(self.latency + answer.get("delay", 0))
+        await there(answer.get("until"))
+        if not await self.come(answer.get("together", 0)):
+            return await whole(writer, 500, error(f"only {self.count} requests came"))
         if "status" in answer:
             return await whole(
                 writer,
@@ -180,6 +186,13 @@ class Server:
         choice = {"index": 0, "message": output, "finish_reason": finish}
         full = {**base, "object": "chat.completion", "choices": [choice], "usage": spent}
         await whole(writer, 200, full, None, answer.get("cut"))
+
+    async def come(self, wanted: int) -> bool:
+        """Waits until so many requests have come; whether they did."""
+        end = time.monotonic() + 30
+        while self.count < wanted and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        return self.count >= wanted
 
     async def embeddings(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         """The vectors of the texts in `input`, last to first: their index says which is whose."""
@@ -236,6 +249,12 @@ def head(status: int, headers: dict[str, Any]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
+async def there(file: str | None) -> None:
+    """Waits until the file is there."""
+    while file and not os.path.exists(file):
+        await asyncio.sleep(0.02)
+
+
 async def whole(
     writer: asyncio.StreamWriter,
     status: int,
@@ -284,6 +303,9 @@ async def stream(
         if answer.get("pace"):
             await writer.drain()
             await asyncio.sleep(answer["pace"])
+        if answer.get("rest") and number == 1:  # the first has no text
+            await writer.drain()
+            await there(answer["rest"])
     writer.write(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
     await writer.drain()
 

@@ -40,7 +40,7 @@ load llm
     while read -r program options; do
         for value in nan inf -1 x; do
             for option in $options; do
-                run --separate-stderr timeout 20 "$program" "$option=$value" -- true </dev/null
+                run --separate-stderr timeout 60 "$program" "$option=$value" -- true </dev/null
                 equal "2 1 $program $option $value" "$status ${#stderr_lines[@]} $program $option $value"
                 lacks "$stderr" Traceback
             done
@@ -60,10 +60,10 @@ agent-discover --timeout
 END
     for none in "agent-react --timeout" "agent-execute --timeout" "agent-execute --jobs" "agent-vote --runs" "agent-context --max-tokens"; do
         # shellcheck disable=SC2086  # program and option
-        run -2 timeout 20 $none 0 -- true </dev/null
+        run -2 timeout 60 $none 0 -- true </dev/null
     done
     for time in 99999999999d nan -1s 1e9d; do
-        run -2 timeout 20 agent-every "$time" --count 1 -- true </dev/null
+        run -2 timeout 60 agent-every "$time" --count 1 -- true </dev/null
         lacks "$output" "internal error"
     done
 }
@@ -77,10 +77,10 @@ END
             options=("${options[turn++ % ${#options[@]}]}") # an agent has those of agent-react: one shows that they arrive
         fi
         for option in "${options[@]}"; do
-            run --separate-stderr timeout 20 "$program" "$option=${values[at++ % 4]}" -- true </dev/null
+            run --separate-stderr timeout 60 "$program" "$option=${values[at++ % 4]}" -- true </dev/null
             equal "2 1 $program $option" "$status ${#stderr_lines[@]} $program $option"
         done
-        output=$(timeout 20 "$program" -- --no-such </dev/null 2>&1) || true
+        output=$(timeout 60 "$program" -- --no-such </dev/null 2>&1) || true
         for word in Traceback 'internal error' unrecognized 'unknown option' '\x00'; do lacks "$program: $output" "$word"; done
     done
 }
@@ -100,7 +100,7 @@ END
         for name in nosuch "$PWD/nosuch" "$PWD/${there[turn]}"; do
             if [[ -e $name ]]; then wanted=126; else wanted=127; fi
             # shellcheck disable=SC2086  # each option is a word
-            run "-$wanted" --separate-stderr timeout 20 "$program" ${options//NAME/"$name"} <plan
+            run "-$wanted" --separate-stderr timeout 60 "$program" ${options//NAME/"$name"} <plan
             equal "1 $program" "${#stderr_lines[@]} $program"
             has "$stderr" "$name"
             [[ $options == *--json* ]] || lacks "$output" output
@@ -152,7 +152,7 @@ END
     local program options
     while read -r program options; do
         # shellcheck disable=SC2086  # each option is a word
-        run -2 --separate-stderr timeout 20 "$program" $options x </dev/null
+        run -2 --separate-stderr timeout 60 "$program" $options x </dev/null
         equal 1 "${#stderr_lines[@]}"
         has "$stderr" "expected"
     done <<'END'
@@ -207,14 +207,14 @@ END
 @test "an option that is none is named, also where a word is missing beside it, in every program" {
     local program
     for program in "$ROOT"/bin/agent-*; do
-        run -2 --separate-stderr timeout 20 "${program##*/}" --nope </dev/null
+        run -2 --separate-stderr timeout 60 "${program##*/}" --nope </dev/null
         has "$stderr" "unrecognized arguments: --nope"
         equal "1 $program" "${#stderr_lines[@]} $program"
     done
     for program in "agent-mcp list" "agent-mcp serve" "agent-mcp install" "agent-mcp login" "agent-memory remember" "agent-schedule add" \
         "agent-llm keys" "agent-llm local" "agent-llm budget" "agent-llm budget 1"; do
         # shellcheck disable=SC2086  # a program and what it is to do
-        run -2 --separate-stderr timeout 20 $program --nope </dev/null
+        run -2 --separate-stderr timeout 60 $program --nope </dev/null
         has "$stderr" "unrecognized arguments: --nope"
     done
     run -2 --separate-stderr agent-every -- echo --nope

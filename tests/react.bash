@@ -18,7 +18,7 @@ tool() {
 # react ARGUMENT...: agent-react with tools.jsonl on standard input, output and messages apart.
 react() {
     [[ -e tools.jsonl ]] || : >tools.jsonl
-    run --separate-stderr timeout 30 agent-react "$@" <tools.jsonl
+    run --separate-stderr timeout 100 agent-react "$@" <tools.jsonl
 }
 
 # results: the contents of all tool messages in the output of --events, one JSON string a line.

@@ -14,17 +14,8 @@ setup() {
 
 needs_bwrap() { command -v bwrap >/dev/null || skip "bubblewrap is not installed"; }
 
-# ended PATTERN: no process whose command line has the pattern is there, or comes to its end within a second.
-ended() {
-    local until=$((SECONDS + 2))
-    while pgrep -f -- "$1" >/dev/null; do
-        ((SECONDS < until)) || break
-        sleep 0.05
-    done
-    pgrep -f -- "$1" >/dev/null || return 0
-    pgrep -af -- "$1"
-    return 1
-}
+# ended TEXT: no process of this test whose command line has the text is there, or it comes to its end in a moment.
+ended() { gone running "$1"; }
 
 @test "a tool that says it only reads cannot write, whatever it says" {
     tool liar 'echo x >made; echo x >"$HOME/made"; ls made'
@@ -118,7 +109,7 @@ TOML
 
 @test "--ask shows the call on the terminal and runs it after a yes, output untouched" {
     tool change 'echo x >made; echo done' "$CHANGES"
-    run --separate-stderr timeout 30 "$TESTS/terminal.py" 'is no: ' 'y\n' \
+    run --separate-stderr timeout 60 "$TESTS/terminal.py" 'is no: ' 'y\n' \
         agent-react --ask --events $'change {"path":"a\\u001b[2Kb"}' <tools.jsonl
     [[ -e made ]] || { echo "$stderr"; false; }
     has "$stderr" "change wants to run"
@@ -129,7 +120,7 @@ TOML
 @test "--ask: Enter, end of file and anything but yes are a no" {
     tool change 'echo x >made' "$CHANGES"
     for answer in '\n' '\4' 'Y \n' 'sure\n'; do
-        run --separate-stderr timeout 30 "$TESTS/terminal.py" 'is no: ' "$answer" \
+        run --separate-stderr timeout 60 "$TESTS/terminal.py" 'is no: ' "$answer" \
             agent-react --ask --events 'change {}' <tools.jsonl
         has "$(results)" "was not run"
     done
@@ -139,7 +130,7 @@ TOML
 @test "--ask: a yes is asked for again, always is not" {
     tool change 'cat >>made' "$CHANGES"
     for answer in y always; do
-        run --separate-stderr timeout 30 "$TESTS/terminal.py" 'is no: ' "$answer\n" \
+        run --separate-stderr timeout 60 "$TESTS/terminal.py" 'is no: ' "$answer\n" \
             agent-react --ask 'change {"n":1} & change {"n":2}' <tools.jsonl
         grep -c 'wants to run' <<<"$stderr" >>counts
     done
@@ -149,7 +140,7 @@ TOML
 
 @test "--ask without a terminal is a no" {
     tool change 'echo x >made' "$CHANGES"
-    run --separate-stderr timeout 30 setsid agent-react --ask --events 'change {}' <tools.jsonl
+    run --separate-stderr timeout 60 setsid agent-react --ask --events 'change {}' <tools.jsonl
     has "$(results)" "nobody can be asked"
     [[ ! -e made ]]
 }
@@ -159,7 +150,7 @@ TOML
     tool stay "touch ready; setsid sleep 7171 & (setsid sh -c 'sleep 7171 &' &); sleep 7171" "$CHANGES"
     agent-react --allow stay 'stay {}' <tools.jsonl &
     pid=$!
-    until pgrep -f 'sleep 7171' >/dev/null; do sleep 0.02; done
+    wait_until running 'sleep 7171'
     kill -9 "$pid"
     ended 'sleep 7171'
 }
@@ -183,11 +174,11 @@ TOML
 @test "a tool that makes processes without end meets a limit, and others can go on" {
     needs_bwrap
     [[ $EUID != 0 || -d /sys/fs/cgroup/pids ]] || skip "root's processes cannot be limited here"
-    tool bomb 'f() { f & f & }; f 2>/dev/null & exec sleep 5' "$CHANGES"
+    tool bomb 'f() { f & f & }; f 2>/dev/null & exec sleep 90' "$CHANGES"
     agent-react --allow bomb --tool-timeout 2 --events 'bomb {}' <tools.jsonl >out &
     pid=$!
     sleep 1
-    timeout 1 /bin/true
+    timeout 30 /bin/true
     wait "$pid" || true
     has "$(cat out)" "timed out after"
     ended "$PWD/tools/bomb"

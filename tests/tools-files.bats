@@ -121,7 +121,7 @@ END
     sed 's/^MATCHES, WIDTH, SECONDS = .*/MATCHES, WIDTH, SECONDS = 200, 300, 1/' "$ROOT/tools/search_files" >hasty
     sed -i "s|os.path.dirname(os.path.realpath(__file__)), \"..\"|\"$ROOT\"|" hasty
     chmod +x hasty
-    run --separate-stderr timeout 10 ./hasty <<<'{"pattern":"(a+)+$","path":"letters"}'
+    run --separate-stderr timeout 60 ./hasty <<<'{"pattern":"(a+)+$","path":"letters"}'
     equal 1 "$status"
     has "$stderr" "not done after 1 s"
 }

@@ -150,8 +150,8 @@ END
     local before=$SECONDS
     tool run_command '{"command":"sleep 300 & sleep 300","timeout":1}'
     fails 1 "run_command: timed out after 1 s"
-    ((SECONDS - before < 5))
-    no_survivors 2
+    ((SECONDS - before < 60))
+    no_survivors
     tool run_command '{"command":"yes"}'
     equal "[cut after 64 KiB, and the command ended]" "${lines[-1]}"
 }
@@ -177,7 +177,7 @@ END
     sed "s/^SECONDS, /SECONDS, /; s/ = 10, / = 1, /; s|os.path.dirname(os.path.realpath(__file__)), \"..\"|\"$ROOT\"|" \
         "$ROOT/tools/json_query" >hasty
     chmod +x hasty
-    run --separate-stderr timeout 10 ./hasty <<<'{"query":"last(repeat(1))","text":"1"}'
+    run --separate-stderr timeout 60 ./hasty <<<'{"query":"last(repeat(1))","text":"1"}'
     equal 1 "$status"
     has "$stderr" "timed out after 1 s"
     tool json_query '{"query":"[limit(1e9; repeat(\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"))]","text":"1"}'
@@ -186,8 +186,10 @@ END
 
 @test "current_time knows the zones" {
     uses node
+    local before
+    before=$(date -u +%F)
     tool current_time '{}'
-    equal "$(date -u +%FT)" "${output:0:11}"
+    has "$before $(date -u +%F)" "${output:0:10}" # it may be midnight
     has "$output" "+00:00"
     tool current_time '{"zone":"Asia/Kolkata"}'
     has "$output" "+05:30"

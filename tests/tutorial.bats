@@ -114,12 +114,10 @@ def reply(body):
 @test "parallelisation: one request a file, all in flight at once" {
     model '
 def reply(body):
-    return body["messages"][-1]["content"].split()[-1].upper()' --latency 2
+    return {"text": body["messages"][-1]["content"].split()[-1].upper(), "together": 3}'
     echo one >a && echo two >b && echo three >c
     recipe each
-    before=$SECONDS
     equal $'a: ONE\nb: TWO\nc: THREE' "$(each a b c)"
-    [ $((SECONDS - before)) -lt 6 ] # one after another they take 6 s
 }
 
 @test "orchestrator and workers: planned by one model, done by another, put together" {

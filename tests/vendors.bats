@@ -7,7 +7,7 @@ request='{"type":"request","id":"r1","messages":[{"role":"user","content":"hi"}]
 provider() {
     local name=$1
     shift
-    run --separate-stderr timeout 20 "$ROOT/providers/$name" "$@"
+    run --separate-stderr timeout 60 "$ROOT/providers/$name" "$@"
 }
 
 says_what_it_is() {

@@ -5,8 +5,8 @@ Standard output and error are the terminal; standard input is ours. For each pie
 SECONDS since the start, a tab, the piece as a JSON string. The last line is the exit status.
 
     --columns N           the width of the terminal (80)
-    --narrow SECONDS:N    its width from then on
-    --interrupt SECONDS   Ctrl-C then
+    --narrow TEXT:N       its width from the moment on in which TEXT was shown
+    --interrupt TEXT      Ctrl-C once TEXT was shown
     --output FILE         standard output is this file
 """
 
@@ -16,7 +16,6 @@ import fcntl
 import json
 import os
 import pty
-import select
 import struct
 import subprocess
 import sys
@@ -52,22 +51,23 @@ def main(words: list[str]) -> int:
     child = subprocess.Popen(command, stdout=out, stderr=slave, preexec_fn=begin, pass_fds=(slave,))
     os.close(slave)
     began = time.monotonic()
-    narrow, columns = (wanted.get("narrow", "inf:80")).split(":")
+    narrow, _, columns = wanted.get("narrow", "").partition(":")
     due = {
-        float(wanted.get("interrupt", "inf")): lambda: os.write(master, b"\3"),
-        float(narrow): lambda: size(master, int(columns)),
+        wanted.get("interrupt", ""): lambda: os.write(master, b"\3"),
+        narrow: lambda: size(master, int(columns)),
     }
+    due.pop("", None)
+    shown = ""
     try:
         while True:
-            now = time.monotonic() - began
-            for moment in [moment for moment in due if moment <= now]:
-                due.pop(moment)()
-            if select.select([master], [], [], 0.02)[0]:
-                data = os.read(master, 65536).decode("utf-8", "backslashreplace")
-                print(f"{time.monotonic() - began:.2f}\t{json.dumps(data)}", flush=True)
+            data = os.read(master, 65536).decode("utf-8", "backslashreplace")
+            print(f"{time.monotonic() - began:.2f}\t{json.dumps(data)}", flush=True)
+            shown += data
+            for text in [text for text in due if text in shown]:
+                due.pop(text)()
     except OSError:  # the last that had the terminal is gone
         pass
-    print(child.wait(timeout=10))
+    print(child.wait(timeout=60))
     return 0
 
 
