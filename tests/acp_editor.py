@@ -177,7 +177,7 @@ class Place:
 
     def until(self, sleeping: bool) -> None:
         """Wait until `slow` is at work, or is no more."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while self.sleeping() != sleeping:
             assert time.monotonic() < until
             time.sleep(0.02)

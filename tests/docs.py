@@ -221,7 +221,7 @@ def help_of(name: str) -> str:
             ran = subprocess.run(
                 [str(ROOT / folder / argv[0]), *argv[1:], "--help"],
                 check=True,
-                timeout=20,
+                timeout=60,
                 text=True,
                 env={"PATH": f"{ROOT}/.venv/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},
                 stdin=subprocess.DEVNULL,

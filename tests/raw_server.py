@@ -22,7 +22,8 @@ Play = Callable[[socket.socket], None]
 
 
 class Server:
-    """Plays `play(connection)` after each request; keeps what came in `requests` (heads and bodies)."""
+    """Plays `play(connection)` after each request; keeps what came in `requests` (heads and bodies).
+    `ends` is released for each connection that it has closed."""
 
     def __init__(
         self, play: Play | bytes, family: int = socket.AF_INET, tls: ssl.SSLContext | None = None
@@ -32,6 +33,7 @@ class Server:
             (lambda connection: connection.sendall(play)) if isinstance(play, bytes) else play
         )
         self.requests: list[tuple[str, bytes]] = []
+        self.ends = threading.Semaphore(0)
         self.listener = socket.create_server(
             ("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family
         )
@@ -45,7 +47,11 @@ class Server:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._served, args=(connection,), daemon=True).start()
+
+    def _served(self, connection: socket.socket) -> None:
+        self._serve(connection)
+        self.ends.release()
 
     def _serve(self, connection: socket.socket) -> None:
         if self.tls:
@@ -184,7 +190,7 @@ def ask(
         env=known,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr

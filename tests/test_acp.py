@@ -132,7 +132,7 @@ def test_a_cancelled_prompt_ends_with_all_that_it_started(place: Place) -> None:
         began = time.monotonic()
         editor.send(method=notice[0], params=notice[1] or {"requestId": id})
         assert editor.wait(id) == {"result": {"stopReason": "cancelled"}}
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 40
         place.until(sleeping=False)
     editor.send(method="session/cancel", params={"sessionId": session})  # nothing is going on
     assert editor.prompt(session, "= still {messages}") == "end_turn"

@@ -39,7 +39,7 @@ def run(tmp_path: Path, body: str, *argv: str, **how: Any) -> subprocess.Complet
     file.write_text(PROGRAM % body.replace("\n", "\n    "))
     how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
     return subprocess.run(
-        [sys.executable, "-IS", str(file), *argv], text=True, timeout=30, check=False, **how
+        [sys.executable, "-IS", str(file), *argv], text=True, timeout=60, check=False, **how
     )
 
 
@@ -161,7 +161,7 @@ def test_closed_standard_files_are_no_files_of_ours(tmp_path: Path, body: str, s
     start = "held = open(os.devnull)\nassert held.fileno() > 2\nsys.stdin.read()\n"
     file.write_text(PROGRAM % (start + body).replace("\n", "\n    "))
     argv = f"exec {sys.executable} -IS {file} <&- >&- 2>&-"
-    ran = subprocess.run(["sh", "-c", argv], timeout=30, check=False)
+    ran = subprocess.run(["sh", "-c", argv], timeout=60, check=False)
     assert ran.returncode == status
 
 
@@ -169,7 +169,7 @@ def test_closed_standard_files_are_no_files_of_ours(tmp_path: Path, body: str, s
 def test_a_signal_ends_by_way_of_the_clean_up(tmp_path: Path, signum: signal.Signals) -> None:
     mark = tmp_path / "cleaned"
     file = tmp_path / "probe"
-    body = f"try:\n    print('up', flush=True); time.sleep(30)\nfinally:\n    open({str(mark)!r}, 'w').close()"
+    body = f"try:\n    print('up', flush=True); time.sleep(200)\nfinally:\n    open({str(mark)!r}, 'w').close()"
     file.write_text(PROGRAM % body.replace("\n", "\n    "))
     with subprocess.Popen(
         [sys.executable, "-IS", str(file)],
@@ -180,15 +180,15 @@ def test_a_signal_ends_by_way_of_the_clean_up(tmp_path: Path, signum: signal.Sig
         assert ran.stdout and ran.stderr and ran.stdout.readline() == "up\n"
         begun = time.monotonic()
         ran.send_signal(signum)
-        assert ran.wait(10) == 128 + signum
-        assert time.monotonic() - begun < 5
+        assert ran.wait(60) == 128 + signum
+        assert time.monotonic() - begun < 40
         assert ran.stderr.read() == ""
     assert mark.exists()
 
 
 def test_a_program_ends_with_the_one_of_the_suite_that_started_it(tmp_path: Path) -> None:
     """Also by kill -9, and while its standard input stays open."""
-    (tmp_path / "probe").write_text(PROGRAM % "print('ready', flush=True); time.sleep(20)")
+    (tmp_path / "probe").write_text(PROGRAM % "print('ready', flush=True); time.sleep(200)")
     starter = (
         f"import os, subprocess, sys; sys.path.insert(0, {str(ROOT / 'lib')!r})\n"
         "from agentlib.process.child import bound\n"
@@ -201,7 +201,7 @@ def test_a_program_ends_with_the_one_of_the_suite_that_started_it(tmp_path: Path
         process.kill()
         begun = time.monotonic()
         assert process.stdout.read() == b""  # its end: nobody has the pipe any more
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 40
 
 
 def test_a_program_whose_starter_is_gone_already_does_not_begin(tmp_path: Path) -> None:

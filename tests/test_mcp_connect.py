@@ -156,7 +156,7 @@ class Client:
     def end(self) -> str:
         """The end of its input; its messages."""
         if not self.messages and self.process.stdout and not self.process.stdout.closed:
-            self.messages = self.process.communicate(timeout=20)[1]
+            self.messages = self.process.communicate(timeout=60)[1]
         return self.messages
 
 
@@ -307,7 +307,7 @@ def test_at_the_end_of_its_input_what_is_asked_is_still_answered(place: Place) -
     place.play(play)
     client = place.connected()
     client.send("x", 1)
-    out, _ = client.process.communicate(timeout=20)
+    out, _ = client.process.communicate(timeout=60)
     assert json.loads(out) == reply(1, {})
 
 

@@ -206,7 +206,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_cut_off(served: Served) -> N
                     raise ConnectionError
             except TimeoutError:
                 continue
-    assert 5 < time.monotonic() - began < 30
+    assert 5 < time.monotonic() - began < 55
 
 
 def test_a_session_ends_when_its_client_says_so_and_one_that_is_none_is_not_found(

@@ -170,7 +170,7 @@ def test_the_model_stays_in_memory_and_answers_the_same(
     assert [answer["vectors"][0] for answer in answers] == [made["a"]["vectors"][0]] * 2
     sockets = list((tmp_path / "agentutils").glob("minilm-*.sock"))
     assert len(sockets) == 1
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while sockets[0].exists():  # it ends itself when it is idle
         assert time.monotonic() < until
         time.sleep(0.1)

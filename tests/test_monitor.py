@@ -21,7 +21,7 @@ def run(file: Path, *hooks: tuple[str, Any]) -> str:
     """The file after these hooks have passed, from a process of its own."""
     lines = [json.dumps({"id": "1", "hook": hook, "record": record}) for hook, record in hooks]
     argv = [str(installed.suite() / "plugins/monitor"), str(file)]
-    ran = subprocess.run(argv, input="\n".join(lines), text=True, capture_output=True, timeout=30)
+    ran = subprocess.run(argv, input="\n".join(lines), text=True, capture_output=True, timeout=60)
     assert ran.returncode == 0 and not ran.stderr, ran.stderr
     answers = [json.loads(line) for line in ran.stdout.split("\n") if line]
     assert [answer["id"] for answer in answers] == ["1"] * len(hooks)

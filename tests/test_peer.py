@@ -33,7 +33,7 @@ class Run:
         self.status = status
 
     def wait(self) -> Run:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         self.loop.at(until, lambda: None)
         while self.status is None:
             assert time.monotonic() < until
@@ -61,8 +61,8 @@ def test_everything_that_was_written_is_read_before_the_end() -> None:
 
 def test_a_grandchild_that_keeps_the_pipe_does_not_keep_us() -> None:
     started = time.monotonic()
-    run = Run("sleep 20 & echo said").wait()
-    assert run.lines == [b"said"] and time.monotonic() - started < 5
+    run = Run("sleep 200 & echo said").wait()
+    assert run.lines == [b"said"] and time.monotonic() - started < 40
 
 
 def test_a_child_that_will_not_end_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,11 +75,11 @@ def test_a_child_that_will_not_end_is_killed_in_the_end(monkeypatch: pytest.Monk
 
 
 def test_kill_ends_the_whole_group_at_once() -> None:
-    run = Run("sleep 30 & echo $!; wait")
+    run = Run("sleep 200 & echo $!; wait")
     while not run.lines:
         run.loop.turn()
     run.child.kill()
-    for _ in range(100):
+    for _ in range(3000):
         try:
             os.kill(int(run.lines[0]), 0)
         except ProcessLookupError:
@@ -101,14 +101,14 @@ def test_the_kernel_ends_the_child_with_its_starter() -> None:
     read, write = os.pipe()
     starter = os.fork()
     if starter == 0:
-        run = Run("sleep 30")
+        run = Run("sleep 200")
         os.write(write, str(run.child.pid).encode())
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(starter, 0)
     pid = int(os.read(read, 20))
     os.close(read)
     os.close(write)
-    for _ in range(100):
+    for _ in range(3000):
         try:
             if "Z" in Path(f"/proc/{pid}/stat").read_text().split(")")[1]:
                 return

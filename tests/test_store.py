@@ -32,7 +32,7 @@ def server():
     folder = tempfile.mkdtemp(prefix="pg")
     run = started(binaries[-1], folder)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not os.path.exists(f"{folder}/.s.PGSQL.5432") and time.monotonic() < deadline:
             time.sleep(0.05)
         yield f"postgresql://tester@/postgres?host={folder}"
@@ -91,7 +91,7 @@ def opener(request, tmp_path):
 
 
 def _patient(make, url):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             return make(url)

@@ -109,7 +109,7 @@ def during(place, script, deed, profile="work"):
     more = {"options": ("-w", str(signals))}
     thread = threading.Thread(target=lambda: result.append(place.shell(profile, script, **more)))
     thread.start()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not (signals / "begun").exists():
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -101,6 +101,6 @@ def test_it_is_found_and_keeps_the_rules(folder: Path) -> None:
             check=False,
             env={**os.environ, "PATH": installed.path("jq")},
             stdin=subprocess.DEVNULL,
-            timeout=30,
+            timeout=60,
         )
         assert done.returncode == 0, done.stdout + done.stderr

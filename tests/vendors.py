@@ -141,7 +141,7 @@ def run(name: str, env: dict[str, str], records: Iterable[Record] = (), *args: s
         text=True,
         input=lines,
         env=plain,
-        timeout=30,
+        timeout=100,
     )
     assert done.stderr == ""
     return [json.loads(line) for line in done.stdout.splitlines()]

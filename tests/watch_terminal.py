@@ -57,13 +57,13 @@ def main(words: list[str]) -> int:
         narrow: lambda: size(master, int(columns)),
     }
     due.pop("", None)
-    shown = ""
+    screen = ""
     try:
         while True:
             data = os.read(master, 65536).decode("utf-8", "backslashreplace")
             print(f"{time.monotonic() - began:.2f}\t{json.dumps(data)}", flush=True)
-            shown += data
-            for text in [text for text in due if text in shown]:
+            screen += data
+            for text in [text for text in due if text in screen]:
                 due.pop(text)()
     except OSError:  # the last that had the terminal is gone
         pass
