@@ -392,8 +392,6 @@ SH
     export AGENT_DEPTH=deep
     run --separate-stderr agent-mcp serve wordcount </dev/null
     equal "0 " "$status $stderr"
-    run --separate-stderr agent-execute </dev/null
-    equal "0 " "$status $stderr"
 }
 
 @test "an agent is a tool of another: its answer is one result" {
