@@ -73,6 +73,7 @@ def test_a_file_of_a_list_is_not_forgotten_and_is_for_the_tool_that_read_the_one
     assert calls("How long are x.txt, y.md and z.txt?", *made) == wanted
     assert calls("Query x.txt, then say what is in y.md", *made) == ([], [])
     assert calls("Copy x.txt to y.md", *made) == ([], [])
+    assert calls("How many more has x.txt than y.md?", *made) == (["json_query"], ["y.md"])
     more = [call("json_query", path="y.md"), result("json_query", "7")]
     assert calls("How long are x.txt and y.md?", *made, *more) == ([], [])
 
@@ -324,6 +325,9 @@ def test_the_figures_of_several_files_are_compared_beside_the_list_of_the_files(
     messages = [{"role": "user", "content": "Which file here has the most words?"}, *made]
     content = prompt.answer({"messages": messages}).body["messages"][-1]["content"]
     assert "(most words: b.txt)" in content
+    messages[0] = {"role": "user", "content": "How many more words has b.txt than a.txt?"}
+    content = prompt.answer({"messages": messages}).body["messages"][-1]["content"]
+    assert "difference words: 4)" in content
 
 
 def test_that_a_file_is_missing_is_known_only_where_the_request_names_it() -> None:

@@ -11,7 +11,7 @@ from localmodel import edits
 from localmodel.prompt import FENCES, FILE, TEXTS, last_request, since_request, spaced, tokens
 from localmodel.reply import leaves
 
-BETWEEN = {*"and or of in the file with how many".split()}  # in a list of files
+BETWEEN = {*"and or of in the file with how many have has than more words".split()}  # in a list
 FEW = 6  # tools of somebody who has chosen them
 MOST_CHANGES, MOST_FILES = 3, 8  # tries to change a file; files looked at one by one
 MOST_TEXT = 2000  # characters of material that a call takes as it is

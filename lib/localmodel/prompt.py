@@ -23,12 +23,8 @@ from agentlib.types import Any, Collection, NamedTuple, Record
 CHAT_TOKENS, CALL_TOKENS = 1024, 512  # max_tokens where the request has none
 MOST = 24  # tools in one prompt, about 110 tokens each; with the same tools they are read once
 FITTING = 10  # of more tools than that: other ones for each request, so they are read each time
-SYSTEM_CAP = 600  # characters of the caller's system text that the choice of a tool sees
-RESULT_CAP, QUOTE_CAP = (
-    500,
-    4000,
-)  # characters of a result that the choice of the next call, and the answer, sees
-TEXT_CAP = 1600  # characters of a text in an answer that has a schema
+SYSTEM_CAP, TEXT_CAP = 600, 1600  # characters of the system text of a choice; of a text in JSON
+RESULT_CAP, QUOTE_CAP = 500, 4000  # characters of a result that a choice sees, and an answer
 CLOSE = 0.8  # of 1, how alike a word is to another that may be meant
 LABEL_CAP, REMINDER_CAP = 80, 300  # characters of the label and the request at a result
 with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "prompts.toml"), "rb") as _file:
@@ -362,6 +358,7 @@ def table(pairs: list[tuple[str, str]], request: str) -> str:
         if len(numbers) == len(rows) and len({*numbers.values()}) > 1:
             most, *_, fewest = sorted(numbers, key=numbers.__getitem__, reverse=True)
             more = {"most": most, "fewest": fewest, "together": sum(numbers.values())}
+            more["difference"] = numbers[most] - numbers[fewest]
             more = {k: v for k, v in more.items() if wanted & {*TEXTS["comparisons"][k]}} or more
             line += " (" + "; ".join(f"{k} {name}: {v}" for k, v in more.items()) + ")"
         lines.append(line)
@@ -405,6 +402,9 @@ def pointed(content: str, request: str) -> str:
     lines = [spaced(row) for row in rows] or [one for one in content.splitlines() if one.strip()]
     places = [(n, p) for n, (p, rule) in TEXTS["places"].items() if re.search(rule, request, re.I)]
     found = [f"\nThe {n}: {lines[p - (p > 0)]}" for n, p in places if lines and p <= len(lines)]
+    many = rows and re.search(TEXTS["requests"]["many"], request, re.I)
+    if many and {*words(many[1])} & {*words(" ".join(["row entry", *map(str, rows[0])]))}:
+        found.append(f"\nIn all: {len(rows)} {many[1]}")
     ends = [end for end, rule in TEXTS["ends"].items() if rows and re.search(rule, request, re.I)]
     for end, column in ((end, column) for end in ends for column in rows[0]):
         with contextlib.suppress(ValueError):  # a column without numbers and dates
