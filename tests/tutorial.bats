@@ -155,6 +155,17 @@ def reply(body):
     equal $'1: A\n2: B' "$(many tasks)"
 }
 
+@test "where a new agent cannot be written it says so in one line, and leaves nothing" {
+    mkdir here
+    chmod a-w here
+    cd here
+    if [[ -w . ]]; then cd /proc; fi # of root
+    run ! --separate-stderr agent-new greeter
+    equal 1 "${#stderr_lines[@]}"
+    has "$stderr" "agent-new: "
+    [[ ! -e greeter && ! -e tests ]]
+}
+
 @test "agent-new writes an agent whose test passes, and never over something" {
     mkdir bin
     agent-new greeter --description 'Greet whoever asks'
