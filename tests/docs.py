@@ -39,6 +39,8 @@ import installed
 import starts
 
 ROOT = Path(__file__).resolve().parent.parent
+# said on a busy machine alone, where what comes before takes seconds
+WAITING = re.compile(r"^[\w-]+: waiting for records on standard input; .*\n", re.M)
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 STEP = re.compile(r"^```(?:console|\w+ file=(\S+))\n(.*?)^```$", re.M | re.S)
 NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.M)
@@ -164,6 +166,7 @@ def as_at_home(text: str, scratch: Path) -> str:
     home, suite = f"{scratch}/home", str(installed.suite())
     text = text.replace(str(installed.suite().resolve()), suite)
     text = text.replace(f"{suite}/share/system", "/usr/bin")
+    text = WAITING.sub("", text)
     return text.replace(str(installed.prefix()), f"{home}/.local").replace(home, "/home/you")
 
 
