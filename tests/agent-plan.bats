@@ -306,6 +306,14 @@ def reply(body):
     equal '' "$stderr"
 }
 
+@test "a step whose model or program is not there, or cannot be run, is not tried again" {
+    for words in "--provider nosuch" "--provider $PWD/plan" "-- sh -c 'exit 127'"; do
+        : >plan
+        run -1 --separate-stderr bash -c "agent-execute --quiet --retry 3 $words" < <(plan a)
+        equal 'failed 1' "$(jq -r '"\(.status) \(.attempts)"' <<<"$output")"
+    done
+}
+
 @test "a step that a budget refused is not tried again" {
     model 'def reply(body): return "x"'
     AGENT_BUDGET=$(agent-llm budget 0.000000001)
