@@ -21,8 +21,7 @@ from agentlib.search.rank import describe, ranks, words
 from agentlib.types import Any, Collection, NamedTuple, Record
 
 CHAT_TOKENS, CALL_TOKENS = 1024, 512  # max_tokens where the request has none
-MOST = 24  # tools in one prompt, about 110 tokens each; with the same tools they are read once
-FITTING = 10  # of more tools than that: other ones for each request, so they are read each time
+MOST, FITTING = 24, 10  # tools in one prompt, about 110 tokens each; of more, those that fit best
 SYSTEM_CAP, TEXT_CAP = 600, 1600  # characters of the system text of a choice; of a text in JSON
 RESULT_CAP, QUOTE_CAP = 500, 4000  # characters of a result that a choice sees, and an answer
 CLOSE = 0.8  # of 1, how alike a word is to another that may be meant
@@ -32,7 +31,7 @@ with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "prompts.tom
 # The keywords that llama.cpp's constraints surely support; the caller validates against the complete schema anyway.
 KEYWORDS = "type enum const minimum maximum minItems maxItems minLength maxLength".split()
 FILE = re.compile(r"[\w./-]*\w\.(?:[A-Za-z]\w{1,4}|[ch])\b")  # the name of a file
-GREETING = re.compile(TEXTS["requests"]["greeting"], re.I)
+GREETING, AGE = (re.compile(TEXTS["requests"][name], re.I) for name in ("greeting", "age"))
 FENCES = re.compile(r"<<<([^\n]*) ([0-9a-f]{20})\n(.*?)\n\2 end>>>", re.S)
 
 
@@ -405,12 +404,13 @@ def pointed(content: str, request: str) -> str:
     many = rows and re.search(TEXTS["requests"]["many"], request, re.I)
     if many and {*words(many[1])} & {*words(" ".join(["row entry", *map(str, rows[0])]))}:
         found.append(f"\nIn all: {len(rows)} {many[1]}")
-    ends = [end for end, rule in TEXTS["ends"].items() if rows and re.search(rule, request, re.I)]
-    for end, column in ((end, column) for end in ends for column in rows[0]):
+    ends = [(end, re.search(rule, request, re.I)) for end, rule in TEXTS["ends"].items() if rows]
+    for end, word, column in [(end, m[0], column) for end, m in ends if m for column in rows[0]]:
+        high = (end == "largest") != bool(AGE.search(f"{column} {word}"))
         with contextlib.suppress(ValueError):  # a column without numbers and dates
             values = [float(re.sub(r"(?<=\d)-", "", str(row[column]))) for row in rows]
-            best = values.index(max(values) if end == "largest" else min(values))
-            found.append(f"\nThe {end} {column}: {lines[best]}")
+            best = values.index(max(values) if high else min(values))
+            found.append(f"\nThe {word} by {column}: {lines[best]}")
     return "".join(found)
 
 
