@@ -151,9 +151,9 @@ END
     equal 'agent-reflect incomplete|agent-reflect done|agent-vote tool_error|agent-execute incomplete|agent-plan bad_response|agent-reflect tool_error|agent-reflect not_found|nightly tool_error|weekly done' \
         "$(awk '{ print $4, $10 }' <<<"$output" | paste -sd '|')"
     has "${lines[0]}" "agent-llm = one"
-    env --default-signal=INT agent-trace --begin slow -- sh -c 'touch begun; exec sleep 90' </dev/null &
+    setsid env --default-signal=INT agent-trace --begin slow -- sh -c 'touch begun; exec sleep 90' </dev/null &
     wait_until test -e begun
-    kill -INT $!
+    kill -INT -- "-$!" # as a terminal does
     wait $! || equal 130 $?
     equal interrupted "$(agent-trace </dev/null | awk 'END { print $10 }')"
 }

@@ -4,6 +4,7 @@
 # shellcheck disable=SC2016  # the pipelines are expanded where they run
 load helper
 load react
+load pipes
 
 setup() {
     prepare
@@ -19,55 +20,6 @@ setup() {
         has "$output" "sandbox: bubblewrap"
     fi
 }
-
-# begin SCRIPT [ARGUMENT...]: a pipeline in the background, as a terminal starts it: in a process group of its own (its
-# leader is $group), signals at their defaults. Its output is in out, its messages in err, its status in status.
-begin() {
-    mkfifo open # a standard input that stays open for those who read it
-    exec 9<>open
-    python3 -c '
-import os, signal, sys
-os.setsid()
-for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTSTP):
-    signal.signal(signum, signal.SIG_DFL)
-os.execvp("bash", ["bash", "-c", *sys.argv[1:]])' \
-        "set -o pipefail; { $1; }; echo \$? >status" - "${@:2}" <open >out 2>err 3>&- 9>&- &
-    group=$!
-}
-
-# process WORD...: waits for a process of this test whose command line has all the words; its pid.
-process() {
-    local until=$((SECONDS + 60)) pid word line
-    while ((SECONDS < until)); do
-        for pid in $(survivors); do
-            line=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) || continue
-            [[ $line != bash* && $line != "python3 -c "* ]] || continue
-            for word in "$@"; do [[ $line == *"$word"* ]] || continue 2; done
-            echo "$pid"
-            return
-        done
-        sleep 0.02
-    done
-    echo "no process has in its command line: $*" >&2
-    return 1
-}
-
-# ended: the pipeline ends within moments; nothing that it started but the scripted model is left. What it would wait for
-# takes a minute and more.
-ended() {
-    local until=$((SECONDS + 30)) left model=0
-    exec 9>&-
-    [[ ! -s $SCRATCH/server.pid ]] || model=$(<"$SCRATCH/server.pid")
-    while left=$(survivors | grep -vx "$model") && [[ -n $left ]]; do
-        ((SECONDS < until)) || { ps -o pid,args -p "${left//$'\n'/,}" >&2; return 1; }
-        sleep 0.05
-    done
-    wait "$group" || true
-}
-
-no_traceback() { ! grep -e Traceback -e "internal error" err; }
-
-whole_lines() { python3 -c 'import json, sys; [json.loads(line) for line in open(sys.argv[1])]' "$1"; }
 
 killed_stage_ends_the_pipe() {
     scripted
@@ -139,29 +91,6 @@ bats_test_function --description "the terminal goes away while the model thinks:
     has "$(<out)" '"kind":"interrupted"'
 }
 
-ctrl_c_while_waiting() {
-    begin "$1"
-    echo >&9
-    wait_until taken 9
-    kill -INT -- "-$group"
-    ended
-    no_traceback
-    equal "" "$(<err)"
-}
-for line in 'agent-discover -' 'agent-memory load' 'agent-llm' 'agent-react hi'; do
-    bats_test_function --description "Ctrl-C while $line waits for its input is silent" -- ctrl_c_while_waiting "$line"
-done
-
-@test "Ctrl-C of agent-llm in the middle of an answer keeps what was printed and ends 130" {
-    model 'def reply(body): return {"text": "one two three four five", "pace": 20}'
-    begin 'agent-llm hi </dev/null'
-    until grep -q one out; do sleep 0.05; done
-    kill -INT "$(process /bin/agent-llm)"
-    ended
-    equal 130 "$(<status)"
-    no_traceback
-}
-
 reader_goes_away() {
     begin "set +o pipefail; $1 | head -n 1; exit \${PIPESTATUS[0]}" "${@:2}"
     ended
@@ -180,18 +109,6 @@ reader_goes_away() {
         rm -f open
         reader_goes_away "yes '$line' | $stage"
     done
-}
-
-@test "agent-llm with 3,000 requests and a reader of one line stops asking" {
-    model 'def reply(body): return {"text": "yes", "delay": 0.2}'
-    for n in {1..3000}; do
-        printf '{"type":"request","id":"%s","messages":[{"role":"user","content":"hi"}]}\n' "$n"
-    done >requests
-    begin 'agent-llm <requests | head -n 1'
-    ended
-    equal 1 "$(wc -l <out)"
-    no_traceback
-    (($(wc -l <"$SCRATCH/requests.jsonl") < 2000))     # 1,000 are in flight at once
 }
 
 @test "agent-react --events without reader ends, and so does its model" {
@@ -216,27 +133,6 @@ reader_goes_away() {
     whole_lines talk.jsonl
 }
 
-@test "a tape after kill -9 has whole lines, and plays" {
-    model 'def reply(body): return {"text": "word " * 200, "delay": 0.05}'
-    begin 'for n in {1..100}; do agent-llm --quiet --record tape.jsonl "say $n" </dev/null >/dev/null; done'
-    wait_until asked 4
-    kill -9 -- "-$group"
-    ended
-    whole_lines tape.jsonl
-    run -0 agent-llm --replay tape.jsonl "say 1" </dev/null
-    has "$output" "word word"
-}
-
-@test "memories before kill -9 are there after it" {
-    begin 'for n in {1..1000}; do agent-memory remember "key$n" "value $n" || exit; echo "$n"; done'
-    until (($(wc -l <out) >= 5)); do sleep 0.05; done
-    kill -9 -- "-$group"
-    ended
-    run -0 agent-memory recall "key$(tail -n 1 out)"
-    equal "value $(tail -n 1 out)" "$output"
-    run -0 agent-memory check
-}
-
 @test "a stopped and continued pipeline gives the same output" {
     scripted --latency 0.5
     begin 'agent-discover "$ROOT/tools/wordcount" </dev/null | agent-react "wordcount {\"text\":\"a b\"}"'
@@ -247,32 +143,4 @@ reader_goes_away() {
     ended
     equal 0 "$(<status)"
     has "$(<out)" '"words":2'
-}
-
-@test "messages that nobody can read change no output" {
-    model 'def reply(body): return "well"'
-    run -0 bash -c 'agent-llm hi </dev/null 2>/dev/full'
-    equal well "$output"
-    run -0 bash -c 'agent-llm hi </dev/null 2>&-'
-    equal well "$output"
-}
-
-@test "20 files at most: 50 requests at once are all answered, none half" {
-    model 'def reply(body): return {"text": "well", "delay": 0.05}'
-    for n in {1..50}; do
-        printf '{"type":"request","id":"%s","messages":[{"role":"user","content":"hi"}]}\n' "$n"
-    done >requests
-    run --separate-stderr bash -c 'ulimit -n 20; agent-llm <requests'
-    equal 50 "$(jq -r 'select(.type == "response" or .type == "error").id' <<<"$output" | sort -u | wc -l)"
-    lacks "$stderr" Traceback
-}
-
-@test "100,000 records pass a stage in little memory, byte for byte" {
-    yes '{"type":"note", "text":"é  x"}' | head -n 100000 >stream
-    for stage in "agent-memory load" "agent-discover $ROOT/tools/wordcount"; do
-        # shellcheck disable=SC2086
-        run --separate-stderr bash -c "ulimit -v 300000; $stage <stream >passed"
-        equal 0 "$status"
-        equal "$(sha256sum <stream)" "$(grep '"note"' passed | sha256sum)"
-    done
 }
