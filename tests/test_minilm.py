@@ -77,7 +77,7 @@ def ask(folder: Path, *sent: Record, **env: str) -> dict[Any, Record]:
         check=True,
         env={
             "PATH": os.environ["PATH"],
-            "HOME": "/nonexistent",
+            "HOME": str(folder),
             "XDG_DATA_HOME": str(folder),
             **env,
         },
