@@ -388,3 +388,26 @@ def test_polite_forms_and_other_languages_need_the_same_tools(
 ) -> None:
     request = {"messages": [{"role": "user", "content": request_}], "tools": FILES}
     assert due.calls(request)[0] == tools
+
+
+PIECE = {"type": "context", "source": "shop.txt", "text": "rice\nsalt\n"}
+TEXTS = [tool("reverse", "Turn around", False), tool("uppercase", "Capitals", False)]
+
+
+@pytest.mark.parametrize(
+    "request_,text",
+    [
+        ("Turn the word lamp around and write shop.txt in capitals", {"enum": ["rice\nsalt\n"]}),
+        ("Turn shop.txt around and write the word lamp in capitals", {"type": "string"}),
+        ("Turn the word lamp around and write it in capitals", {"enum": ["pmal"]}),
+    ],
+)
+def test_the_second_of_two_tasks_has_its_text_and_not_the_result_of_the_first(
+    request_: str, text: Record
+) -> None:
+    question = material.message(request_, [PIECE])
+    messages = [question, call("reverse", text="lamp"), result("reverse", "pmal")]
+    args = {"properties": {"text": {"type": "string"}}, "required": ["text"]}
+    schema = {"properties": {"tool": {"const": "uppercase"}, "args": args}}
+    left = due.narrow(schema, {"messages": messages, "tools": TEXTS})
+    assert left["properties"]["args"]["properties"]["text"] == text

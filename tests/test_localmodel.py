@@ -285,7 +285,6 @@ def test_progress_is_a_line_each_tenth_where_nobody_watches(
     progress = fetch.Progress(1_000_000_000)
     for done in range(0, 1_000_000_001, 1_000_000):
         progress.at(done)
-    progress.end()
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 11
     assert lines[5].startswith("500 of 1000 MB   50 %") and lines[5].endswith("s left")

@@ -167,6 +167,10 @@ def _texts(request: Record) -> list[str]:
     run = since_request(request["messages"])
     results = [text(m, joint="\n").strip() for m in run if m["role"] == "tool"]
     texts = [] if RULES["text"].search(wanted) else [piece for _, _, piece in FENCES.findall(rest)]
+    tail = re.split(r"\b(?:and|then)\b", wanted)[-1]  # its own text or file is another task's
+    apart = [piece for label, _, piece in FENCES.findall(rest) if label.split(" ")[-1] in tail]
+    if results and (apart or RULES["text"].search(tail)) and not RULES["chain"].search(wanted):
+        return apart
     if results and (texts or named(wanted) or RULES["chain"].search(wanted)):
         texts = results[-1:]
     return texts if sum(map(len, texts)) <= MOST_TEXT else []

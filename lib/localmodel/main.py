@@ -14,7 +14,6 @@ small (Qwen2.5-Coder-0.5B, 0.5 GB), tiny (SmolLM2-135M, 0.1 GB: for tests, not a
 embeddings (all-MiniLM-L6-v2, 0.1 GB: for agent-memory --semantic; it does not answer requests).
 AGENT_LOCAL_MODEL=FILE.gguf takes any other model that llama.cpp can load.
 """
-READ_SECONDS = 600  # for the tools of the suite to be read, on a slow machine
 ENDINGS = ("", ".partial", ".LICENSE", ".source")  # of the files of a model
 
 
@@ -52,7 +51,7 @@ def _read_tools(model: str) -> None:
     try:
         tools = subprocess.run([discover, "tools"], stdout=subprocess.PIPE, cwd="/").stdout
         command, nothing = [react, *options, prompt.TEXTS["uncalled"][0]], subprocess.DEVNULL
-        subprocess.run(command, input=tools, stdout=nothing, timeout=READ_SECONDS, cwd="/")
+        subprocess.run(command, input=tools, stdout=nothing, timeout=600, cwd="/")
     except (KeyboardInterrupt, subprocess.TimeoutExpired):
         stderr.warn("left out: the first question with all tools takes half a minute longer")
 

@@ -28,8 +28,9 @@ CLOSE = 0.8  # of 1, how alike a word is to another that may be meant
 LABEL_CAP, REMINDER_CAP = 80, 300  # characters of the label and the request at a result
 with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "prompts.toml"), "rb") as _file:
     TEXTS: dict[str, Any] = tomllib.load(_file)
-# The keywords that llama.cpp's constraints surely support; the caller validates against the complete schema anyway.
-KEYWORDS = "type enum const minimum maximum minItems maxItems minLength maxLength".split()
+KEYWORDS = (
+    "type enum const minimum maximum minItems maxItems minLength maxLength".split()
+)  # in llama.cpp
 FILE = re.compile(r"[\w./-]*\w\.(?:[A-Za-z]\w{1,4}|[ch])\b")  # the name of a file
 GREETING, AGE = (re.compile(TEXTS["requests"][name], re.I) for name in ("greeting", "age"))
 FENCES = re.compile(r"<<<([^\n]*) ([0-9a-f]{20})\n(.*?)\n\2 end>>>", re.S)
