@@ -299,9 +299,19 @@ plain: do plain things, don't --worry (man)" \
 }
 
 @test "--new-tool writes a tool in each language that works and passes the check" {
-    uses jq node
+    uses node
     local lang
-    for lang in sh python js perl; do
+    discover --new-tool say_sh --lang sh
+    equal 0 "$status"
+    discover --check ./say_sh
+    equal "say_sh: well" "$output"
+    run --separate-stderr ./say_sh <<<'hé'
+    equal "0 hé" "$status $output"
+    run --separate-stderr ./say_sh </dev/null
+    equal "100 say_sh: give a text on standard input" "$status $stderr"
+    run --separate-stderr ./say_sh --no-such-flag </dev/null
+    equal 2 "$status"
+    for lang in python js perl; do
         discover --new-tool "say_$lang" --lang "$lang"
         equal 0 "$status"
         discover --check "./say_$lang"

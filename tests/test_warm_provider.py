@@ -152,6 +152,7 @@ def test_it_ends_itself_when_it_was_idle_and_another_comes(
             time.sleep(0.1)
         assert not list(runtime.glob("*.sock")) and not warm(tmp_path)
         assert not list(tmp_path.rglob("*.log"))
+        assert [file.name for file in runtime.iterdir()] == ["warm.lock"]
         assert ask(server.address, AGENT_WARM="1").stdout == "well\n"
 
 

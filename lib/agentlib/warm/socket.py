@@ -40,7 +40,7 @@ def socket_file(name: str) -> str:
 def lock(name: str) -> Iterator[None]:
     """Taken to start the filter or to remove its socket. Fault `timeout` where another process has it too long."""
     try:
-        with locked(os.path.join(paths.runtime(), f"{name}.lock"), patience=LOCK_PATIENCE):
+        with locked(os.path.join(paths.runtime(), "warm.lock"), patience=LOCK_PATIENCE):
             yield
     except TimeoutError:
         why = f"another process is starting {name} for over {LOCK_PATIENCE:g} s"

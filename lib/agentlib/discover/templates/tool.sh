@@ -1,10 +1,10 @@
 #!/bin/sh
 # NAME - say what this tool does
 #
-# Reads one JSON object on standard input, {"text": TEXT}, and prints the answer. Needs jq.
+# Reads a text on standard input, and prints the answer ("invoke":"text": the argument `input`, not as JSON).
 if [ "${1-}" = --agent-schema ]; then
     cat <<'END'
-{"name":"NAME","description":"Say what this tool does","inputSchema":{"type":"object","properties":{"text":{"type":"string","description":"the text to work on"}},"required":["text"],"additionalProperties":false},"annotations":{"readOnlyHint":true},"examples":[{"request":"Do it with: good morning","arguments":{"text":"good morning"}}]}
+{"name":"NAME","description":"Say what this tool does","invoke":"text","inputSchema":{"type":"object","properties":{"input":{"type":"string","description":"the text to work on"}},"required":["input"],"additionalProperties":false},"annotations":{"readOnlyHint":true},"examples":[{"request":"Do it with: good morning","arguments":{"input":"good morning"}}]}
 END
     exit
 fi
@@ -13,5 +13,6 @@ if [ $# -gt 0 ]; then
     exit 2
 fi
 
-text=$(jq -er '.text | strings' 2>/dev/null) || { echo 'NAME: give a text: {"text":"good morning"}' >&2; exit 100; }
+text=$(cat)
+[ -n "$text" ] || { echo 'NAME: give a text on standard input' >&2; exit 100; }
 printf '%s\n' "$text"
