@@ -365,6 +365,7 @@ def test_a_search_for_something_with_a_name_is_for_that_name(
 
 
 FILES = [*TOOLS, tool("column_stats", "Figures of a column"), tool("uppercase", "Capitals", False)]
+FILES += [tool("calculator", "Evaluate an expression", False)]
 
 
 @pytest.mark.parametrize(
@@ -381,6 +382,8 @@ FILES = [*TOOLS, tool("column_stats", "Figures of a column"), tool("uppercase", 
         ("Would you add 'salt' to list.txt", WRITES),
         ("I'd like you to create notes.md with the text: hello", WRITES),
         ("Write the text of a.txt in capitals", ["read_file"]),
+        ("Subtract the smaller number from the larger", ["calculator"]),
+        ("What does the function multiply do?", []),
     ],
 )
 def test_polite_forms_and_other_languages_need_the_same_tools(
