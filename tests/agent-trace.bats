@@ -178,7 +178,7 @@ lines = open(sys.argv[1]).read().splitlines()
 with open(sys.argv[1], "a") as file:
     for number, record in enumerate(map(json.loads, lines)):
         for name in set(record) - {"type"}:
-            for odd in (None, -1, 1e300, "x", [], {}, [5], [{}], "\ud800"):
+            for odd in (None, -1, 1e300, float("nan"), "x", [], {}, [5], [{}], "\ud800"):
                 file.write(json.dumps({**record, name: odd}, separators=(",", ":")) + "\n")
     file.write('{"type":"run","id":"00000')
 PY
@@ -192,6 +192,9 @@ PY
     equal "124 " "$status $stderr"
     run -0 --separate-stderr "$ROOT/formats/live" <"${file[0]}"
     equal "" "$stderr"
+    short=$(agent-trace </dev/null) # of over 1 MiB, another parser reads it
+    python3 -c 'print("{\"type\":\"delta\",\"text\":\"" + "x" * (1 << 20) + "\"}")' >"${file[0]%/*}/2000-01-01.jsonl"
+    equal "$short" "$(agent-trace </dev/null)"
 }
 
 @test "a damaged record is left out and said, and runs that call one another, or 3,000 in one another, are listed" {
@@ -220,6 +223,16 @@ PY
     done
     equal 'deep|one|self' "$(agent-trace calls.jsonl </dev/null | awk '{ print $4 }' | sort -u | paste -sd '|')"
     equal 3003 "$(agent-trace --json calls.jsonl </dev/null | wc -l)"
+}
+
+@test "a line of the history that is too long, and what follows it in its file, is left out, and that is said" {
+    model fine
+    agent-llm one </dev/null >/dev/null
+    { head -c $((65 << 20)) /dev/zero | tr '\0' x; echo; } >"$HOME/.local/state/agentutils/history/2000-01-01.jsonl"
+    run -0 --separate-stderr agent-trace </dev/null
+    equal 1 "${#lines[@]}"
+    equal 1 "${#stderr_lines[@]}"
+    has "$stderr" "2000-01-01.jsonl: line 1: longer than 64 MiB; from there on"
 }
 
 @test "a name with line ends is one line, in the list and in the tree" {

@@ -80,9 +80,9 @@ def _messages(found: Any, all: bool) -> Any:
 
 def content(value: Any) -> Any:
     """Text, or parts; what is neither as JSON."""
-    parts = isinstance(value, list) and all("type" in one for one in objects(value))
-    parts = parts and len(objects(value)) == len(value)
-    return value if parts or isinstance(value, str) else records.dumps(value)
+    if isinstance(value, list) and all(isinstance(one, dict) and "type" in one for one in value):
+        return value
+    return value if isinstance(value, str) else records.dumps(value)
 
 
 def clock(seconds: float) -> str:
@@ -98,8 +98,8 @@ def calls(runs: Iterable[Record]) -> str:
 
 def tokens(runs: Iterable[Record]) -> str:
     """Of input and output together."""
-    usages = [run.get("usage") or {} for run in runs]
-    return f"{sum(one.get('input_tokens', 0) + one.get('output_tokens', 0) for one in usages):,}"
+    usages = [usage for run in runs if (usage := run.get("usage"))]
+    return f"{sum([one.get('input_tokens', 0) + one.get('output_tokens', 0) for one in usages]):,}"
 
 
 def cost(parts: Iterable[Record]) -> str:
