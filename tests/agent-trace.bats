@@ -233,6 +233,12 @@ PY
     equal 1 "${#lines[@]}"
     equal 1 "${#stderr_lines[@]}"
     has "$stderr" "2000-01-01.jsonl: line 1: longer than 64 MiB; from there on"
+    ln -sf /proc/self/mem "$HOME/.local/state/agentutils/history/2000-01-01.jsonl" # to read it is an error, for root too
+    run -0 --separate-stderr agent-trace </dev/null
+    equal 1 "${#lines[@]}"
+    has "$stderr" "2000-01-01.jsonl: Input/output error"
+    run --separate-stderr timeout 5 agent-trace --follow </dev/null
+    equal "124 " "$status $stderr"
 }
 
 @test "a name with line ends is one line, in the list and in the tree" {
@@ -370,6 +376,28 @@ PY
         lacks "$(grep -v '^agent-trace: ' err)" waiting
         rm pipe
     done
+}
+
+@test "the table of --follow counts two columns for a sign that takes two" {
+    run -0 python3 - "$ROOT/formats/live" <<'PY'
+import fcntl, json, os, pty, re, struct, sys, termios, unicodedata
+records, end = os.pipe()
+names = {"type": "run", "time": "2026-11-28T09:00:00Z", "name": "\u7814" * 30, "model": "m", "pid": 1, "host": "elsewhere"}
+for number in range(3):
+    os.write(end, json.dumps({**names, "id": f"{number:016x}"}).encode() + b"\n")
+child, terminal = pty.fork()
+if not child:
+    os.dup2(records, 0)
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 40, 0, 0))
+    os.execv(sys.argv[1], [sys.argv[1]])
+data = b""
+while not (found := re.search(rb"3 running.*?\x1b\[J", data, re.S)):
+    data += os.read(terminal, 65536)
+os.kill(child, 9)
+rows = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", found[0].decode().replace("\r", "")).split("\n")
+wide = [sum(1 + (unicodedata.east_asian_width(sign) == "W") for sign in row) for row in rows]
+assert len(rows) == 6 and max(wide) < 40 and "\u7814" in rows[2], rows
+PY
 }
 
 @test "an empty standard input is reported; no page is made of no runs" {

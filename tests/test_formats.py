@@ -404,10 +404,14 @@ def test_the_page_shows_steps_that_unfold_and_hostile_text_as_text(tmp_path: Pat
         assert page.value("document.querySelectorAll('script, img, link').length") == 0
         assert page.value("document.querySelectorAll('details.step').length") == 8
         assert "coordinator" in page.value("document.body.innerText")
-        assert "I look." not in page.value("document.body.innerText")
+        hidden = (
+            "!document.querySelectorAll('details.step')[1].querySelector('pre').checkVisibility()"
+        )
+        assert page.value(hidden) is True
         light = page.picture()
         page.click("details.step:nth-of-type(2) > summary")
         text = page.value("document.querySelectorAll('details.step')[1].innerText")
+        assert page.value(hidden) is False
         assert "I look." in text and "</pre><script>" in text and "\\u202e" in text
         assert page.picture() != light
         bars = "[...document.querySelectorAll('.bar')].map(bar => bar.getBoundingClientRect().x)"
@@ -441,4 +445,6 @@ def test_a_batch_has_totals_and_a_histogram_and_opens_with_2000_steps_within_2_s
         assert min(page.open(path) for _ in range(3)) < 2
         assert page.value("document.querySelectorAll('details.step').length") == 2010
         assert page.value("document.querySelectorAll('svg rect').length") == 20
+        first = page.value("document.querySelector('details.run > summary').innerText")
+        assert "<b>" in first and "done" in first and "$0.250000" in first
         assert "$2.500000" in page.value("document.querySelector('table').innerText")

@@ -254,6 +254,23 @@ def test_a_clock_that_was_wrong_once_costs_nothing_that_is_kept(
     assert kept_at(20_010) == {"2024-10-13", "2024-10-14", "2052-02-20"}
 
 
+def test_a_run_across_midnight_is_in_two_files_and_goes_on_the_next_morning(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noon = time.time() // history.DAY * history.DAY - history.DAY / 2
+    at = [noon + history.DAY / 2 - 1]
+    monkeypatch.setattr(time, "time", lambda: at[0])
+    made, ids = history.History(True, set()), history.identity()
+    message = {"type": "message", "run": ids["id"], "role": "user"}
+    made.write(history.begun(ids, {}), {**message, "time": history.now(), "content": "before"})
+    at[0] += 2
+    made.write({**message, "time": history.now(), "content": "after"})
+    days = [time.strftime("%F.jsonl", time.gmtime(noon + n * history.DAY)) for n in (0, 1)]
+    assert [os.path.basename(file) for file in history.files()] == days
+    at[0] += history.DAY / 3
+    assert [one["content"] for one in earlier.conversation(["more"])[1]] == ["before", "after"]
+
+
 def test_the_last_conversation_is_the_last_one_too_where_the_clock_was_ahead(home: Path) -> None:
     ids = {"session": history.session(), "host": os.uname().nodename}
     home.mkdir(parents=True)
