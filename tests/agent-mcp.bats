@@ -264,7 +264,7 @@ END
     has "$output" '@x/none: cannot be fetched: npm error code E404'
     run -100 agent-mcp list 'npx -y -p @x/server other' </dev/null
     has "$output" '@x/server has no program other, but the-server: npx --package @x/server PROGRAM'
-    run -1 agent-mcp list 'npx --silent @x/server' </dev/null # with what we do not know, npx itself is the server
+    run -126 agent-mcp list 'npx --silent @x/server' </dev/null # with what we do not know, npx itself is the server
     lacks "$output" fetching
 }
 
