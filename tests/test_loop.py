@@ -192,7 +192,7 @@ def test_a_long_run_is_summed_up_by_the_model_and_goes_on() -> None:
         for one in emitted
         if one["role"] == "user"
     )
-    assert bare(transcript.replaced(before + emitted)) == bare(run.messages)
+    assert bare(context_window.replaced(before + emitted)) == bare(run.messages)
 
 
 def test_without_a_model_that_can_sum_up_it_is_done_mechanically() -> None:

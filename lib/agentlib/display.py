@@ -73,8 +73,7 @@ def dim(text: str) -> str:
 
 class Live:
     """The one line at the bottom of the terminal that is redrawn in place, on standard error. All that goes to a
-    terminal goes through write(), which takes the line away first. It is not drawn behind text that has no line end
-    yet."""
+    terminal goes through write(), which takes the line away first. It is not drawn behind text without a line end."""
 
     def __init__(self) -> None:
         self._lock = _thread.allocate_lock()

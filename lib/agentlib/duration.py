@@ -1,5 +1,6 @@
 """A time as people write it."""
 
+import os
 import re
 
 from agentlib.faults import Fault
@@ -14,3 +15,12 @@ def seconds(text: str, option: str = "") -> float:
             return length
         why = "is longer than a thousand years"
     raise Fault("invalid_input", f"{option}{text!r} {why}")
+
+
+def of_variable(name: str, default: float) -> float:
+    """The bound of time that a variable sets; 0 means none, infinity; what is no number means the default."""
+    try:
+        value = float(os.environ.get(name) or default)
+    except ValueError:
+        return default
+    return value if value > 0 else float("inf")

@@ -45,15 +45,6 @@ def scrub(data: bytes, hidden: Iterable[bytes]) -> bytes:
     return data
 
 
-def seconds(variable: str, default: float) -> float:
-    """The bound of time that a variable sets; 0 means none, infinity; what is no number means the default."""
-    try:
-        value = float(os.environ.get(variable) or default)
-    except ValueError:
-        return default
-    return value if value > 0 else float("inf")
-
-
 def depth() -> int:
     """How deep agents have called agents until here; what is no number means 0."""
     text = os.environ.get("AGENT_DEPTH", "")

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 
 from agentlib.types import Iterator
 
-RUN_PATIENCE = 600.0  # seconds to wait for another run that has a file
 PATIENCE = 2.0  # seconds: whoever holds the lock needs it for less than a millisecond
 
 
@@ -38,20 +37,6 @@ def acquire(file: int, patience: float = PATIENCE, pause: float = 0.002) -> None
             if time.monotonic() > until:
                 raise TimeoutError(f"locked for more than {patience:g} s") from None
         time.sleep(pause)
-
-
-def acquire_for_run(file: int, path: str) -> None:
-    """Lock an open file until this program ends. Says so where another run has it, and waits for that run to end."""
-    from agentlib import stderr
-    from agentlib.faults import Fault
-
-    with suppress(TimeoutError):
-        return acquire(file, 0.0)
-    stderr.warn(f"{path}: waiting for another run that has it")
-    try:
-        acquire(file, RUN_PATIENCE, 0.05)
-    except TimeoutError:
-        raise Fault("timeout", f"{path}: another run has it still") from None
 
 
 def replace(path: str, data: bytes, mode: int = 0o600) -> None:

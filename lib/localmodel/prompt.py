@@ -15,8 +15,9 @@ from difflib import get_close_matches
 from agentlib.faults import Fault
 from agentlib.messages import material
 from agentlib.messages.requests import merged
-from agentlib.messages.subschemas import INPUT, input_schema, object_schema
+from agentlib.messages.subschemas import object_schema
 from agentlib.messages.transcript import text
+from agentlib.messages.validate import INPUT, input_schema
 from agentlib.search.rank import describe, ranks, words
 from agentlib.types import Any, Collection, NamedTuple, Record
 

@@ -12,7 +12,6 @@ from agentlib.invoke.tool import Invocation, Tool
 from agentlib.launch import start
 from agentlib.launch.start import Decision
 from agentlib.process import run as process_run
-from agentlib.process import status
 from agentlib.sandbox import prepare
 from agentlib.sandbox.kept.pool import SandboxPool
 from agentlib.sandbox.prepare import Sandbox
@@ -51,7 +50,11 @@ class Runner:
         notes = warn(tool, sandbox.removed)
         if outcome.left and sandbox.way == "off":  # a sandbox ends them itself
             stderr.warn(f"{tool.name}: left running, and ended: {outcome.left}")
-        _check_outcome(tool, outcome, limit)
+        if outcome.late or outcome.over or outcome.status:
+            from agentlib.process import status
+
+            text = output.for_model(outcome.out, outcome.over) if outcome.out else ""
+            raise status.fault(tool.name, outcome, limit, text)
         return call.render(outcome.out) + notes
 
     def prepare(self, tool: Tool, granted: Decision) -> None:
@@ -141,20 +144,3 @@ def _input(tool: Tool, arguments: Any) -> tuple[list[str], bytes]:
         except RecursionError:
             why = "its arguments are nested too deeply."
     raise Fault("invalid_arguments", f"{tool.name} was not run: {why}")
-
-
-def _check_outcome(tool: Tool, outcome: process_run.Outcome, limit: float) -> None:
-    if outcome.late:
-        kind, why = "tool_timeout", f"timed out after {limit:g} s."
-    elif outcome.over:
-        kind, why = "limit_exceeded", "was ended, it printed too much. Ask for less."
-    elif outcome.status:
-        kind, why = status.kind(outcome.status), f"failed: {status.words(outcome.status)}."
-    else:
-        return
-    parts = [f"{tool.name} {why}"]
-    if errors := outcome.err.decode("utf-8", "replace").strip():
-        parts.append(f"Its standard error ends:\n{errors[-2000:]}")
-    if outcome.out:
-        parts.append(f"Its output:\n{output.for_model(outcome.out, outcome.over)}")
-    raise Fault(kind, "\n".join(parts))

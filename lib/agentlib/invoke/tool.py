@@ -5,8 +5,7 @@ import re
 from agentlib.faults import Fault
 from agentlib.invoke import output
 from agentlib.launch.start import Decision
-from agentlib.messages import subschemas
-from agentlib.messages.validate import Validator
+from agentlib.messages.validate import INVOKES, Validator, input_schema
 from agentlib.policy import rules
 from agentlib.process.run import Scope
 from agentlib.schema import origin
@@ -17,8 +16,7 @@ Render = Callable[..., str]
 
 
 class Invocation(NamedTuple):
-    """A call that may be made. scope: it ends with it. render: makes a text for the model of the output; trace: its
-    TRACEPARENT."""
+    """A call that may be made. scope: it ends with it. render: makes a text of the output. trace: its TRACEPARENT."""
 
     tool: "Tool"
     arguments: Any
@@ -37,7 +35,7 @@ class Tool:
         self.name: str = record.get("name", "")
         self.command: list[str] = record.get("command", [])
         self.invoke: str = record.get("invoke", "text" if record.get("kind") == "agent" else "json")
-        schema = subschemas.input_schema(record)
+        schema = input_schema(record)
         self.schema = {"type": "object", **schema} if isinstance(schema, dict) else schema
         self.reads = rules.reads(record)
         self.timeout: float | None = record.get("timeout")
@@ -59,8 +57,8 @@ class Tool:
             return "it has no `command` (a list of strings); agent-discover makes one"
         if any("\0" in word for word in command):
             return "its command holds a NUL"
-        if self.invoke not in subschemas.INVOKES:
-            return f"its invoke is {self.invoke!r}, not one of {', '.join(subschemas.INVOKES)}"
+        if self.invoke not in INVOKES:
+            return f"its invoke is {self.invoke!r}, not one of {', '.join(INVOKES)}"
         if not isinstance(self.schema, dict) or self.schema.get("type") != "object":
             return "its inputSchema is not one of an object"
         if timeout is not None and (not isinstance(timeout, int | float) or timeout <= 0):

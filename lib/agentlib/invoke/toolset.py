@@ -1,14 +1,12 @@
 """The tools of a run: which there are, whether a call may be made, and its result as a message."""
 
 import time
-from contextlib import suppress
 from functools import partial
 
 from agentlib import history, paths, records, stderr
-from agentlib.faults import Fault
-from agentlib.invoke.output import for_model
+from agentlib.faults import Fault, near
 from agentlib.invoke.runner import Runner
-from agentlib.invoke.tool import Invocation, Render, Tool
+from agentlib.invoke.tool import Invocation, Tool
 from agentlib.messages import transcript
 from agentlib.messages.validate import Validator
 from agentlib.policy.rules import Policy
@@ -25,7 +23,7 @@ class Tools:
 
     def __init__(self, policy: Policy, runner: Runner) -> None:
         self.table: dict[str, Tool] = {}
-        self._policy, self._runner, self.ask = policy, runner, policy.ask
+        self.policy, self._runner, self.ask = policy, runner, policy.ask
 
     def add(self, record: Record) -> None:
         """Add a tool, or warn why it cannot be used. Of two with one name the first stays."""
@@ -49,9 +47,8 @@ class Tools:
     def perform(
         self, call: dict[str, Any], scope: Scope, hook: Hook | None = None, trace: str = ""
     ) -> Record:
-        """Make one call; the message of its result, or of what went wrong in words the model can act on. hook: gets
-        (`before_tool`, the call) and (`after_tool`, the message), and returns what takes its place. trace: its
-        TRACEPARENT."""
+        """Make one call; the message of its result, or of what went wrong in words the model can act on. trace: its
+        TRACEPARENT. hook: gets (`before_tool`, the call), (`after_tool`, the message); returns what takes its place."""
         began = time.monotonic()
         hook = hook or (lambda _, record: record)
         run = partial(self._run, call, scope, hook, trace)
@@ -65,7 +62,7 @@ class Tools:
         for tool in list(self.table.values()):
             if isinstance(tool.record.get("sandbox"), dict):
                 continue  # it wants folders of its own, and sees what others do not
-            granted = self._policy.decide(tool.record, {}, tool.origin, ask=False)
+            granted = self.policy.decide(tool.record, {}, tool.origin, ask=False)
             if granted.verdict == "allow":
                 shared = {"work": "read", "net": "read+net"}  # the same sandbox
                 profile = shared.get(granted.profile, granted.profile)
@@ -90,16 +87,15 @@ class Tools:
         proposed["arguments"] = _arguments(tool, call)
         proposed["annotations"] = tool.record.get("annotations", {})
         arguments: Any = hook("before_tool", proposed).get("arguments")
-        self._check(tool, arguments)
-        decision = self._policy.allow(tool.record, arguments, tool.origin)
+        self.check(tool, arguments)
+        decision = self.policy.allow(tool.record, arguments, tool.origin)
         if tool.name != "call_agent" or not paths.of_suite(tool.command[0]):
-            return self._invoke(Invocation(tool, arguments, decision, scope, trace=trace))
-        from agentlib.schema import agents
+            return self.invoke(Invocation(tool, arguments, decision, scope, trace=trace))
+        from agentlib.invoke import agent  # here, where the policy is
 
-        agent = Tool(agents.named(arguments["name"]))  # here, where the policy is
-        return self.hand_over(agent, arguments["input"], scope, trace=trace)
+        return agent.called(self, arguments, scope, trace)
 
-    def _invoke(self, call: Invocation) -> Content:
+    def invoke(self, call: Invocation) -> Content:
         if call.tool.invoke not in ("mcp", "jsonl"):
             return self._runner.run(call)
         from agentlib.invoke import served
@@ -108,37 +104,16 @@ class Tools:
             return served.converse(self._runner, call)
         return served.call(self, self._runner, call)
 
-    def hand_over(
-        self, agent: Tool, text: str, scope: Scope, render: Render = for_model, trace: str = ""
-    ) -> str:
-        """The output of an agent, or of a tool that a plan names as an agent, for this text. The suite's own and the
-        user's run as the user's commands; others only as a tool, with consent."""
-        arguments: Any = {"input": text}
-        if agent.invoke == "argv":
-            arguments = {"stdin": text}
-        elif agent.invoke != "text":
-            with suppress(ValueError):
-                value = records.loads(text)
-                arguments = value if value and isinstance(value, dict) else arguments
-        self._check(agent, arguments)
-        decision = self._policy.allow(agent.record, arguments, agent.origin, called=True)
-        content = self._invoke(Invocation(agent, arguments, decision, scope, render, trace))
-        return transcript.text({"content": content})
-
     def _find(self, name: Any) -> Tool:
         if tool := self.table.get(str(name)):
             return tool
-        import difflib
-
         why = f"There is no tool {name!r}; there are no tools at all. Answer without."
         if self.table:
-            near = difflib.get_close_matches(str(name), self.table, 1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            names = ", ".join(self.table)
-            why = f"There is no tool {str(name)[:80]!r}.{hint} The tools are: {names}."
+            hint, names = near(str(name), self.table) or ".", ", ".join(self.table)
+            why = f"There is no tool {str(name)[:80]!r}{hint} The tools are: {names}."
         raise Fault("tool_not_found", why)
 
-    def _check(self, tool: Tool, arguments: Any) -> None:
+    def check(self, tool: Tool, arguments: Any) -> None:
         try:
             tool.validator = tool.validator or Validator(tool.schema)
         except Fault as fault:

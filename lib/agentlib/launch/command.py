@@ -81,3 +81,11 @@ def failure(outcome: Outcome, timeout: float) -> Fault | None:
     if budget.REFUSAL in why:
         kind = "limit_exceeded"
     return Fault(status.kind(code, kind), f"{status.words(code)}: {why}".rstrip(": "), code)
+
+
+def keyless(granted: Iterable[str] = ()) -> dict[str, str]:
+    """Our environment for a plugin: without what looks like a secret (a provider's key), but for `granted`."""
+    from agentlib.environment import secret
+
+    pairs = os.environ.items()
+    return {name: value for name, value in pairs if name in granted or not secret(name, value)}

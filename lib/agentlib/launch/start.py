@@ -35,8 +35,7 @@ def sandbox(
     argv: list[str], origin: str, decision: Decision, env: Env, folder: str = "", read: Paths = ()
 ) -> "Sandbox":
     """A sandbox that is ready to start `argv`. env: its whole environment. read: more paths that it may see. Fault
-    tool_denied where the decision is not `allow`. A program of the suite is started by its real path, the one that
-    was judged."""
+    tool_denied where the decision is not `allow`. The suite's own are started by their real paths."""
     from agentlib.sandbox.prepare import Sandbox  # not loaded for --help
 
     if decision.verdict != "allow":
@@ -45,11 +44,3 @@ def sandbox(
     words, visible = [program, *argv[1:]], [*decision.read, *read]
     place = folder or os.getcwd()
     return Sandbox(words, decision.profile, place, env, visible, decision.write)
-
-
-def keyless(granted: Iterable[str] = ()) -> dict[str, str]:
-    """Our environment for a plugin: without what looks like a secret (a provider's key), but for `granted`."""
-    from agentlib.environment import secret
-
-    pairs = os.environ.items()
-    return {name: value for name, value in pairs if name in granted or not secret(name, value)}

@@ -1,5 +1,4 @@
-"""A request in flight, and what bounds all of them: the one retry layer of the suite, and one pace for all of the
-user's processes."""
+"""A request in flight; the one retry layer of the suite; one pace for all of the user's processes."""
 
 import os
 import time

@@ -22,7 +22,7 @@ def request(stream: Iterable[Record], operands: str) -> Record:
             messages.append(transcript.check(record))
         elif kind == "tool":
             tools.append({field: record[field] for field in OF_A_TOOL if field in record})
-        elif kind in material.KINDS:
+        elif kind in transcript.MATERIAL:
             pieces.append(record)
         elif kind not in SILENT:  # the words of an answer, else all of it
             message = record.get("message")

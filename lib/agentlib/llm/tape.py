@@ -9,13 +9,13 @@ import os
 from agentlib import paths, records, stderr
 from agentlib.faults import Fault, os_errors
 from agentlib.lock import replace
-from agentlib.messages import subschemas
+from agentlib.messages import validate
 from agentlib.records.tail import append, cut
 from agentlib.types import Any, BinaryIO, Record
 
 UNASKED = ("id", "type")
 MEASURED = ("type", "usage", "model", "provider", "cost_usd", "duration_ms", "time")
-OF_A_TOOL = ("name", "description", *subschemas.NAMES)
+OF_A_TOOL = ("name", "description", *validate.NAMES)
 
 
 def canonical(request: Record) -> Record:

@@ -4,7 +4,7 @@ import os
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.messages.subschemas import input_schema
+from agentlib.messages.validate import input_schema
 from agentlib.types import Any, Callable, Record
 
 FILE_CAP = 32 * 1024 * 1024  # bytes of one image or document

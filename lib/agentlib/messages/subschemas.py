@@ -1,23 +1,11 @@
-"""The JSON Schema of a tool's arguments: which it is, and how to change it and the schemas inside it."""
+"""JSON Schemas that we make: of an object, and by a change to another and to the schemas inside it."""
 
 from agentlib.types import Any, Callable, Record
 
-INVOKES = ("json", "text", "argv", "jsonl", "mcp")
-INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-_ARGS = {"type": "array", "items": {"type": "string"}, "description": "its arguments, a word each"}
-ARGV = {"type": "object", "properties": {"args": _ARGS, "stdin": {"type": "string"}}}
-NAMES = ("inputSchema", "input_schema", "parameters")  # MCP's, Anthropic's, OpenAI's
 # {name: schema}
 BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 VALUES = ("enum", "const", "default", "examples", "required", "allOf")
 # Under allOf an object is only told in part: what holds for a whole one does not hold there, so it stays as it is.
-
-
-def input_schema(tool: Record, default: Any = None) -> Any:
-    """The schema of a tool's arguments, under whichever of its names; without `default`, what its `invoke` needs."""
-    if default is None:
-        default = ARGV if tool.get("invoke") == "argv" else INPUT
-    return next((tool[name] for name in NAMES if tool.get(name) is not None), default)
 
 
 def object_schema(fields: Record) -> Record:
@@ -27,8 +15,7 @@ def object_schema(fields: Record) -> Record:
 
 
 def changed(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """A copy of the schema in which `change` was done to each schema, the innermost first, and to nothing that only
-    looks like one (values, names of properties)."""
+    """A copy of the schema with `change` done to each schema in it, the innermost first, and to nothing else."""
     if isinstance(schema, list):
         return [changed(one, change) for one in schema]
     if not isinstance(schema, dict):

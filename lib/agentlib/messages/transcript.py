@@ -1,14 +1,11 @@
-"""Conversations: what of a message goes to the model, which calls still want a result, the file that keeps them."""
+"""Conversations: what of a message goes to the model, which calls still want a result."""
 
-import os
-import stat
-
-from agentlib import records, stderr
-from agentlib.faults import Fault, os_errors
+from agentlib.faults import Fault
 from agentlib.types import Any, Record
 
 WIRE = ("role", "content", "tool_calls", "tool_call_id", "name", "is_error", "provider_data")
 LOST = "This call was not run: the run was ended before it."
+MATERIAL = ("input", "context", "memory")  # the records that are material for a request
 
 
 def wire(messages: list[Record]) -> list[Record]:
@@ -67,6 +64,15 @@ def result(call: dict[str, Any], content: str | list[Record], kind: str | None =
     return made
 
 
+def request(text: str, pieces: list[Record]) -> Record:
+    """The `message` record of the user: the request, then its material, fenced."""
+    if pieces:
+        from agentlib.messages import material  # most requests have none
+
+        return material.message(text, pieces)
+    return {"type": "message", "role": "user", "content": text}
+
+
 def check(record: Record) -> Record:
     """The `message` record as it was read; Fault `invalid_input` where it could not be sent to a model."""
     if record.get("role") not in ("system", "user", "assistant", "tool"):
@@ -75,63 +81,3 @@ def check(record: Record) -> Record:
     if record["role"] == "tool" and not isinstance(record.get("tool_call_id"), str):
         raise Fault("invalid_input", "a message of a tool without tool_call_id")
     return record
-
-
-class File:
-    """The transcript of --transcript: read, then appended to, under a lock until the program ends."""
-
-    def __init__(self, path: str) -> None:
-        from agentlib.lock import acquire_for_run
-
-        with os_errors(path):
-            self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not stat.S_ISREG(os.fstat(self._handle).st_mode):
-            raise Fault("invalid_input", f"{path}: a transcript must be an ordinary file")
-        self.path, self.failed = path, False
-        acquire_for_run(self._handle, path)
-
-    def messages(self) -> list[Record]:
-        """The messages in the file. A last line that was cut off (a crash while it was written) is taken away."""
-        from agentlib.records.tail import mend
-
-        size = os.fstat(self._handle).st_size
-        try:
-            if mend(self._handle) < size:
-                stderr.warn(f"{self.path}: its last line was cut off and is dropped")
-            with open(f"/proc/self/fd/{self._handle}", "rb") as stream:  # from its beginning
-                found = [line.record for line in records.read(stream)]
-            return replaced([check(one) for one in found if one["type"] == "message"])
-        except (OSError, Fault) as bad:
-            why = bad.message if isinstance(bad, Fault) else bad.strerror
-            raise Fault("invalid_input", f"{self.path}: {why}") from None
-
-    def append(self, record: Record) -> None:
-        """Write one record; where that fails the run goes on, and `failed` is set."""
-        if self.failed:
-            return
-        from agentlib.records.tail import add
-
-        try:
-            add(self._handle, records.line(record))
-        except OSError as bad:
-            self.failed = True
-            stderr.warn(f"{self.path}: the transcript is not whole: {bad.strerror}")
-
-
-def replaced(messages: list[Record]) -> list[Record]:
-    """The messages with each summary put in the place of those it `replaces` (react/context_window.py)."""
-    out: list[Record] = []
-    for message in messages:
-        count = message.get("replaces")
-        if isinstance(count, int) and not isinstance(count, bool) and 0 < count < len(out):
-            start = head(out)
-            out[start : start + count] = [message]
-        else:
-            out.append(message)
-    return out
-
-
-def head(messages: list[Record]) -> int:
-    """How many messages stand before the part that may be summed up: system messages and the first request."""
-    systems = [message.get("role") == "system" for message in messages]
-    return systems.index(False) + 1 if False in systems else len(messages)

@@ -1,4 +1,4 @@
-"""Hold a value against a JSON Schema: jsonschema-rs, loaded at the first call; nothing outside the schema is fetched.
+"""The JSON Schema of a tool's arguments, and what is wrong with a value by one: jsonschema-rs, which fetches nothing.
 
 Chosen by figures: draft 2020-12's own suite has 1,299 cases. jsonschema-rs fails only the 44 that need a document
 from the network, which we refuse by rule, and one about a custom vocabulary; it starts in 26 ms of CPU and its
@@ -7,11 +7,23 @@ fastjsonschema: 264 failures, code made from data.
 """
 
 from agentlib.faults import Fault
-from agentlib.types import Any
+from agentlib.types import Any, Record
 
+INVOKES = ("json", "text", "argv", "jsonl", "mcp")
+INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+_ARGS = {"type": "array", "items": {"type": "string"}, "description": "its arguments, a word each"}
+ARGV = {"type": "object", "properties": {"args": _ARGS, "stdin": {"type": "string"}}}
+NAMES = ("inputSchema", "input_schema", "parameters")  # MCP's, Anthropic's, OpenAI's
 BACKTRACKS = 100_000  # steps of a pattern that cannot be run in linear time; about 2 ms
 SHOWN = 5  # problems told at once
 WIDTH = 300  # characters of one problem
+
+
+def input_schema(tool: Record, default: Any = None) -> Any:
+    """The schema of a tool's arguments, under whichever of its names; without `default`, what its `invoke` needs."""
+    if default is None:
+        default = ARGV if tool.get("invoke") == "argv" else INPUT
+    return next((tool[name] for name in NAMES if tool.get(name) is not None), default)
 
 
 class Validator:

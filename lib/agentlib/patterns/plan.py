@@ -4,17 +4,14 @@ import re
 
 from agentlib.types import Record
 
+Ids = frozenset[str]
+
 
 def problems(
-    steps: list[Record],
-    most: int = 1000,
-    tools: set[str] | None = None,
-    done: frozenset[str] = frozenset(),
+    steps: list[Record], most: int = 1000, tools: set[str] | None = None, done: Ids = frozenset()
 ) -> list[str]:
-    """What is wrong with a plan, in words for the author, who may be a model; [] where nothing is.
-
-    tools: where each step must name one of them. done: ids of steps that are done already and may be needed.
-    """
+    """What is wrong with a plan, in words for the author, who may be a model. tools: where each step must name one of
+    them. done: ids of steps that are done already and may be needed."""
     if not steps:
         return ["it has no steps"]
     if len(steps) > most:

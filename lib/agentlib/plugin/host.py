@@ -28,7 +28,7 @@ class Plugin:
     def __init__(self, line: str, granted: Iterable[str], timeout: float) -> None:
         self._timeout = timeout
         argv = _command(line)
-        env = dict(os.environ) if paths.of_suite(argv[0]) else start.keyless(granted)
+        env = dict(os.environ) if paths.of_suite(argv[0]) else command.keyless(granted)
         schema = _read_schema(line, argv, env)
         self.name = str(schema.get("name") or os.path.basename(argv[0]))
         hooks = schema.get("hooks")

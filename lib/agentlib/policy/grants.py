@@ -17,8 +17,7 @@ DATA = {
 
 
 def of(tool: Record) -> tuple[list[str], list[str]]:
-    """(read, write): the paths that a `tool` record gets. Folders to be written are made: what is not there could not
-    be shown to the tool."""
+    """(read, write): the paths that a `tool` record gets. Folders to be written are made, for the tool to see."""
     wish, command = tool["sandbox"], tool.get("command") or [""]
     write = [path for path in _data(command, wish.get("write")) if not path.endswith(".md")]
     for path in write:

@@ -16,6 +16,7 @@ from agentlib.faults import Fault
 from agentlib.launch.start import OTHER, Decision
 from agentlib.types import Any, Callable, Iterable, NamedTuple, Record
 
+Names = Iterable[str]
 WIDTH = {"read": 0, "work": 1, "net": 2, "off": 3}
 MEANING = {
     "read": "reads only",
@@ -43,11 +44,7 @@ class Policy:
     """Rules, and defaults for what no rule matches. Safe to use from many threads; one question at a time."""
 
     def __init__(
-        self,
-        rules: Iterable[Rule] = (),
-        sandbox: str = "",
-        ask: bool = False,
-        env: Iterable[str] = (),
+        self, rules: Iterable[Rule] = (), sandbox: str = "", ask: bool = False, env: Names = ()
     ) -> None:
         self.rules, self.sandbox, self.ask, self.env = list(rules), sandbox, ask, tuple(env)
         self._asking = _thread.allocate_lock()
@@ -63,12 +60,7 @@ class Policy:
         return decision
 
     def decide(
-        self,
-        tool: Record,
-        arguments: Any,
-        origin: str = OTHER,
-        called: bool = False,
-        ask: bool = True,
+        self, tool: Record, args: Any, origin: str = OTHER, called: bool = False, ask: bool = True
     ) -> Decision:
         """The verdict on one call of a `tool` record; asks the person where a rule or --ask says so.
 
@@ -77,7 +69,7 @@ class Policy:
         ask: without, as if the person had said yes.
         """
         trusted = origin != OTHER
-        rules = [rule for rule in self.rules if _matches(rule, tool, arguments)]
+        rules = [rule for rule in self.rules if _matches(rule, tool, args)]
         if denied := next((rule for rule in rules if rule.verdict == "deny"), None):
             why = denied.reason or "a rule of the policy file"
             return Decision("deny", "", f"the user has denied it ({why})")
@@ -101,7 +93,7 @@ class Policy:
         if allowed and not must_ask and not refusal:
             return decision
         if must_ask or self.ask:
-            return self._ask(tool, arguments, decision, must_ask) if ask else decision
+            return self._ask(tool, args, decision, must_ask) if ask else decision
         flag = f"--allow {tool['name']}"
         refusal = refusal or f"the user has not allowed it ({flag})"
         if tool.get("kind") == "agent" and not trusted:
@@ -128,22 +120,16 @@ class Policy:
         """What the person at the terminal says; must_ask: an earlier `always` does not answer for this call."""
         from agentlib.policy import terminal
 
-        name, profile = tool["name"], decision.profile
-        literal = "".join(f"[{c}]" if c in "*?[" else c for c in name)
-        always = Rule((literal,), verdict="allow", profile=profile, reason="always")
+        literal = "".join(f"[{c}]" if c in "*?[" else c for c in tool["name"])
+        always = Rule((literal,), verdict="allow", profile=decision.profile, reason="always")
         with self._asking:
             if always in self.rules and not must_ask:
                 return decision
-            prompt = f"Run {name}? y(es), a(lways in this run), anything else is no: "
-            where = f"{profile} ({MEANING[profile]})"
-            answer = terminal.question(terminal.description(tool, arguments, where), prompt)
-            if answer in ("a", "always") and not must_ask:
+            where = f"{decision.profile} ({MEANING[decision.profile]})"
+            verdict, again, reason = terminal.consent(tool, arguments, where)
+            if again and not must_ask:
                 self.rules.append(always)
-        if answer in ("y", "yes", "a", "always"):
-            return decision._replace(reason="the user said yes")
-        nobody = "nobody can be asked (no terminal, or no answer)"
-        why = nobody if answer is None else "the user was asked and said no"
-        return decision._replace(verdict="deny", reason=why)
+        return decision._replace(verdict=verdict, reason=reason)
 
 
 def reads(tool: Record) -> bool:

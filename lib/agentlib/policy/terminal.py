@@ -21,6 +21,16 @@ COMMANDS = frozenset(
 _one_at_a_time = threading.Lock()
 
 
+def consent(tool: Record, arguments: Any, sandbox: str) -> tuple[str, bool, str]:
+    """(verdict, whether for all such calls of the run, the reason): what the person says to a call of the tool."""
+    prompt = f"Run {tool['name']}? y(es), a(lways in this run), anything else is no: "
+    answer = question(description(tool, arguments, sandbox), prompt)
+    if answer in ("y", "yes", "a", "always"):
+        return "allow", answer[:1] == "a", "the user said yes"
+    nobody = "nobody can be asked (no terminal, or no answer)"
+    return "deny", False, nobody if answer is None else "the user was asked and said no"
+
+
 def description(tool: Record, arguments: Any, sandbox: str) -> list[str]:
     """What a person reads before saying yes."""
     command = " ".join(str(word) for word in tool.get("command") or ())

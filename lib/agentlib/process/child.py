@@ -11,8 +11,7 @@ from agentlib.types import Any, Protocol
 
 class Child(Protocol):
     """A process that runs for us: a child of ours (Direct), or a server's (supervised.py). handle: readable at its end.
-    reap: wait for its end; its status as Popen has it. left: after that, the names of what it left running, all
-    ended."""
+    reap: wait for its end; its status as Popen has it. left: then, the names of what it left running, all ended."""
 
     handle: int
     left: str = ""
@@ -29,8 +28,7 @@ class Direct(Child):
     """A child of ours: a program of the suite's own."""
 
     def __init__(self, options: dict[str, Any], *files: int) -> None:
-        """options: as for run.start(); session: whether it gets one of its own. files: the first of its descriptors,
-        standard input first. OSError: no start."""
+        """options: as for run.start(); session: whether it gets one of its own. files: its stdin, stdout, …"""
         self._alone = options.get("session", True)
         numbers = {**dict(enumerate(files)), **options.get("files", {})}
         self._pid = os.posix_spawnp(

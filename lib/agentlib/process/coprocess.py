@@ -7,7 +7,7 @@ import threading
 
 from agentlib import records
 from agentlib.faults import Fault
-from agentlib.process import run, status
+from agentlib.process import run
 from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class Coprocess:
 
     def close(self, grace: float) -> None:
         """End of input, `grace` seconds to leave by itself, and then end()."""
+        self._over = self._over or Fault(self._kind, f"{self.name}: closed")
         self._outbox.put(None)
         self._child.ended(grace)
         self.end()
@@ -154,15 +155,19 @@ class Coprocess:
             answer(record)
 
     def _end(self, fault: Fault | None) -> None:
-        if fault is None:
-            code = self._reaped() if self._child.ended(1.0) else None
-            words = f"{self.name}: {status.words(code)} before it answered"
-            fault = Fault(KINDS.get(code or 0) or status.kind(code or 0, self._kind), words, code)
+        fault = fault or self._over or self._status()
         with self._lock:
             self._over = self._over or fault
             waiting, self._open = self._open, {}
         for answer in waiting.values():
             answer(fault)
+
+    def _status(self) -> Fault:
+        from agentlib.process import status
+
+        code = self._reaped() if self._child.ended(1.0) else None
+        words = f"{self.name}: {status.words(code)} before it answered"
+        return Fault(KINDS.get(code or 0) or status.kind(code or 0, self._kind), words, code)
 
     def _reaped(self) -> int:
         with self._reaping:

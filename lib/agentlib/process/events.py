@@ -51,8 +51,7 @@ class Loop:
 
 
 class Splitter:
-    """Feed it what was read; it gives the lines that are whole: [(number from 1, bytes without line end)]. By the rules
-    of records.lines(): no blank ones, a cap."""
+    """Feed it what was read; it gives the whole lines, as records.lines() does: [(number from 1, without line end)]."""
 
     __slots__ = ("_parts", "_size", "_number")
 

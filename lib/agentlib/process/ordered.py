@@ -26,8 +26,7 @@ class Ordered(Child):
         files: Sequence[int],
         over: Callable[[], None] = lambda: None,
     ) -> None:
-        """orders: the server's. files: the descriptors that the process gets. over: called when it has been reaped.
-        BrokenPipeError: no more server."""
+        """orders: the server's; BrokenPipeError: it is gone. files: descriptors to pass. over: called at the end."""
         self._over = over
         self._line, theirs = socket.socketpair()
         content = memory_file(marshal.dumps(order))

@@ -11,8 +11,8 @@ from functools import partial
 from agentlib.process.child import Child, memory_file
 from agentlib.types import Any, Callable, NamedTuple
 
-Begin = Callable[[int, int, int], Child]
 Options = dict[str, Any]  # for start()
+Begin = Callable[[int, int, int], Child]
 Start = Begin | Options
 
 GRACE = 1.5  # seconds between TERM and KILL
@@ -82,8 +82,7 @@ class Scope:
 
 def start(options: Options, stdin: int, stdout: int = 1, stderr: int = 2) -> Child:
     """Somebody else's program, which ends with us however we end, and with it all that it starts (supervisor.py).
-    options: args, env and cwd (None: ours), files (more descriptors, by the numbers that it knows). The three
-    descriptors stay open here."""
+    options: args, env and cwd (None: ours), files (more descriptors, by number). All of them stay open here."""
     from agentlib.process.supervised import Supervised
 
     return Supervised(options, stdin, stdout, stderr)

@@ -2,6 +2,9 @@
 
 import signal
 
+from agentlib.faults import Fault
+from agentlib.process.run import Outcome
+
 WHY = {  # what the signals mean that a limit or a fault of the program's own brings
     "SIGXCPU": "its CPU limit",
     "SIGXFSZ": "its limit on the size of a file",
@@ -38,3 +41,17 @@ def words(status: int | None) -> str:
 def kind(status: int, other: str = "tool_error") -> str:
     """`limit_exceeded` where a limit ended it, else the other."""
     return "limit_exceeded" if name(status) in LIMITS else other
+
+
+def fault(tool: str, outcome: Outcome, limit: float, text: str) -> Fault:
+    """Why a tool failed, for the model: the end of its program, and of its messages, and text, its output."""
+    if outcome.late:
+        of, why = "tool_timeout", f"timed out after {limit:g} s."
+    elif outcome.over:
+        of, why = "limit_exceeded", "was ended, it printed too much. Ask for less."
+    else:
+        of, why = kind(outcome.status), f"failed: {words(outcome.status)}."
+    parts = [f"{tool} {why}"]
+    if errors := outcome.err.decode("utf-8", "replace").strip():
+        parts.append(f"Its standard error ends:\n{errors[-2000:]}")
+    return Fault(of, "\n".join([*parts, *([f"Its output:\n{text}"] if text else [])]))

@@ -63,8 +63,7 @@ class Turn:
 
 
 def replay(message: Record, name: str) -> Iterator[tuple[str, Record, Record]]:
-    """An assistant's turn in its order: ("text", part, more), ("call", call, more), ("own", block, {}). Text and calls
-    that have no place in it come at the end."""
+    """A turn in its order: ("text", part, more), ("call", call, more), ("own", block, {}). Others follow."""
     texts = parts(message)
     calls = list(message.get("tool_calls") or [])
     for kind, *rest in filter(_entry, kept(message, name) or ()):

@@ -8,7 +8,7 @@ import itertools
 import time
 
 from agentlib import records
-from agentlib.environment import seconds
+from agentlib.duration import of_variable
 from agentlib.faults import Fault
 from agentlib.net.bounds import NEVER, Bounds
 from agentlib.provider.http_call import Call, Explain, excerpt, lenient
@@ -30,9 +30,9 @@ class Watch(Bounds):
     stream last said something; a byte alone, of a ping, does not count."""
 
     def __init__(self, streams: bool) -> None:
-        self.silence = seconds("AGENT_SILENCE_TIMEOUT", 120) if streams else NEVER
-        self.total = seconds("AGENT_TIMEOUT", 600)
-        super().__init__(seconds("AGENT_CONNECT_TIMEOUT", 5), NEVER, self.total)
+        self.silence = of_variable("AGENT_SILENCE_TIMEOUT", 120) if streams else NEVER
+        self.total = of_variable("AGENT_TIMEOUT", 600)
+        super().__init__(of_variable("AGENT_CONNECT_TIMEOUT", 5), NEVER, self.total)
         self.active = self.started
 
     def due(self) -> float:
@@ -139,7 +139,7 @@ class Connection:
         if self._client is None:
             from agentlib.net.client import Client
 
-            self._client = Client(keep=max(IDLE, seconds("AGENT_WARM", IDLE)))
+            self._client = Client(keep=max(IDLE, of_variable("AGENT_WARM", IDLE)))
         coding = "identity" if call.frames else "gzip"
         headers = {"accept-encoding": coding, "user-agent": "agentutils", **call.headers}
         method, data = "GET", None

@@ -18,9 +18,8 @@ EXCERPT = 300  # characters of a foreign body in a message
 
 
 class Call(NamedTuple):
-    """One call of a vendor: what `prepare` returns. body: the JSON body, None for GET. frames: what makes items of the
-    chunks of a stream (`answers`, `ndjson`, …), None where one JSON body is expected. sign: gives the headers to
-    send by (method, url, headers, body bytes)."""
+    """One call of a vendor: what `prepare` returns. body: JSON, None for GET. frames: what makes items of a stream
+    (`answers`, `ndjson`, …), None for one JSON body. sign: makes the headers of (method, url, headers, bytes)."""
 
     url: str
     headers: dict[str, str]

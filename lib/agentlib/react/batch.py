@@ -181,8 +181,7 @@ def _wrong(task: Record, empty: bool) -> str:
 
 def _done_before(path: str) -> set[str]:
     """The ids with a good result in an earlier output; its last line may have been cut off, and ours go behind it."""
-    from agentlib.lock import acquire_for_run
-    from agentlib.records.tail import mend
+    from agentlib.records.tail import acquire_for_run, mend
 
     found = set()
     with os_errors(f"--skip-done {path}"):

@@ -55,7 +55,7 @@ def due(messages: list[Record], window: int, response: Record) -> bool:
 def middle(messages: list[Record], window: int) -> tuple[int, int]:
     """(start, stop) of what may be summed up: after system and first request, before the last part that fits in
     TAIL of the window. Never between a call and its result; an empty range where that leaves nothing worth it."""
-    start = transcript.head(messages)
+    start = head(messages)
     stop, left = len(messages), window * TAIL
     while stop > start and left >= 0:
         stop -= 1
@@ -117,3 +117,22 @@ def _as_text(one: Record, limit: int) -> str:
     for call in transcript.calls(one):
         text += f" [calls {call.get('name')} {records.dumps(call.get('arguments'))[:limit]}]"
     return f"{one.get('role')} {one.get('name') or ''}".rstrip() + f": {text}"
+
+
+def replaced(messages: list[Record]) -> list[Record]:
+    """The messages with each summary put in the place of those it `replaces` (compact)."""
+    out: list[Record] = []
+    for message in messages:
+        count = message.get("replaces")
+        if isinstance(count, int) and not isinstance(count, bool) and 0 < count < len(out):
+            start = head(out)
+            out[start : start + count] = [message]
+        else:
+            out.append(message)
+    return out
+
+
+def head(messages: list[Record]) -> int:
+    """How many messages stand before the part that may be summed up: system messages and the first request."""
+    systems = [message.get("role") == "system" for message in messages]
+    return systems.index(False) + 1 if False in systems else len(messages)

@@ -20,8 +20,7 @@ MODEL = -1  # in the key of an event: it is the model's, not that of a piece of 
 
 
 class Workers:
-    """Threads that do blocking work; made one by one as they are needed, never ended: a tool ends with the thread that
-    started it (PR_SET_PDEATHSIG)."""
+    """Threads for blocking work, made as needed, never ended: a tool ends with its starter (PR_SET_PDEATHSIG)."""
 
     def __init__(self, events: queue.SimpleQueue[Any]) -> None:
         self._events = events

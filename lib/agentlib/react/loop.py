@@ -72,8 +72,7 @@ class Tally:
 
 
 class Run:
-    """One run. messages: what came before it. task: the request (`input`, `material`, …); None where the messages
-    are to be gone on with."""
+    """One run. messages: what came before it. task: the request (`input`, `material`, …); None: go on with them."""
 
     def __init__(
         self,
@@ -159,11 +158,9 @@ class Run:
             return
         for call in transcript.pending(self.messages):
             self.add(transcript.result(call, transcript.LOST, "interrupted"))
-        from agentlib.messages import material
-
         task = yield from self._hook("before_run", self.task)
         self.system, self.model = task.get("system") or self.system, task.get("model")
-        self.add(material.message(str(task.get("input") or ""), task.get("material") or []))
+        self.add(transcript.request(str(task.get("input") or ""), task.get("material") or []))
 
     def _converse(self) -> Steps:
         limit = self.setting.max_iterations

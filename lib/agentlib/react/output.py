@@ -3,14 +3,13 @@
 import os
 
 from agentlib import faults, records, stderr
-from agentlib.faults import Fault
-from agentlib.lock import replace
 from agentlib.messages import transcript
-from agentlib.react.loop import Watcher, error_of
+from agentlib.react.loop import Watcher
 from agentlib.types import TYPE_CHECKING, Namespace, Record
 
 if TYPE_CHECKING:
     from agentlib.plugin.host import Plugins
+    from agentlib.react.files import File
 
 
 def visible(quiet: bool) -> bool:
@@ -21,7 +20,7 @@ def visible(quiet: bool) -> bool:
 class Output(Watcher):
     """The output of a session. file: the transcript, where there is one. model: its name until a response says it."""
 
-    file: transcript.File | None = None
+    file: "File | None" = None
     model = "the model"
     streaming = False  # deltas that come all the same are not printed
 
@@ -33,8 +32,7 @@ class Output(Watcher):
 
     def streams(self, plugins: "Plugins | None", tools: bool, many: bool) -> bool:
         """Whether text goes out as it is made. What went out cannot be taken back: so not where a plugin, a schema or a
-        field may make something else of it, nor where more than the answer would go down a pipe, since what a model
-        says before it calls a tool is none."""
+        field may change it, nor where what a model says before it calls a tool would go down a pipe."""
         options = self._options
         wants = plugins.wants if plugins else lambda hook: False
         if options.quiet or options.json or options.text_react or wants("after_model"):
@@ -86,7 +84,9 @@ class Output(Watcher):
         self._quiet_down()
         options = self._options
         if options.field and result.get("output") and not result.get("error"):
-            _pick(result, options.field)
+            from agentlib.react import files
+
+            files.pick(result, options.field)
         error, text = result.get("error"), str(result.get("output") or "")
         if options.json or options.events:
             records.write(result)
@@ -110,22 +110,3 @@ class Output(Watcher):
             from agentlib import display
 
             display.live.hide()
-
-
-def _pick(result: Record, fields: list[str]) -> None:
-    """Put in the output's place what --field wants of it, but for the fields that go to files."""
-    printed = []
-    for name, _, file in (field.partition("=") for field in fields):
-        try:
-            value = records.loads(result["output"])
-            value = value if name == "." else value[name]
-        except (ValueError, TypeError, LookupError):
-            why = f"the answer is no JSON object with a field {name!r}"
-            result |= {"output": "", "error": error_of(Fault("bad_response", why))}
-            return
-        text = value if isinstance(value, str) else records.dumps(value)
-        if file:
-            replace(file, (text.rstrip("\n") + "\n").encode("utf-8", "replace"), 0o644)
-        else:
-            printed.append(text)
-    result["output"] = "\n".join(printed)

@@ -47,8 +47,7 @@ class Setting:
             setattr(self, name, value)
 
     def window(self, response: Record) -> int | None:
-        """How many tokens the model can hold, from the user, else by the schema of the provider that the last response
-        names; None where it is not known (yet)."""
+        """How many tokens the model can hold, from the user, else by its provider's schema; None where nothing says."""
         provider, used = response.get("provider"), (response.get("usage") or {}).get("input_tokens")
         if self.context_window or not isinstance(used, int) or used < SMALL:
             return self.context_window

@@ -3,7 +3,7 @@
 from agentlib import records, stderr
 from agentlib.faults import Fault
 from agentlib.invoke.toolset import Tools
-from agentlib.messages import material, transcript
+from agentlib.messages import transcript
 from agentlib.records import Line
 from agentlib.types import Callable, Iterator, Record
 
@@ -34,7 +34,7 @@ class Input:
         record, kind = line.record, line.record["type"]
         if kind == "tool":
             self._tools.add(record)
-        elif kind in material.KINDS:
+        elif kind in transcript.MATERIAL:
             self.material.append(record)
         elif kind == "step":
             self._step(record)
@@ -44,7 +44,9 @@ class Input:
             except Fault as fault:
                 raise Fault("invalid_input", f"line {line.number}: {fault.message}") from None
             if "replaces" in record:
-                self.messages = transcript.replaced(self.messages)
+                from agentlib.react import context_window
+
+                self.messages = context_window.replaced(self.messages)
         elif kind == "config":
             self.config |= {name: record[name] for name in CONFIG if record.get(name) is not None}
         elif kind != "delta":  # its message comes whole
@@ -93,5 +95,5 @@ def continues(messages: list[Record], task: Record) -> bool:
     requests = [one for one in messages if one.get("role") == "user" and "replaces" not in one]
     if not requests or transcript.finished(messages):
         return False
-    wanted = material.message(task["input"], task["material"])["content"]
+    wanted = transcript.request(task["input"], task["material"])["content"]
     return bool(requests[-1]["content"] == wanted)

@@ -27,7 +27,6 @@ class Line(NamedTuple):
 
 
 LINE_CAP = 64 * 1024 * 1024  # bytes; a longer line is refused, so that memory stays bounded
-OF_TEXT = bytes({7, 8, 9, 10, 11, 12, 13, 27, *range(32, 256)})  # no control character
 CURE = "; for plain text give the operand -"  # of a program that has that operand
 SILENCE = 3.0  # seconds of a silent pipe before the user is told
 _writing = _thread.allocate_lock()
@@ -110,6 +109,8 @@ def plain(terminal: bool = True) -> Record:
         stderr.warn("a loop is reading standard input, so it is left alone; cat | has it read")
     elif sys.stdin is not None and (terminal or not sys.stdin.isatty()):
         data = sys.stdin.buffer.read(LINE_CAP + 1)
+    from agentlib.records.text import text_of
+
     try:
         if len(data) > LINE_CAP:
             raise Fault("limit_exceeded", f"standard input: more than {LINE_CAP >> 20} MiB of text")
@@ -118,38 +119,6 @@ def plain(terminal: bool = True) -> Record:
         if not terminal:
             write(fault.record())
         raise
-
-
-def text_of(data: bytes, source: str = "standard input") -> str:
-    """The text that the bytes are, by their byte order mark, as UTF-8, or else as Latin-1, which is then said.
-
-    `invalid_input` where they are no text: a NUL in them, or no UTF-8 and a control character in fifty.
-    """
-    marks = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
-    codec = next((codec for mark, codec in marks if data.startswith(mark)), "utf-8")
-    try:
-        if codec == "utf-16" or b"\0" not in data:
-            text = data.decode(codec)
-            if codec == "utf-16":
-                stderr.warn(f"{source} is UTF-16: read as such")
-            return text
-    except UnicodeDecodeError:
-        pass
-    if binary(data):
-        why = f"{source} is not text: give a picture or document by agent-context"
-        raise Fault("invalid_input", why)
-    read, text = data.decode(codec, "ignore"), data.decode(codec, "replace")
-    wrong = len(text) - len(read)
-    if b"\xff" not in data and wrong > len(read) - len(read.encode("ascii", "ignore")):
-        stderr.warn(f"{source} is not UTF-8: read as Latin-1")
-        return data.decode("cp1252", "replace")
-    stderr.warn(f"{source}: {wrong} places are not UTF-8: each stands as \N{REPLACEMENT CHARACTER}")
-    return text
-
-
-def binary(data: bytes) -> bool:
-    """Whether bytes that are not UTF-8 are no text either: a NUL, or a control character in fifty."""
-    return b"\0" in data or len(data.translate(None, OF_TEXT)) > len(data) // 50
 
 
 def line(record: Record) -> bytes:

@@ -1,12 +1,26 @@
-"""The end of a file of JSON lines: a line is added whole or not at all, behind whole lines alone. A dead writer, or a
-full disk, may have left half of one."""
+"""The end of a file of JSON lines, where a dead writer or a full disk may have left half a line; others are added."""
 
 import os
 from contextlib import suppress
 
-from agentlib.lock import locked
+from agentlib import stderr
+from agentlib.faults import Fault
+from agentlib.lock import acquire, locked
 from agentlib.records import loads
 from agentlib.types import BinaryIO
+
+RUN_PATIENCE = 600.0  # seconds to wait for another run that has a file
+
+
+def acquire_for_run(file: int, path: str) -> None:
+    """Lock an open file until this program ends. Says so where another run has it, and waits for that run to end."""
+    with suppress(TimeoutError):
+        return acquire(file, 0.0)
+    stderr.warn(f"{path}: waiting for another run that has it")
+    try:
+        acquire(file, RUN_PATIENCE, 0.05)
+    except TimeoutError:
+        raise Fault("timeout", f"{path}: another run has it still") from None
 
 
 def append(path: str, line: bytes) -> None:
@@ -45,12 +59,11 @@ def mend(file: int) -> int:
 
 
 def wipe(file: int) -> None:
-    """Make blanks of a half line, in a file to which somebody may write without the lock, by a descriptor of its own:
-    one for appending writes at the end."""
+    """Make blanks of a half line, for somebody may write without the lock."""
     with suppress(OSError):  # it waits for a write that is under way
         os.posix_fallocate(file, 0, 1)
     size = os.fstat(file).st_size
-    other = os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_CLOEXEC)
+    other = os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_CLOEXEC)  # it does not append
     os.pwrite(other, b" " * (half := _length(file, size)), size - half)
     os.close(other)
 

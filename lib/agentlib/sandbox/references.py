@@ -79,8 +79,7 @@ def _files(folder: str, repositories: dict[str, list[str]]) -> list[tuple[str, t
 
 
 def _words(file: str) -> Iterable[tuple[str, int, str]]:
-    """(key, number, word) of a file of settings: all of a value that may be a path, and its words, for it may be a
-    command."""
+    """(key, number, word) of a file of settings: a value may be a path, each of its words in a command too."""
     try:
         with open(file, encoding="utf-8", errors="replace") as opened:
             text = opened.read(SETTINGS).replace("\\\n", "")

@@ -22,8 +22,7 @@ _known: "dict[Any, Trees]" = {}  # by the view and the network
 
 
 class Trees:
-    """What a call may read, and write, but for the working folder and its scratch folder; of the machine as it was when
-    they were looked for. From any thread."""
+    """What a call may read, and write, but for the working folder and its scratch folder, when they were looked for."""
 
     def __init__(self, view: View, writable: list[str], network: bool) -> None:
         closed = {path for path, do in view.actions.items() if do in (EMPTY, MASK, OVERLAY)}

@@ -148,8 +148,7 @@ def _if(test: int, value: int) -> list[bytes]:
 
 
 def installer(code: bytes) -> Callable[[], None]:
-    """A function that puts the filter on the calling thread and what it starts, for good; making it is the larger part
-    of the work."""
+    """A function that puts the filter on the calling thread and what it starts, for good; to make it takes longer."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)

@@ -16,8 +16,7 @@ def named(name: str) -> Record:
 
 
 def every(warn: bool = False) -> list[Record]:
-    """The agents of all registries, each name once; the suite's and the user's names are not a project's to take. warn:
-    say what is left out, and why."""
+    """The agents of all registries, each name once, the suite's and the user's first. warn: of what is left out."""
     found: dict[str, Record] = {}
     for file in sorted(registry.sources(), key=lambda one: one != registry.users()):
         try:

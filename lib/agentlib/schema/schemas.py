@@ -10,7 +10,7 @@ from binascii import crc32
 
 from agentlib import __version__, paths, records
 from agentlib.faults import Fault
-from agentlib.messages.subschemas import INVOKES, input_schema
+from agentlib.messages.validate import INVOKES, input_schema
 from agentlib.process import status
 from agentlib.schema import trust
 from agentlib.types import TYPE_CHECKING, Any, Iterable, Record, Sequence

@@ -24,8 +24,7 @@ SILENT = (Skipped, NoInterpreter)
 
 
 def checked(path: str, folders: dict[str, str]) -> os.stat_result:
-    """The stat of an executable that may be asked; a Fault for one that must not be. folders: what was found out about
-    folders already (one dict for many calls)."""
+    """The stat of an executable that may be asked; a Fault for one that must not be. folders: those that are known."""
     places = {os.path.dirname(path)}
     if os.path.islink(path):
         places.add(os.path.dirname(os.path.realpath(path)))

@@ -9,8 +9,8 @@ import re
 import stat
 from contextlib import suppress
 
-from agentlib import records
 from agentlib.faults import Fault
+from agentlib.records.text import binary
 from agentlib.types import BinaryIO, NamedTuple
 
 SIZE = 10 << 20  # bytes of a file that is read whole
@@ -55,24 +55,23 @@ MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff
 
 
 def read(path: str) -> Text:
-    """The whole text of a file, and how the file has it: UTF-8, else by its mark, else Latin-1. A Fault where it is
-    binary, or larger than SIZE."""
+    """The text of a file, and how the file has it: UTF-8, else by its mark, else Latin-1. Fault: binary, over SIZE."""
     with reading(path) as file:
         data = file.read(SIZE + 1)
     if len(data) > SIZE:
         raise Fault("limit_exceeded", f"{path}: larger than {SIZE >> 20} MiB")
     mark, encoding = next((pair for pair in MARKS if data.startswith(pair[0])), (b"", "utf-8"))
-    binary = Fault("tool_error", f"{path}: a binary file of {len(data)} bytes")
+    no_text = Fault("tool_error", f"{path}: a binary file of {len(data)} bytes")
     if "16" not in encoding and b"\0" in data[:8192]:
-        raise binary
+        raise no_text
     try:
         decoded = data[len(mark) :].decode(encoding.removesuffix("-sig"))
     except UnicodeDecodeError as bad:
         if "16" in encoding:
             why = f"{path}: not UTF-16 text (byte {bad.start + 2})"
             raise Fault("tool_error", why) from None
-        if records.binary(data):
-            raise binary from None
+        if binary(data):
+            raise no_text from None
         encoding, decoded = "latin-1", data.decode("latin-1")
     crlf = decoded.count("\r\n")
     if crlf and crlf == decoded.count("\n"):

@@ -94,8 +94,7 @@ class ForkServer(supervisor.Server):
             try_overlay()
 
     def fits(self, order: Order) -> Any:
-        """What an order must have in common with the one before, to use its namespaces again: tool, view of the folder,
-        limits."""
+        """What two orders have in common of which one uses the other's namespaces: tool, view of the folder, limits."""
         names = ("changes", "version", "cwd", "limits")
         return [order["argv"][0], *(order[name] for name in names)]
 

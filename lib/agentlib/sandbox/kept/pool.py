@@ -1,7 +1,6 @@
 """The kept sandboxes of a process: a call starts in one that an earlier call with the same view left running.
 
-To start one takes 30 ms, of which an interpreter's start is a part; a call in it takes 2 ms (tests/bench/sandbox.py).
-What each call has of its own: see fork_server.py.
+To start one takes 30 ms, a call in it 2 ms (tests/bench/sandbox.py). What each call has of its own: fork_server.py.
 """
 
 import threading

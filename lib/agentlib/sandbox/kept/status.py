@@ -22,8 +22,7 @@ REFUSED = "every tool that needs the sandbox is refused (tool_denied); --sandbox
 
 
 def lines(folder: str) -> list[str]:
-    """The way, the profiles, the limits, what is missing, what is special in this working folder, whether calls share a
-    sandbox."""
+    """The way, profiles, limits, what is missing, what is special in this folder, whether calls share a sandbox."""
     calls = _calls(folder)  # which shows what wall there can be
     way, why = prepare.walled(View(["/bin/true"], "", folder, "work").listed)
     found = [f"sandbox: {way or 'none'}" + (f" ({why})" if why else "")]
