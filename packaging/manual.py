@@ -47,7 +47,8 @@ def prose(text: str) -> list[str]:
     for block in text.strip("\n").split("\n\n"):
         for indented, run in itertools.groupby(block.splitlines(), lambda line: line[:2] == "  "):
             some = "\n".join(run)
-            lines += [".PP"] * bool(lines)
+            if lines:
+                lines.append(".PP")
             lines += literal(textwrap.dedent(some)) if indented else wrapped(some)
     return lines
 

@@ -35,7 +35,9 @@ class Editor:
         pipe = subprocess.PIPE
         argv = ["agent-acp", *words]
         self.process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, cwd="/", env=env, text=True)
-        self.folder, self.choice, self.count = folder, "allow", 0
+        self.folder = folder
+        self.choice = "allow"
+        self.count = 0
         self.updates: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
 

@@ -41,7 +41,9 @@ class Page:
         )
         os.close(theirs)
         os.close(answers)
-        self._rest, self._number, self.requests = b"", 0, list[str]()
+        self._rest = b""
+        self._number = 0
+        self.requests = list[str]()
         target = self._page()
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]

@@ -18,7 +18,9 @@ import signal
 import socket
 import sys
 
-OUTSIDE, PID, PORT = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+OUTSIDE = sys.argv[1]
+PID = int(sys.argv[2])
+PORT = int(sys.argv[3])
 FILE = f"{OUTSIDE}/file"
 LIBC = ctypes.CDLL(None, use_errno=True)
 ATTEMPTS = {}

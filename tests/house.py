@@ -58,7 +58,7 @@ def package(name: str) -> str:
     return name if name in PACKAGES else name.rpartition(".")[0]
 
 
-def room(name: str) -> str:
+def top_package(name: str) -> str:
     """The outermost package of a module."""
     return package(name).split(".")[0]
 
@@ -99,7 +99,7 @@ def parts(program: Path) -> set[Path]:
         return {program}
     first = imported(program)
     every = first | reached(imports(), first)
-    return {program, *(FILES[name] for name in every if room(name) in PROGRAMS)}
+    return {program, *(FILES[name] for name in every if top_package(name) in PROGRAMS)}
 
 
 @functools.cache
@@ -113,7 +113,9 @@ def users() -> dict[str, list[Path]]:
 
 def floors() -> list[list[str]]:
     """The packages above the ground, those that import none first, then those that import from the floors before."""
-    left, graph, out = PACKAGES - GROUND, between(), []
+    left = PACKAGES - GROUND
+    graph = between()
+    out = []
     while left:
         floor = sorted(name for name in left if not graph[name] & left)
         out.append(floor)

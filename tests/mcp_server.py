@@ -195,7 +195,9 @@ def main():
         print("Starting up…\nnull\n[1]\n{", flush=True)
     for line in sys.stdin:
         message = json.loads(line)
-        method, id, params = message["method"], message.get("id"), message.get("params") or {}
+        method = message["method"]
+        id = message.get("id")
+        params = message.get("params") or {}
         if "noisy" in FAULTS:
             sys.stderr.write("noise " * 200_000)
         if "silent" in FAULTS or id is None:

@@ -102,7 +102,9 @@ class Server:
     """One listener; each connection is a task that answers one request after another."""
 
     def __init__(self, rules: dict[str, Any], log: str | None, latency: float) -> None:
-        self.rules, self.latency, self.count = rules, latency, 0
+        self.rules = rules
+        self.latency = latency
+        self.count = 0
         self.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if log else None
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -140,12 +140,10 @@ class Reply:
     """What a provider said: its records, exit status, standard error, the seconds it took."""
 
     def __init__(self, done: subprocess.CompletedProcess[str], seconds: float) -> None:
-        self.status, self.stderr, self.seconds, self.stdout = (
-            done.returncode,
-            done.stderr,
-            seconds,
-            done.stdout,
-        )
+        self.status = done.returncode
+        self.stderr = done.stderr
+        self.seconds = seconds
+        self.stdout = done.stdout
         self.records: list[dict[str, Any]] = [
             json.loads(line) for line in done.stdout.split("\n")[:-1]
         ]

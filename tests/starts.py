@@ -31,7 +31,7 @@ ASYNC = {"create_subprocess_exec", "create_subprocess_shell", "subprocess_exec",
 OURS = {"Direct", "Supervised", "Coprocess", "ProcessPoolExecutor"}
 RUNS = {"agentlib.process.run": ("run", "start")}
 HOW = {
-    "door": "`launch.start.sandbox`: origin, policy, environment, sandbox",
+    "launch": "`launch.start.sandbox`: origin, policy, environment, sandbox",
     "part": "part of the library: starts what another place of this table has prepared",
     "suite": "a program of the suite, with arguments that the suite chooses",
     "system": "a program of the system, with arguments that the suite chooses",
@@ -162,7 +162,9 @@ def shell(text: str) -> set[str]:
 
 def unquoted(text: str) -> str:
     """A script without its comments and quoted texts, but with the commands inside of "$( )"."""
-    out, quotes, at = [], [""], 0
+    out = []
+    quotes = [""]
+    at = 0
     while at < len(text):
         c, quote = text[at], quotes[-1]
         if c == "\\" and quote != "'":

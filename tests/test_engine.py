@@ -20,7 +20,9 @@ class FakeModel:
     """Keeps the requests; answers are put on the queue by the test."""
 
     def __init__(self, events: queue.SimpleQueue[Any]) -> None:
-        self.events, self.requests, self.forgotten = events, [], []  # type: ignore[var-annotated]
+        self.events = events
+        self.requests = []  # type: ignore[var-annotated]
+        self.forgotten = []  # type: ignore[var-annotated]
 
     def send(self, id: str, request: Record, key: Any) -> None:
         self.requests.append((request, key))
@@ -81,7 +83,9 @@ def test_error_records_are_thrown_into_the_run() -> None:
 
 
 def test_work_is_done_together_up_to_a_bound_and_answered_in_order() -> None:
-    running, most, lock = [0], [0], threading.Lock()
+    running = [0]
+    most = [0]
+    lock = threading.Lock()
 
     def work(n: int) -> Any:
         def do() -> int:

@@ -11,7 +11,9 @@ from agentlib.faults import Fault
 from agentlib.provider import refusal
 from vendors import HI, Record, checked, failures, heard, listed, provider, replies, vendor
 
-M20, M25, M3 = "gemini-2.0-flash", "gemini-2.5-flash", "gemini-3-flash-preview"
+M20 = "gemini-2.0-flash"
+M25 = "gemini-2.5-flash"
+M3 = "gemini-3-flash-preview"
 SCHEMA = {
     "$schema": "x",
     "type": "object",

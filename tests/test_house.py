@@ -22,7 +22,7 @@ from house import (
     lines,
     package,
     reached,
-    room,
+    top_package,
     users,
 )
 
@@ -62,26 +62,31 @@ def test_programs_meet_in_pipes() -> None:
         (at, to)
         for at in FILES
         for to in imports()[at]
-        if room(at) != room(to) and {room(at), room(to)} <= PROGRAMS
+        if top_package(at) != top_package(to) and {top_package(at), top_package(to)} <= PROGRAMS
     ]
     assert wrong == []
 
 
 def test_llm_and_provider_do_not_import_each_other() -> None:
     pairs = ({"llm", "provider"}, {"provider", "sandbox"}, {"provider", "schema"})
-    assert [(at, to) for at in FILES for to in imports()[at] if {room(at), room(to)} in pairs] == []
-
-
-def test_only_the_door_and_who_goes_through_it_know_of_sandboxes() -> None:
-    doors = {"sandbox", "launch", "invoke", "schema"}
     assert [
-        at for at in FILES if "sandbox.prepare" in imports()[at] and room(at) not in doors
+        (at, to)
+        for at in FILES
+        for to in imports()[at]
+        if {top_package(at), top_package(to)} in pairs
+    ] == []
+
+
+def test_only_the_launcher_and_its_users_know_of_sandboxes() -> None:
+    may_know = {"sandbox", "launch", "invoke", "schema"}
+    assert [
+        at for at in FILES if "sandbox.prepare" in imports()[at] and top_package(at) not in may_know
     ] == []
 
 
 def test_what_stands_beside_agentlib_is_used_by_programs_alone() -> None:
     """agentlib knows neither the models of this machine nor the store of agent-memory."""
-    beside = {at for at in FILES if room(at) in {"localmodel", "memorystore"}}
+    beside = {at for at in FILES if top_package(at) in {"localmodel", "memorystore"}}
     assert len(beside) > 2
     assert [at for at in FILES for to in imports()[at] if to in beside and at not in beside] == []
 

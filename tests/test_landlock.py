@@ -152,7 +152,9 @@ def test_nobody_sees_half_of_another_thread_s_look(tmp_path, monkeypatch):
         (tmp_path / name).write_text("secret")
     for name in ("objects", "refs"):
         (tmp_path / "bare" / name).mkdir()
-    space, looking, go_on = workspace.of(str(tmp_path)), threading.Event(), threading.Event()
+    space = workspace.of(str(tmp_path))
+    looking = threading.Event()
+    go_on = threading.Event()
     seen = view(tmp_path, True)
     scandir = os.scandir
 
@@ -237,7 +239,9 @@ def test_links_with_names_of_secrets_hide_nothing_however_many(tmp_path):
 
 def test_what_has_not_changed_is_not_looked_at_again(tmp_path, monkeypatch):
     (tmp_path / "below").mkdir()
-    space, walk, walks = workspace.of(str(tmp_path)), workspace.Workspace._walk, []
+    space = workspace.of(str(tmp_path))
+    walk = workspace.Workspace._walk
+    walks = []
     monkeypatch.setattr(workspace.Workspace, "_walk", lambda self: walks.append(walk(self)))
     for _ in range(9):
         space.look()
@@ -249,8 +253,9 @@ def test_what_has_not_changed_is_not_looked_at_again(tmp_path, monkeypatch):
 
 
 def test_calls_that_wait_for_a_look_share_the_next_one(tmp_path, monkeypatch):
-    space, walk, walks = workspace.of(str(tmp_path)), workspace.Workspace._walk, []
-    seen, over, called = threading.Event(), threading.Event(), threading.Semaphore(0)
+    space = workspace.of(str(tmp_path))
+    walk = workspace.Workspace._walk
+    walks = []
 
     def slow(self):
         walks.append(self)

@@ -13,7 +13,9 @@ from agentlib.faults import Fault
 from localmodel import prompt
 
 local_answer = vendors.provider("local")
-Cancelled, Completion, Pieces = local_answer.Cancelled, local_answer.Completion, local_answer.Pieces
+Cancelled = local_answer.Cancelled
+Completion = local_answer.Completion
+Pieces = local_answer.Pieces
 TOOL = {
     "name": "reverse",
     "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
@@ -26,7 +28,9 @@ class Model:
     """Stands for Resident: says these texts, one a chat; a fault among them is raised."""
 
     def __init__(self, *texts: str | BaseException, stop_reason: str = "end_turn") -> None:
-        self.texts, self.stop_reason, self.bodies = list(texts), stop_reason, list[Any]()
+        self.texts = list(texts)
+        self.stop_reason = stop_reason
+        self.bodies = list[Any]()
 
     def chat(self, path: str, plan: Any, see: Any, wanted: Any, emit: Any) -> Any:
         self.bodies.append(plan.body)

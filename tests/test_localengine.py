@@ -12,7 +12,9 @@ import pytest
 from vendors import provider
 
 engine = provider("local")
-Cancelled, Engine, States = engine.Cancelled, engine.Engine, engine.States
+Cancelled = engine.Cancelled
+Engine = engine.Engine
+States = engine.States
 
 SYSTEM = {"role": "system", "content": "You are a careful clerk. " * 60}
 FIRST = {"role": "user", "content": "How many words are in a.txt?"}

@@ -17,7 +17,9 @@ class Run:
     """What one child said, and how it ended."""
 
     def __init__(self, script: str, argv: list[str] | None = None) -> None:
-        self.loop, self.lines, self.messages = events.Loop(), list[bytes](), list[bytes]()
+        self.loop = events.Loop()
+        self.lines = list[bytes]()
+        self.messages = list[bytes]()
         self.status: int | None = None
         self.child = peer.Peer(
             self.loop,

@@ -40,10 +40,14 @@ class Place:
 
     def __init__(self, base, user, way, without_bwrap):
         kept, self.way = ["-k"] if way.startswith("kept-") else [], way.removeprefix("kept-")
-        self.base, self.uid, self.kept = base, USERS[user], kept
+        self.base = base
+        self.uid = USERS[user]
+        self.kept = kept
         self.programs = "/usr/bin:/bin" if self.way == "bwrap" else str(without_bwrap)
         self.sandbox = None
-        self.home, self.work, self.outside = base / "home", base / "work", base / "outside"
+        self.home = base / "home"
+        self.work = base / "work"
+        self.outside = base / "outside"
         for folder in (self.home, self.work, self.outside):
             folder.mkdir()
         (self.outside / "file").write_text("outside")

@@ -102,11 +102,9 @@ def test_an_answer_may_be_one_document_over_lines_or_a_line_a_tool() -> None:
 
 
 def test_each_file_gets_its_answer_and_a_fault_is_not_raised(tmp_path: Path) -> None:
-    well, broken, missing = (
-        schema_text(tmp_path / "a"),
-        script(tmp_path / "b", "echo no"),
-        str(tmp_path / "c"),
-    )
+    well = schema_text(tmp_path / "a")
+    broken = script(tmp_path / "b", "echo no")
+    missing = str(tmp_path / "c")
     found = schemas.read([broken, well, missing])
     assert list(found) == [broken, well, missing]
     assert isinstance(found[well], list) and found[well][0]["command"] == [well]

@@ -1,4 +1,4 @@
-"""What starts a process: every place in the sources is known, and what is not the suite's own goes through one door."""
+"""What starts a process: each place in the sources is known, and other programs than the suite's go through launch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_script_runs_the_programs_that_the_table_says(place: tuple[str, str]) 
     assert ROWS[place][1] == FOUND[place]
 
 
-def test_only_the_door_opens_a_sandbox() -> None:
+def test_only_the_launcher_opens_a_sandbox() -> None:
     sandboxes = [
         name
         for name, _, text in starts.sources()
@@ -44,10 +44,10 @@ def test_only_the_door_opens_a_sandbox() -> None:
     assert sandboxes == ["lib/agentlib/launch/start.py", trial]
 
 
-def test_a_place_that_the_table_calls_the_door_uses_it() -> None:
+def test_a_place_that_the_table_calls_launch_uses_the_launcher() -> None:
     for (file, _), (how, _) in ROWS.items():
         text = (ROOT / file).read_text()
-        assert how != "door" or "start.sandbox(" in text, file
+        assert how != "launch" or "start.sandbox(" in text, file
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ END
     assert starts.shell(script) - {"text"} == set(wanted.split())
 
 
-def test_nothing_passes_the_door_without_an_allow(tmp_path: Path) -> None:
+def test_the_launcher_starts_nothing_without_an_allow(tmp_path: Path) -> None:
     for verdict in ("deny", "ask", ""):
         with pytest.raises(Exception, match="was not started"):
             start.sandbox(["/bin/true"], start.OTHER, start.Decision(verdict, "off", "x"), env={})

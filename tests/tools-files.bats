@@ -118,7 +118,7 @@ END
 
 @test "search_files ends a pattern that takes for ever" {
     python3 -c 'print("a" * 40 + "b")' >letters
-    sed 's/^MATCHES, WIDTH, SECONDS = .*/MATCHES, WIDTH, SECONDS = 200, 300, 1/' "$ROOT/tools/search_files" >hasty
+    sed 's/^SECONDS = .*/SECONDS = 1/' "$ROOT/tools/search_files" >hasty
     sed -i "s|os.path.dirname(os.path.realpath(__file__)), \"..\"|\"$ROOT\"|" hasty
     chmod +x hasty
     run --separate-stderr timeout 60 ./hasty <<<'{"pattern":"(a+)+$","path":"letters"}'

@@ -135,7 +135,8 @@ def unchanged_by_others(path):
     others = 0 if link or seen.st_mode & 0o1000 else seen.st_mode & 0o22
     if others == 0o20 and private_group(seen.st_gid):
         others = 0
-    if others or seen.st_uid not in (0, os.getuid()) and not root_is_nobody(seen.st_uid):
+    foreign = seen.st_uid not in (0, os.getuid()) and not root_is_nobody(seen.st_uid)
+    if others or foreign:
         why = "another user may change what is in it, so nothing is kept there: set XDG_CACHE_HOME"
         fail(f"{path}: {why}")
     return link
@@ -182,5 +183,7 @@ def run(tree, program, args):
     try:
         os.execv(program, [program, *args])
     except OSError as bad:
-        cure = ": set XDG_CACHE_HOME to a folder whose programs may run" * (bad.errno == 13)
-        fail(f"{program}: {bad.strerror}{cure}", 126)
+        why = bad.strerror
+        if bad.errno == 13:
+            why += ": set XDG_CACHE_HOME to a folder whose programs may run"
+        fail(f"{program}: {why}", 126)

@@ -56,7 +56,9 @@ def run(
 ) -> tuple[float, float, int]:
     """(wall s, CPU s, peak kB) of a command that must print as many results as there are tasks. look: seconds between
     two looks at the memory, each of which takes a part of what is measured."""
-    began, before, peak = time.monotonic(), used(), 0
+    began = time.monotonic()
+    before = used()
+    peak = 0
     with open(stdin, "rb") as stdin_file, tempfile.TemporaryFile() as out:
         child = subprocess.Popen(argv, env=env, stdin=stdin_file, stdout=out)
         waiter = threading.Thread(target=child.wait)

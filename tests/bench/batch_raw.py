@@ -46,7 +46,9 @@ async def task(address: str, tool: str | None) -> None:
 
 
 async def main() -> None:
-    count, address, tool = int(sys.argv[1]), sys.argv[2], sys.argv[3] if sys.argv[3:] else None
+    count = int(sys.argv[1])
+    address = sys.argv[2]
+    tool = sys.argv[3] if sys.argv[3:] else None
     await asyncio.gather(*(task(address, tool) for _ in range(count)))
 
 

@@ -19,7 +19,9 @@ from pathlib import Path
 from concurrency import vendor
 from measure import ROOT, surroundings
 
-WORKERS, JOBS, LATENCY = 8, 25, 2.0
+WORKERS = 8
+JOBS = 25
+LATENCY = 2.0
 AGENT = """#!/usr/bin/env -S python3 -IS
 import json, sys
 for line in sys.stdin:

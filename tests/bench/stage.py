@@ -11,7 +11,9 @@ from pathlib import Path
 
 from measure import ROOT, Cost, line, run
 
-COUNT, ROUNDS, BOUND = 200_000, 5, 1.3
+COUNT = 200_000
+ROUNDS = 5
+BOUND = 1.3
 BY_HAND = """
 import json, os, sys
 for line in sys.stdin.buffer:

@@ -11,7 +11,10 @@ import tempfile
 from concurrency import ROOT, vendor
 from measure import line, run
 
-COUNT, ROUNDS, ALONE, WHOLE = 20_000, 7, 1.5, 2
+COUNT = 20_000
+ROUNDS = 7
+ALONE = 1.5
+WHOLE = 2
 BARE = (
     "import httpx, sys\n"
     "with httpx.stream('POST', sys.argv[1] + '/chat/completions', json={'stream': True}, trust_env=False) as r:\n"
