@@ -256,6 +256,9 @@ def test_calls_that_wait_for_a_look_share_the_next_one(tmp_path, monkeypatch):
     space = workspace.of(str(tmp_path))
     walk = workspace.Workspace._walk
     walks = []
+    seen = threading.Event()
+    over = threading.Event()
+    called = threading.Semaphore(0)
 
     def slow(self):
         walks.append(self)

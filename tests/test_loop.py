@@ -151,7 +151,7 @@ def test_compaction_never_parts_a_call_from_its_result(turns: int, width: int, w
     start, stop = context_window.middle(messages, window)
     left = (
         messages[:start]
-        + [context_window.message("sum", stop - start)] * (stop > start)
+        + ([context_window.message("sum", stop - start)] if stop > start else [])
         + messages[stop:]
     )
     assert left[:2] == messages[:2]

@@ -135,6 +135,33 @@ def test_no_conditional_expression_is_nested() -> None:
                 )
 
 
+def test_a_statement_sets_one_value_or_two_that_belong_together() -> None:
+    """`a, b, c = 1, "", {}` is three statements in a line. (In lib/ the bound on its lines comes first.)"""
+    packed = {
+        name
+        for name in PYTHON
+        if not name.startswith("lib/")
+        for node in ast.walk(ast.parse(FILES[name]))
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Tuple)
+        and isinstance(node.targets[0], ast.Tuple)
+        and len(node.targets[0].elts) == len(node.value.elts) > 2
+    }
+    against("packed-line", sorted(packed))
+
+
+def test_no_text_or_list_is_multiplied_by_a_condition() -> None:
+    """`"s" * (count > 1)`: an if says it."""
+    for name in [n for n in PYTHON if not n.startswith("lib/")]:
+        for node in ast.walk(ast.parse(FILES[name])):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+                for side in (node.left, node.right):
+                    is_bool = isinstance(side, ast.Call) and ast.unparse(side.func) == "bool"
+                    is_not = isinstance(side, ast.UnaryOp) and isinstance(side.op, ast.Not)
+                    wrong = is_bool or is_not or isinstance(side, ast.Compare)
+                    assert not wrong, f"{name}:{node.lineno}"
+
+
 def test_no_code_is_built_from_data() -> None:
     """No shell=True, os.system, eval, exec; in shells no eval."""
     found = []

@@ -78,7 +78,7 @@ def first(base: Path, way: str) -> float:
     argv = [
         str(ROOT / "bin/agent-react"),
         "--events",
-        *(["--sandbox", "off"] * (way == "off")),
+        *(["--sandbox", "off"] if way == "off" else []),
         "go",
     ]
     spent = []
