@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -154,6 +155,18 @@ def test_without_a_descriptor_to_spare_nothing_is_left_running(
         with pytest.raises(OSError, match="Too many"):
             begin({"args": ["sleep", "60.1234"]}, 0)
     assert not running("60.1234")
+
+
+@pytest.mark.parametrize(("session", "blocked"), [(True, False), (False, True)])
+def test_ctrl_c_is_for_the_program_and_not_for_the_filter_beside_it(
+    session: bool, blocked: bool, tmp_path: Path
+) -> None:
+    """A filter in our session, which Ctrl-C reaches as it starts, showed a traceback: the program ends it itself."""
+    with (tmp_path / "status").open("wb") as file:
+        child = Direct({"args": ["cat", "/proc/self/status"], "session": session}, 0, file.fileno())
+    assert child.reap() == 0
+    lines = dict(line.split(":\t") for line in (tmp_path / "status").read_text().splitlines())
+    assert bool(int(lines["SigBlk"], 16) & 1 << signal.SIGINT - 1) is blocked
 
 
 def test_what_a_program_leaves_in_a_session_of_its_own_is_ended_and_named() -> None:

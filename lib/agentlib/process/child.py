@@ -38,6 +38,7 @@ class Direct(Child):
             file_actions=[(os.POSIX_SPAWN_DUP2, one, n) for n, one in numbers.items()],
             setsid=self._alone,
             setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            setsigmask=() if self._alone else (signal.SIGINT,),  # Ctrl-C is ours: we end it
         )
         self.handle = self._pid
         try:
@@ -73,8 +74,7 @@ def memory_file(data: bytes) -> int:
     """A descriptor of a new file that holds these bytes, at its beginning, and has no name."""
     made = os.memfd_create("input")
     try:
-        os.write(made, data)
-        os.lseek(made, 0, os.SEEK_SET)
+        os.pwrite(made, data, 0)
     except OSError:
         os.close(made)
         raise
