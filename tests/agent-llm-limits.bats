@@ -46,6 +46,13 @@ setup() {
     equal '["7","5","3"]' "$(jq -c '[.AGENT_TIMEOUT,.AGENT_SILENCE_TIMEOUT,.AGENT_CONNECT_TIMEOUT]' <<<"$got")"
 }
 
+@test "a bound of time in a variable that is no number is named before a provider is asked" {
+    for name in AGENT_TIMEOUT AGENT_SILENCE_TIMEOUT AGENT_CONNECT_TIMEOUT; do
+        run env "$name=soon" agent-llm "!env" </dev/null
+        equal "2 agent-llm: $name: 'soon' is not a number of seconds" "$status $output"
+    done
+}
+
 # -- the pace
 
 @test "several processes share one pace, and no request is lost" {

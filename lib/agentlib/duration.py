@@ -18,9 +18,9 @@ def seconds(text: str, option: str = "") -> float:
 
 
 def of_variable(name: str, default: float) -> float:
-    """The bound of time that a variable sets; 0 means none, infinity; what is no number means the default."""
+    """The bound of time in seconds that a variable sets; 0 means none, infinity. Fault for what is no number."""
+    text = os.environ.get(name) or str(default)
     try:
-        value = float(os.environ.get(name) or default)
+        return float(text) if float(text) > 0 else float("inf")
     except ValueError:
-        return default
-    return value if value > 0 else float("inf")
+        raise Fault("invalid_input", f"{name}: {text!r} is not a number of seconds") from None
