@@ -15,7 +15,7 @@ from typing import Any
 
 PROGRAM = shutil.which("chromium") or ""
 OPTIONS = "--headless --no-sandbox --disable-gpu --remote-debugging-pipe --no-first-run".split()
-PATIENCE = 60.0  # seconds for one answer, on a busy machine
+ANSWER_TIMEOUT = 60.0  # seconds for one answer, on a busy machine
 
 
 def _high(pair: tuple[int, int]) -> tuple[int, int]:
@@ -65,7 +65,7 @@ class Page:
         os.close(self._in)
 
     def _page(self) -> str:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + ANSWER_TIMEOUT
         while time.monotonic() < deadline:
             targets = self.call("Target.getTargets")["targetInfos"]
             if pages := [one["targetId"] for one in targets if one["type"] == "page"]:
@@ -85,7 +85,7 @@ class Page:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            assert select.select([self._in], [], [], PATIENCE)[0], "the browser is silent"
+            assert select.select([self._in], [], [], ANSWER_TIMEOUT)[0], "the browser is silent"
             self._rest += os.read(self._in, 1 << 20)
         message, _, self._rest = self._rest.partition(b"\0")
         found = dict(json.loads(message))
@@ -98,7 +98,7 @@ class Page:
         start = time.monotonic()
         self.call("Page.navigate", url=path.as_uri())
         while self.value("document.readyState") != "complete":
-            assert time.monotonic() < start + PATIENCE
+            assert time.monotonic() < start + ANSWER_TIMEOUT
         return time.monotonic() - start
 
     def value(self, script: str) -> Any:

@@ -17,7 +17,7 @@ import time
 
 MARK = b"AGENT_KILLS="
 STEP, STEPS = 0.0005, 12  # seconds between one aim and the next; aims
-PATIENCE = 5.0  # seconds that what was started has to end
+END_TIMEOUT = 5.0  # seconds that what was started has to end
 START = 20.0  # seconds that a program has to start its tool
 
 
@@ -76,7 +76,7 @@ def below(pid: int) -> list[int]:
 
 def survivors(mark: bytes) -> bool:
     """Whether something is left; it is told, and ended."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + END_TIMEOUT
     while (left := marked(mark)) and time.monotonic() < until:
         time.sleep(0.02)
     for pid in left:

@@ -276,7 +276,7 @@ def test_a_client_that_never_reads_does_not_hold_up_the_others(echo: Warm) -> No
     assert sock and sock.recv(100).startswith(b'{"warm":"ready"}')
     sock.sendall(b'{"type":"request","id":"a","deltas":100000}\n')
     assert echo.ask({"id": "b"})[0][0]["type"] == "response"
-    soon(lambda: echo.noted("done") == 3, warm_server.SEND_PATIENCE + 10)
+    soon(lambda: echo.noted("done") == 3, warm_server.SEND_TIMEOUT + 10)
     sock.close()
 
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager, suppress
 
 from agentlib.types import Iterator
 
-PATIENCE = 2.0  # seconds: whoever holds the lock needs it for less than a millisecond
+TIMEOUT = 2.0  # seconds: whoever holds the lock needs it for less than a millisecond
 
 
 @contextmanager
 def locked(
-    path: str | os.PathLike[str], flags: int = os.O_RDWR | os.O_CREAT, patience: float = PATIENCE
+    path: str | os.PathLike[str], flags: int = os.O_RDWR | os.O_CREAT, patience: float = TIMEOUT
 ) -> Iterator[int]:
     """The file, open and ours alone, made with mode 0600. OSError where it cannot be; TimeoutError is one."""
     file = os.open(path, flags | os.O_CLOEXEC, 0o600)
@@ -27,7 +27,7 @@ def locked(
         os.close(file)
 
 
-def acquire(file: int, patience: float = PATIENCE, pause: float = 0.002) -> None:
+def acquire(file: int, patience: float = TIMEOUT, pause: float = 0.002) -> None:
     """Lock an open file once no other process has it locked. TimeoutError after `patience` seconds."""
     until = time.monotonic() + patience
     while True:

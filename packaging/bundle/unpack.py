@@ -10,7 +10,7 @@ import sys
 BUNDLE, MADE = globals().get("BUNDLE", {}), globals().get("MADE", 0)
 file, fail, sound = map(globals().get, ("file", "fail", "sound"))
 alone, safe_way = map(globals().get, ("alone", "safe_way"))
-PATIENCE = 120  # seconds that another start may take to unpack
+UNPACK_TIMEOUT = 120  # seconds that another start may take to unpack
 
 
 def unpack(me, top, tree):
@@ -76,14 +76,14 @@ def wait(lock):
     import fcntl
     import time
 
-    for _ in range(PATIENCE * 20):
+    for _ in range(UNPACK_TIMEOUT * 20):
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(0.05)
         except OSError:
             return None
-    fail(f"another start has been unpacking for {PATIENCE} s", 111)
+    fail(f"another start has been unpacking for {UNPACK_TIMEOUT} s", 111)
 
 
 def extract(me, work, platform):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FIRST = 0.5  # seconds before the first retry, doubled each time
 MOST = 8.0  # seconds, of the doubled
-PATIENCE = 60.0  # seconds: a service that asks for more gets its error passed on
+LONGEST_WAIT = 60.0  # seconds: a service that asks for more gets its error passed on
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 BURST = 5  # a fifth of a limit may go out at once, one at least
 
@@ -61,7 +61,7 @@ def wait(error: Record, tries: int, retries: int, dice: float) -> float | None:
         return None
     seconds = error.get("retry_after")
     if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0:
-        return None if seconds > PATIENCE else seconds + 0.25 * dice * min(seconds, 1.0)
+        return None if seconds > LONGEST_WAIT else seconds + 0.25 * dice * min(seconds, 1.0)
     return float(min(MOST, FIRST * 2 ** min(tries - 1, 10)) * (1 - 0.25 * dice))
 
 

@@ -16,7 +16,7 @@ SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE""".split()
 FAMILIES = ("LC_", "XDG_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SHORTEST = 6  # characters: a shorter value is no secret, and removing it would garble all text
-PATIENCE = 60.0  # seconds that a key's command has, for it may ask a person for a passphrase
+KEY_TIMEOUT = 60.0  # seconds that a key's command has, for it may ask a person for a passphrase
 
 
 def variables(schema: Record) -> list[str]:
@@ -94,11 +94,11 @@ def fetch(word: str, argv: Any) -> str:
         if not isinstance(argv, list) or not argv or not all(isinstance(w, str) for w in argv):
             raise ValueError("a command or a list of words")
         null, pipe = subprocess.DEVNULL, subprocess.PIPE
-        done = subprocess.run(argv, stdin=null, stdout=pipe, timeout=PATIENCE, check=False)
+        done = subprocess.run(argv, stdin=null, stdout=pipe, timeout=KEY_TIMEOUT, check=False)
     except ValueError as bad:  # a quotation that does not end, or one of ours
         raise Fault("invalid_input", f"{where}: {bad}") from None
     except subprocess.TimeoutExpired:
-        raise Fault("auth", f"{where}: {argv[0]} gave no key within {PATIENCE:g} s") from None
+        raise Fault("auth", f"{where}: {argv[0]} gave no key within {KEY_TIMEOUT:g} s") from None
     except OSError as bad:
         raise Fault("auth", f"{where}: {argv[0]}: {bad.strerror}") from None
     key = done.stdout.decode("utf-8", "replace").split("\n", 1)[0].strip()

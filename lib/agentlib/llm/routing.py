@@ -14,7 +14,7 @@ from agentlib.types import Any, Iterator, Mapping, NamedTuple, Record, Sequence
 LOCAL, OLLAMA = "local", "ollama"
 MODELS = {"default_model", "embedding_model"}  # one that only makes embeddings has no default
 PROBE = 0.3  # seconds for the question whether Ollama is there
-PATIENCE = 30.0  # seconds for a provider's schema, and for a vendor's list of models
+TIMEOUT = 30.0  # seconds for a provider's schema, and for a vendor's list of models
 LIST_CAP = 4 << 20  # bytes of such a list
 
 
@@ -50,7 +50,7 @@ class Providers:
         """The provider of this name, or at this path where the name has a slash; a Fault says why there is none."""
         if name not in self._known:
             path = self._path(name)
-            answer = schemas.read([path], PATIENCE)[path]
+            answer = schemas.read([path], TIMEOUT)[path]
             if isinstance(answer, Fault) and answer.kind in ("tool_denied", "bad_response"):
                 # without its schema it would be started without its key; no sandbox is no fault of its own
                 if "sandbox unavailable" not in answer.message:
@@ -82,7 +82,7 @@ class Providers:
             late = [path for path, answer in answers.items() if isinstance(answer, Fault)]
             # the suite's own answer, if late: the machine is busy
             if ours := [path for path in late if paths.of_suite(path)]:
-                answers |= schemas.read(ours, PATIENCE)
+                answers |= schemas.read(ours, TIMEOUT)
             self._all = {}
             for name, path in files.items():
                 answer = answers[path]
@@ -115,11 +115,11 @@ def list_models(provider: Provider, config: Mapping[str, Any]) -> tuple[list[Rec
     env = keys.environment(provider.name, provider.schema, config)
     options = {"args": [provider.path, "--list-models"], "env": env}
     try:
-        done = run.run(options, b"", PATIENCE, LIST_CAP, run.Scope())
+        done = run.run(options, b"", TIMEOUT, LIST_CAP, run.Scope())
     except OSError as bad:
         return [], str(bad)
     if done.over or done.late:
-        return [], "it prints more than is read" if done.over else f"nothing in {PATIENCE:g} s"
+        return [], "it prints more than is read" if done.over else f"nothing in {TIMEOUT:g} s"
     found: list[Record] = []
     for raw in done.out.splitlines() if done.status == 0 else ():
         with suppress(ValueError):

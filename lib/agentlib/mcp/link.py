@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from agentlib import __version__, records, stderr
 from agentlib.faults import Fault
-from agentlib.process.coprocess import Answer, Coprocess
+from agentlib.process.coprocess import Coprocess, Final
 from agentlib.process.run import Begin
 from agentlib.types import Callable, Record
 
@@ -46,7 +46,7 @@ class Link:
         finally:
             os.close(theirs)
 
-    def send(self, method: str, params: Record, answer: Callable[[Answer], None]) -> str:
+    def send(self, method: str, params: Record, answer: Callable[[Final], None]) -> str:
         """Send a request; answer(message or Fault) comes once, in another thread. Its id."""
         id = str(next(self._ids))
         if "progressToken" in params.get("_meta", {}):
@@ -61,7 +61,7 @@ class Link:
 
     def agree(self, capabilities: Record, seconds: float, newer: bool = True) -> Record:
         """The `_meta` of each request, {} in the older era, if not newer. Faults: no answer, no version, its end."""
-        answers: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[tuple[str, Final]] = queue.SimpleQueue()
 
         def send(method: str, params: Record) -> None:
             self.send(method, params, lambda answer: answers.put((method, answer)))

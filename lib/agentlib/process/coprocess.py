@@ -13,7 +13,7 @@ from agentlib.types import TYPE_CHECKING, Any, Callable, Record
 if TYPE_CHECKING:
     from agentlib.process.child import Child
 
-Answer = Record | Fault
+Final = Record | Fault
 KINDS = {2: "invalid_input", 100: "invalid_request", 111: "network", 127: "not_found"}  # by status
 
 
@@ -34,7 +34,7 @@ class Coprocess:
     ) -> None:
         self.name, self._final, self._passing, self._kind = name, final, passing, kind
         self._parse = parse  # the value of a line
-        self._open: dict[str, Callable[[Answer], None]] = {}
+        self._open: dict[str, Callable[[Final], None]] = {}
         self._over: Fault | None = None
         self._lock = threading.Lock()
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -57,7 +57,7 @@ class Coprocess:
         for thread in [*works, *([self._messages] if ours[2:] else [])]:
             thread.start()
 
-    def send(self, id: str, record: Record, answer: Callable[[Answer], None]) -> None:
+    def send(self, id: str, record: Record, answer: Callable[[Final], None]) -> None:
         """Send a request. answer(record or Fault) is called once, in another thread, unless forget(id) comes first."""
         with self._lock:
             if not (over := self._over):
@@ -78,7 +78,7 @@ class Coprocess:
 
     def call(self, id: str, record: Record, seconds: float) -> Record:
         """Send a request and wait for the answer. Fault `tool_timeout` after `seconds`; else as the child ended."""
-        box: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        box: queue.SimpleQueue[Final] = queue.SimpleQueue()
         self.send(id, record, box.put)
         try:
             answer = box.get(timeout=seconds)

@@ -23,7 +23,7 @@ STACK = 1024 * 1024  # bytes of a thread's stack: room for JSON as deep as the d
 SPARE_FILES = 16  # open files that are no connections
 # the requests that are answered, and which model of the schema is their default
 DEFAULTS = {"request": "default_model", "embed": "embedding_model"}
-PATIENCE = 1.0  # seconds that the end by a signal waits for its last records to be read
+FLUSH_TIMEOUT = 1.0  # seconds that the end by a signal waits for its last records to be read
 
 
 class Exchange:
@@ -143,7 +143,7 @@ class Service:
             # where nobody reads the records, the end does not wait for them
             last = threading.Thread(target=self._interrupt, daemon=True)
             last.start()
-            last.join(PATIENCE)
+            last.join(FLUSH_TIMEOUT)
             raise
         if wrong:
             raise wrong

@@ -9,7 +9,7 @@ from agentlib.lock import acquire, locked
 from agentlib.records import loads
 from agentlib.types import BinaryIO
 
-RUN_PATIENCE = 600.0  # seconds to wait for another run that has a file
+RUN_TIMEOUT = 600.0  # seconds to wait for another run that has a file
 
 
 def acquire_for_run(file: int, path: str) -> None:
@@ -18,7 +18,7 @@ def acquire_for_run(file: int, path: str) -> None:
         return acquire(file, 0.0)
     stderr.warn(f"{path}: waiting for another run that has it")
     try:
-        acquire(file, RUN_PATIENCE, 0.05)
+        acquire(file, RUN_TIMEOUT, 0.05)
     except TimeoutError:
         raise Fault("timeout", f"{path}: another run has it still") from None
 

@@ -18,7 +18,7 @@ from agentlib.types import TYPE_CHECKING, Any, Iterable, Record, Sequence
 if TYPE_CHECKING:
     from agentlib.process.run import Outcome
 
-Answer = list[bytes] | Fault
+SchemaLines = list[bytes] | Fault
 Cache = dict[bytes, list[bytes]]  # path to [stamp, record…]
 
 PROGRAMS = 20_000  # remembered at most
@@ -45,10 +45,10 @@ def read(
 
 def read_lines(
     files: Iterable[str], timeout: float | None = None, fresh: bool = False, profile: str = "probe"
-) -> dict[str, Answer]:
+) -> dict[str, SchemaLines]:
     """As read(), with each record as the bytes of its line. profile: the sandbox for all programs but our own."""
     cache, folders = cached(), dict[str, str]()
-    answers: dict[str, Answer] = {}
+    answers: dict[str, SchemaLines] = {}
     stamps: dict[str, bytes] = {}
     for path in files:
         try:
@@ -168,10 +168,10 @@ def answer(outcome: "Outcome | Fault") -> list[Any]:
     return found
 
 
-def _probe(files: Sequence[str], timeout: float | None, profile: str) -> dict[str, Answer]:
+def _probe(files: Sequence[str], timeout: float | None, profile: str) -> dict[str, SchemaLines]:
     from agentlib.schema import probe
 
-    answers: dict[str, Answer] = {path: trust.unmarked() for path in files}
+    answers: dict[str, SchemaLines] = {path: trust.unmarked() for path in files}
     commands = {path: [f"--{trust.flag(path)}"] for path in files if trust.marked(path)}
     for path, outcome in probe.run(commands, timeout, profile).items():
         try:

@@ -18,7 +18,7 @@ BATCH = 50  # texts in one record
 READ = 4000  # characters of a text that its vector is made of
 SHORTEST = 200  # characters below which a text that is too long for a model is not cut any more
 LEAST = 0.25  # cosine from which texts are near, for all-MiniLM-L6-v2 and text-embedding-3-small
-PATIENCE = 1800.0  # seconds for a batch; agent-llm has its own, shorter limits
+BATCH_TIMEOUT = 1800.0  # seconds for a batch; agent-llm has its own, shorter limits
 FEW = 512  # vectors that are compared without numpy, whose import takes longer
 
 
@@ -39,7 +39,7 @@ class Embedder:
         """The vector of each text. Where the model finds them too long, of their first half, and so on."""
         self._count += 1
         id = str(self._count)
-        answer = self._filter.call(id, {"type": "embed", "id": id, "texts": texts}, PATIENCE)
+        answer = self._filter.call(id, {"type": "embed", "id": id, "texts": texts}, BATCH_TIMEOUT)
         if answer["type"] == "error":
             longest, kind = max(map(len, texts)), str(answer.get("kind"))
             if kind == "context_length" and longest > SHORTEST:

@@ -27,7 +27,7 @@ MOST = 128  # clients at once; more wait in the socket's queue
 OWN_FILES = 16  # descriptors for the filter itself
 REST = 0.2  # seconds without accepting after the descriptors ran out
 DRAIN = 10.0  # seconds that requests in flight have after SIGTERM
-SEND_PATIENCE = 5  # seconds for a client that does not read
+SEND_TIMEOUT = 5  # seconds for a client that does not read
 READY = b'{"warm":"ready"}\n'
 
 
@@ -88,7 +88,7 @@ class _Client(socketserver.BaseRequestHandler):
     gone = False  # it went, or does not read: only its own request ends
 
     def handle(self) -> None:
-        limit = struct.pack("ll", SEND_PATIENCE, 0)
+        limit = struct.pack("ll", SEND_TIMEOUT, 0)
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         self._send(READY)
         with self.request.makefile("rb") as stream, contextlib.suppress(Fault, OSError):

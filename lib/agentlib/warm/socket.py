@@ -18,8 +18,8 @@ from agentlib.faults import Fault
 from agentlib.lock import locked
 from agentlib.types import Iterator, Mapping, Sequence
 
-PATIENCE = 180.0  # seconds for the filter to get ready: a model read from a slow disk
-LOCK_PATIENCE = 20.0  # seconds for another process that is just starting the filter
+READY_TIMEOUT = 180.0  # seconds for the filter to get ready: a model read from a slow disk
+LOCK_TIMEOUT = 20.0  # seconds for another process that is just starting the filter
 
 
 def minutes() -> float:
@@ -40,10 +40,10 @@ def socket_file(name: str) -> str:
 def lock(name: str) -> Iterator[None]:
     """Taken to start the filter or to remove its socket. Fault `timeout` where another process has it too long."""
     try:
-        with locked(os.path.join(paths.runtime(), "warm.lock"), patience=LOCK_PATIENCE):
+        with locked(os.path.join(paths.runtime(), "warm.lock"), patience=LOCK_TIMEOUT):
             yield
     except TimeoutError:
-        why = f"another process is starting {name} for over {LOCK_PATIENCE:g} s"
+        why = f"another process is starting {name} for over {LOCK_TIMEOUT:g} s"
         raise Fault("timeout", why) from None
 
 
@@ -67,7 +67,7 @@ def dial(path: str) -> socket.socket | None:
     """A connection to the filter that listens there; None where none does (no socket, or a dead one's)."""
     sock, wrong = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), None
     try:
-        sock.settimeout(PATIENCE)
+        sock.settimeout(READY_TIMEOUT)
         with _address(path) as address:
             sock.connect(address)
         if peer(sock) == os.getuid():
@@ -127,7 +127,7 @@ def _greeting(sock: socket.socket) -> bool:
         with sock.makefile("rb", buffering=0) as stream:  # reads not a byte more than the greeting
             line = stream.readline()
     except TimeoutError:
-        why = f"no answer within {PATIENCE:g} s from the process that is to answer"
+        why = f"no answer within {READY_TIMEOUT:g} s from the process that is to answer"
         raise Fault("timeout", why) from None
     except ConnectionError:
         return False
