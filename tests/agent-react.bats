@@ -93,7 +93,7 @@ as_jsonl {"n":2}'
     tool wordtally 'echo 3'
     react --events $'wordtaly {}\nwordtally {}\n= {results}'
     equal 0 "$status"
-    equal '"There is no tool '"'wordtaly'"'. Did you mean wordtally? The tools are: wordtally."' "$(results | head -n 1)"
+    equal '"There is no tool '"'wordtaly'"'; did you mean wordtally? The tools are: wordtally."' "$(results | head -n 1)"
     equal tool_not_found "$(jq -r 'select(.is_error).error.kind' <<<"$output")"
     equal 3 "$(jq 'select(.type == "result").iterations' <<<"$output")"
 }

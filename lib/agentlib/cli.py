@@ -16,7 +16,7 @@ from agentlib.types import Any, ArgumentParser, Callable, NoReturn, Sequence
 FORMS = {"TEXT": "(?s).*", "[=PROVIDER]": "(?s).*", "NAME[=FILE]": "(?s)[^=]+(=.+)?"}
 FORMS |= {"TOOL": r"(?a)[\w*?!\[\]-]+", "NAME[:PROFILE]": r"(?a)[\w*?!\[\]-]+(:\w*)?"}
 FORMS |= {"VARIABLE": r"(?a)[A-Za-z_]\w*", "STORE": r"(?a)[\w-][\w.-]{0,99}|(?s:.*/.*|.*\.db)"}
-FORMS |= {"N[/s|/m|/h]": "[0-9.]*[1-9][0-9.]*(/[smh])?", "KEY=VALUE": "(?s)[^=]+=.*"}
+FORMS |= {"N[/s|/m|/h]": "[0-9.]*[1-9][0-9.]*(/[smh])?|unix:.+", "KEY=VALUE": "(?s)[^=]+=.*"}
 Schema = dict[str, Any]
 Schemas = Schema | Sequence[Schema]
 _last: list[Callable[[], object]] = []
