@@ -419,12 +419,19 @@ SH
     run -0 --separate-stderr agent-react --field patterns=P.md --field advice "Go" </dev/null
     equal 'Split é' "$output"
     equal $'# P\nrule' "$(cat P.md)"
+    run -0 --separate-stderr agent-react --field patterns=Q.md "Go" </dev/null
+    lacks "$stderr" "empty" # it is in the file
+    cmp P.md Q.md
     run -111 --separate-stderr agent-react --field other=P.md "Go" </dev/null
     equal "agent-react: the answer is no JSON object with a field 'other'" "$stderr"
     equal $'# P\nrule' "$(cat P.md)"
     model 'no JSON'
     run -111 --separate-stderr agent-react --field advice "Go" </dev/null
     equal '' "$output"
+    model ''
+    run -111 --separate-stderr agent-react --field advice=Q.md "Go" </dev/null
+    has "$stderr" "no JSON object with a field 'advice'"
+    model 'no JSON'
     run -111 --separate-stderr agent-react --field advice --json "Go" </dev/null
     equal '["",false,"bad_response"]' "$(jq -c '[.output, .incomplete, .error.kind]' <<<"$output")"
 }

@@ -82,8 +82,8 @@ class Output(Watcher):
     def done(self, result: Record) -> None:
         """Print the result of the one run, the way the user wants it."""
         self._quiet_down()
-        options = self._options
-        if options.field and result.get("output") and not result.get("error"):
+        options, complete = self._options, not result.get("incomplete")
+        if options.field and not result.get("error") and (complete or result.get("output")):
             from agentlib.react import files
 
             files.pick(result, options.field)
@@ -95,7 +95,7 @@ class Output(Watcher):
             self._text += rest
             rest += "\n" if self._text and not self._text.endswith("\n") else ""
             records.put(rest.encode("utf-8", "replace"))
-        if not error and not text and not result.get("incomplete"):
+        if complete and not (error or text or options.field):
             stderr.warn("the model's answer is empty")
         if error and error["kind"] != "interrupted" and not options.quiet:
             cut = " (the answer above is not whole)" if self._text and not text else ""
