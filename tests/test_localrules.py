@@ -37,9 +37,11 @@ def result(content: str) -> dict[str, Any]:
         ("fetch_url", "raw", "the HTML of https://x.org", "Fetch https://x.org"),
         ("search_files", "ignore_case", "Search for ink, ignore case", "Which file has ink?"),
         ("write_file", "append", "Add ink to list.txt", "Make list.txt that says: ink"),
+        ("read_file", "start", "Show lines 2 to 4 of a.txt", "What is the third item in a.txt?"),
+        ("read_file", "end", "The first five lines of a.txt", "Read a.txt"),
     ],
 )
-def test_a_flag_may_be_set_only_where_the_words_of_the_request_ask_for_it(
+def test_a_flag_or_a_number_may_be_set_only_where_the_words_of_the_request_ask_for_it(
     name: str, flag: str, with_it: str, without: str
 ) -> None:
     program = [str(ROOT / "tools" / name), "--agent-schema"]

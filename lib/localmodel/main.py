@@ -39,8 +39,7 @@ def main(argv: list[str]) -> int:
 
 
 def _read_tools(model: str) -> None:
-    """Ask once with all tools of the suite: providers/local keeps what the model makes of them, so that no question of
-    the user waits for it."""
+    """Ask once with all tools of the suite: providers/local keeps what it reads, so that no question waits for it."""
     import subprocess
 
     from localmodel import prompt

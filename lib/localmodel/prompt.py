@@ -160,11 +160,12 @@ def arguments_forms(tool: Record, request: str) -> list[Record]:
     """The forms that a tool's arguments may have, by its examples: a small model fills in every argument it may."""
     schema = subset(arguments_schema(tool))
     properties, needed = schema.get("properties") or {}, schema.get("required") or []
-    flags = [n for n, s in properties.items() if s.get("type") == "boolean" and n not in needed]
-    for name in [n for n in flags if not wants(tool, n, request)]:
-        del properties[name]
-    wanted = set(words(request))
-    more = [name for name in properties if name in flags or wanted & set(words(name))]
+    kinds = {n: s.get("type") for n, s in properties.items() if n not in needed}
+    figure = re.search(TEXTS["requests"]["figure"], request, re.I)
+    for name, kind in kinds.items():
+        if kind == "boolean" and not wants(tool, name, request) or kind == "integer" and not figure:
+            del properties[name]
+    more = [n for n in properties if kinds.get(n) == "boolean" or {*words(request)} & {*words(n)}]
     uses = {tuple(n for n in properties if n in e["arguments"]) for e in examples(tool)[:2]}
     forms = []
     for use in sorted(uses):
