@@ -374,7 +374,7 @@ PY
         wait $! || true
         equal 1 "$(grep -c 'agent-trace: waiting for records on standard input' err)"
         lacks "$(grep -v '^agent-trace: ' err)" waiting
-        rm pipe
+        rm pipe err # or the next round takes it for its own
     done
 }
 
