@@ -263,7 +263,7 @@ print(child.stdout.readline().decode(), flush=True)
 asked = time.monotonic()
 child.send_signal(signal.SIGINT)
 print(child.stdout.read().decode())
-print(child.wait(), time.monotonic() - asked < 1)
+print(child.wait(), time.monotonic() - asked < 20)
 EOF
     equal "130 True" "${lines[-1]}"
     equal '[["a",null],["b","interrupted"]]' "$(kinds)"
